@@ -1,0 +1,228 @@
+//! Timers by guest time: one queue a machine, the same for devices and for local APICs.
+//!
+//! The queue only orders; it does not run by itself. With a host clock a thread serves it
+//! ([`TimerQueue::serve`]); with instruction counting the vCPU loop asks for
+//! [`next_deadline`](TimerQueue::next_deadline) and calls [`fire`](TimerQueue::fire) when it is reached,
+//! so that a run repeats exactly. Timers of one instant fire in the order in which they were armed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use crate::Clock;
+
+type Callback = Arc<dyn Fn() + Send + Sync>;
+
+/// A machine's timers. Clones are handles to the same queue.
+#[derive(Clone, Default)]
+pub struct TimerQueue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Earliest deadline plus one; zero when there is none. Read without the lock by vCPU loops.
+    next: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    /// Armed timers by (deadline, order of arming).
+    armed: BTreeMap<(u64, u64), Callback>,
+    sequence: u64,
+    closed: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+    fn publish(&self, state: &State) {
+        let next = state.armed.keys().next().map_or(0, |(deadline, _)| deadline.saturating_add(1));
+        if self.next.swap(next, Ordering::AcqRel) != next {
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl TimerQueue {
+    /// An empty queue.
+    pub fn new() -> TimerQueue {
+        TimerQueue::default()
+    }
+
+    /// A timer that calls `callback` each time it fires. The callback runs with no lock of the queue
+    /// held and may arm or cancel any timer.
+    pub fn timer(&self, callback: impl Fn() + Send + Sync + 'static) -> Timer {
+        Timer { queue: Arc::downgrade(&self.shared), callback: Arc::new(callback), key: None }
+    }
+
+    /// The earliest deadline in nanoseconds of guest time. Takes no lock.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.shared.next.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    /// Fires everything due at `now`. Timers armed by a callback for an instant that is already past
+    /// fire at the next call, so this always ends.
+    pub fn fire(&self, now: u64) {
+        let due: Vec<Callback> = {
+            let mut state = self.shared.state();
+            let later = state.armed.split_off(&(now.saturating_add(1), 0));
+            let due = std::mem::replace(&mut state.armed, later);
+            self.shared.publish(&state);
+            due.into_values().collect()
+        };
+        for callback in due {
+            callback();
+        }
+    }
+
+    /// Serves the queue on this thread until [`close`](TimerQueue::close): sleeps until the earliest
+    /// deadline by `clock` and fires. Sleeps without limit when nothing is armed.
+    pub fn serve(&self, clock: &dyn Clock) {
+        loop {
+            let now = clock.now();
+            self.fire(now);
+            let state = self.shared.state();
+            if state.closed {
+                return;
+            }
+            let wait = state.armed.keys().next().map(|(deadline, _)| deadline.saturating_sub(now));
+            // A wait ends early when the earliest deadline changes; a stopped clock is looked at again
+            // when its owner calls `kick`, or at the latest after this wait.
+            let unlocked = match wait {
+                Some(0) => continue,
+                Some(wait) => self
+                    .shared
+                    .changed
+                    .wait_timeout(state, Duration::from_nanos(wait))
+                    .map(|(state, _)| state)
+                    .ok(),
+                None => self.shared.changed.wait(state).ok(),
+            };
+            drop(unlocked);
+        }
+    }
+
+    /// Makes [`serve`](TimerQueue::serve) look at the clock again, after it was stopped, started or set.
+    pub fn kick(&self) {
+        let _state = self.shared.state();
+        self.shared.changed.notify_all();
+    }
+
+    /// Makes [`serve`](TimerQueue::serve) return, now and ever after.
+    pub fn close(&self) {
+        self.shared.state().closed = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+/// One timer. Dropping it cancels it.
+pub struct Timer {
+    queue: Weak<Shared>,
+    callback: Callback,
+    key: Option<(u64, u64)>,
+}
+
+impl Timer {
+    /// Fires once at `deadline` (nanoseconds of guest time), or as soon as the queue is served if that
+    /// is past. Replaces an earlier deadline.
+    pub fn arm(&mut self, deadline: u64) {
+        let Some(shared) = self.queue.upgrade() else { return };
+        let mut state = shared.state();
+        if let Some(key) = self.key.take() {
+            state.armed.remove(&key);
+        }
+        state.sequence += 1;
+        let key = (deadline, state.sequence);
+        state.armed.insert(key, self.callback.clone());
+        self.key = Some(key);
+        shared.publish(&state);
+    }
+
+    /// Does not fire any more. A callback that has already begun on another thread still ends.
+    pub fn cancel(&mut self) {
+        let Some(key) = self.key.take() else { return };
+        let Some(shared) = self.queue.upgrade() else { return };
+        let mut state = shared.state();
+        if state.armed.remove(&key).is_some() {
+            shared.publish(&state);
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HostClock;
+
+    type Log = Arc<Mutex<Vec<u32>>>;
+
+    fn recorder() -> (Log, impl Fn(u32) -> Box<dyn Fn() + Send + Sync>) {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let to = log.clone();
+        (log, move |n| {
+            let to = to.clone();
+            Box::new(move || to.lock().unwrap().push(n))
+        })
+    }
+
+    #[test]
+    fn fires_in_order_of_deadline_then_of_arming() {
+        let queue = TimerQueue::new();
+        let (log, note) = recorder();
+        let mut timers: Vec<Timer> = (0..4).map(|n| queue.timer(note(n))).collect();
+        timers[0].arm(50);
+        timers[1].arm(20);
+        timers[2].arm(20);
+        timers[3].arm(20);
+        timers[3].cancel();
+        assert_eq!(queue.next_deadline(), Some(20));
+        queue.fire(19);
+        assert!(log.lock().unwrap().is_empty());
+        queue.fire(20);
+        assert_eq!(*log.lock().unwrap(), [1, 2]);
+        timers[1].arm(60);
+        queue.fire(60);
+        assert_eq!(*log.lock().unwrap(), [1, 2, 0, 1]);
+        assert_eq!(queue.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_dropped_timer_is_silent() {
+        let queue = TimerQueue::new();
+        let (log, note) = recorder();
+        let mut timer = queue.timer(note(1));
+        timer.arm(1);
+        drop(timer);
+        queue.fire(10);
+        assert!(log.lock().unwrap().is_empty());
+        assert_eq!(queue.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_thread_serves_by_the_clock() {
+        let queue = TimerQueue::new();
+        let clock = Arc::new(HostClock::new());
+        let (send, receive) = std::sync::mpsc::channel();
+        let (on, at) = (queue.clone(), clock.clone());
+        let server = std::thread::spawn(move || on.serve(&*at));
+        let now = clock.clone();
+        let mut timer = queue.timer(move || send.send(now.now()).unwrap());
+        clock.start();
+        timer.arm(3_000_000);
+        let fired = receive.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(fired >= 3_000_000);
+        queue.close();
+        server.join().unwrap();
+    }
+}
