@@ -1,2 +1,13 @@
 #![forbid(unsafe_code)]
-//! TBD
+//! What the guest sees: the emulated PC's devices, one folder each.
+//!
+//! Every device is a [`devices_core::Device`]: see there for the manners. The machine that they make
+//! up together follows QEMU's `pc-i440fx`.
+
+pub mod chipset;
+pub mod display;
+pub mod input;
+pub mod interrupt;
+pub mod serial;
+pub mod storage;
+pub mod timer;

@@ -1,2 +1,29 @@
 #![forbid(unsafe_code)]
-//! TBD
+//! What every device is made of.
+//!
+//! A [`Device`] is an ordinary struct: synchronous, with no locks and no waiting inside, testable with no
+//! hypervisor (see [`rig::Rig`]). It answers accesses to its [`Region`]s by offset and never knows where
+//! they are mapped: the [`bus::Bus`] owns that. Whatever else it needs comes through its constructor as a
+//! handle: interrupt lines ([`irq::IrqLine`]), guest memory ([`dma::Dma`]), timers and guest time
+//! ([`wiring::Wiring`]), the machine's power switch ([`power::Power`]).
+//!
+//! **Lock order**: bus map, device, interrupt router and chips, backend queue. A device never calls the bus
+//! or another device.
+
+pub mod bus;
+pub mod chardev;
+pub mod device;
+pub mod dma;
+pub mod irq;
+pub mod pci;
+pub mod power;
+pub mod rig;
+pub mod state;
+pub mod wiring;
+
+pub use device::{At, Deferred, Device, Io, Region, Slot, Space, Ticket, Wake, deferred};
+pub use hypervisor::inspect::Node;
+pub use hypervisor::{Clock, HostClock, Timer, TimerQueue};
+pub use ioreq::{Dir, Sbdf, Size};
+pub use state::{Saved, StateError};
+pub use wiring::{Waker, Wiring};

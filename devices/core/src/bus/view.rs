@@ -1,0 +1,308 @@
+//! One vCPU's view of the bus.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ioreq::{Data, Dir, Request, Sbdf, Target};
+use vm_memory::{Bytes, GuestAddress};
+
+use super::map::{Map, Range};
+use super::{Bus, Shared};
+use crate::device::{At, Device, Io, Slot, Space};
+
+/// Ports of PCI configuration mechanism 1 (PCI Local Bus Specification 3.0, section 3.2.2.3.2).
+const CONFIG_ADDRESS: u64 = 0xcf8;
+const CONFIG_DATA: u64 = 0xcfc;
+const CONFIG_ENABLE: u32 = 1 << 31;
+
+/// Most items of one string request that are carried out in one go.
+const RUN_BYTES: usize = 4096;
+
+/// Carries out accesses. Not shared: one for each vCPU.
+pub struct View {
+    shared: Arc<Shared>,
+    map: Arc<Map>,
+    generation: u64,
+    last: Option<Hit>,
+}
+
+/// The window that answered last and the part of it that was visible.
+struct Hit {
+    range: Arc<Range>,
+    first: u64,
+    last: u64,
+}
+
+impl View {
+    pub(super) fn new(shared: Arc<Shared>) -> View {
+        let map = shared.map.load_full();
+        View { generation: 0, last: None, map, shared }
+    }
+
+    /// Carries out one request; returns what a read gave, zero-extended (all ones from nobody), and zero
+    /// for writes and string requests.
+    pub fn request(&mut self, request: &Request) -> u64 {
+        let (space, address) = match request.target {
+            Target::Pio(port) => (Space::Pio, u64::from(port)),
+            Target::Mmio(address) => (Space::Mmio, address),
+            Target::PciConfig { sbdf, reg } => return self.config_request(request, sbdf, reg),
+            // These concern whoever caches mappings of guest memory; the bus has none.
+            Target::TimeOffset | Target::Invalidate => return 0,
+        };
+        let size = request.size.bytes();
+        match (request.data, request.dir) {
+            (Data::Value(_), Dir::Read) => {
+                let mut data = [0xff; 8];
+                for _ in 0..request.count.max(1) {
+                    data = [0xff; 8];
+                    self.read(space, address, &mut data[..size]);
+                }
+                u64::from_le_bytes(data) & request.size.mask()
+            }
+            (Data::Value(value), Dir::Write) => {
+                for _ in 0..request.count.max(1) {
+                    self.write(space, address, &value.to_le_bytes()[..size]);
+                }
+                0
+            }
+            (Data::Guest(buffer), _) => {
+                self.string(request, space, address, buffer);
+                0
+            }
+        }
+    }
+
+    /// Reads `data.len()` (1, 2, 4 or 8) bytes. `data` must be filled with ones.
+    pub fn read(&mut self, space: Space, address: u64, data: &mut [u8]) {
+        if let Some((range, at, run)) = self.locate(space, address, data.len()) {
+            if run == data.len() && run <= range.widest {
+                let io = range.slot.lock().read(at, data);
+                return finish_read(io, data);
+            }
+            let (now, later) = data.split_at_mut(cut(run, range.widest, data.len()));
+            let io = range.slot.lock().read(at, now);
+            finish_read(io, now);
+            if !later.is_empty() {
+                self.read_pieces(space, address.wrapping_add(now.len() as u64), later);
+            }
+            return;
+        }
+        if space == Space::Pio {
+            self.read_config_port(address, data);
+        }
+    }
+
+    /// Writes `data` (1, 2, 4 or 8 bytes).
+    pub fn write(&mut self, space: Space, address: u64, data: &[u8]) {
+        if space == Space::Pio && address == CONFIG_ADDRESS && data.len() == 4 {
+            let value = u32::from_le_bytes([data[0], data[1], data[2], data[3]]);
+            // Register bits 1:0 and the reserved bits read as zero, as on the 82441FX.
+            self.shared.config_address.store(value & 0x80ff_fffc, Ordering::Release);
+            return;
+        }
+        if let Some((range, at, run)) = self.locate(space, address, data.len()) {
+            let (now, later) = data.split_at(cut(run, range.widest, data.len()));
+            let io = range.slot.lock().write(at, now);
+            if let Io::Defer(deferred) = io {
+                deferred.wait();
+            }
+            if !later.is_empty() {
+                self.write_pieces(space, address.wrapping_add(now.len() as u64), later);
+            }
+            return;
+        }
+        if space == Space::Pio {
+            self.write_config_port(address, data);
+        }
+    }
+
+    /// The rest of an access that was cut: in pieces of a power of two.
+    fn read_pieces(&mut self, space: Space, address: u64, mut data: &mut [u8]) {
+        let mut address = wrap(space, address);
+        while !data.is_empty() {
+            let (now, later) = data.split_at_mut(1 << data.len().ilog2());
+            self.read(space, address, now);
+            address = wrap(space, address.wrapping_add(now.len() as u64));
+            data = later;
+        }
+    }
+
+    fn write_pieces(&mut self, space: Space, address: u64, mut data: &[u8]) {
+        let mut address = wrap(space, address);
+        while !data.is_empty() {
+            let (now, later) = data.split_at(1 << data.len().ilog2());
+            self.write(space, address, now);
+            address = wrap(space, address.wrapping_add(now.len() as u64));
+            data = later;
+        }
+    }
+
+    /// The window at `address`, where in the device that is, and how many of `len` bytes from there on
+    /// are its.
+    fn locate(&mut self, space: Space, address: u64, len: usize) -> Option<(Arc<Range>, At, usize)> {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.map = self.shared.map.load_full();
+            self.generation = generation;
+            self.last = None;
+        }
+        let hit = match &self.last {
+            Some(hit) if hit.range.space == space && hit.first <= address && address <= hit.last => hit,
+            _ => {
+                let (range, first, last) = self.map.find(space, address)?;
+                self.last.insert(Hit { range: range.clone(), first, last })
+            }
+        };
+        let run = (hit.last - address).saturating_add(1).min(len as u64) as usize;
+        let at = At { region: hit.range.region, offset: address - hit.range.start };
+        Some((hit.range.clone(), at, run))
+    }
+
+    /// A string request: `rep ins`, `rep outs`, or `rep movs` to or from MMIO.
+    fn string(&mut self, request: &Request, space: Space, address: u64, buffer: u64) {
+        let size = request.size.bytes();
+        let items = request.count as usize;
+        if space == Space::Pio && !request.descending {
+            let mut done = 0;
+            while done < items {
+                let run = (items - done).min(RUN_BYTES / size);
+                let from = buffer.wrapping_add((done * size) as u64);
+                let moved = self.run(request, address, from, run * size) / size;
+                if moved == 0 {
+                    break;
+                }
+                done += moved;
+            }
+            self.items(request, space, address, buffer, done);
+        } else {
+            self.items(request, space, address, buffer, 0);
+        }
+    }
+
+    /// A run of items that the device takes in one go; the bytes done.
+    fn run(&mut self, request: &Request, address: u64, buffer: u64, len: usize) -> usize {
+        let size = request.size.bytes();
+        let mut data = [0; RUN_BYTES];
+        let Some(data) = data.get_mut(..len) else { return 0 };
+        let Some((range, at, run)) = self.locate(Space::Pio, address, size) else { return 0 };
+        if run < size {
+            return 0;
+        }
+        match request.dir {
+            Dir::Read => {
+                let done = range.slot.lock().read_run(at, size, data).min(len);
+                // What does not lie in RAM is dropped.
+                let _ = self.shared.ram.write_slice(&data[..done], GuestAddress(buffer));
+                done
+            }
+            Dir::Write => {
+                data.fill(0xff);
+                let _ = self.shared.ram.read_slice(data, GuestAddress(buffer));
+                range.slot.lock().write_run(at, size, data).min(len)
+            }
+        }
+    }
+
+    /// Item by item, from item `done` on.
+    fn items(&mut self, request: &Request, space: Space, address: u64, buffer: u64, done: usize) {
+        let size = request.size.bytes();
+        for item in done as u64..u64::from(request.count) {
+            let moved = item.wrapping_mul(size as u64);
+            let step = |from: u64| {
+                if request.descending { from.wrapping_sub(moved) } else { from.wrapping_add(moved) }
+            };
+            let at = if space == Space::Mmio { step(address) } else { address };
+            let gpa = GuestAddress(step(buffer));
+            let mut data = [0xff; 8];
+            let data = &mut data[..size];
+            match request.dir {
+                Dir::Read => {
+                    self.read(space, at, data);
+                    let _ = self.shared.ram.write_slice(data, gpa);
+                }
+                Dir::Write => {
+                    let _ = self.shared.ram.read_slice(data, gpa);
+                    self.write(space, at, data);
+                }
+            }
+        }
+    }
+
+    fn read_config_port(&mut self, address: u64, data: &mut [u8]) {
+        if address == CONFIG_ADDRESS && data.len() == 4 {
+            data.copy_from_slice(&self.shared.config_address.load(Ordering::Acquire).to_le_bytes());
+        } else if let Some((sbdf, reg)) = self.config_target(address, data.len()) {
+            self.config_read(sbdf, reg, data);
+        }
+    }
+
+    fn write_config_port(&mut self, address: u64, data: &[u8]) {
+        if let Some((sbdf, reg)) = self.config_target(address, data.len()) {
+            self.config_write(sbdf, reg, data);
+        }
+    }
+
+    fn config_target(&self, address: u64, len: usize) -> Option<(Sbdf, u16)> {
+        let latch = self.shared.config_address.load(Ordering::Acquire);
+        let inside = address >= CONFIG_DATA && address + len as u64 <= CONFIG_DATA + 4;
+        let reg = (latch & 0xfc) as u16 | (address & 3) as u16;
+        (inside && latch & CONFIG_ENABLE != 0).then_some((Sbdf(latch >> 8 & 0xffff), reg))
+    }
+
+    fn config_request(&mut self, request: &Request, sbdf: Sbdf, reg: u16) -> u64 {
+        let size = request.size.bytes();
+        match (request.dir, request.data) {
+            (Dir::Read, _) => {
+                let mut data = [0xff; 8];
+                self.config_read(sbdf, reg, &mut data[..size]);
+                u64::from_le_bytes(data) & request.size.mask()
+            }
+            (Dir::Write, Data::Value(value)) => {
+                self.config_write(sbdf, reg, &value.to_le_bytes()[..size]);
+                0
+            }
+            (Dir::Write, Data::Guest(_)) => 0,
+        }
+    }
+
+    fn function(&mut self, sbdf: Sbdf) -> Option<Arc<Slot<dyn Device>>> {
+        self.shared.map.load().function(sbdf).cloned()
+    }
+
+    fn config_read(&mut self, sbdf: Sbdf, reg: u16, data: &mut [u8]) {
+        if let Some(slot) = self.function(sbdf) {
+            slot.lock().config_read(reg, data);
+        }
+    }
+
+    fn config_write(&mut self, sbdf: Sbdf, reg: u16, data: &[u8]) {
+        let Some(slot) = self.function(sbdf) else { return };
+        let moved = slot.lock().config_write(reg, data);
+        if moved {
+            Bus::from_shared(self.shared.clone()).remap(&slot);
+        }
+    }
+}
+
+/// How many bytes of an access go in the first piece: inside the window, no wider than the device takes,
+/// and a power of two.
+fn cut(run: usize, widest: usize, len: usize) -> usize {
+    let most = run.min(widest).min(len).max(1);
+    1 << most.ilog2()
+}
+
+fn wrap(space: Space, address: u64) -> u64 {
+    if space == Space::Pio { address & 0xffff } else { address }
+}
+
+fn finish_read(io: Io, data: &mut [u8]) {
+    match io {
+        Io::Done => {}
+        Io::Unclaimed => data.fill(0xff),
+        Io::Defer(deferred) => {
+            let value = deferred.wait().to_le_bytes();
+            let len = data.len().min(8);
+            data[..len].copy_from_slice(&value[..len]);
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! Configuration space of a PCI function: type 0 header, BARs, INTx (PCI Local Bus Specification 3.0,
+//! chapter 6).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hypervisor::RamBlock;
+use hypervisor::memory::PAGE;
+use serde::{Deserialize, Serialize};
+
+use crate::irq::IrqLine;
+use crate::state::{StateError, valid};
+
+/// Header registers (offsets in bytes).
+pub mod reg {
+    /// Vendor id, 16 bits.
+    pub const VENDOR: u16 = 0x00;
+    /// Device id, 16 bits.
+    pub const DEVICE: u16 = 0x02;
+    /// Command, 16 bits.
+    pub const COMMAND: u16 = 0x04;
+    /// Status, 16 bits.
+    pub const STATUS: u16 = 0x06;
+    /// Revision id.
+    pub const REVISION: u16 = 0x08;
+    /// Programming interface, subclass, class: 24 bits.
+    pub const CLASS: u16 = 0x09;
+    /// Header type; bit 7: several functions.
+    pub const HEADER_TYPE: u16 = 0x0e;
+    /// First base address register.
+    pub const BAR0: u16 = 0x10;
+    /// Subsystem vendor id, 16 bits.
+    pub const SUBSYSTEM_VENDOR: u16 = 0x2c;
+    /// Subsystem id, 16 bits.
+    pub const SUBSYSTEM: u16 = 0x2e;
+    /// Expansion ROM base.
+    pub const ROM: u16 = 0x30;
+    /// Interrupt line: storage for firmware.
+    pub const INTERRUPT_LINE: u16 = 0x3c;
+    /// Interrupt pin: 1 is INTA.
+    pub const INTERRUPT_PIN: u16 = 0x3d;
+}
+
+/// Command register bits.
+pub mod command {
+    /// I/O space decode.
+    pub const IO: u16 = 1 << 0;
+    /// Memory space decode.
+    pub const MEMORY: u16 = 1 << 1;
+    /// Bus master.
+    pub const MASTER: u16 = 1 << 2;
+    /// SERR# enable.
+    pub const SERR: u16 = 1 << 8;
+    /// INTx disable.
+    pub const INTX_DISABLE: u16 = 1 << 10;
+}
+
+/// Status register bit: INTx pending.
+const STATUS_INTX: u8 = 1 << 3;
+/// Status bits (high byte) cleared by writing ones.
+const STATUS_W1C: u8 = 0xf9;
+
+/// Who a function is. PCI ids as QEMU's machine has them; the subsystem defaults to 1af4:1100.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Vendor id.
+    pub vendor: u16,
+    /// Device id.
+    pub device: u16,
+    /// Revision id.
+    pub revision: u8,
+    /// Class, subclass and programming interface: `0xCCSSPP`.
+    pub class: u32,
+    /// Subsystem vendor and id; zeros where the hardware has none.
+    pub subsystem: (u16, u16),
+}
+
+/// The subsystem ids of QEMU's devices, which Windows installations bind to.
+pub const QEMU_SUBSYSTEM: (u16, u16) = (0x1af4, 0x1100);
+
+/// What a BAR decodes.
+#[derive(Clone, Debug)]
+pub enum Window {
+    /// A region of the device, by index.
+    Region(usize),
+    /// Host memory that the guest reaches directly.
+    Ram(RamBlock),
+    /// Host memory that the guest reads directly; writes are dropped.
+    Rom(RamBlock),
+}
+
+/// A window at its place.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// What.
+    pub window: Window,
+    /// First port or guest-physical address.
+    pub address: u64,
+}
+
+/// Kind of a base address register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BarKind {
+    /// I/O ports.
+    Io,
+    /// 32-bit memory.
+    Mem32 {
+        /// Reads have no side effects.
+        prefetch: bool,
+    },
+    /// 64-bit memory; takes the next BAR too.
+    Mem64 {
+        /// Reads have no side effects.
+        prefetch: bool,
+    },
+}
+
+struct Bar {
+    kind: BarKind,
+    len: u64,
+    window: Window,
+}
+
+/// A function's configuration space: 256 bytes, which of them the guest may write, and the BARs.
+pub struct PciConfig {
+    bytes: [u8; 256],
+    writable: [u8; 256],
+    clearable: [u8; 256],
+    initial: [u8; 256],
+    bars: [Option<Bar>; 6],
+    rom: Option<Bar>,
+    master: Arc<AtomicBool>,
+    line: IrqLine,
+    intx: bool,
+}
+
+/// Saved form of a [`PciConfig`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PciState {
+    #[serde(with = "serde_bytes")]
+    bytes: Vec<u8>,
+    intx: bool,
+}
+
+impl PciConfig {
+    /// The header of `identity`, with the command register's usual bits writable.
+    pub fn new(identity: Identity) -> PciConfig {
+        let mut config = PciConfig {
+            bytes: [0; 256],
+            writable: [0; 256],
+            clearable: [0; 256],
+            initial: [0; 256],
+            bars: Default::default(),
+            rom: None,
+            master: Arc::default(),
+            line: IrqLine::unconnected(),
+            intx: false,
+        };
+        config.set_u16(reg::VENDOR, identity.vendor);
+        config.set_u16(reg::DEVICE, identity.device);
+        config.set(reg::REVISION, &[identity.revision]);
+        config.set(reg::CLASS, &identity.class.to_le_bytes()[..3]);
+        config.set_u16(reg::SUBSYSTEM_VENDOR, identity.subsystem.0);
+        config.set_u16(reg::SUBSYSTEM, identity.subsystem.1);
+        let commands =
+            command::IO | command::MEMORY | command::MASTER | command::SERR | command::INTX_DISABLE;
+        config.allow(reg::COMMAND, &commands.to_le_bytes());
+        config.allow(reg::INTERRUPT_LINE, &[0xff]);
+        config.clearable[reg::STATUS as usize + 1] = STATUS_W1C;
+        config
+    }
+
+    /// Sets bytes and makes them what a reset brings back.
+    pub fn set(&mut self, at: u16, bytes: &[u8]) {
+        for (at, &byte) in (usize::from(at)..256).zip(bytes) {
+            self.bytes[at] = byte;
+            self.initial[at] = byte;
+        }
+    }
+    /// A little-endian 16-bit value, likewise.
+    pub fn set_u16(&mut self, at: u16, value: u16) {
+        self.set(at, &value.to_le_bytes());
+    }
+    /// Lets the guest write the bits of `mask`.
+    pub fn allow(&mut self, at: u16, mask: &[u8]) {
+        for (at, &mask) in (usize::from(at)..256).zip(mask) {
+            self.writable[at] = mask;
+        }
+    }
+    /// Lets the guest clear bits of `mask` by writing ones.
+    pub fn allow_clear(&mut self, at: u16, mask: &[u8]) {
+        for (at, &mask) in (usize::from(at)..256).zip(mask) {
+            self.clearable[at] = mask;
+        }
+    }
+    /// Makes this the first of several functions of its device.
+    pub fn multifunction(&mut self) {
+        self.set(reg::HEADER_TYPE, &[0x80]);
+    }
+    /// INTx on `pin` (1 is INTA) over `line`.
+    pub fn connect(&mut self, pin: u8, line: IrqLine) {
+        self.set(reg::INTERRUPT_PIN, &[pin]);
+        self.line = line;
+    }
+    /// Base address register `index` (0-5) of `len` bytes, a power of two.
+    pub fn bar(&mut self, index: usize, kind: BarKind, len: u64, window: Window) {
+        let smallest = if kind == BarKind::Io { 4 } else { 16 };
+        assert!(len.is_power_of_two() && len >= smallest, "a BAR's length is a power of two");
+        let at = reg::BAR0 + 4 * index as u16;
+        let flags = match kind {
+            BarKind::Io => 1,
+            BarKind::Mem32 { prefetch } => u8::from(prefetch) << 3,
+            BarKind::Mem64 { prefetch } => 4 | u8::from(prefetch) << 3,
+        };
+        let mask = !(len - 1);
+        self.set(at, &[flags]);
+        match kind {
+            BarKind::Mem64 { .. } => self.allow(at, &mask.to_le_bytes()),
+            _ => self.allow(at, &(mask as u32).to_le_bytes()),
+        }
+        self.bars[index] = Some(Bar { kind, len, window });
+    }
+    /// Expansion ROM of `len` bytes, a power of two of at least 2 KiB.
+    pub fn rom(&mut self, len: u64, rom: RamBlock) {
+        assert!(len.is_power_of_two() && len >= 2048, "a ROM's length is a power of two");
+        let mask = (!(len as u32 - 1) & !0x7fe) | 1;
+        self.allow(reg::ROM, &mask.to_le_bytes());
+        self.rom = Some(Bar { kind: BarKind::Mem32 { prefetch: false }, len, window: Window::Rom(rom) });
+    }
+    /// The bus master bit, for [`crate::dma::Dma::gated`].
+    pub fn master(&self) -> Arc<AtomicBool> {
+        self.master.clone()
+    }
+
+    /// A byte as it stands.
+    pub fn u8(&self, at: u16) -> u8 {
+        self.bytes.get(usize::from(at)).copied().unwrap_or(0xff)
+    }
+    /// A little-endian 16-bit value as it stands.
+    pub fn u16(&self, at: u16) -> u16 {
+        u16::from_le_bytes([self.u8(at), self.u8(at.wrapping_add(1))])
+    }
+    /// A little-endian 32-bit value as it stands.
+    pub fn u32(&self, at: u16) -> u32 {
+        u32::from(self.u16(at)) | u32::from(self.u16(at.wrapping_add(2))) << 16
+    }
+    /// Changes a byte as the hardware does, without touching what a reset brings back.
+    pub fn poke(&mut self, at: u16, value: u8) {
+        if let Some(byte) = self.bytes.get_mut(usize::from(at)) {
+            *byte = value;
+        }
+    }
+    /// The command register.
+    pub fn command(&self) -> u16 {
+        self.u16(reg::COMMAND)
+    }
+
+    /// A guest read. Beyond the 256 bytes: all ones.
+    pub fn read(&self, at: u16, data: &mut [u8]) {
+        for (at, byte) in (usize::from(at)..256).zip(data) {
+            *byte = self.bytes[at];
+        }
+    }
+
+    /// A guest write; true if [`placements`](PciConfig::placements) may have changed.
+    pub fn write(&mut self, at: u16, data: &[u8]) -> bool {
+        let at = usize::from(at);
+        for (at, &value) in (at..256).zip(data) {
+            let (writable, clearable) = (self.writable[at], self.clearable[at]);
+            let kept = self.bytes[at] & !writable & !(clearable & value);
+            self.bytes[at] = kept | (value & writable);
+        }
+        let touches =
+            |first: u16, len: usize| at < usize::from(first) + len && usize::from(first) < at + data.len();
+        if touches(reg::COMMAND, 2) {
+            self.follow_command();
+        }
+        touches(reg::COMMAND, 2) || touches(reg::BAR0, 24) || touches(reg::ROM, 4)
+    }
+
+    fn follow_command(&mut self) {
+        let command = self.command();
+        self.master.store(command & command::MASTER != 0, Ordering::Release);
+        self.line.set(self.intx && command & command::INTX_DISABLE == 0);
+    }
+
+    /// Drives INTx: the status bit, and the line unless it is disabled.
+    pub fn set_intx(&mut self, level: bool) {
+        self.intx = level;
+        let status = &mut self.bytes[reg::STATUS as usize];
+        *status = (*status & !STATUS_INTX) | if level { STATUS_INTX } else { 0 };
+        self.follow_command();
+    }
+
+    /// Back to the initial bytes; BARs decode nothing.
+    pub fn reset(&mut self) {
+        self.bytes = self.initial;
+        self.set_intx(false);
+    }
+
+    /// Where the BARs are now: only those that are enabled and have a usable address.
+    pub fn placements(&self) -> Vec<Placement> {
+        let command = self.command();
+        let mut found = Vec::new();
+        for (index, bar) in self.bars.iter().enumerate() {
+            let Some(bar) = bar else { continue };
+            let at = reg::BAR0 + 4 * index as u16;
+            let raw = u64::from(self.u32(at));
+            let (enabled, address, limit) = match bar.kind {
+                BarKind::Io => (command::IO, raw & !3, 0xffff),
+                BarKind::Mem32 { .. } => (command::MEMORY, raw & !15, 0xffff_ffff),
+                BarKind::Mem64 { .. } => {
+                    (command::MEMORY, (raw | u64::from(self.u32(at + 4)) << 32) & !15, (1 << 52) - 1)
+                }
+            };
+            self.place(&mut found, bar, command & enabled != 0, address, limit);
+        }
+        if let Some(rom) = &self.rom {
+            let raw = self.u32(reg::ROM);
+            let enabled = command & command::MEMORY != 0 && raw & 1 != 0;
+            self.place(&mut found, rom, enabled, u64::from(raw & !0x7ff), 0xffff_ffff);
+        }
+        found
+    }
+
+    fn place(&self, found: &mut Vec<Placement>, bar: &Bar, enabled: bool, address: u64, limit: u64) {
+        let last = address.checked_add(bar.len - 1);
+        // Address 0 is an unassigned BAR; the top of the space is a BAR that is being sized.
+        let usable = address != 0 && last.is_some_and(|last| last < limit);
+        let whole_pages = matches!(bar.window, Window::Region(_)) || address.is_multiple_of(PAGE);
+        if enabled && usable && whole_pages {
+            found.push(Placement { window: bar.window.clone(), address });
+        }
+    }
+
+    /// For the device's saved state.
+    pub fn save(&self) -> PciState {
+        PciState { bytes: self.bytes.to_vec(), intx: self.intx }
+    }
+
+    /// Takes over a saved configuration. It must be of the same function.
+    pub fn load(&mut self, state: &PciState) -> Result<(), StateError> {
+        let PciState { bytes, intx } = state;
+        valid(bytes.len() == 256, "a configuration space has 256 bytes")?;
+        valid(bytes[..4] == self.initial[..4], "the PCI ids differ")?;
+        self.bytes.copy_from_slice(bytes);
+        self.set_intx(*intx);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> PciConfig {
+        let mut config = PciConfig::new(Identity {
+            vendor: 0x8086,
+            device: 0x7010,
+            revision: 0,
+            class: 0x01_01_80,
+            subsystem: QEMU_SUBSYSTEM,
+        });
+        config.bar(4, BarKind::Io, 16, Window::Region(0));
+        config.bar(0, BarKind::Mem64 { prefetch: true }, 1 << 20, Window::Region(1));
+        config
+    }
+
+    fn word(config: &PciConfig, at: u16) -> u32 {
+        let mut data = [0; 4];
+        config.read(at, &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    #[test]
+    fn the_header_is_as_specified() {
+        let config = config();
+        assert_eq!(word(&config, 0), 0x7010_8086);
+        assert_eq!(word(&config, 8), 0x0101_8000);
+        assert_eq!(word(&config, 0x2c), 0x1100_1af4);
+        let mut far = [0xff; 4];
+        config.read(0xfffe, &mut far);
+        assert_eq!(far, [0xff; 4]);
+    }
+
+    #[test]
+    fn bars_size_themselves_and_decode_when_enabled() {
+        let mut config = config();
+        assert!(config.write(reg::BAR0 + 16, &[0xff; 4]));
+        assert_eq!(word(&config, reg::BAR0 + 16), 0xffff_fff1);
+        config.write(reg::BAR0, &[0xff; 8]);
+        assert_eq!(word(&config, reg::BAR0), 0xfff0_000c);
+        assert_eq!(word(&config, reg::BAR0 + 4), 0xffff_ffff);
+        config.write(reg::BAR0 + 16, &0xc001u32.to_le_bytes());
+        config.write(reg::BAR0, &0x1_e000_0000u64.to_le_bytes());
+        assert!(config.placements().is_empty());
+        config.write(reg::COMMAND, &3u16.to_le_bytes());
+        let at: Vec<u64> = config.placements().iter().map(|p| p.address).collect();
+        assert_eq!(at, [0x1_e000_0000, 0xc000]);
+        config.reset();
+        assert!(config.placements().is_empty());
+    }
+
+    #[test]
+    fn bus_master_follows_the_command_register_and_survives_a_load() {
+        let mut config = config();
+        let master = config.master();
+        config.write(reg::COMMAND, &[4]);
+        assert!(master.load(Ordering::Relaxed));
+        let saved = config.save();
+        config.reset();
+        assert!(!master.load(Ordering::Relaxed));
+        config.load(&saved).unwrap();
+        assert!(master.load(Ordering::Relaxed));
+        let mut other =
+            PciConfig::new(Identity { vendor: 1, device: 2, revision: 0, class: 0, subsystem: (0, 0) });
+        assert!(other.load(&saved).is_err());
+    }
+}

@@ -1,0 +1,294 @@
+//! Drives devices with no hypervisor: a bus, a little RAM, a clock that the test moves, and a log of
+//! interrupt levels. Unit tests, fuzzing, replay and benches all use it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use hypervisor::{Clock, GuestRam, Mapping, MsiTarget, TimerQueue, memory};
+use ioreq::{Data, Dir, Request, Sbdf, Size, Target};
+use vm_memory::{Bytes, GuestAddress};
+
+use crate::bus::{Bus, Mapper, View};
+use crate::device::{Device, Slot};
+use crate::irq::{IrqBank, IrqSink};
+use crate::power::{Power, PowerEvent};
+use crate::state::Saved;
+use crate::wiring::Wiring;
+
+/// One millisecond of guest time in nanoseconds, times `n`.
+pub const fn ms(n: u64) -> u64 {
+    n * 1_000_000
+}
+
+/// One microsecond of guest time in nanoseconds, times `n`.
+pub const fn us(n: u64) -> u64 {
+    n * 1_000
+}
+
+/// A clock that only the test moves.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicU64);
+
+impl Clock for ManualClock {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+    fn stop(&self) {}
+    fn start(&self) {}
+    fn set(&self, now: u64) {
+        self.0.store(now, Ordering::Release);
+    }
+}
+
+/// What the rig saw, shared with the handles that it gave out.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    levels: Mutex<Vec<bool>>,
+    edges: Mutex<Vec<(u32, bool)>>,
+    messages: Mutex<Vec<(u64, u32)>>,
+    power: Mutex<Vec<PowerEvent>>,
+    mappings: Mutex<Vec<Mapping>>,
+}
+
+/// Most entries that a log keeps: a fuzzed device must not grow the rig.
+const LOG: usize = 1 << 16;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn note<T>(log: &Mutex<Vec<T>>, entry: T) {
+    let mut log = lock(log);
+    if log.len() < LOG {
+        log.push(entry);
+    }
+}
+
+impl IrqSink for Recorder {
+    fn set(&self, pin: u32, level: bool) {
+        let mut levels = lock(&self.levels);
+        if let Some(wire) = levels.get_mut(pin as usize) {
+            *wire = level;
+        }
+        drop(levels);
+        note(&self.edges, (pin, level));
+    }
+}
+
+impl MsiTarget for Recorder {
+    fn signal(&self, address: u64, data: u32) {
+        note(&self.messages, (address, data));
+    }
+}
+
+impl Power for Recorder {
+    fn request(&self, event: PowerEvent) {
+        note(&self.power, event);
+    }
+}
+
+impl Mapper for Recorder {
+    fn map(&self, mapping: Mapping) {
+        note(&self.mappings, mapping);
+    }
+}
+
+/// The rig. Interrupt pins are 0 to 255.
+pub struct Rig {
+    bus: Bus,
+    view: View,
+    ram: GuestRam,
+    clock: Arc<ManualClock>,
+    timers: TimerQueue,
+    irqs: IrqBank,
+    recorder: Arc<Recorder>,
+}
+
+impl Default for Rig {
+    fn default() -> Rig {
+        Rig::new()
+    }
+}
+
+impl Rig {
+    /// 2 MiB of RAM, time zero, no devices.
+    pub fn new() -> Rig {
+        Rig::with_ram(2 << 20)
+    }
+
+    /// With `bytes` of RAM, whole pages.
+    pub fn with_ram(bytes: u64) -> Rig {
+        let ram = memory::new_ram(bytes, 0).expect("a test's RAM fits the host");
+        let recorder = Arc::new(Recorder::default());
+        lock(&recorder.levels).resize(256, false);
+        let bus = Bus::new(ram.clone(), recorder.clone());
+        let view = bus.view();
+        let irqs = IrqBank::new(256, recorder.clone());
+        let clock = Arc::new(ManualClock::default());
+        Rig { bus, view, ram, clock, timers: TimerQueue::new(), irqs, recorder }
+    }
+
+    /// Wiring for one device.
+    pub fn wiring(&self) -> Wiring {
+        Wiring::new(self.clock.clone(), self.timers.clone())
+    }
+    /// The wires whose levels [`irq`](Rig::irq) shows.
+    pub fn irqs(&self) -> &IrqBank {
+        &self.irqs
+    }
+    /// The rig's log, which is also its MSI target, power switch, interrupt sink and memory mapper.
+    pub fn recorder(&self) -> Arc<Recorder> {
+        self.recorder.clone()
+    }
+    /// RAM, from address 0.
+    pub fn ram(&self) -> &GuestRam {
+        &self.ram
+    }
+    /// The bus.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Attaches a device that was built with `wiring`; see [`Bus::attach`].
+    pub fn attach<D: Device + 'static>(&mut self, device: D, wiring: &Wiring) -> Arc<Slot<D>> {
+        self.bus.attach(device, wiring, None).expect("a test attaches each device once")
+    }
+    /// Attaches a PCI function at `device.function` of bus 0.
+    pub fn attach_pci<D: Device + 'static>(
+        &mut self,
+        it: D,
+        wiring: &Wiring,
+        device: u8,
+        function: u8,
+    ) -> Arc<Slot<D>> {
+        let sbdf = Sbdf::bus0(device, function);
+        self.bus.attach(it, wiring, Some(sbdf)).expect("a test attaches each device once")
+    }
+
+    fn get(&mut self, target: Target, size: Size) -> u64 {
+        self.view.request(&Request::read(0, target, size))
+    }
+    fn put(&mut self, target: Target, size: Size, value: u64) {
+        self.view.request(&Request::write(0, target, size, value));
+    }
+
+    /// Reads a byte from a port.
+    pub fn inb(&mut self, port: u16) -> u8 {
+        self.get(Target::Pio(port), Size::B1) as u8
+    }
+    /// Reads two bytes.
+    pub fn inw(&mut self, port: u16) -> u16 {
+        self.get(Target::Pio(port), Size::B2) as u16
+    }
+    /// Reads four bytes.
+    pub fn inl(&mut self, port: u16) -> u32 {
+        self.get(Target::Pio(port), Size::B4) as u32
+    }
+    /// Writes a byte to a port.
+    pub fn outb(&mut self, port: u16, value: u8) {
+        self.put(Target::Pio(port), Size::B1, value.into());
+    }
+    /// Writes two bytes.
+    pub fn outw(&mut self, port: u16, value: u16) {
+        self.put(Target::Pio(port), Size::B2, value.into());
+    }
+    /// Writes four bytes.
+    pub fn outl(&mut self, port: u16, value: u32) {
+        self.put(Target::Pio(port), Size::B4, value.into());
+    }
+    /// Reads memory space (devices only: RAM is [`ram`](Rig::ram)).
+    pub fn mmio_read(&mut self, address: u64, size: Size) -> u64 {
+        self.get(Target::Mmio(address), size)
+    }
+    /// Writes memory space.
+    pub fn mmio_write(&mut self, address: u64, size: Size, value: u64) {
+        self.put(Target::Mmio(address), size, value);
+    }
+    /// Reads a function's configuration space on bus 0.
+    pub fn config_read(&mut self, device: u8, function: u8, reg: u16, size: Size) -> u32 {
+        self.get(Target::PciConfig { sbdf: Sbdf::bus0(device, function), reg }, size) as u32
+    }
+    /// Writes it.
+    pub fn config_write(&mut self, device: u8, function: u8, reg: u16, size: Size, value: u32) {
+        self.put(Target::PciConfig { sbdf: Sbdf::bus0(device, function), reg }, size, value.into());
+    }
+    /// `rep ins` or `rep outs` of `count` items between a port and RAM at `gpa`.
+    pub fn string(&mut self, dir: Dir, port: u16, size: Size, count: u32, gpa: u64) {
+        let target = Target::Pio(port);
+        let data = Data::Guest(gpa);
+        self.view.request(&Request { vcpu: 0, target, dir, size, data, count, descending: false });
+    }
+    /// Any request at all.
+    pub fn request(&mut self, request: &Request) -> u64 {
+        self.view.request(request)
+    }
+
+    /// Puts bytes into RAM.
+    pub fn poke(&self, gpa: u64, data: &[u8]) {
+        self.ram.write_slice(data, GuestAddress(gpa)).expect("the test's address is RAM");
+    }
+    /// Bytes of RAM.
+    pub fn peek(&self, gpa: u64, len: usize) -> Vec<u8> {
+        let mut data = vec![0; len];
+        self.ram.read_slice(&mut data, GuestAddress(gpa)).expect("the test's address is RAM");
+        data
+    }
+
+    /// Guest time in nanoseconds.
+    pub fn now(&self) -> u64 {
+        self.clock.now()
+    }
+    /// Moves guest time, firing every timer on the way at its own instant.
+    pub fn advance(&mut self, nanoseconds: u64) {
+        let end = self.now().saturating_add(nanoseconds);
+        while let Some(deadline) = self.timers.next_deadline().filter(|&deadline| deadline <= end) {
+            self.clock.set(deadline.max(self.now()));
+            self.timers.fire(self.now());
+        }
+        self.clock.set(end);
+    }
+
+    /// Level of an interrupt wire.
+    pub fn irq(&self, pin: u32) -> bool {
+        lock(&self.recorder.levels).get(pin as usize).copied().unwrap_or(false)
+    }
+    /// Changes of interrupt wires since last asked: (pin, level).
+    pub fn take_edges(&self) -> Vec<(u32, bool)> {
+        std::mem::take(&mut lock(&self.recorder.edges))
+    }
+    /// MSI messages since last asked: (address, data).
+    pub fn take_messages(&self) -> Vec<(u64, u32)> {
+        std::mem::take(&mut lock(&self.recorder.messages))
+    }
+    /// Power requests since last asked.
+    pub fn take_power(&self) -> Vec<PowerEvent> {
+        std::mem::take(&mut lock(&self.recorder.power))
+    }
+    /// Memory mappings since last asked.
+    pub fn take_mappings(&self) -> Vec<Mapping> {
+        std::mem::take(&mut lock(&self.recorder.mappings))
+    }
+
+    /// Resets every device.
+    pub fn reset(&mut self) {
+        self.bus.reset();
+    }
+
+    /// Saves every device, resets it and loads it again. A scenario that does this at any step must go on
+    /// as if nothing had happened; interrupt lines are back at their levels without a test seeing edges.
+    pub fn save_load(&mut self) {
+        let saved: Vec<(String, Saved)> = self.bus.save().expect("every device saves at any instant");
+        let address = self.bus.config_address();
+        let edges = lock(&self.recorder.edges).len();
+        self.bus.reset();
+        for (name, saved) in &saved {
+            let loaded = self.bus.load(name, saved).expect("the device is still there");
+            loaded.unwrap_or_else(|e| panic!("{name} does not load what it saved: {e}"));
+        }
+        self.bus.set_config_address(address);
+        self.bus.remap_all();
+        lock(&self.recorder.edges).truncate(edges);
+        let again = self.bus.save().expect("every device saves after a load");
+        assert_eq!(saved, again, "a loaded device saves what it loaded");
+    }
+}

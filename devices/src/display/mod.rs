@@ -1,0 +1,1 @@
+//! Display adapters and the pictures they make.
