@@ -1,2 +1,5 @@
 #![forbid(unsafe_code)]
-//! TBD
+//! The program `ailurus`: builds a machine from a configuration and runs it.
+
+pub mod config;
+pub mod xlcfg;
