@@ -2,4 +2,6 @@
 //! The program `ailurus`: builds a machine from a configuration and runs it.
 
 pub mod config;
+pub mod monitor;
+pub mod stream;
 pub mod xlcfg;
