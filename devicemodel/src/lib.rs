@@ -4,5 +4,6 @@
 pub mod cli;
 pub mod config;
 pub mod monitor;
+pub mod saved;
 pub mod stream;
 pub mod xlcfg;
