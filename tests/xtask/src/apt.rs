@@ -161,8 +161,12 @@ impl Apt {
         if names.is_empty() {
             return Ok(());
         }
+        // apt leaves out what already lies in the current folder, so it is asked from an empty one.
+        let elsewhere = self.cache.join("empty");
+        fs::create_dir_all(&elsewhere)?;
         let wanted = parse_uris(&ui::run(
             self.command("apt-get")
+                .current_dir(elsewhere)
                 .args(["download", "--print-uris"])
                 .args(&names),
         )?);

@@ -2,6 +2,7 @@
 //! The project's tasks: bring what is missing, make guests, try the program, test it.
 
 mod apt;
+mod check;
 mod cpio;
 mod disk;
 mod fetch;
@@ -30,6 +31,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Boot Debian's kernel from a CD and stay in the guest's shell
+    ///
+    /// Brings SeaBIOS, ISOLINUX, a Debian kernel and busybox (about 25 MB), builds the program in release, makes the
+    /// CD and boots it on the software CPU: no hypervisor and no root are needed.
+    Demo,
+    /// Bring what the tests need and run all of them
+    ///
+    /// Formatting, lints, documentation, unit and scenario tests, then real guests with a release build.
+    Test {
+        /// Leave out the real guests
+        #[arg(long)]
+        quick: bool,
+    },
     /// Bring Debian packages into build/ and unpack them there
     ///
     /// Packages are downloaded with a private copy of apt's lists and unpacked with dpkg-deb: the machine's own
@@ -65,6 +79,8 @@ fn main() -> ExitCode {
 fn work(arguments: Arguments) -> Result<()> {
     let place = Place::find()?;
     match arguments.task {
+        Task::Demo => check::demo(&place),
+        Task::Test { quick } => check::test(&place, quick),
         Task::Fetch { groups, fresh } => {
             let groups = if groups.is_empty() {
                 Group::ALL.to_vec()
