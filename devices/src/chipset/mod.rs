@@ -4,6 +4,7 @@ pub mod debugcon;
 pub mod fw_cfg;
 pub mod i440fx;
 pub mod piix3;
+pub mod piix4_pm;
 
 #[cfg(test)]
 pub(crate) mod harness;
