@@ -146,8 +146,10 @@ impl View {
             self.generation = generation;
             self.last = None;
         }
+        // What is cached of a port window may end before the window does: the whole access must lie in it.
+        let end = address.saturating_add(len as u64 - 1);
         let hit = match &self.last {
-            Some(hit) if hit.range.space == space && hit.first <= address && address <= hit.last => hit,
+            Some(hit) if hit.range.space == space && hit.first <= address && end <= hit.last => hit,
             _ => {
                 let (range, first, last) = self.map.find(space, address)?;
                 self.last.insert(Hit { range: range.clone(), first, last })
