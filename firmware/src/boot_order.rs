@@ -7,21 +7,6 @@ pub fn ide(channel: u8, unit: u8) -> String {
     format!("/pci@i0cf8/ide@1,1/drive@{channel}/disk@{unit}")
 }
 
-/// A PCI network card, by the option ROM that SeaBIOS runs for it.
-pub fn nic(slot: u8) -> String {
-    format!("/pci@i0cf8/ethernet@{slot:x}/ethernet-phy@0")
-}
-
-/// A PCI virtio or NVMe disk's controller.
-pub fn pci_disk(slot: u8, kind: &str) -> String {
-    format!("/pci@i0cf8/{kind}@{slot:x}/disk@0,0")
-}
-
-/// Floppy drive A or B (`unit` 0 or 1).
-pub fn floppy(unit: u8) -> String {
-    format!("/pci@i0cf8/isa@1/fdc@03f0/floppy@{unit}")
-}
-
 /// An option ROM given as a firmware file.
 pub fn rom(file: &str) -> String {
     format!("/rom@{file}")

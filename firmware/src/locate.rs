@@ -159,8 +159,8 @@ fn check_bios(image: &[u8]) -> Result<(), String> {
 fn starts_with_jump(mut code: &[u8]) -> bool {
     loop {
         match code {
-            // jmp far, jmp near, jmp short
-            [0xea | 0xe9 | 0xeb, ..] => return true,
+            // jmp near, jmp far, jmp short
+            [0xe9..=0xeb, ..] => return true,
             // nop, cli, cld, operand-size prefix
             [0x90 | 0xfa | 0xfc | 0x66, rest @ ..] => code = rest,
             // invd, wbinvd

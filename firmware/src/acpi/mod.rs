@@ -50,15 +50,14 @@ pub const fn pirq_link(slot: u8, pin: u8) -> u8 {
 }
 
 const OEM: [u8; 6] = *b"BOCHS ";
+const OEM_TABLE: [u8; 8] = *b"BXPC    ";
 const CREATOR: [u8; 8] = *b"BXPC\x01\0\0\0";
 const CHECKSUM_OFFSET: usize = 9;
 const HEADER_BYTES: u32 = 36;
 
-/// A table with its header: OEM table id "BXPC" and the signature, as QEMU names its tables.
+/// A table with its header, named as QEMU names its tables.
 fn table(signature: &[u8; 4], revision: u8) -> Sdt {
-    let mut name = *b"BXPC    ";
-    name[4..].copy_from_slice(signature);
-    let mut table = Sdt::new(*signature, HEADER_BYTES, revision, OEM, name, 1);
+    let mut table = Sdt::new(*signature, HEADER_BYTES, revision, OEM, OEM_TABLE, 1);
     table.write_bytes(28, &CREATOR);
     table
 }

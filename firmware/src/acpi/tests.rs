@@ -274,7 +274,8 @@ fn acpica_reads_the_tables() {
         }
         run(&["-d", "SSDT.aml"]);
         for name in ["DSDT.dsl", "SSDT.dsl"] {
-            let said = run(&["-vw", "3144", name]);
+            // 3073: PCI0 has both _HID and _ADR, as QEMU's has. 3168: old systems know Processor() only.
+            let said = run(&["-vw", "3073", "-vw", "3168", name]);
             assert!(said.contains(" 0 Errors, 0 Warnings"), "{said}");
         }
     }
