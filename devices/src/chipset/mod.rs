@@ -5,6 +5,8 @@ pub mod fw_cfg;
 pub mod i440fx;
 pub mod piix3;
 pub mod piix4_pm;
+pub mod port92;
+pub mod pvpanic;
 
 #[cfg(test)]
 pub(crate) mod harness;

@@ -141,8 +141,8 @@ fn the_timer_counts_guest_time() {
     assert_eq!(rig.inl(PM + 8), 3_579_545);
     rig.save_load();
     rig.advance(ms(4000));
-    assert_eq!(rig.inl(PM + 8), 5 * 3_579_545 & 0xff_ffff);
-    assert_eq!(rig.inw(PM + 9), (5 * 3_579_545 >> 8 & 0xffff) as u16);
+    assert_eq!(rig.inl(PM + 8), (5 * 3_579_545) & 0xff_ffff);
+    assert_eq!(rig.inw(PM + 9), ((5u32 * 3_579_545) >> 8) as u16);
 }
 
 #[test]
