@@ -5,6 +5,7 @@
 //! [`SHORTEST`] gets them that far apart: the host's thread must not starve.
 
 pub mod pit;
+pub mod rtc;
 
 /// Least time between two periodic interrupts in nanoseconds.
 const SHORTEST: u64 = 10_000;
