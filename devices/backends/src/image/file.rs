@@ -41,8 +41,12 @@ impl Opened {
             return Err(ImageError::NotAFile(path.to_owned()));
         }
         let flags = if direct { libc::O_DIRECT } else { 0 };
-        let host =
-            OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path).map_err(open_error)?;
+        let host = OpenOptions::new()
+            .read(true)
+            .write(writable)
+            .custom_flags(flags)
+            .open(path)
+            .map_err(open_error)?;
         lock(&host, writable).map_err(|error| match error {
             nix::Error::EAGAIN | nix::Error::EACCES => ImageError::Locked(path.to_owned()),
             other => open_error(other.into()),

@@ -7,7 +7,9 @@ use imago::file::File;
 use imago::format::drivers::FormatDriverInstance;
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
-use imago::{DenyImplicitOpenGate, FormatAccess, FormatCreateBuilder, FormatDriverBuilder, StorageOpenOptions};
+use imago::{
+    DenyImplicitOpenGate, FormatAccess, FormatCreateBuilder, FormatDriverBuilder, StorageOpenOptions,
+};
 
 use super::file::Opened;
 use super::{ImageError, Layer, size_of};
@@ -78,8 +80,12 @@ pub(super) fn check_header(opened: &Opened, writable: bool) -> Result<(), ImageE
     let features = if version == 3 { be64(&head, 72) } else { 0 };
     match features {
         0 => Ok(()),
-        f if f & 2 != 0 => unsupported("is marked as corrupt; repair it first (qemu-img check -r)".to_owned()),
-        f if f & 1 != 0 => unsupported("was not closed properly; repair it first (qemu-img check -r)".to_owned()),
+        f if f & 2 != 0 => {
+            unsupported("is marked as corrupt; repair it first (qemu-img check -r)".to_owned())
+        }
+        f if f & 1 != 0 => {
+            unsupported("was not closed properly; repair it first (qemu-img check -r)".to_owned())
+        }
         f => unsupported(format!("uses qcow2 features that are not supported ({f:#x})")),
     }
 }
@@ -100,10 +106,11 @@ pub(super) fn overlay(base: FormatAccess<File>, size: u64) -> io::Result<Layer> 
     let folder = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), std::path::PathBuf::from);
     let file = unnamed(&folder)?;
     let file = File::from_open_file(file, StorageOpenOptions::new().write(true))?;
-    let created = Qcow2::<File>::create_builder(file).size(size).create_open(
-        DenyImplicitOpenGate::default(),
-        |image| Ok(Qcow2::builder(image).write(true).backing(Some(base)).data_file(None)),
-    )?;
+    let created = Qcow2::<File>::create_builder(file)
+        .size(size)
+        .create_open(DenyImplicitOpenGate::default(), |image| {
+            Ok(Qcow2::builder(image).write(true).backing(Some(base)).data_file(None))
+        })?;
     debug_assert_eq!(created.size(), size);
     Ok(Layer::Format(Box::new(RwLock::new(FormatAccess::new(created)))))
 }
