@@ -1,0 +1,291 @@
+//! Differential tests against the host's own x87: random states, every register and memory form, all bytes of the
+//! state afterwards. Runs on x86-64 hosts only. `X87_SEED` and `X87_CASES` choose other and more cases.
+#![cfg(target_arch = "x86_64")]
+
+use std::arch::global_asm;
+use std::collections::BTreeMap;
+use x87::{EnvLayout, F80, Format, MemForm, X87};
+
+// One stub of 64 bytes an encoding: EFLAGS from [rdx], the x87 state from [rdi], the instruction (memory forms on
+// [rcx]), the x87 state to [rsi], EFLAGS to [rdx]. FNSAVE does not wait, so that an unmasked exception is seen but not
+// taken, and leaves the unit as the ABI wants it.
+global_asm!(
+    r#"
+    .macro X87_STUB b0, b1
+    .balign 64
+    push qword ptr [rdx]
+    popfq
+    frstor [rdi]
+    .byte \b0, \b1
+    fnsave [rsi]
+    pushfq
+    pop qword ptr [rdx]
+    ret
+    .endm
+    .text
+    .balign 64
+x87_reg_stubs:
+    .set x87_n, 0
+    .rept 512
+    X87_STUB (0xd8 + x87_n / 64), (0xc0 + x87_n % 64)
+    .set x87_n, x87_n + 1
+    .endr
+    .balign 64
+x87_mem_stubs:
+    .set x87_n, 0
+    .rept 64
+    X87_STUB (0xd8 + x87_n / 8), (x87_n % 8 * 8 + 1)
+    .set x87_n, x87_n + 1
+    .endr
+    "#
+);
+
+unsafe extern "C" {
+    static x87_reg_stubs: u8;
+    static x87_mem_stubs: u8;
+}
+
+type Stub = unsafe extern "C" fn(*const Image, *mut Image, *mut u64, *mut Memory);
+type Image = [u8; 108];
+type Memory = [u8; 128];
+
+const STUB: usize = 64;
+/// CF, PF, AF, ZF, SF, OF.
+const ARITHMETIC_FLAGS: u32 = 0x8d5;
+
+fn reg_stub(opcode: u16) -> Stub {
+    assert!(opcode & 0xc0 == 0xc0 && opcode < 0x800);
+    let n = usize::from(opcode >> 8) * 64 + usize::from(opcode & 0x3f);
+    // SAFETY: the stubs lie one after the other, 512 of them, and have the signature of `Stub`.
+    unsafe { std::mem::transmute::<*const u8, Stub>((&raw const x87_reg_stubs).add(n * STUB)) }
+}
+
+fn mem_stub(escape: u8, reg: u8) -> Stub {
+    let n = usize::from(escape & 7) * 8 + usize::from(reg & 7);
+    // SAFETY: the stubs lie one after the other, 64 of them, and have the signature of `Stub`.
+    unsafe { std::mem::transmute::<*const u8, Stub>((&raw const x87_mem_stubs).add(n * STUB)) }
+}
+
+fn run_native(stub: Stub, before: &Image, flags: &mut u32, memory: &mut Memory) -> Image {
+    let mut after = [0; 108];
+    let mut f = u64::from(*flags | 2);
+    // SAFETY: all pointers are to buffers of the sizes that the instructions read and write; no encoding passed to
+    // `reg_stub` or `mem_stub` by these tests is undefined, and no exception is pending in `before`.
+    unsafe { stub(before, &mut after, &mut f, memory) };
+    *flags = f as u32;
+    after
+}
+
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    /// A significand with few bits, many bits, or a tie of a narrower format.
+    fn mantissa(&mut self) -> u64 {
+        let top = 1 << 63;
+        match self.below(7) {
+            0 => top,
+            1 => top | self.next() << self.below(64),
+            2 => u64::MAX << self.below(64),
+            3 => top | self.next() >> 1 & 0xffff_ff80_0000_0000 | 0x80_0000_0000,
+            4 => top | self.next() & 0xffff_ffff_ffff_f800 | 0x400,
+            5 => u64::MAX - self.below(4),
+            _ => top | self.next(),
+        }
+    }
+
+    fn special(&mut self) -> F80 {
+        let exp = [0, 0, 1, 0x7ffe, 0x7fff, 0x7fff, 0x3fff, 0x43ff, 0x3c00][self.below(9) as usize];
+        let mantissa = match self.below(10) {
+            0 => 0,
+            1 => 1,
+            2 => 1 << 63,
+            3 => 1 << 62,
+            4 => 3 << 62,
+            5 => (1 << 63) | 1,
+            6 => u64::MAX,
+            7 => u64::MAX >> 1,
+            8 => self.next() >> self.below(64),
+            _ => self.next() | 1 << 63,
+        };
+        F80 { mantissa, sign_exp: exp | (self.next() as u16 & 0x8000) }
+    }
+
+    fn exponent(&mut self) -> u16 {
+        let near = |rng: &mut Rng, at: u64, spread: u64| (at + rng.below(2 * spread + 1) - spread) as u16;
+        match self.below(10) {
+            0..=3 => near(self, 0x3fff, 3),
+            4 => near(self, 0x3fff, 70),
+            5 => near(self, 0x3fff + 127, 3),
+            6 => near(self, 0x3fff - 127, 30),
+            7 => 1 + self.below(70) as u16,
+            8 => 0x7ffe - self.below(70) as u16,
+            _ => self.below(0x8000) as u16,
+        }
+    }
+
+    fn f80(&mut self) -> F80 {
+        match self.below(20) {
+            0..=3 => self.special(),
+            4 => x87::from_f32(self.next() as u32),
+            5 => x87::from_f64(self.next()),
+            6 => x87::from_i64(self.next() as i64 >> self.below(64)),
+            // Near the limits of a format.
+            7 => {
+                let exp = [0x3fff - 1022, 0x3fff - 126, 0x3fff + 1023, 0x3fff + 127, 0x3fff + 15, 0x3fff + 31, 0x3fff + 63, 0x3fff + 59];
+                let e = exp[self.below(8) as usize] + self.below(5) as u16 - 2;
+                F80 { mantissa: self.mantissa(), sign_exp: e | (self.next() as u16 & 0x8000) }
+            }
+            _ => F80 { mantissa: self.mantissa(), sign_exp: self.exponent() | (self.next() as u16 & 0x8000) },
+        }
+    }
+
+    /// A state that nothing pends in.
+    fn state(&mut self) -> Image {
+        let masks = if self.chance(60) { 0x3f } else { self.next() as u16 & 0x3f };
+        let control = masks | 0x40 | (self.next() as u16 & 0x0f00);
+        let flags = self.next() as u16 & control & if self.chance(50) { 0x3f } else { 0 };
+        let status = flags | (self.next() as u16 & 0x7f40);
+        let tags = if self.chance(60) { 0 } else { self.next() as u16 & self.next() as u16 };
+        // An empty register has both bits of its tag set.
+        let tags = (0..8).fold(0u16, |t, i| if tags >> i & 1 != 0 { t | 3 << (2 * i) } else { t });
+        // For the pushing instructions, half of the time with room.
+        let top = status >> 11 & 7;
+        let tags = if self.chance(50) { tags | 3 << (2 * ((top + 7) & 7)) } else { tags };
+        let mut image = [0; 108];
+        image[0..2].copy_from_slice(&control.to_le_bytes());
+        image[4..6].copy_from_slice(&status.to_le_bytes());
+        image[8..10].copy_from_slice(&tags.to_le_bytes());
+        let first = self.f80();
+        for i in 0..8 {
+            let mut v = self.f80();
+            if i == 0 {
+                v = first;
+            } else if self.chance(25) {
+                // Close to ST(0): cancellation, equality, small quotients.
+                v = F80 { mantissa: first.mantissa.wrapping_add(self.below(3)).wrapping_sub(1), ..first };
+                v.sign_exp = v.sign_exp.wrapping_add(self.below(3) as u16).wrapping_sub(1) ^ (self.next() as u16 & 0x8000);
+            }
+            image[28 + 10 * i..38 + 10 * i].copy_from_slice(&v.to_bytes());
+        }
+        image
+    }
+}
+
+fn from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+fn rng() -> Rng {
+    let seed = from_env("X87_SEED", 1);
+    println!("X87_SEED={seed}");
+    Rng(seed.wrapping_mul(0x1234_5678_9abc_def1))
+}
+
+fn ours(image: &Image) -> X87 {
+    let mut x = X87::new();
+    x.restore(EnvLayout::Protected32, image);
+    x
+}
+
+/// An image without what the host keeps no account of (instruction and data pointers).
+fn visible(mut image: Image) -> Image {
+    image[12..28].fill(0);
+    image
+}
+
+fn image_of(x: &X87) -> Image {
+    let mut out = [0; 108];
+    x.save_image(EnvLayout::Protected32, &mut out);
+    visible(out)
+}
+
+fn show(image: &Image) -> String {
+    let word = |i: usize| u16::from_le_bytes([image[i], image[i + 1]]);
+    let mut s = format!("cw {:04x} sw {:04x} tw {:04x}", word(0), word(4), word(8));
+    for r in image[28..].chunks(10) {
+        s += &format!(" {:02x}{:02x}:", r[9], r[8]);
+        r[..8].iter().rev().for_each(|b| s += &format!("{b:02x}"));
+    }
+    s
+}
+
+/// Mismatches, counted by instruction, the first few in full.
+#[derive(Default)]
+struct Report(BTreeMap<String, (u64, Vec<String>)>);
+
+impl Report {
+    fn add(&mut self, what: &str, text: impl FnOnce() -> String) {
+        let (n, texts) = self.0.entry(what.to_string()).or_default();
+        *n += 1;
+        if *n <= 2 {
+            texts.push(text());
+        }
+    }
+
+    fn finish(self) {
+        for (what, (n, texts)) in &self.0 {
+            println!("{what}: {n} mismatches\n{}", texts.join("\n"));
+        }
+        assert!(self.0.is_empty(), "{} instructions differ from the host", self.0.len());
+    }
+}
+
+fn is_transcendental(opcode: u16) -> bool {
+    matches!(opcode, 0x1f0..=0x1f3 | 0x1f9 | 0x1fb | 0x1fe | 0x1ff)
+}
+
+fn is_defined(opcode: u16) -> bool {
+    // FNENI, FNDISI and FNSETPM are decoded by the host, but DB E5 on is not.
+    X87::new().exec_reg(opcode, &mut 0).is_ok()
+}
+
+fn defined_opcodes() -> impl Iterator<Item = u16> {
+    (0..8u16).flat_map(|e| (0xc0..=0xff).map(move |m| e << 8 | m)).filter(|&op| is_defined(op))
+}
+
+#[test]
+fn register_forms_are_exact() {
+    let mut rng = rng();
+    let cases = from_env("X87_CASES", 2000);
+    let mut report = Report::default();
+    for opcode in defined_opcodes().filter(|&op| !is_transcendental(op)) {
+        for _ in 0..cases {
+            let before = rng.state();
+            let flags = rng.next() as u32 & ARITHMETIC_FLAGS;
+            let mut host_flags = flags;
+            let host = visible(run_native(reg_stub(opcode), &before, &mut host_flags, &mut [0; 128]));
+            let mut x = ours(&before);
+            let mut our_flags = flags;
+            x.exec_reg(opcode, &mut our_flags).unwrap();
+            let our = image_of(&x);
+            let ours_flags = our_flags & ARITHMETIC_FLAGS;
+            let host_flags = host_flags & ARITHMETIC_FLAGS;
+            if our != host || ours_flags != host_flags {
+                report.add(&format!("{:02x} {:02x}", 0xd8 + (opcode >> 8), opcode & 0xff), || {
+                    format!(
+                        "  before {}\n  host   {} fl {host_flags:x}\n  ours   {} fl {ours_flags:x}",
+                        show(&before),
+                        show(&host),
+                        show(&our)
+                    )
+                });
+            }
+        }
+    }
+    report.finish();
+}
