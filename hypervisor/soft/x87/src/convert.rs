@@ -88,7 +88,6 @@ impl Layout {
         if rounded >= self.max() {
             env.flags |= OE;
             if !env.masked(OE) {
-                env.inexact(&cut);
                 return 0;
             }
             env.flags |= PE;
@@ -105,7 +104,6 @@ impl Layout {
         }
         if rounded < 1 && !env.masked(UE) {
             env.flags |= UE;
-            env.inexact(&cut);
             return 0;
         }
         let (hi, lo) = shift_right_jam(m, 0, (1 - e) as u32);

@@ -3,7 +3,7 @@
 
 use crate::convert::{from_bcd, from_f32, from_f64, from_i64, is_denormal_f32, is_denormal_f64};
 use crate::env::EnvLayout;
-use crate::f80::{C0, C1, C2, C3, DE, Env, F80, IE, OE, SF, UE, ZE};
+use crate::f80::{self, C0, C1, C2, C3, DE, Env, F80, IE, OE, SF, UE, ZE};
 use crate::state::X87;
 use crate::transcendental::Trig;
 use std::cmp::Ordering;
@@ -18,7 +18,9 @@ mod eflags {
     pub const OF: u32 = 0x800;
 }
 
-const CODES: u16 = C0 | C2 | C3;
+const UNORDERED: u16 = C0 | C2 | C3;
+/// All condition codes.
+const CODES: u16 = UNORDERED | C1;
 
 /// The encoding is not an instruction: #UD.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -305,7 +307,7 @@ const fn condition(order: Option<Ordering>) -> u16 {
         Some(Ordering::Greater) => 0,
         Some(Ordering::Less) => C0,
         Some(Ordering::Equal) => C3,
-        None => CODES,
+        None => UNORDERED,
     }
 }
 
@@ -339,9 +341,9 @@ impl X87 {
             (3, 4) => return self.exec_control(i).map(|()| None),
             (3, 5) => self.fcomi(i, true, false, eflags),
             (3, 6) => self.fcomi(i, false, false, eflags),
-            (5, 0) => self.free(i),
+            (5, 0) => self.ffree(i),
             (7, 0) => {
-                self.free(i);
+                self.ffree(i);
                 self.pop();
             }
             (5, 2) => self.fst_st(i, false),
@@ -371,11 +373,11 @@ impl X87 {
             (6, 4) => self.fxtract(),
             (6, 5) => self.fprem(true),
             (6, 6) => {
-                self.settle(0, 0);
+                self.settle(0, C1);
                 self.rotate(7);
             }
             (6, 7) => {
-                self.settle(0, 0);
+                self.settle(0, C1);
                 self.rotate(1);
             }
             (7, 0) => self.fprem(false),
@@ -416,7 +418,7 @@ impl X87 {
 
     #[inline]
     fn deliver(&mut self, env: Env, to: u8, v: F80, pop: bool) {
-        self.settle(env.flags, 0);
+        self.settle(env.flags, C1);
         if !env.aborted() {
             self.set_st(to, v);
             if pop {
@@ -479,11 +481,13 @@ impl X87 {
 
     fn fprem(&mut self, nearest: bool) {
         if self.is_empty(0) || self.is_empty(1) {
+            self.settle(0, C2);
             return self.underflow(0, false);
         }
         let mut env = self.env();
         let v = env.remainder(self.st(0), self.st(1), nearest);
-        self.settle(0, CODES);
+        // Without a quotient C0 and C3 keep what they were.
+        self.settle(0, if v.is_nan() || env.aborted() { C2 } else { CODES });
         self.deliver(env, 0, v, false);
     }
 
@@ -493,7 +497,7 @@ impl X87 {
         }
         let mut env = self.env();
         let result = f(&mut env, self.st(0));
-        self.settle(env.flags, C2);
+        self.settle(env.flags, C1 | C2);
         if let (false, Trig::Value(v, second)) = (env.aborted(), result) {
             self.set_st(0, v);
             if push {
@@ -520,7 +524,7 @@ impl X87 {
         }
         let mut env = self.env();
         let (exponent, significand) = env.extract(self.st(0));
-        self.settle(env.flags, 0);
+        self.settle(env.flags, C1);
         if !env.aborted() {
             self.set_st(0, exponent);
             self.push(significand);
@@ -536,7 +540,7 @@ impl X87 {
             }
             return;
         }
-        self.settle(0, 0);
+        self.settle(0, C1);
         self.push(v);
     }
 
@@ -549,14 +553,15 @@ impl X87 {
         let mut env = self.env();
         let v = env.nan1(src.value).unwrap_or(src.value);
         env.denormal(src.denormal);
-        self.settle(env.flags, 0);
-        if !env.aborted() {
+        self.settle(env.flags, C1);
+        // An unmasked #D does not keep this instruction from loading.
+        if !env.unmasked(IE) {
             self.push(v);
         }
     }
 
     fn fld_st(&mut self, i: u8) {
-        if self.is_empty(i) && self.is_empty(7) {
+        if self.is_empty(i) {
             if self.stack_fault(false) {
                 self.push(F80::INDEFINITE);
             }
@@ -589,7 +594,7 @@ impl X87 {
         let filled = |x: &X87, i| if x.is_empty(i) { F80::INDEFINITE } else { x.st(i) };
         let (a, b) = (filled(self, 0), filled(self, i));
         if !self.is_empty(0) && !self.is_empty(i) {
-            self.settle(0, 0);
+            self.settle(0, C1);
         }
         self.set_st(0, b);
         self.set_st(i, a);
@@ -599,19 +604,23 @@ impl X87 {
         if self.is_empty(0) {
             return self.underflow(i, pop);
         }
-        self.settle(0, 0);
+        self.settle(0, C1);
         self.set_st(i, self.st(0));
         if pop {
             self.pop();
         }
     }
 
+    fn ffree(&mut self, i: u8) {
+        self.settle(0, C1);
+        self.free(i);
+    }
+
     /// D9 D8+i, an undocumented FSTP that does not report an empty ST(0).
     fn fstp_no_fault(&mut self, i: u8) {
         if self.is_empty(0) {
-            self.free(i);
-            self.pop();
-            return;
+            self.settle(0, C1);
+            return self.pop();
         }
         self.fst_st(i, true);
     }
@@ -620,7 +629,7 @@ impl X87 {
         if self.is_empty(0) {
             return self.underflow(0, false);
         }
-        self.settle(0, 0);
+        self.settle(0, C1);
         self.set_st(0, f(self.st(0)));
     }
 
@@ -682,7 +691,7 @@ impl X87 {
         use eflags::{AF, CF, OF, PF, SF, ZF};
         let mut env = self.env();
         let order = self.order(&mut env, self.stack_source(i).as_ref(), quiet);
-        self.settle(env.flags, 0);
+        self.settle(env.flags, if env.flags & f80::SF != 0 { C1 } else { 0 });
         *flags &= !(ZF | PF | CF | OF | SF | AF);
         *flags |= match order {
             Some(Ordering::Greater) => 0,
@@ -706,7 +715,6 @@ impl X87 {
             2 => CF | ZF,
             _ => PF,
         };
-        self.settle(0, 0);
         if (flags & mask != 0) != negated {
             self.set_st(0, self.st(i));
         }
@@ -774,9 +782,9 @@ impl X87 {
     pub fn commit(&mut self, p: Prepared) {
         match p.then {
             Then::Nothing => {}
-            Then::Settle => self.settle(p.flags, 0),
+            Then::Settle => self.settle(p.flags, C1),
             Then::Pop => {
-                self.settle(p.flags, 0);
+                self.settle(p.flags, C1);
                 self.pop();
             }
             Then::MaskAll => self.set_control_word(self.control_word() | 0x3f),

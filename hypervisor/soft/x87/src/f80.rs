@@ -339,8 +339,12 @@ impl Env {
             self.flags |= UE;
             self.inexact(&cut);
             let e = e + WRAP;
-            // Only FSCALE gets so far below that the wrapped exponent does not fit either.
-            return if e < 1 { F80::zero(sign) } else { F80::new(sign, e as u16, cut.mantissa) };
+            if e < 1 {
+                // Only FSCALE gets so far below that the wrapped exponent does not fit either.
+                self.flags |= PE;
+                return F80::zero(sign);
+            }
+            return F80::new(sign, e as u16, cut.mantissa);
         }
         if exp >= 1 {
             self.inexact(&cut);
@@ -361,7 +365,11 @@ impl Env {
         if self.control & OE == 0 {
             self.inexact(&cut);
             let e = e - WRAP;
-            return if e >= 0x7fff { F80::infinity(sign) } else { F80::new(sign, e as u16, cut.mantissa) };
+            if e >= 0x7fff {
+                self.flags |= PE | if overflows_to_infinity(self.rounding(), sign) { C1 } else { 0 };
+                return F80::infinity(sign);
+            }
+            return F80::new(sign, e as u16, cut.mantissa);
         }
         self.flags |= PE;
         if overflows_to_infinity(self.rounding(), sign) {

@@ -294,11 +294,10 @@ impl X87 {
         Env::new(self.control)
     }
 
-    /// Put what an operation raised into the status word; `replaced` are the condition codes that it defines
-    /// besides C1.
+    /// Put what an operation raised into the status word; `replaced` are the condition codes that it defines.
     #[inline]
     pub(crate) const fn settle(&mut self, flags: u16, replaced: u16) {
-        self.status = (self.status & !(C1 | replaced)) | flags;
+        self.status = (self.status & !replaced) | flags;
         if flags & !self.control & EXCEPTIONS != 0 {
             self.status |= ES | BUSY;
         }
@@ -307,7 +306,7 @@ impl X87 {
     /// Raise a stack fault: overflow (C1 set) or underflow. True if it is masked.
     #[cold]
     pub(crate) fn stack_fault(&mut self, overflow: bool) -> bool {
-        self.settle(IE | SF | if overflow { C1 } else { 0 }, 0);
+        self.settle(IE | SF | if overflow { C1 } else { 0 }, C1);
         self.control & IE != 0
     }
 }

@@ -289,3 +289,105 @@ fn register_forms_are_exact() {
     }
     report.finish();
 }
+
+/// The operand in memory for a number of `format`: of all classes.
+fn operand(rng: &mut Rng, format: Format, st0: F80) -> Memory {
+    let mut m = [0; 128];
+    let bytes: Vec<u8> = match format {
+        Format::F32 => {
+            let sign = rng.next() as u32 & 0x8000_0000;
+            let special = [0, 1, 0x7f_ffff, 0x80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0x7fc0_0000, 0x3f80_0000];
+            let bits = if rng.chance(40) { sign | special[rng.below(9) as usize] } else { rng.next() as u32 };
+            let bits = if rng.chance(15) { x87::Env::new(0x37f).to_f32(st0) } else { bits };
+            bits.to_le_bytes().to_vec()
+        }
+        Format::F64 => {
+            let sign = rng.next() & 1 << 63;
+            let special =
+                [0, 1, (1 << 52) - 1, 1 << 52, 0x7fe << 52 | 0xfff, 0x7ff << 52, (0x7ff << 52) | 1, 0xfff << 51, 0x3ff << 52];
+            let bits = if rng.chance(40) { sign | special[rng.below(9) as usize] } else { rng.next() };
+            let bits = if rng.chance(15) { x87::Env::new(0x37f).to_f64(st0) } else { bits };
+            bits.to_le_bytes().to_vec()
+        }
+        Format::F80 => rng.f80().to_bytes().to_vec(),
+        Format::Bcd => {
+            let valid = rng.chance(70);
+            let mut b: Vec<u8> = (0..10)
+                .map(|_| if valid { (rng.below(10) << 4 | rng.below(10)) as u8 } else { rng.next() as u8 })
+                .collect();
+            if rng.chance(20) {
+                b[..9].fill(0);
+            }
+            b[9] = if valid { rng.next() as u8 & 0x80 } else { rng.next() as u8 };
+            b
+        }
+        Format::I16 | Format::I32 | Format::I64 => (rng.next() as i64 >> rng.below(64)).to_le_bytes().to_vec(),
+    };
+    m[..bytes.len()].copy_from_slice(&bytes);
+    m
+}
+
+fn st0(image: &Image) -> F80 {
+    ours(image).st(0)
+}
+
+#[test]
+fn memory_forms_are_exact() {
+    let mut rng = rng();
+    let cases = from_env("X87_CASES", 6000);
+    let mut report = Report::default();
+    let layout = EnvLayout::Protected32;
+    for (escape, reg) in (0xd8..=0xdfu8).flat_map(|e| (0..8).map(move |r| (e, r))) {
+        let Ok(form) = MemForm::classify(escape, reg) else { continue };
+        for _ in 0..cases {
+            let before = rng.state();
+            let mut memory = match form {
+                MemForm::Arith(_, f) | MemForm::Load(f) => operand(&mut rng, f, st0(&before)),
+                MemForm::LoadEnv | MemForm::Restore => {
+                    let mut m = [0; 128];
+                    m[..108].copy_from_slice(&rng.state());
+                    m
+                }
+                _ => [0xa5; 128],
+            };
+            let mut our_memory = memory;
+            if form == MemForm::LoadControl {
+                let control = rng.next() as u16;
+                memory[..2].copy_from_slice(&control.to_le_bytes());
+                our_memory = memory;
+            }
+            let mut flags = 0;
+            let host = visible(run_native(mem_stub(escape, reg), &before, &mut flags, &mut memory));
+            let mut x = ours(&before);
+            if form.is_store() {
+                let untouched = x.clone();
+                let mut out = [0; 108];
+                let prepared = x.prepare(form, layout, &mut out);
+                assert_eq!(x, untouched, "prepare changed the state");
+                our_memory[..prepared.len].copy_from_slice(&out[..prepared.len]);
+                x.commit(prepared);
+            } else {
+                x.load_op(form, layout, &our_memory[..form.size(layout)]);
+            }
+            let our = image_of(&x);
+            if matches!(form, MemForm::StoreEnv | MemForm::Save) {
+                // Pointers, which the host does not keep.
+                memory[12..28].fill(0);
+                our_memory[12..28].fill(0);
+            }
+            if our != host || memory != our_memory {
+                report.add(&format!("{escape:02x} /{reg} {form:?}"), || {
+                    format!(
+                        "  before {}\n  host   {} mem {:02x?}\n  ours   {} mem {:02x?}",
+                        show(&before),
+                        show(&host),
+                        &memory[..10],
+                        show(&our),
+                        &our_memory[..10]
+                    )
+                });
+            }
+        }
+    }
+    report.finish();
+}
