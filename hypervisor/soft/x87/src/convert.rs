@@ -2,7 +2,8 @@
 //! (Intel SDM volume 1, sections 4.2, 4.7 and 8.1.5).
 
 use crate::f80::{
-    BIAS, C1, Cut, EXP_MASK, Env, F80, INTEGER_BIT, OE, PE, UE, overflows_to_infinity, rc, rounds_up, shift_right_jam,
+    BIAS, C1, Cut, EXP_MASK, Env, F80, INTEGER_BIT, OE, PE, UE, overflows_to_infinity, rc,
+    rounds_up, shift_right_jam,
 };
 
 /// Layout of an IEEE interchange format.
@@ -13,8 +14,14 @@ struct Layout {
     exponent: u32,
 }
 
-const SINGLE: Layout = Layout { fraction: 23, exponent: 8 };
-const DOUBLE: Layout = Layout { fraction: 52, exponent: 11 };
+const SINGLE: Layout = Layout {
+    fraction: 23,
+    exponent: 8,
+};
+const DOUBLE: Layout = Layout {
+    fraction: 52,
+    exponent: 11,
+};
 
 impl Layout {
     /// Largest exponent field: infinities and NaNs.
@@ -62,7 +69,11 @@ impl Layout {
         if a.is_normal() && e >= 1 && e < self.max() - 1 {
             let cut = Cut::new(env.rounding(), sign, a.mantissa, 0, drop);
             env.inexact(&cut);
-            return self.join(sign, e + i32::from(cut.carry), cut.mantissa << 1 >> (drop + 1));
+            return self.join(
+                sign,
+                e + i32::from(cut.carry),
+                cut.mantissa << 1 >> (drop + 1),
+            );
         }
         self.narrow_rare(a, env)
     }
@@ -161,10 +172,9 @@ pub const fn from_i64(v: i64) -> F80 {
 #[must_use]
 pub fn from_bcd(b: [u8; 10]) -> F80 {
     let [digits @ .., sign] = b;
-    let magnitude = digits
-        .iter()
-        .rev()
-        .fold(0i64, |v, &d| v * 100 + i64::from(d >> 4) * 10 + i64::from(d & 15));
+    let magnitude = digits.iter().rev().fold(0i64, |v, &d| {
+        v * 100 + i64::from(d >> 4) * 10 + i64::from(d & 15)
+    });
     let v = from_i64(magnitude);
     if sign & 0x80 != 0 { v.negate() } else { v }
 }
@@ -237,7 +247,7 @@ impl Env {
                 let mut out = [0; 10];
                 for b in &mut out[..9] {
                     let pair = (v % 100) as u8;
-                    *b = (pair / 10) << 4 | pair % 10;
+                    *b = ((pair / 10) << 4) | (pair % 10);
                     v /= 100;
                 }
                 out[9] = u8::from(a.sign()) << 7;

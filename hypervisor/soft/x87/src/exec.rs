@@ -1,9 +1,8 @@
-//! Instructions: dispatch of register forms, and of memory forms with the bytes moved by the CPU (Intel SDM volume 2,
+//! Instructions: dispatch of register forms, and what all forms do to the stack and the flags (Intel SDM volume 2,
 //! table B-43 and the pages of the instructions).
 
-use crate::convert::{from_bcd, from_f32, from_f64, from_i64, is_denormal_f32, is_denormal_f64};
-use crate::env::EnvLayout;
-use crate::f80::{self, C0, C1, C2, C3, DE, Env, F80, IE, OE, SF, UE, ZE};
+use crate::f80::{self, C0, C1, C2, C3, DE, Env, F80, IE, SF, ZE};
+use crate::memory::{Arith, Source};
 use crate::state::X87;
 use crate::transcendental::Trig;
 use std::cmp::Ordering;
@@ -26,280 +25,11 @@ const CODES: u16 = UNORDERED | C1;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Undefined;
 
-/// The eight operations that the reg field selects in D8, DA, DC and DE.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Arith {
-    /// ST(0) + source.
-    Add,
-    /// ST(0) * source.
-    Mul,
-    /// Compare.
-    Com,
-    /// Compare and pop.
-    Comp,
-    /// ST(0) - source.
-    Sub,
-    /// Source - ST(0).
-    SubR,
-    /// ST(0) / source.
-    Div,
-    /// Source / ST(0).
-    DivR,
-}
-
-impl Arith {
-    const fn of(reg: u8) -> Arith {
-        match reg & 7 {
-            0 => Arith::Add,
-            1 => Arith::Mul,
-            2 => Arith::Com,
-            3 => Arith::Comp,
-            4 => Arith::Sub,
-            5 => Arith::SubR,
-            6 => Arith::Div,
-            _ => Arith::DivR,
-        }
-    }
-
-    #[inline]
-    fn apply(self, env: &mut Env, a: F80, b: F80) -> F80 {
-        match self {
-            Arith::Add => env.add(a, b),
-            Arith::Mul => env.mul(a, b),
-            Arith::Sub => env.sub(a, b),
-            Arith::SubR => env.sub(b, a),
-            Arith::Div => env.div(a, b),
-            Arith::DivR => env.div(b, a),
-            // Comparisons deliver no number; they are split off before.
-            Arith::Com | Arith::Comp => a,
-        }
-    }
-}
-
-/// A number in memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
-    /// Single, 4 bytes.
-    F32,
-    /// Double, 8 bytes.
-    F64,
-    /// Extended, 10 bytes.
-    F80,
-    /// Word integer.
-    I16,
-    /// Doubleword integer.
-    I32,
-    /// Quadword integer.
-    I64,
-    /// Packed BCD, 10 bytes.
-    Bcd,
-}
-
-impl Format {
-    /// Bytes in memory.
-    #[must_use]
-    pub const fn size(self) -> usize {
-        match self {
-            Format::I16 => 2,
-            Format::F32 | Format::I32 => 4,
-            Format::F64 | Format::I64 => 8,
-            Format::F80 | Format::Bcd => 10,
-        }
-    }
-}
-
-/// What an instruction with a memory operand does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MemForm {
-    /// ST(0) and a number from memory.
-    Arith(Arith, Format),
-    /// Push a number from memory: FLD, FILD, FBLD.
-    Load(Format),
-    /// FST, FIST.
-    Store(Format),
-    /// FSTP, FISTP, FBSTP.
-    StorePop(Format),
-    /// FISTTP.
-    Truncate(Format),
-    /// FLDCW.
-    LoadControl,
-    /// FNSTCW.
-    StoreControl,
-    /// FNSTSW.
-    StoreStatus,
-    /// FLDENV.
-    LoadEnv,
-    /// FNSTENV.
-    StoreEnv,
-    /// FRSTOR.
-    Restore,
-    /// FNSAVE.
-    Save,
-}
-
-impl MemForm {
-    /// Classify by the opcode byte (D8 to DF; its low three bits count) and the reg field of the ModRM byte.
-    ///
-    /// # Errors
-    /// [`Undefined`] for the four encodings that are no instruction.
-    pub const fn classify(escape: u8, reg: u8) -> Result<MemForm, Undefined> {
-        use MemForm::{Arith as A, Load, Store, StorePop, Truncate};
-        let reg = reg & 7;
-        Ok(match (escape & 7, reg) {
-            (0, _) => A(Arith::of(reg), Format::F32),
-            (2, _) => A(Arith::of(reg), Format::I32),
-            (4, _) => A(Arith::of(reg), Format::F64),
-            (6, _) => A(Arith::of(reg), Format::I16),
-            (1, 0) => Load(Format::F32),
-            (1, 2) => Store(Format::F32),
-            (1, 3) => StorePop(Format::F32),
-            (1, 4) => MemForm::LoadEnv,
-            (1, 5) => MemForm::LoadControl,
-            (1, 6) => MemForm::StoreEnv,
-            (1, 7) => MemForm::StoreControl,
-            (3, 0) => Load(Format::I32),
-            (3, 1) => Truncate(Format::I32),
-            (3, 2) => Store(Format::I32),
-            (3, 3) => StorePop(Format::I32),
-            (3, 5) => Load(Format::F80),
-            (3, 7) => StorePop(Format::F80),
-            (5, 0) => Load(Format::F64),
-            (5, 1) => Truncate(Format::I64),
-            (5, 2) => Store(Format::F64),
-            (5, 3) => StorePop(Format::F64),
-            (5, 4) => MemForm::Restore,
-            (5, 6) => MemForm::Save,
-            (5, 7) => MemForm::StoreStatus,
-            (7, 0) => Load(Format::I16),
-            (7, 1) => Truncate(Format::I16),
-            (7, 2) => Store(Format::I16),
-            (7, 3) => StorePop(Format::I16),
-            (7, 4) => Load(Format::Bcd),
-            (7, 5) => Load(Format::I64),
-            (7, 6) => StorePop(Format::Bcd),
-            (7, 7) => StorePop(Format::I64),
-            _ => return Err(Undefined),
-        })
-    }
-
-    /// True if the instruction writes memory: [`X87::prepare`] and [`X87::commit`]; else [`X87::load_op`].
-    #[must_use]
-    pub const fn is_store(self) -> bool {
-        use MemForm::{Save, Store, StoreControl, StoreEnv, StorePop, StoreStatus, Truncate};
-        matches!(self, Store(_) | StorePop(_) | Truncate(_) | StoreControl | StoreStatus | StoreEnv | Save)
-    }
-
-    /// Bytes of the memory operand, 2 to 108.
-    #[must_use]
-    pub const fn size(self, layout: EnvLayout) -> usize {
-        use MemForm::{
-            Arith, Load, LoadControl, LoadEnv, Restore, Save, Store, StoreControl, StoreEnv, StorePop, StoreStatus,
-            Truncate,
-        };
-        match self {
-            Arith(_, f) | Load(f) | Store(f) | StorePop(f) | Truncate(f) => f.size(),
-            LoadControl | StoreControl | StoreStatus => 2,
-            LoadEnv | StoreEnv => layout.env_size(),
-            Restore | Save => layout.save_size(),
-        }
-    }
-
-    /// True if the instruction first waits for a pending exception (raises #MF).
-    #[must_use]
-    pub const fn is_waiting(self) -> bool {
-        use MemForm::{Save, StoreControl, StoreEnv, StoreStatus};
-        !matches!(self, StoreControl | StoreStatus | StoreEnv | Save)
-    }
-
-    /// True if the instruction leaves FIP, FDP and FOP alone (the control instructions); for all others the CPU calls
-    /// [`X87::note`] and [`X87::note_data`].
-    #[must_use]
-    pub const fn is_control(self) -> bool {
-        use MemForm::{LoadControl, LoadEnv, Restore};
-        !self.is_waiting() || matches!(self, LoadControl | LoadEnv | Restore)
-    }
-}
-
 /// True if a register form first waits for a pending exception (raises #MF): all but FNCLEX, FNINIT, FNSTSW AX and the
 /// 8087's and 80287's FNENI, FNDISI and FNSETPM. `opcode` as in [`X87::exec_reg`].
 #[must_use]
 pub const fn is_waiting(opcode: u16) -> bool {
     !matches!(opcode & 0x7ff, 0x3e0..=0x3e4 | 0x7e0)
-}
-
-/// A store that is computed but not yet done. Move the first `len` bytes to memory, then [`X87::commit`].
-#[derive(Clone, Copy, Debug)]
-#[must_use]
-pub struct Prepared {
-    /// Bytes to write: 0 if an unmasked exception forbids the store.
-    pub len: usize,
-    flags: u16,
-    then: Then,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Then {
-    /// A control store changes no flag.
-    Nothing,
-    Settle,
-    Pop,
-    MaskAll,
-    Init,
-}
-
-/// A number from memory as the unit sees it.
-struct Source {
-    value: F80,
-    /// It was denormal in its own format.
-    denormal: bool,
-}
-
-/// The first `N` of `bytes`; bytes that are not there count as zero.
-#[inline]
-fn take<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    match bytes.first_chunk() {
-        Some(b) => *b,
-        None => {
-            let mut b = [0; N];
-            b.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            b
-        }
-    }
-}
-
-#[inline]
-fn read(format: Format, bytes: &[u8]) -> Source {
-    let exact = |value| Source { value, denormal: false };
-    match format {
-        Format::F32 => {
-            let bits = u32::from_le_bytes(take(bytes));
-            Source { value: from_f32(bits), denormal: is_denormal_f32(bits) }
-        }
-        Format::F64 => {
-            let bits = u64::from_le_bytes(take(bytes));
-            Source { value: from_f64(bits), denormal: is_denormal_f64(bits) }
-        }
-        Format::F80 => exact(F80::from_bytes(take(bytes))),
-        Format::I16 => exact(from_i64(i64::from(i16::from_le_bytes(take(bytes))))),
-        Format::I32 => exact(from_i64(i64::from(i32::from_le_bytes(take(bytes))))),
-        Format::I64 => exact(from_i64(i64::from_le_bytes(take(bytes)))),
-        Format::Bcd => exact(from_bcd(take(bytes))),
-    }
-}
-
-/// Write `v` in a memory format to the start of `out`.
-#[inline]
-fn write(env: &mut Env, format: Format, v: F80, truncate: bool, out: &mut [u8; 108]) {
-    let mut put = |b: &[u8]| out[..b.len()].copy_from_slice(b);
-    match format {
-        Format::F32 => put(&env.to_f32(v).to_le_bytes()),
-        Format::F64 => put(&env.to_f64(v).to_le_bytes()),
-        Format::F80 => put(&v.to_bytes()),
-        Format::I16 => put(&(env.to_int(v, 16, truncate) as i16).to_le_bytes()),
-        Format::I32 => put(&(env.to_int(v, 32, truncate) as i32).to_le_bytes()),
-        Format::I64 => put(&env.to_int(v, 64, truncate).to_le_bytes()),
-        Format::Bcd => put(&env.to_bcd(v)),
-    }
 }
 
 const fn condition(order: Option<Ordering>) -> u16 {
@@ -440,7 +170,7 @@ impl X87 {
     }
 
     #[inline]
-    fn arith_mem(&mut self, op: Arith, src: &Source) {
+    pub(crate) fn arith_mem(&mut self, op: Arith, src: &Source) {
         if matches!(op, Arith::Com | Arith::Comp) {
             return self.compare_with(Some(src), false, u8::from(op == Arith::Comp));
         }
@@ -487,17 +217,25 @@ impl X87 {
         let mut env = self.env();
         let v = env.remainder(self.st(0), self.st(1), nearest);
         // Without a quotient C0 and C3 keep what they were.
-        self.settle(0, if v.is_nan() || env.aborted() { C2 } else { CODES });
+        self.settle(
+            0,
+            if v.is_nan() || env.aborted() {
+                C2
+            } else {
+                CODES
+            },
+        );
         self.deliver(env, 0, v, false);
     }
 
     fn trig(&mut self, f: impl FnOnce(&mut Env, F80) -> Trig, push: bool) {
+        self.settle(0, C2);
         if self.is_empty(0) || (push && !self.is_empty(7)) {
             return self.two_results_fault(push);
         }
         let mut env = self.env();
         let result = f(&mut env, self.st(0));
-        self.settle(env.flags, C1 | C2);
+        self.settle(env.flags, C1);
         if let (false, Trig::Value(v, second)) = (env.aborted(), result) {
             self.set_st(0, v);
             if push {
@@ -546,7 +284,7 @@ impl X87 {
 
     /// FLD of a single or double: a signalling NaN and a denormal raise exceptions.
     #[inline]
-    fn fld_source(&mut self, src: &Source) {
+    pub(crate) fn fld_source(&mut self, src: &Source) {
         if !self.is_empty(7) || src.value.is_normal() && !src.denormal {
             return self.fld(src.value);
         }
@@ -591,7 +329,13 @@ impl X87 {
         if (self.is_empty(0) || self.is_empty(i)) && !self.stack_fault(false) {
             return;
         }
-        let filled = |x: &X87, i| if x.is_empty(i) { F80::INDEFINITE } else { x.st(i) };
+        let filled = |x: &X87, i| {
+            if x.is_empty(i) {
+                F80::INDEFINITE
+            } else {
+                x.st(i)
+            }
+        };
         let (a, b) = (filled(self, 0), filled(self, i));
         if !self.is_empty(0) && !self.is_empty(i) {
             self.settle(0, C1);
@@ -676,7 +420,10 @@ impl X87 {
     }
 
     fn stack_source(&self, i: u8) -> Option<Source> {
-        (!self.is_empty(i)).then(|| Source { value: self.st(i), denormal: false })
+        (!self.is_empty(i)).then(|| Source {
+            value: self.st(i),
+            denormal: false,
+        })
     }
 
     fn fcom(&mut self, i: u8, quiet: bool, pops: u8) {
@@ -684,7 +431,14 @@ impl X87 {
     }
 
     fn ftst(&mut self) {
-        self.compare_with(Some(&Source { value: F80::ZERO, denormal: false }), false, 0);
+        self.compare_with(
+            Some(&Source {
+                value: F80::ZERO,
+                denormal: false,
+            }),
+            false,
+            0,
+        );
     }
 
     fn fcomi(&mut self, i: u8, quiet: bool, pop: bool, flags: &mut u32) {
@@ -717,78 +471,6 @@ impl X87 {
         };
         if (flags & mask != 0) != negated {
             self.set_st(0, self.st(i));
-        }
-    }
-
-    /// Execute a memory form that reads: `bytes` are the [`MemForm::size`] bytes of the operand. Stores are ignored.
-    #[inline]
-    pub fn load_op(&mut self, form: MemForm, layout: EnvLayout, bytes: &[u8]) {
-        match form {
-            MemForm::Arith(op, format) => self.arith_mem(op, &read(format, bytes)),
-            MemForm::Load(format @ (Format::F32 | Format::F64)) => self.fld_source(&read(format, bytes)),
-            MemForm::Load(format) => self.fld(read(format, bytes).value),
-            MemForm::LoadControl => self.set_control_word(u16::from_le_bytes(take(bytes))),
-            MemForm::LoadEnv => self.load_env(layout, bytes),
-            MemForm::Restore => self.restore(layout, bytes),
-            _ => {}
-        }
-    }
-
-    /// Compute a memory form that writes: its bytes go to the start of `out`, the state stays. Write
-    /// [`Prepared::len`] bytes to memory, then [`X87::commit`]; if the write faults, drop the `Prepared`.
-    #[inline]
-    pub fn prepare(&self, form: MemForm, layout: EnvLayout, out: &mut [u8; 108]) -> Prepared {
-        let control = |v: u16, out: &mut [u8; 108]| {
-            out[..2].copy_from_slice(&v.to_le_bytes());
-            Then::Nothing
-        };
-        let then = match form {
-            MemForm::Store(f) => return self.prepare_number(f, false, Then::Settle, out),
-            MemForm::StorePop(f) => return self.prepare_number(f, false, Then::Pop, out),
-            MemForm::Truncate(f) => return self.prepare_number(f, true, Then::Pop, out),
-            MemForm::StoreControl => control(self.control_word(), out),
-            MemForm::StoreStatus => control(self.status_word(), out),
-            MemForm::StoreEnv => {
-                self.env_image(layout, out);
-                Then::MaskAll
-            }
-            MemForm::Save => {
-                self.save_image(layout, out);
-                Then::Init
-            }
-            _ => return Prepared { len: 0, flags: 0, then: Then::Nothing },
-        };
-        Prepared { len: form.size(layout), flags: 0, then }
-    }
-
-    #[inline]
-    fn prepare_number(&self, format: Format, truncate: bool, then: Then, out: &mut [u8; 108]) -> Prepared {
-        let mut env = self.env();
-        if self.is_empty(0) {
-            // The indefinite converts to the indefinite of every format.
-            write(&mut Env::new(0x3f), format, F80::INDEFINITE, truncate, out);
-            env.flags = IE | SF;
-        } else {
-            write(&mut env, format, self.st(0), truncate, out);
-        }
-        if env.unmasked(IE | DE | ZE | OE | UE) {
-            return Prepared { len: 0, flags: env.flags, then: Then::Settle };
-        }
-        Prepared { len: format.size(), flags: env.flags, then }
-    }
-
-    /// Complete a store whose bytes are in memory.
-    #[inline]
-    pub fn commit(&mut self, p: Prepared) {
-        match p.then {
-            Then::Nothing => {}
-            Then::Settle => self.settle(p.flags, C1),
-            Then::Pop => {
-                self.settle(p.flags, C1);
-                self.pop();
-            }
-            Then::MaskAll => self.set_control_word(self.control_word() | 0x3f),
-            Then::Init => self.fninit(),
         }
     }
 }

@@ -13,12 +13,14 @@ mod convert;
 mod env;
 mod exec;
 mod f80;
+mod memory;
 mod state;
 mod transcendental;
 
 pub use convert::{from_bcd, from_f32, from_f64, from_i64, is_denormal_f32, is_denormal_f64};
 pub use env::EnvLayout;
-pub use exec::{Arith, Format, MemForm, Prepared, Undefined, is_waiting};
+pub use exec::{Undefined, is_waiting};
 pub use f80::{BUSY, C0, C1, C2, C3, DE, ES, Env, F80, IE, OE, PE, SF, UE, ZE};
+pub use memory::{Arith, Format, MemForm, Prepared};
 pub use state::{State, X87};
 pub use transcendental::Trig;

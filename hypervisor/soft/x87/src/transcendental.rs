@@ -3,7 +3,7 @@
 //!
 //! Arguments of the trigonometric functions are reduced with the 66-bit pi of the hardware (SDM 8.3.8), exactly.
 
-use crate::f80::{BIAS, C2, Env, F80, INTEGER_BIT};
+use crate::f80::{BIAS, C2, Env, F80, INTEGER_BIT, PE, UE};
 use std::cmp::Ordering;
 
 /// A positive number `sig` * 2^(exp - 127), `sig` normalised (bit 127 set).
@@ -82,13 +82,19 @@ impl Wide {
     #[inline]
     const fn new(exp: i32, sig: u128) -> Wide {
         let lz = sig.leading_zeros();
-        Wide { exp: exp - lz as i32, sig: sig << (lz & 127) }
+        Wide {
+            exp: exp - lz as i32,
+            sig: sig << (lz & 127),
+        }
     }
 
     /// A finite non-zero operand.
     const fn of(a: F80) -> Wide {
         let (e, m) = a.parts();
-        Wide { exp: e - BIAS, sig: (m as u128) << 64 }
+        Wide {
+            exp: e - BIAS,
+            sig: (m as u128) << 64,
+        }
     }
 
     #[inline]
@@ -112,13 +118,17 @@ impl Wide {
 /// `n / d * 2^exp` to 100 bits, for `n` and `d` above 0 and under 2^77.
 const fn ratio(exp: i32, n: u128, d: u128) -> Wide {
     let s = n.leading_zeros() as i32 - d.leading_zeros() as i32;
-    let (mut n, d, exp) = if s >= 0 { (n << s, d, exp - s) } else { (n, d << -s, exp - s) };
+    let (mut n, d, exp) = if s >= 0 {
+        (n << s, d, exp - s)
+    } else {
+        (n, d << -s, exp - s)
+    };
     // Now n and d have equal lengths: the quotient is in (1/2, 2).
     let mut q = n / d;
     let mut i = 0;
     while i < 2 {
         n = (n % d) << 50;
-        q = q << 50 | n / d;
+        q = (q << 50) | (n / d);
         i += 1;
     }
     Wide::new(exp + 27, q)
@@ -139,19 +149,28 @@ fn sin_series(r: Wide) -> Wide {
 
 fn cos_series(r: Wide) -> Wide {
     let z = r.mul(r).fraction();
-    Wide::new(0, alternating(z, INVERSE_FACTORIALS[2..30].iter().step_by(2).copied()))
+    Wide::new(
+        0,
+        alternating(z, INVERSE_FACTORIALS[2..30].iter().step_by(2).copied()),
+    )
 }
 
 /// `t * (1 - t^2/3 + t^4/5 ...)` for t under 1/16.
 fn atan_series(t: Wide) -> Wide {
     let z = t.mul(t).fraction();
-    t.mul(Wide::new(0, alternating(z, ODD_INVERSES[1..14].iter().copied())))
+    t.mul(Wide::new(
+        0,
+        alternating(z, ODD_INVERSES[1..14].iter().copied()),
+    ))
 }
 
 /// `t * (1 + t^2/3 + t^4/5 ...)` for t under 0.18.
 fn atanh_series(t: Wide) -> Wide {
     let z = t.mul(t).fraction();
-    let tail = ODD_INVERSES[1..].iter().rev().fold(0, |s, c| c + mul_high(z, s));
+    let tail = ODD_INVERSES[1..]
+        .iter()
+        .rev()
+        .fold(0, |s, c| c + mul_high(z, s));
     // Halved, so that the sum stays under 1.
     t.mul(Wide::new(1, (ONE >> 1) + (mul_high(z, tail) >> 1).max(1)))
 }
@@ -171,7 +190,11 @@ fn reduce(a: F80) -> Angle {
     let (e, m) = a.parts();
     let e = e - BIAS;
     if e < -2 {
-        return Angle { quadrant: 0, negative: false, rest: Wide::of(a) };
+        return Angle {
+            quadrant: 0,
+            negative: false,
+            rest: Wide::of(a),
+        };
     }
     let units = u128::from(m) << (e + 2).clamp(0, 64);
     let mut q = units / HALF_PI_66;
@@ -182,14 +205,22 @@ fn reduce(a: F80) -> Angle {
         r = HALF_PI_66 - r;
     }
     // The unit is 2^-65: bit 127 of a Wide with exponent 62 stands for 2^62.
-    Angle { quadrant: q as u64 & 3, negative, rest: Wide::new(62, r) }
+    Angle {
+        quadrant: q as u64 & 3,
+        negative,
+        rest: Wide::new(62, r),
+    }
 }
 
 impl Angle {
     /// Sine of `quadrant` + `shift` quarter turns and the rest: sign and magnitude.
     fn sine(&self, shift: u64) -> (bool, Wide) {
         let q = (self.quadrant + shift) & 3;
-        if q & 1 == 0 { ((q == 2) ^ self.negative, sin_series(self.rest)) } else { (q == 3, cos_series(self.rest)) }
+        if q & 1 == 0 {
+            ((q == 2) ^ self.negative, sin_series(self.rest))
+        } else {
+            (q == 3, cos_series(self.rest))
+        }
     }
 }
 
@@ -203,10 +234,31 @@ pub enum Trig {
 
 impl Env {
     fn pack_wide(&mut self, sign: bool, w: Wide) -> F80 {
-        self.pack(sign, w.exp + BIAS, (w.sig >> 64) as u64, w.sig as u64 | 1, 0)
+        self.pack(
+            sign,
+            w.exp + BIAS,
+            (w.sig >> 64) as u64,
+            w.sig as u64 | 1,
+            0,
+        )
     }
 
-    fn trig(&mut self, a: F80, zero: (F80, F80), f: impl FnOnce(&mut Env, Angle) -> (F80, F80)) -> Trig {
+    /// Pack the sine or tangent of `a`. In and next to the denormals it is `a` whatever the rounding, though inexact.
+    fn pack_small(&mut self, a: F80, sign: bool, w: Wide) -> F80 {
+        if a.exp() > 1 {
+            return self.pack_wide(sign, w);
+        }
+        let (e, m) = a.parts();
+        let v = self.pack(a.sign(), e, m, 0, 0);
+        self.call_inexact(v)
+    }
+
+    fn trig(
+        &mut self,
+        a: F80,
+        zero: (F80, F80),
+        f: impl FnOnce(&mut Env, Angle) -> (F80, F80),
+    ) -> Trig {
         if let Some(nan) = self.nan1(a) {
             return Trig::Value(nan, nan);
         }
@@ -229,7 +281,7 @@ impl Env {
     pub fn sin(&mut self, a: F80) -> Trig {
         self.trig(a, (a, a), |env, angle| {
             let (s, w) = angle.sine(0);
-            let v = env.pack_wide(s ^ a.sign(), w);
+            let v = env.pack_small(a, s ^ a.sign(), w);
             (v, v)
         })
     }
@@ -247,7 +299,7 @@ impl Env {
     pub fn sin_cos(&mut self, a: F80) -> Trig {
         self.trig(a, (a, F80::ONE), |env, angle| {
             let ((ss, s), (cs, c)) = (angle.sine(0), angle.sine(1));
-            (env.pack_wide(ss ^ a.sign(), s), env.pack_wide(cs, c))
+            (env.pack_small(a, ss ^ a.sign(), s), env.pack_wide(cs, c))
         })
     }
 
@@ -255,7 +307,7 @@ impl Env {
     pub fn tan(&mut self, a: F80) -> Trig {
         self.trig(a, (a, F80::ONE), |env, angle| {
             let ((ss, s), (cs, c)) = (angle.sine(0), angle.sine(1));
-            (env.pack_wide(ss ^ cs ^ a.sign(), s.div(c)), F80::ONE)
+            (env.pack_small(a, ss ^ cs ^ a.sign(), s.div(c)), F80::ONE)
         })
     }
 
@@ -268,7 +320,8 @@ impl Env {
             return y;
         }
         let sign = y.sign();
-        let turn = |env: &mut Env, eighths: u128| env.pack_wide(sign, Wide::new(2, (PI >> 3) * eighths));
+        let turn =
+            |env: &mut Env, eighths: u128| env.pack_wide(sign, Wide::new(2, (PI >> 3) * eighths));
         match (y.is_infinity(), x.is_infinity()) {
             (true, true) => return turn(self, if x.sign() { 3 } else { 1 }),
             (true, false) => return turn(self, 2),
@@ -277,21 +330,33 @@ impl Env {
             _ => {}
         }
         if y.is_zero() {
-            return if x.sign() { turn(self, 4) } else { F80::zero(sign) };
+            return if x.sign() {
+                turn(self, 4)
+            } else {
+                F80::zero(sign)
+            };
         }
         if x.is_zero() {
             return turn(self, 2);
         }
         let ((ey, my), (ex, mx)) = (y.parts(), x.parts());
         let swap = (ey, my) > (ex, mx);
-        let w = if swap { atan_ratio((ex, mx), (ey, my)) } else { atan_ratio((ey, my), (ex, mx)) };
+        let w = if swap {
+            atan_ratio((ex, mx), (ey, my))
+        } else {
+            atan_ratio((ey, my), (ex, mx))
+        };
         if !swap && !x.sign() {
             return self.pack_wide(sign, w);
         }
         // pi/2 and pi with 125 fraction bits; the ratio's angle is at most pi/4.
         let base = if swap { PI >> 2 } else { PI >> 1 };
         let part = w.fraction() >> 3;
-        let sum = if swap && x.sign() { base + part } else { base - part };
+        let sum = if swap && x.sign() {
+            base + part
+        } else {
+            base - part
+        };
         self.pack_wide(sign, Wide::new(2, sum))
     }
 
@@ -307,7 +372,8 @@ impl Env {
             return a;
         }
         if a.exp() >= BIAS {
-            // Beyond 1 the result is undefined; hardware hands the operand back.
+            // Beyond 1 the result is undefined; hardware hands the operand back. It calls even the exact ones inexact.
+            self.flags |= PE;
             return match (a.abs() == F80::ONE, a.sign()) {
                 (true, true) => F80::new(true, BIAS as u16 - 1, INTEGER_BIT),
                 _ => a,
@@ -366,11 +432,25 @@ impl Env {
         self.pack_wide(sign, log2(e, u128::from(m) << 64).mul(Wide::of(y)))
     }
 
-    /// Product with a small integer, at full precision whatever the precision control.
+    /// Product with a small integer, at full precision whatever the precision control. Hardware calls it inexact even
+    /// when it is not.
     fn exact_product(&mut self, sign: bool, y: F80, n: F80) -> F80 {
         let ((ey, my), (en, mn)) = (y.parts(), n.parts());
         let p = Wide::new(1, u128::from(my) * u128::from(mn));
-        self.pack(sign, ey + en - BIAS + p.exp, (p.sig >> 64) as u64, p.sig as u64, 0)
+        let v = self.pack(
+            sign,
+            ey + en - BIAS + p.exp,
+            (p.sig >> 64) as u64,
+            p.sig as u64,
+            0,
+        );
+        self.call_inexact(v)
+    }
+
+    /// Raise what goes with `v` being inexact, though it was computed exactly.
+    fn call_inexact(&mut self, v: F80) -> F80 {
+        self.flags |= PE | if v.is_denormal() { UE } else { 0 };
+        v
     }
 
     /// FYL2XP1: `y * log2(x + 1)`, defined for |x| under 1 - sqrt(1/2).
@@ -382,10 +462,6 @@ impl Env {
         if (x.is_infinity() && (x.sign() || y.is_zero())) || (x.is_zero() && y.is_infinity()) {
             return self.invalid();
         }
-        if x.sign() && x.exp() >= BIAS {
-            // Out of the defined range: the logarithm of zero or of a negative number.
-            return self.invalid();
-        }
         if self.denormal(y.is_denormal() || x.is_denormal()) {
             return y;
         }
@@ -394,6 +470,11 @@ impl Env {
         }
         if x.is_zero() || y.is_zero() {
             return F80::zero(sign);
+        }
+        if x.sign() && x.exp() >= BIAS {
+            // The logarithm of zero or of a negative number is undefined; hardware hands the operand back.
+            self.flags |= PE;
+            return x;
         }
         let (e, m) = x.parts();
         let e = e - BIAS;
@@ -406,7 +487,11 @@ impl Env {
 fn atan_ratio((en, mn): (i32, u64), (ed, md): (i32, u64)) -> Wide {
     let t = ratio(en - ed, u128::from(mn), u128::from(md));
     // The nearest sixteenth.
-    let k = if t.exp >= 0 { 16 } else { ((t.fraction() >> 123) + 1) >> 1 };
+    let k = if t.exp >= 0 {
+        16
+    } else {
+        ((t.fraction() >> 123) + 1) >> 1
+    };
     if k == 0 {
         return atan_series(t);
     }
@@ -419,12 +504,22 @@ fn atan_ratio((en, mn): (i32, u64), (ed, md): (i32, u64)) -> Wide {
         return Wide::new(0, table);
     }
     let rest = atan_series(ratio(0, left.abs_diff(right), 16 * den + k * n)).fraction() >> 1;
-    Wide::new(0, if left > right { table + rest } else { table - rest })
+    Wide::new(
+        0,
+        if left > right {
+            table + rest
+        } else {
+            table - rest
+        },
+    )
 }
 
 /// log2 of `t` = (f - 1)/(f + 1), for the number f.
 fn log2_of_ratio(t: Wide) -> Wide {
-    atanh_series(t).mul(Wide { exp: 1, sig: LOG2_E })
+    atanh_series(t).mul(Wide {
+        exp: 1,
+        sig: LOG2_E,
+    })
 }
 
 /// Magnitude of log2 of `sig` * 2^(e - 127), `sig` normalised; 75 bits of it count.
@@ -434,15 +529,25 @@ fn log2(e: i32, sig: u128) -> Wide {
     const UNIT: u128 = 1 << 75;
     let f = sig >> 52;
     // f in [sqrt(1/2), sqrt(2)): small, and of the sign of the whole.
-    let (e, below, n, d) =
-        if sig < SQRT_2 { (e, false, f - UNIT, f + UNIT) } else { (e + 1, true, 2 * UNIT - f, 2 * UNIT + f) };
+    let (e, below, n, d) = if sig < SQRT_2 {
+        (e, false, f - UNIT, f + UNIT)
+    } else {
+        (e + 1, true, 2 * UNIT - f, 2 * UNIT + f)
+    };
     let log = log2_of_ratio(ratio(0, n, d));
     if e == 0 {
         return log;
     }
     let whole = u128::from(e.unsigned_abs()) << 111;
     let part = log.fraction() >> 17;
-    Wide::new(16, if below == (e < 0) { whole + part } else { whole - part })
+    Wide::new(
+        16,
+        if below == (e < 0) {
+            whole + part
+        } else {
+            whole - part
+        },
+    )
 }
 
 /// Magnitude of log2(1 + x) for x = `m` * 2^(e - 63), negative if `negative`, above -1.
@@ -451,12 +556,24 @@ fn log2_plus_one(negative: bool, e: i32, m: u64) -> Wide {
     let join = |one: u128, x: u128| if negative { one - x } else { one + x };
     if e < -2 {
         // x / (2 + x), the divisor in units of 2^-75.
-        let small = if e < -12 { x.checked_shr((-12 - e) as u32).unwrap_or(0) } else { x << (e + 12) };
+        let small = if e < -12 {
+            x.checked_shr((-12 - e) as u32).unwrap_or(0)
+        } else {
+            x << (e + 12)
+        };
         return log2_of_ratio(ratio(e + 12, x, join(2 << 75, small)));
     }
     // Beyond 2^58 the one no longer shows.
-    let sum = if e > 58 { x << 64 } else { join(1 << 65, x << (e + 2)) };
-    let exp = if e > 58 { e } else { 62 - sum.leading_zeros() as i32 };
+    let sum = if e > 58 {
+        x << 64
+    } else {
+        join(1 << 65, x << (e + 2))
+    };
+    let exp = if e > 58 {
+        e
+    } else {
+        62 - sum.leading_zeros() as i32
+    };
     log2(exp, sum << sum.leading_zeros())
 }
 

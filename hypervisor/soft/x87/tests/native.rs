@@ -122,11 +122,15 @@ impl Rng {
             8 => self.next() >> self.below(64),
             _ => self.next() | 1 << 63,
         };
-        F80 { mantissa, sign_exp: exp | (self.next() as u16 & 0x8000) }
+        F80 {
+            mantissa,
+            sign_exp: exp | (self.next() as u16 & 0x8000),
+        }
     }
 
     fn exponent(&mut self) -> u16 {
-        let near = |rng: &mut Rng, at: u64, spread: u64| (at + rng.below(2 * spread + 1) - spread) as u16;
+        let near =
+            |rng: &mut Rng, at: u64, spread: u64| (at + rng.below(2 * spread + 1) - spread) as u16;
         match self.below(10) {
             0..=3 => near(self, 0x3fff, 3),
             4 => near(self, 0x3fff, 70),
@@ -146,26 +150,59 @@ impl Rng {
             6 => x87::from_i64(self.next() as i64 >> self.below(64)),
             // Near the limits of a format.
             7 => {
-                let exp = [0x3fff - 1022, 0x3fff - 126, 0x3fff + 1023, 0x3fff + 127, 0x3fff + 15, 0x3fff + 31, 0x3fff + 63, 0x3fff + 59];
+                let exp = [
+                    0x3fff - 1022,
+                    0x3fff - 126,
+                    0x3fff + 1023,
+                    0x3fff + 127,
+                    0x3fff + 15,
+                    0x3fff + 31,
+                    0x3fff + 63,
+                    0x3fff + 59,
+                ];
                 let e = exp[self.below(8) as usize] + self.below(5) as u16 - 2;
-                F80 { mantissa: self.mantissa(), sign_exp: e | (self.next() as u16 & 0x8000) }
+                F80 {
+                    mantissa: self.mantissa(),
+                    sign_exp: e | (self.next() as u16 & 0x8000),
+                }
             }
-            _ => F80 { mantissa: self.mantissa(), sign_exp: self.exponent() | (self.next() as u16 & 0x8000) },
+            _ => F80 {
+                mantissa: self.mantissa(),
+                sign_exp: self.exponent() | (self.next() as u16 & 0x8000),
+            },
         }
     }
 
     /// A state that nothing pends in.
     fn state(&mut self) -> Image {
-        let masks = if self.chance(60) { 0x3f } else { self.next() as u16 & 0x3f };
+        let masks = if self.chance(60) {
+            0x3f
+        } else {
+            self.next() as u16 & 0x3f
+        };
         let control = masks | 0x40 | (self.next() as u16 & 0x0f00);
         let flags = self.next() as u16 & control & if self.chance(50) { 0x3f } else { 0 };
         let status = flags | (self.next() as u16 & 0x7f40);
-        let tags = if self.chance(60) { 0 } else { self.next() as u16 & self.next() as u16 };
+        let tags = if self.chance(60) {
+            0
+        } else {
+            self.next() as u16 & self.next() as u16
+        };
         // An empty register has both bits of its tag set.
-        let tags = (0..8).fold(0u16, |t, i| if tags >> i & 1 != 0 { t | 3 << (2 * i) } else { t });
+        let tags = (0..8).fold(0u16, |t, i| {
+            if tags >> i & 1 != 0 {
+                t | 3 << (2 * i)
+            } else {
+                t
+            }
+        });
         // For the pushing instructions, half of the time with room.
         let top = status >> 11 & 7;
-        let tags = if self.chance(50) { tags | 3 << (2 * ((top + 7) & 7)) } else { tags };
+        let tags = if self.chance(50) {
+            tags | 3 << (2 * ((top + 7) & 7))
+        } else {
+            tags
+        };
         let mut image = [0; 108];
         image[0..2].copy_from_slice(&control.to_le_bytes());
         image[4..6].copy_from_slice(&status.to_le_bytes());
@@ -177,8 +214,15 @@ impl Rng {
                 v = first;
             } else if self.chance(25) {
                 // Close to ST(0): cancellation, equality, small quotients.
-                v = F80 { mantissa: first.mantissa.wrapping_add(self.below(3)).wrapping_sub(1), ..first };
-                v.sign_exp = v.sign_exp.wrapping_add(self.below(3) as u16).wrapping_sub(1) ^ (self.next() as u16 & 0x8000);
+                v = F80 {
+                    mantissa: first.mantissa.wrapping_add(self.below(3)).wrapping_sub(1),
+                    ..first
+                };
+                v.sign_exp = v
+                    .sign_exp
+                    .wrapping_add(self.below(3) as u16)
+                    .wrapping_sub(1)
+                    ^ (self.next() as u16 & 0x8000);
             }
             image[28 + 10 * i..38 + 10 * i].copy_from_slice(&v.to_bytes());
         }
@@ -187,7 +231,10 @@ impl Rng {
 }
 
 fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
 }
 
 fn rng() -> Rng {
@@ -241,7 +288,11 @@ impl Report {
         for (what, (n, texts)) in &self.0 {
             println!("{what}: {n} mismatches\n{}", texts.join("\n"));
         }
-        assert!(self.0.is_empty(), "{} instructions differ from the host", self.0.len());
+        assert!(
+            self.0.is_empty(),
+            "{} instructions differ from the host",
+            self.0.len()
+        );
     }
 }
 
@@ -255,7 +306,9 @@ fn is_defined(opcode: u16) -> bool {
 }
 
 fn defined_opcodes() -> impl Iterator<Item = u16> {
-    (0..8u16).flat_map(|e| (0xc0..=0xff).map(move |m| e << 8 | m)).filter(|&op| is_defined(op))
+    (0..8u16)
+        .flat_map(|e| (0xc0..=0xff).map(move |m| e << 8 | m))
+        .filter(|&op| is_defined(op))
 }
 
 #[test]
@@ -268,7 +321,12 @@ fn register_forms_are_exact() {
             let before = rng.state();
             let flags = rng.next() as u32 & ARITHMETIC_FLAGS;
             let mut host_flags = flags;
-            let host = visible(run_native(reg_stub(opcode), &before, &mut host_flags, &mut [0; 128]));
+            let host = visible(run_native(
+                reg_stub(opcode),
+                &before,
+                &mut host_flags,
+                &mut [0; 128],
+            ));
             let mut x = ours(&before);
             let mut our_flags = flags;
             x.exec_reg(opcode, &mut our_flags).unwrap();
@@ -296,32 +354,79 @@ fn operand(rng: &mut Rng, format: Format, st0: F80) -> Memory {
     let bytes: Vec<u8> = match format {
         Format::F32 => {
             let sign = rng.next() as u32 & 0x8000_0000;
-            let special = [0, 1, 0x7f_ffff, 0x80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0x7fc0_0000, 0x3f80_0000];
-            let bits = if rng.chance(40) { sign | special[rng.below(9) as usize] } else { rng.next() as u32 };
-            let bits = if rng.chance(15) { x87::Env::new(0x37f).to_f32(st0) } else { bits };
+            let special = [
+                0,
+                1,
+                0x7f_ffff,
+                0x80_0000,
+                0x7f7f_ffff,
+                0x7f80_0000,
+                0x7f80_0001,
+                0x7fc0_0000,
+                0x3f80_0000,
+            ];
+            let bits = if rng.chance(40) {
+                sign | special[rng.below(9) as usize]
+            } else {
+                rng.next() as u32
+            };
+            let bits = if rng.chance(15) {
+                x87::Env::new(0x37f).to_f32(st0)
+            } else {
+                bits
+            };
             bits.to_le_bytes().to_vec()
         }
         Format::F64 => {
             let sign = rng.next() & 1 << 63;
-            let special =
-                [0, 1, (1 << 52) - 1, 1 << 52, 0x7fe << 52 | 0xfff, 0x7ff << 52, (0x7ff << 52) | 1, 0xfff << 51, 0x3ff << 52];
-            let bits = if rng.chance(40) { sign | special[rng.below(9) as usize] } else { rng.next() };
-            let bits = if rng.chance(15) { x87::Env::new(0x37f).to_f64(st0) } else { bits };
+            let special = [
+                0,
+                1,
+                (1 << 52) - 1,
+                1 << 52,
+                0x7fe << 52 | 0xfff,
+                0x7ff << 52,
+                (0x7ff << 52) | 1,
+                0xfff << 51,
+                0x3ff << 52,
+            ];
+            let bits = if rng.chance(40) {
+                sign | special[rng.below(9) as usize]
+            } else {
+                rng.next()
+            };
+            let bits = if rng.chance(15) {
+                x87::Env::new(0x37f).to_f64(st0)
+            } else {
+                bits
+            };
             bits.to_le_bytes().to_vec()
         }
         Format::F80 => rng.f80().to_bytes().to_vec(),
         Format::Bcd => {
             let valid = rng.chance(70);
             let mut b: Vec<u8> = (0..10)
-                .map(|_| if valid { (rng.below(10) << 4 | rng.below(10)) as u8 } else { rng.next() as u8 })
+                .map(|_| {
+                    if valid {
+                        (rng.below(10) << 4 | rng.below(10)) as u8
+                    } else {
+                        rng.next() as u8
+                    }
+                })
                 .collect();
             if rng.chance(20) {
                 b[..9].fill(0);
             }
-            b[9] = if valid { rng.next() as u8 & 0x80 } else { rng.next() as u8 };
+            b[9] = if valid {
+                rng.next() as u8 & 0x80
+            } else {
+                rng.next() as u8
+            };
             b
         }
-        Format::I16 | Format::I32 | Format::I64 => (rng.next() as i64 >> rng.below(64)).to_le_bytes().to_vec(),
+        Format::I16 | Format::I32 | Format::I64 => {
+            (rng.next() as i64 >> rng.below(64)).to_le_bytes().to_vec()
+        }
     };
     m[..bytes.len()].copy_from_slice(&bytes);
     m
@@ -338,7 +443,9 @@ fn memory_forms_are_exact() {
     let mut report = Report::default();
     let layout = EnvLayout::Protected32;
     for (escape, reg) in (0xd8..=0xdfu8).flat_map(|e| (0..8).map(move |r| (e, r))) {
-        let Ok(form) = MemForm::classify(escape, reg) else { continue };
+        let Ok(form) = MemForm::classify(escape, reg) else {
+            continue;
+        };
         for _ in 0..cases {
             let before = rng.state();
             let mut memory = match form {
@@ -357,7 +464,12 @@ fn memory_forms_are_exact() {
                 our_memory = memory;
             }
             let mut flags = 0;
-            let host = visible(run_native(mem_stub(escape, reg), &before, &mut flags, &mut memory));
+            let host = visible(run_native(
+                mem_stub(escape, reg),
+                &before,
+                &mut flags,
+                &mut memory,
+            ));
             let mut x = ours(&before);
             if form.is_store() {
                 let untouched = x.clone();
@@ -388,6 +500,149 @@ fn memory_forms_are_exact() {
                 });
             }
         }
+    }
+    report.finish();
+}
+
+/// How many units of the last place two results lie apart.
+fn distance(a: F80, b: F80) -> u128 {
+    let line = |v: F80| {
+        let exp = u128::from(v.sign_exp & 0x7fff).max(1);
+        let magnitude = ((exp << 63)
+            + u128::from(v.mantissa & !(1 << 63))
+            + u128::from(v.mantissa >> 63 << 63)) as i128;
+        if v.sign() { -magnitude } else { magnitude }
+    };
+    if a.is_nan() || b.is_nan() {
+        return if a == b { 0 } else { u128::MAX };
+    }
+    line(a).abs_diff(line(b))
+}
+
+/// Flags and condition codes of a status word that a transcendental instruction defines without knowing how the last
+/// bit was rounded: all but C1, unless a stack fault says what it means.
+fn comparable_status(image: &Image) -> u16 {
+    let sw = u16::from_le_bytes([image[4], image[5]]);
+    if sw & x87::SF != 0 { sw } else { sw & !x87::C1 }
+}
+
+/// Arguments of the defined range, mixed with any others.
+fn transcendental_state(rng: &mut Rng, opcode: u16) -> Image {
+    let mut image = rng.state();
+    // So that SF afterwards tells a stack fault of this instruction.
+    image[4] &= !(x87::SF as u8);
+    if rng.chance(10) {
+        return image;
+    }
+    let sign = rng.next() as u16 & 0x8000;
+    let mantissa = rng.mantissa();
+    let exp = |rng: &mut Rng, low: u64, high: u64| {
+        (0x3fff + low - 100 + rng.below(high - low + 1)) as u16
+    };
+    let st0 = match opcode {
+        // F2XM1 up to 1, FYL2XP1 up to 1 - sqrt(1/2).
+        0x1f0 => F80 {
+            mantissa,
+            sign_exp: sign | exp(rng, 30, 99),
+        },
+        0x1f9 => F80 {
+            mantissa,
+            sign_exp: sign | exp(rng, 30, 97),
+        },
+        // FYL2X: positive, often close to 1.
+        0x1f1 if rng.chance(40) => {
+            let near = rng.next() >> rng.below(64);
+            if rng.chance(50) {
+                F80 {
+                    mantissa: (1 << 63) | near >> 1,
+                    sign_exp: 0x3fff,
+                }
+            } else {
+                F80 {
+                    mantissa: !(near >> 1),
+                    sign_exp: 0x3ffe,
+                }
+            }
+        }
+        0x1f1 => F80 {
+            mantissa,
+            sign_exp: rng.exponent(),
+        },
+        0x1f3 => F80 {
+            mantissa,
+            sign_exp: sign | exp(rng, 90, 110),
+        },
+        _ => F80 {
+            mantissa,
+            sign_exp: sign | exp(rng, 40, 165),
+        },
+    };
+    image[28..38].copy_from_slice(&st0.to_bytes());
+    let st1 = F80 {
+        mantissa: rng.mantissa(),
+        sign_exp: exp(rng, 90, 110) | (rng.next() as u16 & 0x8000),
+    };
+    image[38..48].copy_from_slice(&st1.to_bytes());
+    image
+}
+
+#[test]
+fn transcendentals_are_within_an_ulp() {
+    let mut rng = rng();
+    let cases = from_env("X87_CASES", 20_000);
+    let mut report = Report::default();
+    for opcode in defined_opcodes().filter(|&op| is_transcendental(op)) {
+        let (mut worst, mut differing) = (0, 0);
+        for _ in 0..cases {
+            let before = transcendental_state(&mut rng, opcode);
+            let mut flags = 0;
+            let host = visible(run_native(
+                reg_stub(opcode),
+                &before,
+                &mut flags,
+                &mut [0; 128],
+            ));
+            let mut x = ours(&before);
+            x.exec_reg(opcode, &mut 0).unwrap();
+            let our = image_of(&x);
+            let register = |image: &Image, i: usize| {
+                F80::from_bytes(image[28 + 10 * i..38 + 10 * i].try_into().unwrap())
+            };
+            let apart = (0..8)
+                .map(|i| distance(register(&host, i), register(&our, i)))
+                .max()
+                .unwrap_or(0);
+            // One unit off at the least normal number is the difference between normal and denormal.
+            let at_border = apart == 1 && (0..2).any(|i| register(&host, i).sign_exp & 0x7fff <= 1);
+            let rest = |image: &Image| {
+                let tags = u16::from_le_bytes([image[8], image[9]]);
+                if at_border {
+                    (comparable_status(image) & !x87::UE, 0)
+                } else {
+                    (comparable_status(image), tags)
+                }
+            };
+            if apart > 1 || rest(&host) != rest(&our) {
+                report.add(
+                    &format!("{:02x} {:02x}", 0xd8 + (opcode >> 8), opcode & 0xff),
+                    || {
+                        format!(
+                            "  before {}\n  host   {}\n  ours   {}",
+                            show(&before),
+                            show(&host),
+                            show(&our)
+                        )
+                    },
+                );
+            } else {
+                worst = worst.max(apart);
+                differing += u64::from(apart != 0);
+            }
+        }
+        println!(
+            "d9 {:02x}: {differing} of {cases} differ, by up to {worst} ulp",
+            opcode & 0xff
+        );
     }
     report.finish();
 }
