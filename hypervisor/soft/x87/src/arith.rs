@@ -228,12 +228,8 @@ impl Env {
             return a;
         }
         if b.is_infinity() {
-            // Unlike below, an unmasked underflow is not raised for a denormal; a pseudo-denormal becomes regular.
-            return F80::new(
-                a.sign(),
-                (a.exp() as u16).max((a.mantissa >> 63) as u16),
-                a.mantissa,
-            );
+            // Unlike below, an unmasked underflow is not raised for a denormal.
+            return a.regular();
         }
         let ((ea, ma), (eb, mb)) = (a.parts(), b.parts());
         let d = ea - eb;

@@ -198,6 +198,19 @@ impl F80 {
         }
     }
 
+    /// A pseudo-denormal as the normal number that it stands for; all else as it is.
+    #[inline]
+    pub(crate) const fn regular(self) -> F80 {
+        if self.sign_exp & EXP_MASK == 0 {
+            F80 {
+                sign_exp: self.sign_exp | (self.mantissa >> 63) as u16,
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+
     /// Biased exponent and significand of a finite non-zero number with the integer bit brought up to bit 63;
     /// the exponent of a denormal comes out at or below zero.
     #[inline]
