@@ -6,97 +6,83 @@ use crate::f80::{
     rounds_up, shift_right_jam,
 };
 
-/// Layout of an IEEE interchange format.
-struct Layout {
-    /// Stored fraction bits: 23 or 52.
-    fraction: u32,
-    /// Exponent bits: 8 or 11.
-    exponent: u32,
-}
+/// An IEEE interchange format of `F` stored fraction bits and `E` exponent bits.
+struct Layout<const F: u32, const E: u32>;
 
-const SINGLE: Layout = Layout {
-    fraction: 23,
-    exponent: 8,
-};
-const DOUBLE: Layout = Layout {
-    fraction: 52,
-    exponent: 11,
-};
+type Single = Layout<23, 8>;
+type Double = Layout<52, 11>;
 
-impl Layout {
+impl<const F: u32, const E: u32> Layout<F, E> {
     /// Largest exponent field: infinities and NaNs.
-    const fn max(&self) -> i32 {
-        (1 << self.exponent) - 1
-    }
-
+    const MAX: i32 = (1 << E) - 1;
     /// What to add to an exponent of this format to bias it for the extended one.
-    const fn rebias(&self) -> i32 {
-        BIAS - (self.max() >> 1)
-    }
+    const REBIAS: i32 = BIAS - (Self::MAX >> 1);
+    /// Significand bits of the extended format that this one has no room for.
+    const DROP: u32 = 63 - F;
 
     #[inline]
-    fn widen(&self, bits: u64) -> F80 {
-        let fraction = bits & ((1 << self.fraction) - 1);
-        let e = (bits >> self.fraction) as i32 & self.max();
-        let sign = bits >> (self.fraction + self.exponent) & 1 != 0;
-        let m = fraction << (63 - self.fraction);
-        if e == self.max() {
+    fn widen(bits: u64) -> F80 {
+        let fraction = bits & ((1 << F) - 1);
+        let e = (bits >> F) as i32 & Self::MAX;
+        let sign = bits >> (F + E) & 1 != 0;
+        let m = fraction << (63 - F);
+        if e == Self::MAX {
             return F80::new(sign, EXP_MASK, m | INTEGER_BIT);
         }
         if e != 0 {
-            return F80::new(sign, (e + self.rebias()) as u16, m | INTEGER_BIT);
+            return F80::new(sign, (e + Self::REBIAS) as u16, m | INTEGER_BIT);
         }
         if m == 0 {
             return F80::zero(sign);
         }
         let lz = m.leading_zeros();
-        F80::new(sign, (self.rebias() + 1 - lz as i32) as u16, m << lz)
-    }
-
-    const fn is_denormal(&self, bits: u64) -> bool {
-        bits >> self.fraction & self.max() as u64 == 0 && bits & ((1 << self.fraction) - 1) != 0
-    }
-
-    const fn join(&self, sign: bool, e: i32, fraction: u64) -> u64 {
-        (sign as u64) << (self.fraction + self.exponent) | (e as u64) << self.fraction | fraction
+        F80::new(sign, (Self::REBIAS + 1 - lz as i32) as u16, m << lz)
     }
 
     #[inline]
-    fn narrow(&self, a: F80, env: &mut Env) -> u64 {
-        let drop = 63 - self.fraction;
-        let e = a.exp() - self.rebias();
+    const fn is_denormal(bits: u64) -> bool {
+        bits >> F & Self::MAX as u64 == 0 && bits & ((1 << F) - 1) != 0
+    }
+
+    #[inline]
+    const fn join(sign: bool, e: i32, fraction: u64) -> u64 {
+        (sign as u64) << (F + E) | (e as u64) << F | fraction
+    }
+
+    #[inline]
+    fn narrow(a: F80, env: &mut Env) -> u64 {
+        let e = a.exp() - Self::REBIAS;
         let sign = a.sign();
-        if a.is_normal() && e >= 1 && e < self.max() - 1 {
-            let cut = Cut::new(env.rounding(), sign, a.mantissa, 0, drop);
+        if a.is_normal() && e >= 1 && e < Self::MAX - 1 {
+            let cut = Cut::new(env.rounding(), sign, a.mantissa, 0, Self::DROP);
             env.inexact(&cut);
-            return self.join(
+            return Self::join(
                 sign,
                 e + i32::from(cut.carry),
-                cut.mantissa << 1 >> (drop + 1),
+                cut.mantissa << 1 >> (Self::DROP + 1),
             );
         }
-        self.narrow_rare(a, env)
+        Self::narrow_rare(a, env)
     }
 
     #[cold]
     #[inline(never)]
-    fn narrow_rare(&self, a: F80, env: &mut Env) -> u64 {
-        let drop = 63 - self.fraction;
+    fn narrow_rare(a: F80, env: &mut Env) -> u64 {
         if let Some(nan) = env.nan1(a) {
-            return self.join(nan.sign(), self.max(), nan.mantissa << 1 >> (drop + 1));
+            return Self::join(nan.sign(), Self::MAX, nan.mantissa << 1 >> (Self::DROP + 1));
         }
         let sign = a.sign();
         if a.is_infinity() {
-            return self.join(sign, self.max(), 0);
+            return Self::join(sign, Self::MAX, 0);
         }
         if a.is_zero() {
-            return self.join(sign, 0, 0);
+            return Self::join(sign, 0, 0);
         }
         let (e, m) = a.parts();
-        let e = e - self.rebias();
-        let cut = Cut::new(env.rounding(), sign, m, 0, drop);
+        let e = e - Self::REBIAS;
+        let cut = Cut::new(env.rounding(), sign, m, 0, Self::DROP);
         let rounded = e + i32::from(cut.carry);
-        if rounded >= self.max() {
+        if rounded >= Self::MAX {
             env.flags |= OE;
             if !env.masked(OE) {
                 return 0;
@@ -104,27 +90,27 @@ impl Layout {
             env.flags |= PE;
             return if overflows_to_infinity(env.rounding(), sign) {
                 env.flags |= C1;
-                self.join(sign, self.max(), 0)
+                Self::join(sign, Self::MAX, 0)
             } else {
-                self.join(sign, self.max() - 1, (1 << self.fraction) - 1)
+                Self::join(sign, Self::MAX - 1, (1 << F) - 1)
             };
         }
         if e >= 1 {
             env.inexact(&cut);
-            return self.join(sign, rounded, cut.mantissa << 1 >> (drop + 1));
+            return Self::join(sign, rounded, cut.mantissa << 1 >> (Self::DROP + 1));
         }
         if rounded < 1 && !env.masked(UE) {
             env.flags |= UE;
             return 0;
         }
         let (hi, lo) = shift_right_jam(m, 0, (1 - e) as u32);
-        let cut = Cut::new(env.rounding(), sign, hi, lo, drop);
+        let cut = Cut::new(env.rounding(), sign, hi, lo, Self::DROP);
         env.inexact(&cut);
         if rounded < 1 && cut.inexact {
             env.flags |= UE;
         }
         // A denormal that rounds up to the least normal number carries into the exponent by itself.
-        self.join(sign, 0, 0) | cut.mantissa >> drop
+        Self::join(sign, 0, 0) | cut.mantissa >> Self::DROP
     }
 }
 
@@ -132,28 +118,28 @@ impl Layout {
 #[inline]
 #[must_use]
 pub fn from_f32(bits: u32) -> F80 {
-    SINGLE.widen(u64::from(bits))
+    Single::widen(u64::from(bits))
 }
 
 /// Double to extended: exact, NaNs as they are. No exception is raised here.
 #[inline]
 #[must_use]
 pub fn from_f64(bits: u64) -> F80 {
-    DOUBLE.widen(bits)
+    Double::widen(bits)
 }
 
 /// True if the single is denormal.
 #[inline]
 #[must_use]
 pub const fn is_denormal_f32(bits: u32) -> bool {
-    SINGLE.is_denormal(bits as u64)
+    Single::is_denormal(bits as u64)
 }
 
 /// True if the double is denormal.
 #[inline]
 #[must_use]
 pub const fn is_denormal_f64(bits: u64) -> bool {
-    DOUBLE.is_denormal(bits)
+    Double::is_denormal(bits)
 }
 
 /// Integer to extended: exact.
@@ -188,13 +174,13 @@ impl Env {
     /// To single, rounded. 0 if an unmasked overflow or underflow forbids the store.
     #[inline]
     pub fn to_f32(&mut self, a: F80) -> u32 {
-        SINGLE.narrow(a, self) as u32
+        Single::narrow(a, self) as u32
     }
 
     /// To double, rounded. 0 if an unmasked overflow or underflow forbids the store.
     #[inline]
     pub fn to_f64(&mut self, a: F80) -> u64 {
-        DOUBLE.narrow(a, self)
+        Double::narrow(a, self)
     }
 
     /// Magnitude of `a` rounded to an integer, or `None` if it does not fit 64 bits or is not a number.

@@ -346,7 +346,7 @@ impl Env {
 
     /// Round and pack `hi.lo` * 2^(exp - 16383), where `hi` is normalised (bit 63 set) and `lo` the fraction of its last
     /// bit, the lowest bit sticky. `drop` low bits of the significand are rounded away (precision control).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pack(&mut self, sign: bool, exp: i32, hi: u64, lo: u64, drop: u32) -> F80 {
         if drop != 0 || !(1..0x7ffe).contains(&exp) {
             return self.pack_slow(sign, exp, hi, lo, drop);
@@ -446,7 +446,7 @@ pub(crate) const fn overflows_to_infinity(rounding: u16, sign: bool) -> bool {
 }
 
 /// Whether the magnitude grows when a fraction `rest`/2^64 of the last place is rounded away.
-#[inline]
+#[inline(always)]
 pub(crate) const fn rounds_up(rounding: u16, sign: bool, rest: u64, odd: bool) -> bool {
     match rounding {
         rc::NEAREST => rest > INTEGER_BIT || (rest == INTEGER_BIT && odd),
@@ -470,7 +470,7 @@ pub(crate) struct Cut {
 
 impl Cut {
     /// Round `hi.lo` at bit `drop` of `hi` (0 to 63).
-    #[inline]
+    #[inline(always)]
     pub fn new(rounding: u16, sign: bool, hi: u64, lo: u64, drop: u32) -> Cut {
         let (kept, rest) = if drop == 0 {
             (hi, lo)

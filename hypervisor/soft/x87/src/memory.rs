@@ -232,7 +232,7 @@ pub(crate) struct Source {
 }
 
 /// The first `N` of `bytes`; bytes that are not there count as zero.
-#[inline]
+#[inline(always)]
 fn take<const N: usize>(bytes: &[u8]) -> [u8; N] {
     match bytes.first_chunk() {
         Some(b) => *b,
@@ -244,7 +244,7 @@ fn take<const N: usize>(bytes: &[u8]) -> [u8; N] {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read(format: Format, bytes: &[u8]) -> Source {
     let exact = |value| Source {
         value,
@@ -274,7 +274,7 @@ fn read(format: Format, bytes: &[u8]) -> Source {
 }
 
 /// Write `v` in a memory format to the start of `out`.
-#[inline]
+#[inline(always)]
 fn write(env: &mut Env, format: Format, v: F80, truncate: bool, out: &mut [u8; 108]) {
     let mut put = |b: &[u8]| out[..b.len()].copy_from_slice(b);
     match format {
