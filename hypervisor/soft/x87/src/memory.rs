@@ -205,7 +205,7 @@ impl MemForm {
 }
 
 /// A store that is computed but not yet done. Move the first `len` bytes to memory, then [`X87::commit`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 #[must_use]
 pub struct Prepared {
     /// Bytes to write: 0 if an unmasked exception forbids the store.
@@ -214,7 +214,7 @@ pub struct Prepared {
     then: Then,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Then {
     /// A control store changes no flag.
     Nothing,

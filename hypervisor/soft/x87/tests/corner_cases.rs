@@ -40,8 +40,9 @@ fn exec(x: &mut X87, opcode: u16) -> u16 {
 fn store(x: &mut X87, format: Format) -> Vec<u8> {
     let mut out = [0xa5; 108];
     let p = x.prepare(MemForm::StorePop(format), LAYOUT, &mut out);
+    let bytes = out[..p.len].to_vec();
     x.commit(p);
-    out[..p.len].to_vec()
+    bytes
 }
 
 const FADD: u16 = 0x0c1;
@@ -376,7 +377,7 @@ fn environments_in_four_layouts() {
             (0x37f, 0, 0),
             "FNSAVE initialises"
         );
-        y.restore(layout, &out[..p.len]);
+        y.restore(layout, &out[..layout.save_size()]);
         let mut again = [0; 108];
         y.save_image(layout, &mut again);
         assert_eq!(again, out, "{layout:?}");
