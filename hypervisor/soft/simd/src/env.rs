@@ -38,7 +38,7 @@ impl Flags {
 /// that says true the destination must not be written and #XM is due (#UD if CR4.OSXMMEXCPT is clear).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FpEnv {
-    /// The guest's MXCSR; operations read it, only [`FpEnv::finish`] changes it.
+    /// The guest's MXCSR; [`FpEnv::finish`] adds flags to it, and so does the end of a step in DPPS and DPPD.
     pub mxcsr: u32,
     /// Exceptions ([`Flags`] bits 5:0) that operations raised since the last [`FpEnv::finish`]. Flags already set in
     /// `mxcsr` and masked may be left out, as they change nothing.
@@ -79,6 +79,16 @@ impl FpEnv {
         self.mxcsr |= self.raised;
         self.raised = 0;
         unmasked != 0
+    }
+
+    /// Ends one of the steps that an instruction takes in turn: false if what it raised keeps the next from starting,
+    /// else its flags are in MXCSR.
+    pub(crate) fn next_step(&mut self) -> bool {
+        if self.unmasked() != 0 {
+            return false;
+        }
+        self.mxcsr |= std::mem::take(&mut self.raised);
+        true
     }
 
     #[inline]

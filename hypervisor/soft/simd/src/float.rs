@@ -436,7 +436,13 @@ fn chosen_products<F: Host, const N: usize>(
 /// Dot product of the single-precision lanes chosen by immediate bits 7:4, written to those of bits 3:0.
 pub fn dpps(cx: &mut FpEnv, a: u128, b: u128, imm: u8) -> u128 {
     let [p, q, r, s] = chosen_products::<Single, 4>(cx, ps(a), ps(b), imm);
+    if !cx.next_step() {
+        return a;
+    }
     let [low, high] = calculate::<Sum, Single, 2>(cx, [p, r], [q, s]);
+    if !cx.next_step() {
+        return a;
+    }
     let [sum] = calculate::<Sum, Single, 1>(cx, [low], [high]);
     join::<u32, 4, u128>(std::array::from_fn(|i| if imm >> i & 1 != 0 { sum } else { 0 }))
 }
@@ -444,6 +450,9 @@ pub fn dpps(cx: &mut FpEnv, a: u128, b: u128, imm: u8) -> u128 {
 /// Dot product of the double-precision lanes chosen by immediate bits 5:4, written to those of bits 1:0.
 pub fn dppd(cx: &mut FpEnv, a: u128, b: u128, imm: u8) -> u128 {
     let [p, q] = chosen_products::<Double, 2>(cx, pd(a), pd(b), imm);
+    if !cx.next_step() {
+        return a;
+    }
     let [sum] = calculate::<Sum, Double, 1>(cx, [p], [q]);
     join::<u64, 2, u128>(std::array::from_fn(|i| if imm >> i & 1 != 0 { sum } else { 0 }))
 }

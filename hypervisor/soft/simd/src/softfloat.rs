@@ -146,13 +146,15 @@ fn round<F: Format>(cx: &mut FpEnv, number: Number) -> u64 {
             cx.raise(Flags::UE | Flags::PE);
             return sign;
         }
+        if !masked {
+            // The handler of an unmasked underflow is told whether the result with an unbounded exponent was exact.
+            cx.raise(if inexact { Flags::UE | Flags::PE } else { Flags::UE });
+            return sign;
+        }
         (fraction, inexact) =
             shift_and_round(significand, excess.saturating_add_signed(F::MIN_EXP - exp), negative, mode);
-        if inexact || !masked {
-            cx.raise(Flags::UE);
-        }
         if inexact {
-            cx.raise(Flags::PE);
+            cx.raise(Flags::UE | Flags::PE);
         }
         // A fraction that rounds up to HIDDEN is the encoding of the smallest normal number.
         return sign | fraction;
