@@ -7,14 +7,20 @@
 use crate::approx;
 use crate::env::{Flags, FpEnv, Rounding};
 use crate::lanes::{Lane, join, split};
-use crate::pack::{movsd, movss};
+use crate::pack::{blendpd, blendps, movsd, movss};
 use crate::softfloat::{self, Double, Format, Single};
 use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Sub};
 
 /// The host's type of a format.
 trait Float:
-    Copy + PartialOrd + Default + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+    Copy
+    + PartialOrd
+    + Default
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
 {
     fn sqrt(self) -> Self;
 }
@@ -119,7 +125,7 @@ impl Operation for Difference {
         true
     }
     fn exact<F: Host>(a: F::Bits, b: F::Bits, r: F::Bits) -> bool {
-        // a - b = r exactly if and only if r + b = a exactly; as a sum of a and -b it cannot overflow midway.
+        // As a sum of a and -b.
         sum_is_exact(F::value(a), F::Value::default() - F::value(b), F::value(r))
     }
 }
@@ -180,14 +186,18 @@ fn calculate<O: Operation, F: Host, const N: usize>(
     b: [F::Bits; N],
 ) -> [F::Bits; N] {
     if cx.is_plain() {
-        let r: [F::Bits; N] = std::array::from_fn(|i| F::bits(O::host::<F>(F::value(a[i]), F::value(b[i]))));
+        let r: [F::Bits; N] =
+            std::array::from_fn(|i| F::bits(O::host::<F>(F::value(a[i]), F::value(b[i]))));
         let easy = (0..N).all(|i| {
             !softfloat::is_denormal::<F>(F::wide(a[i]))
                 && !softfloat::is_denormal::<F>(F::wide(b[i]))
-                && (is_safe::<F>(r[i]) || is_zero::<F>(r[i]) && O::true_zero::<F>(F::value(a[i]), F::value(b[i])))
+                && (is_safe::<F>(r[i])
+                    || is_zero::<F>(r[i]) && O::true_zero::<F>(F::value(a[i]), F::value(b[i])))
         });
         if easy {
-            if !cx.ignores_inexact() && !(0..N).all(|i| is_zero::<F>(r[i]) || O::exact::<F>(a[i], b[i], r[i])) {
+            if !cx.ignores_inexact()
+                && !(0..N).all(|i| is_zero::<F>(r[i]) || O::exact::<F>(a[i], b[i], r[i]))
+            {
                 cx.raise(Flags::PE);
             }
             return r;
@@ -301,8 +311,19 @@ fn test<F: Host, const N: usize>(
 /// Bits 1:0 of the immediate are the rounding mode unless bit 2 says MXCSR's; bit 3 keeps PE from being raised.
 #[inline(always)]
 fn integral<F: Host, const N: usize>(cx: &mut FpEnv, b: [F::Bits; N], imm: u8) -> [F::Bits; N] {
-    let mode = if imm & 4 != 0 { cx.rounding() } else { Rounding::from_bits(u32::from(imm)) };
-    b.map(|x| F::narrow(softfloat::round_to_int::<F>(cx, F::wide(x), mode, imm & 8 != 0)))
+    let mode = if imm & 4 != 0 {
+        cx.rounding()
+    } else {
+        Rounding::from_bits(u32::from(imm))
+    };
+    b.map(|x| {
+        F::narrow(softfloat::round_to_int::<F>(
+            cx,
+            F::wide(x),
+            mode,
+            imm & 8 != 0,
+        ))
+    })
 }
 
 forms! {
@@ -359,12 +380,22 @@ fn order_flags(order: Option<Ordering>) -> u32 {
 
 /// Ordered comparison of the low single-precision lanes; invalid for every NaN. Returns EFLAGS: ZF, PF, CF.
 pub fn comiss(cx: &mut FpEnv, a: u128, b: u128) -> u32 {
-    order_flags(softfloat::compare::<Single>(cx, u64::from(a as u32), u64::from(b as u32), true))
+    order_flags(softfloat::compare::<Single>(
+        cx,
+        u64::from(a as u32),
+        u64::from(b as u32),
+        true,
+    ))
 }
 
 /// As [`comiss`], but a quiet NaN is not invalid.
 pub fn ucomiss(cx: &mut FpEnv, a: u128, b: u128) -> u32 {
-    order_flags(softfloat::compare::<Single>(cx, u64::from(a as u32), u64::from(b as u32), false))
+    order_flags(softfloat::compare::<Single>(
+        cx,
+        u64::from(a as u32),
+        u64::from(b as u32),
+        false,
+    ))
 }
 
 /// Ordered comparison of the low double-precision lanes; invalid for every NaN. Returns EFLAGS: ZF, PF, CF.
@@ -392,7 +423,11 @@ pub fn haddpd(cx: &mut FpEnv, a: u128, b: u128) -> u128 {
 /// Subtract the odd single-precision lanes from the even.
 pub fn hsubps(cx: &mut FpEnv, a: u128, b: u128) -> u128 {
     let ([p, q, r, s], [t, u, v, w]) = (ps(a), ps(b));
-    join(calculate::<Difference, Single, 4>(cx, [p, r, t, v], [q, s, u, w]))
+    join(calculate::<Difference, Single, 4>(
+        cx,
+        [p, r, t, v],
+        [q, s, u, w],
+    ))
 }
 
 /// Subtract the upper lane from the lower.
@@ -434,17 +469,19 @@ fn chosen_products<F: Host, const N: usize>(
 }
 
 /// Dot product of the single-precision lanes chosen by immediate bits 7:4, written to those of bits 3:0.
+///
+/// As in hardware each lane makes its own sum: they differ in which of several NaNs they give.
 pub fn dpps(cx: &mut FpEnv, a: u128, b: u128, imm: u8) -> u128 {
     let [p, q, r, s] = chosen_products::<Single, 4>(cx, ps(a), ps(b), imm);
     if !cx.next_step() {
         return a;
     }
-    let [low, high] = calculate::<Sum, Single, 2>(cx, [p, r], [q, s]);
+    let half @ [t, u, v, w] = calculate::<Sum, Single, 4>(cx, [q, p, s, r], [p, q, r, s]);
     if !cx.next_step() {
         return a;
     }
-    let [sum] = calculate::<Sum, Single, 1>(cx, [low], [high]);
-    join::<u32, 4, u128>(std::array::from_fn(|i| if imm >> i & 1 != 0 { sum } else { 0 }))
+    let sums = calculate::<Sum, Single, 4>(cx, half, [v, w, t, u]);
+    blendps(0, join(sums), imm)
 }
 
 /// Dot product of the double-precision lanes chosen by immediate bits 5:4, written to those of bits 1:0.
@@ -453,8 +490,8 @@ pub fn dppd(cx: &mut FpEnv, a: u128, b: u128, imm: u8) -> u128 {
     if !cx.next_step() {
         return a;
     }
-    let [sum] = calculate::<Sum, Double, 1>(cx, [p], [q]);
-    join::<u64, 2, u128>(std::array::from_fn(|i| if imm >> i & 1 != 0 { sum } else { 0 }))
+    let sums = calculate::<Sum, Double, 2>(cx, [p, q], [q, p]);
+    blendpd(0, join(sums), imm)
 }
 
 /// Approximate reciprocals. Reads nothing of MXCSR and raises nothing, as hardware.

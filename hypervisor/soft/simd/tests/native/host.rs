@@ -40,15 +40,36 @@ impl Random {
             0 => self.wide(),
             1 => (0..16).fold(0, |v, _| {
                 let byte = self.next();
-                v << 8 | u128::from(self.pick(&[0u8, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, byte as u8]))
+                v << 8
+                    | u128::from(self.pick(&[0u8, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, byte as u8]))
             }),
             2 => (0..8).fold(0, |v, _| {
                 let word = self.next();
-                v << 16 | u128::from(self.pick(&[0u16, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0xff, 0x80, word as u16]))
+                v << 16
+                    | u128::from(self.pick(&[
+                        0u16,
+                        1,
+                        0x7fff,
+                        0x8000,
+                        0x8001,
+                        0xffff,
+                        0xff,
+                        0x80,
+                        word as u16,
+                    ]))
             }),
             _ => (0..4).fold(0, |v, _| {
                 let word = self.next();
-                v << 32 | u128::from(self.pick(&[0u32, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x8000, word as u32]))
+                v << 32
+                    | u128::from(self.pick(&[
+                        0u32,
+                        1,
+                        0x7fff_ffff,
+                        0x8000_0000,
+                        0xffff_ffff,
+                        0x8000,
+                        word as u32,
+                    ]))
             }),
         }
     }
@@ -65,6 +86,7 @@ impl Random {
 }
 
 /// All immediates of a function that takes one as a constant.
+#[rustfmt::skip]
 macro_rules! every_imm {
     ($host:ident) => {
         [

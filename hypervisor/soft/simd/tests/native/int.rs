@@ -156,7 +156,11 @@ fn packing() {
         pmovsxbw pmovsxbd pmovsxbq pmovsxwd pmovsxwq pmovsxdq pmovzxbw pmovzxbd pmovzxbq pmovzxwd pmovzxwq pmovzxdq
         movddup movshdup movsldup);
     let mut rng = Random::new();
-    let (movlhps, unpcklps, unpckhpd) = (host!(xmm xmm: movlhps), host!(xmm xmm: unpcklps), host!(xmm xmm: unpckhpd));
+    let (movlhps, unpcklps, unpckhpd) = (
+        host!(xmm xmm: movlhps),
+        host!(xmm xmm: unpcklps),
+        host!(xmm xmm: unpckhpd),
+    );
     for _ in 0..ROUNDS {
         let (a, b) = rng.pair();
         assert_eq!(pack::movhps(a, b), movlhps(a, b));
@@ -193,7 +197,8 @@ fn shuffles() {
         extractps as "e", |(_, b), imm| pack::pextrd(b, imm);
     );
     let mut rng = Random::new();
-    let blends: [(fn(u128, u128, u128) -> u128, fn(u128, u128, u128) -> u128); 3] = [
+    type Blend = fn(u128, u128, u128) -> u128;
+    let blends: [(Blend, Blend); 3] = [
         (pack::pblendvb, host!(xmm xmm xmm0: pblendvb)),
         (pack::blendvps, host!(xmm xmm xmm0: blendvps)),
         (pack::blendvpd, host!(xmm xmm xmm0: blendvpd)),
@@ -213,14 +218,18 @@ fn mmx_words() {
         let (a, value) = narrow_pair(&mut rng);
         let shift = 16 * (imm & 3);
         assert_eq!(pack::pextrw_mmx(a, imm), a >> shift & 0xffff);
-        assert_eq!(pack::pinsrw_mmx(a, value, imm), a & !(0xffff << shift) | (value & 0xffff) << shift);
+        assert_eq!(
+            pack::pinsrw_mmx(a, value, imm),
+            a & !(0xffff << shift) | (value & 0xffff) << shift
+        );
     }
 }
 
 #[test]
 fn masks() {
     let mut rng = Random::new();
-    let masks: [(fn(u128) -> u32, fn(u128) -> u32); 3] = [
+    type Mask = fn(u128) -> u32;
+    let masks: [(Mask, Mask); 3] = [
         (int::pmovmskb, host!(gpr xmm: pmovmskb)),
         (int::movmskps, host!(gpr xmm: movmskps)),
         (int::movmskpd, host!(gpr xmm: movmskpd)),
@@ -230,7 +239,10 @@ fn masks() {
         for (ours, host) in masks {
             assert_eq!(ours(a), host(a), "{a:#x}");
         }
-        assert_eq!(int::pmovmskb_mmx(a as u64), masks[0].1(u128::from(a as u64)));
+        assert_eq!(
+            int::pmovmskb_mmx(a as u64),
+            masks[0].1(u128::from(a as u64))
+        );
         for b in [b, 0, !a, a] {
             let mut flags: u64;
             // SAFETY: reads the flags through the stack.
