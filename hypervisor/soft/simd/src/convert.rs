@@ -1,9 +1,9 @@
 //! Conversions between integers and the two floating-point formats.
 //!
 //! Names with `tt` truncate, the others round as MXCSR says. The source's memory form is narrower than a register for
-//! several (CVTPS2PD reads 64 bits): the caller zero-extends it.
+//! several (CVTPS2PD reads 64 bits): the caller zero-extends it. Common values go to the host, as in [`crate::float`].
 
-use crate::env::{FpEnv, Rounding};
+use crate::env::{Flags, FpEnv, Rounding};
 use crate::lanes::{join, split};
 use crate::pack::{movsd, movss};
 use crate::softfloat::{self, Double, Single};
@@ -13,14 +13,30 @@ fn single(cx: &mut FpEnv, value: i64) -> u32 {
 }
 
 fn double(cx: &mut FpEnv, value: i64) -> u64 {
+    if value.unsigned_abs() <= 1 << 53 {
+        return (value as f64).to_bits();
+    }
     softfloat::from_int::<Double>(cx, value)
 }
 
 fn widen(cx: &mut FpEnv, value: u32) -> u64 {
+    let host = f32::from_bits(value);
+    if host.is_normal() {
+        return f64::from(host).to_bits();
+    }
     softfloat::convert::<Single, Double>(cx, u64::from(value))
 }
 
 fn narrow(cx: &mut FpEnv, value: u64) -> u32 {
+    let host = f64::from_bits(value);
+    let rounded = host as f32;
+    // Above the smallest normal number rounding cannot have hidden an underflow.
+    if cx.is_plain() && rounded.is_normal() && rounded.abs() > f32::MIN_POSITIVE {
+        if f64::from(rounded) != host {
+            cx.raise(Flags::PE);
+        }
+        return rounded.to_bits();
+    }
     softfloat::convert::<Double, Single>(cx, value) as u32
 }
 
@@ -29,6 +45,13 @@ fn single_to_i32(cx: &mut FpEnv, value: u32, mode: Rounding) -> i32 {
 }
 
 fn double_to_i32(cx: &mut FpEnv, value: u64, mode: Rounding) -> i32 {
+    let host = f64::from_bits(value);
+    if mode == Rounding::Zero && host.is_normal() && host.abs() < f64::from(i32::MAX) {
+        if f64::from(host as i32) != host {
+            cx.raise(Flags::PE);
+        }
+        return host as i32;
+    }
     softfloat::to_int::<Double>(cx, value, 32, mode) as i32
 }
 

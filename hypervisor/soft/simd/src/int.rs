@@ -31,6 +31,27 @@ fn sad<const N: usize, V: Register>(a: V, b: V) -> V {
     }))
 }
 
+/// A bitwise operation, for which lanes do not matter.
+#[inline(always)]
+fn whole<const N: usize, V: Register>(a: V, b: V, f: impl Fn(u64, u64) -> u64) -> V {
+    V::halves(a, b, f)
+}
+
+/// All ones in each lane that is equal, `N` lanes in the register. In whole integers, because loops over text live on
+/// it: a lane differs if the difference has the lane's top bit, or carries into it when one less than it is added.
+#[inline(always)]
+fn equal<const N: usize, V: Register>(a: V, b: V) -> V {
+    let width = 8 * size_of::<V>() / N;
+    let lowest = u64::MAX / (u64::MAX >> (64 - width));
+    let top = lowest << (width - 1);
+    V::halves(a, b, |a, b| {
+        let difference = a ^ b;
+        let same = !(((difference & !top) + !top) | difference) & top;
+        // The top bit less the lowest is all the bits between.
+        (same - (same >> (width - 1))) | same
+    })
+}
+
 /// Horizontal operation: pairs of `a` fill the lower half of the result, pairs of `b` the upper.
 #[inline(always)]
 fn horizontal<T: crate::lanes::Lane, const N: usize, V: Register>(
@@ -126,11 +147,11 @@ both_widths! {
     /// Greater signed words.
     pmaxsw(a, b) = map2<i16; i16>(i16::max);
     /// All ones where bytes are equal.
-    pcmpeqb(a, b) = map2<u8; u8>(|x, y| mask(x == y));
+    pcmpeqb(a, b) = equal<; u8>();
     /// All ones where words are equal.
-    pcmpeqw(a, b) = map2<u16; u16>(|x, y| mask(x == y));
+    pcmpeqw(a, b) = equal<; u16>();
     /// All ones where doublewords are equal.
-    pcmpeqd(a, b) = map2<u32; u32>(|x, y| mask(x == y));
+    pcmpeqd(a, b) = equal<; u32>();
     /// All ones where signed bytes of `a` are greater.
     pcmpgtb(a, b) = map2<i8; i8>(|x, y| mask(x > y));
     /// All ones where signed words of `a` are greater.
@@ -138,13 +159,13 @@ both_widths! {
     /// All ones where signed doublewords of `a` are greater.
     pcmpgtd(a, b) = map2<i32; i32>(|x, y| mask(x > y));
     /// Bitwise and (also ANDPS, ANDPD).
-    pand(a, b) = map2<u64; u64>(|x, y| x & y);
+    pand(a, b) = whole<; u8>(|x, y| x & y);
     /// Bitwise and of `b` with the complement of `a` (also ANDNPS, ANDNPD).
-    pandn(a, b) = map2<u64; u64>(|x, y| !x & y);
+    pandn(a, b) = whole<; u8>(|x, y| !x & y);
     /// Bitwise or (also ORPS, ORPD).
-    por(a, b) = map2<u64; u64>(|x, y| x | y);
+    por(a, b) = whole<; u8>(|x, y| x | y);
     /// Bitwise exclusive or (also XORPS, XORPD).
-    pxor(a, b) = map2<u64; u64>(|x, y| x ^ y);
+    pxor(a, b) = whole<; u8>(|x, y| x ^ y);
     /// Absolute values of signed bytes of the source.
     pabsb(b) = map1<i8; i8>(i8::wrapping_abs);
     /// Absolute values of signed words of the source.

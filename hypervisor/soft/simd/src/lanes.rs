@@ -3,9 +3,24 @@
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 /// A register value: `u64` (MMX) or `u128` (XMM).
-pub(crate) trait Register: FromBytes + IntoBytes + Immutable + Copy {}
-impl Register for u64 {}
-impl Register for u128 {}
+pub(crate) trait Register: FromBytes + IntoBytes + Immutable + Copy {
+    /// `f` of the two halves of an XMM register, or of an MMX register.
+    fn halves(a: Self, b: Self, f: impl Fn(u64, u64) -> u64) -> Self;
+}
+
+impl Register for u64 {
+    #[inline(always)]
+    fn halves(a: u64, b: u64, f: impl Fn(u64, u64) -> u64) -> u64 {
+        f(a, b)
+    }
+}
+
+impl Register for u128 {
+    #[inline(always)]
+    fn halves(a: u128, b: u128, f: impl Fn(u64, u64) -> u64) -> u128 {
+        u128::from(f((a >> 64) as u64, (b >> 64) as u64)) << 64 | u128::from(f(a as u64, b as u64))
+    }
+}
 
 /// A lane's type.
 pub(crate) trait Lane: FromBytes + IntoBytes + Immutable + Copy {}
