@@ -184,7 +184,8 @@ fn lower_store<A: Alu>(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         (OpKind::Register, OpKind::Register) => {
             Op::line(reg_reg::<A, T>).rm(ctx.reg(i.op0_register())).reg(ctx.reg(i.op1_register()))
         }
-        (OpKind::Register, OpKind::Memory) => Op::line(reg_mem::<A, T>).reg(ctx.reg(i.op0_register())).mem(i, ctx),
+        (OpKind::Register, OpKind::Memory) =>
+            Op::line(reg_mem::<A, T>).reg(ctx.reg(i.op0_register())).mem(i, ctx),
         (OpKind::Register, _) => Op::line(reg_imm::<A, T>).rm(ctx.reg(i.op0_register())).imm(i.immediate(1)),
         (_, OpKind::Register) => {
             let op = if lock { Op::line(mem_reg::<A, T, true>) } else { Op::line(mem_reg::<A, T, false>) };
@@ -206,7 +207,8 @@ fn lower_test<A: Alu>(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         (OpKind::Register, OpKind::Memory) => {
             Op::line(test_reg_mem::<A, T>).reg(ctx.reg(i.op0_register())).mem(i, ctx)
         }
-        (OpKind::Register, _) => Op::line(test_reg_imm::<A, T>).rm(ctx.reg(i.op0_register())).imm(i.immediate(1)),
+        (OpKind::Register, _) =>
+            Op::line(test_reg_imm::<A, T>).rm(ctx.reg(i.op0_register())).imm(i.immediate(1)),
         (_, OpKind::Register) => Op::line(test_mem_reg::<A, T>).reg(ctx.reg(i.op1_register())).mem(i, ctx),
         _ => Op::line(test_mem_imm::<A, T>).imm(i.immediate(1)).mem(i, ctx),
     })
@@ -224,7 +226,9 @@ fn lower_unary<U: Unary>(i: &Instruction, ctx: &Ctx) -> Option<Op> {
 
 /// Lowers the instructions of this family.
 pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
-    let itself = i.op0_kind() == OpKind::Register && i.op1_kind() == OpKind::Register && i.op0_register() == i.op1_register();
+    let itself = i.op0_kind() == OpKind::Register
+        && i.op1_kind() == OpKind::Register
+        && i.op0_register() == i.op1_register();
     match i.mnemonic() {
         Mnemonic::Xor | Mnemonic::Sub if itself => {
             sized!(size(i, 0), |T| Op::line(zero::<T>).rm(ctx.reg(i.op0_register())))

@@ -33,9 +33,11 @@ fn compared<T: Int>(cpu: &mut Cpu, expected: T, old: T) {
 
 fn cmpxchg_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     let (old, new, expected) = (T::get(cpu, op.rm), T::get(cpu, op.reg), T::get(cpu, RAX as u8));
-    // The destination is written either way: a 32-bit one loses its upper half.
-    T::set(cpu, op.rm, if old == expected { new } else { old });
     compared(cpu, expected, old);
+    // A destination that differs is not written, so that a 32-bit one keeps its upper half (Intel's cores).
+    if old == expected {
+        T::set(cpu, op.rm, new);
+    }
     Ok(())
 }
 
@@ -48,7 +50,9 @@ fn cmpxchg_mem<T: Int, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
 }
 
 fn cmpxchg8b<const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let pair = |cpu: &Cpu, h: usize, l: usize| u64::from(u32::get(cpu, h as u8)) << 32 | u64::from(u32::get(cpu, l as u8));
+    let pair = |cpu: &Cpu, h: usize, l: usize| {
+        u64::from(u32::get(cpu, h as u8)) << 32 | u64::from(u32::get(cpu, l as u8))
+    };
     let (expected, new) = (pair(cpu, RDX, RAX), pair(cpu, RCX, RBX));
     let (old, _) = cpu.modify::<u64, LOCK>(op, |old| if old == expected { new } else { old })?;
     if old != expected {
@@ -64,7 +68,9 @@ fn cmpxchg16b<const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
     if cpu.linear(op.seg, off) & 15 != 0 {
         return Err(cpu.gp(0));
     }
-    let pair = |cpu: &Cpu, h: usize, l: usize| u128::from(u64::get(cpu, h as u8)) << 64 | u128::from(u64::get(cpu, l as u8));
+    let pair = |cpu: &Cpu, h: usize, l: usize| {
+        u128::from(u64::get(cpu, h as u8)) << 64 | u128::from(u64::get(cpu, l as u8))
+    };
     let (expected, new) = (pair(cpu, RDX, RAX), pair(cpu, RCX, RBX));
     let (old, _) = cpu.modify::<u128, LOCK>(op, |old| if old == expected { new } else { old })?;
     if old != expected {

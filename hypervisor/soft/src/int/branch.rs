@@ -158,11 +158,11 @@ fn lower_transfer(i: &Instruction, ctx: &Ctx) -> Option<Op> {
 fn count_bytes(i: &Instruction) -> Option<u32> {
     use Code::*;
     Some(match i.code() {
-        Loop_rel8_16_CX | Loop_rel8_32_CX | Loope_rel8_16_CX | Loope_rel8_32_CX | Loopne_rel8_16_CX | Loopne_rel8_32_CX
-        | Jcxz_rel8_16 | Jcxz_rel8_32 => 2,
+        Loop_rel8_16_CX | Loop_rel8_32_CX | Loope_rel8_16_CX | Loope_rel8_32_CX | Loopne_rel8_16_CX
+        | Loopne_rel8_32_CX | Jcxz_rel8_16 | Jcxz_rel8_32 => 2,
         Loop_rel8_16_ECX | Loop_rel8_32_ECX | Loop_rel8_64_ECX | Loope_rel8_16_ECX | Loope_rel8_32_ECX
-        | Loope_rel8_64_ECX | Loopne_rel8_16_ECX | Loopne_rel8_32_ECX | Loopne_rel8_64_ECX | Jecxz_rel8_16
-        | Jecxz_rel8_32 | Jecxz_rel8_64 => 4,
+        | Loope_rel8_64_ECX | Loopne_rel8_16_ECX | Loopne_rel8_32_ECX | Loopne_rel8_64_ECX
+        | Jecxz_rel8_16 | Jecxz_rel8_32 | Jecxz_rel8_64 => 4,
         Loop_rel8_16_RCX | Loop_rel8_64_RCX | Loope_rel8_16_RCX | Loope_rel8_64_RCX | Loopne_rel8_16_RCX
         | Loopne_rel8_64_RCX | Jrcxz_rel8_16 | Jrcxz_rel8_64 => 8,
         _ => return None,
@@ -188,9 +188,12 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
             let op = wide!(i.stack_pointer_increment() as u64 - drop, |T| Op::jump(ret::<T>));
             Some(op?.imm(drop))
         }
-        Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne | Mnemonic::Jcxz | Mnemonic::Jecxz | Mnemonic::Jrcxz => {
-            lower_counted(i)
-        }
+        Mnemonic::Loop
+        | Mnemonic::Loope
+        | Mnemonic::Loopne
+        | Mnemonic::Jcxz
+        | Mnemonic::Jecxz
+        | Mnemonic::Jrcxz => lower_counted(i),
         _ if i.is_jcc_short_or_near() => {
             let op = wide!(width(i)?, |T| by_condition!(condition(i)?, |CC| Op::jump(jcc::<T, CC>))?);
             Some(op?.imm(displacement(i)))

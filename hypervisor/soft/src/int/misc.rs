@@ -71,11 +71,15 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         Std => Op::line(direction::<true>),
         Mfence | Sfence | Lfence => Op::line(fence),
         // Hints, and what a core without CET, MPX or CLDEMOTE takes for hints (SDM vol. 2, 0F 18 to 0F 1F).
-        Nop | Reservednop | Prefetch | Prefetchw | Prefetchwt1 | Prefetchnta | Prefetcht0 | Prefetcht1 | Prefetcht2
-        | Prefetchit0 | Prefetchit1 | Endbr32 | Endbr64 | Rdsspd | Rdsspq | Cldemote | Bndmk | Bndcl | Bndcu | Bndcn
-        | Bndmov | Bndldx | Bndstx => Op::line(nop),
+        Nop | Reservednop | Prefetch | Prefetchw | Prefetchwt1 | Prefetchnta | Prefetcht0 | Prefetcht1
+        | Prefetcht2 | Prefetchit0 | Prefetchit1 | Endbr32 | Endbr64 | Rdsspd | Rdsspq | Cldemote | Bndmk
+        | Bndcl | Bndcu | Bndcn | Bndmov | Bndldx | Bndstx => Op::line(nop),
         Ud0 | Ud1 | Ud2 => Op::line(undefined),
-        Bound => return wide!(i.op0_register().size(), |T| Op::line(bound::<T>).reg(ctx.reg(i.op0_register())).mem(i, ctx)),
+        Bound => {
+            return wide!(i.op0_register().size(), |T| Op::line(bound::<T>)
+                .reg(ctx.reg(i.op0_register()))
+                .mem(i, ctx));
+        }
         _ => return None,
     })
 }

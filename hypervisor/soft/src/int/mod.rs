@@ -24,10 +24,22 @@ mod string;
 macro_rules! sized {
     ($bytes:expr, |$T:ident| $body:expr) => {
         match $bytes {
-            1 => { type $T = u8; Some($body) }
-            2 => { type $T = u16; Some($body) }
-            4 => { type $T = u32; Some($body) }
-            8 => { type $T = u64; Some($body) }
+            1 => {
+                type $T = u8;
+                Some($body)
+            }
+            2 => {
+                type $T = u16;
+                Some($body)
+            }
+            4 => {
+                type $T = u32;
+                Some($body)
+            }
+            8 => {
+                type $T = u64;
+                Some($body)
+            }
             _ => None,
         }
     };
@@ -37,9 +49,18 @@ macro_rules! sized {
 macro_rules! wide {
     ($bytes:expr, |$T:ident| $body:expr) => {
         match $bytes {
-            2 => { type $T = u16; Some($body) }
-            4 => { type $T = u32; Some($body) }
-            8 => { type $T = u64; Some($body) }
+            2 => {
+                type $T = u16;
+                Some($body)
+            }
+            4 => {
+                type $T = u32;
+                Some($body)
+            }
+            8 => {
+                type $T = u64;
+                Some($body)
+            }
             _ => None,
         }
     };

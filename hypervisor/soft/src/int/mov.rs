@@ -152,8 +152,10 @@ fn lower_mov(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         (OpKind::Register, OpKind::Register) if is_plain(a) && is_plain(b) => {
             Op::line(reg_reg::<T>).rm(ctx.reg(a)).reg(ctx.reg(b))
         }
-        (OpKind::Register, OpKind::Memory) if is_plain(a) => Op::line(reg_mem::<T>).reg(ctx.reg(a)).mem(i, ctx),
-        (OpKind::Memory, OpKind::Register) if is_plain(b) => Op::line(mem_reg::<T>).reg(ctx.reg(b)).mem(i, ctx),
+        (OpKind::Register, OpKind::Memory) if is_plain(a) =>
+            Op::line(reg_mem::<T>).reg(ctx.reg(a)).mem(i, ctx),
+        (OpKind::Memory, OpKind::Register) if is_plain(b) =>
+            Op::line(mem_reg::<T>).reg(ctx.reg(b)).mem(i, ctx),
         (OpKind::Register | OpKind::Memory, OpKind::Register | OpKind::Memory) => return None,
         (OpKind::Register, _) => Op::line(reg_imm::<T>).rm(ctx.reg(a)).imm(i.immediate(1)),
         _ => Op::line(mem_imm::<T>).imm(i.immediate(1)).mem(i, ctx),
@@ -218,7 +220,21 @@ fn is_setcc(m: Mnemonic) -> bool {
     use Mnemonic::*;
     matches!(
         m,
-        Seto | Setno | Setb | Setae | Sete | Setne | Setbe | Seta | Sets | Setns | Setp | Setnp | Setl | Setge | Setle | Setg
+        Seto | Setno
+            | Setb
+            | Setae
+            | Sete
+            | Setne
+            | Setbe
+            | Seta
+            | Sets
+            | Setns
+            | Setp
+            | Setnp
+            | Setl
+            | Setge
+            | Setle
+            | Setg
     )
 }
 
@@ -226,8 +242,22 @@ fn is_cmovcc(m: Mnemonic) -> bool {
     use Mnemonic::*;
     matches!(
         m,
-        Cmovo | Cmovno | Cmovb | Cmovae | Cmove | Cmovne | Cmovbe | Cmova | Cmovs | Cmovns | Cmovp | Cmovnp | Cmovl
-            | Cmovge | Cmovle | Cmovg
+        Cmovo
+            | Cmovno
+            | Cmovb
+            | Cmovae
+            | Cmove
+            | Cmovne
+            | Cmovbe
+            | Cmova
+            | Cmovs
+            | Cmovns
+            | Cmovp
+            | Cmovnp
+            | Cmovl
+            | Cmovge
+            | Cmovle
+            | Cmovg
     )
 }
 
@@ -235,7 +265,9 @@ fn is_cmovcc(m: Mnemonic) -> bool {
 pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     match i.mnemonic() {
         Mnemonic::Mov => lower_mov(i, ctx),
-        Mnemonic::Movnti => wide!(size(i, 1), |T| Op::line(mem_reg::<T>).reg(ctx.reg(i.op1_register())).mem(i, ctx)),
+        Mnemonic::Movnti => {
+            wide!(size(i, 1), |T| Op::line(mem_reg::<T>).reg(ctx.reg(i.op1_register())).mem(i, ctx))
+        }
         Mnemonic::Movzx => lower_extend::<false>(i, ctx),
         Mnemonic::Movsx | Mnemonic::Movsxd => lower_extend::<true>(i, ctx),
         Mnemonic::Lea => wide!(size(i, 0), |T| Op::line(lea::<T>).reg(ctx.reg(i.op0_register())).mem(i, ctx)),

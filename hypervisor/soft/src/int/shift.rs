@@ -9,15 +9,18 @@ use iced_x86::{Instruction, Mnemonic, OpKind};
 trait Shift {
     /// A shift writes all six status flags, a rotate CF and OF alone.
     const ROTATE: bool;
+    /// ROL and ROR of a register by an immediate other than 1 leave OF (measured on Intel's cores).
+    const KEEPS_OF: bool;
     /// The result for a masked count of 1 or more; `None` when nothing changes.
     fn result<T: Int>(a: T, n: u32, carry: bool) -> Option<Shifted<T>>;
 }
 
 macro_rules! shifts {
-    ($($name:ident $rotate:literal ($a:ident, $n:ident, $c:ident) = $r:expr;)*) => {$(
+    ($($name:ident $rotate:literal $keeps:literal ($a:ident, $n:ident, $c:ident) = $r:expr;)*) => {$(
         struct $name;
         impl Shift for $name {
             const ROTATE: bool = $rotate;
+            const KEEPS_OF: bool = $keeps;
             #[inline(always)]
             fn result<T: Int>($a: T, $n: u32, $c: bool) -> Option<Shifted<T>> {
                 $r
@@ -27,13 +30,13 @@ macro_rules! shifts {
 }
 
 shifts! {
-    Shl false (a, n, _c) = Some(calc::shl(a, n));
-    Shr false (a, n, _c) = Some(calc::shr(a, n));
-    Sar false (a, n, _c) = Some(calc::sar(a, n));
-    Rol true (a, n, _c) = Some(calc::rol(a, n));
-    Ror true (a, n, _c) = Some(calc::ror(a, n));
-    Rcl true (a, n, c) = calc::rcl(a, n, c);
-    Rcr true (a, n, c) = calc::rcr(a, n, c);
+    Shl false false (a, n, _c) = Some(calc::shl(a, n));
+    Shr false false (a, n, _c) = Some(calc::shr(a, n));
+    Sar false false (a, n, _c) = Some(calc::sar(a, n));
+    Rol true true (a, n, _c) = Some(calc::rol(a, n));
+    Ror true true (a, n, _c) = Some(calc::ror(a, n));
+    Rcl true false (a, n, c) = calc::rcl(a, n, c);
+    Rcr true false (a, n, c) = calc::rcr(a, n, c);
 }
 
 #[inline(always)]
@@ -71,7 +74,13 @@ fn shift_mem<S: Shift, T: Int>(cpu: &mut Cpu, op: &Op, n: u32) -> Exec {
 }
 
 fn reg_imm<S: Shift, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    shift_reg::<S, T>(cpu, op.rm, calc::mask_count::<T>(op.imm as u8))
+    let n = calc::mask_count::<T>(op.imm as u8);
+    let of = cpu.of();
+    shift_reg::<S, T>(cpu, op.rm, n)?;
+    if S::KEEPS_OF && n != 1 {
+        cpu.set_of(of);
+    }
+    Ok(())
 }
 
 fn reg_cl<S: Shift, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {

@@ -261,7 +261,8 @@ impl<T: Int, A: Int> Kind<T, A> for Cmps {
         let mut last = None;
         for k in 0..items {
             // SAFETY: inside both spans, by the bound of the loop.
-            let (a, b) = unsafe { (x.cast::<T>().add(k).read_unaligned(), y.cast::<T>().add(k).read_unaligned()) };
+            let (a, b) =
+                unsafe { (x.cast::<T>().add(k).read_unaligned(), y.cast::<T>().add(k).read_unaligned()) };
             last = Some((a, b));
             if Some(a == b) != until {
                 return (k as u64 + 1, last);
