@@ -44,9 +44,9 @@ fn aam(cpu: &mut Cpu, op: &Op) -> Exec {
 }
 
 fn aad(cpu: &mut Cpu, op: &Op) -> Exec {
-    let (ax, flags) = calc::aad(u16::get(cpu, RAX as u8), op.imm as u8);
-    u16::set(cpu, RAX as u8, ax);
-    cpu.set_status(flags.into());
+    let (al, a, b) = calc::aad(u16::get(cpu, RAX as u8), op.imm as u8);
+    u16::set(cpu, RAX as u8, al.into());
+    cpu.flags_add::<u8>(a, b, al);
     Ok(())
 }
 

@@ -265,8 +265,8 @@ pub fn aam(al: u8, base: u8) -> Option<(u16, u32)> {
     Some((u16::from(high) << 8 | u16::from(low), szp(low)))
 }
 
-/// AAD: AX and the status flags.
-pub fn aad(ax: u16, base: u8) -> (u16, u32) {
-    let low = ((ax >> 8) as u8).wrapping_mul(base).wrapping_add(ax as u8);
-    (u16::from(low), szp(low))
+/// AAD: AL, and the two numbers whose sum it is and whose addition leaves the flags (measured on Intel's cores).
+pub fn aad(ax: u16, base: u8) -> (u8, u8, u8) {
+    let (al, tens) = (ax as u8, ((ax >> 8) as u8).wrapping_mul(base));
+    (al.wrapping_add(tens), al, tens)
 }

@@ -42,6 +42,8 @@ impl Random {
 
 /// One instruction with everything that it starts from.
 pub struct Case {
+    /// Code size: 64 or 32.
+    pub bits: u32,
     /// The encoded instruction.
     pub code: Vec<u8>,
     /// Its decoded form, for messages.
@@ -56,6 +58,8 @@ pub struct Case {
 pub struct Family {
     /// For messages.
     pub name: &'static str,
+    /// Code size: 64 or 32.
+    pub bits: u32,
     /// Opcode bytes, after prefixes; ModRM, SIB, displacement and immediate are random.
     pub opcodes: Vec<Vec<u8>>,
     /// Mandatory or repeating prefixes to choose from; an empty slice for none.
@@ -65,7 +69,7 @@ pub struct Family {
 }
 
 fn gpr_index(r: Register) -> Option<usize> {
-    (r.is_gpr64() || r.is_gpr32()).then(|| r.full_register().number())
+    (r.is_gpr64() || r.is_gpr32() || r.is_gpr16()).then(|| r.full_register().number())
 }
 
 /// A place in the data area with room on both sides, sometimes across a page border.
@@ -92,7 +96,7 @@ impl Family {
         if !self.prefixes.is_empty() {
             code.extend_from_slice(self.prefixes[rng.below(self.prefixes.len() as u64) as usize]);
         }
-        if rng.below(2) == 0 {
+        if self.bits == 64 && rng.below(2) == 0 {
             code.push(0x40 | rng.below(16) as u8);
         }
         code.extend_from_slice(opcode);
@@ -100,7 +104,7 @@ impl Family {
             let v = rng.value() as u8;
             code.push(if rng.below(2) == 0 { v } else { rng.bits() as u8 });
         }
-        let mut decoder = Decoder::with_ip(64, &code, TEST, DecoderOptions::NONE);
+        let mut decoder = Decoder::with_ip(self.bits, &code, TEST, DecoderOptions::NONE);
         let insn = decoder.decode();
         if insn.is_invalid() || !(self.want)(&insn) {
             return None;
@@ -152,8 +156,11 @@ impl Family {
             }
         }
         branch(&insn, &mut code, &mut regs, target, offsets.immediate_offset(), rng)?;
-        let insn = Decoder::with_ip(64, &code, TEST, DecoderOptions::NONE).decode();
-        Some(Case { text: format!("{insn} [{code:02x?}]"), code, insn, regs })
+        let insn = Decoder::with_ip(self.bits, &code, TEST, DecoderOptions::NONE).decode();
+        if self.bits == 32 {
+            regs.gpr.iter_mut().for_each(|r| *r &= 0xffff_ffff);
+        }
+        Some(Case { bits: self.bits, text: format!("{insn} [{code:02x?}]"), code, insn, regs })
     }
 }
 
@@ -199,6 +206,10 @@ fn aim(
         return Some(());
     }
     let narrow = base.is_gpr32() || index.is_gpr32();
+    if base.is_gpr16() || index.is_gpr16() || size == 2 {
+        // 16-bit addresses do not reach the data area.
+        return None;
+    }
     if base == Register::RIP || base == Register::EIP || (base == Register::None && index == Register::None) {
         let want =
             if base == Register::None { target } else { target.wrapping_sub(TEST + insn.len() as u64) };

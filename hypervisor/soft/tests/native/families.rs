@@ -43,8 +43,25 @@ fn near_transfer(i: &Instruction) -> bool {
     !plain(i) && !i.is_jmp_far_indirect() && !i.is_call_far_indirect()
 }
 
-/// Every family.
-pub fn all() -> Vec<Family> {
+/// The families that 32-bit code has too, and what only it has.
+pub fn legacy() -> Vec<Family> {
+    let mut families = long();
+    for f in &mut families {
+        f.bits = 32;
+        // 40 to 4F are INC and DEC here, not prefixes; 63 is ARPL.
+        f.opcodes.retain(|o| o != &[0x63]);
+    }
+    let bcd = [0x27, 0x2f, 0x37, 0x3f, 0xd4, 0xd5].map(|b| vec![b]).to_vec();
+    families.push(Family { name: "bcd", bits: 32, opcodes: bcd, prefixes: &[], want: any });
+    families.push(Family { name: "short", bits: 32, opcodes: one(0x40..=0x4f), prefixes: &[], want: any });
+    let all = vec![vec![0x60], vec![0x61]];
+    families.push(Family { name: "all", bits: 32, opcodes: all, prefixes: &[], want: any });
+    families.push(Family { name: "bound", bits: 32, opcodes: vec![vec![0x62]], prefixes: &[], want: |i| i.mnemonic() == Mnemonic::Bound });
+    families
+}
+
+/// The families of 64-bit code.
+pub fn long() -> Vec<Family> {
     let alu = (0..8u8).flat_map(|n| (0..6).map(move |k| vec![n * 8 + k])).chain(one(0x80..=0x85)).collect();
     let sign = [one(0x98..=0x99), vec![vec![0x63]], two(&[0xb6, 0xb7, 0xbe, 0xbf])].concat();
     let mov =
@@ -59,7 +76,7 @@ pub fn all() -> Vec<Family> {
     let near: Vec<u8> = (0x80..=0x8f).collect();
     const NONE: &[&[u8]] = &[];
     const STRING: &[&[u8]] = &[&[], &[0xf3], &[0xf2]];
-    let family = |name, opcodes, prefixes, want| Family { name, opcodes, prefixes, want };
+    let family = |name, opcodes, prefixes, want| Family { name, bits: 64, opcodes, prefixes, want };
     vec![
         family("alu", alu, NONE, any),
         family("unary", [one(0xf6..=0xf7), one(0xfe..=0xff)].concat(), NONE, plain),

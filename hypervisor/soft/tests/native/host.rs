@@ -20,12 +20,19 @@ pub const DATA: u64 = 0x3000_0000;
 pub const DATA_LEN: usize = 0x8000;
 
 const ENTRY: u64 = CODE;
+/// The same for 32-bit code: ends with a far jump.
+const ENTRY32: u64 = CODE + 0x180;
 const EXIT: u64 = CODE + 0x800;
 const FILE: u64 = 0x2001_0000;
 const FAULT: u64 = CODE + 0xc00;
 const FLAGS: u64 = FILE + 16 * 8;
 const RIP: u64 = FILE + 17 * 8;
 const HOST_RSP: u64 = FILE + 0x200;
+const FAR: u64 = FILE + 0x300;
+/// Linux's selectors for user code of both sizes and for data.
+const CS32: u16 = 0x23;
+const CS64: u16 = 0x33;
+const DATA_SELECTOR: u16 = 0x2b;
 
 /// The registers that a case starts and ends with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,11 +75,44 @@ fn put(addr: u64, bytes: &[u8]) {
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), addr as *mut u8, bytes.len()) }
 }
 
-fn stub(at: u64) -> Vec<u8> {
-    let mut a = CodeAssembler::new(64).unwrap();
+/// What follows the tested bytes: notes where it is and leaves.
+fn stub(bits: u32, at: u64) -> Vec<u8> {
+    let mut a = CodeAssembler::new(bits).unwrap();
     a.mov(dword_ptr(RIP), at as i32).unwrap();
-    a.jmp(EXIT).unwrap();
-    a.assemble(at).unwrap()
+    if bits == 64 {
+        a.jmp(EXIT).unwrap();
+        return a.assemble(at).unwrap();
+    }
+    let mut code = a.assemble(at).unwrap();
+    code.push(0xea);
+    code.extend_from_slice(&(EXIT as u32).to_le_bytes());
+    code.extend_from_slice(&CS64.to_le_bytes());
+    code
+}
+
+/// Loads the register file and goes to the tested bytes.
+fn entry(bits: u32) -> Vec<u8> {
+    let mut a = CodeAssembler::new(64).unwrap();
+    for r in SAVED {
+        a.push(r).unwrap();
+    }
+    a.mov(qword_ptr(HOST_RSP), rsp).unwrap();
+    if bits == 32 {
+        a.mov(eax, u32::from(DATA_SELECTOR)).unwrap();
+        a.mov(ds, eax).unwrap();
+        a.mov(es, eax).unwrap();
+    }
+    a.push(qword_ptr(FLAGS)).unwrap();
+    a.popfq().unwrap();
+    for (i, r) in ALL.into_iter().enumerate() {
+        a.mov(r, qword_ptr(FILE + i as u64 * 8)).unwrap();
+    }
+    if bits == 64 {
+        a.jmp(TEST).unwrap();
+    } else {
+        a.jmp(fword_ptr(FAR)).unwrap();
+    }
+    a.assemble(if bits == 64 { ENTRY } else { ENTRY32 }).unwrap()
 }
 
 /// Sends a faulting case to its exit, with the address of the fault in the register file.
@@ -87,6 +127,8 @@ extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut l
         write_volatile(RIP as *mut u64, *rip as u64);
         write_volatile((RIP + 8) as *mut u64, 1);
         *rip = FAULT as i64;
+        let selectors = &mut regs[libc::REG_CSGSFS as usize];
+        *selectors = *selectors & !0xffff | i64::from(CS64);
     }
 }
 
@@ -113,19 +155,10 @@ impl Host {
         map(FILE, 0x1000, false);
         map(DATA, DATA_LEN, false);
         catch_signals();
-        let mut a = CodeAssembler::new(64).unwrap();
-        for r in SAVED {
-            a.push(r).unwrap();
-        }
-        a.mov(qword_ptr(HOST_RSP), rsp).unwrap();
-        a.push(qword_ptr(FLAGS)).unwrap();
-        a.popfq().unwrap();
-        for (i, r) in ALL.into_iter().enumerate() {
-            a.mov(r, qword_ptr(FILE + i as u64 * 8)).unwrap();
-        }
-        a.jmp(TEST).unwrap();
-        put(ENTRY, &a.assemble(ENTRY).unwrap());
-
+        put(ENTRY, &entry(64));
+        put(ENTRY32, &entry(32));
+        put(FAR, &(TEST as u32).to_le_bytes());
+        put(FAR + 4, &CS32.to_le_bytes());
         let mut a = CodeAssembler::new(64).unwrap();
         for (i, r) in ALL.into_iter().enumerate() {
             a.mov(qword_ptr(FILE + i as u64 * 8), r).unwrap();
@@ -139,7 +172,6 @@ impl Host {
         }
         a.ret().unwrap();
         put(EXIT, &a.assemble(EXIT).unwrap());
-        put(TAKEN, &stub(TAKEN));
         let mut a = CodeAssembler::new(64).unwrap();
         a.jmp(EXIT).unwrap();
         put(FAULT, &a.assemble(FAULT).unwrap());
@@ -152,11 +184,13 @@ impl Host {
         unsafe { std::slice::from_raw_parts_mut(DATA as *mut u8, DATA_LEN) }
     }
 
-    /// Runs `code` once. It must end at its last byte, at [`TAKEN`], or with an exception.
-    pub fn run(&mut self, code: &[u8], regs: &Regs) -> (Regs, End) {
+    /// Runs `code` of `bits` (64 or 32) once. It must end at its last byte, at [`TAKEN`], or with an exception.
+    pub fn run(&mut self, bits: u32, code: &[u8], regs: &Regs) -> (Regs, End) {
         assert!(code.len() <= 15);
         put(TEST, code);
-        put(TEST + code.len() as u64, &stub(TEST + code.len() as u64));
+        put(TEST + code.len() as u64, &stub(bits, TEST + code.len() as u64));
+        put(TAKEN, &stub(bits, TAKEN));
+        let entry = if bits == 64 { ENTRY } else { ENTRY32 };
         let mut start = *regs;
         start.rip = 0;
         // SAFETY: the register file is mapped and large enough; the code at ENTRY keeps the C calling convention,
@@ -164,7 +198,7 @@ impl Host {
         unsafe {
             write_volatile((RIP + 8) as *mut u64, 0);
             write_volatile(FILE as *mut Regs, start);
-            let entry: extern "C" fn() = std::mem::transmute(ENTRY as *const ());
+            let entry: extern "C" fn() = std::mem::transmute(entry as *const ());
             entry();
             let end = if read_volatile((RIP + 8) as *const u64) == 0 { End::Done } else { End::Fault };
             (read_volatile(FILE as *const Regs), end)
