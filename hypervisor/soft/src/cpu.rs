@@ -253,6 +253,8 @@ pub struct Cpu {
     pub xmm: [u128; 16],
     /// MXCSR.
     pub mxcsr: u32,
+    /// The x87 unit, whose registers are also those of MMX.
+    pub x87: x87::X87,
     /// GDTR.
     pub gdt: Table,
     /// IDTR.

@@ -23,11 +23,14 @@ pub fn lower(i: &Instruction, ctx: &Ctx, bytes: &[u8]) -> Op {
         return Op::jump(invalid);
     }
     crate::int::lower(i, ctx)
+        .or_else(|| crate::sse::lower(i, ctx))
+        .or_else(|| crate::fp::lower(i, ctx, bytes))
         .or_else(|| crate::system::lower(i, ctx))
         .unwrap_or_else(|| Op::jump(invalid))
 }
 
-fn is_prefix(b: u8, code: u8) -> bool {
+/// Whether a byte before the opcode is a prefix.
+pub(crate) fn is_prefix(b: u8, code: u8) -> bool {
     matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3) || code == 64 && b & 0xf0 == 0x40
 }
 
@@ -43,7 +46,7 @@ fn announced(i: &Instruction) -> bool {
             INTEL8086 | INTEL8086_ONLY | INTEL186 | INTEL286 | INTEL386 | INTEL486 | X64 | CLFSH | CMOV
                 | CMPXCHG16B | CPUID | CX8 | FPU | FPU287 | FPU387 | FXSR | MMX | MONITOR | MOVBE | MSR
                 | MULTIBYTENOP | PAUSE | POPCNT | PREFETCHW | PREFETCHWT1 | RDPMC | RDTSCP | SEP | SMAP | SSE
-                | SSE2 | SSE3 | SSE4_1 | SSE4_2 | SSSE3 | SYSCALL | TSC | XSAVE
+                | SSE2 | SSE3 | SSE4_1 | SSE4_2 | SSSE3 | SYSCALL | TSC | XSAVE | XSAVEOPT
         )
     };
     i.cpuid_features().iter().all(has)

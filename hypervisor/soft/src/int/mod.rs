@@ -97,7 +97,7 @@ fn in_memory(i: &Instruction, n: u32) -> bool {
 
 /// The memory operand's offset and `by` more, cut to the address size.
 #[inline(always)]
-fn ea_plus(cpu: &Cpu, op: &Op, by: u64) -> u64 {
+pub(crate) fn ea_plus(cpu: &Cpu, op: &Op, by: u64) -> u64 {
     let off = cpu.ea(op).wrapping_add(by);
     match op.scale >> 6 {
         0 => u64::from(off as u16),
