@@ -19,10 +19,6 @@ pub const ZF: u32 = 1 << 6;
 pub const SF: u32 = 1 << 7;
 /// Direction flag, bit 10.
 pub const DF: u32 = 1 << 10;
-/// Overflow flag, bit 11.
-pub const OF: u32 = 1 << 11;
-/// The six status flags that arithmetic writes.
-pub const STATUS: u32 = CF | PF | AF | ZF | SF | OF;
 
 /// PF for the low byte of a result: set when the number of ones is even.
 #[inline]

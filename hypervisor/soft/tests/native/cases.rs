@@ -48,8 +48,6 @@ pub struct Case {
     pub code: Vec<u8>,
     /// Its decoded form, for messages.
     pub text: String,
-    /// The decoded instruction.
-    pub insn: Instruction,
     /// Registers before it.
     pub regs: Regs,
 }
@@ -160,7 +158,7 @@ impl Family {
         if self.bits == 32 {
             regs.gpr.iter_mut().for_each(|r| *r &= 0xffff_ffff);
         }
-        Some(Case { bits: self.bits, text: format!("{insn} [{code:02x?}]"), code, insn, regs })
+        Some(Case { bits: self.bits, text: format!("{insn} [{code:02x?}]"), code, regs })
     }
 }
 

@@ -56,7 +56,13 @@ pub fn legacy() -> Vec<Family> {
     families.push(Family { name: "short", bits: 32, opcodes: one(0x40..=0x4f), prefixes: &[], want: any });
     let all = vec![vec![0x60], vec![0x61]];
     families.push(Family { name: "all", bits: 32, opcodes: all, prefixes: &[], want: any });
-    families.push(Family { name: "bound", bits: 32, opcodes: vec![vec![0x62]], prefixes: &[], want: |i| i.mnemonic() == Mnemonic::Bound });
+    families.push(Family {
+        name: "bound",
+        bits: 32,
+        opcodes: vec![vec![0x62]],
+        prefixes: &[],
+        want: |i| i.mnemonic() == Mnemonic::Bound,
+    });
     families
 }
 
@@ -73,6 +79,16 @@ pub fn long() -> Vec<Family> {
         one(0xe0..=0xe3),
         vec![vec![0xe8], vec![0xe9], vec![0xeb], vec![0xc3], vec![0xc2]],
     ];
+    let arithmetic = (0..7u8).flat_map(|n| (0..2).map(move |k| vec![n * 8 + k]));
+    let locked = [
+        arithmetic.collect(),
+        one(0x80..=0x83),
+        one(0xf6..=0xf7),
+        one(0xfe..=0xff),
+        one(0x86..=0x87),
+        two(&[0xab, 0xb0, 0xb1, 0xb3, 0xba, 0xbb, 0xc0, 0xc1, 0xc7]),
+    ]
+    .concat();
     let near: Vec<u8> = (0x80..=0x8f).collect();
     const NONE: &[&[u8]] = &[];
     const STRING: &[&[u8]] = &[&[], &[0xf3], &[0xf2]];
