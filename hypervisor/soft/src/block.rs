@@ -173,7 +173,13 @@ impl Cpu {
         }
         let gpa = self.translate(lin, Access::Exec, self.set as usize)?;
         let mode = self.key as u32;
-        let found = self.blocks.by_phys.get(&(gpa, mode)).map(|b| (b.crosses, b.code.len(), b.is_current()));
+        let counter = self.generation(gpa).map_or(&raw const NEVER, |(counter, _)| counter);
+        // After a change of the map the page's counter may be another one.
+        let found = self
+            .blocks
+            .by_phys
+            .get(&(gpa, mode))
+            .map(|b| (b.crosses, b.code.len(), b.is_current() && std::ptr::eq(b.counter, counter)));
         if let Some((crosses, len, current)) = found
             && ip.wrapping_add(len as u64) <= self.ip_bound
         {
@@ -196,12 +202,14 @@ impl Cpu {
 
     /// Whether a block's bytes are still those in memory.
     fn verify(&mut self, lin: u64, gpa: u64, mode: u32, len: usize) -> Result<bool, Fault> {
-        let generation = self.generation(gpa);
+        let generation = self.mark_code(gpa);
         let fetched = self.fetch(lin, gpa, len)?;
         let Some(block) = self.blocks.by_phys.get_mut(&(gpa, mode)) else { return Ok(false) };
         let same = *block.code == fetched.bytes[..fetched.len.min(len)];
         if same {
-            block.generation = generation.map_or(0, |(_, g)| g);
+            if !block.crosses {
+                (block.counter, block.generation) = generation.unwrap_or((&NEVER, 0));
+            }
         }
         Ok(same)
     }

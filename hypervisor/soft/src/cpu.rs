@@ -287,8 +287,16 @@ pub struct Cpu {
     pub(crate) halted: bool,
     /// Third fault.
     pub(crate) shutdown: bool,
+    /// The third fault was told.
+    pub(crate) reported: bool,
     /// An external event is being delivered (EXT of error codes).
     pub(crate) external: bool,
+    /// An application processor after INIT.
+    pub(crate) wait_startup: bool,
+    /// Physical page of the local APIC's registers; all ones for none.
+    pub(crate) apic_page: u64,
+    /// With instruction counting: guest time minus `icount`.
+    pub(crate) time_offset: u64,
     /// Address mask of the A20 pin.
     pub(crate) a20: u64,
     /// Index of this vCPU.

@@ -278,7 +278,6 @@ impl Cpu {
             self.a20 = self.shared.a20_mask();
             self.forget_physical();
             self.flush_tlb(true);
-            self.drop_blocks();
             return;
         }
         // Pages that became code, or that a dirty log took, while a fast entry was still here: whatever was
@@ -303,14 +302,4 @@ impl Cpu {
     pub(crate) fn forget_physical(&mut self) {
         self.phys_cache.fill((u64::MAX, crate::physical::PageInfo::MMIO));
     }
-}
-impl Cpu {
-    pub(crate) fn exception(&mut self) { unimplemented!() }
-    pub(crate) fn take_interrupt(&mut self) { unimplemented!() }
-    pub(crate) fn instruction_breakpoints(&self) -> u64 { 0 }
-    pub(crate) fn watched(&self, _: u64) -> bool { false }
-    pub(crate) fn watch_hit(&mut self, _: u64, _: usize, _: bool) -> crate::cpu::Exec { Ok(()) }
-    pub(crate) fn is_apic_page(&self, _: u64) -> bool { false }
-    pub(crate) fn apic_read(&mut self, _: u64, _: ioreq::Size) -> u64 { 0 }
-    pub(crate) fn apic_write(&mut self, _: u64, _: ioreq::Size, _: u64) { }
 }

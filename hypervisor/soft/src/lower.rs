@@ -31,7 +31,8 @@ pub fn lower(i: &Instruction, ctx: &Ctx, bytes: &[u8]) -> Op {
 
 /// Whether a byte before the opcode is a prefix.
 pub(crate) fn is_prefix(b: u8, code: u8) -> bool {
-    matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3) || code == 64 && b & 0xf0 == 0x40
+    matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3)
+        || code == 64 && b & 0xf0 == 0x40
 }
 
 /// Whether CPUID says that the instruction exists.
@@ -43,10 +44,45 @@ fn announced(i: &Instruction) -> bool {
     let has = |f: &CpuidFeature| {
         matches!(
             *f,
-            INTEL8086 | INTEL8086_ONLY | INTEL186 | INTEL286 | INTEL386 | INTEL486 | X64 | CLFSH | CMOV
-                | CMPXCHG16B | CPUID | CX8 | FPU | FPU287 | FPU387 | FXSR | MMX | MONITOR | MOVBE | MSR
-                | MULTIBYTENOP | PAUSE | POPCNT | PREFETCHW | PREFETCHWT1 | RDPMC | RDTSCP | SEP | SMAP | SSE
-                | SSE2 | SSE3 | SSE4_1 | SSE4_2 | SSSE3 | SYSCALL | TSC | XSAVE | XSAVEOPT
+            INTEL8086
+                | INTEL8086_ONLY
+                | INTEL186
+                | INTEL286
+                | INTEL386
+                | INTEL486
+                | X64
+                | CLFSH
+                | CMOV
+                | CMPXCHG16B
+                | CPUID
+                | CX8
+                | FPU
+                | FPU287
+                | FPU387
+                | FXSR
+                | MMX
+                | MONITOR
+                | MOVBE
+                | MSR
+                | MULTIBYTENOP
+                | PAUSE
+                | POPCNT
+                | PREFETCHW
+                | PREFETCHWT1
+                | RDPMC
+                | RDTSCP
+                | SEP
+                | SMAP
+                | SSE
+                | SSE2
+                | SSE3
+                | SSE4_1
+                | SSE4_2
+                | SSSE3
+                | SYSCALL
+                | TSC
+                | XSAVE
+                | XSAVEOPT
         )
     };
     i.cpuid_features().iter().all(has)

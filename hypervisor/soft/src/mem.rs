@@ -389,10 +389,41 @@ impl Cpu {
 
     /// Sends a request to the device model; all ones when there is none.
     pub(crate) fn request(&mut self, request: &Request) -> u64 {
-        match &mut self.dispatch {
+        if let Some(counter) = &self.shared.counter {
+            counter.set(self.icount.wrapping_add(self.time_offset));
+        }
+        let v = match &mut self.dispatch {
             Some(dispatch) => dispatch.request(request),
             None => u64::MAX,
+        };
+        self.deadline_moved();
+        v
+    }
+
+    /// With instruction counting: a timer may be due earlier than the loop was told.
+    pub(crate) fn deadline_moved(&mut self) {
+        if self.shared.counter.is_some()
+            && let Some(deadline) = self.shared.timers.next_deadline()
+        {
+            let limit = deadline.wrapping_sub(self.time_offset);
+            self.icount_limit = self.icount_limit.min(limit.max(self.icount));
         }
+    }
+
+    /// Whether a physical page is the guest's RAM, where devices can reach it, and not the local APIC's.
+    pub(crate) fn is_plain_ram(&mut self, gpa: u64, write: bool) -> bool {
+        use vm_memory::{GuestAddress, GuestMemoryBackend};
+        let page = gpa & PAGE_MASK;
+        let info = self.phys_page(page);
+        let host: *const u8 = if write { info.write } else { info.read };
+        let ram = self.shared.ram.get_host_address(GuestAddress(page & self.a20));
+        !self.is_apic_page(page) && ram.is_ok_and(|ram| std::ptr::eq(ram, host))
+    }
+
+    /// Checks that a place can be written, so that a later write cannot fault.
+    pub(crate) fn probe_write(&mut self, seg: u8, off: u64, size: usize) -> Exec {
+        let lin = self.check(seg, off, size, Access::Write)?;
+        self.pieces(lin, size, Access::Write, self.set as usize).map(|_| ())
     }
 
     /// Host bytes from a place on that lie in one page and can be read at once, at most `want`.
@@ -580,8 +611,22 @@ unsafe fn wide_modify<T: Word>(host: *mut T, f: impl Fn(T) -> T) -> (T, T) {
 
 /// # Safety
 /// `host` is good for reads and writes of 16 aligned bytes.
-#[target_feature(enable = "cmpxchg16b")]
+#[inline(always)]
 unsafe fn cmpxchg16b(host: *mut u128, old: u128, new: u128) -> u128 {
-    // SAFETY: by contract.
-    unsafe { std::arch::x86_64::cmpxchg16b(host, old, new, Ordering::SeqCst, Ordering::SeqCst) }
+    let (mut low, mut high) = (old as u64, (old >> 64) as u64);
+    // SAFETY: by contract. RBX is the compiler's and is put back.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, rsi",
+            "lock cmpxchg16b [rdi]",
+            "mov rbx, rsi",
+            in("rdi") host,
+            inout("rsi") new as u64 => _,
+            in("rcx") (new >> 64) as u64,
+            inout("rax") low,
+            inout("rdx") high,
+            options(nostack),
+        );
+    }
+    (high as u128) << 64 | low as u128
 }

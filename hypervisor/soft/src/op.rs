@@ -257,7 +257,9 @@ impl Ctx {
                 MemorySegSI | MemorySegDI | MemoryESDI => return 16,
                 MemorySegESI | MemorySegEDI | MemoryESEDI => return 32,
                 MemorySegRSI | MemorySegRDI | MemoryESRDI => return 64,
-                Memory if i.memory_base() != iced_x86::Register::None => return (i.memory_base().size() * 8) as u8,
+                Memory if i.memory_base() != iced_x86::Register::None => {
+                    return (i.memory_base().size() * 8) as u8;
+                }
                 _ => {}
             }
         }

@@ -159,7 +159,8 @@ impl Cpu {
             if entry & P == 0 {
                 return Walk::Fault(0);
             }
-            let large = entry & PS != 0 && (level == 3 && wide || level == 2 && (pae || self.cr4 & cr4::PSE != 0));
+            let large =
+                entry & PS != 0 && (level == 3 && wide || level == 2 && (pae || self.cr4 & cr4::PSE != 0));
             let leaf = level == 1 || large;
             let mut bad = reserved | high | if wide && !long { 0x7ff << 52 } else { 0 };
             if wide && level == 4 {

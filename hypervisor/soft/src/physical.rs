@@ -77,7 +77,12 @@ impl Physical {
                 continue;
             }
             if r.start < start {
-                ranges.push(Range { start: r.start, end: start, read: r.read.clone(), write: r.write.clone() });
+                ranges.push(Range {
+                    start: r.start,
+                    end: start,
+                    read: r.read.clone(),
+                    write: r.write.clone(),
+                });
             }
             if r.end > end {
                 let by = end - r.start;

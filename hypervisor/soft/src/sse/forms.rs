@@ -99,9 +99,7 @@ pub(super) fn from_general<T: crate::op::Int>(
     ctx: &Ctx,
     f: impl Fn(&Op, &mut FpEnv, u128, T) -> u128 + Copy,
 ) -> Op {
-    fn form<T: crate::op::Int, const MEM: bool>(
-        f: impl Fn(&Op, &mut FpEnv, u128, T) -> u128 + Copy,
-    ) -> Op {
+    fn form<T: crate::op::Int, const MEM: bool>(f: impl Fn(&Op, &mut FpEnv, u128, T) -> u128 + Copy) -> Op {
         Op::line(move |cpu: &mut Cpu, op: &Op| {
             let b = if MEM { cpu.load::<T>(op)? } else { T::get(cpu, op.rm) };
             let a = cpu.x(op.reg);

@@ -40,7 +40,11 @@ fn whole(i: &Instruction, ctx: &Ctx) -> Option<Op> {
             if in_memory(i, 0) { stored(Op::line(aligned), i, ctx) } else { copied(i) }
         }
         Movups_xmmm128_xmm | Movupd_xmmm128_xmm | Movdqu_xmmm128_xmm => {
-            if in_memory(i, 0) { store::<u128>(i, ctx, |x| x) } else { copied(i) }
+            if in_memory(i, 0) {
+                store::<u128>(i, ctx, |x| x)
+            } else {
+                copied(i)
+            }
         }
         Maskmovdqu_rDI_xmm_xmm => masked(i, ctx, |cpu, op| {
             let mask = simd::int::pmovmskb(cpu.x(op.rm));
