@@ -29,6 +29,10 @@ const FLAGS: u64 = FILE + 16 * 8;
 const RIP: u64 = FILE + 17 * 8;
 const HOST_RSP: u64 = FILE + 0x200;
 const FAR: u64 = FILE + 0x300;
+/// The image that FXRSTOR loads before a case and FXSAVE makes after it.
+const FP: u64 = FILE + 0x400;
+/// MXCSR of the tests' own code.
+const MXCSR: u64 = FILE + 0x310;
 /// Linux's selectors for user code of both sizes and for data.
 const CS32: u16 = 0x23;
 const CS64: u16 = 0x33;
@@ -102,6 +106,7 @@ fn entry(bits: u32) -> Vec<u8> {
         a.mov(ds, eax).unwrap();
         a.mov(es, eax).unwrap();
     }
+    a.fxrstor64(ptr(FP)).unwrap();
     a.push(qword_ptr(FLAGS)).unwrap();
     a.popfq().unwrap();
     for (i, r) in ALL.into_iter().enumerate() {
@@ -159,6 +164,10 @@ impl Host {
         put(ENTRY32, &entry(32));
         put(FAR, &(TEST as u32).to_le_bytes());
         put(FAR + 4, &CS32.to_le_bytes());
+        put(FP, &0x37fu16.to_le_bytes());
+        for at in [FP + 24, MXCSR] {
+            put(at, &0x1f80u32.to_le_bytes());
+        }
         let mut a = CodeAssembler::new(64).unwrap();
         for (i, r) in ALL.into_iter().enumerate() {
             a.mov(qword_ptr(FILE + i as u64 * 8), r).unwrap();
@@ -167,6 +176,9 @@ impl Host {
         a.pushfq().unwrap();
         a.pop(qword_ptr(FLAGS)).unwrap();
         a.cld().unwrap();
+        a.fxsave64(ptr(FP)).unwrap();
+        a.fninit().unwrap();
+        a.ldmxcsr(dword_ptr(MXCSR)).unwrap();
         for r in SAVED.into_iter().rev() {
             a.pop(r).unwrap();
         }
@@ -182,6 +194,13 @@ impl Host {
     pub fn data(&mut self) -> &mut [u8] {
         // SAFETY: mapped in `new` and never unmapped; the borrow of `self` keeps the slice unique.
         unsafe { std::slice::from_raw_parts_mut(DATA as *mut u8, DATA_LEN) }
+    }
+
+    /// The floating-point state that a case starts from, and afterwards what it left, as FXSAVE64 lays it out.
+    #[allow(dead_code, reason = "not every test binary has floating-point cases")]
+    pub fn fp(&mut self) -> &mut [u8; 512] {
+        // SAFETY: mapped in `new` and never unmapped; the borrow of `self` keeps the reference unique.
+        unsafe { &mut *(FP as *mut [u8; 512]) }
     }
 
     /// Runs `code` of `bits` (64 or 32) once. It must end at its last byte, at [`TAKEN`], or with an exception.
