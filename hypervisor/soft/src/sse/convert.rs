@@ -36,8 +36,6 @@ pub(super) fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         Cvttsd2si_r32_xmmm64 => to_general::<u64>(i, ctx, |env, b| u64::from(cvttsd2si_32(env, b) as u32)),
         Cvttsd2si_r64_xmmm64 => to_general::<u64>(i, ctx, |env, b| cvttsd2si_64(env, b) as u64),
         Cvtpi2ps_xmm_mmm64 => from_mm(i, ctx, cvtpi2ps),
-        // With a source in memory MMX has no part in it.
-        Cvtpi2pd_xmm_mmm64 if in_memory(i, 1) => xmm::<u64>(i, ctx, |_, _, b| cvtpi2pd(b as u64)),
         Cvtpi2pd_xmm_mmm64 => from_mm(i, ctx, |_, _, b| cvtpi2pd(b)),
         Cvtps2pi_mm_xmmm64 => to_mm::<u64>(i, ctx, cvtps2pi),
         Cvttps2pi_mm_xmmm64 => to_mm::<u64>(i, ctx, cvttps2pi),
@@ -47,15 +45,20 @@ pub(super) fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     })
 }
 
-/// `xmm = f(xmm, mm or 8 bytes in memory)`.
+/// `xmm = f(xmm, mm or 8 bytes in memory)`. With a source in memory MMX has no part in it (the manual says so of
+/// CVTPI2PD alone; processors treat CVTPI2PS alike).
 fn from_mm(i: &Instruction, ctx: &Ctx, f: impl Fn(&mut FpEnv, u128, u64) -> u128 + Copy) -> Op {
     fn form<const MEM: bool>(f: impl Fn(&mut FpEnv, u128, u64) -> u128 + Copy) -> Op {
         Op::line(move |cpu: &mut Cpu, op: &Op| {
-            cpu.x87_wait()?;
+            if !MEM {
+                cpu.x87_wait()?;
+            }
             let b = cpu.source_mm::<u64, MEM>(op)?;
             let a = cpu.x(op.reg);
             let r = cpu.floating(|env| f(env, a, b))?;
-            cpu.x87.enter_mmx();
+            if !MEM {
+                cpu.x87.enter_mmx();
+            }
             cpu.set_x(op.reg, r);
             Ok(())
         })
