@@ -4,6 +4,7 @@
 //! are armed only for what raises an interrupt. A guest that asks for faster interrupts than
 //! [`SHORTEST`] gets them that far apart: the host's thread must not starve.
 
+pub mod hpet;
 pub mod pit;
 pub mod rtc;
 

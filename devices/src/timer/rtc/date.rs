@@ -61,7 +61,7 @@ impl Date {
 /// A field as register B wants it.
 pub(super) fn encode(b: u8, value: i64) -> u8 {
     let value = value.rem_euclid(100) as u8;
-    if b & B_BINARY != 0 { value } else { value / 10 << 4 | value % 10 }
+    if b & B_BINARY != 0 { value } else { ((value / 10) << 4) | (value % 10) }
 }
 
 /// The reverse, of any byte.
