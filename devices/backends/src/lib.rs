@@ -1,2 +1,4 @@
 #![forbid(unsafe_code)]
-//! TBD
+//! The host side of devices: disk images and character devices.
+
+pub mod image;

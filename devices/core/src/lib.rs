@@ -10,6 +10,7 @@
 //! **Lock order**: bus map, device, interrupt router and chips, backend queue. A device never calls the bus
 //! or another device.
 
+pub mod block;
 pub mod bus;
 pub mod chardev;
 pub mod device;

@@ -49,6 +49,10 @@ impl Wiring {
         let waker = self.waker.clone();
         self.timers.timer(move || waker.wake(Wake::Timer(number)))
     }
+    /// A timer that calls `callback`, for a backend. It runs on the timers' thread with no lock held.
+    pub fn callback(&self, callback: impl Fn() + Send + Sync + 'static) -> Timer {
+        self.timers.timer(callback)
+    }
     /// For backends.
     pub fn waker(&self) -> Waker {
         self.waker.clone()

@@ -1,1 +1,5 @@
 //! Display adapters and the pictures they make.
+
+mod picture;
+
+pub use picture::Picture;

@@ -1,1 +1,4 @@
 //! Disk and CD controllers.
+
+pub mod atapi;
+pub mod ide;

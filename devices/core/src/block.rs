@@ -1,0 +1,443 @@
+//! A disk's host side, as its controller sees it.
+//!
+//! A controller hands a [`BlockRequest`] to its [`BlockBackend`] and goes on; the answer comes later into
+//! its [`CompletionQueue`], which wakes it. A request owns all that it needs: its ranges of guest memory,
+//! or its buffer. A controller that was reset meanwhile knows late answers by their token and drops them.
+//!
+//! Where runs must repeat exactly the medium is wrapped in [`Inline`]: work is done within
+//! [`submit`](BlockBackend::submit), the answer comes a fixed guest time later.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use hypervisor::{GuestRam, Timer};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use vm_memory::{Bytes, GuestAddress};
+
+use crate::device::Wake;
+use crate::wiring::{Waker, Wiring};
+
+/// Bytes of a sector: offsets and lengths of requests are multiples of it.
+pub const SECTOR: u64 = 512;
+
+/// What a medium is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// Bytes, a multiple of [`SECTOR`].
+    pub size: u64,
+    /// Writes are refused.
+    pub read_only: bool,
+    /// Bytes that the host writes at once, at least [`SECTOR`], a power of two.
+    pub physical_block: u32,
+    /// Whether [`BlockOp::Discard`] gives space back.
+    pub discard: bool,
+}
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum BlockError {
+    /// The host could not read or write it.
+    #[error("input/output error")]
+    Io,
+    /// It reaches beyond the end.
+    #[error("beyond the end of the medium")]
+    OutOfRange,
+    /// The medium takes no writes.
+    #[error("the medium is read-only")]
+    ReadOnly,
+    /// The host's file system is full.
+    #[error("no space left on the host")]
+    NoSpace,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockOp {
+    /// Medium to payload.
+    Read,
+    /// Payload to medium.
+    Write,
+    /// What was written before is safe against a power failure when this is done.
+    Flush,
+    /// The contents of so many bytes do not matter any more. They read as zeros or as before.
+    Discard(u64),
+}
+
+/// A range of guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Guest-physical address.
+    pub gpa: u64,
+    /// Bytes.
+    pub len: u32,
+}
+
+/// Where the data is.
+#[derive(Clone)]
+pub enum Payload {
+    /// Nowhere: flush, discard.
+    None,
+    /// Guest memory. The controller has checked that the segments are RAM and that it is bus master.
+    Guest(GuestRam, Vec<Segment>),
+    /// The request's own; it comes back with the completion.
+    Buffer(Vec<u8>),
+}
+
+impl Payload {
+    /// Bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Payload::None => 0,
+            Payload::Guest(_, segments) => segments.iter().map(|s| u64::from(s.len)).sum(),
+            Payload::Buffer(buffer) => buffer.len() as u64,
+        }
+    }
+
+    /// Whether there is no byte in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives the payload, piece by piece and in order, `data`. What is too much is left out.
+    pub fn fill(&mut self, data: &[u8]) -> Result<(), BlockError> {
+        match self {
+            Payload::None => Ok(()),
+            Payload::Guest(ram, segments) => each(segments, data.len(), |gpa, range| {
+                ram.write_slice(&data[range], gpa).map_err(|_| BlockError::Io)
+            }),
+            Payload::Buffer(buffer) => {
+                let len = buffer.len().min(data.len());
+                buffer[..len].copy_from_slice(&data[..len]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the payload's bytes, as many as `data` has room for.
+    pub fn copy_to(&self, data: &mut [u8]) -> Result<(), BlockError> {
+        match self {
+            Payload::None => Ok(()),
+            Payload::Guest(ram, segments) => each(segments, data.len(), |gpa, range| {
+                ram.read_slice(&mut data[range], gpa).map_err(|_| BlockError::Io)
+            }),
+            Payload::Buffer(buffer) => {
+                let len = buffer.len().min(data.len());
+                data[..len].copy_from_slice(&buffer[..len]);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn each(
+    segments: &[Segment],
+    len: usize,
+    mut copy: impl FnMut(GuestAddress, std::ops::Range<usize>) -> Result<(), BlockError>,
+) -> Result<(), BlockError> {
+    let mut done = 0;
+    for segment in segments {
+        let now = (segment.len as usize).min(len - done);
+        copy(GuestAddress(segment.gpa), done..done + now)?;
+        done += now;
+    }
+    Ok(())
+}
+
+/// One request.
+pub struct BlockRequest {
+    /// The controller's own, comes back with the completion.
+    pub token: u64,
+    /// What to do.
+    pub op: BlockOp,
+    /// First byte on the medium, a multiple of [`SECTOR`].
+    pub offset: u64,
+    /// The data, its length a multiple of [`SECTOR`].
+    pub payload: Payload,
+    /// Where the answer goes.
+    pub done: CompletionQueue,
+}
+
+/// The answer to one request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The request's.
+    pub token: u64,
+    /// Whether all of it was done.
+    pub result: Result<(), BlockError>,
+    /// The buffer of a [`Payload::Buffer`], empty otherwise.
+    pub buffer: Vec<u8>,
+}
+
+impl Completion {
+    /// The answer to a request with that result.
+    pub fn new(token: u64, payload: Payload, result: Result<(), BlockError>) -> Completion {
+        let buffer = if let Payload::Buffer(buffer) = payload { buffer } else { Vec::new() };
+        Completion { token, result, buffer }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where answers wait for their controller. Clones are handles. As long as requests in flight are
+/// bounded, so is this.
+#[derive(Clone)]
+pub struct CompletionQueue {
+    done: Arc<Mutex<VecDeque<Completion>>>,
+    waker: Waker,
+    number: u32,
+}
+
+impl CompletionQueue {
+    /// A queue that wakes its controller with [`Wake::Backend`]`(number)`.
+    pub fn new(waker: Waker, number: u32) -> CompletionQueue {
+        CompletionQueue { done: Arc::default(), waker, number }
+    }
+
+    /// The next answer, for the controller.
+    pub fn pop(&self) -> Option<Completion> {
+        lock(&self.done).pop_front()
+    }
+
+    /// Adds an answer and wakes the controller. Never to be called within
+    /// [`submit`](BlockBackend::submit): the controller's lock is held there.
+    pub fn deliver(&self, completion: Completion) {
+        lock(&self.done).push_back(completion);
+        self.waker.wake(Wake::Backend(self.number));
+    }
+}
+
+/// The host side of one disk.
+pub trait BlockBackend: Send + Sync {
+    /// What the medium is. The same as long as it is in the drive.
+    fn info(&self) -> BlockInfo;
+    /// Takes a request. Never blocks and never answers from within. Gives it back when too many are in
+    /// flight. Requests in flight may be done in any order.
+    fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest>;
+    /// Whether no request is being worked on, so that nothing changes on the medium by itself.
+    fn idle(&self) -> bool;
+}
+
+/// A medium that does its work at once, on the caller's thread.
+pub trait BlockStore: Send + Sync {
+    /// What it is.
+    fn info(&self) -> BlockInfo;
+    /// Does one piece of work. Reaching beyond the end is an error.
+    fn run(&self, op: BlockOp, offset: u64, payload: &mut Payload) -> Result<(), BlockError>;
+}
+
+/// Checks a request against a medium.
+pub fn check(info: &BlockInfo, op: BlockOp, offset: u64, payload: &Payload) -> Result<(), BlockError> {
+    let len = match op {
+        BlockOp::Flush => return Ok(()),
+        BlockOp::Discard(len) => len,
+        BlockOp::Read | BlockOp::Write => payload.len(),
+    };
+    if info.read_only && op != BlockOp::Read {
+        return Err(BlockError::ReadOnly);
+    }
+    match offset.checked_add(len) {
+        Some(end) if end <= info.size => Ok(()),
+        _ => Err(BlockError::OutOfRange),
+    }
+}
+
+/// Guest time between an [`Inline`] request and its answer, in nanoseconds.
+pub const INLINE_LATENCY: u64 = 100_000;
+
+/// Most requests that [`Inline`] has waiting.
+const INLINE_DEPTH: usize = 256;
+
+/// Turns a store into a backend whose answers come at exact guest times.
+pub struct Inline {
+    store: Arc<dyn BlockStore>,
+    wiring: Wiring,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    answers: VecDeque<(u64, CompletionQueue, Completion)>,
+    timer: Option<Timer>,
+}
+
+impl Inline {
+    /// Answers come [`INLINE_LATENCY`] later by the clock of `wiring`, which is not the controller's own.
+    pub fn new(store: Arc<dyn BlockStore>, wiring: Wiring) -> Inline {
+        let waiting: Arc<Mutex<Waiting>> = Arc::default();
+        let of = Arc::downgrade(&waiting);
+        let clock = wiring.clone();
+        let timer = wiring.callback(move || {
+            if let Some(waiting) = of.upgrade() {
+                deliver_due(&waiting, clock.now());
+            }
+        });
+        lock(&waiting).timer = Some(timer);
+        Inline { store, wiring, waiting }
+    }
+}
+
+fn deliver_due(waiting: &Mutex<Waiting>, now: u64) {
+    loop {
+        let mut queue = lock(waiting);
+        let next = queue.answers.front().map(|answer| answer.0);
+        match next {
+            Some(at) if at <= now => {}
+            Some(at) => {
+                if let Some(timer) = &mut queue.timer {
+                    timer.arm(at);
+                }
+                return;
+            }
+            None => return,
+        }
+        let Some((_, to, completion)) = queue.answers.pop_front() else { return };
+        drop(queue);
+        to.deliver(completion);
+    }
+}
+
+impl BlockBackend for Inline {
+    fn info(&self) -> BlockInfo {
+        self.store.info()
+    }
+
+    fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.answers.len() >= INLINE_DEPTH {
+            return Err(request);
+        }
+        let BlockRequest { token, op, offset, mut payload, done } = request;
+        let result = check(&self.store.info(), op, offset, &payload)
+            .and_then(|()| self.store.run(op, offset, &mut payload));
+        let at = self.wiring.now().saturating_add(INLINE_LATENCY);
+        waiting.answers.push_back((at, done, Completion::new(token, payload, result)));
+        let first = waiting.answers.front().map_or(at, |answer| answer.0);
+        if let Some(timer) = &mut waiting.timer {
+            timer.arm(first);
+        }
+        Ok(())
+    }
+
+    fn idle(&self) -> bool {
+        true
+    }
+}
+
+/// A disk in memory, for tests.
+pub struct MemoryStore {
+    bytes: RwLock<Vec<u8>>,
+    read_only: bool,
+    broken: AtomicBool,
+}
+
+impl MemoryStore {
+    /// With these contents, whole sectors.
+    pub fn new(bytes: Vec<u8>, read_only: bool) -> MemoryStore {
+        MemoryStore { bytes: RwLock::new(bytes), read_only, broken: AtomicBool::new(false) }
+    }
+    /// Makes all work fail, or succeed again.
+    pub fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+    }
+    /// A copy of the contents.
+    pub fn contents(&self) -> Vec<u8> {
+        self.bytes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl BlockStore for MemoryStore {
+    fn info(&self) -> BlockInfo {
+        let size = self.bytes.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        BlockInfo { size, read_only: self.read_only, physical_block: 512, discard: true }
+    }
+
+    fn run(&self, op: BlockOp, offset: u64, payload: &mut Payload) -> Result<(), BlockError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(BlockError::Io);
+        }
+        let mut bytes = self.bytes.write().unwrap_or_else(PoisonError::into_inner);
+        let len = if let BlockOp::Discard(len) = op { len } else { payload.len() };
+        let range = offset as usize..offset.saturating_add(len) as usize;
+        match op {
+            BlockOp::Flush => Ok(()),
+            BlockOp::Read => payload.fill(bytes.get(range).ok_or(BlockError::OutOfRange)?),
+            BlockOp::Write => payload.copy_to(bytes.get_mut(range).ok_or(BlockError::OutOfRange)?),
+            BlockOp::Discard(_) => {
+                bytes.get_mut(range).ok_or(BlockError::OutOfRange)?.fill(0);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the monitor wants of a removable medium's drive.
+pub enum MediumChange {
+    /// Put this in, in the place of what is there.
+    Insert(Arc<dyn BlockBackend>),
+    /// Take out what is there.
+    Remove,
+    /// Somebody pressed the eject button of a locked drive.
+    Button,
+}
+
+/// The guest has locked the tray.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the guest has locked the tray; it has been asked to let go")]
+pub struct Locked;
+
+/// Hand on the tray of a removable medium's drive. Clones are handles: one is the drive's, the others are
+/// the monitor's.
+#[derive(Clone)]
+pub struct Medium {
+    changes: Arc<Mutex<VecDeque<MediumChange>>>,
+    locked: Arc<AtomicBool>,
+    waker: Waker,
+    number: u32,
+}
+
+/// Most changes that wait for the drive; the oldest goes.
+const CHANGES: usize = 8;
+
+impl Medium {
+    /// A tray whose drive is woken with [`Wake::Backend`]`(number)`.
+    pub fn new(waker: Waker, number: u32) -> Medium {
+        Medium { changes: Arc::default(), locked: Arc::default(), waker, number }
+    }
+
+    /// Inserts a medium, taking out what is there. A locked tray opens only by `force`.
+    pub fn insert(&self, backend: Arc<dyn BlockBackend>, force: bool) -> Result<(), Locked> {
+        self.change(MediumChange::Insert(backend), force)
+    }
+
+    /// Takes the medium out, likewise.
+    pub fn eject(&self, force: bool) -> Result<(), Locked> {
+        self.change(MediumChange::Remove, force)
+    }
+
+    fn change(&self, change: MediumChange, force: bool) -> Result<(), Locked> {
+        let refused = self.locked.load(Ordering::Acquire) && !force;
+        {
+            let mut changes = lock(&self.changes);
+            if changes.len() >= CHANGES {
+                changes.pop_front();
+            }
+            changes.push_back(if refused { MediumChange::Button } else { change });
+        }
+        self.waker.wake(Wake::Backend(self.number));
+        if refused { Err(Locked) } else { Ok(()) }
+    }
+
+    /// The next change, for the drive.
+    pub fn take(&self) -> Option<MediumChange> {
+        lock(&self.changes).pop_front()
+    }
+
+    /// Whether the guest keeps the tray shut, from the drive.
+    pub fn set_locked(&self, locked: bool) {
+        self.locked.store(locked, Ordering::Release);
+    }
+}

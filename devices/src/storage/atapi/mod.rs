@@ -1,0 +1,421 @@
+//! ATAPI CD drive: the PACKET protocol (ATA/ATAPI-6, sections 8.23 and 9.8; INF-8090i for the commands in
+//! the packets). It claims to be QEMU's, with QEMU's names and pages.
+//!
+//! Left out: audio, multi-session discs, writing, overlapped commands.
+
+mod commands;
+mod mode;
+pub mod spec;
+mod toc;
+
+use std::sync::Arc;
+
+use devices_core::Node;
+use devices_core::block::{BlockBackend, BlockOp, Medium, MediumChange, Payload, Segment};
+use serde::{Deserialize, Serialize};
+
+use super::ide::spec::{PACKET_DMA, PACKET_OVERLAP, Reason, Status, reg};
+use super::ide::{Drive, Host, READY, Work};
+use commands::Reply;
+use spec::{ASC_UNRECOVERED_READ, FRAME, RAW_FRAME, Sense};
+
+/// Most frames fetched at once for a transfer by PIO: enough for one DRQ block of any size.
+const WINDOW: u64 = 36;
+
+/// A CD drive's own part.
+pub struct Cd {
+    pub(super) medium: Option<Arc<dyn BlockBackend>>,
+    tray: Medium,
+    pub(super) state: CdState,
+}
+
+/// What a CD drive remembers. Part of the saved state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CdState {
+    /// The tray is open.
+    pub open: bool,
+    /// The guest keeps it shut.
+    pub locked: bool,
+    /// Why the last command failed.
+    pub sense: Sense,
+    /// How the guest gets to know of a new medium: first that there was none, then that there is another.
+    pub changed: Changed,
+    /// Event for GET EVENT STATUS: a new medium.
+    pub event_new: bool,
+    /// Event: somebody wants the medium out.
+    pub event_eject: bool,
+}
+
+/// Steps of a change of medium, as commands are told of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Changed {
+    /// All told.
+    #[default]
+    No,
+    /// The next command finds no medium.
+    Gone,
+    /// The next finds that it may have changed.
+    Attention,
+}
+
+/// A packet's data on its way to the host. Part of the saved state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// First frame of the medium; none: `data` is all there is.
+    pub lba: Option<u32>,
+    /// Frames with header and error correction.
+    pub raw: bool,
+    /// What has been fetched.
+    #[serde(with = "serde_bytes")]
+    pub data: Vec<u8>,
+    /// Where in the whole the first byte of `data` is.
+    pub start: u64,
+    /// Bytes handed to the host.
+    pub at: u64,
+    /// Bytes of the whole.
+    pub total: u64,
+    /// Most bytes of a DRQ block.
+    pub limit: u32,
+    /// By DMA.
+    pub dma: bool,
+    /// The engine runs.
+    pub running: bool,
+    /// Where in memory, then.
+    pub segments: Vec<Segment>,
+}
+
+impl Transfer {
+    pub(super) fn wants_dma(&self) -> bool {
+        self.dma && !self.running
+    }
+
+    /// As before the engine ran.
+    pub(super) fn rewind(&mut self) {
+        self.running = false;
+        self.segments.clear();
+        self.at = 0;
+        self.start = 0;
+        if self.lba.is_some() {
+            self.data.clear();
+        }
+    }
+
+    fn frame(&self) -> u64 {
+        if self.raw { RAW_FRAME } else { FRAME }
+    }
+
+    /// What the next request to the medium is: first frame of the whole, frames.
+    fn next_frames(&self) -> (u64, u64) {
+        let first = self.at / self.frame();
+        let end = self.total.div_ceil(self.frame());
+        (first, end.saturating_sub(first).min(WINDOW))
+    }
+
+    /// The bytes of the next DRQ block, if they are all there.
+    fn block(&self) -> Option<Vec<u8>> {
+        let left = self.total - self.at;
+        let len = if left > u64::from(self.limit) { u64::from(self.limit & !1) } else { left };
+        let from = self.at.checked_sub(self.start)? as usize;
+        self.data.get(from..from.checked_add(len as usize)?).map(<[u8]>::to_vec)
+    }
+}
+
+/// Cuts segments off after `len` bytes.
+fn truncate(segments: &mut Vec<Segment>, len: u64) {
+    let mut left = len;
+    segments.retain_mut(|segment| {
+        segment.len = u64::from(segment.len).min(left) as u32;
+        left -= u64::from(segment.len);
+        segment.len > 0
+    });
+}
+
+impl Cd {
+    /// A drive with or without a medium in it.
+    pub(super) fn new(medium: Option<Arc<dyn BlockBackend>>, tray: Medium) -> Cd {
+        Cd { medium, tray, state: CdState::default() }
+    }
+
+    pub(super) fn tray(&self) -> Medium {
+        self.tray.clone()
+    }
+
+    pub(super) fn idle(&self) -> bool {
+        self.medium.as_ref().is_none_or(|medium| medium.idle())
+    }
+
+    /// Reset line: the tray stays as it is.
+    pub(super) fn reset(&mut self) {
+        let CdState { open, .. } = self.state;
+        self.state = CdState { open, ..CdState::default() };
+        self.tray.set_locked(false);
+    }
+
+    /// Takes over a saved state; a medium that was not there then is taken out.
+    pub(super) fn restore(&mut self, state: CdState, present: bool) {
+        self.state = state;
+        self.tray.set_locked(state.locked);
+        if !present {
+            self.medium = None;
+        } else if self.medium.is_none() {
+            self.state.changed = Changed::Gone;
+        }
+    }
+
+    pub(super) fn inspect(&self, node: &mut Node) {
+        let state = &self.state;
+        node.value("medium", self.medium.as_ref().map_or(0, |medium| medium.info().size));
+        node.value("tray_open", state.open).value("tray_locked", state.locked);
+        node.hex("sense_key", state.sense.key).hex("sense_code", state.sense.code);
+    }
+
+    /// The medium, if it can be read.
+    fn ready(&self) -> Option<&Arc<dyn BlockBackend>> {
+        self.medium.as_ref().filter(|_| !self.state.open)
+    }
+
+    /// Frames on the medium.
+    fn frames(&self) -> u32 {
+        let frames = self.ready().map_or(0, |medium| medium.info().size / FRAME);
+        u32::try_from(frames).unwrap_or(u32::MAX)
+    }
+
+    fn set_locked(&mut self, locked: bool) {
+        self.state.locked = locked;
+        self.tray.set_locked(locked);
+    }
+
+    fn changed(&mut self, change: MediumChange) {
+        match change {
+            MediumChange::Insert(medium) => {
+                self.medium = Some(medium);
+                self.state.open = false;
+                self.state.event_new = true;
+            }
+            MediumChange::Remove => {
+                self.medium = None;
+                self.state.open = true;
+                self.set_locked(false);
+            }
+            MediumChange::Button => {
+                self.state.event_eject = true;
+                return;
+            }
+        }
+        self.state.event_eject = false;
+        self.state.changed = Changed::Gone;
+    }
+}
+
+impl Drive {
+    fn cd(&mut self) -> Option<&mut Cd> {
+        if let super::ide::Kind::Cd(cd) = &mut self.kind { Some(cd) } else { None }
+    }
+
+    /// The monitor did something to the tray.
+    pub(super) fn medium_changed(&mut self) {
+        let Some(cd) = self.cd() else { return };
+        while let Some(change) = cd.tray.take() {
+            cd.changed(change);
+        }
+    }
+
+    fn reason(&mut self, reason: Reason) {
+        let count = self.task.get(reg::COUNT, false) & !7;
+        self.task.put(reg::COUNT, count | reason.bits());
+    }
+
+    /// PACKET: asks for the packet, without an interrupt.
+    pub(super) fn packet_command(&mut self, host: &mut Host) {
+        if self.task.get(reg::ERROR, false) & PACKET_OVERLAP != 0 {
+            return self.abort(host);
+        }
+        self.work = Work::Packet;
+        self.reason(Reason::COD);
+        self.ask(12);
+    }
+
+    /// The packet is there.
+    pub(super) fn packet(&mut self, host: &mut Host) {
+        let mut packet = [0; 12];
+        if let Ok(sent) = self.pio.buffer.as_slice().try_into() {
+            packet = sent;
+        }
+        self.pio = Default::default();
+        let bytes = [self.task.get(reg::LBA_MID, false), self.task.get(reg::LBA_HIGH, false)];
+        let limit = u32::from(u16::from_le_bytes(bytes).min(0xfffe));
+        let dma = self.task.get(reg::ERROR, false) & PACKET_DMA != 0;
+        let Some(cd) = self.cd() else { return };
+        let reply = cd.execute(&packet);
+        let transfer = match reply {
+            Reply::Done => return self.packet_done(host),
+            Reply::Check(sense) => return self.packet_failed(host, sense),
+            Reply::Attention => {
+                let sense = cd.state.sense;
+                return self.packet_failed(host, sense);
+            }
+            Reply::Parameters(len) => return self.take_parameters(host, len, limit, dma),
+            Reply::Data(data) => Transfer { total: data.len() as u64, data, ..Transfer::default() },
+            Reply::Read { lba, frames, raw } => {
+                let mut transfer = Transfer { lba: Some(lba), raw, ..Transfer::default() };
+                transfer.total = u64::from(frames) * transfer.frame();
+                transfer
+            }
+        };
+        if transfer.total == 0 {
+            return self.packet_done(host);
+        }
+        let transfer = Transfer { limit, dma, ..transfer };
+        if dma {
+            return self.await_dma(host, Work::Transfer(transfer));
+        }
+        if limit < 2 {
+            return self.abort(host);
+        }
+        self.work = Work::Transfer(transfer);
+        self.transfer_next(host);
+    }
+
+    /// MODE SELECT: the parameters are taken and change nothing.
+    fn take_parameters(&mut self, host: &mut Host, len: u16, limit: u32, dma: bool) {
+        // By DMA they stay where they are.
+        if len == 0 || dma {
+            return self.packet_done(host);
+        }
+        if u32::from(len) > limit {
+            return self.abort(host);
+        }
+        self.work = Work::Ignore;
+        self.reason(Reason::empty());
+        self.ask(len.into());
+        host.raise();
+    }
+
+    /// A packet command ended well.
+    pub(super) fn packet_done(&mut self, host: &mut Host) {
+        self.halt();
+        self.error = 0;
+        self.reason(Reason::IO | Reason::COD);
+        self.done(host);
+    }
+
+    fn packet_failed(&mut self, host: &mut Host, sense: Sense) {
+        self.halt();
+        if let Some(cd) = self.cd() {
+            cd.state.sense = sense;
+        }
+        self.error = sense.key << 4;
+        self.status = Status::DRDY | Status::ERR;
+        self.reason(Reason::IO | Reason::COD);
+        host.raise();
+    }
+
+    /// By PIO: shows the next DRQ block, fetches it, or ends.
+    pub(super) fn transfer_next(&mut self, host: &mut Host) {
+        let Work::Transfer(transfer) = &mut self.work else { return };
+        if transfer.at >= transfer.total {
+            return self.packet_done(host);
+        }
+        let Some(mut block) = transfer.block() else {
+            if transfer.lba.is_some() {
+                return self.submit(host);
+            }
+            return self.packet_done(host);
+        };
+        transfer.at += block.len() as u64;
+        let [low, high, ..] = (block.len() as u32).to_le_bytes();
+        self.task.put(reg::LBA_MID, low);
+        self.task.put(reg::LBA_HIGH, high);
+        if block.len() % 2 == 1 {
+            block.push(0);
+        }
+        self.reason(Reason::IO);
+        self.give(block);
+        host.raise();
+    }
+
+    /// By DMA: the engine runs. What the table has no room for is not transferred.
+    pub(super) fn start_transfer_dma(&mut self, host: &mut Host) {
+        let Work::Transfer(transfer) = &mut self.work else { return };
+        let Ok(table) = host.bm.table(&host.dma, transfer.total) else { return self.dma_failed(host) };
+        transfer.total = match transfer.lba {
+            Some(_) => table.len / transfer.frame() * transfer.frame(),
+            None => table.len,
+        };
+        transfer.segments = table.segments;
+        truncate(&mut transfer.segments, transfer.total);
+        transfer.running = true;
+        if transfer.total == 0 || transfer.lba.is_none() {
+            return self.scatter(host);
+        }
+        self.submit(host);
+    }
+
+    /// Puts what has been fetched into memory and goes on.
+    fn scatter(&mut self, host: &mut Host) {
+        let Work::Transfer(transfer) = &mut self.work else { return };
+        let mut payload = Payload::Guest(host.dma.ram().clone(), transfer.segments.clone());
+        if !host.dma.enabled() || payload.fill(&transfer.data).is_err() {
+            return self.dma_failed(host);
+        }
+        let done = transfer.data.len() as u64;
+        transfer.at += done;
+        // What is left of the memory is for what comes.
+        let mut skip = done;
+        transfer.segments.retain_mut(|segment| {
+            let now = u64::from(segment.len).min(skip);
+            skip -= now;
+            segment.gpa += now;
+            segment.len -= now as u32;
+            segment.len > 0
+        });
+        transfer.start = transfer.at;
+        transfer.data.clear();
+        if transfer.at < transfer.total && transfer.lba.is_some() {
+            return self.submit(host);
+        }
+        host.bm.finish(false);
+        self.packet_done(host);
+    }
+
+    /// Fetches frames from the medium: by DMA straight into memory, all at once.
+    pub(super) fn submit_transfer(&mut self, host: &mut Host) {
+        let Work::Transfer(transfer) = &self.work else { return };
+        let (first, frames) = transfer.next_frames();
+        let payload = if transfer.dma && !transfer.raw {
+            Payload::Guest(host.dma.ram().clone(), transfer.segments.clone())
+        } else {
+            Payload::Buffer(vec![0; (frames * FRAME) as usize])
+        };
+        let lba = u64::from(transfer.lba.unwrap_or(0)) + first;
+        self.status = if transfer.dma { READY | Status::DRQ } else { READY | Status::BSY };
+        let medium = self.cd().and_then(|cd| cd.medium.clone());
+        self.pending = medium.and_then(|to| host.submit(&to, BlockOp::Read, lba * FRAME, payload));
+        if self.pending.is_none() {
+            self.transfer_failed(host);
+        }
+    }
+
+    /// Frames have come.
+    pub(super) fn transfer_arrived(&mut self, host: &mut Host, buffer: Vec<u8>) {
+        let Work::Transfer(transfer) = &mut self.work else { return };
+        if transfer.dma && !transfer.raw {
+            host.bm.finish(false);
+            return self.packet_done(host);
+        }
+        let (first, _) = transfer.next_frames();
+        transfer.start = first * transfer.frame();
+        let lba = (u64::from(transfer.lba.unwrap_or(0)) + first) as u32;
+        transfer.data = if transfer.raw { toc::raw_frames(lba, &buffer) } else { buffer };
+        if transfer.dma { self.scatter(host) } else { self.transfer_next(host) }
+    }
+
+    /// The medium could not be read, or has gone.
+    pub(super) fn transfer_failed(&mut self, host: &mut Host) {
+        if matches!(&self.work, Work::Transfer(transfer) if transfer.dma) {
+            host.bm.finish(false);
+        }
+        self.packet_failed(host, Sense { key: spec::MEDIUM_ERROR, code: ASC_UNRECOVERED_READ });
+    }
+}
