@@ -10,3 +10,5 @@ pub mod pvpanic;
 
 #[cfg(test)]
 pub(crate) mod harness;
+#[cfg(test)]
+mod tests;
