@@ -105,8 +105,12 @@ impl Shared {
         if to.is_none() {
             output.ring.clear();
         }
+        let starved = to.is_none() && std::mem::take(&mut output.starved);
         drop(output);
         *lock(&self.to) = to;
+        if starved {
+            self.wake();
+        }
     }
 
     fn wake(&self) {
