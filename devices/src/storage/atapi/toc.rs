@@ -67,7 +67,7 @@ fn raw(as_msf: bool, frames: u32) -> Vec<u8> {
 }
 
 fn bcd(value: u8) -> u8 {
-    (value / 10) << 4 | value % 10
+    ((value / 10) << 4) | (value % 10)
 }
 
 /// Frames of user data as mode 1 frames: sync pattern, header, data; the error correction is zeros.
