@@ -63,9 +63,7 @@ pub fn cvtps2pd(cx: &mut FpEnv, b: u128) -> u128 {
 
 /// Two double-precision lanes to single precision; the upper half becomes zero.
 pub fn cvtpd2ps(cx: &mut FpEnv, b: u128) -> u128 {
-    u128::from(join::<u32, 2, u64>(
-        split::<u64, 2, u128>(b).map(|x| narrow(cx, x)),
-    ))
+    u128::from(join::<u32, 2, u64>(split::<u64, 2, u128>(b).map(|x| narrow(cx, x))))
 }
 
 /// The low single-precision lane to double precision; the upper half is that of `a`.

@@ -19,9 +19,7 @@ const TABLE: [u32; 256] = {
 };
 
 fn bytes(crc: u32, data: &[u8]) -> u32 {
-    data.iter().fold(crc, |crc, &byte| {
-        (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)]
-    })
+    data.iter().fold(crc, |crc, &byte| (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)])
 }
 
 /// CRC32 of one byte. As for all of these the destination's upper half becomes zero with a 64-bit destination.

@@ -186,8 +186,7 @@ fn calculate<O: Operation, F: Host, const N: usize>(
     b: [F::Bits; N],
 ) -> [F::Bits; N] {
     if cx.is_plain() {
-        let r: [F::Bits; N] =
-            std::array::from_fn(|i| F::bits(O::host::<F>(F::value(a[i]), F::value(b[i]))));
+        let r: [F::Bits; N] = std::array::from_fn(|i| F::bits(O::host::<F>(F::value(a[i]), F::value(b[i]))));
         let easy = (0..N).all(|i| {
             !softfloat::is_denormal::<F>(F::wide(a[i]))
                 && !softfloat::is_denormal::<F>(F::wide(b[i]))
@@ -195,8 +194,7 @@ fn calculate<O: Operation, F: Host, const N: usize>(
                     || is_zero::<F>(r[i]) && O::true_zero::<F>(F::value(a[i]), F::value(b[i])))
         });
         if easy {
-            if !cx.ignores_inexact()
-                && !(0..N).all(|i| is_zero::<F>(r[i]) || O::exact::<F>(a[i], b[i], r[i]))
+            if !cx.ignores_inexact() && !(0..N).all(|i| is_zero::<F>(r[i]) || O::exact::<F>(a[i], b[i], r[i]))
             {
                 cx.raise(Flags::PE);
             }
@@ -289,12 +287,7 @@ fn select<F: Host, const N: usize>(
 
 /// Predicates 0 to 7: EQ, LT, LE, UNORD, NEQ, NLT, NLE, ORD. Bits 7:3 of the immediate are ignored.
 #[inline(always)]
-fn test<F: Host, const N: usize>(
-    cx: &mut FpEnv,
-    a: [F::Bits; N],
-    b: [F::Bits; N],
-    imm: u8,
-) -> [F::Bits; N] {
+fn test<F: Host, const N: usize>(cx: &mut FpEnv, a: [F::Bits; N], b: [F::Bits; N], imm: u8) -> [F::Bits; N] {
     let signal_quiet = matches!(imm & 3, 1 | 2);
     each::<F, N>(a, b, |x, y| {
         let order = softfloat::compare::<F>(cx, x, y, signal_quiet);
@@ -311,19 +304,8 @@ fn test<F: Host, const N: usize>(
 /// Bits 1:0 of the immediate are the rounding mode unless bit 2 says MXCSR's; bit 3 keeps PE from being raised.
 #[inline(always)]
 fn integral<F: Host, const N: usize>(cx: &mut FpEnv, b: [F::Bits; N], imm: u8) -> [F::Bits; N] {
-    let mode = if imm & 4 != 0 {
-        cx.rounding()
-    } else {
-        Rounding::from_bits(u32::from(imm))
-    };
-    b.map(|x| {
-        F::narrow(softfloat::round_to_int::<F>(
-            cx,
-            F::wide(x),
-            mode,
-            imm & 8 != 0,
-        ))
-    })
+    let mode = if imm & 4 != 0 { cx.rounding() } else { Rounding::from_bits(u32::from(imm)) };
+    b.map(|x| F::narrow(softfloat::round_to_int::<F>(cx, F::wide(x), mode, imm & 8 != 0)))
 }
 
 forms! {
@@ -380,22 +362,12 @@ fn order_flags(order: Option<Ordering>) -> u32 {
 
 /// Ordered comparison of the low single-precision lanes; invalid for every NaN. Returns EFLAGS: ZF, PF, CF.
 pub fn comiss(cx: &mut FpEnv, a: u128, b: u128) -> u32 {
-    order_flags(softfloat::compare::<Single>(
-        cx,
-        u64::from(a as u32),
-        u64::from(b as u32),
-        true,
-    ))
+    order_flags(softfloat::compare::<Single>(cx, u64::from(a as u32), u64::from(b as u32), true))
 }
 
 /// As [`comiss`], but a quiet NaN is not invalid.
 pub fn ucomiss(cx: &mut FpEnv, a: u128, b: u128) -> u32 {
-    order_flags(softfloat::compare::<Single>(
-        cx,
-        u64::from(a as u32),
-        u64::from(b as u32),
-        false,
-    ))
+    order_flags(softfloat::compare::<Single>(cx, u64::from(a as u32), u64::from(b as u32), false))
 }
 
 /// Ordered comparison of the low double-precision lanes; invalid for every NaN. Returns EFLAGS: ZF, PF, CF.
@@ -423,11 +395,7 @@ pub fn haddpd(cx: &mut FpEnv, a: u128, b: u128) -> u128 {
 /// Subtract the odd single-precision lanes from the even.
 pub fn hsubps(cx: &mut FpEnv, a: u128, b: u128) -> u128 {
     let ([p, q, r, s], [t, u, v, w]) = (ps(a), ps(b));
-    join(calculate::<Difference, Single, 4>(
-        cx,
-        [p, r, t, v],
-        [q, s, u, w],
-    ))
+    join(calculate::<Difference, Single, 4>(cx, [p, r, t, v], [q, s, u, w]))
 }
 
 /// Subtract the upper lane from the lower.

@@ -24,10 +24,7 @@ fn avg16(x: u16, y: u16) -> u16 {
 fn sad<const N: usize, V: Register>(a: V, b: V) -> V {
     let (a, b) = (split::<[u8; 8], N, V>(a), split::<[u8; 8], N, V>(b));
     join::<u64, N, V>(std::array::from_fn(|i| {
-        a[i].iter()
-            .zip(b[i])
-            .map(|(&x, y)| u64::from(x.abs_diff(y)))
-            .sum()
+        a[i].iter().zip(b[i]).map(|(&x, y)| u64::from(x.abs_diff(y))).sum()
     }))
 }
 
@@ -54,19 +51,11 @@ fn equal<const N: usize, V: Register>(a: V, b: V) -> V {
 
 /// Horizontal operation: pairs of `a` fill the lower half of the result, pairs of `b` the upper.
 #[inline(always)]
-fn horizontal<T: crate::lanes::Lane, const N: usize, V: Register>(
-    a: V,
-    b: V,
-    f: impl Fn(T, T) -> T,
-) -> V {
+fn horizontal<T: crate::lanes::Lane, const N: usize, V: Register>(a: V, b: V, f: impl Fn(T, T) -> T) -> V {
     let (a, b) = (split::<T, N, V>(a), split::<T, N, V>(b));
     join::<T, N, V>(std::array::from_fn(|i| {
         let j = 2 * i % N;
-        if i < N / 2 {
-            f(a[j], a[j + 1])
-        } else {
-            f(b[j], b[j + 1])
-        }
+        if i < N / 2 { f(a[j], a[j + 1]) } else { f(b[j], b[j + 1]) }
     }))
 }
 
@@ -225,9 +214,7 @@ pub fn mpsadbw(a: u128, b: u128, imm: u8) -> u128 {
     let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
     let (from, block) = (usize::from(imm & 4), usize::from(imm & 3) * 4);
     join::<u16, 8, u128>(std::array::from_fn(|i| {
-        (0..4)
-            .map(|k| u16::from(a[from + i + k].abs_diff(b[block + k])))
-            .sum()
+        (0..4).map(|k| u16::from(a[from + i + k].abs_diff(b[block + k]))).sum()
     }))
 }
 

@@ -60,11 +60,7 @@ pub(crate) fn is_denormal<F: Format>(x: u64) -> bool {
 
 /// The operand as DAZ makes it.
 fn operand<F: Format>(cx: &FpEnv, x: u64) -> u64 {
-    if cx.daz() && is_denormal::<F>(x) {
-        x & F::SIGN
-    } else {
-        x
-    }
+    if cx.daz() && is_denormal::<F>(x) { x & F::SIGN } else { x }
 }
 
 fn invalid<F: Format>(cx: &mut FpEnv) -> u64 {
@@ -77,10 +73,7 @@ fn propagate<F: Format>(cx: &mut FpEnv, a: u64, b: u64) -> Option<u64> {
     if is_signaling::<F>(a) || is_signaling::<F>(b) {
         cx.raise(Flags::IE);
     }
-    [a, b]
-        .into_iter()
-        .find(|&x| is_nan::<F>(x))
-        .map(|x| x | F::QUIET)
+    [a, b].into_iter().find(|&x| is_nan::<F>(x)).map(|x| x | F::QUIET)
 }
 
 fn note_denormal<F: Format>(cx: &mut FpEnv, x: u64) {
@@ -121,11 +114,7 @@ impl Number {
         let shift = value.leading_zeros();
         let value = value.checked_shl(shift)?;
         let significand = (value >> 64) as u64 | u64::from(value as u64 != 0);
-        Some(Self {
-            negative,
-            exp: exp - shift as i32,
-            significand,
-        })
+        Some(Self { negative, exp: exp - shift as i32, significand })
     }
 }
 
@@ -133,11 +122,7 @@ impl Number {
 fn shift_and_round(value: u64, shift: u32, negative: bool, mode: Rounding) -> (u64, bool) {
     let (kept, half, rest) = match shift {
         0 => return (value, false),
-        1..64 => (
-            value >> shift,
-            value >> (shift - 1) & 1 != 0,
-            value << 1 << (64 - shift) != 0,
-        ),
+        1..64 => (value >> shift, value >> (shift - 1) & 1 != 0, value << 1 << (64 - shift) != 0),
         64 => (0, value >> 63 != 0, value << 1 != 0),
         _ => (0, false, true),
     };
@@ -153,11 +138,7 @@ fn shift_and_round(value: u64, shift: u32, negative: bool, mode: Rounding) -> (u
 
 /// Rounds a number into the format: overflow, underflow (tininess after rounding), flush to zero, inexact.
 fn round<F: Format>(cx: &mut FpEnv, number: Number) -> u64 {
-    let Number {
-        negative,
-        exp,
-        significand,
-    } = number;
+    let Number { negative, exp, significand } = number;
     let sign = if negative { F::SIGN } else { 0 };
     let mode = cx.rounding();
     let excess = 63 - F::FRACTION;
@@ -171,19 +152,11 @@ fn round<F: Format>(cx: &mut FpEnv, number: Number) -> u64 {
         }
         if !masked {
             // The handler of an unmasked underflow is told whether the result with an unbounded exponent was exact.
-            cx.raise(if inexact {
-                Flags::UE | Flags::PE
-            } else {
-                Flags::UE
-            });
+            cx.raise(if inexact { Flags::UE | Flags::PE } else { Flags::UE });
             return sign;
         }
-        (fraction, inexact) = shift_and_round(
-            significand,
-            excess.saturating_add_signed(F::MIN_EXP - exp),
-            negative,
-            mode,
-        );
+        (fraction, inexact) =
+            shift_and_round(significand, excess.saturating_add_signed(F::MIN_EXP - exp), negative, mode);
         if inexact {
             cx.raise(Flags::UE | Flags::PE);
         }
@@ -194,11 +167,7 @@ fn round<F: Format>(cx: &mut FpEnv, number: Number) -> u64 {
         cx.raise(Flags::PE);
     }
     if exp_rounded > F::BIAS {
-        cx.raise(if cx.masked(Flags::OE) {
-            Flags::OE | Flags::PE
-        } else {
-            Flags::OE
-        });
+        cx.raise(if cx.masked(Flags::OE) { Flags::OE | Flags::PE } else { Flags::OE });
         let infinite = match mode {
             Rounding::Nearest => true,
             Rounding::Down => negative,
@@ -241,25 +210,14 @@ pub(crate) fn add<F: Format>(cx: &mut FpEnv, a: u64, b: u64) -> u64 {
 }
 
 fn add_numbers(x: Number, y: Number) -> Option<Number> {
-    let (x, y) = if (x.exp, x.significand) < (y.exp, y.significand) {
-        (y, x)
-    } else {
-        (x, y)
-    };
+    let (x, y) = if (x.exp, x.significand) < (y.exp, y.significand) { (y, x) } else { (x, y) };
     // Two bits of room for the carry; a distance that loses bits leaves them as the sticky bit.
-    let (big, small) = (
-        u128::from(x.significand) << 62,
-        u128::from(y.significand) << 62,
-    );
+    let (big, small) = (u128::from(x.significand) << 62, u128::from(y.significand) << 62);
     let distance = (x.exp - y.exp) as u32;
     let aligned = small.checked_shr(distance).unwrap_or(0);
     let lost = aligned.checked_shl(distance).unwrap_or(0) != small;
     let aligned = aligned | u128::from(lost);
-    let value = if x.negative == y.negative {
-        big + aligned
-    } else {
-        big - aligned
-    };
+    let value = if x.negative == y.negative { big + aligned } else { big - aligned };
     Number::new(x.negative, x.exp + 2, value)
 }
 
@@ -345,12 +303,7 @@ pub(crate) fn sqrt<F: Format>(cx: &mut FpEnv, a: u64) -> u64 {
 }
 
 /// The order of two operands, `None` if a NaN is among them. Signals for quiet NaNs too if `signal_quiet`.
-pub(crate) fn compare<F: Format>(
-    cx: &mut FpEnv,
-    a: u64,
-    b: u64,
-    signal_quiet: bool,
-) -> Option<Ordering> {
+pub(crate) fn compare<F: Format>(cx: &mut FpEnv, a: u64, b: u64, signal_quiet: bool) -> Option<Ordering> {
     let (a, b) = (operand::<F>(cx, a), operand::<F>(cx, b));
     if let Some(_nan) = propagate::<F>(cx, a, b) {
         if signal_quiet {
@@ -362,22 +315,14 @@ pub(crate) fn compare<F: Format>(
     note_denormal::<F>(cx, b);
     let rank = |x: u64| {
         let magnitude = magnitude::<F>(x) as i64;
-        if x & F::SIGN != 0 {
-            -magnitude
-        } else {
-            magnitude
-        }
+        if x & F::SIGN != 0 { -magnitude } else { magnitude }
     };
     Some(rank(a).cmp(&rank(b)))
 }
 
 /// MIN and MAX: `a` if it compares as wanted with `b`, else `b` (which includes NaNs and zeros).
 pub(crate) fn select<F: Format>(cx: &mut FpEnv, a: u64, b: u64, wanted: Ordering) -> u64 {
-    let chosen = if compare::<F>(cx, a, b, true) == Some(wanted) {
-        a
-    } else {
-        b
-    };
+    let chosen = if compare::<F>(cx, a, b, true) == Some(wanted) { a } else { b };
     operand::<F>(cx, chosen)
 }
 
@@ -408,21 +353,12 @@ pub(crate) fn to_int<F: Format>(cx: &mut FpEnv, a: u64, width: u32, mode: Roundi
     let a = operand::<F>(cx, a);
     let least = i64::MIN >> (64 - width);
     if magnitude::<F>(a) < F::INFINITY {
-        let Some(Number {
-            negative,
-            exp,
-            significand,
-        }) = Number::unpack::<F>(a)
-        else {
+        let Some(Number { negative, exp, significand }) = Number::unpack::<F>(a) else {
             return 0;
         };
         if exp < 64 {
             let (value, inexact) = shift_and_round(significand, (63 - exp) as u32, negative, mode);
-            let value = if negative {
-                -i128::from(value)
-            } else {
-                i128::from(value)
-            };
+            let value = if negative { -i128::from(value) } else { i128::from(value) };
             if value >= i128::from(least) && value <= i128::from(!least) {
                 if inexact {
                     cx.raise(Flags::PE);
@@ -444,12 +380,7 @@ pub(crate) fn round_to_int<F: Format>(cx: &mut FpEnv, a: u64, mode: Rounding, qu
     if is_infinite::<F>(a) {
         return a;
     }
-    let Some(Number {
-        negative,
-        exp,
-        significand,
-    }) = Number::unpack::<F>(a)
-    else {
+    let Some(Number { negative, exp, significand }) = Number::unpack::<F>(a) else {
         return a;
     };
     if exp >= F::FRACTION as i32 {

@@ -30,12 +30,8 @@ impl Found {
         let bit = |i: usize| self.matches >> i & 1;
         match (imm & 0x40 != 0, self.count) {
             (false, _) => u128::from(self.matches),
-            (true, 8) => {
-                join::<u16, 8, u128>(std::array::from_fn(|i| (bit(i) as u16).wrapping_neg()))
-            }
-            (true, _) => {
-                join::<u8, 16, u128>(std::array::from_fn(|i| (bit(i) as u8).wrapping_neg()))
-            }
+            (true, 8) => join::<u16, 8, u128>(std::array::from_fn(|i| (bit(i) as u16).wrapping_neg())),
+            (true, _) => join::<u8, 16, u128>(std::array::from_fn(|i| (bit(i) as u8).wrapping_neg())),
         }
     }
 }
@@ -56,11 +52,7 @@ fn elements(v: u128, imm: u8) -> ([i32; 16], usize) {
 /// Elements before the first that is zero.
 fn implicit_length(v: u128, imm: u8) -> usize {
     let (elements, count) = elements(v, imm);
-    elements
-        .iter()
-        .take(count)
-        .position(|&x| x == 0)
-        .unwrap_or(count)
+    elements.iter().take(count).position(|&x| x == 0).unwrap_or(count)
 }
 
 /// An explicit length: its magnitude, at most the number of elements.
@@ -77,24 +69,14 @@ fn compare(a: u128, a_len: usize, b: u128, b_len: usize, imm: u8) -> Found {
         // Any element of the set.
         0 => in_text(i) && set.contains(&y[i]),
         // Within any of the ranges that pairs of the set give; an odd last element is no range.
-        1 => {
-            in_text(i)
-                && set
-                    .as_chunks::<2>()
-                    .0
-                    .iter()
-                    .any(|[low, high]| (*low..=*high).contains(&y[i]))
-        }
+        1 => in_text(i) && set.as_chunks::<2>().0.iter().any(|[low, high]| (*low..=*high).contains(&y[i])),
         // The same as the element in the same place; beyond both strings is the same too.
         2 => match (i < set.len(), in_text(i)) {
             (true, true) => x[i] == y[i],
             (in_set, in_text) => in_set == in_text,
         },
         // The whole set as a string from here on; what lies beyond the register counts as equal.
-        _ => set
-            .iter()
-            .zip(i..count)
-            .all(|(&x, k)| in_text(k) && x == y[k]),
+        _ => set.iter().zip(i..count).all(|(&x, k)| in_text(k) && x == y[k]),
     };
     let found = (0..count).fold(0, |bits, i| bits | u32::from(matches(i)) << i);
     let everything = (1 << count) - 1;
@@ -107,21 +89,11 @@ fn compare(a: u128, a_len: usize, b: u128, b_len: usize, imm: u8) -> Found {
         | u32::from(b_len < count) << 6
         | u32::from(a_len < count) << 7
         | (found & 1) << 11;
-    Found {
-        matches: found,
-        count: count as u32,
-        flags,
-    }
+    Found { matches: found, count: count as u32, flags }
 }
 
 fn explicit(a: u128, a_len: i64, b: u128, b_len: i64, imm: u8) -> Found {
-    compare(
-        a,
-        explicit_length(a_len, imm),
-        b,
-        explicit_length(b_len, imm),
-        imm,
-    )
+    compare(a, explicit_length(a_len, imm), b, explicit_length(b_len, imm), imm)
 }
 
 fn implicit(a: u128, b: u128, imm: u8) -> Found {

@@ -8,12 +8,7 @@ impl Env {
     #[inline]
     pub fn add(&mut self, a: F80, b: F80) -> F80 {
         if a.is_normal() && b.is_normal() {
-            return self.sum(
-                a.sign(),
-                (a.exp(), a.mantissa),
-                b.sign(),
-                (b.exp(), b.mantissa),
-            );
+            return self.sum(a.sign(), (a.exp(), a.mantissa), b.sign(), (b.exp(), b.mantissa));
         }
         self.add_rare(a, b, false)
     }
@@ -22,12 +17,7 @@ impl Env {
     #[inline]
     pub fn sub(&mut self, a: F80, b: F80) -> F80 {
         if a.is_normal() && b.is_normal() {
-            return self.sum(
-                a.sign(),
-                (a.exp(), a.mantissa),
-                !b.sign(),
-                (b.exp(), b.mantissa),
-            );
+            return self.sum(a.sign(), (a.exp(), a.mantissa), !b.sign(), (b.exp(), b.mantissa));
         }
         self.add_rare(a, b, true)
     }
@@ -40,11 +30,7 @@ impl Env {
         let small = jam(u128::from(small_m) << 64, (e - small_e) as u32);
         if sa == sb {
             let (s, carry) = big.overflowing_add(small);
-            let (s, e) = if carry {
-                (jam(s, 1) | 1 << 127, e + 1)
-            } else {
-                (s, e)
-            };
+            let (s, e) = if carry { (jam(s, 1) | 1 << 127, e + 1) } else { (s, e) };
             return self.pack(sign, e, (s >> 64) as u64, s as u64, self.drop_bits());
         }
         let d = big - small;
@@ -53,13 +39,7 @@ impl Env {
         }
         let lz = d.leading_zeros();
         let d = d << lz;
-        self.pack(
-            sign,
-            e - lz as i32,
-            (d >> 64) as u64,
-            d as u64,
-            self.drop_bits(),
-        )
+        self.pack(sign, e - lz as i32, (d >> 64) as u64, d as u64, self.drop_bits())
     }
 
     #[cold]
@@ -153,13 +133,7 @@ impl Env {
         let q = n / d;
         let r = n - q * d;
         let rest = remainder_fraction(r.wrapping_mul(2), d, r != 0);
-        self.pack(
-            sign,
-            ea - eb + BIAS - i32::from(short),
-            q as u64,
-            rest,
-            self.drop_bits(),
-        )
+        self.pack(sign, ea - eb + BIAS - i32::from(short), q as u64, rest, self.drop_bits())
     }
 
     #[cold]
@@ -240,11 +214,7 @@ impl Env {
         // How far one partial step gets is the implementation's choice; Intel's takes D mod 32 plus 32 bits.
         let n = if partial { (d & 31) | 32 } else { d };
         // For d = -1 the divisor is scaled up instead, so that nothing of the dividend is lost.
-        let dividend = if n < 0 {
-            u128::from(ma)
-        } else {
-            u128::from(ma) << n
-        };
+        let dividend = if n < 0 { u128::from(ma) } else { u128::from(ma) << n };
         let divisor = u128::from(mb) << u32::from(n < 0);
         let mut q = dividend / divisor;
         let mut r = dividend - q * divisor;
@@ -296,11 +266,7 @@ impl Env {
         }
         let cut = Cut::new(self.rounding(), a.sign(), a.mantissa, 0, (63 - e) as u32);
         self.inexact(&cut);
-        F80::new(
-            a.sign(),
-            (a.exp() + i32::from(cut.carry)) as u16,
-            cut.mantissa,
-        )
+        F80::new(a.sign(), (a.exp() + i32::from(cut.carry)) as u16, cut.mantissa)
     }
 
     /// FSCALE: `a * 2^trunc(b)`.
@@ -308,24 +274,14 @@ impl Env {
         if let Some(nan) = self.nan2(a, b) {
             return nan;
         }
-        if b.is_infinity()
-            && if b.sign() {
-                a.is_infinity()
-            } else {
-                a.is_zero()
-            }
-        {
+        if b.is_infinity() && if b.sign() { a.is_infinity() } else { a.is_zero() } {
             return self.invalid();
         }
         if self.denormal(a.is_denormal() || b.is_denormal()) || a.is_infinity() || a.is_zero() {
             return a;
         }
         if b.is_infinity() {
-            return if b.sign() {
-                F80::zero(a.sign())
-            } else {
-                F80::infinity(a.sign())
-            };
+            return if b.sign() { F80::zero(a.sign()) } else { F80::infinity(a.sign()) };
         }
         let (e, m) = a.parts();
         let be = b.exp() - BIAS;
@@ -353,10 +309,7 @@ impl Env {
             return (a, a);
         }
         let (e, m) = a.parts();
-        (
-            crate::convert::from_i64(i64::from(e - BIAS)),
-            F80::new(a.sign(), BIAS as u16, m),
-        )
+        (crate::convert::from_i64(i64::from(e - BIAS)), F80::new(a.sign(), BIAS as u16, m))
     }
 
     /// Compare: `None` if unordered. With `quiet` a quiet NaN does not raise #I (the FUCOM family).

@@ -2,8 +2,8 @@
 //! (Intel SDM volume 1, sections 4.2, 4.7 and 8.1.5).
 
 use crate::f80::{
-    BIAS, C1, Cut, EXP_MASK, Env, F80, INTEGER_BIT, OE, PE, UE, overflows_to_infinity, rc,
-    rounds_up, shift_right_jam,
+    BIAS, C1, Cut, EXP_MASK, Env, F80, INTEGER_BIT, OE, PE, UE, overflows_to_infinity, rc, rounds_up,
+    shift_right_jam,
 };
 
 /// An IEEE interchange format of `F` stored fraction bits and `E` exponent bits.
@@ -56,11 +56,7 @@ impl<const F: u32, const E: u32> Layout<F, E> {
         if a.is_normal() && e >= 1 && e < Self::MAX - 1 {
             let cut = Cut::new(env.rounding(), sign, a.mantissa, 0, Self::DROP);
             env.inexact(&cut);
-            return Self::join(
-                sign,
-                e + i32::from(cut.carry),
-                cut.mantissa << 1 >> (Self::DROP + 1),
-            );
+            return Self::join(sign, e + i32::from(cut.carry), cut.mantissa << 1 >> (Self::DROP + 1));
         }
         Self::narrow_rare(a, env)
     }
@@ -158,9 +154,8 @@ pub const fn from_i64(v: i64) -> F80 {
 #[must_use]
 pub fn from_bcd(b: [u8; 10]) -> F80 {
     let [digits @ .., sign] = b;
-    let magnitude = digits.iter().rev().fold(0i64, |v, &d| {
-        v * 100 + i64::from(d >> 4) * 10 + i64::from(d & 15)
-    });
+    let magnitude =
+        digits.iter().rev().fold(0i64, |v, &d| v * 100 + i64::from(d >> 4) * 10 + i64::from(d & 15));
     let v = from_i64(magnitude);
     if sign & 0x80 != 0 { v.negate() } else { v }
 }

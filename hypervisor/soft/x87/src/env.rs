@@ -45,9 +45,7 @@ impl EnvLayout {
 
 /// The little-endian number in `bytes` at `at`; bytes that are not there count as zero.
 fn get(bytes: &[u8], at: usize, len: usize) -> u64 {
-    (0..len).rev().fold(0, |v, i| {
-        v << 8 | u64::from(bytes.get(at + i).copied().unwrap_or(0))
-    })
+    (0..len).rev().fold(0, |v, i| v << 8 | u64::from(bytes.get(at + i).copied().unwrap_or(0)))
 }
 
 fn put(out: &mut [u8], at: usize, v: &[u8]) {
@@ -57,10 +55,7 @@ fn put(out: &mut [u8], at: usize, v: &[u8]) {
 }
 
 fn get_f80(bytes: &[u8], at: usize) -> F80 {
-    F80 {
-        mantissa: get(bytes, at, 8),
-        sign_exp: get(bytes, at + 8, 2) as u16,
-    }
+    F80 { mantissa: get(bytes, at, 8), sign_exp: get(bytes, at + 8, 2) as u16 }
 }
 
 impl X87 {
@@ -73,26 +68,10 @@ impl X87 {
             let dp = (u32::from(self.fds) << 4).wrapping_add(self.fdp as u32);
             let low = |p: u32| 0xffff_0000 | (p & 0xffff);
             let high = |p: u32| p >> 16 << 12;
-            return [
-                cw,
-                sw,
-                tw,
-                low(ip),
-                high(ip) | u32::from(self.fop),
-                low(dp),
-                high(dp),
-            ];
+            return [cw, sw, tw, low(ip), high(ip) | u32::from(self.fop), low(dp), high(dp)];
         }
         let code = u32::from(self.fop) << 16 | u32::from(self.fcs);
-        [
-            cw,
-            sw,
-            tw,
-            self.fip as u32,
-            code,
-            self.fdp as u32,
-            0xffff_0000 | u32::from(self.fds),
-        ]
+        [cw, sw, tw, self.fip as u32, code, self.fdp as u32, 0xffff_0000 | u32::from(self.fds)]
     }
 
     /// FNSTENV's image into the first [`EnvLayout::env_size`] bytes of `out`; the state does not change.
@@ -111,11 +90,7 @@ impl X87 {
     pub fn save_image(&self, layout: EnvLayout, out: &mut [u8; 108]) {
         self.env_image(layout, out);
         for i in 0..8 {
-            put(
-                out,
-                layout.env_size() + 10 * usize::from(i),
-                &self.st(i).to_bytes(),
-            );
+            put(out, layout.env_size() + 10 * usize::from(i), &self.st(i).to_bytes());
         }
     }
 
@@ -128,17 +103,12 @@ impl X87 {
         self.set_status_word(word(1) as u16);
         let [ip, code, dp, data] = [word(3), word(4), word(5), word(6)];
         if layout.is_real() {
-            let linear =
-                |low: u32, high: u32| u64::from((low & 0xffff) | (high & 0x0fff_f000) << 4);
+            let linear = |low: u32, high: u32| u64::from((low & 0xffff) | (high & 0x0fff_f000) << 4);
             self.note(code as u16, 0, linear(ip, code));
             self.note_data(0, linear(dp, data));
         } else {
             // The 16-bit layout has no room for the opcode.
-            let fop = if layout.is_wide() {
-                (code >> 16) as u16
-            } else {
-                0
-            };
+            let fop = if layout.is_wide() { (code >> 16) as u16 } else { 0 };
             self.note(fop, code as u16, u64::from(ip));
             self.note_data(data as u16, u64::from(dp));
         }

@@ -217,14 +217,7 @@ impl X87 {
         let mut env = self.env();
         let v = env.remainder(self.st(0), self.st(1), nearest);
         // Without a quotient C0 and C3 keep what they were.
-        self.settle(
-            0,
-            if v.is_nan() || env.aborted() {
-                C2
-            } else {
-                CODES
-            },
-        );
+        self.settle(0, if v.is_nan() || env.aborted() { C2 } else { CODES });
         self.deliver(env, 0, v, false);
     }
 
@@ -330,11 +323,7 @@ impl X87 {
             return;
         }
         let filled = |x: &X87, i| {
-            if x.is_empty(i) {
-                F80::INDEFINITE
-            } else {
-                x.st(i)
-            }
+            if x.is_empty(i) { F80::INDEFINITE } else { x.st(i) }
         };
         let (a, b) = (filled(self, 0), filled(self, i));
         if !self.is_empty(0) && !self.is_empty(i) {
@@ -420,10 +409,7 @@ impl X87 {
     }
 
     fn stack_source(&self, i: u8) -> Option<Source> {
-        (!self.is_empty(i)).then(|| Source {
-            value: self.st(i),
-            denormal: false,
-        })
+        (!self.is_empty(i)).then(|| Source { value: self.st(i), denormal: false })
     }
 
     fn fcom(&mut self, i: u8, quiet: bool, pops: u8) {
@@ -431,14 +417,7 @@ impl X87 {
     }
 
     fn ftst(&mut self) {
-        self.compare_with(
-            Some(&Source {
-                value: F80::ZERO,
-                denormal: false,
-            }),
-            false,
-            0,
-        );
+        self.compare_with(Some(&Source { value: F80::ZERO, denormal: false }), false, 0);
     }
 
     fn fcomi(&mut self, i: u8, quiet: bool, pop: bool, flags: &mut u32) {

@@ -59,28 +59,16 @@ pub struct F80 {
 
 impl F80 {
     /// Positive zero.
-    pub const ZERO: F80 = F80 {
-        mantissa: 0,
-        sign_exp: 0,
-    };
+    pub const ZERO: F80 = F80 { mantissa: 0, sign_exp: 0 };
     /// One.
-    pub const ONE: F80 = F80 {
-        mantissa: INTEGER_BIT,
-        sign_exp: 0x3fff,
-    };
+    pub const ONE: F80 = F80 { mantissa: INTEGER_BIT, sign_exp: 0x3fff };
     /// The real indefinite: the quiet NaN of every masked invalid operation.
-    pub const INDEFINITE: F80 = F80 {
-        mantissa: 0xc000_0000_0000_0000,
-        sign_exp: 0xffff,
-    };
+    pub const INDEFINITE: F80 = F80 { mantissa: 0xc000_0000_0000_0000, sign_exp: 0xffff };
 
     /// From sign, biased exponent and significand.
     #[inline]
     pub(crate) const fn new(sign: bool, exp: u16, mantissa: u64) -> F80 {
-        F80 {
-            mantissa,
-            sign_exp: ((sign as u16) << 15) | exp,
-        }
+        F80 { mantissa, sign_exp: ((sign as u16) << 15) | exp }
     }
 
     #[inline]
@@ -176,36 +164,24 @@ impl F80 {
 
     #[inline]
     pub(crate) const fn quiet(self) -> F80 {
-        F80 {
-            mantissa: self.mantissa | QUIET_BIT,
-            ..self
-        }
+        F80 { mantissa: self.mantissa | QUIET_BIT, ..self }
     }
 
     #[inline]
     pub(crate) const fn negate(self) -> F80 {
-        F80 {
-            sign_exp: self.sign_exp ^ SIGN,
-            ..self
-        }
+        F80 { sign_exp: self.sign_exp ^ SIGN, ..self }
     }
 
     #[inline]
     pub(crate) const fn abs(self) -> F80 {
-        F80 {
-            sign_exp: self.sign_exp & EXP_MASK,
-            ..self
-        }
+        F80 { sign_exp: self.sign_exp & EXP_MASK, ..self }
     }
 
     /// A pseudo-denormal as the normal number that it stands for; all else as it is.
     #[inline]
     pub(crate) const fn regular(self) -> F80 {
         if self.sign_exp & EXP_MASK == 0 {
-            F80 {
-                sign_exp: self.sign_exp | (self.mantissa >> 63) as u16,
-                ..self
-            }
+            F80 { sign_exp: self.sign_exp | (self.mantissa >> 63) as u16, ..self }
         } else {
             self
         }
@@ -217,10 +193,7 @@ impl F80 {
     pub(crate) const fn parts(self) -> (i32, u64) {
         let lz = self.mantissa.leading_zeros();
         let e = self.exp();
-        (
-            if e == 0 { 1 - lz as i32 } else { e },
-            self.mantissa << (lz & 63),
-        )
+        (if e == 0 { 1 - lz as i32 } else { e }, self.mantissa << (lz & 63))
     }
 
     /// The full two-bit tag of a register that is not empty: 0 valid, 1 zero, 2 special.
@@ -480,12 +453,7 @@ impl Cut {
         };
         let up = rounds_up(rounding, sign, rest, (kept >> drop) & 1 != 0);
         let (sum, carry) = kept.overflowing_add(u64::from(up) << drop);
-        Cut {
-            mantissa: if carry { INTEGER_BIT } else { sum },
-            carry,
-            inexact: rest != 0,
-            up,
-        }
+        Cut { mantissa: if carry { INTEGER_BIT } else { sum }, carry, inexact: rest != 0, up }
     }
 }
 

@@ -167,18 +167,15 @@ impl MemForm {
     #[must_use]
     pub const fn is_store(self) -> bool {
         use MemForm::{Save, Store, StoreControl, StoreEnv, StorePop, StoreStatus, Truncate};
-        matches!(
-            self,
-            Store(_) | StorePop(_) | Truncate(_) | StoreControl | StoreStatus | StoreEnv | Save
-        )
+        matches!(self, Store(_) | StorePop(_) | Truncate(_) | StoreControl | StoreStatus | StoreEnv | Save)
     }
 
     /// Bytes of the memory operand, 2 to 108.
     #[must_use]
     pub const fn size(self, layout: EnvLayout) -> usize {
         use MemForm::{
-            Arith, Load, LoadControl, LoadEnv, Restore, Save, Store, StoreControl, StoreEnv,
-            StorePop, StoreStatus, Truncate,
+            Arith, Load, LoadControl, LoadEnv, Restore, Save, Store, StoreControl, StoreEnv, StorePop,
+            StoreStatus, Truncate,
         };
         match self {
             Arith(_, f) | Load(f) | Store(f) | StorePop(f) | Truncate(f) => f.size(),
@@ -246,24 +243,15 @@ fn take<const N: usize>(bytes: &[u8]) -> [u8; N] {
 
 #[inline(always)]
 fn read(format: Format, bytes: &[u8]) -> Source {
-    let exact = |value| Source {
-        value,
-        denormal: false,
-    };
+    let exact = |value| Source { value, denormal: false };
     match format {
         Format::F32 => {
             let bits = u32::from_le_bytes(take(bytes));
-            Source {
-                value: from_f32(bits),
-                denormal: is_denormal_f32(bits),
-            }
+            Source { value: from_f32(bits), denormal: is_denormal_f32(bits) }
         }
         Format::F64 => {
             let bits = u64::from_le_bytes(take(bytes));
-            Source {
-                value: from_f64(bits),
-                denormal: is_denormal_f64(bits),
-            }
+            Source { value: from_f64(bits), denormal: is_denormal_f64(bits) }
         }
         Format::F80 => exact(F80::from_bytes(take(bytes))),
         Format::I16 => exact(from_i64(i64::from(i16::from_le_bytes(take(bytes))))),
@@ -294,9 +282,7 @@ impl X87 {
     pub fn load_op(&mut self, form: MemForm, layout: EnvLayout, bytes: &[u8]) {
         match form {
             MemForm::Arith(op, format) => self.arith_mem(op, &read(format, bytes)),
-            MemForm::Load(format @ (Format::F32 | Format::F64)) => {
-                self.fld_source(&read(format, bytes))
-            }
+            MemForm::Load(format @ (Format::F32 | Format::F64)) => self.fld_source(&read(format, bytes)),
             MemForm::Load(format) => self.fld(read(format, bytes).value),
             MemForm::LoadControl => self.set_control_word(u16::from_le_bytes(take(bytes))),
             MemForm::LoadEnv => self.load_env(layout, bytes),
@@ -328,28 +314,14 @@ impl X87 {
                 Then::Init
             }
             _ => {
-                return Prepared {
-                    len: 0,
-                    flags: 0,
-                    then: Then::Nothing,
-                };
+                return Prepared { len: 0, flags: 0, then: Then::Nothing };
             }
         };
-        Prepared {
-            len: form.size(layout),
-            flags: 0,
-            then,
-        }
+        Prepared { len: form.size(layout), flags: 0, then }
     }
 
     #[inline]
-    fn prepare_number(
-        &self,
-        format: Format,
-        truncate: bool,
-        then: Then,
-        out: &mut [u8; 108],
-    ) -> Prepared {
+    fn prepare_number(&self, format: Format, truncate: bool, then: Then, out: &mut [u8; 108]) -> Prepared {
         let mut env = self.env();
         if self.is_empty(0) {
             // The indefinite converts to the indefinite of every format.
@@ -359,17 +331,9 @@ impl X87 {
             write(&mut env, format, self.st(0), truncate, out);
         }
         if env.unmasked(IE | DE | ZE | OE | UE) {
-            return Prepared {
-                len: 0,
-                flags: env.flags,
-                then: Then::Settle,
-            };
+            return Prepared { len: 0, flags: env.flags, then: Then::Settle };
         }
-        Prepared {
-            len: format.size(),
-            flags: env.flags,
-            then,
-        }
+        Prepared { len: format.size(), flags: env.flags, then }
     }
 
     /// Complete a store whose bytes are in memory.

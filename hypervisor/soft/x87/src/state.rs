@@ -75,57 +75,15 @@ pub struct State {
 impl From<X87> for State {
     fn from(x: X87) -> State {
         let status = x.status_word();
-        let X87 {
-            regs,
-            fip,
-            fdp,
-            control,
-            status: _,
-            fcs,
-            fds,
-            fop,
-            top: _,
-            valid,
-        } = x;
-        State {
-            regs,
-            control,
-            status,
-            valid,
-            fop,
-            fip,
-            fcs,
-            fdp,
-            fds,
-        }
+        let X87 { regs, fip, fdp, control, status: _, fcs, fds, fop, top: _, valid } = x;
+        State { regs, control, status, valid, fop, fip, fcs, fdp, fds }
     }
 }
 
 impl From<State> for X87 {
     fn from(s: State) -> X87 {
-        let State {
-            regs,
-            control,
-            status,
-            valid,
-            fop,
-            fip,
-            fcs,
-            fdp,
-            fds,
-        } = s;
-        let mut x = X87 {
-            regs,
-            fip,
-            fdp,
-            control: 0,
-            status: 0,
-            fcs,
-            fds,
-            fop: fop & 0x7ff,
-            top: 0,
-            valid,
-        };
+        let State { regs, control, status, valid, fop, fip, fcs, fdp, fds } = s;
+        let mut x = X87 { regs, fip, fdp, control: 0, status: 0, fcs, fds, fop: fop & 0x7ff, top: 0, valid };
         x.set_control_word(control);
         x.set_status_word(status);
         x
@@ -158,19 +116,12 @@ impl X87 {
 
     /// FNINIT: all but the registers' contents as after reset.
     pub fn fninit(&mut self) {
-        *self = X87 {
-            regs: self.regs,
-            ..X87::new()
-        };
+        *self = X87 { regs: self.regs, ..X87::new() };
     }
 
     /// Processor reset (SDM volume 3, table 11-1): registers zero and tagged so, all exceptions unmasked.
     pub fn reset(&mut self) {
-        *self = X87 {
-            control: CONTROL_ONES,
-            valid: 0xff,
-            ..X87::new()
-        };
+        *self = X87 { control: CONTROL_ONES, valid: 0xff, ..X87::new() };
     }
 
     /// FNCLEX.
@@ -233,14 +184,7 @@ impl X87 {
     /// The tag word: two bits a physical register, 0 valid, 1 zero, 2 special, 3 empty.
     #[must_use]
     pub fn tag_word(&self) -> u16 {
-        (0..8).rev().fold(0, |w, r| {
-            w << 2
-                | if self.valid >> r & 1 != 0 {
-                    self.regs[r].tag()
-                } else {
-                    3
-                }
-        })
+        (0..8).rev().fold(0, |w, r| w << 2 | if self.valid >> r & 1 != 0 { self.regs[r].tag() } else { 3 })
     }
 
     /// Load the tag word; of each tag only "empty" counts.
@@ -273,10 +217,7 @@ impl X87 {
     /// Write an MMX register; the exponent becomes all ones. Does what [`X87::enter_mmx`] does.
     #[inline]
     pub const fn set_mmx(&mut self, i: u8, v: u64) {
-        self.regs[(i & 7) as usize] = F80 {
-            mantissa: v,
-            sign_exp: 0xffff,
-        };
+        self.regs[(i & 7) as usize] = F80 { mantissa: v, sign_exp: 0xffff };
         self.enter_mmx();
     }
 

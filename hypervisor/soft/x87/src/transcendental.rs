@@ -82,19 +82,13 @@ impl Wide {
     #[inline]
     const fn new(exp: i32, sig: u128) -> Wide {
         let lz = sig.leading_zeros();
-        Wide {
-            exp: exp - lz as i32,
-            sig: sig << (lz & 127),
-        }
+        Wide { exp: exp - lz as i32, sig: sig << (lz & 127) }
     }
 
     /// A finite non-zero operand.
     const fn of(a: F80) -> Wide {
         let (e, m) = a.parts();
-        Wide {
-            exp: e - BIAS,
-            sig: (m as u128) << 64,
-        }
+        Wide { exp: e - BIAS, sig: (m as u128) << 64 }
     }
 
     #[inline]
@@ -118,11 +112,7 @@ impl Wide {
 /// `n / d * 2^exp` to 100 bits, for `n` and `d` above 0 and under 2^77.
 const fn ratio(exp: i32, n: u128, d: u128) -> Wide {
     let s = n.leading_zeros() as i32 - d.leading_zeros() as i32;
-    let (mut n, d, exp) = if s >= 0 {
-        (n << s, d, exp - s)
-    } else {
-        (n, d << -s, exp - s)
-    };
+    let (mut n, d, exp) = if s >= 0 { (n << s, d, exp - s) } else { (n, d << -s, exp - s) };
     // Now n and d have equal lengths: the quotient is in (1/2, 2).
     let mut q = n / d;
     let mut i = 0;
@@ -149,28 +139,19 @@ fn sin_series(r: Wide) -> Wide {
 
 fn cos_series(r: Wide) -> Wide {
     let z = r.mul(r).fraction();
-    Wide::new(
-        0,
-        alternating(z, INVERSE_FACTORIALS[2..30].iter().step_by(2).copied()),
-    )
+    Wide::new(0, alternating(z, INVERSE_FACTORIALS[2..30].iter().step_by(2).copied()))
 }
 
 /// `t * (1 - t^2/3 + t^4/5 ...)` for t under 1/16.
 fn atan_series(t: Wide) -> Wide {
     let z = t.mul(t).fraction();
-    t.mul(Wide::new(
-        0,
-        alternating(z, ODD_INVERSES[1..14].iter().copied()),
-    ))
+    t.mul(Wide::new(0, alternating(z, ODD_INVERSES[1..14].iter().copied())))
 }
 
 /// `t * (1 + t^2/3 + t^4/5 ...)` for t under 0.18.
 fn atanh_series(t: Wide) -> Wide {
     let z = t.mul(t).fraction();
-    let tail = ODD_INVERSES[1..]
-        .iter()
-        .rev()
-        .fold(0, |s, c| c + mul_high(z, s));
+    let tail = ODD_INVERSES[1..].iter().rev().fold(0, |s, c| c + mul_high(z, s));
     // Halved, so that the sum stays under 1.
     t.mul(Wide::new(1, (ONE >> 1) + (mul_high(z, tail) >> 1).max(1)))
 }
@@ -190,11 +171,7 @@ fn reduce(a: F80) -> Angle {
     let (e, m) = a.parts();
     let e = e - BIAS;
     if e < -2 {
-        return Angle {
-            quadrant: 0,
-            negative: false,
-            rest: Wide::of(a),
-        };
+        return Angle { quadrant: 0, negative: false, rest: Wide::of(a) };
     }
     let units = u128::from(m) << (e + 2).clamp(0, 64);
     let mut q = units / HALF_PI_66;
@@ -205,11 +182,7 @@ fn reduce(a: F80) -> Angle {
         r = HALF_PI_66 - r;
     }
     // The unit is 2^-65: bit 127 of a Wide with exponent 62 stands for 2^62.
-    Angle {
-        quadrant: q as u64 & 3,
-        negative,
-        rest: Wide::new(62, r),
-    }
+    Angle { quadrant: q as u64 & 3, negative, rest: Wide::new(62, r) }
 }
 
 impl Angle {
@@ -234,13 +207,7 @@ pub enum Trig {
 
 impl Env {
     fn pack_wide(&mut self, sign: bool, w: Wide) -> F80 {
-        self.pack(
-            sign,
-            w.exp + BIAS,
-            (w.sig >> 64) as u64,
-            w.sig as u64 | 1,
-            0,
-        )
+        self.pack(sign, w.exp + BIAS, (w.sig >> 64) as u64, w.sig as u64 | 1, 0)
     }
 
     /// Pack the sine or tangent of `a`. In and next to the denormals it is `a` whatever the rounding, though inexact.
@@ -253,12 +220,7 @@ impl Env {
         self.call_inexact(v)
     }
 
-    fn trig(
-        &mut self,
-        a: F80,
-        zero: (F80, F80),
-        f: impl FnOnce(&mut Env, Angle) -> (F80, F80),
-    ) -> Trig {
+    fn trig(&mut self, a: F80, zero: (F80, F80), f: impl FnOnce(&mut Env, Angle) -> (F80, F80)) -> Trig {
         if let Some(nan) = self.nan1(a) {
             return Trig::Value(nan, nan);
         }
@@ -320,8 +282,7 @@ impl Env {
             return y;
         }
         let sign = y.sign();
-        let turn =
-            |env: &mut Env, eighths: u128| env.pack_wide(sign, Wide::new(2, (PI >> 3) * eighths));
+        let turn = |env: &mut Env, eighths: u128| env.pack_wide(sign, Wide::new(2, (PI >> 3) * eighths));
         match (y.is_infinity(), x.is_infinity()) {
             (true, true) => return turn(self, if x.sign() { 3 } else { 1 }),
             (true, false) => return turn(self, 2),
@@ -330,33 +291,21 @@ impl Env {
             _ => {}
         }
         if y.is_zero() {
-            return if x.sign() {
-                turn(self, 4)
-            } else {
-                F80::zero(sign)
-            };
+            return if x.sign() { turn(self, 4) } else { F80::zero(sign) };
         }
         if x.is_zero() {
             return turn(self, 2);
         }
         let ((ey, my), (ex, mx)) = (y.parts(), x.parts());
         let swap = (ey, my) > (ex, mx);
-        let w = if swap {
-            atan_ratio((ex, mx), (ey, my))
-        } else {
-            atan_ratio((ey, my), (ex, mx))
-        };
+        let w = if swap { atan_ratio((ex, mx), (ey, my)) } else { atan_ratio((ey, my), (ex, mx)) };
         if !swap && !x.sign() {
             return self.pack_wide(sign, w);
         }
         // pi/2 and pi with 125 fraction bits; the ratio's angle is at most pi/4.
         let base = if swap { PI >> 2 } else { PI >> 1 };
         let part = w.fraction() >> 3;
-        let sum = if swap && x.sign() {
-            base + part
-        } else {
-            base - part
-        };
+        let sum = if swap && x.sign() { base + part } else { base - part };
         self.pack_wide(sign, Wide::new(2, sum))
     }
 
@@ -437,13 +386,7 @@ impl Env {
     fn exact_product(&mut self, sign: bool, y: F80, n: F80) -> F80 {
         let ((ey, my), (en, mn)) = (y.parts(), n.parts());
         let p = Wide::new(1, u128::from(my) * u128::from(mn));
-        let v = self.pack(
-            sign,
-            ey + en - BIAS + p.exp,
-            (p.sig >> 64) as u64,
-            p.sig as u64,
-            0,
-        );
+        let v = self.pack(sign, ey + en - BIAS + p.exp, (p.sig >> 64) as u64, p.sig as u64, 0);
         self.call_inexact(v)
     }
 
@@ -487,11 +430,7 @@ impl Env {
 fn atan_ratio((en, mn): (i32, u64), (ed, md): (i32, u64)) -> Wide {
     let t = ratio(en - ed, u128::from(mn), u128::from(md));
     // The nearest sixteenth.
-    let k = if t.exp >= 0 {
-        16
-    } else {
-        ((t.fraction() >> 123) + 1) >> 1
-    };
+    let k = if t.exp >= 0 { 16 } else { ((t.fraction() >> 123) + 1) >> 1 };
     if k == 0 {
         return atan_series(t);
     }
@@ -504,22 +443,12 @@ fn atan_ratio((en, mn): (i32, u64), (ed, md): (i32, u64)) -> Wide {
         return Wide::new(0, table);
     }
     let rest = atan_series(ratio(0, left.abs_diff(right), 16 * den + k * n)).fraction() >> 1;
-    Wide::new(
-        0,
-        if left > right {
-            table + rest
-        } else {
-            table - rest
-        },
-    )
+    Wide::new(0, if left > right { table + rest } else { table - rest })
 }
 
 /// log2 of `t` = (f - 1)/(f + 1), for the number f.
 fn log2_of_ratio(t: Wide) -> Wide {
-    atanh_series(t).mul(Wide {
-        exp: 1,
-        sig: LOG2_E,
-    })
+    atanh_series(t).mul(Wide { exp: 1, sig: LOG2_E })
 }
 
 /// Magnitude of log2 of `sig` * 2^(e - 127), `sig` normalised; 75 bits of it count.
@@ -529,25 +458,15 @@ fn log2(e: i32, sig: u128) -> Wide {
     const UNIT: u128 = 1 << 75;
     let f = sig >> 52;
     // f in [sqrt(1/2), sqrt(2)): small, and of the sign of the whole.
-    let (e, below, n, d) = if sig < SQRT_2 {
-        (e, false, f - UNIT, f + UNIT)
-    } else {
-        (e + 1, true, 2 * UNIT - f, 2 * UNIT + f)
-    };
+    let (e, below, n, d) =
+        if sig < SQRT_2 { (e, false, f - UNIT, f + UNIT) } else { (e + 1, true, 2 * UNIT - f, 2 * UNIT + f) };
     let log = log2_of_ratio(ratio(0, n, d));
     if e == 0 {
         return log;
     }
     let whole = u128::from(e.unsigned_abs()) << 111;
     let part = log.fraction() >> 17;
-    Wide::new(
-        16,
-        if below == (e < 0) {
-            whole + part
-        } else {
-            whole - part
-        },
-    )
+    Wide::new(16, if below == (e < 0) { whole + part } else { whole - part })
 }
 
 /// Magnitude of log2(1 + x) for x = `m` * 2^(e - 63), negative if `negative`, above -1.
@@ -556,24 +475,12 @@ fn log2_plus_one(negative: bool, e: i32, m: u64) -> Wide {
     let join = |one: u128, x: u128| if negative { one - x } else { one + x };
     if e < -2 {
         // x / (2 + x), the divisor in units of 2^-75.
-        let small = if e < -12 {
-            x.checked_shr((-12 - e) as u32).unwrap_or(0)
-        } else {
-            x << (e + 12)
-        };
+        let small = if e < -12 { x.checked_shr((-12 - e) as u32).unwrap_or(0) } else { x << (e + 12) };
         return log2_of_ratio(ratio(e + 12, x, join(2 << 75, small)));
     }
     // Beyond 2^58 the one no longer shows.
-    let sum = if e > 58 {
-        x << 64
-    } else {
-        join(1 << 65, x << (e + 2))
-    };
-    let exp = if e > 58 {
-        e
-    } else {
-        62 - sum.leading_zeros() as i32
-    };
+    let sum = if e > 58 { x << 64 } else { join(1 << 65, x << (e + 2)) };
+    let exp = if e > 58 { e } else { 62 - sum.leading_zeros() as i32 };
     log2(exp, sum << sum.leading_zeros())
 }
 

@@ -159,15 +159,11 @@ impl Rng {
             8 => self.next() >> self.below(64),
             _ => self.next() | 1 << 63,
         };
-        F80 {
-            mantissa,
-            sign_exp: exp | (self.next() as u16 & 0x8000),
-        }
+        F80 { mantissa, sign_exp: exp | (self.next() as u16 & 0x8000) }
     }
 
     fn exponent(&mut self) -> u16 {
-        let near =
-            |rng: &mut Rng, at: u64, spread: u64| (at + rng.below(2 * spread + 1) - spread) as u16;
+        let near = |rng: &mut Rng, at: u64, spread: u64| (at + rng.below(2 * spread + 1) - spread) as u16;
         match self.below(10) {
             0..=3 => near(self, 0x3fff, 3),
             4 => near(self, 0x3fff, 70),
@@ -198,48 +194,24 @@ impl Rng {
                     0x3fff + 59,
                 ];
                 let e = exp[self.below(8) as usize] + self.below(5) as u16 - 2;
-                F80 {
-                    mantissa: self.mantissa(),
-                    sign_exp: e | (self.next() as u16 & 0x8000),
-                }
+                F80 { mantissa: self.mantissa(), sign_exp: e | (self.next() as u16 & 0x8000) }
             }
-            _ => F80 {
-                mantissa: self.mantissa(),
-                sign_exp: self.exponent() | (self.next() as u16 & 0x8000),
-            },
+            _ => F80 { mantissa: self.mantissa(), sign_exp: self.exponent() | (self.next() as u16 & 0x8000) },
         }
     }
 
     /// A state that nothing pends in.
     fn state(&mut self) -> Image {
-        let masks = if self.chance(60) {
-            0x3f
-        } else {
-            self.next() as u16 & 0x3f
-        };
+        let masks = if self.chance(60) { 0x3f } else { self.next() as u16 & 0x3f };
         let control = masks | 0x40 | (self.next() as u16 & 0x0f00);
         let flags = self.next() as u16 & control & if self.chance(50) { 0x3f } else { 0 };
         let status = flags | (self.next() as u16 & 0x7f40);
-        let tags = if self.chance(60) {
-            0
-        } else {
-            self.next() as u16 & self.next() as u16
-        };
+        let tags = if self.chance(60) { 0 } else { self.next() as u16 & self.next() as u16 };
         // An empty register has both bits of its tag set.
-        let tags = (0..8).fold(0u16, |t, i| {
-            if tags >> i & 1 != 0 {
-                t | 3 << (2 * i)
-            } else {
-                t
-            }
-        });
+        let tags = (0..8).fold(0u16, |t, i| if tags >> i & 1 != 0 { t | 3 << (2 * i) } else { t });
         // For the pushing instructions, half of the time with room.
         let top = status >> 11 & 7;
-        let tags = if self.chance(50) {
-            tags | 3 << (2 * ((top + 7) & 7))
-        } else {
-            tags
-        };
+        let tags = if self.chance(50) { tags | 3 << (2 * ((top + 7) & 7)) } else { tags };
         let mut image = [0; 108];
         image[0..2].copy_from_slice(&control.to_le_bytes());
         image[4..6].copy_from_slice(&status.to_le_bytes());
@@ -251,14 +223,8 @@ impl Rng {
                 v = first;
             } else if self.chance(25) {
                 // Close to ST(0): cancellation, equality, small quotients.
-                v = F80 {
-                    mantissa: first.mantissa.wrapping_add(self.below(3)).wrapping_sub(1),
-                    ..first
-                };
-                v.sign_exp = v
-                    .sign_exp
-                    .wrapping_add(self.below(3) as u16)
-                    .wrapping_sub(1)
+                v = F80 { mantissa: first.mantissa.wrapping_add(self.below(3)).wrapping_sub(1), ..first };
+                v.sign_exp = v.sign_exp.wrapping_add(self.below(3) as u16).wrapping_sub(1)
                     ^ (self.next() as u16 & 0x8000);
             }
             image[28 + 10 * i..38 + 10 * i].copy_from_slice(&v.to_bytes());
@@ -268,10 +234,7 @@ impl Rng {
 }
 
 fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(default)
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 /// The generator of a test's cases, or `None` if the host is no measure.
@@ -331,11 +294,7 @@ impl Report {
         for (what, (n, texts)) in &self.0 {
             println!("{what}: {n} mismatches\n{}", texts.join("\n"));
         }
-        assert!(
-            self.0.is_empty(),
-            "{} instructions differ from the host",
-            self.0.len()
-        );
+        assert!(self.0.is_empty(), "{} instructions differ from the host", self.0.len());
     }
 }
 
@@ -349,9 +308,7 @@ fn is_defined(opcode: u16) -> bool {
 }
 
 fn defined_opcodes() -> impl Iterator<Item = u16> {
-    (0..8u16)
-        .flat_map(|e| (0xc0..=0xff).map(move |m| e << 8 | m))
-        .filter(|&op| is_defined(op))
+    (0..8u16).flat_map(|e| (0xc0..=0xff).map(move |m| e << 8 | m)).filter(|&op| is_defined(op))
 }
 
 #[test]
@@ -364,12 +321,7 @@ fn register_forms_are_exact() {
             let before = rng.state();
             let flags = rng.next() as u32 & ARITHMETIC_FLAGS;
             let mut host_flags = flags;
-            let host = visible(run_native(
-                reg_stub(opcode),
-                &before,
-                &mut host_flags,
-                &mut [0; 128],
-            ));
+            let host = visible(run_native(reg_stub(opcode), &before, &mut host_flags, &mut [0; 128]));
             let mut x = ours(&before);
             let mut our_flags = flags;
             x.exec_reg(opcode, &mut our_flags).unwrap();
@@ -397,27 +349,10 @@ fn operand(rng: &mut Rng, format: Format, st0: F80) -> Memory {
     let bytes: Vec<u8> = match format {
         Format::F32 => {
             let sign = rng.next() as u32 & 0x8000_0000;
-            let special = [
-                0,
-                1,
-                0x7f_ffff,
-                0x80_0000,
-                0x7f7f_ffff,
-                0x7f80_0000,
-                0x7f80_0001,
-                0x7fc0_0000,
-                0x3f80_0000,
-            ];
-            let bits = if rng.chance(40) {
-                sign | special[rng.below(9) as usize]
-            } else {
-                rng.next() as u32
-            };
-            let bits = if rng.chance(15) {
-                x87::Env::new(0x37f).to_f32(st0)
-            } else {
-                bits
-            };
+            let special =
+                [0, 1, 0x7f_ffff, 0x80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0x7fc0_0000, 0x3f80_0000];
+            let bits = if rng.chance(40) { sign | special[rng.below(9) as usize] } else { rng.next() as u32 };
+            let bits = if rng.chance(15) { x87::Env::new(0x37f).to_f32(st0) } else { bits };
             bits.to_le_bytes().to_vec()
         }
         Format::F64 => {
@@ -433,38 +368,20 @@ fn operand(rng: &mut Rng, format: Format, st0: F80) -> Memory {
                 0xfff << 51,
                 0x3ff << 52,
             ];
-            let bits = if rng.chance(40) {
-                sign | special[rng.below(9) as usize]
-            } else {
-                rng.next()
-            };
-            let bits = if rng.chance(15) {
-                x87::Env::new(0x37f).to_f64(st0)
-            } else {
-                bits
-            };
+            let bits = if rng.chance(40) { sign | special[rng.below(9) as usize] } else { rng.next() };
+            let bits = if rng.chance(15) { x87::Env::new(0x37f).to_f64(st0) } else { bits };
             bits.to_le_bytes().to_vec()
         }
         Format::F80 => rng.f80().to_bytes().to_vec(),
         Format::Bcd => {
             let valid = rng.chance(70);
             let mut b: Vec<u8> = (0..10)
-                .map(|_| {
-                    if valid {
-                        (rng.below(10) << 4 | rng.below(10)) as u8
-                    } else {
-                        rng.next() as u8
-                    }
-                })
+                .map(|_| if valid { (rng.below(10) << 4 | rng.below(10)) as u8 } else { rng.next() as u8 })
                 .collect();
             if rng.chance(20) {
                 b[..9].fill(0);
             }
-            b[9] = if valid {
-                rng.next() as u8 & 0x80
-            } else {
-                rng.next() as u8
-            };
+            b[9] = if valid { rng.next() as u8 & 0x80 } else { rng.next() as u8 };
             b
         }
         Format::I16 | Format::I32 | Format::I64 => {
@@ -507,12 +424,7 @@ fn memory_forms_are_exact() {
                 our_memory = memory;
             }
             let mut flags = 0;
-            let host = visible(run_native(
-                mem_stub(escape, reg),
-                &before,
-                &mut flags,
-                &mut memory,
-            ));
+            let host = visible(run_native(mem_stub(escape, reg), &before, &mut flags, &mut memory));
             let mut x = ours(&before);
             if form.is_store() {
                 let untouched = x.clone();
@@ -551,9 +463,8 @@ fn memory_forms_are_exact() {
 fn distance(a: F80, b: F80) -> u128 {
     let line = |v: F80| {
         let exp = u128::from(v.sign_exp & 0x7fff).max(1);
-        let magnitude = ((exp << 63)
-            + u128::from(v.mantissa & !(1 << 63))
-            + u128::from(v.mantissa >> 63 << 63)) as i128;
+        let magnitude =
+            ((exp << 63) + u128::from(v.mantissa & !(1 << 63)) + u128::from(v.mantissa >> 63 << 63)) as i128;
         if v.sign() { -magnitude } else { magnitude }
     };
     if a.is_nan() || b.is_nan() {
@@ -579,52 +490,26 @@ fn transcendental_state(rng: &mut Rng, opcode: u16) -> Image {
     }
     let sign = rng.next() as u16 & 0x8000;
     let mantissa = rng.mantissa();
-    let exp = |rng: &mut Rng, low: u64, high: u64| {
-        (0x3fff + low - 100 + rng.below(high - low + 1)) as u16
-    };
+    let exp = |rng: &mut Rng, low: u64, high: u64| (0x3fff + low - 100 + rng.below(high - low + 1)) as u16;
     let st0 = match opcode {
         // F2XM1 up to 1, FYL2XP1 up to 1 - sqrt(1/2).
-        0x1f0 => F80 {
-            mantissa,
-            sign_exp: sign | exp(rng, 30, 99),
-        },
-        0x1f9 => F80 {
-            mantissa,
-            sign_exp: sign | exp(rng, 30, 97),
-        },
+        0x1f0 => F80 { mantissa, sign_exp: sign | exp(rng, 30, 99) },
+        0x1f9 => F80 { mantissa, sign_exp: sign | exp(rng, 30, 97) },
         // FYL2X: positive, often close to 1.
         0x1f1 if rng.chance(40) => {
             let near = rng.next() >> rng.below(64);
             if rng.chance(50) {
-                F80 {
-                    mantissa: (1 << 63) | near >> 1,
-                    sign_exp: 0x3fff,
-                }
+                F80 { mantissa: (1 << 63) | near >> 1, sign_exp: 0x3fff }
             } else {
-                F80 {
-                    mantissa: !(near >> 1),
-                    sign_exp: 0x3ffe,
-                }
+                F80 { mantissa: !(near >> 1), sign_exp: 0x3ffe }
             }
         }
-        0x1f1 => F80 {
-            mantissa,
-            sign_exp: rng.exponent(),
-        },
-        0x1f3 => F80 {
-            mantissa,
-            sign_exp: sign | exp(rng, 90, 110),
-        },
-        _ => F80 {
-            mantissa,
-            sign_exp: sign | exp(rng, 40, 165),
-        },
+        0x1f1 => F80 { mantissa, sign_exp: rng.exponent() },
+        0x1f3 => F80 { mantissa, sign_exp: sign | exp(rng, 90, 110) },
+        _ => F80 { mantissa, sign_exp: sign | exp(rng, 40, 165) },
     };
     image[28..38].copy_from_slice(&st0.to_bytes());
-    let st1 = F80 {
-        mantissa: rng.mantissa(),
-        sign_exp: exp(rng, 90, 110) | (rng.next() as u16 & 0x8000),
-    };
+    let st1 = F80 { mantissa: rng.mantissa(), sign_exp: exp(rng, 90, 110) | (rng.next() as u16 & 0x8000) };
     image[38..48].copy_from_slice(&st1.to_bytes());
     image
 }
@@ -639,22 +524,14 @@ fn transcendentals_are_within_an_ulp() {
         for _ in 0..cases {
             let before = transcendental_state(&mut rng, opcode);
             let mut flags = 0;
-            let host = visible(run_native(
-                reg_stub(opcode),
-                &before,
-                &mut flags,
-                &mut [0; 128],
-            ));
+            let host = visible(run_native(reg_stub(opcode), &before, &mut flags, &mut [0; 128]));
             let mut x = ours(&before);
             x.exec_reg(opcode, &mut 0).unwrap();
             let our = image_of(&x);
             let register = |image: &Image, i: usize| {
                 F80::from_bytes(image[28 + 10 * i..38 + 10 * i].try_into().unwrap())
             };
-            let apart = (0..8)
-                .map(|i| distance(register(&host, i), register(&our, i)))
-                .max()
-                .unwrap_or(0);
+            let apart = (0..8).map(|i| distance(register(&host, i), register(&our, i))).max().unwrap_or(0);
             // One unit off at the least normal number is the difference between normal and denormal.
             let at_border = apart == 1 && (0..2).any(|i| register(&host, i).sign_exp & 0x7fff <= 1);
             let rest = |image: &Image| {
@@ -666,26 +543,15 @@ fn transcendentals_are_within_an_ulp() {
                 }
             };
             if apart > 1 || rest(&host) != rest(&our) {
-                report.add(
-                    &format!("{:02x} {:02x}", 0xd8 + (opcode >> 8), opcode & 0xff),
-                    || {
-                        format!(
-                            "  before {}\n  host   {}\n  ours   {}",
-                            show(&before),
-                            show(&host),
-                            show(&our)
-                        )
-                    },
-                );
+                report.add(&format!("{:02x} {:02x}", 0xd8 + (opcode >> 8), opcode & 0xff), || {
+                    format!("  before {}\n  host   {}\n  ours   {}", show(&before), show(&host), show(&our))
+                });
             } else {
                 worst = worst.max(apart);
                 differing += u64::from(apart != 0);
             }
         }
-        println!(
-            "d9 {:02x}: {differing} of {cases} differ, by up to {worst} ulp",
-            opcode & 0xff
-        );
+        println!("d9 {:02x}: {differing} of {cases} differ, by up to {worst} ulp", opcode & 0xff);
     }
     report.finish();
 }
@@ -715,12 +581,7 @@ fn state_images_agree() {
         let mut area = [0; 160];
         x.fxsave(false, &mut area);
         // FOP, FIP, FDP and what is not the unit's are left out.
-        assert_eq!(
-            (&area[..6], &area[32..]),
-            (&host[..6], &host[32..160]),
-            "fxsave of {}",
-            show(&before)
-        );
+        assert_eq!((&area[..6], &area[32..]), (&host[..6], &host[32..160]), "fxsave of {}", show(&before));
 
         area[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
         let host = visible(transfer(x87_fxrstor_stub, &area)[..108].try_into().unwrap());
@@ -741,12 +602,7 @@ fn state_images_agree() {
         let host = visible(transfer(x87_frstor16_stub, &out)[..108].try_into().unwrap());
         let mut restored = X87::new();
         restored.restore(EnvLayout::Protected16, &out);
-        assert_eq!(
-            image_of(&restored),
-            host,
-            "frstor of 16 bits of {}",
-            show(&before)
-        );
+        assert_eq!(image_of(&restored), host, "frstor of 16 bits of {}", show(&before));
 
         let host = visible(transfer(x87_movq_stub, &before)[..108].try_into().unwrap());
         let mut mmx = x.clone();

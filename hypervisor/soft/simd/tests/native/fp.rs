@@ -16,11 +16,7 @@ type Ours = fn(&mut FpEnv, u128, u128) -> u128;
 /// Takes MXCSR and leaves it as the instruction did, with everything masked if it trapped.
 type Theirs = fn(&mut u32, u128, u128) -> u128;
 
-extern "C" fn skip_instruction(
-    _: libc::c_int,
-    _: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
+extern "C" fn skip_instruction(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel gives a context that is valid during the handler, with floating-point state on this target.
     unsafe {
         let context = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
@@ -37,10 +33,7 @@ fn catch_traps() {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = skip_instruction as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO;
-            assert_eq!(
-                libc::sigaction(libc::SIGFPE, &action, std::ptr::null_mut()),
-                0
-            );
+            assert_eq!(libc::sigaction(libc::SIGFPE, &action, std::ptr::null_mut()), 0);
         }
     });
 }
@@ -129,14 +122,8 @@ struct Layout {
     fraction: u32,
 }
 
-const SINGLE: Layout = Layout {
-    width: 32,
-    fraction: 23,
-};
-const DOUBLE: Layout = Layout {
-    width: 64,
-    fraction: 52,
-};
+const SINGLE: Layout = Layout { width: 32, fraction: 23 };
+const DOUBLE: Layout = Layout { width: 64, fraction: 52 };
 
 impl Layout {
     /// A number of any kind, borders and special values often.
@@ -194,9 +181,7 @@ impl Layout {
         match rng.below(4) {
             0 => a,
             1 => a ^ sign,
-            2 => (a ^ rng.next() & sign)
-                .wrapping_add(rng.below(3))
-                .wrapping_sub(1),
+            2 => (a ^ rng.next() & sign).wrapping_add(rng.below(3)).wrapping_sub(1),
             _ => a ^ rng.next() & (sign | ((1 << self.fraction) - 1)),
         }
     }
@@ -212,18 +197,11 @@ impl Layout {
             .map(|_| {
                 let one = |rng: &mut Random| if tame { self.tame(rng) } else { self.wild(rng) };
                 let a = one(rng);
-                let b = if rng.below(4) == 0 {
-                    self.near(rng, a)
-                } else {
-                    one(rng)
-                };
+                let b = if rng.below(4) == 0 { self.near(rng, a) } else { one(rng) };
                 (a, b)
             })
             .collect();
-        (
-            self.join(lanes.iter().map(|l| l.0)),
-            self.join(lanes.iter().map(|l| l.1)),
-        )
+        (self.join(lanes.iter().map(|l| l.0)), self.join(lanes.iter().map(|l| l.1)))
     }
 }
 
@@ -264,11 +242,7 @@ fn mxcsr(rng: &mut Random, traps: bool) -> u32 {
         _ => random & Flags::ALL,
     };
     let masks = Flags::ALL << Flags::MASK_SHIFT;
-    let masks = if traps {
-        masks & (random | (rng.next() as u32))
-    } else {
-        masks
-    };
+    let masks = if traps { masks & (random | (rng.next() as u32)) } else { masks };
     // A flag that is set and unmasked does not trap by itself, so every combination may be loaded.
     modes | sticky | masks
 }
@@ -292,18 +266,12 @@ fn compare(
     let mut after = before;
     let result = host(&mut after, a, b);
     let trapped = after & !Flags::ALL != before & !Flags::ALL;
-    let host = Outcome {
-        result: (!trapped).then_some(result),
-        flags: after & Flags::ALL,
-    };
+    let host = Outcome { result: (!trapped).then_some(result), flags: after & Flags::ALL };
     let mut cx = FpEnv::new(before);
     let result = ours(&mut cx, a, b);
     let trapped = cx.finish();
     assert_eq!(cx.mxcsr & !Flags::ALL, before & !Flags::ALL);
-    let ours = Outcome {
-        result: (!trapped).then_some(result),
-        flags: cx.mxcsr & Flags::ALL,
-    };
+    let ours = Outcome { result: (!trapped).then_some(result), flags: cx.mxcsr & Flags::ALL };
     assert_eq!(
         ours, host,
         "{name} a {a:#034x} b {b:#034x} mxcsr {before:#x} seed {} (results hex: {:x?} {:x?})",

@@ -40,8 +40,7 @@ impl Random {
             0 => self.wide(),
             1 => (0..16).fold(0, |v, _| {
                 let byte = self.next();
-                v << 8
-                    | u128::from(self.pick(&[0u8, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, byte as u8]))
+                v << 8 | u128::from(self.pick(&[0u8, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, byte as u8]))
             }),
             2 => (0..8).fold(0, |v, _| {
                 let word = self.next();

@@ -156,11 +156,8 @@ fn packing() {
         pmovsxbw pmovsxbd pmovsxbq pmovsxwd pmovsxwq pmovsxdq pmovzxbw pmovzxbd pmovzxbq pmovzxwd pmovzxwq pmovzxdq
         movddup movshdup movsldup);
     let mut rng = Random::new();
-    let (movlhps, unpcklps, unpckhpd) = (
-        host!(xmm xmm: movlhps),
-        host!(xmm xmm: unpcklps),
-        host!(xmm xmm: unpckhpd),
-    );
+    let (movlhps, unpcklps, unpckhpd) =
+        (host!(xmm xmm: movlhps), host!(xmm xmm: unpcklps), host!(xmm xmm: unpckhpd));
     for _ in 0..ROUNDS {
         let (a, b) = rng.pair();
         assert_eq!(pack::movhps(a, b), movlhps(a, b));
@@ -218,10 +215,7 @@ fn mmx_words() {
         let (a, value) = narrow_pair(&mut rng);
         let shift = 16 * (imm & 3);
         assert_eq!(pack::pextrw_mmx(a, imm), a >> shift & 0xffff);
-        assert_eq!(
-            pack::pinsrw_mmx(a, value, imm),
-            a & !(0xffff << shift) | (value & 0xffff) << shift
-        );
+        assert_eq!(pack::pinsrw_mmx(a, value, imm), a & !(0xffff << shift) | (value & 0xffff) << shift);
     }
 }
 
@@ -239,10 +233,7 @@ fn masks() {
         for (ours, host) in masks {
             assert_eq!(ours(a), host(a), "{a:#x}");
         }
-        assert_eq!(
-            int::pmovmskb_mmx(a as u64),
-            masks[0].1(u128::from(a as u64))
-        );
+        assert_eq!(int::pmovmskb_mmx(a as u64), masks[0].1(u128::from(a as u64)));
         for b in [b, 0, !a, a] {
             let mut flags: u64;
             // SAFETY: reads the flags through the stack.

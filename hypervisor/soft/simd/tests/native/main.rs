@@ -16,11 +16,6 @@ fn to_xmm(v: u128) -> __m128i {
 
 fn from_xmm(v: __m128i) -> u128 {
     // SAFETY: SSE2 is part of the target.
-    let (low, high) = unsafe {
-        (
-            _mm_cvtsi128_si64(v),
-            _mm_cvtsi128_si64(_mm_unpackhi_epi64(v, v)),
-        )
-    };
+    let (low, high) = unsafe { (_mm_cvtsi128_si64(v), _mm_cvtsi128_si64(_mm_unpackhi_epi64(v, v))) };
     u128::from(high as u64) << 64 | u128::from(low as u64)
 }

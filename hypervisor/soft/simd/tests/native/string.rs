@@ -39,13 +39,9 @@ fn text(rng: &mut Random) -> u128 {
     match rng.below(5) {
         0 => rng.register(),
         1 => (0..8).fold(0, |v, _| v << 16 | u128::from(rng.below(letters))),
-        2 => (0..8).fold(0, |v, _| {
-            v << 16 | u128::from((rng.below(letters) + 1) | (rng.below(2) << 15))
-        }),
+        2 => (0..8).fold(0, |v, _| v << 16 | u128::from((rng.below(letters) + 1) | (rng.below(2) << 15))),
         3 => (0..16).fold(0, |v, _| v << 8 | u128::from(rng.below(letters) + 1)),
-        _ => (0..16).fold(0, |v, _| {
-            v << 8 | u128::from(rng.below(letters) | rng.below(2) << 7)
-        }),
+        _ => (0..16).fold(0, |v, _| v << 8 | u128::from(rng.below(letters) | rng.below(2) << 7)),
     }
 }
 
@@ -63,36 +59,15 @@ fn compare_strings() {
     type Ours = fn(u128, i64, u128, i64, u8) -> Answer;
     type Theirs = fn(u128, i64, u128, i64) -> Answer;
     let forms: [(&str, Ours, &[Theirs; 256]); 4] = [
-        (
-            "pcmpestri",
-            |a, m, b, n, imm| widen(string::pcmpestri(a, m, b, n, imm)),
-            host!("pcmpestri", index),
-        ),
-        (
-            "pcmpestrm",
-            |a, m, b, n, imm| widen(string::pcmpestrm(a, m, b, n, imm)),
-            host!("pcmpestrm", mask),
-        ),
-        (
-            "pcmpistri",
-            |a, _, b, _, imm| widen(string::pcmpistri(a, b, imm)),
-            host!("pcmpistri", index),
-        ),
-        (
-            "pcmpistrm",
-            |a, _, b, _, imm| widen(string::pcmpistrm(a, b, imm)),
-            host!("pcmpistrm", mask),
-        ),
+        ("pcmpestri", |a, m, b, n, imm| widen(string::pcmpestri(a, m, b, n, imm)), host!("pcmpestri", index)),
+        ("pcmpestrm", |a, m, b, n, imm| widen(string::pcmpestrm(a, m, b, n, imm)), host!("pcmpestrm", mask)),
+        ("pcmpistri", |a, _, b, _, imm| widen(string::pcmpistri(a, b, imm)), host!("pcmpistri", index)),
+        ("pcmpistrm", |a, _, b, _, imm| widen(string::pcmpistrm(a, b, imm)), host!("pcmpistrm", mask)),
     ];
     for (name, ours, hosts) in forms {
         for imm in 0..=255u8 {
             for _ in 0..ROUNDS {
-                let (a, b, m, n) = (
-                    text(&mut rng),
-                    text(&mut rng),
-                    length(&mut rng),
-                    length(&mut rng),
-                );
+                let (a, b, m, n) = (text(&mut rng), text(&mut rng), length(&mut rng), length(&mut rng));
                 assert_eq!(
                     ours(a, m, b, n, imm),
                     hosts[usize::from(imm)](a, m, b, n),
