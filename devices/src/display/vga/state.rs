@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 use super::Vga;
 use super::dispi::Dispi;
 use super::registers::Registers;
-use super::vram::{PAGE_BYTES, Vram};
+use super::vram::{PAGE_BYTES, Vram, is_zero};
 
 const KIND: &str = "vga";
 const VERSION: u16 = 1;
@@ -35,7 +35,7 @@ pub(super) fn save(device: &Vga) -> Result<Saved, StateError> {
     let mut contents = Vec::new();
     let mut page = [0; PAGE_BYTES];
     for number in 0..vram.len() / PAGE_BYTES {
-        if vram.read(number * PAGE_BYTES, &mut page) && page.iter().any(|&byte| byte != 0) {
+        if vram.read(number * PAGE_BYTES, &mut page) && !is_zero(&page) {
             pages.push(number as u32);
             contents.extend_from_slice(&page);
         }

@@ -11,6 +11,12 @@ use vm_memory::{Bytes, MemoryRegionAddress};
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = PAGE as usize;
 
+/// Whether at most a page of bytes is all zero; much faster than byte by byte.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    const ZERO: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+    ZERO.get(..bytes.len()) == Some(bytes)
+}
+
 /// The video memory. All writes land in the block's dirty logs.
 pub struct Vram(RamBlock);
 
@@ -54,7 +60,7 @@ impl Vram {
         let mut page = [0; PAGE_BYTES];
         for start in (offset..end).step_by(PAGE_BYTES) {
             let Some(part) = page.get_mut(..PAGE_BYTES.min(end - start)) else { return };
-            if self.read(start, part) && part.iter().any(|&byte| byte != 0) {
+            if self.read(start, part) && !is_zero(part) {
                 part.fill(0);
                 self.write(start, part);
             }
