@@ -29,8 +29,8 @@ struct State {
 }
 
 pub(super) fn save(device: &Vga) -> Result<Saved, StateError> {
-    // The EDID is the same always; the ROM is firmware.
-    let Vga { pci, vga, dispi, big_endian, vram, edid: _, regions: _, wiring: _ } = device;
+    // The EDID is the same always; the ROM is firmware; after a load everything counts as changed.
+    let Vga { pci, vga, dispi, big_endian, vram, changed: _, edid: _, regions: _, wiring: _ } = device;
     let mut pages = Vec::new();
     let mut contents = Vec::new();
     let mut page = [0; PAGE_BYTES];
@@ -62,6 +62,7 @@ pub(super) fn load(device: &mut Vga, saved: &Saved) -> Result<(), StateError> {
     device.dispi = dispi;
     device.dispi.settle(&device.vram);
     device.big_endian = big_endian;
+    device.changed = true;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! nothing and swallow writes.
 
 use hypervisor::RamBlock;
-use hypervisor::memory::PAGE;
+use hypervisor::memory::{DirtyLog, PAGE};
 use vm_memory::{Bytes, MemoryRegionAddress};
 
 /// Bytes of a page.
@@ -53,6 +53,12 @@ impl Vram {
     }
     pub fn write(&self, offset: usize, data: &[u8]) {
         let _ = self.0.write_slice(data, at(offset));
+    }
+    /// Whether anything was written since last asked, by whatever the dirty log knows of.
+    pub fn take_changed(&self) -> bool {
+        let track = (**self.0).bitmap();
+        // All pages are taken, not only those up to the first that changed.
+        (0..track.pages()).fold(false, |any, page| track.take_dirty(DirtyLog::Display, page) || any)
     }
     /// Zeroes a range, touching only pages that are not zero yet: the host gives memory for no other.
     pub fn clear(&self, offset: usize, len: usize) {

@@ -326,3 +326,25 @@ fn the_palette_goes_through_the_colour_select_register() {
         assert_eq!(pixel(&vga.lock().screen(), 0, 0), RED);
     });
 }
+
+#[test]
+fn changes_are_told_once() {
+    let mut rig = Rig::new();
+    let (vga, block) = attach_with(&mut rig, VRAM_MIN);
+    assert!(vga.lock().take_changed());
+    assert!(!vga.lock().take_changed());
+    set(&mut rig, &modes::TEXT);
+    assert!(vga.lock().take_changed());
+    rig.inb(0x3da);
+    rig.mmio_read(0xb_8000, Size::B1);
+    assert!(!vga.lock().take_changed());
+    put(&mut rig, 0xb_8000, b"x");
+    assert!(vga.lock().take_changed());
+    // Two pages that the guest writes directly.
+    use vm_memory::{Bytes, MemoryRegionAddress};
+    block.write_slice(&[1; 8192], MemoryRegionAddress(0x8000)).unwrap();
+    assert!(vga.lock().take_changed());
+    assert!(!vga.lock().take_changed());
+    rig.save_load();
+    assert!(vga.lock().take_changed());
+}
