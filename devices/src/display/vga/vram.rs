@@ -58,7 +58,7 @@ impl Vram {
     pub fn take_changed(&self) -> bool {
         let track = (**self.0).bitmap();
         // All pages are taken, not only those up to the first that changed.
-        (0..track.pages()).fold(false, |any, page| track.take_dirty(DirtyLog::Display, page) || any)
+        (0..track.pages()).filter(|&page| track.take_dirty(DirtyLog::Display, page)).count() > 0
     }
     /// Zeroes a range, touching only pages that are not zero yet: the host gives memory for no other.
     pub fn clear(&self, offset: usize, len: usize) {
