@@ -70,6 +70,8 @@ pub struct Vga {
     /// Pixels of more than a byte lie in memory with the high byte first.
     big_endian: bool,
     vram: Vram,
+    /// A register was written since somebody last asked.
+    changed: bool,
     edid: [u8; 128],
     regions: [Region; 8],
     wiring: Wiring,
@@ -98,6 +100,7 @@ impl Vga {
             dispi: Dispi::default(),
             big_endian: false,
             vram: Vram::new(vram),
+            changed: true,
             edid: edid::blob(),
             regions,
             wiring: wiring.clone(),
@@ -115,6 +118,13 @@ impl Vga {
         self.render().text()
     }
 
+    /// Whether the screen may show something else than when last asked: a register or any of the video
+    /// memory was written. Takes the memory's display dirty log.
+    pub fn take_changed(&mut self) -> bool {
+        let memory = self.vram.take_changed();
+        std::mem::take(&mut self.changed) || memory
+    }
+
     fn render(&self) -> render::Render<'_> {
         render::Render::new(&self.vga, &self.dispi, &self.vram, self.big_endian)
     }
@@ -129,12 +139,14 @@ impl Vga {
     }
 
     fn write_port(&mut self, port: u16, value: u8) {
+        self.changed = true;
         self.vga.write(port, value);
         // The mode that is on holds its own against firmware that programs the VGA beneath it.
         self.dispi.impose(&mut self.vga);
     }
 
     fn write_dispi(&mut self, index: u16, value: u16) {
+        self.changed = true;
         self.dispi.write(index, value, &self.vram);
         self.dispi.impose(&mut self.vga);
     }
@@ -192,6 +204,7 @@ impl Vga {
                 self.write_dispi(((at - mmio::DISPI.start) >> 1) as u16, value);
             }
         } else if let (true, &[a, b, c, d]) = (offset == mmio::EXTENSION.start + 4, data) {
+            self.changed = true;
             match u32::from_le_bytes([a, b, c, d]) {
                 mmio::LITTLE => self.big_endian = false,
                 mmio::BIG => self.big_endian = true,
@@ -284,6 +297,7 @@ impl Device for Vga {
         self.vga = Registers::default();
         self.dispi = Dispi::default();
         self.big_endian = false;
+        self.changed = true;
     }
 
     fn pci(&mut self) -> Option<&mut PciConfig> {

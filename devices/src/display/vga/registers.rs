@@ -179,10 +179,11 @@ impl Registers {
         let chars = u64::from(self.crtc[crtc::H_TOTAL]) + 5;
         // At least 2 microseconds: 7 characters of 8 dots.
         let line = chars * character * 1_000_000 / khz;
-        // A guest that waits for retrace, or for its end, must not wait for ever: a frame has room for both.
+        // A guest that waits for retrace, or for its end, must not wait for ever: a frame has room for both,
+        // and its first line is displayed.
         let total = (u64::from(self.vertical(crtc::V_TOTAL, 0, 5)) + 2).max(32);
         let (y, x) = (now / line % total, now % line * chars / line);
-        let first = u64::from(self.vertical(crtc::V_RETRACE, 2, 7)).min(total - 2);
+        let first = u64::from(self.vertical(crtc::V_RETRACE, 2, 7)).clamp(1, total - 2);
         // The end register has the low 4 bits of the line after retrace.
         let height = (u64::from(self.crtc[crtc::V_RETRACE_END]).wrapping_sub(first) & 0x0f).max(1);
         let retrace = y >= first && y - first < height;

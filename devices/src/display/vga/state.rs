@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 use super::Vga;
 use super::dispi::Dispi;
 use super::registers::Registers;
-use super::vram::{PAGE_BYTES, Vram};
+use super::vram::{PAGE_BYTES, Vram, is_zero};
 
 const KIND: &str = "vga";
 const VERSION: u16 = 1;
@@ -29,13 +29,13 @@ struct State {
 }
 
 pub(super) fn save(device: &Vga) -> Result<Saved, StateError> {
-    // The EDID is the same always; the ROM is firmware.
-    let Vga { pci, vga, dispi, big_endian, vram, edid: _, regions: _, wiring: _ } = device;
+    // The EDID is the same always; the ROM is firmware; after a load everything counts as changed.
+    let Vga { pci, vga, dispi, big_endian, vram, changed: _, edid: _, regions: _, wiring: _ } = device;
     let mut pages = Vec::new();
     let mut contents = Vec::new();
     let mut page = [0; PAGE_BYTES];
     for number in 0..vram.len() / PAGE_BYTES {
-        if vram.read(number * PAGE_BYTES, &mut page) && page.iter().any(|&byte| byte != 0) {
+        if vram.read(number * PAGE_BYTES, &mut page) && !is_zero(&page) {
             pages.push(number as u32);
             contents.extend_from_slice(&page);
         }
@@ -62,6 +62,7 @@ pub(super) fn load(device: &mut Vga, saved: &Saved) -> Result<(), StateError> {
     device.dispi = dispi;
     device.dispi.settle(&device.vram);
     device.big_endian = big_endian;
+    device.changed = true;
     Ok(())
 }
 

@@ -5,11 +5,17 @@
 //! nothing and swallow writes.
 
 use hypervisor::RamBlock;
-use hypervisor::memory::PAGE;
+use hypervisor::memory::{DirtyLog, PAGE};
 use vm_memory::{Bytes, MemoryRegionAddress};
 
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = PAGE as usize;
+
+/// Whether at most a page of bytes is all zero; much faster than byte by byte.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    const ZERO: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+    ZERO.get(..bytes.len()) == Some(bytes)
+}
 
 /// The video memory. All writes land in the block's dirty logs.
 pub struct Vram(RamBlock);
@@ -48,13 +54,19 @@ impl Vram {
     pub fn write(&self, offset: usize, data: &[u8]) {
         let _ = self.0.write_slice(data, at(offset));
     }
+    /// Whether anything was written since last asked, by whatever the dirty log knows of.
+    pub fn take_changed(&self) -> bool {
+        let track = (**self.0).bitmap();
+        // All pages are taken, not only those up to the first that changed.
+        (0..track.pages()).filter(|&page| track.take_dirty(DirtyLog::Display, page)).count() > 0
+    }
     /// Zeroes a range, touching only pages that are not zero yet: the host gives memory for no other.
     pub fn clear(&self, offset: usize, len: usize) {
         let end = offset.saturating_add(len).min(self.len());
         let mut page = [0; PAGE_BYTES];
         for start in (offset..end).step_by(PAGE_BYTES) {
             let Some(part) = page.get_mut(..PAGE_BYTES.min(end - start)) else { return };
-            if self.read(start, part) && part.iter().any(|&byte| byte != 0) {
+            if self.read(start, part) && !is_zero(part) {
                 part.fill(0);
                 self.write(start, part);
             }

@@ -58,11 +58,12 @@ impl Render<'_> {
             return None;
         }
         let planes = self.planes();
+        let characters = cp437::table();
         let mut text = String::new();
         for row in raster::rows(self.vga).filter(|row| row.first) {
             let columns = 0..self.vga.columns() as u16;
             let line: String =
-                columns.map(|c| cp437::unicode(planes.at(row.address.wrapping_add(c))[0])).collect();
+                columns.map(|c| characters[usize::from(planes.at(row.address.wrapping_add(c))[0])]).collect();
             text.push_str(line.trim_end());
             text.push('\n');
         }
