@@ -394,6 +394,7 @@ pub struct Locked;
 #[derive(Clone)]
 pub struct Medium {
     changes: Arc<Mutex<VecDeque<MediumChange>>>,
+    removed: Arc<Mutex<Vec<Arc<dyn BlockBackend>>>>,
     locked: Arc<AtomicBool>,
     waker: Waker,
     number: u32,
@@ -405,7 +406,7 @@ const CHANGES: usize = 8;
 impl Medium {
     /// A tray whose drive is woken with [`Wake::Backend`]`(number)`.
     pub fn new(waker: Waker, number: u32) -> Medium {
-        Medium { changes: Arc::default(), locked: Arc::default(), waker, number }
+        Medium { changes: Arc::default(), removed: Arc::default(), locked: Arc::default(), waker, number }
     }
 
     /// Inserts a medium, taking out what is there. A locked tray opens only by `force`.
@@ -428,7 +429,15 @@ impl Medium {
             changes.push_back(if refused { MediumChange::Button } else { change });
         }
         self.waker.wake(Wake::Backend(self.number));
+        // Closing a medium waits for its threads, which may be waiting for the drive.
+        let removed = std::mem::take(&mut *lock(&self.removed));
+        drop(removed);
         if refused { Err(Locked) } else { Ok(()) }
+    }
+
+    /// What the drive has taken out. It is closed when the drive's lock is not held any more.
+    pub fn hand_out(&self, medium: Arc<dyn BlockBackend>) {
+        lock(&self.removed).push(medium);
     }
 
     /// The next change, for the drive.

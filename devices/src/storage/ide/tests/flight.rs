@@ -138,6 +138,39 @@ fn a_packet_drive_without_a_medium_says_so() {
     assert_eq!([m.inb(STATUS) & 1, m.inb(0x1f1)], [1, 0x20]);
 }
 
+/// A medium that, when it is closed, waits for the drive as a thread of its own would.
+struct Closing(MemoryStore, Arc<Mutex<Option<Arc<Slot<Ide>>>>>);
+
+impl BlockBackend for Closing {
+    fn info(&self) -> BlockInfo {
+        self.0.info()
+    }
+    fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
+        Err(request)
+    }
+    fn idle(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let Some(slot) = self.1.lock().unwrap().take() {
+            assert!(slot.lock().quiesce());
+        }
+    }
+}
+
+#[test]
+fn a_medium_is_closed_with_the_drive_unlocked() {
+    let (m, _, slot) = slow(1);
+    let closed = Arc::new(Mutex::new(Some(slot)));
+    let medium = Closing(MemoryStore::new(pattern(4), true), closed.clone());
+    m.tray.insert(Arc::new(medium), false).unwrap();
+    m.tray.eject(false).unwrap();
+    assert!(closed.lock().unwrap().is_none(), "it was closed");
+}
+
 /// States of a drive in the midst of things.
 fn states() -> Vec<Saved> {
     let mut m = Machine::new(false);
