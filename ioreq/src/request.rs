@@ -138,4 +138,66 @@ impl Request {
         let data = Data::Value(value & size.mask());
         Request { vcpu, target, dir: Dir::Write, size, data, count: 1, descending: false }
     }
+
+    /// Where item `index` of a string request goes, and where its bytes are. Addresses wrap around.
+    pub const fn item(&self, index: u32) -> Item {
+        let moved = (index as u64).wrapping_mul(self.size as u64);
+        let target = match self.target {
+            Target::Mmio(address) => Target::Mmio(self.step(address, moved)),
+            other => other,
+        };
+        let data = match self.data {
+            Data::Guest(address) => Data::Guest(self.step(address, moved)),
+            value => value,
+        };
+        Item { target, data }
+    }
+
+    const fn step(&self, from: u64, moved: u64) -> u64 {
+        if self.descending { from.wrapping_sub(moved) } else { from.wrapping_add(moved) }
+    }
+}
+
+/// One item of a string request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Where it goes.
+    pub target: Target,
+    /// Its value, or the guest-physical address of its bytes.
+    pub data: Data,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_move_with_the_direction_flag() {
+        let mut request = Request {
+            vcpu: 0,
+            target: Target::Mmio(0xa_0000),
+            dir: Dir::Write,
+            size: Size::B4,
+            data: Data::Guest(0x1ffe),
+            count: 3,
+            descending: false,
+        };
+        let item = request.item(2);
+        assert_eq!((item.target, item.data), (Target::Mmio(0xa_0008), Data::Guest(0x2006)));
+        request.descending = true;
+        assert_eq!(request.item(1).target, Target::Mmio(0x9_fffc));
+        request.target = Target::Pio(0x1f0);
+        request.data = Data::Guest(2);
+        let item = request.item(1);
+        assert_eq!((item.target, item.data), (Target::Pio(0x1f0), Data::Guest(u64::MAX - 1)));
+    }
+
+    #[test]
+    fn sizes_mask() {
+        assert_eq!(Size::new(3), None);
+        assert_eq!(Size::B8.mask(), u64::MAX);
+        assert_eq!(Size::B1.mask(), 0xff);
+        let Data::Value(value) = Request::write(0, Target::Pio(0), Size::B2, 0x12345).data else { panic!() };
+        assert_eq!(value, 0x2345);
+    }
 }

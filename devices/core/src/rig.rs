@@ -9,7 +9,7 @@ use ioreq::{Data, Dir, Request, Sbdf, Size, Target};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::bus::{Bus, Mapper, View};
-use crate::device::{Device, Slot};
+use crate::device::{Device, Slot, Space};
 use crate::irq::{IrqBank, IrqSink};
 use crate::power::{Power, PowerEvent};
 use crate::state::Saved;
@@ -102,6 +102,39 @@ pub struct Rig {
     timers: TimerQueue,
     irqs: IrqBank,
     recorder: Arc<Recorder>,
+    restless: bool,
+}
+
+/// Runs a test twice on fresh rigs: as it stands, and with a [`Rig::save_load`] before every access and
+/// every step of time. `script` asserts what the guest sees, so both runs must look the same to it.
+pub fn scenario(script: impl Fn(&mut Rig)) {
+    for restless in [false, true] {
+        let mut rig = Rig::new();
+        rig.restless = restless;
+        script(&mut rig);
+    }
+}
+
+/// A small random number generator (xorshift64*): a seed gives the same run everywhere.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Starts at `seed`.
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+    /// A number below `bound`, which is not zero.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.draw() % bound
+    }
 }
 
 impl Default for Rig {
@@ -125,7 +158,7 @@ impl Rig {
         let view = bus.view();
         let irqs = IrqBank::new(256, recorder.clone());
         let clock = Arc::new(ManualClock::default());
-        Rig { bus, view, ram, clock, timers: TimerQueue::new(), irqs, recorder }
+        Rig { bus, view, ram, clock, timers: TimerQueue::new(), irqs, recorder, restless: false }
     }
 
     /// Wiring for one device.
@@ -166,10 +199,10 @@ impl Rig {
     }
 
     fn get(&mut self, target: Target, size: Size) -> u64 {
-        self.view.request(&Request::read(0, target, size))
+        self.request(&Request::read(0, target, size))
     }
     fn put(&mut self, target: Target, size: Size, value: u64) {
-        self.view.request(&Request::write(0, target, size, value));
+        self.request(&Request::write(0, target, size, value));
     }
 
     /// Reads a byte from a port.
@@ -216,10 +249,13 @@ impl Rig {
     pub fn string(&mut self, dir: Dir, port: u16, size: Size, count: u32, gpa: u64) {
         let target = Target::Pio(port);
         let data = Data::Guest(gpa);
-        self.view.request(&Request { vcpu: 0, target, dir, size, data, count, descending: false });
+        self.request(&Request { vcpu: 0, target, dir, size, data, count, descending: false });
     }
     /// Any request at all.
     pub fn request(&mut self, request: &Request) -> u64 {
+        if self.restless {
+            self.save_load();
+        }
         self.view.request(request)
     }
 
@@ -240,6 +276,9 @@ impl Rig {
     }
     /// Moves guest time, firing every timer on the way at its own instant.
     pub fn advance(&mut self, nanoseconds: u64) {
+        if self.restless {
+            self.save_load();
+        }
         let end = self.now().saturating_add(nanoseconds);
         while let Some(deadline) = self.timers.next_deadline().filter(|&deadline| deadline <= end) {
             self.clock.set(deadline.max(self.now()));
@@ -290,5 +329,34 @@ impl Rig {
         lock(&self.recorder.edges).truncate(edges);
         let again = self.bus.save().expect("every device saves after a load");
         assert_eq!(saved, again, "a loaded device saves what it loaded");
+    }
+
+    /// A hostile guest: `steps` random accesses to `windows` (space, first, length), with time passing
+    /// and now and then a save and load. The devices must only survive.
+    pub fn batter(&mut self, windows: &[(Space, u64, u64)], seed: u64, steps: u32) {
+        let mut random = Random::new(seed);
+        for step in 0..steps {
+            if step % 509 == 0 {
+                self.save_load();
+            }
+            if random.below(8) == 0 {
+                let scale = random.below(31);
+                self.advance(random.below(1 << scale));
+            }
+            let Some(&(space, first, len)) = windows.get(random.below(windows.len() as u64) as usize) else {
+                return;
+            };
+            let address = first + random.below(len);
+            let target = match space {
+                Space::Pio => Target::Pio(address as u16),
+                Space::Mmio => Target::Mmio(address),
+            };
+            let size = [Size::B1, Size::B1, Size::B2, Size::B4, Size::B8][random.below(5) as usize];
+            let value = random.draw() ^ random.draw() << 32;
+            match random.below(3) {
+                0 => drop(self.get(target, size)),
+                _ => self.put(target, size, value),
+            }
+        }
     }
 }

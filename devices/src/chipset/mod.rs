@@ -1,1 +1,14 @@
 //! The PC's chipset: host bridge, ISA bridge, power management, and the small things on the ISA bus.
+
+pub mod debugcon;
+pub mod fw_cfg;
+pub mod i440fx;
+pub mod piix3;
+pub mod piix4_pm;
+pub mod port92;
+pub mod pvpanic;
+
+#[cfg(test)]
+pub(crate) mod harness;
+#[cfg(test)]
+mod tests;

@@ -1,2 +1,95 @@
-//! TBD
-fn main() {}
+#![forbid(unsafe_code)]
+//! The project's tasks: bring what is missing, make guests, try the program, test it.
+
+mod apt;
+mod check;
+mod cpio;
+mod disk;
+mod fetch;
+mod guests;
+mod initrd;
+mod iso;
+mod modules;
+mod place;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use fetch::Group;
+use place::Place;
+
+/// Tasks of the Ailurus project. Nothing here needs root; everything made lies in `build/`.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Boot Debian's kernel from a CD and stay in the guest's shell
+    ///
+    /// Brings SeaBIOS, ISOLINUX, a Debian kernel and busybox (about 25 MB), builds the program in release, makes the
+    /// CD and boots it on the software CPU: no hypervisor and no root are needed.
+    Demo,
+    /// Bring what the tests need and run all of them
+    ///
+    /// Formatting, lints, documentation, unit and scenario tests, then real guests with a release build.
+    Test {
+        /// Leave out the real guests
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Bring Debian packages into build/ and unpack them there
+    ///
+    /// Packages are downloaded with a private copy of apt's lists and unpacked with dpkg-deb: the machine's own
+    /// packages stay as they are. What is already there is not brought again.
+    Fetch {
+        /// Groups of packages; all that guests and tests need when none is named
+        groups: Vec<Group>,
+        /// Ask for new versions of what is already there
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Make real guests in build/guests: CDs, disks, kernels
+    ///
+    /// Brings the packages they need first. A guest that is there already is made again only when its recipe or its
+    /// packages changed.
+    Guests {
+        /// Only the cloud kernel and its CDs, the ones that `demo` boots
+        #[arg(long)]
+        cloud: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match work(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(arguments: Arguments) -> Result<()> {
+    let place = Place::find()?;
+    match arguments.task {
+        Task::Demo => check::demo(&place),
+        Task::Test { quick } => check::test(&place, quick),
+        Task::Fetch { groups, fresh } => {
+            let groups = if groups.is_empty() {
+                Group::ALL.to_vec()
+            } else {
+                groups
+            };
+            fetch::fetch(&place, &groups, fresh)
+        }
+        Task::Guests { cloud: true } => guests::cloud(&place),
+        Task::Guests { cloud: false } => guests::guests(&place),
+    }
+}

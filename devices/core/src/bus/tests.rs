@@ -129,6 +129,16 @@ fn string_input_comes_in_runs_and_then_item_by_item() {
 }
 
 #[test]
+fn a_wide_access_far_into_a_window_is_not_cut() {
+    let mut rig = Rig::new();
+    let slot = attach(&mut rig, Probe::new("probe", vec![Region::pio("a", 0x300, 0x20).widest(4)]));
+    rig.inb(0x300);
+    rig.outl(0x308, 0x0403_0201);
+    rig.outl(0x30a, 0);
+    assert_eq!(slot.lock().log, [(0, 8, vec![1, 2, 3, 4]), (0, 10, vec![0; 4])]);
+}
+
+#[test]
 fn a_dropped_ticket_answers_all_ones() {
     let mut rig = Rig::new();
     let slot = attach(&mut rig, Probe::new("probe", vec![Region::pio("a", 0x300, 1)]));

@@ -146,8 +146,10 @@ impl View {
             self.generation = generation;
             self.last = None;
         }
+        // What is cached of a port window may end before the window does: the whole access must lie in it.
+        let end = address.saturating_add(len as u64 - 1);
         let hit = match &self.last {
-            Some(hit) if hit.range.space == space && hit.first <= address && address <= hit.last => hit,
+            Some(hit) if hit.range.space == space && hit.first <= address && end <= hit.last => hit,
             _ => {
                 let (range, first, last) = self.map.find(space, address)?;
                 self.last.insert(Hit { range: range.clone(), first, last })
@@ -162,21 +164,17 @@ impl View {
     fn string(&mut self, request: &Request, space: Space, address: u64, buffer: u64) {
         let size = request.size.bytes();
         let items = request.count as usize;
-        if space == Space::Pio && !request.descending {
-            let mut done = 0;
-            while done < items {
-                let run = (items - done).min(RUN_BYTES / size);
-                let from = buffer.wrapping_add((done * size) as u64);
-                let moved = self.run(request, address, from, run * size) / size;
-                if moved == 0 {
-                    break;
-                }
-                done += moved;
+        let mut done = 0;
+        while space == Space::Pio && !request.descending && done < items {
+            let run = (items - done).min(RUN_BYTES / size);
+            let from = buffer.wrapping_add((done * size) as u64);
+            let moved = self.run(request, address, from, run * size) / size;
+            if moved == 0 {
+                break;
             }
-            self.items(request, space, address, buffer, done);
-        } else {
-            self.items(request, space, address, buffer, 0);
+            done += moved;
         }
+        self.items(request, space, done as u32);
     }
 
     /// A run of items that the device takes in one go; the bytes done.
@@ -204,24 +202,25 @@ impl View {
     }
 
     /// Item by item, from item `done` on.
-    fn items(&mut self, request: &Request, space: Space, address: u64, buffer: u64, done: usize) {
-        let size = request.size.bytes();
-        for item in done as u64..u64::from(request.count) {
-            let moved = item.wrapping_mul(size as u64);
-            let step = |from: u64| {
-                if request.descending { from.wrapping_sub(moved) } else { from.wrapping_add(moved) }
+    fn items(&mut self, request: &Request, space: Space, done: u32) {
+        for index in done..request.count {
+            let item = request.item(index);
+            let Data::Guest(gpa) = item.data else { return };
+            let at = match item.target {
+                Target::Mmio(address) => address,
+                Target::Pio(port) => port.into(),
+                _ => return,
             };
-            let at = if space == Space::Mmio { step(address) } else { address };
-            let gpa = GuestAddress(step(buffer));
             let mut data = [0xff; 8];
-            let data = &mut data[..size];
+            let data = &mut data[..request.size.bytes()];
+            // What does not lie in RAM reads as all ones and is dropped when written.
             match request.dir {
                 Dir::Read => {
                     self.read(space, at, data);
-                    let _ = self.shared.ram.write_slice(data, gpa);
+                    let _ = self.shared.ram.write_slice(data, GuestAddress(gpa));
                 }
                 Dir::Write => {
-                    let _ = self.shared.ram.read_slice(data, gpa);
+                    let _ = self.shared.ram.read_slice(data, GuestAddress(gpa));
                     self.write(space, at, data);
                 }
             }

@@ -25,6 +25,8 @@ pub mod reg {
     pub const REVISION: u16 = 0x08;
     /// Programming interface, subclass, class: 24 bits.
     pub const CLASS: u16 = 0x09;
+    /// Cache line size: storage for firmware.
+    pub const CACHE_LINE: u16 = 0x0c;
     /// Header type; bit 7: several functions.
     pub const HEADER_TYPE: u16 = 0x0e;
     /// First base address register.
@@ -165,6 +167,7 @@ impl PciConfig {
         let commands =
             command::IO | command::MEMORY | command::MASTER | command::SERR | command::INTX_DISABLE;
         config.allow(reg::COMMAND, &commands.to_le_bytes());
+        config.allow(reg::CACHE_LINE, &[0xff]);
         config.allow(reg::INTERRUPT_LINE, &[0xff]);
         config.clearable[reg::STATUS as usize + 1] = STATUS_W1C;
         config

@@ -1,0 +1,320 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{ClockMode, ConfigError, DiskConfig, GuestConfig, HypervisorChoice, SerialConfig};
+use crate::xlcfg;
+
+/// Runs x86 guests on emulated PC devices: on Xen, on KVM, or on a CPU of its own.
+///
+/// `ailurus run --memory 512 --cdrom debian.iso --serial stdio` boots a CD with the guest's first serial
+/// port on this terminal (Ctrl-A x ends). `ailurus run guest.cfg` takes a guest from an xl.cfg(5) file.
+#[derive(Debug, Parser)]
+#[command(name = "ailurus", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Boot a guest and run it until it ends.
+    ///
+    /// Exit status: 0 the guest powered off, 1 a failure of ours, 2 bad usage or configuration, 3 the guest
+    /// crashed, 4 the time was up.
+    Run(Box<RunArgs>),
+    /// Save a running guest to a file; its process ends then, unless told otherwise.
+    Save(SaveArgs),
+    /// Continue a saved guest in a new process.
+    Restore(RestoreArgs),
+    /// Write the guest's screen to a PNG file.
+    Screenshot(ScreenshotArgs),
+    /// Print the machine as a tree, while it runs.
+    Inspect(InspectArgs),
+    /// Stop the guest's CPUs and its time.
+    Pause(MonitorArgs),
+    /// Let a paused guest go on.
+    Resume(MonitorArgs),
+    /// Press the reset button.
+    Reset(MonitorArgs),
+    /// Press the power button (ACPI).
+    Powerdown(MonitorArgs),
+    /// End the guest's process at once.
+    Quit(MonitorArgs),
+    /// Press keys together, by QEMU's names: `ailurus send-key --monitor unix:m ctrl-alt-delete`.
+    SendKey(SendKeyArgs),
+}
+
+/// What a guest is made of.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// An xl.cfg(5) file; options on the command line change what it says.
+    pub guest: Option<PathBuf>,
+    /// Who runs the guest's CPUs.
+    #[arg(long, value_enum, default_value_t)]
+    pub hypervisor: HypervisorChoice,
+    /// Name of the guest.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// RAM in MiB [default: 256].
+    #[arg(long, short = 'm', value_name = "MiB")]
+    pub memory: Option<u64>,
+    /// Number of CPUs [default: 1].
+    #[arg(long, value_name = "N")]
+    pub vcpus: Option<u32>,
+    /// A disk; may be given several times. A comma in the path is written twice.
+    #[arg(
+        long,
+        value_name = "PATH[,format=raw|qcow2][,bus=ide][,unit=N][,readonly][,snapshot][,cache=MODE]"
+    )]
+    pub disk: Vec<String>,
+    /// A CD; may be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub cdrom: Vec<PathBuf>,
+    /// Boot order: letters of c (disk), d (CD), n (network) [default: cd].
+    #[arg(long, value_name = "ORDER")]
+    pub boot: Option<String>,
+    /// A Linux kernel (bzImage) to boot directly.
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Its initial RAM disk.
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// Its command line.
+    #[arg(long, value_name = "TEXT")]
+    pub append: Option<String>,
+    /// `bios`: the SeaBIOS that is found; or the path of a firmware image.
+    #[arg(long, value_name = "bios|PATH")]
+    pub firmware: Option<String>,
+    /// How guest time runs; `icount` makes a run repeat exactly.
+    #[arg(long, value_enum)]
+    pub clock: Option<ClockMode>,
+    /// What the real-time clock shows first: utc, localtime, or seconds since 1970.
+    #[arg(long, value_name = "utc|localtime|SECONDS")]
+    pub rtc: Option<String>,
+    /// Host side of this process.
+    #[command(flatten)]
+    pub host: HostArgs,
+}
+
+/// The host side, the same for a new and a restored guest.
+#[derive(Debug, Args)]
+pub struct HostArgs {
+    /// Where a serial port goes; the first is COM1, up to four.
+    #[arg(long, value_name = "stdio|pty|file:PATH|unix:PATH|none")]
+    pub serial: Vec<String>,
+    /// Who sees the screen.
+    #[arg(long, value_enum, default_value_t)]
+    pub display: Display,
+    /// A socket for QMP, the machine protocol, and for the other subcommands.
+    #[arg(long, value_name = "unix:PATH")]
+    pub monitor: Option<String>,
+    /// End with status 4 after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Write what the firmware says on its debug port (0x402) to a file.
+    #[arg(long, value_name = "FILE")]
+    pub debugcon: Option<PathBuf>,
+}
+
+/// Who sees the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Display {
+    /// Nobody; `ailurus screenshot` still shows it.
+    #[default]
+    None,
+}
+
+/// A guest's monitor.
+#[derive(Debug, Args)]
+pub struct MonitorArgs {
+    /// The socket that `ailurus run --monitor` made.
+    #[arg(long, value_name = "unix:PATH")]
+    pub monitor: String,
+}
+
+/// Save.
+#[derive(Debug, Args)]
+pub struct SaveArgs {
+    /// Which guest.
+    #[command(flatten)]
+    pub monitor: MonitorArgs,
+    /// The file; one that is there is replaced when the save has succeeded.
+    pub file: PathBuf,
+    /// Let the guest run on.
+    #[arg(long, short = 'c', conflicts_with = "paused")]
+    pub keep_running: bool,
+    /// Leave the guest paused.
+    #[arg(long, short = 'p')]
+    pub paused: bool,
+}
+
+/// Restore.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The file that `ailurus save` wrote.
+    pub file: PathBuf,
+    /// Leave the guest paused until `ailurus resume`.
+    #[arg(long, short = 'p')]
+    pub paused: bool,
+    /// Host side of this process.
+    #[command(flatten)]
+    pub host: HostArgs,
+}
+
+/// Screenshot.
+#[derive(Debug, Args)]
+pub struct ScreenshotArgs {
+    /// Which guest.
+    #[command(flatten)]
+    pub monitor: MonitorArgs,
+    /// The PNG file.
+    pub file: PathBuf,
+}
+
+/// Inspect.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Which guest.
+    #[command(flatten)]
+    pub monitor: MonitorArgs,
+    /// Only this part of the tree, e.g. `device/ide` or `cpu/0`.
+    pub node: Option<String>,
+}
+
+/// Keys.
+#[derive(Debug, Args)]
+pub struct SendKeyArgs {
+    /// Which guest.
+    #[command(flatten)]
+    pub monitor: MonitorArgs,
+    /// Keys pressed together, joined by dashes; several are pressed one after the other.
+    #[arg(required = true)]
+    pub keys: Vec<String>,
+}
+
+/// The path of `unix:PATH`.
+pub fn unix_path(text: &str) -> Result<PathBuf, ConfigError> {
+    let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
+    path.map(PathBuf::from).ok_or_else(|| ConfigError::value("monitor", text, "unix:PATH"))
+}
+
+impl HostArgs {
+    /// The serial ports that were asked for.
+    pub fn serial(&self) -> Result<Vec<SerialConfig>, ConfigError> {
+        self.serial.iter().map(|text| SerialConfig::parse(text)).collect()
+    }
+}
+
+impl RunArgs {
+    /// The guest that the file and the options describe, checked, and warnings about what means nothing.
+    pub fn config(&self) -> Result<(GuestConfig, Vec<String>), ConfigError> {
+        let mut config = GuestConfig::default();
+        let mut warnings = Vec::new();
+        if let Some(file) = &self.guest {
+            let at_file = |why: String| ConfigError::Invalid(format!("{}: {why}", file.display()));
+            let text = std::fs::read_to_string(file).map_err(|error| at_file(error.to_string()))?;
+            let entries = xlcfg::parse(&text).map_err(|error| at_file(error.to_string()))?;
+            let found = xlcfg::apply(&entries, &mut config).map_err(|error| at_file(error.to_string()))?;
+            warnings = found.into_iter().map(|warning| format!("{}: {warning}", file.display())).collect();
+        }
+        self.options(&mut config)?;
+        config.check()?;
+        Ok((config, warnings))
+    }
+
+    fn options(&self, config: &mut GuestConfig) -> Result<(), ConfigError> {
+        fn replace<T: Clone>(at: &mut T, with: &Option<T>) {
+            if let Some(value) = with {
+                *at = value.clone();
+            }
+        }
+        replace(&mut config.name, &self.name);
+        replace(&mut config.memory_mib, &self.memory);
+        replace(&mut config.vcpus, &self.vcpus);
+        replace(&mut config.boot, &self.boot);
+        replace(&mut config.cmdline, &self.append);
+        replace(&mut config.clock, &self.clock);
+        config.kernel = self.kernel.clone().or(config.kernel.take());
+        config.initrd = self.initrd.clone().or(config.initrd.take());
+        match self.firmware.as_deref() {
+            None => {}
+            Some("bios") => config.firmware = None,
+            Some(path) => config.firmware = Some(path.into()),
+        }
+        for disk in &self.disk {
+            config.disks.push(DiskConfig::parse(disk)?);
+        }
+        config.disks.extend(self.cdrom.iter().map(DiskConfig::cdrom));
+        // A CD that is given with no disk beside it is there to be booted from.
+        if self.boot.is_none() && self.guest.is_none() && self.disk.is_empty() && !self.cdrom.is_empty() {
+            config.boot = "dc".into();
+        }
+        let serial = self.host.serial()?;
+        if !serial.is_empty() {
+            config.serial = serial;
+        }
+        match self.rtc.as_deref() {
+            None | Some("utc") => {}
+            Some("localtime") => config.localtime = true,
+            Some(text) => {
+                let wrong = || ConfigError::value("rtc", text, "utc, localtime or seconds since 1970");
+                config.rtc_base = Some(text.parse().map_err(|_| wrong())?);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn run(args: &[&str]) -> Result<(GuestConfig, Vec<String>), ConfigError> {
+        let all = ["ailurus", "run"].iter().chain(args);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Run(run) => run.config(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_make_a_guest() {
+        let (config, warnings) =
+            run(&["--memory", "512", "--vcpus", "2", "--cdrom", "a.iso", "--serial", "stdio"]).unwrap();
+        assert_eq!((config.memory_mib, config.vcpus, config.boot.as_str()), (512, 2, "dc"));
+        assert_eq!(config.disks[0].slot, Some(2));
+        assert_eq!(config.serial, [SerialConfig::Stdio]);
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn options_change_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("g.cfg");
+        std::fs::write(&file, "name='a'\nmemory=64\nvif=['']\n").unwrap();
+        let file = file.to_str().unwrap();
+        let (config, warnings) = run(&[file, "--memory", "128"]).unwrap();
+        assert_eq!((config.name.as_str(), config.memory_mib), ("a", 128));
+        assert!(warnings[0].ends_with("g.cfg: line 3: 'vif' means nothing here yet and is ignored"));
+        std::fs::write(file, "name=a\n").unwrap();
+        let error = run(&[file]).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "line 1, column 6: expected a string in quotes, a number or a list in brackets, found 'a'"
+            ),
+            "{error}"
+        );
+        assert!(run(&["/nonexistent.cfg"]).unwrap_err().to_string().contains("/nonexistent.cfg"));
+    }
+}

@@ -1,0 +1,206 @@
+//! A disk or CD drive.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// Format of an image. Given, never guessed: a guest that can write a header to a raw disk must not choose
+/// how the host reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskFormat {
+    /// The bytes of the disk.
+    #[default]
+    Raw,
+    /// QEMU's copy-on-write format, version 2 or 3.
+    Qcow2,
+}
+
+/// What kind of drive it is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskKind {
+    /// A hard disk.
+    #[default]
+    Disk,
+    /// A CD drive.
+    Cdrom,
+}
+
+/// How the host caches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CacheMode {
+    /// The host's page cache; a guest's flush reaches the disk.
+    #[default]
+    Writeback,
+    /// No page cache (O_DIRECT); a guest's flush reaches the disk.
+    None,
+    /// Every write reaches the disk.
+    Writethrough,
+    /// Flushes are ignored.
+    Unsafe,
+}
+
+/// A disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskConfig {
+    /// The image; none is an empty CD drive.
+    pub path: Option<PathBuf>,
+    /// Its format; none was given.
+    pub format: Option<DiskFormat>,
+    /// Disk or CD.
+    pub kind: DiskKind,
+    /// IDE drive 0 to 3: primary master, primary slave, secondary master, secondary slave.
+    pub slot: Option<u8>,
+    /// The guest may not write.
+    pub readonly: bool,
+    /// Writes go to a throw-away overlay.
+    pub snapshot: bool,
+    /// How the host caches.
+    pub cache: CacheMode,
+}
+
+impl DiskConfig {
+    /// A disk with everything as it comes.
+    pub fn new(path: impl Into<PathBuf>) -> DiskConfig {
+        DiskConfig { path: Some(path.into()), ..DiskConfig::default() }
+    }
+
+    /// A CD.
+    pub fn cdrom(path: impl Into<PathBuf>) -> DiskConfig {
+        DiskConfig { kind: DiskKind::Cdrom, readonly: true, ..DiskConfig::new(path) }
+    }
+
+    /// Reads `PATH[,format=raw|qcow2][,bus=ide][,unit=N][,readonly][,snapshot][,cache=MODE]`. A comma in
+    /// the path is written twice.
+    pub fn parse(text: &str) -> Result<DiskConfig, ConfigError> {
+        let mut parts = split_commas(text).into_iter();
+        let path = parts.next().filter(|p| !p.is_empty());
+        let path = path.ok_or_else(|| ConfigError::Invalid(format!("disk: '{text}' names no image")))?;
+        let mut disk = DiskConfig::new(path);
+        for part in parts {
+            let (key, value) = part.split_once('=').map_or((part.as_str(), None), |(k, v)| (k, Some(v)));
+            disk.option(key, value)?;
+        }
+        Ok(disk)
+    }
+
+    fn option(&mut self, key: &str, value: Option<&str>) -> Result<(), ConfigError> {
+        let flag = |value: Option<&str>| match value {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(other) => Err(ConfigError::value(&format!("disk option {key}"), other, "on or off")),
+        };
+        match (key, value) {
+            ("format", Some(format)) => self.format = Some(DiskFormat::parse(format)?),
+            ("bus" | "if", Some("ide")) => {}
+            ("bus" | "if", Some(other)) => return Err(ConfigError::value("disk option bus", other, "ide")),
+            ("unit", Some(unit)) => {
+                let slot = unit.parse().ok().filter(|slot| *slot < 4);
+                self.slot = Some(slot.ok_or_else(|| ConfigError::value("disk option unit", unit, "0 to 3"))?);
+            }
+            ("readonly", value) => self.readonly = flag(value)?,
+            ("snapshot", value) => self.snapshot = flag(value)?,
+            ("cache", Some(mode)) => self.cache = CacheMode::parse(mode)?,
+            _ => {
+                let known = "format=, bus=, unit=, readonly, snapshot or cache=";
+                return Err(ConfigError::value("disk option", key, known));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DiskFormat {
+    /// Reads `raw` or `qcow2`.
+    pub fn parse(text: &str) -> Result<DiskFormat, ConfigError> {
+        match text {
+            "raw" => Ok(DiskFormat::Raw),
+            "qcow2" => Ok(DiskFormat::Qcow2),
+            _ => Err(ConfigError::value("disk format", text, "raw or qcow2")),
+        }
+    }
+}
+
+impl CacheMode {
+    /// Reads QEMU's words.
+    pub fn parse(text: &str) -> Result<CacheMode, ConfigError> {
+        match text {
+            "writeback" => Ok(CacheMode::Writeback),
+            "none" => Ok(CacheMode::None),
+            "writethrough" | "directsync" => Ok(CacheMode::Writethrough),
+            "unsafe" => Ok(CacheMode::Unsafe),
+            _ => Err(ConfigError::value("disk cache", text, "writeback, none, writethrough or unsafe")),
+        }
+    }
+}
+
+/// Splits at single commas; two commas are one in the text.
+fn split_commas(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            ',' if chars.next_if_eq(&',').is_none() => parts.push(String::new()),
+            _ => parts.iter_mut().next_back().into_iter().for_each(|last| last.push(c)),
+        }
+    }
+    parts
+}
+
+/// Gives every drive one of the four places of the IDE controller: those that ask first, then disks from
+/// the first place on and CDs from the third, as a PC is usually built.
+pub(super) fn place(disks: &mut [DiskConfig]) -> Result<(), ConfigError> {
+    let mut taken = [false; 4];
+    for slot in disks.iter().filter_map(|disk| disk.slot) {
+        let place = taken.get_mut(usize::from(slot));
+        match place {
+            Some(place) if !*place => *place = true,
+            _ => return Err(ConfigError::Invalid(format!("two disks ask for IDE place {slot}"))),
+        }
+    }
+    for disk in disks.iter_mut().filter(|disk| disk.slot.is_none()) {
+        let order = if disk.kind == DiskKind::Cdrom { [2, 3, 1, 0] } else { [0, 1, 2, 3] };
+        let free = order.into_iter().find(|slot| !taken[*slot]);
+        let slot = free.ok_or_else(|| {
+            ConfigError::Invalid("the IDE controller has places for four drives; more were given".into())
+        })?;
+        taken[slot] = true;
+        disk.slot = Some(slot as u8);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_follow_the_path() {
+        let disk =
+            DiskConfig::parse("a,,b.img,format=qcow2,readonly,snapshot=off,cache=none,unit=3").unwrap();
+        let expected = DiskConfig {
+            path: Some("a,b.img".into()),
+            format: Some(DiskFormat::Qcow2),
+            readonly: true,
+            cache: CacheMode::None,
+            slot: Some(3),
+            ..DiskConfig::default()
+        };
+        assert_eq!(disk, expected);
+        for bad in
+            ["", ",format=raw", "a,format=vmdk", "a,bus=scsi", "a,colour=red", "a,unit=4", "a,readonly=maybe"]
+        {
+            assert!(DiskConfig::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn disks_take_the_first_places_and_cds_the_third() {
+        let mut disks = vec![DiskConfig::cdrom("cd"), DiskConfig::new("a"), DiskConfig::new("b")];
+        place(&mut disks).unwrap();
+        assert_eq!(disks.iter().map(|d| d.slot.unwrap()).collect::<Vec<_>>(), [2, 0, 1]);
+        disks[0].slot = Some(0);
+        assert!(place(&mut disks).is_err());
+    }
+}

@@ -1,0 +1,277 @@
+//! What a guest is made of: the one description that command lines and xl.cfg files are turned into.
+
+mod disk;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use disk::{CacheMode, DiskConfig, DiskFormat, DiskKind};
+
+/// A configuration that cannot be run. Each is one sentence for the person who wrote it.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A value that is not one of those known.
+    #[error("{what}: '{found}' is not known; expected {expected}")]
+    Value {
+        /// Option or key.
+        what: String,
+        /// What was given.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// Values that do not go together or are out of range.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl ConfigError {
+    /// Shorthand for [`ConfigError::Value`].
+    pub fn value(what: &str, found: &str, expected: &str) -> ConfigError {
+        ConfigError::Value { what: what.into(), found: found.into(), expected: expected.into() }
+    }
+}
+
+/// Where a serial port goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SerialConfig {
+    /// The port is not there.
+    None,
+    /// Standard input and output; a terminal is put in raw mode.
+    Stdio,
+    /// A new pseudo-terminal, whose path is printed.
+    Pty,
+    /// Output to a file, written anew; no input.
+    File(PathBuf),
+    /// A unix socket that we listen on.
+    Unix(PathBuf),
+}
+
+impl SerialConfig {
+    /// Reads `stdio`, `pty`, `file:PATH`, `unix:PATH`, `none`.
+    pub fn parse(text: &str) -> Result<SerialConfig, ConfigError> {
+        let path = |rest: &str| if rest.is_empty() { None } else { Some(PathBuf::from(rest)) };
+        let parsed = match text.split_once(':') {
+            None if text == "none" => Some(SerialConfig::None),
+            None if text == "stdio" => Some(SerialConfig::Stdio),
+            None if text == "pty" => Some(SerialConfig::Pty),
+            Some(("file", rest)) => path(rest).map(SerialConfig::File),
+            Some(("unix", rest)) => path(rest).map(SerialConfig::Unix),
+            _ => None,
+        };
+        parsed.ok_or_else(|| ConfigError::value("serial", text, "stdio, pty, file:PATH, unix:PATH or none"))
+    }
+}
+
+/// How guest time runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum ClockMode {
+    /// Follows the host.
+    #[default]
+    Host,
+    /// Counts instructions: a run repeats exactly.
+    Icount,
+}
+
+/// Who runs the vCPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum HypervisorChoice {
+    /// The best that works here.
+    #[default]
+    Auto,
+    /// Our own CPU.
+    Soft,
+    /// /dev/kvm.
+    Kvm,
+    /// A Xen domain.
+    Xen,
+}
+
+/// What to do when the guest ends in some way (xl.cfg's `on_poweroff` and friends).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// The program ends.
+    Destroy,
+    /// The machine starts again.
+    Restart,
+    /// The machine stands still for a look at it.
+    Preserve,
+}
+
+impl Action {
+    /// Reads xl.cfg's words.
+    pub fn parse(key: &str, text: &str) -> Result<Action, ConfigError> {
+        match text {
+            "destroy" => Ok(Action::Destroy),
+            "restart" | "rename-restart" | "soft-reset" => Ok(Action::Restart),
+            "preserve" => Ok(Action::Preserve),
+            _ => Err(ConfigError::value(key, text, "destroy, restart or preserve")),
+        }
+    }
+}
+
+/// A guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestConfig {
+    /// For people and SMBIOS.
+    pub name: String,
+    /// RFC 4122 bytes, in the order of the text form.
+    pub uuid: [u8; 16],
+    /// RAM in MiB.
+    pub memory_mib: u64,
+    /// Number of vCPUs.
+    pub vcpus: u32,
+    /// Disks and CD drives.
+    pub disks: Vec<DiskConfig>,
+    /// BIOS boot order: letters of `a` (floppy), `c` (disk), `d` (CD), `n` (network).
+    pub boot: String,
+    /// A kernel to boot directly.
+    pub kernel: Option<PathBuf>,
+    /// Its initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// Its command line.
+    pub cmdline: String,
+    /// A firmware image instead of the SeaBIOS that is found.
+    pub firmware: Option<PathBuf>,
+    /// How guest time runs.
+    pub clock: ClockMode,
+    /// COM1 to COM4.
+    pub serial: Vec<SerialConfig>,
+    /// The real-time clock shows local time, not UTC.
+    pub localtime: bool,
+    /// Seconds since 1970 that the real-time clock starts with; the host's time if not given.
+    pub rtc_base: Option<u64>,
+    /// What a power-off does.
+    pub on_poweroff: Action,
+    /// What a reset does.
+    pub on_reboot: Action,
+    /// What a crash does.
+    pub on_crash: Action,
+}
+
+impl Default for GuestConfig {
+    fn default() -> GuestConfig {
+        GuestConfig {
+            name: "guest".into(),
+            uuid: [0; 16],
+            memory_mib: 256,
+            vcpus: 1,
+            disks: Vec::new(),
+            boot: "cd".into(),
+            kernel: None,
+            initrd: None,
+            cmdline: String::new(),
+            firmware: None,
+            clock: ClockMode::Host,
+            serial: vec![SerialConfig::None],
+            localtime: false,
+            rtc_base: None,
+            on_poweroff: Action::Destroy,
+            on_reboot: Action::Restart,
+            on_crash: Action::Destroy,
+        }
+    }
+}
+
+/// Most vCPUs of a guest: the local APIC's 8-bit ids bound it at 255, the tables we build at this.
+pub const MAX_VCPUS: u32 = 64;
+/// Most RAM of a guest in MiB (1 TiB): the CPU announces 40 address bits.
+pub const MAX_MEMORY_MIB: u64 = 1 << 20;
+
+impl GuestConfig {
+    /// Checks what can be checked without touching a file, and gives every disk its place.
+    pub fn check(&mut self) -> Result<(), ConfigError> {
+        let invalid = |text: String| Err(ConfigError::Invalid(text));
+        if self.memory_mib == 0 {
+            return invalid("a guest needs memory: give at least 1 MiB".into());
+        }
+        if self.memory_mib > MAX_MEMORY_MIB {
+            return invalid(format!(
+                "memory: {} MiB is more than the {MAX_MEMORY_MIB} MiB that a guest can have",
+                self.memory_mib
+            ));
+        }
+        if self.vcpus == 0 || self.vcpus > MAX_VCPUS {
+            return invalid(format!("vcpus: {} is not between 1 and {MAX_VCPUS}", self.vcpus));
+        }
+        if self.kernel.is_none() && self.initrd.is_some() {
+            return invalid("an initial RAM disk needs a kernel: give --kernel too".into());
+        }
+        if self.kernel.is_none() && !self.cmdline.is_empty() {
+            return invalid("a kernel command line needs a kernel: give --kernel too".into());
+        }
+        if let Some(letter) = self.boot.chars().find(|c| !"acdn".contains(*c)) {
+            return Err(ConfigError::value(
+                "boot",
+                &letter.to_string(),
+                "letters of a (floppy), c (disk), d (CD), n (network)",
+            ));
+        }
+        if self.boot.len() > 3 {
+            return invalid(format!("boot: '{}' has more than three letters", self.boot));
+        }
+        if self.serial.len() > 4 {
+            return invalid("a PC has four serial ports".into());
+        }
+        if self.serial.iter().filter(|s| **s == SerialConfig::Stdio).count() > 1 {
+            return invalid("only one serial port can be on standard input and output".into());
+        }
+        disk::place(&mut self.disks)
+    }
+}
+
+/// Reads a UUID in its text form.
+pub fn parse_uuid(text: &str) -> Result<[u8; 16], ConfigError> {
+    let bad = || {
+        ConfigError::value("uuid", text, "32 hexadecimal digits, as in 6b3e0fa2-0c0f-4b0e-8d43-0f2a3c4d5e6f")
+    };
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
+    if digits.len() != 32 {
+        return Err(bad());
+    }
+    let mut uuid = [0; 16];
+    for (byte, pair) in uuid.iter_mut().zip(digits.chunks(2)) {
+        let nibble = |c: u8| char::from(c).to_digit(16).map(|d| d as u8).ok_or_else(bad);
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Ok(uuid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_ports_are_read_as_qemu_writes_them() {
+        assert_eq!(SerialConfig::parse("stdio"), Ok(SerialConfig::Stdio));
+        assert_eq!(SerialConfig::parse("unix:/tmp/s"), Ok(SerialConfig::Unix("/tmp/s".into())));
+        let error = SerialConfig::parse("file:").unwrap_err().to_string();
+        assert_eq!(error, "serial: 'file:' is not known; expected stdio, pty, file:PATH, unix:PATH or none");
+    }
+
+    #[test]
+    fn impossible_guests_are_refused_with_a_sentence() {
+        let bad = |change: fn(&mut GuestConfig)| {
+            let mut config = GuestConfig::default();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(bad(|c| c.memory_mib = 0).contains("at least 1 MiB"));
+        assert!(bad(|c| c.vcpus = 0).contains("between 1 and"));
+        assert!(bad(|c| c.boot = "x".into()).contains("boot: 'x'"));
+        assert!(bad(|c| c.initrd = Some("i".into())).contains("--kernel"));
+        assert!(bad(|c| c.serial = vec![SerialConfig::Stdio, SerialConfig::Stdio]).contains("only one"));
+        assert!(bad(|c| c.disks = vec![DiskConfig::new("a"); 5]).contains("four"));
+        assert_eq!(GuestConfig::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn uuids_are_read() {
+        let uuid = parse_uuid("00112233-4455-6677-8899-aabbccddeeff").unwrap();
+        assert_eq!(uuid[..4], [0, 0x11, 0x22, 0x33]);
+        assert!(parse_uuid("0011").is_err());
+        assert!(parse_uuid("zz112233-4455-6677-8899-aabbccddeeff").is_err());
+    }
+}

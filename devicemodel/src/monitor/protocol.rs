@@ -1,0 +1,232 @@
+//! QMP's wire form: a greeting, then JSON objects both ways.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+/// Most bytes of one command: a client that sends more without an end is a fault.
+pub const LONGEST: usize = 1 << 20;
+
+/// An answer that is an error.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{desc}")]
+pub struct QmpError {
+    /// QMP's class.
+    pub class: &'static str,
+    /// For people.
+    pub desc: String,
+}
+
+impl QmpError {
+    /// Most errors.
+    pub fn generic(desc: impl Into<String>) -> QmpError {
+        QmpError { class: "GenericError", desc: desc.into() }
+    }
+    /// No such command, or not now.
+    pub fn command_not_found(desc: impl Into<String>) -> QmpError {
+        QmpError { class: "CommandNotFound", desc: desc.into() }
+    }
+    /// No such device.
+    pub fn device_not_found(device: &str) -> QmpError {
+        QmpError { class: "DeviceNotFound", desc: format!("Device '{device}' not found") }
+    }
+}
+
+/// A command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// Its name.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Map<String, Value>,
+    /// What the client wants back with the answer.
+    pub id: Option<Value>,
+}
+
+/// What came in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    /// A command.
+    Command(Command),
+    /// Something that is none; the answer to it.
+    Bad(Value),
+}
+
+/// Collects bytes until they are whole objects.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    bytes: Vec<u8>,
+}
+
+impl Decoder {
+    /// Adds bytes from the peer. False if the object that they belong to is too long.
+    #[must_use]
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.len() <= LONGEST
+    }
+
+    /// The next JSON value, if it is whole. Bytes that are no JSON give an error and are dropped up to the
+    /// end of their line.
+    pub fn next_value(&mut self) -> Option<Result<Value, String>> {
+        let mut stream = serde_json::Deserializer::from_slice(&self.bytes).into_iter::<Value>();
+        match stream.next()? {
+            Ok(value) => {
+                let used = stream.byte_offset();
+                self.bytes.drain(..used);
+                Some(Ok(value))
+            }
+            Err(error) if error.is_eof() => None,
+            Err(error) => {
+                let line = self.bytes.iter().position(|b| *b == b'\n').map_or(self.bytes.len(), |at| at + 1);
+                self.bytes.drain(..line);
+                Some(Err(error.to_string()))
+            }
+        }
+    }
+
+    /// The next command, if it is whole.
+    pub fn next_command(&mut self) -> Option<Incoming> {
+        Some(match self.next_value()? {
+            Ok(value) => incoming(value),
+            Err(why) => {
+                Incoming::Bad(failure(&QmpError::generic(format!("Invalid JSON syntax: {why}")), None))
+            }
+        })
+    }
+}
+
+fn incoming(value: Value) -> Incoming {
+    let bad = |desc: String, id| Incoming::Bad(failure(&QmpError::generic(desc), id));
+    let Value::Object(mut object) = value else {
+        return bad("QMP input must be a JSON object".into(), None);
+    };
+    let id = object.shift_remove("id");
+    let Some(name) = object.shift_remove("execute") else {
+        return bad("QMP input lacks member 'execute'".into(), id);
+    };
+    let Value::String(name) = name else {
+        return bad("QMP input member 'execute' must be a string".into(), id);
+    };
+    let arguments = match object.shift_remove("arguments") {
+        None => Map::new(),
+        Some(Value::Object(arguments)) => arguments,
+        Some(_) => return bad("QMP input member 'arguments' must be an object".into(), id),
+    };
+    if let Some((key, _)) = object.into_iter().next() {
+        return bad(format!("QMP input member '{key}' is unexpected"), id);
+    }
+    Incoming::Command(Command { name, arguments, id })
+}
+
+/// The version object of the greeting and of `query-version`.
+pub fn version() -> Value {
+    let part = |text: &str| text.parse::<u32>().unwrap_or(0);
+    json!({
+        "qemu": {
+            "micro": part(env!("CARGO_PKG_VERSION_PATCH")),
+            "minor": part(env!("CARGO_PKG_VERSION_MINOR")),
+            "major": part(env!("CARGO_PKG_VERSION_MAJOR")),
+        },
+        "package": concat!("ailurus-", env!("CARGO_PKG_VERSION")),
+    })
+}
+
+/// What the server says first.
+pub fn greeting() -> Value {
+    json!({ "QMP": { "version": version(), "capabilities": [] } })
+}
+
+fn with_id(mut answer: Value, id: Option<Value>) -> Value {
+    if let (Some(id), Some(object)) = (id, answer.as_object_mut()) {
+        object.insert("id".into(), id);
+    }
+    answer
+}
+
+/// A good answer.
+pub fn success(result: Value, id: Option<Value>) -> Value {
+    with_id(json!({ "return": result }), id)
+}
+
+/// A bad answer.
+pub fn failure(error: &QmpError, id: Option<Value>) -> Value {
+    with_id(json!({ "error": { "class": error.class, "desc": error.desc } }), id)
+}
+
+/// An event, stamped with the host's time.
+pub fn event(name: &str, data: Value) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let stamp = json!({ "seconds": now.as_secs(), "microseconds": now.subsec_micros() });
+    let mut event = Map::new();
+    event.insert("timestamp".into(), stamp);
+    event.insert("event".into(), name.into());
+    if !data.is_null() {
+        event.insert("data".into(), data);
+    }
+    Value::Object(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(chunks: &[&[u8]]) -> Vec<Incoming> {
+        let mut decoder = Decoder::default();
+        let mut all = Vec::new();
+        for chunk in chunks {
+            assert!(decoder.push(chunk));
+            all.extend(std::iter::from_fn(|| decoder.next_command()));
+        }
+        all
+    }
+
+    #[test]
+    fn commands_come_in_any_pieces() {
+        let text = br#"{"execute":"stop"} {"execute":"eject","arguments":{"device":"cd"},"id":[1]}"#;
+        let expected = [
+            Incoming::Command(Command { name: "stop".into(), arguments: Map::new(), id: None }),
+            Incoming::Command(Command {
+                name: "eject".into(),
+                arguments: json!({"device": "cd"}).as_object().unwrap().clone(),
+                id: Some(json!([1])),
+            }),
+        ];
+        assert_eq!(decode(&[text]), expected);
+        let bytes: Vec<&[u8]> = text.chunks(1).collect();
+        assert_eq!(decode(&bytes), expected);
+    }
+
+    #[test]
+    fn nonsense_is_answered_and_passed_over() {
+        let all = decode(&[
+            b"nonsense}\n{\"execute\":1,\"id\":7}\n[]{\"execute\":\"a\",\"x\":1}{\"execute\":\"stop\"}",
+        ]);
+        assert_eq!(all.len(), 5);
+        let Incoming::Bad(answer) = &all[1] else { panic!("{all:?}") };
+        assert_eq!(answer["id"], 7);
+        assert_eq!(answer["error"]["class"], "GenericError");
+        assert!(matches!(&all[4], Incoming::Command(c) if c.name == "stop"));
+    }
+
+    #[test]
+    fn an_endless_command_is_refused() {
+        let mut decoder = Decoder::default();
+        assert!(decoder.push(b"{\"a\":\""));
+        assert!(!decoder.push(&vec![b'x'; LONGEST]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_or_spin(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..20)) {
+            let mut decoder = Decoder::default();
+            for chunk in &chunks {
+                prop_assert!(decoder.push(chunk));
+                let turns = std::iter::from_fn(|| decoder.next_command()).take(1000).count();
+                prop_assert!(turns < 1000);
+            }
+        }
+    }
+}

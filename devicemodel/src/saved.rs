@@ -1,0 +1,275 @@
+//! A whole guest to and from a saved file: which records there are and in what order.
+//!
+//! | path | what |
+//! |---|---|
+//! | `header` | machine id (as the kind), build, configuration |
+//! | `machine` | guest time, the PCI configuration latch |
+//! | `cpu/N`, ... | the hypervisor's own parts |
+//! | `device/NAME` | each device |
+//! | `ram` | a MiB each, pages of zeros left out |
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use devices_core::bus::Bus;
+use devices_core::{Saved, StateError};
+use hypervisor::memory::PAGE;
+use hypervisor::{Hypervisor, SavedPart};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+
+use crate::config::GuestConfig;
+use crate::stream::{Reader, Record, StreamError, Writer};
+
+/// The machine whose state this build saves and loads.
+const MACHINE: &str = "pc-1";
+/// RAM bytes of a record.
+const CHUNK: u64 = 1 << 20;
+/// How long devices have to finish what they began.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a guest was not saved or restored.
+#[derive(Debug, Error)]
+pub enum SaveError {
+    /// The file itself.
+    #[error("{file}: {source}")]
+    Stream {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: StreamError,
+    },
+    /// A part's state.
+    #[error("{file}: state of {part}: {why}")]
+    Part {
+        /// The file.
+        file: PathBuf,
+        /// The part.
+        part: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A device does not come to rest.
+    #[error("{0} did not finish what it was doing")]
+    Busy(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    build: String,
+    config: GuestConfig,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MachineState {
+    clock: u64,
+    config_address: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RamChunk {
+    gpa: u64,
+    /// A bit a page, first page lowest: whether it is in `data`.
+    #[serde(with = "serde_bytes")]
+    present: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    data: Vec<u8>,
+}
+
+/// Everything that makes up a running machine's state.
+pub struct Parts<'a> {
+    /// What it was built from.
+    pub config: &'a GuestConfig,
+    /// Who runs it; paused.
+    pub hypervisor: &'a dyn Hypervisor,
+    /// Its devices.
+    pub bus: &'a Bus,
+}
+
+fn part_error(file: &Path, part: &str, why: impl ToString) -> SaveError {
+    SaveError::Part { file: file.to_owned(), part: part.to_owned(), why: why.to_string() }
+}
+
+/// Waits until no device has anything in flight. The vCPUs are paused.
+pub fn quiesce(bus: &Bus) -> Result<(), SaveError> {
+    let begun = Instant::now();
+    for (name, slot) in bus.slots() {
+        while !slot.lock().quiesce() {
+            if begun.elapsed() > PATIENCE {
+                return Err(SaveError::Busy(name));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}
+
+/// Lets the devices go on after a save or a load.
+pub fn unquiesce(bus: &Bus) {
+    for (_, slot) in bus.slots() {
+        slot.lock().resume();
+    }
+}
+
+/// Saves a paused, quiet machine. The file appears under its name only when it is whole.
+pub fn save(parts: &Parts<'_>, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), SaveError> {
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
+    let written = write(parts, file, &partial, progress)
+        .and_then(|()| std::fs::rename(&partial, file).map_err(|error| at_file(error.into())));
+    if written.is_err() {
+        // What is there of it is of no use to anybody.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written
+}
+
+fn write(
+    parts: &Parts<'_>,
+    file: &Path,
+    partial: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), SaveError> {
+    let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
+    let to = File::create(partial).map_err(|error| at_file(error.into()))?;
+    let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, to)).map_err(at_file)?;
+    let mut record = |path: &str, saved: Result<Saved, StateError>| {
+        let saved = saved.map_err(|error| part_error(file, path, error))?;
+        writer.record(path, &saved).map_err(at_file)
+    };
+    let header = Header { build: env!("CARGO_PKG_VERSION").into(), config: parts.config.clone() };
+    record("header", Saved::encode(MACHINE, 0, &header))?;
+    let state =
+        MachineState { clock: parts.hypervisor.clock().now(), config_address: parts.bus.config_address() };
+    record("machine", Saved::encode("machine", 0, &state))?;
+    let own = parts.hypervisor.save().map_err(|error| part_error(file, "cpu", error))?;
+    for SavedPart { path, version, body } in own {
+        record(&path, Ok(Saved { kind: "hypervisor".into(), version, body }))?;
+    }
+    for (name, slot) in parts.bus.slots() {
+        record(&format!("device/{name}"), slot.lock().save())?;
+    }
+    let ram = parts.hypervisor.memory();
+    let total = ram.iter().map(|region| region.len()).sum();
+    let mut done = 0;
+    for region in ram.iter() {
+        let mut offset = 0;
+        while offset < region.len() {
+            let len = CHUNK.min(region.len() - offset);
+            if let Some(chunk) = read_chunk(&ram, region.start_addr().0 + offset, len) {
+                record("ram", Saved::encode("ram", 0, &chunk))?;
+            }
+            offset += len;
+            done += len;
+            progress(done, total);
+        }
+    }
+    let file_written = writer.finish().map_err(at_file)?;
+    let inner = file_written.into_inner().map_err(|error| at_file(error.into_error().into()))?;
+    inner.sync_all().map_err(|error| at_file(error.into()))
+}
+
+/// A piece of RAM without its zero pages; None if it is all zeros.
+fn read_chunk(ram: &hypervisor::GuestRam, gpa: u64, len: u64) -> Option<RamChunk> {
+    let pages = (len / PAGE) as usize;
+    let mut present = vec![0; pages.div_ceil(8)];
+    let mut data = Vec::new();
+    let mut page = vec![0; PAGE as usize];
+    for index in 0..pages {
+        let at = GuestAddress(gpa + index as u64 * PAGE);
+        if ram.read_slice(&mut page, at).is_ok() && page.iter().any(|byte| *byte != 0) {
+            present[index / 8] |= 1 << (index % 8);
+            data.extend_from_slice(&page);
+        }
+    }
+    (!data.is_empty()).then_some(RamChunk { gpa, present, data })
+}
+
+/// A saved file that is open and whose header has been read.
+pub struct SavedGuest {
+    file: PathBuf,
+    reader: Reader<BufReader<File>>,
+    /// What the machine must be built from.
+    pub config: GuestConfig,
+}
+
+/// Opens a saved file and reads its header.
+pub fn open(file: &Path) -> Result<SavedGuest, SaveError> {
+    let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
+    let from = File::open(file).map_err(|error| at_file(error.into()))?;
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, from)).map_err(at_file)?;
+    let Some(Record { path, saved }) = reader.next_record().map_err(at_file)? else {
+        return Err(part_error(file, "header", "it is missing"));
+    };
+    if path != "header" {
+        return Err(part_error(file, "header", "it is missing"));
+    }
+    let header: Header = saved.decode(MACHINE, 0).map_err(|error| part_error(file, "header", error))?;
+    Ok(SavedGuest { file: file.to_owned(), reader, config: header.config })
+}
+
+impl SavedGuest {
+    /// Loads everything into a machine that was built from [`config`](SavedGuest::config), is reset and
+    /// paused. On an error the machine must be thrown away.
+    pub fn load(mut self, hypervisor: &dyn Hypervisor, bus: &Bus) -> Result<(), SaveError> {
+        let mut missing: BTreeSet<String> = bus.slots().into_iter().map(|(name, _)| name).collect();
+        let mut own = Vec::new();
+        let mut machine = None;
+        while let Some(Record { path, saved }) = self.next_record()? {
+            let bad = |error: StateError| part_error(&self.file, &path, error);
+            if path == "ram" {
+                load_chunk(hypervisor, &saved.decode("ram", 0).map_err(bad)?)
+                    .ok_or_else(|| part_error(&self.file, &path, "it does not fit the guest's RAM"))?;
+            } else if path == "machine" {
+                let state: MachineState = saved.decode("machine", 0).map_err(bad)?;
+                // Guest time first: devices arm their timers by it.
+                hypervisor.clock().set(state.clock);
+                machine = Some(state);
+            } else if let Some(name) = path.strip_prefix("device/") {
+                if !missing.remove(name) {
+                    return Err(part_error(&self.file, &path, "this machine has no such device"));
+                }
+                bus.load(name, &saved).unwrap_or(Ok(())).map_err(bad)?;
+            } else if saved.kind == "hypervisor" {
+                own.push(SavedPart { path, version: saved.version, body: saved.body });
+            } else {
+                return Err(part_error(&self.file, &path, "this build does not know it"));
+            }
+        }
+        if let Some(name) = missing.first() {
+            return Err(part_error(&self.file, &format!("device/{name}"), "it is missing"));
+        }
+        let machine = machine.ok_or_else(|| part_error(&self.file, "machine", "it is missing"))?;
+        hypervisor.load(&own).map_err(|error| part_error(&self.file, "cpu", error))?;
+        bus.set_config_address(machine.config_address);
+        bus.remap_all();
+        Ok(())
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>, SaveError> {
+        self.reader.next_record().map_err(|source| SaveError::Stream { file: self.file.clone(), source })
+    }
+}
+
+fn load_chunk(hypervisor: &dyn Hypervisor, chunk: &RamChunk) -> Option<()> {
+    let RamChunk { gpa, present, data } = chunk;
+    let ram = hypervisor.memory();
+    let mut pages = data.as_slice();
+    for index in 0..present.len() * 8 {
+        if present[index / 8] & (1 << (index % 8)) == 0 {
+            continue;
+        }
+        let mut page = [0; PAGE as usize];
+        pages.read_exact(&mut page).ok()?;
+        let at = gpa.checked_add(index as u64 * PAGE)?;
+        ram.write_slice(&page, GuestAddress(at)).ok()?;
+    }
+    pages.is_empty().then_some(())
+}

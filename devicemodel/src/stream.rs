@@ -1,0 +1,286 @@
+//! The file of a saved guest: a header that every build can read, then records, then an end record.
+//!
+//! ```text
+//! header  "AILURUS\n" u32 stream version, then one record `header` (machine id, build, configuration)
+//! record  u16 path length, path, u16 kind length, kind, u16 version, u8 codec, u32 body length when
+//!         unpacked, u32 length as stored, stored body, u32 CRC-32 of all the record before it
+//! end     a record with the path "end" whose body is the u64 number of records before it
+//! ```
+//!
+//! Numbers are little endian; codec 0 is as it is, 1 is zlib. A damaged, cut or left-over part is an error
+//! that says so; nothing is believed before its checksum agrees.
+
+use std::io::{self, Read, Write};
+
+use byteorder::{LittleEndian, ReadBytesExt, WriteBytesExt};
+use devices_core::Saved;
+use flate2::Compression;
+use flate2::read::{ZlibDecoder, ZlibEncoder};
+use thiserror::Error;
+
+const MAGIC: &[u8; 8] = b"AILURUS\n";
+/// Version of the framing. A newer one is refused.
+const STREAM_VERSION: u32 = 1;
+/// Path of the last record.
+const END: &str = "end";
+/// Most bytes of a body: the largest is video memory.
+const LARGEST: u32 = 128 << 20;
+/// Bodies from this length on are packed.
+const PACK_FROM: usize = 512;
+
+/// What is wrong with a saved file.
+#[derive(Debug, Error)]
+pub enum StreamError {
+    /// The host could not write or read.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Some other file.
+    #[error("it is not a saved guest")]
+    Magic,
+    /// A newer build wrote it.
+    #[error("a newer build wrote it (stream version {0}; this build knows {STREAM_VERSION} and older)")]
+    Version(u32),
+    /// It ends too early.
+    #[error("it is cut short")]
+    Cut,
+    /// A record is damaged.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+}
+
+/// One record: a part of the machine and its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Path of the part.
+    pub path: String,
+    /// Its state.
+    pub saved: Saved,
+}
+
+/// Writes a saved file.
+pub struct Writer<W: Write> {
+    to: W,
+    records: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the magic.
+    pub fn new(mut to: W) -> Result<Writer<W>, StreamError> {
+        to.write_all(MAGIC)?;
+        to.write_u32::<LittleEndian>(STREAM_VERSION)?;
+        Ok(Writer { to, records: 0 })
+    }
+
+    /// Writes one record.
+    pub fn record(&mut self, path: &str, saved: &Saved) -> Result<(), StreamError> {
+        let Saved { kind, version, body } = saved;
+        if body.len() > LARGEST as usize {
+            return Err(StreamError::Damaged(format!("{path} has {} bytes of state", body.len())));
+        }
+        let (codec, stored) = pack(body)?;
+        let mut bytes = Vec::with_capacity(stored.len() + path.len() + kind.len() + 32);
+        for text in [path, kind] {
+            bytes.write_u16::<LittleEndian>(text.len() as u16)?;
+            bytes.write_all(text.as_bytes())?;
+        }
+        bytes.write_u16::<LittleEndian>(*version)?;
+        bytes.write_u8(codec)?;
+        bytes.write_u32::<LittleEndian>(body.len() as u32)?;
+        bytes.write_u32::<LittleEndian>(stored.len() as u32)?;
+        bytes.write_all(&stored)?;
+        let check = crc32fast::hash(&bytes);
+        bytes.write_u32::<LittleEndian>(check)?;
+        self.to.write_all(&bytes)?;
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Writes the end record and gives the file back, flushed.
+    pub fn finish(mut self) -> Result<W, StreamError> {
+        let body = self.records.to_le_bytes().to_vec();
+        self.record(END, &Saved { kind: END.into(), version: 0, body })?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
+}
+
+fn pack(body: &[u8]) -> Result<(u8, Vec<u8>), StreamError> {
+    if body.len() >= PACK_FROM {
+        let mut packed = Vec::new();
+        ZlibEncoder::new(body, Compression::fast()).read_to_end(&mut packed)?;
+        if packed.len() < body.len() {
+            return Ok((1, packed));
+        }
+    }
+    Ok((0, body.to_vec()))
+}
+
+/// Reads a saved file.
+pub struct Reader<R: Read> {
+    from: Checked<R>,
+    records: u64,
+}
+
+/// Sums what is read.
+struct Checked<R> {
+    inner: R,
+    sum: crc32fast::Hasher,
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.inner.read(buffer)?;
+        self.sum.update(&buffer[..len]);
+        Ok(len)
+    }
+}
+
+/// The end of the file in the middle of something is a cut file.
+fn cut(error: io::Error) -> StreamError {
+    if error.kind() == io::ErrorKind::UnexpectedEof { StreamError::Cut } else { StreamError::Io(error) }
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads the magic.
+    pub fn new(mut from: R) -> Result<Reader<R>, StreamError> {
+        let mut magic = [0; 8];
+        from.read_exact(&mut magic).map_err(|_| StreamError::Magic)?;
+        if magic != *MAGIC {
+            return Err(StreamError::Magic);
+        }
+        let version = from.read_u32::<LittleEndian>().map_err(cut)?;
+        if version > STREAM_VERSION {
+            return Err(StreamError::Version(version));
+        }
+        Ok(Reader { from: Checked { inner: from, sum: crc32fast::Hasher::new() }, records: 0 })
+    }
+
+    /// The next record; None after a good end.
+    pub fn next_record(&mut self) -> Result<Option<Record>, StreamError> {
+        self.from.sum.reset();
+        let path = self.text()?;
+        let kind = self.text()?;
+        let version = self.from.read_u16::<LittleEndian>().map_err(cut)?;
+        let codec = self.from.read_u8().map_err(cut)?;
+        let len = self.from.read_u32::<LittleEndian>().map_err(cut)?;
+        let stored = self.from.read_u32::<LittleEndian>().map_err(cut)?;
+        if len > LARGEST || stored > LARGEST {
+            return Err(StreamError::Damaged(format!("a record of {} bytes", len.max(stored))));
+        }
+        // Grows with what is really there: a wrong length in a short file takes no memory.
+        let mut body = Vec::new();
+        (&mut self.from).take(stored.into()).read_to_end(&mut body)?;
+        if body.len() < stored as usize {
+            return Err(StreamError::Cut);
+        }
+        let sum = self.from.sum.clone().finalize();
+        if self.from.read_u32::<LittleEndian>().map_err(cut)? != sum {
+            return Err(StreamError::Damaged(format!("the checksum of '{}' differs", path.escape_default())));
+        }
+        let body = unpack(codec, body, len as usize, &path)?;
+        if path == END {
+            return self.end(&body);
+        }
+        self.records += 1;
+        Ok(Some(Record { path, saved: Saved { kind, version, body } }))
+    }
+
+    fn end(&mut self, body: &[u8]) -> Result<Option<Record>, StreamError> {
+        if body != self.records.to_le_bytes() {
+            return Err(StreamError::Damaged("records are missing".into()));
+        }
+        match self.from.inner.read_u8() {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(StreamError::Damaged("there is more after its end".into())),
+        }
+    }
+
+    fn text(&mut self) -> Result<String, StreamError> {
+        let len = self.from.read_u16::<LittleEndian>().map_err(cut)?;
+        let mut bytes = vec![0; len.into()];
+        self.from.read_exact(&mut bytes).map_err(cut)?;
+        String::from_utf8(bytes).map_err(|_| StreamError::Damaged("a name that is no text".into()))
+    }
+}
+
+fn unpack(codec: u8, stored: Vec<u8>, len: usize, path: &str) -> Result<Vec<u8>, StreamError> {
+    let body = match codec {
+        0 => stored,
+        1 => {
+            let mut body = Vec::new();
+            // One byte more than promised is enough to see that it lies.
+            ZlibDecoder::new(stored.as_slice()).take(len as u64 + 1).read_to_end(&mut body)?;
+            body
+        }
+        _ => return Err(StreamError::Damaged(format!("{path} is packed in an unknown way"))),
+    };
+    if body.len() != len {
+        return Err(StreamError::Damaged(format!("{path} has not the length that it says")));
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        let small = Saved { kind: "uart".into(), version: 3, body: vec![1, 2, 3] };
+        let large = Saved { kind: "ram".into(), version: 0, body: vec![7; 10_000] };
+        writer.record("serial0", &small).unwrap();
+        writer.record("ram", &large).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<Record>, StreamError> {
+        let mut reader = Reader::new(bytes)?;
+        let mut records = Vec::new();
+        while let Some(record) = reader.next_record()? {
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    #[test]
+    fn records_come_back_and_are_packed() {
+        let bytes = sample();
+        assert!(bytes.len() < 400, "{}", bytes.len());
+        let records = read(&bytes).unwrap();
+        assert_eq!(records.len(), 2);
+        assert_eq!((records[0].path.as_str(), records[0].saved.version), ("serial0", 3));
+        assert_eq!(records[1].saved.body, vec![7; 10_000]);
+    }
+
+    #[test]
+    fn a_file_cut_at_any_byte_is_an_error() {
+        let bytes = sample();
+        for len in 0..bytes.len() {
+            assert!(read(&bytes[..len]).is_err(), "cut at {len}");
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(read(&longer).is_err());
+    }
+
+    #[test]
+    fn a_file_with_any_bit_changed_is_an_error() {
+        let bytes = sample();
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0x10;
+            let result = read(&bad);
+            // The stream version is below its bound with some bits changed; nothing else may pass.
+            assert!(result.is_err() || (8..12).contains(&at), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_newer_stream_is_named() {
+        let mut bytes = sample();
+        bytes[8] = 9;
+        assert!(matches!(read(&bytes), Err(StreamError::Version(9))));
+        assert!(matches!(read(b"QFI\xfbanything"), Err(StreamError::Magic)));
+    }
+}

@@ -1,0 +1,135 @@
+//! What firmware can ask for, and how it is numbered.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::spec;
+
+/// Where an item is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Under a fixed key: bit 15 for the architecture's own, below 0x20 otherwise.
+    Key(u16),
+    /// As a file of the directory, at most 55 bytes of ASCII: `etc/e820`.
+    File(String),
+}
+
+/// An item as the machine gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Where.
+    pub place: Place,
+    /// Content at power-on.
+    pub data: Vec<u8>,
+    /// Whether the guest may write it (in place: the length stays).
+    pub writable: bool,
+}
+
+impl Item {
+    /// A read-only item under a key.
+    pub fn key(key: u16, data: impl Into<Vec<u8>>) -> Item {
+        Item { place: Place::Key(key), data: data.into(), writable: false }
+    }
+    /// A read-only file.
+    pub fn file(name: impl Into<String>, data: impl Into<Vec<u8>>) -> Item {
+        Item { place: Place::File(name.into()), data: data.into(), writable: false }
+    }
+    /// The same, open to the guest's writes.
+    pub fn writable(mut self) -> Item {
+        self.writable = true;
+        self
+    }
+}
+
+/// Why a list of items is refused. The machine's own mistake, or its configuration's.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ItemError {
+    /// Two items are under one key, or one is under the directory's.
+    #[error("fw_cfg key {0:#x} is taken")]
+    Key(u16),
+    /// A key that is a file's, or has bit 14.
+    #[error("fw_cfg key {0:#x} is out of range")]
+    Range(u16),
+    /// Two files have the name.
+    #[error("there are two fw_cfg files named {0}")]
+    Twice(String),
+    /// The name is empty, too long, or not printable ASCII.
+    #[error("{0:?} is not a name for a fw_cfg file")]
+    Name(String),
+    /// Keys hold 14 bits, sizes 32.
+    #[error("too many fw_cfg files, or one is 4 GiB or more")]
+    TooMuch,
+}
+
+/// An item in place.
+pub(super) struct Entry {
+    pub data: Vec<u8>,
+    /// Content that a reset brings back, for one that the guest may write.
+    pub initial: Option<Vec<u8>>,
+}
+
+impl Entry {
+    fn new(data: Vec<u8>, writable: bool) -> Entry {
+        let initial = writable.then(|| data.clone());
+        Entry { data, initial }
+    }
+}
+
+/// Numbers the files in their order and adds the directory, and signature and features if they are not
+/// there.
+pub(super) fn entries(items: Vec<Item>) -> Result<BTreeMap<u16, Entry>, ItemError> {
+    let mut found = BTreeMap::new();
+    let mut insert = |key, entry| match found.insert(key, entry) {
+        Some(_) => Err(ItemError::Key(key)),
+        None => Ok(()),
+    };
+    let mut names: Vec<String> = Vec::new();
+    let mut list = Vec::new();
+    for Item { place, data, writable } in items {
+        let size = u32::try_from(data.len()).map_err(|_| ItemError::TooMuch)?;
+        let key = match place {
+            Place::Key(key) => check_key(key)?,
+            Place::File(name) => {
+                let name = check_name(name, &names)?;
+                let key = names.len() + usize::from(spec::KEY_FIRST_FILE);
+                let key = u16::try_from(key).ok().filter(|&key| key <= spec::KEY_MASK);
+                let key = key.ok_or(ItemError::TooMuch)?;
+                list.extend(directory_entry(&name, key, size));
+                names.push(name);
+                key
+            }
+        };
+        insert(key, Entry::new(data, writable))?;
+    }
+    let mut directory = (names.len() as u32).to_be_bytes().to_vec();
+    directory.extend(list);
+    insert(spec::KEY_DIRECTORY, Entry::new(directory, false))?;
+    for (key, data) in [(spec::KEY_SIGNATURE, spec::SIGNATURE), (spec::KEY_ID, &spec::ID)] {
+        found.entry(key).or_insert_with(|| Entry::new(data.to_vec(), false));
+    }
+    Ok(found)
+}
+
+fn check_key(key: u16) -> Result<u16, ItemError> {
+    let fixed = key & !spec::KEY_ARCH < spec::KEY_FIRST_FILE || key & spec::KEY_ARCH != 0;
+    let plain = key & !(spec::KEY_MASK | spec::KEY_ARCH) == 0;
+    if fixed && plain { Ok(key) } else { Err(ItemError::Range(key)) }
+}
+
+fn check_name(name: String, taken: &[String]) -> Result<String, ItemError> {
+    let fits = (1..=spec::NAME_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    if !fits {
+        return Err(ItemError::Name(name));
+    }
+    if taken.contains(&name) { Err(ItemError::Twice(name)) } else { Ok(name) }
+}
+
+/// 64 bytes: size and key big-endian, two reserved bytes, the name padded with zeros.
+fn directory_entry(name: &str, key: u16, size: u32) -> [u8; 64] {
+    let mut entry = [0; 64];
+    entry[..4].copy_from_slice(&size.to_be_bytes());
+    entry[4..6].copy_from_slice(&key.to_be_bytes());
+    entry[8..8 + name.len()].copy_from_slice(name.as_bytes());
+    entry
+}

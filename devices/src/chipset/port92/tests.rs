@@ -1,0 +1,52 @@
+use devices_core::rig::Rig;
+
+use super::*;
+use crate::chipset::harness::{Place, fuzz, scenario};
+
+const A20: u32 = 200;
+
+fn rig() -> Rig {
+    let mut rig = Rig::new();
+    let device = Port92::new(rig.irqs().line(A20), rig.recorder());
+    let wiring = rig.wiring();
+    rig.attach(device, &wiring);
+    rig
+}
+
+#[test]
+fn bit_1_opens_the_gate() {
+    scenario(|then| {
+        let mut rig = rig();
+        assert_eq!((rig.inb(0x92), rig.irq(A20)), (0, false));
+        rig.outb(0x92, 0x02);
+        then(&mut rig);
+        assert_eq!((rig.inb(0x92), rig.irq(A20)), (2, true));
+        rig.outb(0x92, 0x80);
+        then(&mut rig);
+        assert_eq!((rig.inb(0x92), rig.irq(A20)), (0x80, false));
+        assert!(rig.take_power().is_empty());
+    });
+}
+
+#[test]
+fn a_rising_bit_0_resets() {
+    scenario(|then| {
+        let mut rig = rig();
+        rig.outb(0x92, 0x03);
+        then(&mut rig);
+        assert_eq!(rig.take_power(), [PowerEvent::Reset]);
+        rig.outb(0x92, 0x01);
+        assert!(rig.take_power().is_empty());
+        rig.outb(0x92, 0x00);
+        then(&mut rig);
+        rig.outb(0x92, 0x01);
+        assert_eq!(rig.take_power(), [PowerEvent::Reset]);
+        rig.reset();
+        assert_eq!(rig.inb(0x92), 0);
+    });
+}
+
+#[test]
+fn fuzzed() {
+    fuzz(rig, 8, &[Place::Ports(0x90, 5)], |_, _| {});
+}

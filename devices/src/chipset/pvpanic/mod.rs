@@ -1,0 +1,64 @@
+//! The panic notifier: a port through which a guest's kernel tells that it crashed.
+//!
+//! Specification: QEMU documentation, "PVPANIC device", the ISA variant at port 0x505.
+//!
+//! Left out: the PCI variant and the orderly shutdown event (bit 2), which the port does not offer. There
+//! is no state.
+
+mod spec;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use devices_core::power::{Power, PowerEvent};
+use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
+
+const KIND: &str = "pvpanic";
+const VERSION: u16 = 1;
+
+/// The panic notifier.
+pub struct Pvpanic {
+    regions: [Region; 1],
+    power: Arc<dyn Power>,
+}
+
+impl Pvpanic {
+    /// A notifier at port 0x505.
+    pub fn new(power: Arc<dyn Power>) -> Pvpanic {
+        Pvpanic { regions: [Region::pio("event", spec::PORT, 1)], power }
+    }
+}
+
+impl Device for Pvpanic {
+    fn name(&self) -> &str {
+        "pvpanic"
+    }
+    fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+    fn read(&mut self, _at: At, data: &mut [u8]) -> Io {
+        data.fill(spec::SUPPORTED);
+        Io::Done
+    }
+    fn write(&mut self, _at: At, data: &[u8]) -> Io {
+        let event = data.first().map_or(0, |value| value & spec::SUPPORTED);
+        // With both bits the first counts, as in QEMU.
+        if event & spec::PANICKED != 0 {
+            self.power.request(PowerEvent::Panicked);
+        } else if event & spec::CRASH_LOADED != 0 {
+            self.power.request(PowerEvent::CrashLoaded);
+        }
+        Io::Done
+    }
+    fn reset(&mut self) {}
+    fn save(&mut self) -> Result<Saved, StateError> {
+        Saved::encode(KIND, VERSION, &())
+    }
+    fn load(&mut self, saved: &Saved) -> Result<(), StateError> {
+        saved.decode(KIND, VERSION)
+    }
+    fn inspect(&self, node: &mut Node) {
+        node.hex("supported", spec::SUPPORTED);
+    }
+}

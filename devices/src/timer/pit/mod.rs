@@ -1,0 +1,181 @@
+//! The 8254 interval timer and port 0x61, through which the PC gates and watches its counter 2.
+//!
+//! After "82C54 CHMOS Programmable Interval Timer" (Intel 231244). Counter 0 drives IRQ 0. Not here: the
+//! sound of the speaker; in mode 3 a new count begins with the next period, not with the next half; the
+//! parity and channel check bits of port 0x61 read as zero, as in QEMU.
+
+mod counter;
+mod spec;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use devices_core::irq::IrqLine;
+use devices_core::{At, Device, Io, Node, Region, Saved, StateError, Timer, Wake, Wiring};
+
+use super::{SHORTEST, nanoseconds, ticks};
+use spec::*;
+use state::{Chip, Counter};
+
+const KIND: &str = "i8254";
+const REGIONS: [Region; 2] = [Region::pio("counters", BASE, 4), Region::pio("port-b", PORT_B, 1)];
+
+/// The timer.
+pub struct Pit {
+    chip: Chip,
+    irq: IrqLine,
+    timer: Timer,
+    wiring: Wiring,
+}
+
+impl Pit {
+    /// A timer whose counter 0 drives `irq`.
+    pub fn new(wiring: &Wiring, irq: IrqLine) -> Pit {
+        let mut pit = Pit { chip: Chip::default(), irq, timer: wiring.timer(0), wiring: wiring.clone() };
+        pit.reset();
+        pit
+    }
+
+    fn now(&self) -> u64 {
+        ticks(self.wiring.now(), HERTZ)
+    }
+
+    /// Brings all counters and the interrupt line to the present.
+    fn settle(&mut self, now: u64) {
+        let [counter, others @ ..] = &mut self.chip.counters;
+        let rose = counter.rose(self.chip.seen, now);
+        counter.settle(now);
+        others.iter_mut().for_each(|other| other.settle(now));
+        self.chip.seen = now;
+        if rose {
+            self.irq.set(false);
+            self.irq.set(true);
+        }
+        self.follow(now);
+    }
+
+    /// Drives the interrupt line and arms its next change.
+    fn follow(&mut self, now: u64) {
+        let [counter, ..] = &self.chip.counters;
+        self.irq.set(counter.out(now));
+        let next = counter.next_change(now).map(|tick| nanoseconds(tick, HERTZ));
+        match next {
+            Some(at) if counter.faster_than(ticks(SHORTEST, HERTZ) + 1) => {
+                self.timer.arm(at.max(self.wiring.now().saturating_add(SHORTEST)));
+            }
+            Some(at) => self.timer.arm(at),
+            None => self.timer.cancel(),
+        }
+    }
+
+    fn control(&mut self, value: u8, now: u64) {
+        let selected = select(value);
+        if let Some(counter) = self.chip.counters.get_mut(selected) {
+            match access(value) {
+                0 => counter.latch_count(now),
+                access => counter.control(mode(value), access, value & BCD != 0),
+            }
+            return;
+        }
+        for (number, counter) in self.chip.counters.iter_mut().enumerate() {
+            if value >> (number + 1) & 1 == 0 {
+                continue;
+            }
+            if value & NO_COUNT == 0 {
+                counter.latch_count(now);
+            }
+            if value & NO_STATUS == 0 {
+                counter.latch_status(now);
+            }
+        }
+    }
+
+    fn port_b(&self, now: u64) -> u8 {
+        let [_, _, counter] = &self.chip.counters;
+        let bit = |on: bool, bit: u8| if on { bit } else { 0 };
+        bit(counter.gate, GATE2)
+            | bit(self.chip.speaker, SPEAKER)
+            | bit((now / REFRESH_TICKS) & 1 != 0, REFRESH)
+            | bit(counter.out(now), OUT2)
+    }
+}
+
+impl Device for Pit {
+    fn name(&self) -> &str {
+        "pit"
+    }
+
+    fn regions(&self) -> &[Region] {
+        &REGIONS
+    }
+
+    fn read(&mut self, at: At, data: &mut [u8]) -> Io {
+        let now = self.now();
+        self.settle(now);
+        let value = match at.region {
+            0 => self.chip.counters.get_mut(at.offset as usize).map_or(0, |counter| counter.read(now)),
+            _ => self.port_b(now),
+        };
+        data.fill(value);
+        Io::Done
+    }
+
+    fn write(&mut self, at: At, data: &[u8]) -> Io {
+        let Some(&value) = data.first() else { return Io::Done };
+        let now = self.now();
+        self.settle(now);
+        match (at.region, at.offset) {
+            (0, CONTROL) => self.control(value, now),
+            (0, counter) => {
+                if let Some(counter) = self.chip.counters.get_mut(counter as usize) {
+                    counter.write(value, now);
+                }
+            }
+            _ => {
+                self.chip.speaker = value & SPEAKER != 0;
+                let [_, _, counter] = &mut self.chip.counters;
+                counter.set_gate(value & GATE2 != 0, now);
+            }
+        }
+        self.follow(now);
+        Io::Done
+    }
+
+    fn wake(&mut self, _why: Wake) {
+        let now = self.now();
+        self.settle(now);
+    }
+
+    fn reset(&mut self) {
+        let now = self.now();
+        let counters = [true, true, false].map(|gate| Counter::power_on(gate, now));
+        self.chip = Chip { counters, seen: now, ..Chip::default() };
+        self.irq.set(false);
+        self.follow(now);
+    }
+
+    fn save(&mut self) -> Result<Saved, StateError> {
+        self.chip.irq = self.irq.level();
+        Saved::encode(KIND, 1, &self.chip)
+    }
+
+    fn load(&mut self, saved: &Saved) -> Result<(), StateError> {
+        let chip: Chip = saved.decode(KIND, 1)?;
+        chip.check()?;
+        self.irq.set(chip.irq);
+        self.chip = chip;
+        // The line is moved by the wake, so that an edge which was due is made, and made once.
+        self.timer.arm(self.wiring.now());
+        Ok(())
+    }
+
+    fn inspect(&self, node: &mut Node) {
+        let now = self.now();
+        node.value("irq", self.irq.level()).value("speaker", self.chip.speaker);
+        for (number, counter) in self.chip.counters.iter().enumerate() {
+            let node = node.child(&format!("counter{number}"));
+            node.value("mode", counter.mode).value("count", counter.count).value("gate", counter.gate);
+            node.value("out", counter.out(now)).value("bcd", counter.bcd);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `cargo xtask fetch`: Debian packages that the guests, the tests and the benches are made of.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::apt::Apt;
+use crate::place::{Place, machine_tool};
+use crate::ui;
+
+/// A group of packages that serve one purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Group {
+    /// SeaBIOS and its VGA BIOS
+    Firmware,
+    /// What makes a bootable CD: ISOLINUX, xorriso
+    Iso,
+    /// Debian's cloud kernel and a static busybox
+    Cloud,
+    /// Debian's generic kernel, GRUB, and tools that make disk images
+    Disk,
+    /// Debian's 32-bit PAE kernel and its busybox
+    Pae,
+    /// memtest86+, GRUB rescue CD, grub-invaders, U-Boot
+    Small,
+    /// Debian's installer, i386 and amd64 (240 MB)
+    Installer,
+    /// The ACPI disassembler, a second reader of our tables
+    Acpica,
+    /// QEMU, the measure of the benches (not part of `all`)
+    Qemu,
+}
+
+/// A package and the program that it is wanted for.
+#[derive(Clone, Copy, Debug)]
+struct Program(&'static str, &'static str);
+
+impl Group {
+    /// Every group that guests and tests need.
+    pub const ALL: [Group; 8] = [
+        Group::Firmware,
+        Group::Iso,
+        Group::Cloud,
+        Group::Disk,
+        Group::Pae,
+        Group::Small,
+        Group::Installer,
+        Group::Acpica,
+    ];
+
+    /// The file that says that the group was brought, and by its date when.
+    pub fn stamp(self, place: &Place) -> PathBuf {
+        stamps(place).join(format!("{self:?}").to_lowercase())
+    }
+
+    /// Packages of files, taken alone; and packages of programs, taken with the libraries they need where the machine
+    /// lacks the program.
+    fn packages(self) -> (&'static [&'static str], &'static [Program]) {
+        match self {
+            Group::Firmware => (&["seabios"], &[]),
+            Group::Iso => (
+                &["isolinux", "syslinux-common"],
+                &[Program("xorriso", "xorriso")],
+            ),
+            Group::Cloud => (
+                &["linux-image-cloud-amd64>linux-image-", "busybox-static"],
+                &[],
+            ),
+            Group::Disk => (
+                &[
+                    "linux-image-amd64>linux-image-",
+                    "busybox-static",
+                    "grub-pc-bin",
+                ],
+                &[
+                    Program("grub-common", "grub-mkimage"),
+                    Program("e2fsprogs", "mkfs.ext4"),
+                    Program("qemu-utils", "qemu-img"),
+                ],
+            ),
+            Group::Pae => (
+                &[
+                    "linux-image-686-pae:i386>linux-image-",
+                    "busybox-static:i386",
+                ],
+                &[],
+            ),
+            Group::Small => (
+                &[
+                    "memtest86+",
+                    "grub-rescue-pc",
+                    "grub-invaders",
+                    "u-boot-qemu",
+                    "pci.ids",
+                ],
+                &[],
+            ),
+            Group::Installer => (
+                &[
+                    "debian-installer-12-netboot-i386",
+                    "debian-installer-12-netboot-amd64",
+                ],
+                &[],
+            ),
+            Group::Acpica => (&[], &[Program("acpica-tools", "iasl")]),
+            Group::Qemu => (
+                &["seabios", "ipxe-qemu"],
+                &[Program("qemu-system-x86", "qemu-system-x86_64")],
+            ),
+        }
+    }
+}
+
+fn stamps(place: &Place) -> PathBuf {
+    place.build.join("stamps")
+}
+
+/// Brings the groups that are not there yet. A group that was brought once costs nothing again, unless `fresh`.
+pub fn fetch(place: &Place, groups: &[Group], fresh: bool) -> Result<()> {
+    let stamps = stamps(place);
+    fs::create_dir_all(&stamps).with_context(|| format!("cannot make {}", stamps.display()))?;
+    let lock = fs::File::create(place.build.join(".lock"))?;
+    if lock.try_lock().is_err() {
+        ui::say("another task is at work in the build folder; waiting for it");
+        lock.lock()?;
+    }
+    let apt = Apt::new(&place.build)?;
+    if fresh {
+        apt.update()?;
+    }
+    for group in groups {
+        let (plain, whole) = group.packages();
+        let stamp = group.stamp(place);
+        let wanted = format!("{plain:?} {whole:?}\n");
+        if !fresh && fs::read_to_string(&stamp).is_ok_and(|had| had == wanted) {
+            continue;
+        }
+        let root = match group {
+            Group::Pae => place.root_i386(),
+            Group::Qemu => place.qemu(),
+            _ => place.root(),
+        };
+        let whole: Vec<&str> = whole
+            .iter()
+            .filter(|Program(_, name)| machine_tool(name).is_none())
+            .map(|Program(package, _)| *package)
+            .collect();
+        apt.bring(&root, plain, &whole)
+            .with_context(|| format!("cannot bring the packages of `{group:?}`"))?;
+        fs::write(&stamp, wanted)?;
+    }
+    Ok(())
+}
