@@ -27,7 +27,8 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static TOLD: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Puts the terminal back as it was. Does nothing if it is. May be called at any time, in a signal handler
-/// too.
+/// too. The line does it when it is dropped, panics and the usual signals do it; whoever ends the program
+/// with `exit` calls it first.
 pub fn restore() {
     if RAW.swap(false, Ordering::AcqRel)
         && let Some(before) = BEFORE.get()

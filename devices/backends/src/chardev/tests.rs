@@ -130,3 +130,83 @@ fn a_pseudo_terminal_carries_bytes_as_they_are() {
     other.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"b\n\x11");
 }
+
+/// Not a test by itself: what [`a_terminal_is_put_back_however_it_ends`] runs on a terminal.
+#[test]
+fn on_a_terminal() {
+    let Ok(how) = std::env::var("LINE_TEST_END") else { return };
+    let (send, quit) = std::sync::mpsc::channel();
+    let stdio = open(&CharSpec::Stdio, Waker::default(), 0, move |escape| {
+        let _ = send.send(escape);
+    })
+    .unwrap();
+    assert!(matches!(open(&CharSpec::Stdio, Waker::default(), 0, |_| {}).err(), Some(CharError::Taken)));
+    output(&stdio.backend, b"ready\n");
+    assert_eq!(input(&stdio.backend, 3), b"\x03\ry");
+    output(&stdio.backend, b"seen\n");
+    match how.as_str() {
+        "escape" => assert_eq!(quit.recv(), Ok(Escape::Quit)),
+        "panic" => panic!("as asked"),
+        "exit" => {
+            restore_terminal();
+            std::process::exit(3);
+        }
+        _ => std::thread::sleep(Duration::from_secs(60)),
+    }
+}
+
+/// Reads what the program on the terminal writes until `mark` is in it.
+fn expect(terminal: &mut impl Read, mark: &str) {
+    let mut all = Vec::new();
+    let mut byte = [0];
+    while !String::from_utf8_lossy(&all).contains(mark) {
+        assert_eq!(terminal.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&all));
+        all.push(byte[0]);
+    }
+}
+
+#[test]
+fn a_terminal_is_put_back_however_it_ends() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, tcgetattr};
+    for how in ["escape", "panic", "exit", "signal"] {
+        let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&main).unwrap();
+        unlockpt(&main).unwrap();
+        let path = PathBuf::from(ptsname(&main, Vec::new()).unwrap().into_string().unwrap());
+        let end = || std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let modes = || tcgetattr(&main).unwrap().local_modes;
+        let before = modes();
+        assert!(before.contains(LocalModes::ICANON | LocalModes::ECHO));
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "chardev::tests::on_a_terminal", "--nocapture"])
+            .env("LINE_TEST_END", how)
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let mut terminal = std::fs::File::from(main.try_clone().unwrap());
+        expect(&mut terminal, "ready");
+        assert!(!modes().intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
+        terminal.write_all(b"\x03\ry").unwrap();
+        expect(&mut terminal, "seen");
+        match how {
+            "escape" => terminal.write_all(b"\x01x").unwrap(),
+            "signal" => {
+                let id = rustix::process::Pid::from_child(&child);
+                rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+            }
+            _ => {}
+        }
+        let code = child.wait().unwrap().code();
+        assert_eq!(modes(), before, "{how}");
+        let expected = match how {
+            "escape" => 0,
+            "panic" => 101,
+            "exit" => 3,
+            _ => 128 + 15,
+        };
+        assert_eq!(code, Some(expected), "{how}");
+    }
+}

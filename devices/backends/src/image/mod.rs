@@ -15,6 +15,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, Payload, SECTOR, Segment};
@@ -116,6 +117,7 @@ pub struct Image {
     layer: Layer,
     info: BlockInfo,
     cache: Cache,
+    failures: AtomicU64,
 }
 
 enum Layer {
@@ -162,7 +164,7 @@ impl Image {
             physical_block: block,
             discard: !options.read_only,
         };
-        Ok(Image { layer, info, cache: options.cache })
+        Ok(Image { layer, info, cache: options.cache, failures: AtomicU64::new(0) })
     }
 
     /// The first bytes of the medium, before a guest runs: for guessing a geometry.
@@ -305,7 +307,11 @@ impl BlockStore for Image {
             (_, error) => Err(error),
         })?;
         guarded(|| self.work(op, offset, payload)).map_err(|error| {
-            tracing::warn!(%error, ?op, offset, "disk image");
+            // A guest can ask for the same bad sector for ever: fewer and fewer of its failures are told.
+            let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            if failures.is_power_of_two() {
+                tracing::warn!(%error, ?op, offset, failures, "disk image");
+            }
             if error.kind() == io::ErrorKind::StorageFull { BlockError::NoSpace } else { BlockError::Io }
         })
     }
