@@ -108,7 +108,8 @@ impl Bare {
         cpu.seg[seg::CS] = Segment { selector: 0x23, attr: user | attr::CODE | size, ..flat };
         cpu.seg[seg::CS].bounds(false);
         cpu.cr0 = cr0::PE | cr0::PG | cr0::WP | cr0::NE | cr0::ET | cr0::MP;
-        cpu.cr4 = cr4::PAE | cr4::OSFXSR | cr4::OSXMMEXCPT;
+        cpu.cr4 = cr4::PAE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::OSXSAVE;
+        cpu.xcr0 = 3;
         cpu.cr3 = PAGE;
         cpu.msr.efer = efer::LME | efer::LMA | efer::NXE;
         cpu.cpl = 3;

@@ -172,7 +172,7 @@ impl Cpu {
             if !wide && large {
                 bad = 1 << 21;
             }
-            if wide && entry & bad != 0 || !wide && large && entry & bad != 0 {
+            if (wide || large) && entry & bad != 0 {
                 return Walk::Fault(1 | 8);
             }
             page.user &= entry & U != 0;

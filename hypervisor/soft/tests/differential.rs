@@ -11,6 +11,7 @@ use hypervisor_soft::bare::{self, Bare};
 use native::cases::{Case, Family, Random};
 use native::families;
 use native::host::{CODE, DATA, DATA_LEN, End, Host, Regs, TAKEN, TEST};
+use native::{intel, number};
 
 /// `jmp $`: where both sides stop.
 const HERE: [u8; 2] = [0xeb, 0xfe];
@@ -36,15 +37,6 @@ impl Soft {
         let bare::Regs { gpr, flags, rip } = self.0.regs();
         (Regs { gpr, flags, rip }, if end == bare::End::Count { End::Done } else { End::Fault })
     }
-}
-
-fn intel() -> bool {
-    let leaf = std::arch::x86_64::__cpuid(0);
-    (leaf.ebx, leaf.edx, leaf.ecx) == (0x756e_6547, 0x4965_6e69, 0x6c65_746e)
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 /// What differs, in words; empty when nothing does.

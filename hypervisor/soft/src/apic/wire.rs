@@ -351,10 +351,7 @@ impl Cpu {
         let vector = if ext {
             unit.extint = false;
             drop(unit);
-            match &mut self.dispatch {
-                Some(dispatch) => Some(dispatch.acknowledge()),
-                None => None,
-            }
+            self.dispatch.as_mut().map(|dispatch| dispatch.acknowledge())
         } else {
             let vector = unit.apic.acknowledge();
             drop(unit);

@@ -55,10 +55,10 @@ fn from_mm(i: &Instruction, ctx: &Ctx, f: impl Fn(&mut FpEnv, u128, u64) -> u128
             }
             let b = cpu.source_mm::<u64, MEM>(op)?;
             let a = cpu.x(op.reg);
-            let r = cpu.floating(|env| f(env, a, b))?;
             if !MEM {
                 cpu.x87.enter_mmx();
             }
+            let r = cpu.floating(|env| f(env, a, b))?;
             cpu.set_x(op.reg, r);
             Ok(())
         })
@@ -72,6 +72,8 @@ fn to_mm<W: Word>(i: &Instruction, ctx: &Ctx, f: impl Fn(&mut FpEnv, u128) -> u6
         Op::line(move |cpu: &mut Cpu, op: &Op| {
             cpu.x87_wait()?;
             let b = cpu.source::<W, MEM>(op)?;
+            // #XM comes after this.
+            cpu.x87.enter_mmx();
             let r = cpu.floating(|env| f(env, b))?;
             cpu.x87.set_mmx(op.reg, r);
             Ok(())

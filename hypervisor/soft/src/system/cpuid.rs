@@ -4,9 +4,6 @@ use crate::cpu::{Cpu, Exec, RAX, RBX, RCX, RDX};
 use crate::op::Op;
 use crate::system::bits::cr4;
 
-/// Frequency of the TSC: one tick a nanosecond of guest time.
-pub const TSC_HZ: u64 = 1_000_000_000;
-
 /// Leaf 1 EDX: FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFLUSH MMX FXSR SSE SSE2.
 const ONE_EDX: u32 = 0x0783_fbff | 1 << 19;
 /// Leaf 1 ECX: SSE3 SSSE3 CX16 SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline XSAVE HYPERVISOR.

@@ -76,9 +76,6 @@ impl Bare {
     pub fn read64(&self, at: u64) -> u64 {
         self.shared.ram.read_obj(GuestAddress(at)).unwrap()
     }
-    pub fn read32(&self, at: u64) -> u32 {
-        self.read64(at) as u32
-    }
 
     /// Real mode at 1000:0000 (linear [`CODE`]), stack at 0000:8000.
     pub fn real(bits: impl FnOnce(&mut CodeAssembler)) -> Bare {
@@ -168,7 +165,7 @@ impl Bare {
         self.cpu.run()
     }
     /// Runs to HLT.
-    pub fn to_halt(&mut self) {
+    pub fn halts(&mut self) {
         assert_eq!(
             self.run(1_000_000),
             Leave::Halted,

@@ -17,7 +17,7 @@ fn real_mode_counts_and_halts() {
         a.loop_(top).unwrap();
         a.hlt().unwrap();
     });
-    bare.to_halt();
+    bare.halts();
     assert_eq!(bare.cpu.gpr[RAX], 5050);
     assert_eq!(bare.cpu.gpr[RCX], 0);
     assert_eq!(bare.cpu.gpr[IP], 10);
@@ -37,7 +37,7 @@ fn real_mode_interrupts_through_the_vector_table() {
             a.iret().unwrap();
         }),
     );
-    bare.to_halt();
+    bare.halts();
     assert_eq!(bare.cpu.gpr[RBX], 0x1234);
     assert_eq!(bare.cpu.gpr[RSP], STACK);
     assert_eq!(bare.cpu.gpr[IP], 3);
@@ -52,7 +52,7 @@ fn ports_become_requests() {
         a.in_(eax, 0x80).unwrap();
         a.hlt().unwrap();
     });
-    bare.to_halt();
+    bare.halts();
     assert_eq!(bare.cpu.gpr[RAX], 0x5566_7788);
     assert_eq!(
         *bare.log.lock().unwrap(),
@@ -70,7 +70,7 @@ fn mmio_is_one_request_an_access() {
         a.mov(word_ptr(0xe000_0008u32), ax).unwrap();
         a.hlt().unwrap();
     });
-    bare.to_halt();
+    bare.halts();
     assert_eq!(bare.cpu.gpr[RAX], 0x5566_7788);
     assert_eq!(
         *bare.log.lock().unwrap(),
@@ -126,7 +126,7 @@ fn from_real_to_protected_to_long_mode() {
             a.hlt().unwrap();
         }),
     );
-    bare.to_halt();
+    bare.halts();
     assert_eq!(bare.cpu.code, 64);
     assert_eq!(bare.cpu.gpr[RBX], 0x1234_5678_9abc_def0);
 }
@@ -151,7 +151,7 @@ fn a_page_fault_tells_address_and_reason_and_is_restarted() {
         }),
     );
     bare.write64(0x60_0000, 5);
-    bare.to_halt();
+    bare.halts();
     assert_eq!(bare.cpu.gpr[RCX], 2);
     assert_eq!(bare.cpu.gpr[crate::cpu::RDX], 0x60_0000);
     assert_eq!(bare.read64(0x60_0000), 12);
@@ -167,7 +167,7 @@ fn code_that_changes_itself_is_seen() {
         a.mov(eax, 0x11).unwrap();
         a.hlt().unwrap();
     });
-    bare.to_halt();
+    bare.halts();
     assert_eq!(bare.cpu.gpr[RAX], 0x77);
 }
 
@@ -222,7 +222,7 @@ fn user_code_calls_the_kernel_and_returns() {
             a.hlt().unwrap();
         }),
     );
-    bare.to_halt();
+    bare.halts();
     assert_eq!(bare.cpu.gpr[RBX], 2);
     assert_eq!(bare.cpu.gpr[crate::cpu::RSI], 24 | 3);
     assert_eq!(bare.cpu.cpl, 0);
