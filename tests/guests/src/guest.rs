@@ -232,9 +232,9 @@ impl Guest {
         for together in keys {
             let names: Vec<_> =
                 together.split('-').map(|name| json!({ "type": "qcode", "data": name })).collect();
-            self.monitor()?.execute("send-key", json!({ "keys": names, "hold-time": 60 }))?;
+            self.monitor()?.execute("send-key", json!({ "keys": names, "hold-time": 40 }))?;
             // The keyboard's own buffer is 16 bytes; a person is slower than this, too.
-            std::thread::sleep(Duration::from_millis(150));
+            std::thread::sleep(Duration::from_millis(80));
         }
         Ok(())
     }

@@ -72,6 +72,7 @@ pub struct Machine {
     vcpus: u32,
     disks: Vec<Disk>,
     cdrom: Option<PathBuf>,
+    order: Option<&'static str>,
     kernel: Option<(PathBuf, PathBuf, String)>,
     firmware: Option<PathBuf>,
     icount: bool,
@@ -92,6 +93,7 @@ impl Machine {
             vcpus: 1,
             disks: Vec::new(),
             cdrom: None,
+            order: None,
             kernel: None,
             firmware: None,
             icount: false,
@@ -115,6 +117,12 @@ impl Machine {
     pub fn cdrom(mut self, name: &str) -> Result<Machine> {
         self.cdrom = Some(place::guest(name)?);
         Ok(self)
+    }
+
+    /// What to boot from first: `c` a disk, `d` a CD.
+    pub fn boot_from(mut self, order: &'static str) -> Machine {
+        self.order = Some(order);
+        self
     }
 
     /// A hard disk.
@@ -178,6 +186,9 @@ impl Machine {
         if let Some(cdrom) = &self.cdrom {
             command.arg("--cdrom").arg(cdrom);
         }
+        if let Some(order) = self.order {
+            command.args(["--boot", order]);
+        }
         if let Some((kernel, initrd, append)) = &self.kernel {
             command.arg("--kernel").arg(kernel).arg("--initrd").arg(initrd).arg("--append").arg(append);
         }
@@ -206,6 +217,9 @@ impl Machine {
         }
         if let Some(cdrom) = &self.cdrom {
             command.arg("-cdrom").arg(cdrom);
+        }
+        if let Some(order) = self.order {
+            command.args(["-boot", order]);
         }
         if let Some((kernel, initrd, append)) = &self.kernel {
             command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).arg("-append").arg(append);

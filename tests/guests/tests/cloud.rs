@@ -83,7 +83,7 @@ fn cloud_reboots_in_the_same_process() {
 fn the_shell_takes_what_is_typed_on_the_serial_port() {
     case("cloud kernel, shell on the serial port", || {
         let mut guest = Machine::new()?.cdrom("cloud-shell.iso")?.boot()?;
-        guest.wait_for("ailurus:~$", seconds(240))?;
+        guest.wait_for("ailurus:/root#", seconds(240))?;
         guest.type_line("echo $((6 * 7))-answered")?;
         guest.wait_for("42-answered", seconds(30))?;
         // A burst longer than the UART's FIFO must arrive whole.
@@ -95,13 +95,12 @@ fn the_shell_takes_what_is_typed_on_the_serial_port() {
     });
 }
 
-/// The button of the monitor reaches the kernel as an ACPI event.
 #[test]
 fn pause_stops_the_guest_and_reset_starts_it_again() {
     case("cloud kernel paused, resumed and reset by the monitor", || {
         let append = "console=ttyS0,115200 ailurus=shell";
         let mut guest = Machine::new()?.kernel("cloud", append)?.boot()?;
-        guest.wait_for("ailurus:~$", seconds(240))?;
+        guest.wait_for("ailurus:/root#", seconds(240))?;
         ensure!(guest.subcommand("pause", &[])?.status.success(), "pause");
         guest.type_line("echo $((6 * 7))-answered")?;
         ensure!(guest.wait_for("42-answered", seconds(2)).is_err(), "a paused guest answers");
