@@ -1,0 +1,232 @@
+//! What a guest is made of, and the command line that makes it: ours, or QEMU's for comparison.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::place;
+
+/// Who runs the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Ours, at this path.
+    Ailurus(PathBuf),
+    /// QEMU with its translator, unpacked in this folder.
+    Qemu(PathBuf),
+}
+
+impl Program {
+    /// Ours, unless `AILURUS_CONTROL` is set.
+    pub fn chosen() -> Result<Program> {
+        if std::env::var_os("AILURUS_CONTROL").is_some() {
+            return Program::qemu();
+        }
+        place::program().map(Program::Ailurus)
+    }
+
+    /// The QEMU that `cargo xtask fetch qemu` brought.
+    pub fn qemu() -> Result<Program> {
+        place::qemu().map(Program::Qemu)
+    }
+
+    /// The program, ready to take arguments.
+    pub fn command(&self) -> Command {
+        match self {
+            Program::Ailurus(path) => {
+                let mut command = Command::new(path);
+                command.env("AILURUS_FIRMWARE_DIR", place::firmware());
+                command
+            }
+            Program::Qemu(folder) => {
+                let mut command = Command::new(folder.join("usr/bin/qemu-system-x86_64"));
+                let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+                let libraries = libraries.map(|part| folder.join(part).display().to_string());
+                command.env("LD_LIBRARY_PATH", libraries.join(":"));
+                for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
+                    command.arg("-L").arg(folder.join(data));
+                }
+                command
+            }
+        }
+    }
+}
+
+/// A hard disk.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// The image.
+    pub path: PathBuf,
+    /// `raw` or `qcow2`.
+    pub format: &'static str,
+    /// Whether writes are thrown away.
+    pub snapshot: bool,
+}
+
+/// What a guest is made of.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Who runs it.
+    pub program: Program,
+    memory: u64,
+    vcpus: u32,
+    disks: Vec<Disk>,
+    cdrom: Option<PathBuf>,
+    order: Option<&'static str>,
+    kernel: Option<(PathBuf, PathBuf, String)>,
+    firmware: Option<PathBuf>,
+    icount: bool,
+    config: Option<PathBuf>,
+}
+
+impl Machine {
+    /// One vCPU and 256 MiB, with nothing to boot from.
+    pub fn new() -> Result<Machine> {
+        Ok(Machine::on(Program::chosen()?))
+    }
+
+    /// The same, run by `program`.
+    pub fn on(program: Program) -> Machine {
+        Machine {
+            program,
+            memory: 256,
+            vcpus: 1,
+            disks: Vec::new(),
+            cdrom: None,
+            order: None,
+            kernel: None,
+            firmware: None,
+            icount: false,
+            config: None,
+        }
+    }
+
+    /// RAM in MiB.
+    pub fn memory(mut self, mib: u64) -> Machine {
+        self.memory = mib;
+        self
+    }
+
+    /// Number of CPUs.
+    pub fn vcpus(mut self, count: u32) -> Machine {
+        self.vcpus = count;
+        self
+    }
+
+    /// A CD, from `build/guests`.
+    pub fn cdrom(mut self, name: &str) -> Result<Machine> {
+        self.cdrom = Some(place::guest(name)?);
+        Ok(self)
+    }
+
+    /// What to boot from first: `c` a disk, `d` a CD.
+    pub fn boot_from(mut self, order: &'static str) -> Machine {
+        self.order = Some(order);
+        self
+    }
+
+    /// A hard disk.
+    pub fn disk(mut self, path: &Path, format: &'static str) -> Machine {
+        self.disks.push(Disk { path: path.to_owned(), format, snapshot: false });
+        self
+    }
+
+    /// A hard disk whose changes are thrown away.
+    pub fn snapshot_of(mut self, path: &Path, format: &'static str) -> Machine {
+        self.disks.push(Disk { path: path.to_owned(), format, snapshot: true });
+        self
+    }
+
+    /// A kernel and its initial RAM disk from `build/guests`, by their common name.
+    pub fn kernel(mut self, name: &str, append: &str) -> Result<Machine> {
+        let (kernel, initrd) = (format!("{name}.vmlinuz"), format!("{name}.initrd"));
+        self.kernel = Some((place::guest(&kernel)?, place::guest(&initrd)?, append.into()));
+        Ok(self)
+    }
+
+    /// A firmware image from `build/guests` in SeaBIOS's stead.
+    pub fn firmware(mut self, name: &str) -> Result<Machine> {
+        self.firmware = Some(place::guest(name)?);
+        Ok(self)
+    }
+
+    /// Guest time is the count of instructions, and the real-time clock starts at a fixed date.
+    pub fn icount(mut self) -> Machine {
+        self.icount = true;
+        self
+    }
+
+    /// An xl.cfg file that says the rest.
+    pub fn config(mut self, file: &Path) -> Machine {
+        self.config = Some(file.to_owned());
+        self
+    }
+
+    /// The command that runs it, with the serial port on its stdin and stdout and the monitor at `monitor`.
+    pub fn command(&self, monitor: &Path) -> Result<Command> {
+        let mut command = self.program.command();
+        match self.program {
+            Program::Ailurus(_) => self.ailurus(&mut command, monitor),
+            Program::Qemu(_) => self.qemu(&mut command, monitor)?,
+        }
+        Ok(command)
+    }
+
+    fn ailurus(&self, command: &mut Command, monitor: &Path) {
+        command.arg("run").args(&self.config);
+        command.args(["--hypervisor", "soft", "--serial", "stdio", "--display", "none"]);
+        command.arg("--memory").arg(self.memory.to_string());
+        command.arg("--vcpus").arg(self.vcpus.to_string());
+        command.arg("--monitor").arg(format!("unix:{}", monitor.display()));
+        for disk in &self.disks {
+            let path = disk.path.display().to_string().replace(',', ",,");
+            let snapshot = if disk.snapshot { ",snapshot" } else { "" };
+            command.arg("--disk").arg(format!("{path},format={}{snapshot}", disk.format));
+        }
+        if let Some(cdrom) = &self.cdrom {
+            command.arg("--cdrom").arg(cdrom);
+        }
+        if let Some(order) = self.order {
+            command.args(["--boot", order]);
+        }
+        if let Some((kernel, initrd, append)) = &self.kernel {
+            command.arg("--kernel").arg(kernel).arg("--initrd").arg(initrd).arg("--append").arg(append);
+        }
+        if let Some(firmware) = &self.firmware {
+            command.arg("--firmware").arg(firmware);
+        }
+        if self.icount {
+            command.args(["--clock", "icount", "--rtc", "1700000000"]);
+        }
+    }
+
+    fn qemu(&self, command: &mut Command, monitor: &Path) -> Result<()> {
+        if self.config.is_some() || self.icount {
+            bail!("QEMU has no counterpart of this test");
+        }
+        command.args(["-accel", "tcg", "-M", "pc", "-nodefaults", "-display", "none", "-vga", "std"]);
+        command.args(["-serial", "stdio"]);
+        command.arg("-m").arg(self.memory.to_string());
+        command.arg("-smp").arg(self.vcpus.to_string());
+        command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        for (index, disk) in self.disks.iter().enumerate() {
+            let path = disk.path.display().to_string().replace(',', ",,");
+            let snapshot = if disk.snapshot { ",snapshot=on" } else { "" };
+            let format = disk.format;
+            command.arg("-drive").arg(format!("file={path},format={format},if=ide,index={index}{snapshot}"));
+        }
+        if let Some(cdrom) = &self.cdrom {
+            command.arg("-cdrom").arg(cdrom);
+        }
+        if let Some(order) = self.order {
+            command.args(["-boot", order]);
+        }
+        if let Some((kernel, initrd, append)) = &self.kernel {
+            command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).arg("-append").arg(append);
+        }
+        if let Some(firmware) = &self.firmware {
+            command.arg("-bios").arg(firmware);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Where the program, the guests and the firmware lie.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A file that the tests need and that nobody has made yet.
+#[derive(Debug)]
+pub struct Missing(PathBuf);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{} is missing; `cargo xtask guests` makes it", self.0.display())
+    }
+}
+
+impl std::error::Error for Missing {}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_path_buf()
+}
+
+fn given(variable: &str, otherwise: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| workspace().join(otherwise), PathBuf::from)
+}
+
+/// A file in `build/guests`; [`Missing`] when it is not there.
+pub fn guest(name: &str) -> Result<PathBuf> {
+    present(given("AILURUS_GUESTS", "build/guests").join(name))
+}
+
+fn present(path: PathBuf) -> Result<PathBuf> {
+    if path.is_file() { Ok(path) } else { Err(Missing(path).into()) }
+}
+
+/// The program under test.
+pub fn program() -> Result<PathBuf> {
+    let path = given("AILURUS", "target/release/ailurus");
+    let built = path.is_file().then_some(path.clone());
+    built.with_context(|| format!("{} is missing; `cargo build --release` makes it", path.display()))
+}
+
+/// The folder of SeaBIOS and its VGA BIOS.
+pub fn firmware() -> PathBuf {
+    given("AILURUS_FIRMWARE_DIR", "build/root/usr/share/seabios")
+}
+
+/// The VGA BIOS that text screens are drawn with.
+pub fn vga_bios() -> Result<PathBuf> {
+    present(firmware().join("vgabios-stdvga.bin"))
+}
+
+/// The unpacked QEMU; [`Missing`] when `cargo xtask fetch qemu` has not brought it.
+pub fn qemu() -> Result<PathBuf> {
+    let folder = given("AILURUS_QEMU", "build/qemu");
+    present(folder.join("usr/bin/qemu-system-x86_64"))?;
+    Ok(folder)
+}
+
+/// A new folder for one guest's files. Its path is short: unix sockets lie in it.
+pub fn temporary() -> Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("ailurus").tempdir().context("cannot make a temporary folder")
+}

@@ -1,0 +1,110 @@
+//! Small programs that boot on the bare machine, judged by what the screen shows.
+
+use anyhow::{Context, Result, ensure};
+use guest_tests::{Machine, Screen, case, guest, seconds};
+
+/// The number after `key` on the screen.
+fn number(screen: &Screen, key: &str) -> Option<u64> {
+    let line = screen.line_with(key)?;
+    let (_, rest) = line.split_once(key)?;
+    rest.trim_start().chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+}
+
+fn memtest(name: &str) -> Result<()> {
+    let mut guest = Machine::new()?.memory(32).cdrom(name)?.boot()?;
+    let screen = guest.wait_screen_until("the third test", seconds(420), |screen| {
+        number(screen, "Errors:").is_some_and(|errors| errors > 0)
+            || number(screen, "Test #").is_some_and(|test| test >= 3)
+    })?;
+    ensure!(number(&screen, "Errors:") == Some(0), "memtest86+ finds errors:\n{}", screen.text());
+    ensure!(screen.has("Status: Testing"), "memtest86+ does not test:\n{}", screen.text());
+    ensure!(screen.has("Memtest86+ v"), "no title:\n{}", screen.text());
+    Ok(())
+}
+
+#[test]
+fn memtest_ia32_finds_no_error() {
+    case("memtest86+ ia32, 32 MiB, to the third test", || memtest("memtest-ia32.iso"));
+}
+
+#[test]
+fn memtest_x64_finds_no_error() {
+    case("memtest86+ x64, 32 MiB, to the third test", || memtest("memtest-x64.iso"));
+}
+
+#[test]
+fn grub_menu_moves_with_keys() {
+    case("GRUB rescue CD: its menu, moved with keys", || {
+        let mut guest = Machine::new()?.cdrom("grub-rescue.iso")?.boot()?;
+        let screen = guest.wait_screen("*GNU/Linux", seconds(180))?;
+        ensure!(screen.has("GNU GRUB"), "no title:\n{}", screen.text());
+        ensure!(screen.highlighted().contains("GNU/Linux"), "highlighted: {:?}", screen.highlighted());
+        guest.keys(&["down", "down"])?;
+        let moved = |screen: &Screen| screen.highlighted().starts_with("*FreeBSD (or GNU/kFreeBSD), direct");
+        let screen = guest.wait_screen_until("the third entry chosen", seconds(30), moved)?;
+        // A key stops the countdown.
+        ensure!(!screen.has("executed automatically"), "the countdown goes on:\n{}", screen.text());
+        guest.keys(&["up"])?;
+        let moved = |screen: &Screen| screen.highlighted().starts_with("*GNU (aka GNU/Hurd)");
+        guest.wait_screen_until("the second entry chosen", seconds(30), moved)?;
+        // The command line, with letters, digits, Shift and Backspace.
+        guest.keys(&["c"])?;
+        guest.wait_screen("grub>", seconds(30))?;
+        guest.keys(&["e", "c", "h", "o", "spc", "shift-a", "b", "x", "backspace", "4", "2", "ret"])?;
+        guest.wait_screen_until("the echo", seconds(30), |screen| screen.lines().contains(&"Ab42".into()))?;
+        Ok(())
+    });
+}
+
+#[test]
+fn invaders_play() {
+    case("grub-invaders: moves by itself and shoots when told", || {
+        let mut guest = Machine::new()?.cdrom("invaders.iso")?.boot()?;
+        let ship = "-*-";
+        let first = guest.wait_screen_until("invaders", seconds(120), |screen| {
+            screen.lines().iter().filter(|line| line.matches(ship).count() > 4).count() >= 2
+        })?;
+        // They march without us: the timer's interrupt arrives.
+        guest.wait_screen_until("a march", seconds(30), |screen| *screen != first)?;
+        let column = |screen: &Screen| screen.rows.last().map(|row| row.iter().position(|c| c.letter != ' '));
+        let still = guest.screen()?;
+        guest.keys(&["right", "right", "right", "right"])?;
+        let moved = |screen: &Screen| column(screen) != column(&still);
+        guest.wait_screen_until("our own ship moved", seconds(30), moved)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn hdt_shows_its_menu() {
+    case("HDT: its menu after the prompt's time", || {
+        let mut guest = Machine::new()?.cdrom("hdt.iso")?.boot()?;
+        guest.wait_screen("Main Menu", seconds(180))?;
+        Ok(())
+    });
+}
+
+fn u_boot(rom: &str) -> Result<()> {
+    let disk = guest("disk.img")?;
+    let mut guest = Machine::new()?.firmware(rom)?.snapshot_of(&disk, "raw").boot()?;
+    guest.wait_for("U-Boot 20", seconds(60))?;
+    guest.wait_for("Model: QEMU x86 (I440FX)", seconds(120))?;
+    guest.wait_for("Reset IDE: Bus 0: OK", seconds(120))?;
+    let line = guest.wait_for("Capacity:", seconds(60))?;
+    ensure!(line.contains("512.0 MB = 0.5 GB (1048576 x 512)"), "the disk is {line:?}");
+    guest.wait_for("=> ", seconds(120)).context("no prompt")?;
+    // It reads a sector by itself: the signature of the boot record.
+    guest.type_line("ide read 1000000 0 1; md.w 10001fe 1")?;
+    guest.wait_for("010001fe: aa55", seconds(60))?;
+    Ok(())
+}
+
+#[test]
+fn u_boot_finds_its_disk() {
+    case("U-Boot's ROM as firmware finds and reads the IDE disk", || u_boot("u-boot.rom"));
+}
+
+#[test]
+fn u_boot_x64_finds_its_disk() {
+    case("U-Boot's 64-bit ROM as firmware finds and reads the IDE disk", || u_boot("u-boot-x64.rom"));
+}

@@ -1,0 +1,144 @@
+//! The generic kernel from an IDE disk: GRUB in the master boot record, ext4, data that survive.
+
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use guest_tests::random::Random;
+use guest_tests::{Guest, Machine, case, guest, seconds};
+
+/// Where the disk's only partition begins, in bytes.
+const PARTITION: u64 = 1 << 20;
+
+/// A copy of a disk from `build/guests` that the guest may change.
+fn copy(name: &str, folder: &Path) -> Result<PathBuf> {
+    let to = folder.join(name);
+    // cp knows holes; half a gigabyte of zeros need not be written.
+    run(Command::new("cp").arg("--sparse=always").arg(guest(name)?).arg(&to))?;
+    Ok(to)
+}
+
+fn run(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    ensure!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    Ok(said)
+}
+
+/// A program of the host's that a person's PATH may leave out.
+fn host_tool(name: &str) -> Result<Command> {
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/root");
+    let folders = ["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from);
+    let ours = ["sbin", "usr/sbin", "usr/bin"].map(|part| build.join(part));
+    for folder in folders.iter().chain(&ours) {
+        if folder.join(name).is_file() {
+            let mut command = Command::new(folder.join(name));
+            if folder.starts_with(&build) {
+                let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+                let libraries = libraries.map(|part| build.join(part).display().to_string());
+                command.env("LD_LIBRARY_PATH", libraries.join(":"));
+            }
+            return Ok(command);
+        }
+    }
+    bail!("{name} is not on this machine; `cargo xtask guests` brings it")
+}
+
+/// The file system on the image has no error.
+fn check(image: &Path, format: &str, folder: &Path) -> Result<()> {
+    let raw = folder.join("raw.img");
+    let raw = if format == "qcow2" {
+        let checked = run(host_tool("qemu-img")?.args(["check", "-f", "qcow2"]).arg(image))?;
+        ensure!(checked.contains("No errors were found"), "qemu-img check: {checked}");
+        run(host_tool("qemu-img")?.args(["convert", "-f", "qcow2", "-O", "raw"]).arg(image).arg(&raw))?;
+        raw
+    } else {
+        image.to_owned()
+    };
+    let partition = folder.join("partition");
+    let mut from = File::open(&raw)?;
+    from.seek(SeekFrom::Start(PARTITION))?;
+    std::io::copy(&mut from, &mut File::create(&partition)?)?;
+    run(host_tool("e2fsck")?.arg("-fn").arg(&partition)).map(|_| ())
+}
+
+/// From the first boot's last line to the second boot's verdict and the power-off.
+fn finish(guest: &mut Guest) -> Result<()> {
+    let wrote = guest.wait_for_any(&["AILURUS-DISK-REBOOT", "AILURUS-DISK-BAD"], seconds(900))?;
+    ensure!(wrote.contains("REBOOT"), "{wrote}");
+    println!("  written after {:.1} s", guest.elapsed().as_secs_f32());
+    let read = guest.wait_for_any(&["AILURUS-DISK-OK", "AILURUS-DISK-BAD"], seconds(600))?;
+    ensure!(read.contains("AILURUS-DISK-OK"), "{read}");
+    let sum = |line: &str, key: &str| line.split_once(key).map(|(_, sum)| sum.trim().to_owned());
+    ensure!(sum(&wrote, "REBOOT") == sum(&read, "OK"), "{wrote:?} but {read:?}");
+    guest.wait_power_off(seconds(60))
+}
+
+fn write_and_reboot(format: &'static str, name: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let image = copy(name, folder.path())?;
+    let mut guest = Machine::new()?.memory(512).disk(&image, format).boot()?;
+    guest.wait_for("AILURUS-DISK-WRITE", seconds(300))?;
+    println!("  disk's userland after {:.1} s", guest.elapsed().as_secs_f32());
+    finish(&mut guest)?;
+    check(&image, format, folder.path())
+}
+
+/// Saved, killed and continued in the middle of the write.
+fn interrupted(format: &'static str, name: &str) -> Result<()> {
+    let mut random = Random::new();
+    let folder = tempfile::tempdir()?;
+    let image = copy(name, folder.path())?;
+    let saved = folder.path().join("saved");
+    let mut guest = Machine::new()?.memory(512).disk(&image, format).boot()?;
+    let megabytes = 10 * (1 + random.below(18));
+    guest.wait_for(&format!("AILURUS-DISK-WROTE {megabytes} MB"), seconds(600))?;
+    std::thread::sleep(std::time::Duration::from_millis(random.below(500)));
+    guest.save(&saved)?;
+    drop(guest);
+    println!("  saved after {megabytes} MB, {} MiB of state", fs::metadata(&saved)?.len() >> 20);
+    let mut guest = Guest::restore(&saved)?;
+    finish(&mut guest)?;
+    check(&image, format, folder.path())
+}
+
+#[test]
+fn raw_disk_keeps_200_mb_over_a_reboot() {
+    case("IDE disk, raw: 200 MB written, rebooted, read, fsck", || write_and_reboot("raw", "disk.img"));
+}
+
+#[test]
+fn qcow2_disk_keeps_200_mb_over_a_reboot() {
+    case("IDE disk, qcow2: 200 MB written, rebooted, read, fsck", || write_and_reboot("qcow2", "disk.qcow2"));
+}
+
+#[test]
+fn raw_disk_survives_a_save_in_the_middle_of_the_write() {
+    case("IDE disk, raw: saved and restored while it writes", || interrupted("raw", "disk.img"));
+}
+
+#[test]
+fn qcow2_disk_survives_a_save_in_the_middle_of_the_write() {
+    case("IDE disk, qcow2: saved and restored while it writes", || interrupted("qcow2", "disk.qcow2"));
+}
+
+/// The same guest on an image that must not change.
+#[test]
+fn a_snapshot_leaves_the_image_alone() {
+    case("IDE disk, snapshot: 20 MB written, image unchanged", || {
+        let folder = tempfile::tempdir()?;
+        let image = copy("disk.qcow2", folder.path())?;
+        let before = fs::read(&image)?;
+        let mut guest = Machine::new()?.memory(512).snapshot_of(&image, "qcow2").boot()?;
+        // The second entry of GRUB's menu writes a tenth.
+        guest.wait_for("Linux, a little data", seconds(120))?;
+        guest.type_raw("\u{1b}[B\r")?;
+        let written = guest.wait_for("AILURUS-DISK-WRITE", seconds(300))?;
+        ensure!(written.contains(" 20 MB"), "the wrong entry of the menu: {written}");
+        finish(&mut guest)?;
+        ensure!(fs::read(&image)? == before, "the image changed");
+        Ok(())
+    });
+}
