@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use devices::chipset::debugcon::Debugcon;
+use devices::chipset::dma8237::Dma8237;
 use devices::chipset::fw_cfg::FwCfg;
 use devices::chipset::i440fx::{I440fx, Shadow};
 use devices::chipset::piix3::{Piix3, PirqRouter};
@@ -202,6 +203,7 @@ impl Machine {
         let keyboard = site.attach(I8042::new(wires), &site.wiring())?;
         site.attach(Port92::new(a20.line(0), power.clone()), &site.wiring())?;
         site.attach(Pvpanic::new(power), &site.wiring())?;
+        site.attach(Dma8237::new(Dma::always(ram.clone())), &site.wiring())?;
         let fw_cfg = FwCfg::new(items, Dma::always(ram));
         let fw_cfg = fw_cfg.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
         site.attach(fw_cfg, &site.wiring())?;
