@@ -6,6 +6,7 @@
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+#[allow(dead_code, reason = "the integer families are the other test's")]
 mod native;
 
 use hypervisor_soft::bare::{self, Bare};
