@@ -1,7 +1,7 @@
 //! Guest memory: host blocks, what each page of the guest-physical space is, and who wrote to it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use vm_memory::bitmap::{Bitmap, NewBitmap, RefSlice, WithBitmapSlice};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
@@ -20,10 +20,17 @@ pub type GuestRam = GuestMemoryMmap<PageTrack>;
 
 /// What happened to each page of a block: three dirty logs with separate readers, and whether a CPU keeps
 /// decoded code of it. Every write through vm-memory lands here; the software CPU calls [`PageTrack::touch`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct PageTrack {
     flags: Box<[AtomicU8]>,
     generation: Box<[AtomicU32]>,
+    taken: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl std::fmt::Debug for PageTrack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PageTrack").field("pages", &self.pages()).finish_non_exhaustive()
+    }
 }
 
 /// Reader of a dirty log.
@@ -92,7 +99,21 @@ impl PageTrack {
 
     /// Whether the page was written since this log's reader last took it; takes it.
     pub fn take_dirty(&self, log: DirtyLog, page: usize) -> bool {
-        self.flags.get(page).is_some_and(|f| f.fetch_and(!(log as u8), Ordering::AcqRel) & log as u8 != 0)
+        let taken = self
+            .flags
+            .get(page)
+            .is_some_and(|f| f.fetch_and(!(log as u8), Ordering::AcqRel) & log as u8 != 0);
+        if taken && let Some(tell) = self.taken.get() {
+            tell();
+        }
+        taken
+    }
+
+    /// Whom to tell, once, that a log was taken: a CPU that writes to pages known to be dirty without a word
+    /// must look again. Called for each page that was taken, from the reader's thread; must be quick.
+    pub fn on_take(&self, tell: impl Fn() + Send + Sync + 'static) {
+        // A second one is not wanted: one hypervisor owns the block.
+        let _ = self.taken.set(Box::new(tell));
     }
 }
 
@@ -119,6 +140,7 @@ impl NewBitmap for PageTrack {
         PageTrack {
             flags: (0..pages).map(|_| AtomicU8::new(0)).collect(),
             generation: (0..pages).map(|_| AtomicU32::new(0)).collect(),
+            taken: OnceLock::new(),
         }
     }
 }

@@ -96,15 +96,23 @@ struct Line {
 /// The blocks of a vCPU.
 pub struct Cache {
     by_phys: HashMap<(u64, u32), Box<Block>, BuildHasherDefault<Fx>>,
-    by_lin: Box<[Line]>,
+    by_lin: Box<[Line; LINES]>,
     cached: usize,
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache::new()
+    }
 }
 
 impl Cache {
     /// No block.
     pub fn new() -> Cache {
         let line = Line { lin: 0, key: u64::MAX, block: std::ptr::null() };
-        Cache { by_phys: HashMap::default(), by_lin: vec![line; LINES].into(), cached: 0 }
+        let by_lin = vec![line; LINES].into_boxed_slice().try_into();
+        let by_lin = by_lin.unwrap_or_else(|_| Box::new([line; LINES]));
+        Cache { by_phys: HashMap::default(), by_lin, cached: 0 }
     }
     /// Forgets everything. The caller moves the stamp, so that no line is believed.
     fn clear(&mut self) {
@@ -145,19 +153,28 @@ impl Cpu {
         }
     }
 
-    /// The block at RIP.
+    /// The block at RIP, if it is known by its linear address.
     #[inline(always)]
-    pub(crate) fn find_block(&mut self) -> Result<*const Block, Fault> {
-        let lin = self.linear_ip();
+    pub(crate) fn known_block(&self, lin: u64) -> Option<*const Block> {
         let entry = &self.blocks.by_lin[line(lin)];
         if entry.lin == lin && entry.key == self.key {
             // SAFETY: blocks live until the cache is cleared, and then the key changes.
             let block = unsafe { &*entry.block };
             if block.is_current() && self.gpr[IP].wrapping_add(block.code.len() as u64) <= self.ip_bound {
-                return Ok(entry.block);
+                return Some(entry.block);
             }
         }
-        self.find_block_slow(lin)
+        None
+    }
+
+    /// The block at RIP.
+    #[inline(always)]
+    pub(crate) fn find_block(&mut self) -> Result<*const Block, Fault> {
+        let lin = self.linear_ip();
+        match self.known_block(lin) {
+            Some(block) => Ok(block),
+            None => self.find_block_slow(lin),
+        }
     }
 
     #[cold]
@@ -196,6 +213,7 @@ impl Cpu {
         let pointer: *const Block = &**block;
         if !block.crosses {
             self.blocks.by_lin[line(lin)] = Line { lin, key: self.key, block: pointer };
+            self.tlb_sets.ran(lin);
         }
         pointer
     }
@@ -206,10 +224,8 @@ impl Cpu {
         let fetched = self.fetch(lin, gpa, len)?;
         let Some(block) = self.blocks.by_phys.get_mut(&(gpa, mode)) else { return Ok(false) };
         let same = *block.code == fetched.bytes[..fetched.len.min(len)];
-        if same {
-            if !block.crosses {
-                (block.counter, block.generation) = generation.unwrap_or((&NEVER, 0));
-            }
+        if same && !block.crosses {
+            (block.counter, block.generation) = generation.unwrap_or((&NEVER, 0));
         }
         Ok(same)
     }
@@ -320,7 +336,7 @@ fn build(bytes: &[u8], ip: u64, mode: u32) -> Option<(Box<[Op]>, usize, u32)> {
         _ if mode & mode::STACK32 != 0 => 32,
         _ => 16,
     };
-    let ctx = Ctx { code: bits, stack, mode, block_ip: ip };
+    let mut ctx = Ctx { code: bits, stack, mode, block_ip: ip, branch: None };
     // What we do not announce decodes as on processors before it.
     let options = DecoderOptions::NO_WBNOINVD
         | DecoderOptions::NO_MPFX_0FBC
@@ -329,24 +345,32 @@ fn build(bytes: &[u8], ip: u64, mode: u32) -> Option<(Box<[Op]>, usize, u32)> {
     let most = if mode & mode::SINGLE != 0 { 1 } else { MAX_OPS };
     let mut decoder = Decoder::with_ip(bits as u32, bytes, ip, options);
     let mut ops = Vec::with_capacity(most.min(16) + 1);
-    let mut i = Instruction::default();
+    let mut decode = |i: &mut Instruction, at: usize| {
+        decoder.decode_out(i);
+        let cut = i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes;
+        at < bytes.len() && !(cut && bytes.len() - at < MAX_LEN)
+    };
+    let (mut i, mut ahead) = (Instruction::default(), Instruction::default());
     let mut at = 0;
     let mut open = true;
-    while open && ops.len() < most && at < bytes.len() {
-        decoder.decode_out(&mut i);
-        if i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes && bytes.len() - at < MAX_LEN {
-            break;
-        }
+    let mut more = decode(&mut i, 0);
+    while open && more && ops.len() < most {
         let len = if i.is_invalid() { 1 } else { i.len() };
+        more = ops.len() + 1 < most && decode(&mut ahead, at + len);
+        ctx.branch = if more && bits == 64 { crate::int::branch_condition(&ahead) } else { None };
         let mut op = lower::lower(&i, &ctx, &bytes[at..]);
         open = op.place(at as u8, len as u8);
         ops.push(op);
         at += len;
+        std::mem::swap(&mut i, &mut ahead);
     }
     if ops.is_empty() {
         return None;
     }
     let count = ops.len() as u32;
+    for (k, op) in ops.iter_mut().enumerate() {
+        op.set_left(count as usize - 1 - k);
+    }
     if open {
         let mut fall = Op::fall();
         fall.place(at as u8, 0);

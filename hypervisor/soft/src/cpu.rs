@@ -249,6 +249,10 @@ pub struct Cpu {
     pub fault: FaultInfo,
     /// The running block's physical page.
     pub(crate) block_page: u64,
+    /// The running block.
+    pub(crate) block: *const crate::block::Block,
+    /// How many blocks may follow each other without a return to the loop.
+    pub(crate) chain_left: i32,
     /// XMM registers.
     pub xmm: [u128; 16],
     /// MXCSR.

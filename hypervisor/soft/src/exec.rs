@@ -24,6 +24,10 @@ pub enum Leave {
 /// Instructions after which the loop must not take interrupts.
 const SHADOW: u32 = special::STI | special::MOV_SS;
 
+/// Blocks that follow each other without a return to the loop. Where the compiler makes no jump of a handler's call
+/// of the next one (without optimisation), each operation takes stack.
+const CHAIN: i32 = if cfg!(debug_assertions) { 32 } else { 4096 };
+
 impl Cpu {
     /// Whether CR0.PE is set.
     #[inline(always)]
@@ -122,10 +126,11 @@ impl Cpu {
     pub(crate) fn run(&mut self) -> Leave {
         loop {
             let busy = self.attention() || self.icount >= self.icount_limit;
-            if busy && self.special & (SHADOW | special::ONCE) == 0 {
-                if let Some(leave) = self.attend() {
-                    return leave;
-                }
+            if busy
+                && self.special & (SHADOW | special::ONCE) == 0
+                && let Some(leave) = self.attend()
+            {
+                return leave;
             }
             if self.special != 0 {
                 self.run_special();
@@ -145,18 +150,41 @@ impl Cpu {
 
     #[inline(always)]
     fn run_block(&mut self, block: *const crate::block::Block) -> bool {
-        // SAFETY: blocks stay until the cache is cleared, which happens between blocks.
-        let (block, first) = unsafe { (&*block, (*block).first()) };
-        self.block_page = block.page;
-        self.icount += block.count as u64;
+        self.chain_left = CHAIN;
+        let first = self.enter_block(block);
         // SAFETY: the first operation of a block.
         match unsafe { ((*first).run)(self, first) } {
             Flow::Next => true,
             Flow::Fault => {
-                self.block_faulted(block);
+                // SAFETY: blocks stay until the cache is cleared, which happens between blocks.
+                self.block_faulted(unsafe { &*self.block });
                 false
             }
         }
+    }
+
+    /// Counts a block as run and gives its first operation.
+    #[inline(always)]
+    fn enter_block(&mut self, block: *const crate::block::Block) -> *const crate::op::Op {
+        self.block = block;
+        // SAFETY: blocks stay until the cache is cleared, which happens between blocks.
+        let block = unsafe { &*block };
+        self.block_page = block.page;
+        self.icount += block.count as u64;
+        block.first()
+    }
+
+    /// The first operation of the block at RIP, for a branch to go on with: none when the loop has something to
+    /// look at, or the block is not known.
+    #[inline(always)]
+    pub(crate) fn next_block(&mut self) -> Option<*const crate::op::Op> {
+        self.chain_left -= 1;
+        let busy = self.attention() || self.icount >= self.icount_limit;
+        if self.chain_left < 0 || busy || self.special != 0 {
+            return None;
+        }
+        let block = self.known_block(self.linear_ip())?;
+        Some(self.enter_block(block))
     }
 
     #[cold]

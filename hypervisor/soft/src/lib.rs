@@ -17,6 +17,7 @@ pub mod mem;
 pub mod op;
 pub mod paging;
 pub mod physical;
+pub mod place;
 pub mod soft;
 pub mod sse;
 pub mod state;

@@ -58,7 +58,7 @@ const _: () = assert!(size_of::<Op>() == 32);
 fn conjure<F: Copy>() -> F {
     const { assert!(size_of::<F>() == 0, "only plain functions can be handlers") };
     // SAFETY: a zero-sized Copy type with a value (the constructors are given one) has no bytes to get wrong.
-    unsafe { std::mem::MaybeUninit::<F>::uninit().assume_init() }
+    unsafe { std::ptr::NonNull::<F>::dangling().read() }
 }
 
 /// # Safety
@@ -112,6 +112,149 @@ unsafe fn run_jump<F: Fn(&mut Cpu, &Op) -> Exec + Copy>(cpu: &mut Cpu, op: *cons
     }
 }
 
+/// Keeps the general form out of the quick one, which then needs no stack.
+///
+/// # Safety
+/// That of `run`.
+#[cold]
+#[inline(never)]
+unsafe fn slowly(run: Handler, cpu: &mut Cpu, op: *const Op) -> Flow {
+    // SAFETY: by contract.
+    unsafe { run(cpu, op) }
+}
+
+/// Runs `F`, a quick form of `S` that gives up with a [`Fault`] that has no reason; then `S` says what is the matter.
+///
+/// # Safety
+/// `op` points to an operation of a block whose last operation is not a `line`.
+unsafe fn run_fast<F, S>(cpu: &mut Cpu, op: *const Op) -> Flow
+where
+    F: Fn(&mut Cpu, &Op) -> Exec + Copy,
+    S: Fn(&mut Cpu, &Op) -> Exec + Copy,
+{
+    // SAFETY: by the contract of a handler.
+    let this = unsafe { &*op };
+    match conjure::<F>()(cpu, this) {
+        // SAFETY: a `line` is never the last operation of a block.
+        Ok(()) => unsafe {
+            let next = op.add(1);
+            ((*next).run)(cpu, next)
+        },
+        // SAFETY: the same contract.
+        Err(Fault) => unsafe { slowly(run_line::<S>, cpu, op) },
+    }
+}
+
+/// [`run_fast`] for near branches.
+///
+/// # Safety
+/// `op` points to an operation of a block.
+unsafe fn run_near_fast<F, S>(cpu: &mut Cpu, op: *const Op) -> Flow
+where
+    F: Fn(&mut Cpu, &Op) -> Exec + Copy,
+    S: Fn(&mut Cpu, &Op) -> Exec + Copy,
+{
+    // SAFETY: by the contract of a handler.
+    let this = unsafe { &*op };
+    match conjure::<F>()(cpu, this) {
+        // SAFETY: the handler has set RIP.
+        Ok(()) => unsafe { chain(cpu) },
+        // SAFETY: the same contract.
+        Err(Fault) => unsafe { slowly(run_near::<S>, cpu, op) },
+    }
+}
+
+/// Two operations at once: `F`, a quick form of `S`, and the conditional branch of 64-bit code behind it, whose
+/// condition is then often known without the flags.
+///
+/// # Safety
+/// `op` points to an operation of a block, followed by a branch on the condition `CC`.
+unsafe fn run_fused<F, S, const CC: u8>(cpu: &mut Cpu, op: *const Op) -> Flow
+where
+    F: Fn(&mut Cpu, &Op) -> Exec + Copy,
+    S: Fn(&mut Cpu, &Op) -> Exec + Copy,
+{
+    // SAFETY: by the contract of a handler, and by this one's.
+    let (this, branch) = unsafe { (&*op, &*op.add(1)) };
+    if conjure::<F>()(cpu, this).is_err() {
+        // SAFETY: the same contract; the branch follows as an operation of its own.
+        return unsafe { slowly(run_line::<S>, cpu, op) };
+    }
+    if !cpu.cond::<CC>() {
+        // SAFETY: a branch is never the last operation of a block.
+        unsafe {
+            let next = op.add(2);
+            return ((*next).run)(cpu, next);
+        }
+    }
+    let to = cpu.gpr[IP].wrapping_add(branch.at as u64 + branch.len as u64).wrapping_add(branch.imm);
+    if (to as i64) << 16 >> 16 != to as i64 {
+        // SAFETY: as above; it takes the branch and faults.
+        return unsafe { (branch.run)(cpu, branch) };
+    }
+    cpu.gpr[IP] = to;
+    cpu.icount = cpu.icount.wrapping_sub(branch.disp as u64);
+    // SAFETY: RIP is set.
+    unsafe { chain(cpu) }
+}
+
+/// Goes on with the block at RIP, unless something between blocks must be done first.
+///
+/// # Safety
+/// Called at the end of a handler whose block is over.
+#[inline(always)]
+unsafe fn chain(cpu: &mut Cpu) -> Flow {
+    match cpu.next_block() {
+        // SAFETY: the first operation of a block.
+        Some(first) => unsafe { ((*first).run)(cpu, first) },
+        None => Flow::Next,
+    }
+}
+
+/// # Safety
+/// `op` points to an operation of a block.
+unsafe fn run_near<F: Fn(&mut Cpu, &Op) -> Exec + Copy>(cpu: &mut Cpu, op: *const Op) -> Flow {
+    // SAFETY: by the contract of a handler.
+    let this = unsafe { &*op };
+    match conjure::<F>()(cpu, this) {
+        // SAFETY: the handler has set RIP.
+        Ok(()) => unsafe { chain(cpu) },
+        Err(Fault) => {
+            cpu.fault_op = op;
+            Flow::Fault
+        }
+    }
+}
+
+/// # Safety
+/// `op` points to an operation of a block that is not its last one.
+unsafe fn run_branch<F: Fn(&mut Cpu, &Op) -> Result<bool, Fault> + Copy>(
+    cpu: &mut Cpu,
+    op: *const Op,
+) -> Flow {
+    // SAFETY: by the contract of a handler.
+    let this = unsafe { &*op };
+    match conjure::<F>()(cpu, this) {
+        // SAFETY: a branch is never the last operation of a block.
+        Ok(false) => unsafe {
+            let next = op.add(1);
+            ((*next).run)(cpu, next)
+        },
+        Ok(true) => {
+            cpu.icount = cpu.icount.wrapping_sub(this.disp as u64);
+            // SAFETY: the handler has set RIP.
+            unsafe { chain(cpu) }
+        }
+        Err(Fault) => {
+            cpu.fault_op = op;
+            Flow::Fault
+        }
+    }
+}
+
+/// In the segment field of a conditional branch, which has no memory operand.
+const BRANCH: u8 = 0xff;
+
 /// Length of an operation that ends its block, until it is placed.
 const ENDS: u8 = 0x80;
 
@@ -135,6 +278,31 @@ impl Op {
     pub fn line<F: Fn(&mut Cpu, &Op) -> Exec + Copy>(_: F) -> Op {
         Op::new(run_line::<F>)
     }
+    /// An ordinary instruction with a quick form, which calls nothing and gives up with a [`Fault`] that has no
+    /// reason; the general form then runs in its place.
+    pub fn fast<F, S>(_: F, _: S) -> Op
+    where
+        F: Fn(&mut Cpu, &Op) -> Exec + Copy,
+        S: Fn(&mut Cpu, &Op) -> Exec + Copy,
+    {
+        Op::new(run_fast::<F, S>)
+    }
+    /// [`fast`](Op::fast) with the conditional branch of 64-bit code on `CC` that follows.
+    pub fn fused<F, S, const CC: u8>(_: F, _: S) -> Op
+    where
+        F: Fn(&mut Cpu, &Op) -> Exec + Copy,
+        S: Fn(&mut Cpu, &Op) -> Exec + Copy,
+    {
+        Op::new(run_fused::<F, S, CC>)
+    }
+    /// [`near`](Op::near) with a quick form.
+    pub fn near_fast<F, S>(_: F, _: S) -> Op
+    where
+        F: Fn(&mut Cpu, &Op) -> Exec + Copy,
+        S: Fn(&mut Cpu, &Op) -> Exec + Copy,
+    {
+        Op { len: ENDS, ..Op::new(run_near_fast::<F, S>) }
+    }
     /// The block ends after it and goes on at the next instruction.
     pub fn stop<F: Fn(&mut Cpu, &Op) -> Exec + Copy>(_: F) -> Op {
         Op { len: ENDS, ..Op::new(run_stop::<F>) }
@@ -142,6 +310,21 @@ impl Op {
     /// The block ends and the handler has set RIP.
     pub fn jump<F: Fn(&mut Cpu, &Op) -> Exec + Copy>(_: F) -> Op {
         Op { len: ENDS, ..Op::new(run_jump::<F>) }
+    }
+    /// An unconditional near branch: the handler has set RIP, and nothing else about the processor has changed.
+    pub fn near<F: Fn(&mut Cpu, &Op) -> Exec + Copy>(_: F) -> Op {
+        Op { len: ENDS, ..Op::new(run_near::<F>) }
+    }
+    /// A conditional near branch: the handler has set RIP and gives true, or the next operation follows. It has no
+    /// memory operand.
+    pub fn branch<F: Fn(&mut Cpu, &Op) -> Result<bool, Fault> + Copy>(_: F) -> Op {
+        Op { seg: BRANCH, ..Op::new(run_branch::<F>) }
+    }
+    /// Tells a conditional branch how many instructions of its block follow.
+    pub(crate) fn set_left(&mut self, left: usize) {
+        if self.seg == BRANCH {
+            self.disp = left as i64;
+        }
     }
     /// Ends a block that has no branch: goes on at its own address.
     pub(crate) fn fall() -> Op {
@@ -217,6 +400,8 @@ pub struct Ctx {
     pub mode: u32,
     /// RIP of the block's first instruction at the time of decoding.
     pub block_ip: u64,
+    /// Condition code of a conditional branch of 64-bit code that follows in the same block.
+    pub branch: Option<u8>,
 }
 
 impl Ctx {

@@ -52,6 +52,7 @@ struct Page {
     nx: bool,
     dirty: bool,
     global: bool,
+    large: bool,
 }
 
 enum Walk {
@@ -138,7 +139,8 @@ impl Cpu {
         let nxe = self.msr.efer & efer::NXE != 0;
         let reserved = if nxe { 0 } else { NX };
         let high = if pae { !PHYS_MASK & ((1 << 52) - 1) } else { 0 };
-        let mut page = Page { phys: 0, user: true, write: true, nx: false, dirty: false, global: false };
+        let mut page =
+            Page { phys: 0, user: true, write: true, nx: false, dirty: false, global: false, large: false };
         let (mut level, mut table, wide) = match (pae, long) {
             (_, true) => (4, self.cr3 & PHYS_MASK & PAGE_MASK, true),
             (true, false) => {
@@ -194,6 +196,7 @@ impl Cpu {
                 return Walk::Retry;
             }
             page.dirty = (entry | set) & D != 0;
+            page.large = large;
             page.global = entry & G != 0 && self.cr4 & cr4::PGE != 0;
             let frame = match (wide, large) {
                 (_, false) => entry & PHYS_MASK & PAGE_MASK,
@@ -215,6 +218,9 @@ impl Cpu {
         }
         let page = self.find_page(lin, access, who)?;
         let mut perms = if page.global { perm::GLOBAL } else { 0 };
+        if page.large {
+            perms |= perm::LARGE;
+        }
         for a in [Access::Read, Access::Exec] {
             if self.allowed(&page, a, who) {
                 perms |= a.perm();
@@ -224,7 +230,7 @@ impl Cpu {
             perms |= perm::WRITE;
         }
         let phys = page.phys & self.a20;
-        self.tlb_sets.slow[who][at] = Slow { page: lin & PAGE_MASK, phys: phys | perms };
+        self.tlb_sets.fill(who, Slow { page: lin & PAGE_MASK, phys: phys | perms });
         self.fill_fast(lin, who);
         Ok(phys | lin & !PAGE_MASK)
     }
@@ -232,7 +238,15 @@ impl Cpu {
     fn find_page(&mut self, lin: u64, access: Access, who: usize) -> Result<Page, Fault> {
         if self.cr0 & cr0::PG == 0 {
             let phys = lin & 0xffff_f000;
-            return Ok(Page { phys, user: true, write: true, nx: false, dirty: true, global: false });
+            return Ok(Page {
+                phys,
+                user: true,
+                write: true,
+                nx: false,
+                dirty: true,
+                global: false,
+                large: false,
+            });
         }
         // A few retries are enough for other vCPUs that mark the same entries.
         for _ in 0..64 {
@@ -257,19 +271,7 @@ impl Cpu {
         if access == Access::Exec && (nxe || self.cr4 & cr4::SMEP != 0) {
             error |= 16;
         }
-        self.flush_page_keep_stamp(lin);
         self.page_fault_at(lin, error)
-    }
-
-    fn flush_page_keep_stamp(&mut self, lin: u64) {
-        let at = tlb::index(lin);
-        for n in 0..set::COUNT {
-            if self.tlb_sets.slow[n][at].page == lin & PAGE_MASK {
-                self.tlb_sets.slow[n][at] = Slow { page: tlb::NONE, phys: 0 };
-                let fast = &mut self.tlb_sets.fast[n][at];
-                (fast.read, fast.write) = (tlb::NONE, tlb::NONE);
-            }
-        }
     }
 
     /// Sets the fast tags of an entry as far as nothing speaks against it.

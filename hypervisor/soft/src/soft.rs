@@ -40,6 +40,8 @@ pub struct SoftConfig {
 
 /// Most vCPUs.
 pub const MAX_VCPUS: u32 = 64;
+/// Stack of a vCPU's thread: operations that cannot jump to the next one call it. Only what is touched is used.
+const STACK: usize = 64 << 20;
 /// Longest turn of a vCPU with instruction counting, in instructions.
 const TURN: u64 = 50_000;
 
@@ -61,6 +63,17 @@ pub struct Soft {
     cpus: Vec<Mutex<Box<Cpu>>>,
     running: Mutex<Running>,
     changed: Condvar,
+}
+
+/// Lets the vCPUs know when a dirty log of a block is taken.
+fn watch(shared: &Arc<Shared>, block: &RamBlock) {
+    let weak = Arc::downgrade(shared);
+    let region: &vm_memory::MmapRegion<hypervisor::PageTrack> = block;
+    region.bitmap().on_take(move || {
+        if let Some(shared) = weak.upgrade() {
+            shared.tell_all(attention::DIRTY);
+        }
+    });
 }
 
 impl Soft {
@@ -85,6 +98,7 @@ impl Soft {
         };
         let shared = Arc::new(Shared::new(config.vcpus, ram.clone(), clock, counter));
         for block in blocks {
+            watch(&shared, &block);
             shared.physical.map(&Mapping::ram(block.start_addr().0, block.len(), &block, 0))?;
         }
         for n in 0..config.vcpus {
@@ -165,10 +179,7 @@ impl Soft {
                     self.startup(&mut cpu);
                 }
                 if cpu.wait_startup || cpu.shutdown {
-                    word.fetch_and(!(attention::IRQ | attention::CODE | attention::DIRTY), Ordering::AcqRel);
-                    if bits & attention::FLUSH != 0 {
-                        cpu.refresh();
-                    }
+                    cpu.asleep();
                 }
             }
         }
@@ -211,7 +222,7 @@ impl Soft {
             }
             if asleep {
                 if cpu.wait_startup || cpu.shutdown {
-                    word.fetch_and(!(attention::IRQ | attention::CODE | attention::DIRTY), Ordering::AcqRel);
+                    cpu.asleep();
                 }
                 continue;
             }
@@ -275,7 +286,9 @@ impl Hypervisor for Soft {
         self.shared.timers.clone()
     }
     fn add_ram(&self, _name: &str, len: u64) -> Result<RamBlock, Error> {
-        memory::new_block(0, len)
+        let block = memory::new_block(0, len)?;
+        watch(&self.shared, &block);
+        Ok(block)
     }
     fn map(&self, mapping: Mapping) -> Result<(), Error> {
         self.shared.physical.map(&mapping)?;
@@ -289,17 +302,24 @@ impl Hypervisor for Soft {
         }
         self.running().active += if one { 1 } else { self.cpus.len() as u32 };
         std::thread::scope(|scope| {
+            let thread = || std::thread::Builder::new().stack_size(STACK);
             if let Some(counter) = self.shared.counter.clone() {
                 let events = events.clone();
-                scope.spawn(move || self.count(&counter, &events));
-                return;
+                return thread().spawn_scoped(scope, move || self.count(&counter, &events)).map(|_| ());
             }
             scope.spawn(|| self.shared.timers.serve(&*self.shared.clock));
             for n in 0..self.cpus.len() {
                 let events = events.clone();
-                scope.spawn(move || self.thread(n, &events));
+                let spawned = thread().spawn_scoped(scope, move || self.thread(n, &events));
+                if let Err(source) = spawned {
+                    self.running().active -= (self.cpus.len() - n) as u32;
+                    self.stop();
+                    return Err(source);
+                }
             }
-        });
+            Ok(())
+        })
+        .map_err(|source| Error::Host { what: "cannot start a vCPU's thread", source })?;
         for n in 0..self.cpus.len() {
             self.cpu(n).dispatch = None;
         }

@@ -51,6 +51,8 @@ impl Cpu {
             fault_op: std::ptr::null(),
             fault: FaultInfo::default(),
             block_page: u64::MAX,
+            block: std::ptr::null(),
+            chain_left: 0,
             xmm: [0; 16],
             mxcsr: 0x1f80,
             x87: x87::X87::default(),
@@ -142,6 +144,18 @@ impl Cpu {
         self.seg[seg::CS].bounds(false);
         self.gpr[IP] = 0;
         self.mode_changed();
+    }
+
+    /// Takes note of what other threads say while this vCPU does not run at all.
+    pub(crate) fn asleep(&mut self) {
+        // SAFETY: the word lives in `shared`.
+        let word = unsafe { &*self.attention };
+        let mine = attention::IRQ | attention::CODE | attention::DIRTY | attention::FLUSH;
+        if word.fetch_and(!mine, std::sync::atomic::Ordering::AcqRel) & attention::FLUSH != 0 {
+            self.a20 = self.shared.a20_mask();
+            self.forget_physical();
+            self.flush_tlb(true);
+        }
     }
 
     /// Forgets everything that can be worked out again.

@@ -13,6 +13,10 @@ pub const SIZE: usize = 512;
 pub const PAGE_MASK: u64 = !(PAGE - 1);
 /// A tag that no page has.
 pub const NONE: u64 = u64::MAX;
+/// Page of an entry that was dropped but is still in the list of those in use.
+const GONE: u64 = u64::MAX - 1;
+/// Largest page.
+const GIANT: u64 = 1 << 30;
 
 /// The sets.
 pub mod set {
@@ -61,6 +65,8 @@ pub mod perm {
     pub const EXEC: u64 = 4;
     /// Survives writes of CR3.
     pub const GLOBAL: u64 = 8;
+    /// Piece of a larger page: INVLPG of any address in that drops it.
+    pub const LARGE: u64 = 16;
 }
 
 /// All entries of a vCPU.
@@ -69,6 +75,18 @@ pub struct Sets {
     pub fast: [[Tlb; SIZE]; set::COUNT],
     /// For the slow path.
     pub slow: [[Slow; SIZE]; set::COUNT],
+    /// Set and index of the entries that may be in use.
+    used: Vec<(u8, u16)>,
+    /// Lowest and highest linear page that is a piece of a larger one.
+    large: (u64, u64),
+    /// Linear pages that code was run from since the stamp moved, hashed.
+    code: [u64; 16],
+}
+
+const NO_LARGE: (u64, u64) = (u64::MAX, 0);
+
+fn code_hash(lin: u64) -> usize {
+    ((lin >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
 }
 
 const EMPTY: Tlb = Tlb { read: NONE, write: NONE, addend: 0, spare: 0 };
@@ -77,7 +95,45 @@ const UNKNOWN: Slow = Slow { page: NONE, phys: 0 };
 impl Sets {
     /// No entry.
     pub fn new() -> Box<Sets> {
-        Box::new(Sets { fast: [[EMPTY; SIZE]; set::COUNT], slow: [[UNKNOWN; SIZE]; set::COUNT] })
+        Box::new(Sets {
+            fast: [[EMPTY; SIZE]; set::COUNT],
+            slow: [[UNKNOWN; SIZE]; set::COUNT],
+            used: Vec::new(),
+            large: NO_LARGE,
+            code: [0; 16],
+        })
+    }
+
+    /// Puts an entry in place.
+    pub(crate) fn fill(&mut self, who: usize, slow: Slow) {
+        let at = index(slow.page);
+        let old = std::mem::replace(&mut self.slow[who][at], slow);
+        if old.page == NONE {
+            self.used.push((who as u8, at as u16));
+        }
+        if slow.phys & perm::LARGE != 0 {
+            self.large = (self.large.0.min(slow.page), self.large.1.max(slow.page));
+        }
+    }
+
+    /// Remembers that code is run from a page.
+    pub(crate) fn ran(&mut self, lin: u64) {
+        let h = code_hash(lin);
+        self.code[h >> 6] |= 1 << (h & 63);
+    }
+
+    fn drop_if(&mut self, mut gone: impl FnMut(&Slow) -> bool) {
+        let (fast, slow) = (&mut self.fast, &mut self.slow);
+        self.used.retain(|&(who, at)| {
+            let (who, at) = (who as usize % set::COUNT, at as usize % SIZE);
+            let entry = &mut slow[who][at];
+            let drop = entry.page >= GONE || gone(entry);
+            if drop {
+                *entry = UNKNOWN;
+                fast[who][at] = EMPTY;
+            }
+            !drop
+        });
     }
 }
 
@@ -90,27 +146,34 @@ pub fn index(lin: u64) -> usize {
 impl Cpu {
     /// Drops every entry, global ones too if `global`.
     pub(crate) fn flush_tlb(&mut self, global: bool) {
-        let sets = &mut *self.tlb_sets;
-        for (fast, slow) in sets.fast.iter_mut().flatten().zip(sets.slow.iter_mut().flatten()) {
-            if slow.page != NONE && (global || slow.phys & perm::GLOBAL == 0) {
-                *fast = EMPTY;
-                *slow = UNKNOWN;
-            }
+        self.tlb_sets.drop_if(|slow| global || slow.phys & perm::GLOBAL == 0);
+        if self.tlb_sets.used.is_empty() {
+            self.tlb_sets.large = NO_LARGE;
         }
         self.new_stamp();
     }
 
-    /// Drops the entries of one page.
+    /// INVLPG: drops the entries of one page, however large it is.
     pub(crate) fn flush_page(&mut self, lin: u64) {
+        let page = lin & PAGE_MASK;
         let at = index(lin);
         let sets = &mut *self.tlb_sets;
         for n in 0..set::COUNT {
-            if sets.slow[n][at].page == lin & PAGE_MASK {
-                sets.slow[n][at] = UNKNOWN;
+            if sets.slow[n][at].page == page {
+                // The entry stays in the list of those in use, as one that holds nothing.
+                sets.slow[n][at] = Slow { page: GONE, phys: 0 };
                 sets.fast[n][at] = EMPTY;
             }
         }
-        self.new_stamp();
+        let (low, high) = sets.large;
+        let whole = page >= low & !(GIANT - 1) && page <= high | (GIANT - 1);
+        if whole {
+            sets.drop_if(|slow| slow.phys & perm::LARGE != 0 && (slow.page ^ page) < GIANT);
+        }
+        let h = code_hash(lin);
+        if whole || sets.code[h >> 6] >> (h & 63) & 1 != 0 {
+            self.new_stamp();
+        }
     }
 
     /// Makes every write take the slow path again. `keep` says which physical pages may stay fast.
@@ -126,5 +189,6 @@ impl Cpu {
     /// Virtual addresses may now mean other code.
     pub(crate) fn new_stamp(&mut self) {
         self.key = self.key.wrapping_add(1 << 32);
+        self.tlb_sets.code = [0; 16];
     }
 }

@@ -6,6 +6,7 @@
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+#[allow(dead_code, reason = "the integer families are the other test's")]
 mod native;
 
 use hypervisor_soft::bare::{self, Bare};
@@ -199,23 +200,30 @@ fn operand(case: &Case, insn: &Instruction) -> Option<u64> {
     (DATA..DATA + DATA_LEN as u64 - 0x240).contains(&at).then_some(at)
 }
 
-/// Gives the operands that need it a value of their kind. `memory` is the data area.
-fn prepare(case: &mut Case, memory: &mut [u8], rng: &mut Random) {
+/// Gives the operands that need it a value of their kind; false if they serve for the address too. `memory` is the
+/// data area.
+fn prepare(case: &mut Case, memory: &mut [u8], rng: &mut Random) -> bool {
     let insn = decode(case);
+    let lengths = matches!(insn.mnemonic(), Mnemonic::Pcmpestri | Mnemonic::Pcmpestrm);
+    let components = insn.cpuid_features().contains(&CpuidFeature::XSAVE);
+    let address = [insn.memory_base(), insn.memory_index()].map(|r| r.full_register());
+    if (lengths || components) && (address.contains(&Register::RAX) || address.contains(&Register::RDX)) {
+        return false;
+    }
     if matches!(insn.mnemonic(), Mnemonic::Maskmovdqu | Mnemonic::Maskmovq) {
         case.regs.gpr[7] = DATA + 0x2ff0 + rng.below(32);
     }
-    if matches!(insn.mnemonic(), Mnemonic::Pcmpestri | Mnemonic::Pcmpestrm) && rng.below(4) != 0 {
+    if lengths && rng.below(4) != 0 {
         case.regs.gpr[0] = rng.below(20);
         case.regs.gpr[2] = rng.below(20);
     }
-    if insn.cpuid_features().contains(&CpuidFeature::XSAVE) {
+    if components {
         (case.regs.gpr[0], case.regs.gpr[2]) = (rng.below(4), 0);
     }
     if !(0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory) {
-        return;
+        return true;
     }
-    let Some(at) = operand(case, &insn).map(|at| (at - DATA) as usize) else { return };
+    let Some(at) = operand(case, &insn).map(|at| (at - DATA) as usize) else { return true };
     let len = insn.memory_size().size();
     match len {
         4 => memory[at..at + 4].copy_from_slice(&single(rng).to_le_bytes()),
@@ -234,7 +242,8 @@ fn prepare(case: &mut Case, memory: &mut [u8], rng: &mut Random) {
             memory[at + 512..at + 576].fill(0);
             memory[at + 512] = rng.below(4) as u8;
             match rng.below(16) {
-                0 => memory[at + 26 + rng.below(2) as usize] = rng.bits() as u8,
+                // Of XRSTOR the host does a part before it finds this.
+                0 if !components => memory[at + 26 + rng.below(2) as usize] = rng.bits() as u8,
                 1 => memory[at + 513 + rng.below(23) as usize] = rng.bits() as u8,
                 _ => {}
             }
@@ -252,6 +261,7 @@ fn prepare(case: &mut Case, memory: &mut [u8], rng: &mut Random) {
         }
         _ => {}
     }
+    true
 }
 
 /// Takes the instruction and operand pointers, and MXCSR's mask, out of what has been written.
@@ -322,7 +332,9 @@ fn compare(family: &Family, host: &mut Host, soft: &mut Soft, cases: u64, seed: 
     host.data().iter_mut().for_each(|b| *b = rng.value() as u8);
     for k in 0..cases as usize {
         let Some(mut case) = family.case(k, &mut rng) else { continue };
-        prepare(&mut case, host.data(), &mut rng);
+        if !prepare(&mut case, host.data(), &mut rng) {
+            continue;
+        }
         let before = image(&mut rng);
         let mut ours =
             Side { end: (Regs::default(), End::Done), image: before, memory: host.data().to_vec() };
@@ -394,7 +406,8 @@ fn exact(i: &Instruction) -> bool {
 fn families(bits: u32) -> Vec<Family> {
     const ALL: &[&[u8]] = &[&[], &[0x66], &[0xf3], &[0xf2]];
     const NONE: &[&[u8]] = &[];
-    let family = |name, opcodes, prefixes, want| Family { name, bits, opcodes, prefixes, want };
+    let family =
+        |name, opcodes, prefixes, want| Family { name, bits, opcodes, prefixes, want, branch: false };
     let moves =
         (0x10..=0x17).chain([0x28, 0x29, 0x2b, 0x50, 0x6e, 0x6f, 0x7e, 0x7f, 0xd6, 0xd7, 0xe7, 0xf0, 0xf7]);
     let convert = [0x2a, 0x2c, 0x2d, 0x5a, 0x5b, 0xe6];

@@ -6,6 +6,8 @@
 //! interrupt is not wired: such an error is ignored, as if IGNNE# were asserted all the time.
 
 mod area;
+#[cfg(test)]
+mod tests;
 
 use iced_x86::{Instruction, MemorySize, Mnemonic};
 use x87::{EnvLayout, MemForm, Prepared};

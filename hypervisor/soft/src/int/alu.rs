@@ -1,6 +1,7 @@
 //! ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, NEG and NOT (SDM vol. 2).
 
-use super::{Cpu, Ctx, Exec, Int, Op, in_memory, size, sized};
+use super::{Cpu, Ctx, Exec, Int, Op, Place, by_condition, in_memory, placed, size, sized};
+use crate::place::{Any, Flat, Suits, suits};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 /// A two-operand operation on the first operand.
@@ -68,8 +69,8 @@ fn reg_imm<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     Ok(())
 }
 
-fn reg_mem<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let b = cpu.load::<T>(op)?;
+fn reg_mem<A: Alu, T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+    let b = M::load::<T>(cpu, op)?;
     let a = T::get(cpu, op.reg);
     let r = apply::<A, T>(cpu, a, b);
     T::set(cpu, op.reg, r);
@@ -77,20 +78,20 @@ fn reg_mem<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
 }
 
 #[inline(always)]
-fn change<A: Alu, T: Int, const LOCK: bool>(cpu: &mut Cpu, op: &Op, b: T) -> Exec {
+fn change<A: Alu, T: Int, M: Place, const LOCK: bool>(cpu: &mut Cpu, op: &Op, b: T) -> Exec {
     let c = carry::<A>(cpu);
-    let (a, r) = cpu.modify::<T, LOCK>(op, |a| A::result(a, b, c))?;
+    let (a, r) = M::modify::<T, LOCK>(cpu, op, |a| A::result(a, b, c))?;
     A::flags(cpu, a, b, r);
     Ok(())
 }
 
-fn mem_reg<A: Alu, T: Int, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn mem_reg<A: Alu, T: Int, M: Place, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
     let b = T::get(cpu, op.reg);
-    change::<A, T, LOCK>(cpu, op, b)
+    change::<A, T, M, LOCK>(cpu, op, b)
 }
 
-fn mem_imm<A: Alu, T: Int, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
-    change::<A, T, LOCK>(cpu, op, T::from64(op.imm))
+fn mem_imm<A: Alu, T: Int, M: Place, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
+    change::<A, T, M, LOCK>(cpu, op, T::from64(op.imm))
 }
 
 fn test_reg_reg<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
@@ -105,22 +106,22 @@ fn test_reg_imm<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     Ok(())
 }
 
-fn test_reg_mem<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let b = cpu.load::<T>(op)?;
+fn test_reg_mem<A: Alu, T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+    let b = M::load::<T>(cpu, op)?;
     let a = T::get(cpu, op.reg);
     apply::<A, T>(cpu, a, b);
     Ok(())
 }
 
-fn test_mem_reg<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let a = cpu.load::<T>(op)?;
+fn test_mem_reg<A: Alu, T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+    let a = M::load::<T>(cpu, op)?;
     let b = T::get(cpu, op.reg);
     apply::<A, T>(cpu, a, b);
     Ok(())
 }
 
-fn test_mem_imm<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let a = cpu.load::<T>(op)?;
+fn test_mem_imm<A: Alu, T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+    let a = M::load::<T>(cpu, op)?;
     apply::<A, T>(cpu, a, T::from64(op.imm));
     Ok(())
 }
@@ -171,10 +172,21 @@ fn unary_reg<U: Unary, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     Ok(())
 }
 
-fn unary_mem<U: Unary, T: Int, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let (a, r) = cpu.modify::<T, LOCK>(op, |a| U::result(a))?;
+fn unary_mem<U: Unary, T: Int, M: Place, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
+    let (a, r) = M::modify::<T, LOCK>(cpu, op, |a| U::result(a))?;
     U::flags(cpu, a, r);
     Ok(())
+}
+
+/// A step of a count: with a branch on zero or not zero behind it.
+macro_rules! counted {
+    ($ctx:expr, $f:expr) => {
+        match $ctx.branch {
+            Some(4) => Op::fused::<_, _, 4>($f, $f),
+            Some(5) => Op::fused::<_, _, 5>($f, $f),
+            _ => Op::line($f),
+        }
+    };
 }
 
 /// An operation that keeps its result.
@@ -185,42 +197,84 @@ fn lower_store<A: Alu>(i: &Instruction, ctx: &Ctx) -> Option<Op> {
             Op::line(reg_reg::<A, T>).rm(ctx.reg(i.op0_register())).reg(ctx.reg(i.op1_register()))
         }
         (OpKind::Register, OpKind::Memory) =>
-            Op::line(reg_mem::<A, T>).reg(ctx.reg(i.op0_register())).mem(i, ctx),
-        (OpKind::Register, _) => Op::line(reg_imm::<A, T>).rm(ctx.reg(i.op0_register())).imm(i.immediate(1)),
+            placed!(i, ctx, |M| reg_mem::<A, T, M>).reg(ctx.reg(i.op0_register())).mem(i, ctx),
+        (OpKind::Register, _) =>
+            counted!(ctx, reg_imm::<A, T>).rm(ctx.reg(i.op0_register())).imm(i.immediate(1)),
         (_, OpKind::Register) => {
-            let op = if lock { Op::line(mem_reg::<A, T, true>) } else { Op::line(mem_reg::<A, T, false>) };
+            let op = if lock {
+                Op::line(mem_reg::<A, T, Any, true>)
+            } else {
+                placed!(i, ctx, |M| mem_reg::<A, T, M, false>)
+            };
             op.reg(ctx.reg(i.op1_register())).mem(i, ctx)
         }
         _ => {
-            let op = if lock { Op::line(mem_imm::<A, T, true>) } else { Op::line(mem_imm::<A, T, false>) };
+            let op = if lock {
+                Op::line(mem_imm::<A, T, Any, true>)
+            } else {
+                placed!(i, ctx, |M| mem_imm::<A, T, M, false>)
+            };
             op.imm(i.immediate(1)).mem(i, ctx)
         }
     })
 }
 
+/// An operation on registers, together with the conditional branch that follows if there is one.
+macro_rules! fusible {
+    ($ctx:expr, $f:expr) => {
+        match $ctx.branch {
+            Some(cc) => by_condition!(cc, |CC| Op::fused::<_, _, CC>($f, $f))?,
+            None => Op::line($f),
+        }
+    };
+}
+
+/// The same for an operand in memory.
+macro_rules! fusible_placed {
+    ($i:expr, $ctx:expr, |$M:ident| $f:expr) => {{
+        macro_rules! at {
+            ($P:ty) => {{
+                type $M = $P;
+                $f
+            }};
+        }
+        match ($ctx.branch, suits($i, $ctx)) {
+            (Some(cc), Suits::Near) => {
+                by_condition!(cc, |CC| Op::fused::<_, _, CC>(at!(Flat<false>), at!(Any)))?
+            }
+            (Some(cc), Suits::Index) => {
+                by_condition!(cc, |CC| Op::fused::<_, _, CC>(at!(Flat<true>), at!(Any)))?
+            }
+            _ => placed!($i, $ctx, |$M| $f),
+        }
+    }};
+}
+
 /// CMP and TEST: flags alone.
 fn lower_test<A: Alu>(i: &Instruction, ctx: &Ctx) -> Option<Op> {
+    let (a, b) = (i.op0_register(), i.op1_register());
     sized!(size(i, 0), |T| match (i.op0_kind(), i.op1_kind()) {
         (OpKind::Register, OpKind::Register) => {
-            Op::line(test_reg_reg::<A, T>).rm(ctx.reg(i.op0_register())).reg(ctx.reg(i.op1_register()))
+            fusible!(ctx, test_reg_reg::<A, T>).rm(ctx.reg(a)).reg(ctx.reg(b))
         }
         (OpKind::Register, OpKind::Memory) => {
-            Op::line(test_reg_mem::<A, T>).reg(ctx.reg(i.op0_register())).mem(i, ctx)
+            placed!(i, ctx, |M| test_reg_mem::<A, T, M>).reg(ctx.reg(a)).mem(i, ctx)
         }
-        (OpKind::Register, _) =>
-            Op::line(test_reg_imm::<A, T>).rm(ctx.reg(i.op0_register())).imm(i.immediate(1)),
-        (_, OpKind::Register) => Op::line(test_mem_reg::<A, T>).reg(ctx.reg(i.op1_register())).mem(i, ctx),
-        _ => Op::line(test_mem_imm::<A, T>).imm(i.immediate(1)).mem(i, ctx),
+        (OpKind::Register, _) => fusible!(ctx, test_reg_imm::<A, T>).rm(ctx.reg(a)).imm(i.immediate(1)),
+        (_, OpKind::Register) => {
+            placed!(i, ctx, |M| test_mem_reg::<A, T, M>).reg(ctx.reg(b)).mem(i, ctx)
+        }
+        _ => fusible_placed!(i, ctx, |M| test_mem_imm::<A, T, M>).imm(i.immediate(1)).mem(i, ctx),
     })
 }
 
 fn lower_unary<U: Unary>(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     sized!(size(i, 0), |T| if !in_memory(i, 0) {
-        Op::line(unary_reg::<U, T>).rm(ctx.reg(i.op0_register()))
+        counted!(ctx, unary_reg::<U, T>).rm(ctx.reg(i.op0_register()))
     } else if i.has_lock_prefix() {
-        Op::line(unary_mem::<U, T, true>).mem(i, ctx)
+        Op::line(unary_mem::<U, T, Any, true>).mem(i, ctx)
     } else {
-        Op::line(unary_mem::<U, T, false>).mem(i, ctx)
+        placed!(i, ctx, |M| unary_mem::<U, T, M, false>).mem(i, ctx)
     })
 }
 

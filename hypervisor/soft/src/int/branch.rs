@@ -1,77 +1,96 @@
 //! Near JMP, CALL and RET, Jcc, LOOP and JCXZ. Far transfers and interrupts are elsewhere.
 
 use super::mov::condition;
-use super::{Cpu, Ctx, Exec, Int, Op, by_condition, in_memory, wide};
+use super::{AnyStack, Cpu, Ctx, Exec, Fault, Int, LongStack, Op, Stack, by_condition, in_memory, wide};
 use crate::cpu::{RCX, RSP};
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
 /// The target of a relative branch: the operand size cuts it.
 #[inline(always)]
 fn target<T: Int>(cpu: &Cpu, op: &Op) -> u64 {
-    T::from64(cpu.next_ip(op).wrapping_add(op.imm)).zext()
+    T::from64(after::<T>(cpu, op).wrapping_add(op.imm)).zext()
+}
+
+/// [`Cpu::jump`]; operands of 64 bits occur in 64-bit code alone, and no others do there.
+#[inline(always)]
+fn go_to<T: Int>(cpu: &mut Cpu, to: u64) -> Exec {
+    if T::BITS != 64 {
+        return cpu.jump(to);
+    }
+    if (to as i64) << 16 >> 16 != to as i64 {
+        return Err(cpu.gp(0));
+    }
+    cpu.set_rip(to);
+    Ok(())
+}
+
+/// Address of the next instruction, likewise.
+#[inline(always)]
+fn after<T: Int>(cpu: &Cpu, op: &Op) -> u64 {
+    if T::BITS == 64 { cpu.this_ip(op).wrapping_add(op.len.into()) } else { cpu.next_ip(op) }
 }
 
 fn jmp<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     let to = target::<T>(cpu, op);
-    cpu.jump(to)
+    go_to::<T>(cpu, to)
 }
 
-fn jcc<T: Int, const CC: u8>(cpu: &mut Cpu, op: &Op) -> Exec {
-    if cpu.cond::<CC>() {
+fn jcc<T: Int, const CC: u8>(cpu: &mut Cpu, op: &Op) -> Result<bool, Fault> {
+    let taken = cpu.cond::<CC>();
+    if taken {
         let to = target::<T>(cpu, op);
-        return cpu.jump(to);
+        go_to::<T>(cpu, to)?;
     }
-    cpu.rip_next(op);
-    Ok(())
+    Ok(taken)
 }
 
 fn jmp_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     let to = T::get(cpu, op.rm).zext();
-    cpu.jump(to)
+    go_to::<T>(cpu, to)
 }
 
 fn jmp_mem<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     let to = cpu.load::<T>(op)?.zext();
-    cpu.jump(to)
+    go_to::<T>(cpu, to)
 }
 
 /// Pushes the return address and goes; when the target is refused the stack pointer is as before.
 #[inline(always)]
-fn call_to<T: Int>(cpu: &mut Cpu, op: &Op, to: u64) -> Exec {
+fn call_to<T: Int, S: Stack>(cpu: &mut Cpu, op: &Op, to: u64) -> Exec {
     let old = cpu.gpr[RSP];
-    let back = cpu.next_ip(op);
-    cpu.push::<T>(T::from64(back))?;
-    let done = cpu.jump(to);
+    let back = after::<T>(cpu, op);
+    S::push::<T>(cpu, T::from64(back))?;
+    let done = go_to::<T>(cpu, to);
     if done.is_err() {
         cpu.gpr[RSP] = old;
     }
     done
 }
 
-fn call<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn call<T: Int, S: Stack>(cpu: &mut Cpu, op: &Op) -> Exec {
     let to = target::<T>(cpu, op);
-    call_to::<T>(cpu, op, to)
+    call_to::<T, S>(cpu, op, to)
 }
 
-fn call_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn call_reg<T: Int, S: Stack>(cpu: &mut Cpu, op: &Op) -> Exec {
     let to = T::get(cpu, op.rm).zext();
-    call_to::<T>(cpu, op, to)
+    call_to::<T, S>(cpu, op, to)
 }
 
 fn call_mem<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     let to = cpu.load::<T>(op)?.zext();
-    call_to::<T>(cpu, op, to)
+    call_to::<T, AnyStack>(cpu, op, to)
 }
 
 /// RET; the immediate is what it drops above the return address.
-fn ret<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn ret<T: Int, S: Stack, const DROP: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
     let old = cpu.gpr[RSP];
-    let to = cpu.pop::<T>()?.zext();
-    if op.imm != 0 {
+    let to = S::pop::<T>(cpu)?.zext();
+    if DROP {
         let sp = cpu.sp().wrapping_add(op.imm);
         cpu.set_sp(sp);
     }
-    let done = cpu.jump(to);
+    let done = go_to::<T>(cpu, to);
     if done.is_err() {
         cpu.gpr[RSP] = old;
     }
@@ -84,7 +103,7 @@ const WHILE_EQUAL: u8 = 1;
 const WHILE_NOT_EQUAL: u8 = 2;
 
 /// LOOP, LOOPE, LOOPNE with a count register of type `C`.
-fn count_down<T: Int, C: Int, const KIND: u8>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn count_down<T: Int, C: Int, const KIND: u8>(cpu: &mut Cpu, op: &Op) -> Result<bool, Fault> {
     let old = cpu.gpr[RCX];
     let n = C::from64(C::get(cpu, RCX as u8).zext().wrapping_sub(1));
     C::set(cpu, RCX as u8, n);
@@ -94,25 +113,24 @@ fn count_down<T: Int, C: Int, const KIND: u8>(cpu: &mut Cpu, op: &Op) -> Exec {
         _ => true,
     };
     if n.zext() == 0 || !go {
-        cpu.rip_next(op);
-        return Ok(());
+        return Ok(false);
     }
     let to = target::<T>(cpu, op);
-    let done = cpu.jump(to);
+    let done = go_to::<T>(cpu, to);
     if done.is_err() {
         cpu.gpr[RCX] = old;
     }
-    done
+    done.map(|()| true)
 }
 
 /// JCXZ, JECXZ, JRCXZ.
-fn count_zero<T: Int, C: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    if C::get(cpu, RCX as u8).zext() == 0 {
+fn count_zero<T: Int, C: Int>(cpu: &mut Cpu, op: &Op) -> Result<bool, Fault> {
+    let taken = C::get(cpu, RCX as u8).zext() == 0;
+    if taken {
         let to = target::<T>(cpu, op);
-        return cpu.jump(to);
+        go_to::<T>(cpu, to)?;
     }
-    cpu.rip_next(op);
-    Ok(())
+    Ok(taken)
 }
 
 /// Bytes of the operand of a near branch: what the instruction pointer is cut to.
@@ -136,6 +154,21 @@ fn displacement(i: &Instruction) -> u64 {
     }
 }
 
+/// A branch that uses the stack, with a quick form in 64-bit code.
+macro_rules! stacked {
+    ($ctx:expr, |$S:ident| $f:expr) => {{
+        let any = {
+            type $S = AnyStack;
+            $f
+        };
+        let long = {
+            type $S = LongStack;
+            $f
+        };
+        if $ctx.stack == 64 { Op::near_fast(long, any) } else { Op::near(any) }
+    }};
+}
+
 fn is_near(i: &Instruction) -> bool {
     matches!(i.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64)
 }
@@ -143,13 +176,13 @@ fn is_near(i: &Instruction) -> bool {
 fn lower_transfer(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     let call_it = i.mnemonic() == Mnemonic::Call;
     wide!(width(i)?, |T| if is_near(i) {
-        let op = if call_it { Op::jump(call::<T>) } else { Op::jump(jmp::<T>) };
+        let op = if call_it { stacked!(ctx, |S| call::<T, S>) } else { Op::near(jmp::<T>) };
         op.imm(displacement(i))
     } else if in_memory(i, 0) {
-        let op = if call_it { Op::jump(call_mem::<T>) } else { Op::jump(jmp_mem::<T>) };
+        let op = if call_it { Op::near(call_mem::<T>) } else { Op::near(jmp_mem::<T>) };
         op.mem(i, ctx)
     } else {
-        let op = if call_it { Op::jump(call_reg::<T>) } else { Op::jump(jmp_reg::<T>) };
+        let op = if call_it { stacked!(ctx, |S| call_reg::<T, S>) } else { Op::near(jmp_reg::<T>) };
         op.rm(ctx.reg(i.op0_register()))
     })
 }
@@ -171,10 +204,10 @@ fn count_bytes(i: &Instruction) -> Option<u32> {
 
 fn lower_counted(i: &Instruction) -> Option<Op> {
     let op = wide!(width(i)?, |T| wide!(count_bytes(i)?, |C| match i.mnemonic() {
-        Mnemonic::Loop => Op::jump(count_down::<T, C, PLAIN>),
-        Mnemonic::Loope => Op::jump(count_down::<T, C, WHILE_EQUAL>),
-        Mnemonic::Loopne => Op::jump(count_down::<T, C, WHILE_NOT_EQUAL>),
-        _ => Op::jump(count_zero::<T, C>),
+        Mnemonic::Loop => Op::branch(count_down::<T, C, PLAIN>),
+        Mnemonic::Loope => Op::branch(count_down::<T, C, WHILE_EQUAL>),
+        Mnemonic::Loopne => Op::branch(count_down::<T, C, WHILE_NOT_EQUAL>),
+        _ => Op::branch(count_zero::<T, C>),
     })?);
     Some(op?.imm(displacement(i)))
 }
@@ -185,7 +218,11 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         Mnemonic::Jmp | Mnemonic::Call => lower_transfer(i, ctx),
         Mnemonic::Ret => {
             let drop = if i.op_count() == 1 { u64::from(i.immediate16()) } else { 0 };
-            let op = wide!(i.stack_pointer_increment() as u64 - drop, |T| Op::jump(ret::<T>));
+            let op = wide!(i.stack_pointer_increment() as u64 - drop, |T| if drop == 0 {
+                stacked!(ctx, |S| ret::<T, S, false>)
+            } else {
+                stacked!(ctx, |S| ret::<T, S, true>)
+            });
             Some(op?.imm(drop))
         }
         Mnemonic::Loop
@@ -195,7 +232,7 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         | Mnemonic::Jecxz
         | Mnemonic::Jrcxz => lower_counted(i),
         _ if i.is_jcc_short_or_near() => {
-            let op = wide!(width(i)?, |T| by_condition!(condition(i)?, |CC| Op::jump(jcc::<T, CC>))?);
+            let op = wide!(width(i)?, |T| by_condition!(condition(i)?, |CC| Op::branch(jcc::<T, CC>))?);
             Some(op?.imm(displacement(i)))
         }
         _ => None,

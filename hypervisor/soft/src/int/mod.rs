@@ -5,6 +5,7 @@
 
 use crate::cpu::{Cpu, Exec, Fault};
 use crate::op::{Ctx, Int, Op};
+use crate::place::{AnyStack, LongStack, Place, Stack, placed};
 use iced_x86::Instruction;
 
 mod alu;
@@ -104,6 +105,11 @@ pub(crate) fn ea_plus(cpu: &Cpu, op: &Op, by: u64) -> u64 {
         1 => u64::from(off as u32),
         _ => off,
     }
+}
+
+/// The condition of a short or near Jcc.
+pub(crate) fn branch_condition(i: &Instruction) -> Option<u8> {
+    if i.is_jcc_short_or_near() { mov::condition(i) } else { None }
 }
 
 /// Lowers an instruction of the integer set; `None` for any other.

@@ -1,6 +1,6 @@
 //! MOV and what moves like it: MOVZX, MOVSX, LEA, XCHG, BSWAP, MOVBE, CMOVcc, SETcc, XLAT, CBW and CWD.
 
-use super::{Cpu, Ctx, Exec, Int, Op, by_condition, in_memory, size, sized, wide};
+use super::{Cpu, Ctx, Exec, Int, Op, Place, by_condition, in_memory, placed, size, sized, wide};
 use crate::cpu::{RAX, RDX};
 use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, Register};
 
@@ -15,19 +15,19 @@ fn reg_imm<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     Ok(())
 }
 
-fn reg_mem<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let v = cpu.load::<T>(op)?;
+fn reg_mem<T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+    let v = M::load::<T>(cpu, op)?;
     T::set(cpu, op.reg, v);
     Ok(())
 }
 
-fn mem_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn mem_reg<T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
     let v = T::get(cpu, op.reg);
-    cpu.store::<T>(op, v)
+    M::store::<T>(cpu, op, v)
 }
 
-fn mem_imm<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    cpu.store::<T>(op, T::from64(op.imm))
+fn mem_imm<T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+    M::store::<T>(cpu, op, T::from64(op.imm))
 }
 
 #[inline(always)]
@@ -41,8 +41,8 @@ fn extend_reg<D: Int, S: Int, const SIGNED: bool>(cpu: &mut Cpu, op: &Op) -> Exe
     Ok(())
 }
 
-fn extend_mem<D: Int, S: Int, const SIGNED: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let v = cpu.load::<S>(op)?;
+fn extend_mem<D: Int, S: Int, M: Place, const SIGNED: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
+    let v = M::load::<S>(cpu, op)?;
     D::set(cpu, op.reg, extend::<D, S, SIGNED>(v));
     Ok(())
 }
@@ -153,18 +153,18 @@ fn lower_mov(i: &Instruction, ctx: &Ctx) -> Option<Op> {
             Op::line(reg_reg::<T>).rm(ctx.reg(a)).reg(ctx.reg(b))
         }
         (OpKind::Register, OpKind::Memory) if is_plain(a) =>
-            Op::line(reg_mem::<T>).reg(ctx.reg(a)).mem(i, ctx),
+            placed!(i, ctx, |M| reg_mem::<T, M>).reg(ctx.reg(a)).mem(i, ctx),
         (OpKind::Memory, OpKind::Register) if is_plain(b) =>
-            Op::line(mem_reg::<T>).reg(ctx.reg(b)).mem(i, ctx),
+            placed!(i, ctx, |M| mem_reg::<T, M>).reg(ctx.reg(b)).mem(i, ctx),
         (OpKind::Register | OpKind::Memory, OpKind::Register | OpKind::Memory) => return None,
         (OpKind::Register, _) => Op::line(reg_imm::<T>).rm(ctx.reg(a)).imm(i.immediate(1)),
-        _ => Op::line(mem_imm::<T>).imm(i.immediate(1)).mem(i, ctx),
+        _ => placed!(i, ctx, |M| mem_imm::<T, M>).imm(i.immediate(1)).mem(i, ctx),
     })
 }
 
 fn lower_extend<const SIGNED: bool>(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     let op = wide!(size(i, 0), |D| sized!(size(i, 1), |S| if in_memory(i, 1) {
-        Op::line(extend_mem::<D, S, SIGNED>).mem(i, ctx)
+        placed!(i, ctx, |M| extend_mem::<D, S, M, SIGNED>).mem(i, ctx)
     } else {
         Op::line(extend_reg::<D, S, SIGNED>).rm(ctx.reg(i.op1_register()))
     })?);
@@ -266,7 +266,9 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     match i.mnemonic() {
         Mnemonic::Mov => lower_mov(i, ctx),
         Mnemonic::Movnti => {
-            wide!(size(i, 1), |T| Op::line(mem_reg::<T>).reg(ctx.reg(i.op1_register())).mem(i, ctx))
+            wide!(size(i, 1), |T| placed!(i, ctx, |M| mem_reg::<T, M>)
+                .reg(ctx.reg(i.op1_register()))
+                .mem(i, ctx))
         }
         Mnemonic::Movzx => lower_extend::<false>(i, ctx),
         Mnemonic::Movsx | Mnemonic::Movsxd => lower_extend::<true>(i, ctx),

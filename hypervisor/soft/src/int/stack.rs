@@ -1,16 +1,16 @@
 //! PUSH, POP, PUSHA, POPA, ENTER and LEAVE. Segment registers and flags are pushed elsewhere.
 
-use super::{Cpu, Ctx, Exec, Int, Op, in_memory, wide};
+use super::{AnyStack, Cpu, Ctx, Exec, Int, LongStack, Op, Stack, in_memory, wide};
 use crate::cpu::{RAX, RBP, RDI, RSP};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
-fn push_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn push_reg<T: Int, S: Stack>(cpu: &mut Cpu, op: &Op) -> Exec {
     let v = T::get(cpu, op.reg);
-    cpu.push::<T>(v)
+    S::push::<T>(cpu, v)
 }
 
-fn push_imm<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    cpu.push::<T>(T::from64(op.imm))
+fn push_imm<T: Int, S: Stack>(cpu: &mut Cpu, op: &Op) -> Exec {
+    S::push::<T>(cpu, T::from64(op.imm))
 }
 
 fn push_mem<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
@@ -19,8 +19,8 @@ fn push_mem<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
 }
 
 /// POP into a register. POP RSP keeps the popped value, because the register is written last.
-fn pop_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let v = cpu.pop::<T>()?;
+fn pop_reg<T: Int, S: Stack>(cpu: &mut Cpu, op: &Op) -> Exec {
+    let v = S::pop::<T>(cpu)?;
     T::set(cpu, op.reg, v);
     Ok(())
 }
@@ -102,11 +102,11 @@ fn enter_frame<T: Int>(cpu: &mut Cpu, size: u64, level: u64) -> Exec {
     Ok(())
 }
 
-fn leave<T: Int>(cpu: &mut Cpu, _: &Op) -> Exec {
+fn leave<T: Int, S: Stack>(cpu: &mut Cpu, _: &Op) -> Exec {
     let old = cpu.gpr[RSP];
     let frame = cpu.gpr[RBP];
     cpu.set_sp(frame);
-    match cpu.pop::<T>() {
+    match S::pop::<T>(cpu) {
         Ok(v) => {
             T::set(cpu, RBP as u8, v);
             Ok(())
@@ -118,13 +118,28 @@ fn leave<T: Int>(cpu: &mut Cpu, _: &Op) -> Exec {
     }
 }
 
+/// An operation on the stack, with a quick form in 64-bit code.
+macro_rules! stacked {
+    ($ctx:expr, |$S:ident| $f:expr) => {{
+        let any = {
+            type $S = AnyStack;
+            $f
+        };
+        let long = {
+            type $S = LongStack;
+            $f
+        };
+        if $ctx.stack == 64 { Op::fast(long, any) } else { Op::line(any) }
+    }};
+}
+
 fn lower_push(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     let r = i.op0_register();
     wide!(i.stack_pointer_increment().unsigned_abs(), |T| match i.op0_kind() {
-        OpKind::Register if r.is_gpr() => Op::line(push_reg::<T>).reg(ctx.reg(r)),
+        OpKind::Register if r.is_gpr() => stacked!(ctx, |S| push_reg::<T, S>).reg(ctx.reg(r)),
         OpKind::Register => return None,
         OpKind::Memory => Op::line(push_mem::<T>).mem(i, ctx),
-        _ => Op::line(push_imm::<T>).imm(i.immediate(0)),
+        _ => stacked!(ctx, |S| push_imm::<T, S>).imm(i.immediate(0)),
     })
 }
 
@@ -133,7 +148,7 @@ fn lower_pop(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     wide!(i.stack_pointer_increment().unsigned_abs(), |T| if in_memory(i, 0) {
         Op::line(pop_mem::<T>).mem(i, ctx)
     } else if r.is_gpr() {
-        Op::line(pop_reg::<T>).reg(ctx.reg(r))
+        stacked!(ctx, |S| pop_reg::<T, S>).reg(ctx.reg(r))
     } else {
         return None;
     })
@@ -159,9 +174,9 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
             Some(op.imm(imm))
         }
         Mnemonic::Leave => Some(match i.code() {
-            Code::Leavew => Op::line(leave::<u16>),
-            Code::Leaved => Op::line(leave::<u32>),
-            _ => Op::line(leave::<u64>),
+            Code::Leavew => Op::line(leave::<u16, AnyStack>),
+            Code::Leaved => Op::line(leave::<u32, AnyStack>),
+            _ => stacked!(ctx, |S| leave::<u64, S>),
         }),
         _ => None,
     }

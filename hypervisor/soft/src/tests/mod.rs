@@ -73,6 +73,9 @@ impl Bare {
     pub fn write64(&self, at: u64, v: u64) {
         self.write(at, &v.to_le_bytes());
     }
+    pub fn read32(&self, at: u64) -> u32 {
+        self.read64(at) as u32
+    }
     pub fn read64(&self, at: u64) -> u64 {
         self.shared.ram.read_obj(GuestAddress(at)).unwrap()
     }
@@ -120,7 +123,7 @@ impl Bare {
     }
 
     fn tables(&mut self, kernel: u64, user: u64) {
-        let gdt = [0, kernel, 0x00cf_9300_0000_ffff, user, 0x00cf_f300_0000_ffff, 0x0000_8900_3000_0067, 0];
+        let gdt = [0, kernel, 0x00cf_9300_0000_ffff, user, 0x00cf_f300_0000_ffff, 0x0000_8b00_3000_0067, 0];
         for (n, d) in gdt.into_iter().enumerate() {
             self.write64(0x1000 + 8 * n as u64, d);
         }

@@ -64,6 +64,8 @@ pub struct Family {
     pub prefixes: &'static [&'static [u8]],
     /// Whether the decoded instruction is wanted.
     pub want: fn(&Instruction) -> bool,
+    /// Whether a conditional branch to [`TAKEN`] follows the instruction.
+    pub branch: bool,
 }
 
 fn gpr_index(r: Register) -> Option<usize> {
@@ -155,6 +157,10 @@ impl Family {
         }
         branch(&insn, &mut code, &mut regs, target, offsets.immediate_offset(), rng)?;
         let insn = Decoder::with_ip(self.bits, &code, TEST, DecoderOptions::NONE).decode();
+        if self.branch {
+            let rel = TAKEN - (TEST + code.len() as u64 + 2);
+            code.extend_from_slice(&[0x70 | rng.below(16) as u8, rel as u8]);
+        }
         if self.bits == 32 {
             regs.gpr.iter_mut().for_each(|r| *r &= 0xffff_ffff);
         }

@@ -52,16 +52,24 @@ pub fn legacy() -> Vec<Family> {
         f.opcodes.retain(|o| o != &[0x63]);
     }
     let bcd = [0x27, 0x2f, 0x37, 0x3f, 0xd4, 0xd5].map(|b| vec![b]).to_vec();
-    families.push(Family { name: "bcd", bits: 32, opcodes: bcd, prefixes: &[], want: any });
-    families.push(Family { name: "short", bits: 32, opcodes: one(0x40..=0x4f), prefixes: &[], want: any });
+    families.push(Family { name: "bcd", bits: 32, opcodes: bcd, prefixes: &[], want: any, branch: false });
+    families.push(Family {
+        name: "short",
+        bits: 32,
+        opcodes: one(0x40..=0x4f),
+        prefixes: &[],
+        want: any,
+        branch: false,
+    });
     let all = vec![vec![0x60], vec![0x61]];
-    families.push(Family { name: "all", bits: 32, opcodes: all, prefixes: &[], want: any });
+    families.push(Family { name: "all", bits: 32, opcodes: all, prefixes: &[], want: any, branch: false });
     families.push(Family {
         name: "bound",
         bits: 32,
         opcodes: vec![vec![0x62]],
         prefixes: &[],
         want: |i| i.mnemonic() == Mnemonic::Bound,
+        branch: false,
     });
     families
 }
@@ -69,6 +77,14 @@ pub fn legacy() -> Vec<Family> {
 /// The families of 64-bit code.
 pub fn long() -> Vec<Family> {
     let alu = (0..8u8).flat_map(|n| (0..6).map(move |k| vec![n * 8 + k])).chain(one(0x80..=0x85)).collect();
+    let tests = [
+        one(0x80..=0x85),
+        one(0xa8..=0xa9),
+        one(0xf6..=0xf7),
+        one(0xfe..=0xff),
+        vec![vec![0x01], vec![0x2b]],
+    ];
+    let pair = [tests.concat(), one(0x38..=0x3d)].concat();
     let sign = [one(0x98..=0x99), vec![vec![0x63]], two(&[0xb6, 0xb7, 0xbe, 0xbf])].concat();
     let mov =
         [one(0x86..=0x8b), one(0xa0..=0xa3), one(0xb0..=0xbf), one(0xc6..=0xc7), vec![vec![0x8d]]].concat();
@@ -92,9 +108,11 @@ pub fn long() -> Vec<Family> {
     let near: Vec<u8> = (0x80..=0x8f).collect();
     const NONE: &[&[u8]] = &[];
     const STRING: &[&[u8]] = &[&[], &[0xf3], &[0xf2]];
-    let family = |name, opcodes, prefixes, want| Family { name, bits: 64, opcodes, prefixes, want };
+    let family =
+        |name, opcodes, prefixes, want| Family { name, bits: 64, opcodes, prefixes, want, branch: false };
     vec![
         family("alu", alu, NONE, any),
+        Family { branch: true, ..family("pair", pair, NONE, plain) },
         family("unary", [one(0xf6..=0xf7), one(0xfe..=0xff)].concat(), NONE, plain),
         family(
             "shift",
@@ -124,6 +142,7 @@ pub fn long() -> Vec<Family> {
                 Mnemonic::Cmpxchg | Mnemonic::Xadd | Mnemonic::Cmpxchg8b | Mnemonic::Cmpxchg16b
             )
         }),
+        family("locked", locked, &[&[0xf0]], any),
         family(
             "flags",
             vec![vec![0x9e], vec![0x9f], vec![0xf5], vec![0xf8], vec![0xf9], vec![0xfc], vec![0xfd]],

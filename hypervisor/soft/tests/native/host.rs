@@ -205,7 +205,7 @@ impl Host {
 
     /// Runs `code` of `bits` (64 or 32) once. It must end at its last byte, at [`TAKEN`], or with an exception.
     pub fn run(&mut self, bits: u32, code: &[u8], regs: &Regs) -> (Regs, End) {
-        assert!(code.len() <= 15);
+        assert!(code.len() <= 17);
         put(TEST, code);
         put(TEST + code.len() as u64, &stub(bits, TEST + code.len() as u64));
         put(TAKEN, &stub(bits, TAKEN));
