@@ -3,7 +3,14 @@
 
 pub mod cli;
 pub mod config;
+pub mod host;
+pub mod machine;
 pub mod monitor;
+pub mod power;
+pub mod program;
+pub mod run;
 pub mod saved;
+pub mod screenshot;
+pub mod select;
 pub mod stream;
 pub mod xlcfg;

@@ -1,2 +1,8 @@
-//! TBD
-fn main() {}
+#![forbid(unsafe_code)]
+//! `ailurus`: see `ailurus --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    devicemodel::program::main()
+}

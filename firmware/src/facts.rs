@@ -21,18 +21,12 @@ pub struct Item {
 impl Item {
     /// An item under a fixed selector.
     pub fn numeric(selector: u16, bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            key: FwCfgKey::Numeric(selector),
-            bytes: bytes.into(),
-        }
+        Self { key: FwCfgKey::Numeric(selector), bytes: bytes.into() }
     }
 
     /// An item in the file directory.
     pub fn file(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            key: FwCfgKey::File(name.to_owned()),
-            bytes: bytes.into(),
-        }
+        Self { key: FwCfgKey::File(name.to_owned()), bytes: bytes.into() }
     }
 }
 

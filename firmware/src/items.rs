@@ -50,10 +50,7 @@ pub fn fw_cfg_items(facts: &MachineFacts, kernel: Option<&DirectKernel>) -> Vec<
 
 fn numeric(facts: &MachineFacts) -> Vec<Item> {
     let cpus = facts.vcpus.min(MachineFacts::MAX_VCPUS) as u16;
-    let most = facts
-        .max_vcpus
-        .max(facts.vcpus)
-        .min(MachineFacts::MAX_VCPUS) as u16;
+    let most = facts.max_vcpus.max(facts.vcpus).min(MachineFacts::MAX_VCPUS) as u16;
     let memory = facts.ram_below_4g.saturating_add(facts.ram_above_4g);
     // No NUMA: zero nodes, then one word a vCPU.
     let numa = vec![0u8; 8 * (1 + usize::from(most))];
@@ -62,16 +59,10 @@ fn numeric(facts: &MachineFacts) -> Vec<Item> {
         Item::numeric(selector::ID, ID_TRADITIONAL_AND_DMA.to_le_bytes()),
         Item::numeric(selector::UUID, facts.uuid),
         Item::numeric(selector::RAM_SIZE, memory.to_le_bytes()),
-        Item::numeric(
-            selector::NOGRAPHIC,
-            u16::from(!facts.graphics).to_le_bytes(),
-        ),
+        Item::numeric(selector::NOGRAPHIC, u16::from(!facts.graphics).to_le_bytes()),
         Item::numeric(selector::NB_CPUS, cpus.to_le_bytes()),
         Item::numeric(selector::NUMA, numa),
-        Item::numeric(
-            selector::BOOT_MENU,
-            u16::from(facts.boot_menu).to_le_bytes(),
-        ),
+        Item::numeric(selector::BOOT_MENU, u16::from(facts.boot_menu).to_le_bytes()),
         Item::numeric(selector::MAX_CPUS, most.to_le_bytes()),
         Item::numeric(selector::IRQ0_OVERRIDE, 1u32.to_le_bytes()),
         Item::numeric(selector::HPET, hpet(facts)),
@@ -134,20 +125,14 @@ mod tests {
         let keys: HashSet<_> = items.iter().map(|item| &item.key).collect();
         assert_eq!(keys.len(), items.len(), "a key twice");
         assert_eq!(find(&items, &FwCfgKey::Numeric(0)), b"QEMU");
-        assert_eq!(
-            find(&items, &FwCfgKey::Numeric(3)),
-            (6u64 << 30).to_le_bytes()
-        );
+        assert_eq!(find(&items, &FwCfgKey::Numeric(3)), (6u64 << 30).to_le_bytes());
         assert_eq!(find(&items, &FwCfgKey::Numeric(5)), [4, 0]);
         assert_eq!(find(&items, &FwCfgKey::Numeric(0x0f)), [8, 0]);
         let e820 = find(&items, &FwCfgKey::File("etc/e820".into()));
         assert_eq!(e820.len(), 40);
         assert_eq!(&e820[20..28], (1u64 << 32).to_le_bytes());
         let order = find(&items, &FwCfgKey::File("bootorder".into()));
-        assert_eq!(
-            order,
-            b"/pci@i0cf8/ide@1,1/drive@1/disk@0\n/pci@i0cf8/ide@1,1/drive@0/disk@0\0"
-        );
+        assert_eq!(order, b"/pci@i0cf8/ide@1,1/drive@1/disk@0\n/pci@i0cf8/ide@1,1/drive@0/disk@0\0");
         for item in &items {
             if let FwCfgKey::File(name) = &item.key {
                 assert!(name.len() < 56);

@@ -74,21 +74,12 @@ pub fn option_rom(name: &str) -> Result<Firmware, LocateError> {
 /// unpacked under the current folder or above the program.
 pub fn search_list() -> Vec<PathBuf> {
     const UNPACKED: &str = "build/root/usr/share/seabios";
-    let mut list: Vec<PathBuf> = std::env::var_os(FOLDER_VARIABLE)
-        .map(PathBuf::from)
-        .into_iter()
-        .collect();
+    let mut list: Vec<PathBuf> = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from).into_iter().collect();
     list.push("/usr/share/seabios".into());
     list.push("/usr/share/qemu".into());
     list.push(UNPACKED.into());
     if let Ok(program) = std::env::current_exe() {
-        list.extend(
-            program
-                .ancestors()
-                .skip(1)
-                .take(4)
-                .map(|folder| folder.join(UNPACKED)),
-        );
+        list.extend(program.ancestors().skip(1).take(4).map(|folder| folder.join(UNPACKED)));
     }
     list
 }
@@ -98,41 +89,25 @@ fn find(name: &str) -> Result<PathBuf, LocateError> {
 }
 
 fn find_in(name: &str, list: &[PathBuf]) -> Result<PathBuf, LocateError> {
-    list.iter()
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
-        .ok_or_else(|| LocateError::Missing {
+    list.iter().map(|folder| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
+        LocateError::Missing {
             name: name.to_owned(),
-            searched: list
-                .iter()
-                .map(|folder| folder.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+            searched: list.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", "),
+        }
+    })
 }
 
 fn load(path: &Path, check: impl Fn(&[u8]) -> Result<(), String>) -> Result<Firmware, LocateError> {
-    let unreadable = |source| LocateError::Unreadable {
-        path: path.to_path_buf(),
-        source,
-    };
+    let unreadable = |source| LocateError::Unreadable { path: path.to_path_buf(), source };
     let mut image = Vec::new();
     if fs::metadata(path).map_err(unreadable)?.is_dir() {
         return Err(unreadable(io::ErrorKind::IsADirectory.into()));
     }
     // One byte more than is allowed is read at most, whatever the file turns out to be.
-    File::open(path)
-        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut image))
-        .map_err(unreadable)?;
+    File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut image)).map_err(unreadable)?;
     match check(&image) {
-        Ok(()) => Ok(Firmware {
-            path: path.to_path_buf(),
-            image,
-        }),
-        Err(why) => Err(LocateError::NotFirmware {
-            path: path.to_path_buf(),
-            why,
-        }),
+        Ok(()) => Ok(Firmware { path: path.to_path_buf(), image }),
+        Err(why) => Err(LocateError::NotFirmware { path: path.to_path_buf(), why }),
     }
 }
 
@@ -143,9 +118,7 @@ fn check_bios(image: &[u8]) -> Result<(), String> {
         return Err("it is larger than 16 MiB".into());
     }
     if size < SMALLEST || !size.is_power_of_two() {
-        return Err(format!(
-            "its size is {size} bytes, not a power of two from 64 KiB to 16 MiB"
-        ));
+        return Err(format!("its size is {size} bytes, not a power of two from 64 KiB to 16 MiB"));
     }
     let vector = image.len() - 16;
     if image.get(vector..).is_some_and(starts_with_jump) {
@@ -177,10 +150,7 @@ fn check_option_rom(image: &[u8]) -> Result<(), String> {
     };
     let length = usize::from(*blocks) * 512;
     match image.get(..length) {
-        None => Err(format!(
-            "its header says {length} bytes, but it has {}",
-            image.len()
-        )),
+        None => Err(format!("its header says {length} bytes, but it has {}", image.len())),
         Some(rom) if rom.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)) != 0 => {
             Err("its checksum is wrong".into())
         }
@@ -237,10 +207,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let list = [folder.path().to_path_buf(), "/nowhere".into()];
         let error = find_in(BIOS, &list).unwrap_err().to_string();
-        assert!(
-            error.contains("`seabios`") && error.contains("/nowhere"),
-            "{error}"
-        );
+        assert!(error.contains("`seabios`") && error.contains("/nowhere"), "{error}");
         fs::write(folder.path().join(BIOS), b"").unwrap();
         assert_eq!(find_in(BIOS, &list).unwrap(), folder.path().join(BIOS));
     }
@@ -251,11 +218,7 @@ mod tests {
         rom[..4].copy_from_slice(&[0x55, 0xaa, 1, 0]);
         rom[511] = 0u8.wrapping_sub(0x55u8.wrapping_add(0xaa).wrapping_add(1));
         check_option_rom(&rom).unwrap();
-        assert!(
-            check_option_rom(&rom[..100])
-                .unwrap_err()
-                .contains("512 bytes")
-        );
+        assert!(check_option_rom(&rom[..100]).unwrap_err().contains("512 bytes"));
         rom[100] ^= 1;
         assert!(check_option_rom(&rom).unwrap_err().contains("checksum"));
         assert!(check_option_rom(b"MZ").unwrap_err().contains("signature"));

@@ -39,10 +39,7 @@ impl Structure {
     fn new(kind: u8, handle: u16) -> Self {
         let mut bytes = vec![kind, 0];
         bytes.extend_from_slice(&handle.to_le_bytes());
-        Self {
-            bytes,
-            strings: Vec::new(),
-        }
+        Self { bytes, strings: Vec::new() }
     }
 
     fn u8(&mut self, value: u8) -> &mut Self {
@@ -115,10 +112,7 @@ pub fn items(facts: &MachineFacts) -> Vec<Item> {
     memory(&mut table, facts);
     table.add(Structure::new(32, handle::BOOT).u32(0).u16(0).u8(0)); // six reserved bytes; no error
     table.add(&mut Structure::new(127, handle::END));
-    vec![
-        Item::file(ANCHOR_FILE, anchor(&table)),
-        Item::file(TABLES_FILE, table.bytes),
-    ]
+    vec![Item::file(ANCHOR_FILE, anchor(&table)), Item::file(TABLES_FILE, table.bytes)]
 }
 
 fn bios(table: &mut Table, facts: &MachineFacts) {
@@ -148,11 +142,7 @@ fn system(table: &mut Table, facts: &MachineFacts) {
     const POWER_SWITCH: u8 = 6;
     let strings = &facts.smbios;
     let mut system = Structure::new(1, handle::SYSTEM);
-    system
-        .text(&strings.manufacturer)
-        .text(&strings.product)
-        .text(&strings.version)
-        .text(&strings.serial);
+    system.text(&strings.manufacturer).text(&strings.product).text(&strings.version).text(&strings.serial);
     // Since SMBIOS 2.6 the first three fields of the UUID are little-endian.
     let mut uuid = facts.uuid;
     uuid[0..4].reverse();
@@ -247,11 +237,7 @@ fn memory(table: &mut Table, facts: &MachineFacts) {
         module(table, facts, index, rest.min(MODULE_BYTES));
     }
     let ranges = [(0, facts.ram_below_4g), (FOUR_GIB, facts.ram_above_4g)];
-    for (index, (first, length)) in ranges
-        .into_iter()
-        .filter(|(_, length)| *length > 0)
-        .enumerate()
-    {
+    for (index, (first, length)) in ranges.into_iter().filter(|(_, length)| *length > 0).enumerate() {
         mapped(table, handle::MAPPED_ADDRESS + index as u16, first, length);
     }
 }
@@ -383,14 +369,8 @@ mod tests {
         handles.dedup();
         assert_eq!(handles.len(), structures.len());
         assert_eq!(anchor.len(), 31);
-        assert_eq!(
-            u16::from_le_bytes([anchor[22], anchor[23]]) as usize,
-            table.len()
-        );
-        assert_eq!(
-            u16::from_le_bytes([anchor[28], anchor[29]]) as usize,
-            structures.len()
-        );
+        assert_eq!(u16::from_le_bytes([anchor[22], anchor[23]]) as usize, table.len());
+        assert_eq!(u16::from_le_bytes([anchor[28], anchor[29]]) as usize, structures.len());
     }
 
     #[test]

@@ -1,2 +1,5 @@
 #![forbid(unsafe_code)]
-//! TBD
+//! The host side of devices: disk images and character devices.
+
+pub mod chardev;
+pub mod image;

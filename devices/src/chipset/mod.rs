@@ -1,6 +1,7 @@
 //! The PC's chipset: host bridge, ISA bridge, power management, and the small things on the ISA bus.
 
 pub mod debugcon;
+pub mod dma8237;
 pub mod fw_cfg;
 pub mod i440fx;
 pub mod piix3;
@@ -10,3 +11,5 @@ pub mod pvpanic;
 
 #[cfg(test)]
 pub(crate) mod harness;
+#[cfg(test)]
+mod tests;

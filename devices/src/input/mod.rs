@@ -1,1 +1,5 @@
 //! Keyboard and pointer.
+
+pub mod i8042;
+pub mod keys;
+mod ps2;

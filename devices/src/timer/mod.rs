@@ -4,7 +4,9 @@
 //! are armed only for what raises an interrupt. A guest that asks for faster interrupts than
 //! [`SHORTEST`] gets them that far apart: the host's thread must not starve.
 
+pub mod hpet;
 pub mod pit;
+pub mod rtc;
 
 /// Least time between two periodic interrupts in nanoseconds.
 const SHORTEST: u64 = 10_000;

@@ -2,11 +2,10 @@
 
 use acpi_tables::Aml;
 use acpi_tables::aml::{
-    Acquire, AddressSpace, AddressSpaceCacheable, And, Arg, CreateDWordField, Device, EISAName,
-    Equal, Field, FieldAccessType, FieldEntry, FieldLockRule, FieldUpdateRule, IO, If, LessThan,
-    Local, Memory32Fixed, Method, MethodCall, Mutex, Name, Notify, OpRegion, OpRegionSpace, Or,
-    Package, PackageBuilder, Path, Release, ResourceTemplate, Return, Scope, ShiftLeft, Store,
-    ZERO,
+    Acquire, AddressSpace, AddressSpaceCacheable, And, Arg, CreateDWordField, Device, EISAName, Equal, Field,
+    FieldAccessType, FieldEntry, FieldLockRule, FieldUpdateRule, IO, If, LessThan, Local, Memory32Fixed,
+    Method, MethodCall, Mutex, Name, Notify, OpRegion, OpRegionSpace, Or, Package, PackageBuilder, Path,
+    Release, ResourceTemplate, Return, Scope, ShiftLeft, Store, ZERO,
 };
 use acpi_tables::sdt::Sdt;
 
@@ -52,13 +51,7 @@ fn field(region: &str, access: FieldAccessType, entries: &[(&str, usize)]) -> Fi
             Err(_) => FieldEntry::Reserved(*bits),
         })
         .collect();
-    Field::new(
-        path(region),
-        access,
-        FieldLockRule::NoLock,
-        FieldUpdateRule::WriteAsZeroes,
-        entries,
-    )
+    Field::new(path(region), access, FieldLockRule::NoLock, FieldUpdateRule::WriteAsZeroes, entries)
 }
 
 /// The machine's own table. Revision 1: its integers are 32 bits wide, as QEMU's.
@@ -106,19 +99,13 @@ fn root_bus(aml: &mut Raw, facts: &MachineFacts) {
         windows.push(&AddressSpace::<u16>::new_io(first, last, None));
     }
     let cacheable = AddressSpaceCacheable::Cacheable;
-    windows.push(&AddressSpace::<u32>::new_memory(
-        cacheable, true, 0xa_0000, 0xb_ffff, None,
-    ));
+    windows.push(&AddressSpace::<u32>::new_memory(cacheable, true, 0xa_0000, 0xb_ffff, None));
     let first = facts.ram_below_4g.min(MachineFacts::PCI_HOLE_END - 1) as u32;
     let last = (MachineFacts::PCI_HOLE_END - 1) as u32;
     let plain = AddressSpaceCacheable::NotCacheable;
-    windows.push(&AddressSpace::<u32>::new_memory(
-        plain, true, first, last, None,
-    ));
+    windows.push(&AddressSpace::<u32>::new_memory(plain, true, first, last, None));
     if let Some((first, last)) = facts.pci_hole_64 {
-        windows.push(&AddressSpace::<u64>::new_memory(
-            cacheable, true, first, last, None,
-        ));
+        windows.push(&AddressSpace::<u64>::new_memory(cacheable, true, first, last, None));
     }
     aml.push(&Scope::new(
         path("\\_SB_"),
@@ -156,72 +143,24 @@ fn isa_bridge(aml: &mut Raw, facts: &MachineFacts) {
     let mut devices = Raw::default();
     let region = OpRegion::new(path("P40C"), OpRegionSpace::PCIConfig, &0x60u8, &4u8);
     devices.push(&region);
-    isa(
-        &mut devices,
-        "RTC_",
-        "PNP0B00",
-        0,
-        &[(0x70, 8)],
-        Some(8),
-        None,
-    );
-    isa(
-        &mut devices,
-        "KBD_",
-        "PNP0303",
-        0,
-        &[(0x60, 1), (0x64, 1)],
-        Some(1),
-        None,
-    );
+    isa(&mut devices, "RTC_", "PNP0B00", 0, &[(0x70, 8)], Some(8), None);
+    isa(&mut devices, "KBD_", "PNP0303", 0, &[(0x60, 1), (0x64, 1)], Some(1), None);
     isa(&mut devices, "MOU_", "PNP0F13", 0, &[], Some(12), None);
     if facts.floppy {
-        isa(
-            &mut devices,
-            "FDC0",
-            "PNP0700",
-            0,
-            &[(0x3f2, 4), (0x3f7, 1)],
-            Some(6),
-            Some(2),
-        );
+        isa(&mut devices, "FDC0", "PNP0700", 0, &[(0x3f2, 4), (0x3f7, 1)], Some(6), Some(2));
     }
     if facts.parallel {
-        isa(
-            &mut devices,
-            "LPT1",
-            "PNP0400",
-            1,
-            &[(0x378, 8)],
-            Some(7),
-            None,
-        );
+        isa(&mut devices, "LPT1", "PNP0400", 1, &[(0x378, 8)], Some(7), None);
     }
-    let uarts = [
-        ("COM1", 0x3f8, 4),
-        ("COM2", 0x2f8, 3),
-        ("COM3", 0x3e8, 4),
-        ("COM4", 0x2e8, 3),
-    ];
+    let uarts = [("COM1", 0x3f8, 4), ("COM2", 0x2f8, 3), ("COM3", 0x3e8, 4), ("COM4", 0x2e8, 3)];
     for (index, (label, base, irq)) in uarts.into_iter().enumerate() {
         if facts.serial.get(index).is_some_and(|there| *there) {
-            isa(
-                &mut devices,
-                label,
-                "PNP0501",
-                index as u8 + 1,
-                &[(base, 8)],
-                Some(irq),
-                None,
-            );
+            isa(&mut devices, label, "PNP0501", index as u8 + 1, &[(base, 8)], Some(irq), None);
         }
     }
     aml.push(&Scope::new(
         path("\\_SB_.PCI0"),
-        vec![&Device::new(
-            path("ISA_"),
-            vec![&name("_ADR", &0x0001_0000u32), &devices],
-        )],
+        vec![&Device::new(path("ISA_"), vec![&name("_ADR", &0x0001_0000u32), &devices])],
     ));
     firmware_devices(aml, facts);
 }
@@ -265,10 +204,7 @@ fn firmware_devices(aml: &mut Raw, facts: &MachineFacts) {
         vec![
             &name("_HID", &"QEMU0002"),
             &name("_STA", &0x0bu8),
-            &name(
-                "_CRS",
-                &ResourceTemplate::new(vec![&IO::new(0x510, 0x510, 1, 12)]),
-            ),
+            &name("_CRS", &ResourceTemplate::new(vec![&IO::new(0x510, 0x510, 1, 12)])),
         ],
     ));
     children.push(&Device::new(
@@ -277,10 +213,7 @@ fn firmware_devices(aml: &mut Raw, facts: &MachineFacts) {
             &eisa("PNP0A06"),
             &name("_UID", &"GPE0 resources"),
             &name("_STA", &0x0bu8),
-            &name(
-                "_CRS",
-                &ResourceTemplate::new(vec![&IO::new(GPE0_BASE, GPE0_BASE, 1, 4)]),
-            ),
+            &name("_CRS", &ResourceTemplate::new(vec![&IO::new(GPE0_BASE, GPE0_BASE, 1, 4)])),
         ],
     ));
     if facts.pvpanic {
@@ -289,19 +222,11 @@ fn firmware_devices(aml: &mut Raw, facts: &MachineFacts) {
             vec![
                 &name("_HID", &"QEMU0001"),
                 &name("_STA", &STA_ON),
-                &name(
-                    "_CRS",
-                    &ResourceTemplate::new(vec![&IO::new(0x505, 0x505, 1, 1)]),
-                ),
+                &name("_CRS", &ResourceTemplate::new(vec![&IO::new(0x505, 0x505, 1, 1)])),
                 &OpRegion::new(path("PEOR"), OpRegionSpace::SystemIO, &0x505u16, &1u8),
                 &field("PEOR", FieldAccessType::Byte, &[("PEPT", 8)]),
                 &Method::new(path("RDPT"), 0, false, vec![&Return::new(&path("PEPT"))]),
-                &Method::new(
-                    path("WRPT"),
-                    1,
-                    false,
-                    vec![&Store::new(&path("PEPT"), &Arg(0))],
-                ),
+                &Method::new(path("WRPT"), 1, false, vec![&Store::new(&path("PEPT"), &Arg(0))]),
             ],
         ));
     }
@@ -319,10 +244,7 @@ fn links(aml: &mut Raw) {
         1,
         false,
         vec![
-            &If::new(
-                &And::new(&ZERO, &ROUTE_OFF, &Arg(0)),
-                vec![&Return::new(&LINK_OFF)],
-            ),
+            &If::new(&And::new(&ZERO, &ROUTE_OFF, &Arg(0)), vec![&Return::new(&LINK_OFF)]),
             &Return::new(&LINK_ON),
         ],
     ));
@@ -333,10 +255,7 @@ fn links(aml: &mut Raw) {
         vec![
             &name("PRR0", &ResourceTemplate::new(vec![&LinkIrqs(&[0])])),
             &CreateDWordField::new(&path("PRRI"), &path("PRR0"), &5u8),
-            &If::new(
-                &LessThan::new(&Arg(0), &ROUTE_OFF),
-                vec![&Store::new(&path("PRRI"), &Arg(0))],
-            ),
+            &If::new(&LessThan::new(&Arg(0), &ROUTE_OFF), vec![&Store::new(&path("PRRI"), &Arg(0))]),
             &Return::new(&path("PRR0")),
         ],
     ));
@@ -362,10 +281,7 @@ fn links(aml: &mut Raw) {
 fn router(aml: &mut Raw, link: &str, unit: u8, route: &str) {
     let call = |method: &str| -> Raw {
         let mut term = Raw::default();
-        term.push(&Return::new(&MethodCall::new(
-            path(method),
-            vec![&path(route)],
-        )));
+        term.push(&Return::new(&MethodCall::new(path(method), vec![&path(route)])));
         term
     };
     aml.push(&Device::new(
@@ -375,12 +291,7 @@ fn router(aml: &mut Raw, link: &str, unit: u8, route: &str) {
             &name("_UID", &unit),
             &name("_PRS", &ResourceTemplate::new(vec![&LinkIrqs(LINK_IRQS)])),
             &Method::new(path("_STA"), 0, false, vec![&call("IQST")]),
-            &Method::new(
-                path("_DIS"),
-                0,
-                false,
-                vec![&Or::new(&path(route), &path(route), &ROUTE_OFF)],
-            ),
+            &Method::new(path("_DIS"), 0, false, vec![&Or::new(&path(route), &path(route), &ROUTE_OFF)]),
             &Method::new(path("_CRS"), 0, false, vec![&call("IQCR")]),
             &Method::new(
                 path("_SRS"),
@@ -408,10 +319,7 @@ fn routing(aml: &mut Raw) {
             entries.add_element(&Package::new(vec![&address, &pin, &path(link), &ZERO]));
         }
     }
-    aml.push(&Scope::new(
-        path("\\_SB_.PCI0"),
-        vec![&name("_PRT", &entries)],
-    ));
+    aml.push(&Scope::new(path("\\_SB_.PCI0"), vec![&name("_PRT", &entries)]));
 }
 
 fn hpet(aml: &mut Raw) {
@@ -425,11 +333,7 @@ fn hpet(aml: &mut Raw) {
                 &name("_STA", &STA_ON),
                 &name(
                     "_CRS",
-                    &ResourceTemplate::new(vec![&Memory32Fixed::new(
-                        false,
-                        HPET_BASE as u32,
-                        0x400,
-                    )]),
+                    &ResourceTemplate::new(vec![&Memory32Fixed::new(false, HPET_BASE as u32, 0x400)]),
                 ),
             ],
         )],
@@ -458,12 +362,7 @@ fn hotplug(aml: &mut Raw) {
     ));
     for (region, offset, length) in [("PCST", 0u16, 8u8), ("SEJ_", 8, 4), ("BNMR", 16, 4)] {
         let base = PCI_HOTPLUG_BASE + offset;
-        children.push(&OpRegion::new(
-            path(region),
-            OpRegionSpace::SystemIO,
-            &base,
-            &length,
-        ));
+        children.push(&OpRegion::new(path(region), OpRegionSpace::SystemIO, &base, &length));
     }
     let dword = FieldAccessType::DWord;
     children.push(&field("PCST", dword, &[("PCIU", 32), ("PCID", 32)]));
@@ -524,10 +423,7 @@ fn hotplug_slot(children: &mut Raw, notes: &mut Raw, slot: u8) {
     ));
     notes.push(&And::new(&Local(0), &Arg(0), &(1u32 << slot)));
     let bit = 1u32 << slot;
-    notes.push(&If::new(
-        &Equal::new(&Local(0), &bit),
-        vec![&Notify::new(&path(&label), &Arg(1))],
-    ));
+    notes.push(&If::new(&Equal::new(&Local(0), &bit), vec![&Notify::new(&path(&label), &Arg(1))]));
 }
 
 /// \_GPE: event 1 is PCI hotplug.
@@ -545,23 +441,14 @@ fn events(aml: &mut Raw, facts: &MachineFacts) {
             ],
         ));
     }
-    aml.push(&Scope::new(
-        path("\\_GPE"),
-        vec![&name("_HID", &"ACPI0006"), &methods],
-    ));
+    aml.push(&Scope::new(path("\\_GPE"), vec![&name("_HID", &"ACPI0006"), &methods]));
 }
 
 /// \_S3 to \_S5: the sleep types for PM1a and PM1b.
 fn sleep_states(aml: &mut Raw, facts: &MachineFacts) {
-    let states = [
-        ("\\_S3_", SLP_TYP_S3, facts.s3),
-        ("\\_S4_", SLP_TYP_S4, facts.s4),
-        ("\\_S5_", SLP_TYP_S5, true),
-    ];
+    let states =
+        [("\\_S3_", SLP_TYP_S3, facts.s3), ("\\_S4_", SLP_TYP_S4, facts.s4), ("\\_S5_", SLP_TYP_S5, true)];
     for (label, kind, _) in states.into_iter().filter(|(_, _, works)| *works) {
-        aml.push(&name(
-            label,
-            &Package::new(vec![&kind, &kind, &ZERO, &ZERO]),
-        ));
+        aml.push(&name(label, &Package::new(vec![&kind, &kind, &ZERO, &ZERO])));
     }
 }

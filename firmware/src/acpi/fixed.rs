@@ -101,10 +101,7 @@ pub fn madt(facts: &MachineFacts) -> Sdt {
     let mut madt = table(b"APIC", 1);
     madt.append(LOCAL_APIC);
     madt.append(PC_COMPATIBLE);
-    let most = facts
-        .max_vcpus
-        .max(facts.vcpus)
-        .min(MachineFacts::MAX_VCPUS);
+    let most = facts.max_vcpus.max(facts.vcpus).min(MachineFacts::MAX_VCPUS);
     for id in 0..most {
         let enabled = u32::from(id < facts.vcpus);
         madt.append_slice(&[0, 8, id as u8, id as u8]);

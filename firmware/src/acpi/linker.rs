@@ -47,10 +47,7 @@ impl Script {
         let end = self.bytes.len() + COMMAND_BYTES;
         self.bytes.extend_from_slice(&number.to_le_bytes());
         for file in files {
-            assert!(
-                file.len() < NAME_BYTES,
-                "the firmware knows no name as long as {file}"
-            );
+            assert!(file.len() < NAME_BYTES, "the firmware knows no name as long as {file}");
             let padded = self.bytes.len() + NAME_BYTES;
             self.bytes.extend_from_slice(file.as_bytes());
             self.bytes.resize(padded, 0);

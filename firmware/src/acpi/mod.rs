@@ -76,19 +76,13 @@ impl Tables {
         if let Some(sum) = self.bytes.get_mut(at as usize + CHECKSUM_OFFSET) {
             *sum = 0;
         }
-        self.script.add_checksum(
-            TABLES_FILE,
-            at + CHECKSUM_OFFSET as u32,
-            at,
-            table.len() as u32,
-        );
+        self.script.add_checksum(TABLES_FILE, at + CHECKSUM_OFFSET as u32, at, table.len() as u32);
         at
     }
 
     /// Appends bytes as they are, at a multiple of `align`.
     fn add_plain(&mut self, bytes: &[u8], align: usize) -> u32 {
-        self.bytes
-            .resize(self.bytes.len().next_multiple_of(align), 0);
+        self.bytes.resize(self.bytes.len().next_multiple_of(align), 0);
         let at = self.bytes.len() as u32;
         self.bytes.extend_from_slice(bytes);
         at
@@ -97,8 +91,7 @@ impl Tables {
     /// The number at `offset` is an offset in this file; the firmware makes it an address. To be called before the
     /// checksum of its table, so the pointers of a table are announced before [`Tables::add`].
     fn pointer(&mut self, offset: u32, size: u8) {
-        self.script
-            .add_pointer(TABLES_FILE, offset, size, TABLES_FILE);
+        self.script.add_pointer(TABLES_FILE, offset, size, TABLES_FILE);
     }
 
     /// Where the next table will lie.

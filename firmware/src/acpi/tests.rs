@@ -40,10 +40,7 @@ impl Memory {
                 FwCfgKey::Numeric(_) => panic!("ACPI has files only"),
             })
             .collect();
-        let mut memory = Self {
-            bytes: vec![0; 4 << 20],
-            files: HashMap::new(),
-        };
+        let mut memory = Self { bytes: vec![0; 4 << 20], files: HashMap::new() };
         let script = content[LOADER_FILE];
         assert_eq!(script.len() % COMMAND_BYTES, 0);
         let mut free = HIGH + 0x40;
@@ -102,24 +99,14 @@ impl Memory {
     /// All tables, by signature, from the root pointer through the XSDT; the RSDT must list the same.
     fn tables(&self) -> HashMap<String, &[u8]> {
         let (at, length) = self.files[RSDP_FILE];
-        assert_eq!(
-            at % 16,
-            0,
-            "the root pointer is searched at multiples of 16"
-        );
+        assert_eq!(at % 16, 0, "the root pointer is searched at multiples of 16");
         let rsdp = &self.bytes[at..at + length];
         assert_eq!(&rsdp[..8], b"RSD PTR ");
         assert_eq!((sum(&rsdp[..20]), sum(rsdp)), (0, 0));
         let (rsdt, _) = self.table(word(rsdp, 16) as usize);
         let (xsdt, _) = self.table(word(rsdp, 24) as usize);
-        let short: Vec<usize> = rsdt[36..]
-            .chunks(4)
-            .map(|entry| word(entry, 0) as usize)
-            .collect();
-        let long: Vec<usize> = xsdt[36..]
-            .chunks(8)
-            .map(|entry| word(entry, 0) as usize)
-            .collect();
+        let short: Vec<usize> = rsdt[36..].chunks(4).map(|entry| word(entry, 0) as usize).collect();
+        let long: Vec<usize> = xsdt[36..].chunks(8).map(|entry| word(entry, 0) as usize).collect();
         assert_eq!(short, long);
         let mut tables = HashMap::new();
         for at in long {
@@ -153,19 +140,12 @@ fn machine() -> MachineFacts {
 
 #[test]
 fn the_script_makes_pointers_and_checksums_right() {
-    for facts in [
-        machine(),
-        MachineFacts::new(64 << 20, 0, 1),
-        MachineFacts::new(1 << 30, 0, 255),
-    ] {
+    for facts in [machine(), MachineFacts::new(64 << 20, 0, 1), MachineFacts::new(1 << 30, 0, 255)] {
         let memory = Memory::load(&items(&facts));
         let tables = memory.tables();
         let mut names: Vec<_> = tables.keys().map(String::as_str).collect();
         names.sort_unstable();
-        assert_eq!(
-            names,
-            ["APIC", "DSDT", "FACP", "FACS", "HPET", "SSDT", "WAET"]
-        );
+        assert_eq!(names, ["APIC", "DSDT", "FACP", "FACS", "HPET", "SSDT", "WAET"]);
     }
 }
 
@@ -177,14 +157,8 @@ fn the_fadt_names_the_ports_of_the_pc() {
     assert_eq!((fadt.len(), fadt[8]), (244, 3));
     assert_eq!(fadt[46], 9, "SCI");
     assert_eq!((word(fadt, 48), fadt[52], fadt[53]), (0xb2, 0xf1, 0xf0));
-    assert_eq!(
-        [56, 64, 76, 80].map(|at| word(fadt, at)),
-        [0x600, 0x604, 0x608, 0xafe0]
-    );
-    assert_eq!(
-        fadt[116..129],
-        [1, 8, 0, 1, 0xf9, 0x0c, 0, 0, 0, 0, 0, 0, 0x0f]
-    );
+    assert_eq!([56, 64, 76, 80].map(|at| word(fadt, at)), [0x600, 0x604, 0x608, 0xafe0]);
+    assert_eq!(fadt[116..129], [1, 8, 0, 1, 0xf9, 0x0c, 0, 0, 0, 0, 0, 0, 0x0f]);
     // X_PM1a_EVT, X_PM1a_CNT, X_PM_TMR, X_GPE0: space, width, offset, access, address.
     assert_eq!(fadt[148..156], [1, 32, 0, 2, 0x00, 0x06, 0, 0]);
     assert_eq!(fadt[172..180], [1, 16, 0, 2, 0x04, 0x06, 0, 0]);
@@ -211,24 +185,13 @@ fn the_madt_lists_processors_and_overrides() {
         entries = &entries[usize::from(*length)..];
     }
     assert_eq!(processors, [(0, 1), (1, 1), (2, 0), (3, 0)]);
-    assert_eq!(
-        overrides,
-        [
-            (0, 2, 0),
-            (5, 5, 0xd),
-            (9, 9, 0xd),
-            (10, 10, 0xd),
-            (11, 11, 0xd)
-        ]
-    );
+    assert_eq!(overrides, [(0, 2, 0), (5, 5, 0xd), (9, 9, 0xd), (10, 10, 0xd), (11, 11, 0xd)]);
 }
 
 /// Where Debian's `acpica-tools` put the compiler, or where `cargo xtask fetch acpica` unpacked it.
 fn iasl() -> Option<PathBuf> {
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/root/usr/bin/iasl");
-    ["/usr/bin/iasl".into(), unpacked]
-        .into_iter()
-        .find(|path: &PathBuf| path.is_file())
+    ["/usr/bin/iasl".into(), unpacked].into_iter().find(|path: &PathBuf| path.is_file())
 }
 
 /// ACPICA's own reader takes every table apart, and its compiler takes what it wrote back without a complaint.
@@ -240,13 +203,10 @@ fn acpica_reads_the_tables() {
     };
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {
-        let output = std::process::Command::new(&iasl)
-            .args(arguments)
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
+        let output =
+            std::process::Command::new(&iasl).args(arguments).current_dir(folder.path()).output().unwrap();
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "iasl {arguments:?}: {said}");
         said
     };
@@ -257,19 +217,11 @@ fn acpica_reads_the_tables() {
         }
         for name in ["FACP", "APIC", "HPET", "WAET", "FACS"] {
             let said = run(&["-d", &format!("{name}.aml")]);
-            assert!(
-                !said.contains("Invalid") && !said.contains("Error"),
-                "{said}"
-            );
+            assert!(!said.contains("Invalid") && !said.contains("Error"), "{said}");
         }
         run(&["-e", "SSDT.aml", "-d", "DSDT.aml"]);
         let source = std::fs::read_to_string(folder.path().join("DSDT.dsl")).unwrap();
-        for term in [
-            "Device (LNKD)",
-            "Name (_PRT, Package (0x80)",
-            "Method (_E01",
-            "_S5, Package (0x04)",
-        ] {
+        for term in ["Device (LNKD)", "Name (_PRT, Package (0x80)", "Method (_E01", "_S5, Package (0x04)"] {
             assert!(source.contains(term), "{term}");
         }
         run(&["-d", "SSDT.aml"]);

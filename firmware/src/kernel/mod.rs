@@ -67,9 +67,7 @@ pub enum KernelError {
     #[error("it is no Linux kernel: a bzImage with the boot header \"HdrS\" is expected")]
     NotBzImage,
     /// The header promises more than the file has.
-    #[error(
-        "the kernel is cut short: its header says {expected} bytes of setup, the file has {found} bytes"
-    )]
+    #[error("the kernel is cut short: its header says {expected} bytes of setup, the file has {found} bytes")]
     Truncated {
         /// Bytes of setup code.
         expected: usize,
@@ -140,10 +138,7 @@ impl DirectKernel {
             sectors => sectors,
         };
         let setup_bytes = (usize::from(sectors) + 1) * 512;
-        let truncated = KernelError::Truncated {
-            expected: setup_bytes,
-            found: image.len(),
-        };
+        let truncated = KernelError::Truncated { expected: setup_bytes, found: image.len() };
         let Some((setup, kernel)) = image.split_at_checked(setup_bytes) else {
             return Err(truncated);
         };
@@ -162,13 +157,7 @@ impl DirectKernel {
         header.ramdisk_size = initrd.len() as u32;
         let mut setup = setup.to_vec();
         write_header(&mut setup, &header);
-        Ok(Self {
-            setup,
-            kernel: kernel.to_vec(),
-            initrd,
-            initrd_address,
-            command_line,
-        })
+        Ok(Self { setup, kernel: kernel.to_vec(), initrd, initrd_address, command_line })
     }
 
     /// The kernel's items and the option ROM. The boot order must name the ROM: [`crate::fw_cfg_items`] sees to it.
@@ -196,19 +185,11 @@ impl DirectKernel {
     fn rom(&self) -> Vec<u8> {
         let mut loads = vec![
             rom::Load::new(selector::SETUP_DATA, self.setup.len(), SETUP_ADDRESS),
-            rom::Load::new(
-                selector::COMMAND_LINE_DATA,
-                self.command_line.len(),
-                COMMAND_LINE_ADDRESS,
-            ),
+            rom::Load::new(selector::COMMAND_LINE_DATA, self.command_line.len(), COMMAND_LINE_ADDRESS),
             rom::Load::new(selector::KERNEL_DATA, self.kernel.len(), KERNEL_ADDRESS),
         ];
         if !self.initrd.is_empty() {
-            loads.push(rom::Load::new(
-                selector::INITRD_DATA,
-                self.initrd.len(),
-                self.initrd_address,
-            ));
+            loads.push(rom::Load::new(selector::INITRD_DATA, self.initrd.len(), self.initrd_address));
         }
         rom::build(&loads, (SETUP_ADDRESS >> 4) as u16, STACK_END)
     }
@@ -218,9 +199,7 @@ impl DirectKernel {
 fn read_header(image: &[u8]) -> Result<setup_header, KernelError> {
     let mut header = setup_header::default();
     let bytes = header.as_mut_slice();
-    let found = image
-        .get(HEADER..HEADER + bytes.len())
-        .ok_or(KernelError::NotBzImage)?;
+    let found = image.get(HEADER..HEADER + bytes.len()).ok_or(KernelError::NotBzImage)?;
     bytes.copy_from_slice(found);
     if header.header != MAGIC || header.boot_flag != 0xaa55 {
         return Err(KernelError::NotBzImage);
@@ -251,10 +230,7 @@ fn check_command_line(header: &setup_header, text: &str) -> Result<Vec<u8>, Kern
         _ => 255,
     } as usize;
     if text.len() > most {
-        return Err(KernelError::CommandLineTooLong {
-            length: text.len(),
-            most,
-        });
+        return Err(KernelError::CommandLineTooLong { length: text.len(), most });
     }
     if text.contains('\0') {
         return Err(KernelError::CommandLineZero);
@@ -282,9 +258,7 @@ fn place_initrd(
         0x0203.. => header.initrd_addr_max,
         _ => OLD_RAMDISK_LIMIT,
     };
-    let limit = ram_below_4g
-        .saturating_sub(FIRMWARE_BYTES)
-        .min(u64::from(highest) + 1);
+    let limit = ram_below_4g.saturating_sub(FIRMWARE_BYTES).min(u64::from(highest) + 1);
     let pages = (initrd as u64).next_multiple_of(PAGE);
     let needed = floor.saturating_add(pages);
     if needed > limit {
@@ -292,10 +266,7 @@ fn place_initrd(
     }
     let address = (limit - pages) & !(PAGE - 1);
     if address < floor {
-        return Err(KernelError::NoRoom {
-            needed: needed + PAGE,
-            limit,
-        });
+        return Err(KernelError::NoRoom { needed: needed + PAGE, limit });
     }
     u32::try_from(address).map_err(|_| KernelError::NoRoom { needed, limit })
 }
@@ -333,8 +304,7 @@ mod tests {
 
     #[test]
     fn a_kernel_is_split_and_patched() {
-        let kernel =
-            DirectKernel::new(&image(0x020f, 5000), vec![7; 10_000], "quiet", 256 << 20).unwrap();
+        let kernel = DirectKernel::new(&image(0x020f, 5000), vec![7; 10_000], "quiet", 256 << 20).unwrap();
         let items = kernel.items();
         let setup = find(&items, selector::SETUP_DATA);
         assert_eq!(setup.len(), 3 * 512);
@@ -364,33 +334,23 @@ mod tests {
         assert!(small(0, 0).is_err());
         // RAM above the kernel's own limit does not move the RAM disk there.
         let kernel = DirectKernel::new(&image(0x020f, 1), vec![0; 4096], "", 3 << 30).unwrap();
-        assert_eq!(
-            number(&kernel.items(), selector::INITRD_ADDRESS),
-            0x7fff_f000
-        );
+        assert_eq!(number(&kernel.items(), selector::INITRD_ADDRESS), 0x7fff_f000);
     }
 
     #[test]
     fn what_is_no_kernel_gets_one_sentence() {
-        let refuse = |image: &[u8], line: &str| {
-            DirectKernel::new(image, Vec::new(), line, 1 << 30).unwrap_err()
-        };
+        let refuse =
+            |image: &[u8], line: &str| DirectKernel::new(image, Vec::new(), line, 1 << 30).unwrap_err();
         assert_eq!(refuse(b"", ""), KernelError::NotBzImage);
         assert_eq!(refuse(&[0; 4096], ""), KernelError::NotBzImage);
-        assert_eq!(
-            refuse(&image(0x0201, 1), ""),
-            KernelError::TooOld { major: 2, minor: 1 }
-        );
+        assert_eq!(refuse(&image(0x0201, 1), ""), KernelError::TooOld { major: 2, minor: 1 });
         let whole = image(0x020f, 1);
         for cut in 0..whole.len() {
             let error = refuse(&whole[..cut], "");
             assert!(!error.to_string().contains('\n'));
         }
         let long = "x".repeat(2048);
-        assert!(matches!(
-            refuse(&whole, &long),
-            KernelError::CommandLineTooLong { most: 2047, .. }
-        ));
+        assert!(matches!(refuse(&whole, &long), KernelError::CommandLineTooLong { most: 2047, .. }));
         assert_eq!(refuse(&whole, "a\0b"), KernelError::CommandLineZero);
         assert!(matches!(
             refuse(&image(0x0205, 1), &long),

@@ -19,11 +19,7 @@ pub struct Load {
 impl Load {
     /// `length` bytes of the item `selector` to `address`.
     pub fn new(selector: u16, length: usize, address: u32) -> Self {
-        Self {
-            selector,
-            length: length as u32,
-            address,
-        }
+        Self { selector, length: length as u32, address }
     }
 
     /// The DMA request: control, length and address, all big-endian.
@@ -62,11 +58,7 @@ pub fn build(loads: &[Load], segment: u16, stack_end: u16) -> Vec<u8> {
     put(&mut rom, PRODUCT, b"Linux (direct)\0");
     put(&mut rom, ENTRY, &code(segment, stack_end));
     for (index, load) in loads.iter().enumerate() {
-        put(
-            &mut rom,
-            usize::from(TABLE) + index * REQUEST_BYTES,
-            &load.request(),
-        );
+        put(&mut rom, usize::from(TABLE) + index * REQUEST_BYTES, &load.request());
     }
     if let Some((last, rest)) = rom.split_last_mut() {
         *last = rest.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
@@ -183,16 +175,10 @@ mod tests {
             let pnp = usize::from(u16::from_le_bytes([rom[0x1a], rom[0x1b]]));
             let header = &rom[pnp..pnp + 32];
             assert_eq!(&header[..4], b"$PnP");
-            assert_eq!(
-                header.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)),
-                0
-            );
+            assert_eq!(header.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
             assert_eq!(u16::from_le_bytes([header[26], header[27]]), ENTRY as u16);
             let table = usize::from(TABLE);
-            assert_eq!(
-                rom[table..table + 16],
-                [0, 0x18, 0, 0x0a, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 1, 0, 0]
-            );
+            assert_eq!(rom[table..table + 16], [0, 0x18, 0, 0x0a, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
             let end = table + count * 16;
             assert_eq!(rom[end..end + 4], [0; 4], "the table ends");
         }

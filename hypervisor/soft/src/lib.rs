@@ -1,1 +1,29 @@
-//! TBD
+//! The software CPU: runs the guest's vCPUs in this process, on any host.
+//!
+//! Tier 1 is an interpreter of decoded blocks. See [`cpu`] for the state, [`op`] for what an operation is,
+//! [`block`] for where decoded code is kept, [`mem`] and [`tlb`] for memory, [`soft`] for the machine around.
+
+pub mod apic;
+pub mod bare;
+pub mod block;
+pub mod cpu;
+pub mod exec;
+pub mod flags;
+pub mod fp;
+pub mod int;
+pub mod lower;
+pub mod machine;
+pub mod mem;
+pub mod op;
+pub mod paging;
+pub mod physical;
+pub mod soft;
+pub mod sse;
+pub mod state;
+pub mod system;
+pub mod tlb;
+
+#[cfg(test)]
+mod tests;
+
+pub use soft::{ClockKind, Soft, SoftConfig};

@@ -28,18 +28,11 @@ struct Deb {
 impl Apt {
     /// An apt whose lists, cache and packages lie under `build`. Nothing is downloaded yet.
     pub fn new(build: &Path) -> Result<Self> {
-        let apt = Self {
-            state: build.join("apt/state"),
-            cache: build.join("apt/cache"),
-            debs: build.join("debs"),
-        };
-        for folder in [
-            apt.state.join("lists/partial"),
-            apt.cache.join("archives/partial"),
-            apt.debs.clone(),
-        ] {
-            fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
+        let apt =
+            Self { state: build.join("apt/state"), cache: build.join("apt/cache"), debs: build.join("debs") };
+        for folder in [apt.state.join("lists/partial"), apt.cache.join("archives/partial"), apt.debs.clone()]
+        {
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         Ok(apt)
     }
@@ -88,9 +81,7 @@ impl Apt {
     /// Whether lists were ever brought.
     fn has_lists(&self) -> bool {
         fs::read_dir(self.state.join("lists")).is_ok_and(|entries| {
-            entries
-                .flatten()
-                .any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+            entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
         })
     }
 
@@ -165,10 +156,7 @@ impl Apt {
         let elsewhere = self.cache.join("empty");
         fs::create_dir_all(&elsewhere)?;
         let wanted = parse_uris(&ui::run(
-            self.command("apt-get")
-                .current_dir(elsewhere)
-                .args(["download", "--print-uris"])
-                .args(&names),
+            self.command("apt-get").current_dir(elsewhere).args(["download", "--print-uris"]).args(&names),
         )?);
         self.download(&names, &wanted)?;
         for deb in &wanted {
@@ -180,19 +168,13 @@ impl Apt {
     fn download(&self, names: &[String], wanted: &[Deb]) -> Result<()> {
         let missing: Vec<&Deb> = wanted
             .iter()
-            .filter(|deb| {
-                fs::metadata(self.debs.join(&deb.file)).map_or(true, |file| file.len() != deb.size)
-            })
+            .filter(|deb| fs::metadata(self.debs.join(&deb.file)).map_or(true, |file| file.len() != deb.size))
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
         let bytes: u64 = missing.iter().map(|deb| deb.size).sum();
-        let step = Step::begin(format!(
-            "apt: {} packages, {:.1} MB",
-            missing.len(),
-            bytes as f64 / 1e6
-        ));
+        let step = Step::begin(format!("apt: {} packages, {:.1} MB", missing.len(), bytes as f64 / 1e6));
         // apt itself skips the files that are here and right.
         ui::run(self.command("apt-get").args(["-q", "download"]).args(names))?;
         step.done();
@@ -207,12 +189,7 @@ impl Apt {
         }
         fs::create_dir_all(&stamps)?;
         let step = Step::begin(format!("unpack {file}"));
-        ui::run(
-            Command::new("dpkg-deb")
-                .arg("-x")
-                .arg(self.debs.join(file))
-                .arg(root),
-        )?;
+        ui::run(Command::new("dpkg-deb").arg("-x").arg(self.debs.join(file)).arg(root))?;
         fs::write(stamp, "")?;
         step.done();
         Ok(())
@@ -242,9 +219,6 @@ mod tests {
                     'http://deb/y.dsc' y.dsc 7 SHA256:00\n";
         let debs = parse_uris(text);
         assert_eq!(debs.len(), 1);
-        assert_eq!(
-            (debs[0].file.as_str(), debs[0].size),
-            ("x_1%3a2_all.deb", 42)
-        );
+        assert_eq!((debs[0].file.as_str(), debs[0].size), ("x_1%3a2_all.deb", 42));
     }
 }

@@ -18,25 +18,13 @@ fn cargo(place: &Place, words: &[&str]) -> Command {
 /// Boots the CD with a shell and leaves the person in it.
 pub fn demo(place: &Place) -> Result<()> {
     guests::cloud(place)?;
-    ui::show(&mut cargo(
-        place,
-        &["build", "--release", "--bin", "ailurus"],
-    ))?;
+    ui::show(&mut cargo(place, &["build", "--release", "--bin", "ailurus"]))?;
     ui::say("Debian's kernel boots from the CD; a shell follows. Ctrl-A x ends it at any time.");
     let mut command = Command::new(place.workspace.join("target/release/ailurus"));
     command
         .current_dir(&place.workspace)
-        .env(
-            "AILURUS_FIRMWARE_DIR",
-            place.root().join("usr/share/seabios"),
-        )
-        .args([
-            "run",
-            "--memory",
-            "512",
-            "--cdrom",
-            "build/guests/cloud-shell.iso",
-        ])
+        .env("AILURUS_FIRMWARE_DIR", place.root().join("usr/share/seabios"))
+        .args(["run", "--memory", "512", "--cdrom", "build/guests/cloud-shell.iso"])
         .args(["--serial", "stdio"]);
     ui::show(&mut command)
 }
@@ -44,23 +32,12 @@ pub fn demo(place: &Place) -> Result<()> {
 /// Brings what the tests need and runs all of them, cheapest first.
 pub fn test(place: &Place, quick: bool) -> Result<()> {
     ui::show(&mut cargo(place, &["fmt", "--all", "--check"]))?;
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     ui::show(&mut cargo(place, &clippy))?;
     let mut doc = cargo(place, &["doc", "--workspace", "--no-deps"]);
     ui::show(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     // The firmware tests read real SeaBIOS images and ask iasl for its opinion of our tables.
-    crate::fetch::fetch(
-        place,
-        &[crate::fetch::Group::Firmware, crate::fetch::Group::Acpica],
-        false,
-    )?;
+    crate::fetch::fetch(place, &[crate::fetch::Group::Firmware, crate::fetch::Group::Acpica], false)?;
     let most: &[&str] = if machine_tool("cargo-nextest").is_some() {
         &["nextest", "run"]
     } else {
@@ -75,10 +52,7 @@ pub fn test(place: &Place, quick: bool) -> Result<()> {
         return Ok(());
     }
     guests::guests(place)?;
-    ui::show(&mut cargo(
-        place,
-        &["build", "--release", "--bin", "ailurus"],
-    ))?;
+    ui::show(&mut cargo(place, &["build", "--release", "--bin", "ailurus"]))?;
     let program = place.workspace.join("target/release/ailurus");
     if !program.is_file() {
         bail!("cargo built no {}", program.display());
@@ -89,9 +63,6 @@ pub fn test(place: &Place, quick: bool) -> Result<()> {
             .args(["--", "--nocapture", "--test-threads", "1"])
             .env("AILURUS", program)
             .env("AILURUS_GUESTS", place.guests())
-            .env(
-                "AILURUS_FIRMWARE_DIR",
-                place.root().join("usr/share/seabios"),
-            ),
+            .env("AILURUS_FIRMWARE_DIR", place.root().join("usr/share/seabios")),
     )
 }

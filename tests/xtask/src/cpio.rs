@@ -61,8 +61,7 @@ impl Archive {
         ];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
-            self.bytes
-                .extend_from_slice(format!("{field:08X}").as_bytes());
+            self.bytes.extend_from_slice(format!("{field:08X}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);
@@ -97,9 +96,7 @@ mod tests {
         archive.program("init", b"#!/bin/sh\n");
         let packed = archive.finish().unwrap();
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(&packed[..])
-            .read_to_end(&mut plain)
-            .unwrap();
+        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut plain).unwrap();
         let mut names = Vec::new();
         let mut at = 0;
         while at < plain.len() {

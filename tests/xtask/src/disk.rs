@@ -55,18 +55,14 @@ pub fn make(place: &Place, content: &Content<'_>, target: &Path) -> Result<()> {
     }
     fill(&stage, content)?;
     let part = target.with_extension("part");
-    let mut disk =
-        File::create(&part).with_context(|| format!("cannot write {}", part.display()))?;
+    let mut disk = File::create(&part).with_context(|| format!("cannot write {}", part.display()))?;
     disk.set_len(BYTES)?;
     ui::run(
         place
             .tool("mkfs.ext4")?
             .args(["-q", "-F", "-b", "4096", "-L", "ailurus", "-O", FEATURES])
             .args(["-U", "a11a5a11-0000-4000-8000-000000000001"])
-            .args([
-                "-E",
-                "offset=1048576,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0",
-            ])
+            .args(["-E", "offset=1048576,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"])
             .arg("-d")
             .arg(&stage)
             .arg(&part)
@@ -82,26 +78,13 @@ pub fn make(place: &Place, content: &Content<'_>, target: &Path) -> Result<()> {
 
 /// The files of the root file system.
 fn fill(stage: &Path, content: &Content<'_>) -> Result<()> {
-    for folder in [
-        "boot/grub",
-        "bin",
-        "sbin",
-        "dev",
-        "proc",
-        "sys",
-        "tmp",
-        "root",
-        "mnt",
-    ] {
+    for folder in ["boot/grub", "bin", "sbin", "dev", "proc", "sys", "tmp", "root", "mnt"] {
         fs::create_dir_all(stage.join(folder))?;
     }
-    for (from, to) in [
-        (content.kernel, "boot/vmlinuz"),
-        (content.initrd, "boot/initrd"),
-        (content.busybox, "bin/busybox"),
-    ] {
-        fs::copy(from, stage.join(to))
-            .with_context(|| format!("cannot copy {}", from.display()))?;
+    for (from, to) in
+        [(content.kernel, "boot/vmlinuz"), (content.initrd, "boot/initrd"), (content.busybox, "bin/busybox")]
+    {
+        fs::copy(from, stage.join(to)).with_context(|| format!("cannot copy {}", from.display()))?;
     }
     fs::write(stage.join("boot/grub/grub.cfg"), GRUB_CFG)?;
     let init = stage.join("sbin/init");
@@ -109,19 +92,7 @@ fn fill(stage: &Path, content: &Content<'_>) -> Result<()> {
     let mut permissions = fs::metadata(&init)?.permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
     fs::set_permissions(&init, permissions)?;
-    for name in [
-        "sh",
-        "mount",
-        "cat",
-        "dd",
-        "rm",
-        "mv",
-        "sync",
-        "sha256sum",
-        "reboot",
-        "poweroff",
-        "sleep",
-    ] {
+    for name in ["sh", "mount", "cat", "dd", "rm", "mv", "sync", "sha256sum", "reboot", "poweroff", "sleep"] {
         std::os::unix::fs::symlink("busybox", stage.join("bin").join(name))?;
     }
     Ok(())
@@ -138,14 +109,7 @@ fn boot_sectors(place: &Place) -> Result<Vec<u8>> {
             .arg(&grub)
             .arg("-o")
             .arg(&core)
-            .args([
-                "biosdisk",
-                "part_msdos",
-                "ext2",
-                "normal",
-                "configfile",
-                "linux",
-            ])
+            .args(["biosdisk", "part_msdos", "ext2", "normal", "configfile", "linux"])
             .args(["serial", "terminal", "echo", "test", "ls", "reboot", "halt"]),
     )?;
     let mut sectors = fs::read(grub.join("boot.img")).context("cannot read GRUB's boot.img")?;

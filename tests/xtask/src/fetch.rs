@@ -60,55 +60,25 @@ impl Group {
     fn packages(self) -> (&'static [&'static str], &'static [Program]) {
         match self {
             Group::Firmware => (&["seabios"], &[]),
-            Group::Iso => (
-                &["isolinux", "syslinux-common"],
-                &[Program("xorriso", "xorriso")],
-            ),
-            Group::Cloud => (
-                &["linux-image-cloud-amd64>linux-image-", "busybox-static"],
-                &[],
-            ),
+            Group::Iso => (&["isolinux", "syslinux-common"], &[Program("xorriso", "xorriso")]),
+            Group::Cloud => (&["linux-image-cloud-amd64>linux-image-", "busybox-static"], &[]),
             Group::Disk => (
-                &[
-                    "linux-image-amd64>linux-image-",
-                    "busybox-static",
-                    "grub-pc-bin",
-                ],
+                &["linux-image-amd64>linux-image-", "busybox-static", "grub-pc-bin"],
                 &[
                     Program("grub-common", "grub-mkimage"),
                     Program("e2fsprogs", "mkfs.ext4"),
                     Program("qemu-utils", "qemu-img"),
                 ],
             ),
-            Group::Pae => (
-                &[
-                    "linux-image-686-pae:i386>linux-image-",
-                    "busybox-static:i386",
-                ],
-                &[],
-            ),
-            Group::Small => (
-                &[
-                    "memtest86+",
-                    "grub-rescue-pc",
-                    "grub-invaders",
-                    "u-boot-qemu",
-                    "pci.ids",
-                ],
-                &[],
-            ),
-            Group::Installer => (
-                &[
-                    "debian-installer-12-netboot-i386",
-                    "debian-installer-12-netboot-amd64",
-                ],
-                &[],
-            ),
+            Group::Pae => (&["linux-image-686-pae:i386>linux-image-", "busybox-static:i386"], &[]),
+            Group::Small => {
+                (&["memtest86+", "grub-rescue-pc", "grub-invaders", "u-boot-qemu", "pci.ids"], &[])
+            }
+            Group::Installer => {
+                (&["debian-installer-12-netboot-i386", "debian-installer-12-netboot-amd64"], &[])
+            }
             Group::Acpica => (&[], &[Program("acpica-tools", "iasl")]),
-            Group::Qemu => (
-                &["seabios", "ipxe-qemu"],
-                &[Program("qemu-system-x86", "qemu-system-x86_64")],
-            ),
+            Group::Qemu => (&["seabios", "ipxe-qemu"], &[Program("qemu-system-x86", "qemu-system-x86_64")]),
         }
     }
 }

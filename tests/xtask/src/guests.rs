@@ -31,24 +31,15 @@ pub fn cloud(place: &Place) -> Result<()> {
     let (root, guests) = (place.root(), place.guests());
     let (kernel, ramdisk) = (guests.join("cloud.vmlinuz"), guests.join("cloud.initrd"));
     make(place, "cloud.vmlinuz", &groups, |target| {
-        copy(
-            &only(&root.join("boot"), "vmlinuz-", "-cloud-amd64")?,
-            target,
-        )
+        copy(&only(&root.join("boot"), "vmlinuz-", "-cloud-amd64")?, target)
     })?;
     make(place, "cloud.initrd", &groups, |target| {
-        Ok(fs::write(
-            target,
-            initrd::make(&fs::read(root.join("bin/busybox"))?, &[])?,
-        )?)
+        Ok(fs::write(target, initrd::make(&fs::read(root.join("bin/busybox"))?, &[])?)?)
     })?;
     for (name, todo) in [("cloud.iso", "poweroff"), ("cloud-shell.iso", "shell")] {
         make(place, name, &groups, |target| {
             let cd = Cd {
-                files: vec![
-                    ("boot/vmlinuz".into(), kernel.clone()),
-                    ("boot/initrd".into(), ramdisk.clone()),
-                ],
+                files: vec![("boot/vmlinuz".into(), kernel.clone()), ("boot/initrd".into(), ramdisk.clone())],
                 modules: &[],
                 config: iso::linux(&format!("{CONSOLE} ailurus={todo}")),
             };
@@ -62,31 +53,18 @@ pub fn cloud(place: &Place) -> Result<()> {
 fn generic(place: &Place) -> Result<()> {
     let groups = [Group::Cloud, Group::Disk];
     let (root, guests) = (place.root(), place.guests());
-    let (kernel, ramdisk) = (
-        guests.join("generic.vmlinuz"),
-        guests.join("generic.initrd"),
-    );
+    let (kernel, ramdisk) = (guests.join("generic.vmlinuz"), guests.join("generic.initrd"));
     let version = version(&root, "-amd64", |name| !name.contains("cloud"))?;
     let busybox = root.join("bin/busybox");
     make(place, "generic.vmlinuz", &groups, |target| {
-        copy(
-            &root.join("boot").join(format!("vmlinuz-{version}")),
-            target,
-        )
+        copy(&root.join("boot").join(format!("vmlinuz-{version}")), target)
     })?;
     make(place, "generic.initrd", &groups, |target| {
         let modules = modules::in_order(&root.join("lib/modules").join(&version), &modules::DISK)?;
-        Ok(fs::write(
-            target,
-            initrd::make(&fs::read(&busybox)?, &modules)?,
-        )?)
+        Ok(fs::write(target, initrd::make(&fs::read(&busybox)?, &modules)?)?)
     })?;
     make(place, "disk.img", &groups, |target| {
-        let content = disk::Content {
-            kernel: &kernel,
-            initrd: &ramdisk,
-            busybox: &busybox,
-        };
+        let content = disk::Content { kernel: &kernel, initrd: &ramdisk, busybox: &busybox };
         disk::make(place, &content, target)
     })?;
     make(place, "disk.qcow2", &groups, |target| {
@@ -110,10 +88,7 @@ fn pae(place: &Place) -> Result<()> {
     make(place, "pae.initrd", &[Group::Pae], |target| {
         let version = version(&root, "-686-pae", |_| true)?;
         let modules = modules::in_order(&root.join("lib/modules").join(version), &modules::DISK)?;
-        Ok(fs::write(
-            target,
-            initrd::make(&fs::read(root.join("bin/busybox"))?, &modules)?,
-        )?)
+        Ok(fs::write(target, initrd::make(&fs::read(root.join("bin/busybox"))?, &modules)?)?)
     })
 }
 
@@ -125,27 +100,21 @@ fn small(place: &Place) -> Result<()> {
         ("memtest-x64.iso", "usr/lib/memtest86+/memtest86+x64.iso"),
         ("memtest-ia32.bin", "boot/memtest86+ia32.bin"),
         ("memtest-x64.bin", "boot/memtest86+x64.bin"),
-        (
-            "grub-rescue.iso",
-            "usr/lib/grub-rescue/grub-rescue-cdrom.iso",
-        ),
-        (
-            "grub-rescue.img",
-            "usr/lib/grub-rescue/grub-rescue-floppy.img",
-        ),
+        ("grub-rescue.iso", "usr/lib/grub-rescue/grub-rescue-cdrom.iso"),
+        ("grub-rescue.img", "usr/lib/grub-rescue/grub-rescue-floppy.img"),
         ("u-boot.rom", "usr/lib/u-boot/qemu-x86/u-boot.rom"),
         ("u-boot-x64.rom", "usr/lib/u-boot/qemu-x86_64/u-boot.rom"),
     ] {
-        make(place, name, &[Group::Small], |target| {
-            copy(&root.join(from), target)
-        })?;
+        make(place, name, &[Group::Small], |target| copy(&root.join(from), target))?;
     }
     let groups = [Group::Small, Group::Iso];
     make(place, "invaders.iso", &groups, |target| {
         let cd = Cd {
             files: vec![("invaders.exec".into(), root.join("boot/invaders.exec"))],
             modules: &["mboot", "libcom32"],
-            config: "default invaders\nprompt 0\nlabel invaders\n  kernel mboot.c32\n  append /invaders.exec\n".into(),
+            config:
+                "default invaders\nprompt 0\nlabel invaders\n  kernel mboot.c32\n  append /invaders.exec\n"
+                    .into(),
         };
         iso::make(place, &cd, target)
     })?;
@@ -171,9 +140,7 @@ fn installers(place: &Place) -> Result<()> {
             ));
             for (file, suffix) in [("linux", "vmlinuz"), ("initrd.gz", "initrd")] {
                 let name = format!("installer-{architecture}-{kind}.{suffix}");
-                make(place, &name, &[Group::Installer], |target| {
-                    copy(&from.join(file), target)
-                })?;
+                make(place, &name, &[Group::Installer], |target| copy(&from.join(file), target))?;
             }
         }
     }
@@ -189,9 +156,7 @@ fn version(root: &Path, suffix: &str, wanted: impl Fn(&str) -> bool) -> Result<S
         .filter(|name| name.ends_with(suffix) && wanted(name))
         .collect();
     found.sort();
-    found
-        .pop()
-        .with_context(|| format!("no kernel *{suffix} in {}", root.display()))
+    found.pop().with_context(|| format!("no kernel *{suffix} in {}", root.display()))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -201,12 +166,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Makes one file in `build/guests` unless it is newer than this program and the packages it comes from. It appears
 /// under its name only when it is whole.
-fn make(
-    place: &Place,
-    name: &str,
-    groups: &[Group],
-    recipe: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
+fn make(place: &Place, name: &str, groups: &[Group], recipe: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let folder = place.guests();
     fs::create_dir_all(&folder)?;
     let target = folder.join(name);
@@ -225,10 +185,7 @@ fn make(
     let whole = folder.join(format!(".{name}"));
     recipe(&whole).with_context(|| format!("cannot make {name}"))?;
     // A copy keeps no date of its own, but a recipe may: what counts is when it was made here.
-    fs::File::options()
-        .write(true)
-        .open(&whole)?
-        .set_modified(SystemTime::now())?;
+    fs::File::options().write(true).open(&whole)?.set_modified(SystemTime::now())?;
     fs::rename(&whole, &target)?;
     step.done();
     Ok(())

@@ -21,10 +21,7 @@ pub struct Cd {
 /// Writes the CD to `target`.
 pub fn make(place: &Place, cd: &Cd, target: &Path) -> Result<()> {
     let root = place.root();
-    let stage = place
-        .build
-        .join("stage")
-        .join(target.file_name().context("a CD image needs a file name")?);
+    let stage = place.build.join("stage").join(target.file_name().context("a CD image needs a file name")?);
     if stage.exists() {
         fs::remove_dir_all(&stage)?;
     }
@@ -34,20 +31,13 @@ pub fn make(place: &Place, cd: &Cd, target: &Path) -> Result<()> {
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::copy(from, to)
-            .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+        fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
         Ok(())
     };
-    put(
-        &root.join("usr/lib/ISOLINUX/isolinux.bin"),
-        &loader.join("isolinux.bin"),
-    )?;
+    put(&root.join("usr/lib/ISOLINUX/isolinux.bin"), &loader.join("isolinux.bin"))?;
     for module in ["ldlinux"].iter().chain(cd.modules) {
         let name = format!("{module}.c32");
-        put(
-            &root.join("usr/lib/syslinux/modules/bios").join(&name),
-            &loader.join(&name),
-        )?;
+        put(&root.join("usr/lib/syslinux/modules/bios").join(&name), &loader.join(&name))?;
     }
     for (name, from) in &cd.files {
         put(from, &stage.join(name))?;

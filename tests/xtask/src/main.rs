@@ -94,11 +94,7 @@ fn work(arguments: Arguments) -> Result<()> {
         Task::Demo => check::demo(&place),
         Task::Test { quick } => check::test(&place, quick),
         Task::Fetch { groups, fresh } => {
-            let groups = if groups.is_empty() {
-                Group::ALL.to_vec()
-            } else {
-                groups
-            };
+            let groups = if groups.is_empty() { Group::ALL.to_vec() } else { groups };
             fetch::fetch(&place, &groups, fresh)
         }
         Task::Guests { cloud: true } => guests::cloud(&place),

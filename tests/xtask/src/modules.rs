@@ -46,11 +46,7 @@ fn index(folder: &Path, files: &mut HashMap<String, PathBuf>) -> std::io::Result
     Ok(())
 }
 
-fn take(
-    name: &str,
-    files: &HashMap<String, PathBuf>,
-    taken: &mut Vec<(String, Vec<u8>)>,
-) -> Result<()> {
+fn take(name: &str, files: &HashMap<String, PathBuf>, taken: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
     let name = name.replace('-', "_");
     if taken.iter().any(|(had, _)| *had == name) {
         return Ok(());

@@ -22,8 +22,7 @@ impl Place {
             .context("the xtask crate lies two folders under the workspace")?
             .to_path_buf();
         let build = workspace.join("build");
-        std::fs::create_dir_all(&build)
-            .with_context(|| format!("cannot make {}", build.display()))?;
+        std::fs::create_dir_all(&build).with_context(|| format!("cannot make {}", build.display()))?;
         Ok(Self { workspace, build })
     }
 
@@ -65,10 +64,7 @@ fn tool_under(root: &Path, name: &str) -> Result<Command> {
     }
     match machine_tool(name) {
         Some(path) => Ok(Command::new(path)),
-        None => bail!(
-            "{name} is neither in {} nor on this machine",
-            root.display()
-        ),
+        None => bail!("{name} is neither in {} nor on this machine", root.display()),
     }
 }
 
@@ -91,8 +87,8 @@ fn libraries(root: &Path) -> String {
 /// The only file in `folder` whose name starts with `prefix` and ends with `suffix`.
 pub fn only(folder: &Path, prefix: &str, suffix: &str) -> Result<PathBuf> {
     let mut found = Vec::new();
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
@@ -104,9 +100,6 @@ pub fn only(folder: &Path, prefix: &str, suffix: &str) -> Result<PathBuf> {
     found.sort();
     // After a kernel update both versions are unpacked: the newest is the one wanted.
     found.pop().with_context(|| {
-        format!(
-            "no file {prefix}*{suffix} in {}: `cargo xtask fetch` brings it",
-            folder.display()
-        )
+        format!("no file {prefix}*{suffix} in {}: `cargo xtask fetch` brings it", folder.display())
     })
 }

@@ -29,21 +29,13 @@ impl Step {
             eprintln!("..  {what}");
             ProgressBar::hidden()
         };
-        Self {
-            what,
-            began: Instant::now(),
-            bar,
-        }
+        Self { what, began: Instant::now(), bar }
     }
 
     /// Ends the step and prints its time.
     pub fn done(self) {
         self.bar.finish_and_clear();
-        eprintln!(
-            "ok  {} ({:.1} s)",
-            self.what,
-            self.began.elapsed().as_secs_f32()
-        );
+        eprintln!("ok  {} ({:.1} s)", self.what, self.began.elapsed().as_secs_f32());
     }
 }
 
@@ -63,21 +55,14 @@ pub fn say(what: impl AsRef<str>) {
 /// The command as a person would type it, for messages.
 pub fn line(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(
-        command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
 }
 
 /// Runs a command quietly; its output is shown only when it fails. Returns what it printed.
 pub fn run(command: &mut Command) -> Result<String> {
     let text = line(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start `{text}`"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{text}`"))?;
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stdout));
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
@@ -91,9 +76,7 @@ pub fn show(command: &mut Command) -> Result<()> {
     let text = line(command);
     eprintln!("\n==> {text}");
     let began = Instant::now();
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{text}`"))?;
+    let status = command.status().with_context(|| format!("cannot start `{text}`"))?;
     if !status.success() {
         bail!("`{text}` failed: {status}");
     }

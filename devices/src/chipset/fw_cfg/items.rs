@@ -45,7 +45,7 @@ impl Item {
 /// Why a list of items is refused. The machine's own mistake, or its configuration's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ItemError {
-    /// Two items are under one key, or an item is under one of the device's own.
+    /// Two items are under one key, or one is under the directory's.
     #[error("fw_cfg key {0:#x} is taken")]
     Key(u16),
     /// A key that is a file's, or has bit 14.
@@ -76,15 +76,14 @@ impl Entry {
     }
 }
 
-/// Numbers the files in their order, and adds signature, features and directory.
+/// Numbers the files in their order and adds the directory, and signature and features if they are not
+/// there.
 pub(super) fn entries(items: Vec<Item>) -> Result<BTreeMap<u16, Entry>, ItemError> {
     let mut found = BTreeMap::new();
     let mut insert = |key, entry| match found.insert(key, entry) {
         Some(_) => Err(ItemError::Key(key)),
         None => Ok(()),
     };
-    insert(spec::KEY_SIGNATURE, Entry::new(spec::SIGNATURE.to_vec(), false))?;
-    insert(spec::KEY_ID, Entry::new(spec::ID.to_vec(), false))?;
     let mut names: Vec<String> = Vec::new();
     let mut list = Vec::new();
     for Item { place, data, writable } in items {
@@ -106,6 +105,9 @@ pub(super) fn entries(items: Vec<Item>) -> Result<BTreeMap<u16, Entry>, ItemErro
     let mut directory = (names.len() as u32).to_be_bytes().to_vec();
     directory.extend(list);
     insert(spec::KEY_DIRECTORY, Entry::new(directory, false))?;
+    for (key, data) in [(spec::KEY_SIGNATURE, spec::SIGNATURE), (spec::KEY_ID, &spec::ID)] {
+        found.entry(key).or_insert_with(|| Entry::new(data.to_vec(), false));
+    }
     Ok(found)
 }
 

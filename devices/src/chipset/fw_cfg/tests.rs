@@ -159,7 +159,8 @@ fn bad_lists_are_refused() {
     let refused = |items| FwCfg::new(items, Dma::always(Rig::new().ram().clone())).err();
     let file = |name: &str| Item::file(name, []);
     assert_eq!(refused(vec![Item::key(0x19, [])]), Some(ItemError::Key(0x19)));
-    assert_eq!(refused(vec![Item::key(0, [])]), Some(ItemError::Key(0)));
+    assert_eq!(refused(vec![Item::key(5, []), Item::key(5, [])]), Some(ItemError::Key(5)));
+    assert_eq!(refused(vec![Item::key(0, *b"QEMU")]), None);
     assert_eq!(refused(vec![Item::key(0x20, [])]), Some(ItemError::Range(0x20)));
     assert_eq!(refused(vec![Item::key(0xc000, [])]), Some(ItemError::Range(0xc000)));
     assert_eq!(refused(vec![file("a"), file("a")]), Some(ItemError::Twice("a".into())));
@@ -171,16 +172,18 @@ fn bad_lists_are_refused() {
 
 #[test]
 fn fuzzed() {
-    let mut rig = rig();
-    let mut random = Random::new(7);
-    let mut planted = 0;
-    fuzz(&mut rig, 3, &[Where::Ports(0x50e, 16)], |rig, what| {
-        if what < 64 {
-            let control = random.next() as u32 & 0x8023_001f;
-            let length = random.next() as u32 >> random.below(32);
-            let address = random.next() >> random.below(64);
-            planted += u32::from(dma(rig, control, length, address) == 0);
-        }
-    });
-    assert!(planted > 1000, "the fuzzer reaches commands that succeed");
+    let planted = fuzz(
+        || (rig(), (Random::new(7), 0)),
+        3,
+        &[Where::Ports(0x50e, 16)],
+        |(rig, (random, planted)), what| {
+            if what < 64 {
+                let control = random.next() as u32 & 0x8023_001f;
+                let length = random.next() as u32 >> random.below(32);
+                let address = random.next() >> random.below(64);
+                *planted += u32::from(dma(rig, control, length, address) == 0);
+            }
+        },
+    );
+    assert!(planted.1.1 > 1000, "the fuzzer reaches commands that succeed");
 }

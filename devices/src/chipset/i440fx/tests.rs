@@ -117,5 +117,5 @@ fn without_memory_the_registers_are_storage() {
 
 #[test]
 fn fuzzed() {
-    fuzz(&mut rig(), 1, &[Place::Config(0, 0), Place::Ports(0xcf8, 8)], |_, _| {});
+    fuzz(rig, 1, &[Place::Config(0, 0), Place::Ports(0xcf8, 8)], |_, _| {});
 }

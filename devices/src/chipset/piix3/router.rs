@@ -15,9 +15,20 @@ pub trait Links: Send + Sync {
 }
 
 /// The link of pin `pin` (0 is INTA) of `device` on bus 0, as the 440FX board is wired.
-pub fn link_of(device: u8, pin: u8) -> u8 {
+pub const fn link_of(device: u8, pin: u8) -> u8 {
     device.wrapping_add(pin).wrapping_sub(1) & 3
 }
+
+/// The wires of each link, one bit each.
+const WIRES: [u128; LINKS] = {
+    let mut wires = [0; LINKS];
+    let mut wire = 0;
+    while wire < 128 {
+        wires[link_of(wire / 4, wire & 3) as usize] |= 1 << wire;
+        wire += 1;
+    }
+    wires
+};
 
 /// The router. As an interrupt sink its wires are the pins of bus 0: device * 4 + pin, 128 of them.
 pub struct PirqRouter {
@@ -50,7 +61,7 @@ impl PirqRouter {
 
 impl State {
     fn level(&self, link: u8) -> bool {
-        (0..128u8).any(|wire| self.high >> wire & 1 != 0 && link_of(wire / 4, wire & 3) == link)
+        WIRES.get(usize::from(link)).is_some_and(|wires| self.high & wires != 0)
     }
 }
 
@@ -62,7 +73,7 @@ impl IrqSink for PirqRouter {
         let mut state = self.state();
         state.high = state.high & !(1 << wire) | u128::from(level) << wire;
         let link = link_of((wire / 4) as u8, (wire & 3) as u8);
-        let level = level || state.level(link);
+        let level = state.level(link);
         if let Some(link) = state.links.get_mut(usize::from(link)) {
             link.line.set(level);
         }

@@ -106,13 +106,13 @@ fn port_cf9_resets() {
 
 #[test]
 fn fuzzed() {
-    let (mut rig, pins) = rig();
-    let mut lines: Vec<_> = (0..128).map(|wire| pins.line(wire)).collect();
+    let build = || {
+        let (rig, pins) = rig();
+        (rig, (0..128).map(|wire| pins.line(wire)).collect::<Vec<_>>())
+    };
     let places = [Place::Config(1, 0), Place::Ports(0xcf8, 8)];
-    fuzz(&mut rig, 2, &places, |_, what| {
-        let line = &mut lines[what as usize / 2];
-        line.set(what & 1 != 0);
-    });
+    let (rig, lines) =
+        fuzz(build, 2, &places, |(_, lines), what| lines[what as usize / 2].set(what & 1 != 0));
     drop(lines);
     assert!((0..16).all(|irq| !rig.irq(irq)), "no wire is left high");
 }

@@ -35,9 +35,11 @@ impl Hotplug {
         Hotplug { up: 0, down: 0, select: 0, removable: 0, cpus, clear_on_read }
     }
 
-    /// Processors stay.
-    pub fn reset(&mut self) {
+    /// Processors stay. Gives the slots that were to be ejected.
+    pub fn reset(&mut self) -> impl Iterator<Item = u8> + use<> {
+        let leaving = self.down & self.removable;
         (self.up, self.down, self.select) = (0, 0, 0);
+        (0..32).filter(move |slot| leaving >> slot & 1 != 0)
     }
 
     /// A doubleword of the PCI block. There is one bus.

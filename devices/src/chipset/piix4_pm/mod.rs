@@ -50,6 +50,10 @@ pub struct Options {
     /// Reading the PCI hotplug block's first register leaves it as it is: what tables made for Xen expect,
     /// which read it once for each slot. QEMU's own tables read it once and expect it cleared.
     pub up_stays: bool,
+    /// COM1 and COM2 are there, for the registers that say what the chip decodes.
+    pub serial: [bool; 2],
+    /// LPT1 is there, likewise.
+    pub parallel: bool,
 }
 
 /// The handles of the device.
@@ -91,7 +95,7 @@ impl Piix4Pm {
             Region::pio("cpu hotplug", spec::CPU_HOTPLUG, spec::CPU_HOTPLUG_LEN as u64),
         ];
         let mut device = Piix4Pm {
-            pci: configuration(),
+            pci: configuration(&options),
             acpi: Acpi::default(),
             hotplug: Hotplug::new(!options.up_stays),
             smbus: Smbus::default(),
@@ -204,7 +208,7 @@ impl Piix4Pm {
     }
 }
 
-fn configuration() -> PciConfig {
+fn configuration(options: &Options) -> PciConfig {
     let mut pci = PciConfig::new(Identity {
         vendor: 0x8086,
         device: 0x7113,
@@ -220,6 +224,11 @@ fn configuration() -> PciConfig {
     pci.set(spec::DEVACTB3, &[spec::APMC_EN]);
     pci.set_u16(spec::SMBBASE, spec::SMBBASE_RESET | 1);
     pci.set(spec::SMBHSTCFG, &[0x09]);
+    let flag = |on, bits| if on { bits } else { 0 };
+    pci.set(spec::DEVRESB3, &[0x10 | flag(options.parallel, 0x80)]);
+    pci.set(spec::DEVRESC3, &[0x60]);
+    let [com1, com2] = options.serial;
+    pci.set(spec::DEVRESD3, &[flag(com1, 0x08) | flag(com2, 0x90)]);
     pci
 }
 
@@ -269,7 +278,10 @@ impl Device for Piix4Pm {
     fn reset(&mut self) {
         self.pci.reset();
         self.acpi = Acpi::default();
-        self.hotplug.reset();
+        // What the guest was asked to let go of goes now.
+        for slot in self.hotplug.reset() {
+            (self.parts.eject)(slot);
+        }
         self.smbus = Smbus::default();
         self.apm = [0; 2];
         self.follow();

@@ -10,6 +10,13 @@ pub const SMBBASE: u16 = 0x90;
 pub const SMBHSTCFG: u16 = 0xd2;
 /// Configuration: DEVACTB, byte 3. Bit 1 (APMC_EN) says that system management mode is set up.
 pub const DEVACTB3: u16 = 0x5b;
+/// Configuration: DEVRESB to DEVRESD, byte 3: which ports the chip's device monitors decode. Values as QEMU
+/// has them.
+pub const DEVRESB3: u16 = 0x5f;
+/// The second of these.
+pub const DEVRESC3: u16 = 0x63;
+/// The third.
+pub const DEVRESD3: u16 = 0x67;
 /// APMC_EN.
 pub const APMC_EN: u8 = 1 << 1;
 /// Where the SMBus ports are at reset.

@@ -48,5 +48,5 @@ fn a_rising_bit_0_resets() {
 
 #[test]
 fn fuzzed() {
-    fuzz(&mut rig(), 8, &[Place::Ports(0x90, 5)], |_, _| {});
+    fuzz(rig, 8, &[Place::Ports(0x90, 5)], |_, _| {});
 }

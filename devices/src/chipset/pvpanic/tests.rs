@@ -31,5 +31,5 @@ fn a_crash_is_told() {
 
 #[test]
 fn fuzzed() {
-    fuzz(&mut rig(), 9, &[Place::Ports(0x504, 3)], |_, _| {});
+    fuzz(rig, 9, &[Place::Ports(0x504, 3)], |_, _| {});
 }

@@ -74,6 +74,7 @@ impl Chip {
         bits * u64::from(self.divisor.max(1)) * 1_000_000_000 / spec::BAUD_BASE
     }
 
+    /// `now` counts for the data register alone.
     pub fn read(&mut self, register: u64, now: u64) -> u8 {
         let [low, high] = self.divisor.to_le_bytes();
         match register {

@@ -45,6 +45,8 @@ pub struct Serial {
     chip: Chip,
     /// When the line is tried again, while it takes nothing.
     retry_at: Option<u64>,
+    /// The backend may have input. It says when there is some after there was none.
+    input: bool,
     regions: [Region; 1],
     parts: Parts,
 }
@@ -59,6 +61,7 @@ impl Serial {
             name: format!("serial{index}"),
             chip: Chip::new(),
             retry_at: None,
+            input: true,
             regions: [Region::pio("registers", port, 8)],
             parts: Parts { irq, backend, timeout, retry, wiring: wiring.clone() },
         }
@@ -71,12 +74,7 @@ impl Serial {
         // The interrupt must be seen to go and come again when a byte is written and sent at once.
         self.parts.irq.set(self.chip.interrupts());
         self.send(now);
-        let mut bytes = [0; spec::FIFO];
-        let room = self.chip.room().min(bytes.len());
-        if room > 0 {
-            let got = self.parts.backend.read(&mut bytes[..room]).min(room);
-            bytes[..got].iter().for_each(|&byte| self.chip.receive(byte, now));
-        }
+        self.fetch(now);
         self.follow();
     }
 
@@ -89,6 +87,16 @@ impl Serial {
             self.chip.sent();
         }
         self.retry_at = None;
+    }
+
+    fn fetch(&mut self, now: u64) {
+        let mut bytes = [0; spec::FIFO];
+        let room = self.chip.room().min(bytes.len());
+        if self.input && room > 0 {
+            let got = self.parts.backend.read(&mut bytes[..room]).min(room);
+            self.input = got > 0;
+            bytes[..got].iter().for_each(|&byte| self.chip.receive(byte, now));
+        }
     }
 
     /// Brings the interrupt line and the timers where the registers want them.
@@ -113,13 +121,13 @@ impl Device for Serial {
     }
 
     fn read(&mut self, at: At, data: &mut [u8]) -> Io {
-        let now = self.parts.wiring.now();
-        let byte = self.chip.read(at.offset, now);
-        data.fill(byte);
-        match at.offset {
-            spec::reg::DATA => self.pump(),
-            // These two end interrupts; the rest changes nothing, and is polled a lot.
-            _ => self.parts.irq.set(self.chip.interrupts()),
+        if at.offset == spec::reg::DATA {
+            data.fill(self.chip.read(at.offset, self.parts.wiring.now()));
+            self.pump();
+        } else {
+            // The status registers are polled a lot: nothing is asked of clock and line for them.
+            data.fill(self.chip.read(at.offset, 0));
+            self.parts.irq.set(self.chip.interrupts());
         }
         Io::Done
     }
@@ -132,17 +140,20 @@ impl Device for Serial {
         Io::Done
     }
 
-    fn wake(&mut self, _why: Wake) {
+    fn wake(&mut self, why: Wake) {
+        self.input |= matches!(why, Wake::Backend(_));
         self.pump();
     }
 
     fn reset(&mut self) {
         self.chip = Chip::new();
         self.retry_at = None;
+        self.input = true;
         self.follow();
     }
 
     fn resume(&mut self) {
+        self.input = true;
         self.pump();
     }
 

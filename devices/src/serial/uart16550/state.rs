@@ -32,7 +32,8 @@ struct State {
 }
 
 pub(super) fn save(device: &Serial) -> Result<Saved, StateError> {
-    let Serial { name: _, chip, retry_at, regions: _, parts: _ } = device;
+    // Whether there is input is asked again.
+    let Serial { name: _, chip, retry_at, input: _, regions: _, parts: _ } = device;
     let Chip {
         divisor,
         enable,
@@ -107,6 +108,7 @@ pub(super) fn load(device: &mut Serial, saved: &Saved) -> Result<(), StateError>
         timeout_at,
     };
     device.retry_at = retry_at;
+    device.input = true;
     device.follow();
     Ok(())
 }

@@ -5,7 +5,7 @@ use devices_core::Waker;
 use devices_core::rig::{Rig, ms, us};
 
 use super::*;
-use crate::chipset::harness::{Place, fuzz, scenario};
+use crate::chipset::harness::{self, Place, fuzz, scenario};
 
 const COM1: u16 = 0x3f8;
 const IRQ: u32 = 4;
@@ -54,6 +54,12 @@ fn board() -> Board {
     let serial = Serial::new(0, rig.irqs().line(PORTS[0].1), line.clone(), &wiring);
     rig.attach(serial, &wiring);
     Board { rig, line, waker: wiring.waker() }
+}
+
+impl harness::Board for Board {
+    fn rig(&mut self) -> &mut Rig {
+        &mut self.rig
+    }
 }
 
 impl Board {
@@ -368,8 +374,7 @@ fn a_hostile_state_is_refused() {
 
 #[test]
 fn fuzzed() {
-    let Board { mut rig, line, waker } = board();
-    fuzz(&mut rig, 6, &[Place::Ports(COM1 - 1, 10)], |_, what| {
+    fuzz(board, 6, &[Place::Ports(COM1 - 1, 10)], |Board { line, waker, .. }, what| {
         let mut state = line.state.lock().unwrap();
         match what {
             0..8 => state.blocked = what & 1 != 0,

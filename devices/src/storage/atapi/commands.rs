@@ -189,24 +189,16 @@ impl Cd {
         }
     }
 
-    /// Profiles DVD-ROM and CD-ROM; core and removable medium features.
+    /// Feature 0, the list of profiles: DVD-ROM and CD-ROM. QEMU's drive has no other.
     fn get_configuration(&self, packet: &Packet) -> Reply {
-        let (which, first) = (packet[1] & 3, be16(packet, 2));
+        if be16(packet, 2) != 0 {
+            return illegal(ASC_FIELD);
+        }
         let current = self.profile();
         let profile = |number: u16| [0, number as u8, u8::from(number == current), 0];
-        let profiles = [[0, 0, 0x03, 8], profile(0x10), profile(0x08)].concat();
-        let core = vec![0, 1, 0x0b, 8, 0, 0, 0, 2, 0, 0, 0, 0];
-        let removable = vec![0, 3, 0x03, 4, 0x29, 0, 0, 0];
-        let wanted = |number: u16| match which {
-            2 => number == first,
-            _ => number >= first,
-        };
-        let features = [(0, profiles), (1, core), (3, removable)];
-        let body: Vec<u8> =
-            features.into_iter().filter(|(number, _)| wanted(*number)).flat_map(|(_, bytes)| bytes).collect();
-        let mut answer = (body.len() as u32 + 4).to_be_bytes().to_vec();
-        answer.extend([0, 0, 0, current as u8]);
-        answer.extend(body);
+        let mut answer = vec![0, 0, 0, 16, 0, 0, 0, current as u8, 0, 0, 0x03, 8];
+        answer.extend(profile(0x10));
+        answer.extend(profile(0x08));
         data(answer, be16(packet, 7))
     }
 

@@ -157,7 +157,7 @@ impl Cd {
         self.state = state;
         self.tray.set_locked(state.locked);
         if !present {
-            self.medium = None;
+            self.replace(None);
         } else if self.medium.is_none() {
             self.state.changed = Changed::Gone;
         }
@@ -186,15 +186,21 @@ impl Cd {
         self.tray.set_locked(locked);
     }
 
+    fn replace(&mut self, medium: Option<Arc<dyn BlockBackend>>) {
+        if let Some(old) = std::mem::replace(&mut self.medium, medium) {
+            self.tray.hand_out(old);
+        }
+    }
+
     fn changed(&mut self, change: MediumChange) {
         match change {
             MediumChange::Insert(medium) => {
-                self.medium = Some(medium);
+                self.replace(Some(medium));
                 self.state.open = false;
                 self.state.event_new = true;
             }
             MediumChange::Remove => {
-                self.medium = None;
+                self.replace(None);
                 self.state.open = true;
                 self.set_locked(false);
             }

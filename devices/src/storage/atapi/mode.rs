@@ -4,9 +4,9 @@ use super::commands::{Packet, Reply, be16, illegal};
 use super::spec::{ASC_FIELD, ASC_SAVING, ILLEGAL_REQUEST, Sense, op};
 
 const RECOVERY: [u8; 8] = [0x01, 6, 0, 5, 0, 0, 0, 0];
-const AUDIO: [u8; 16] = [0x0e, 14, 4, 0, 0, 0, 0, 0, 1, 0xff, 2, 0xff, 0, 0, 0, 0];
-/// Times the speed of a CD player in kB/s: four.
-const SPEED: [u8; 2] = 706u16.to_be_bytes();
+const AUDIO: [u8; 16] = [0x0e, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Four times the speed of a CD player, in kB/s.
+const SPEED: [u8; 2] = 704u16.to_be_bytes();
 
 fn capabilities(locked: bool) -> Vec<u8> {
     let mut page = vec![0x2a, 20, 0x3b, 0, 0x71, 0x60, 0x29 | u8::from(locked) << 1, 0];

@@ -30,7 +30,8 @@ pub(super) fn read(packet: &Packet, frames: u32) -> Result<Vec<u8>, u8> {
     let format = if packet[2] & 0x0f != 0 { packet[2] & 0x0f } else { packet[9] >> 6 };
     match format {
         0 => tracks(packet[6], as_msf, frames),
-        1 => Ok([vec![0, 0x0a, 1, 1, 0, DATA, 1, 0], position(0, as_msf).to_vec()].concat()),
+        // One session; QEMU does not say where it begins.
+        1 => Ok(vec![0, 0x0a, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
         2 => Ok(raw(as_msf, frames)),
         _ => Err(ASC_FIELD),
     }
@@ -67,7 +68,7 @@ fn raw(as_msf: bool, frames: u32) -> Vec<u8> {
 }
 
 fn bcd(value: u8) -> u8 {
-    (value / 10) << 4 | value % 10
+    ((value / 10) << 4) | (value % 10)
 }
 
 /// Frames of user data as mode 1 frames: sync pattern, header, data; the error correction is zeros.

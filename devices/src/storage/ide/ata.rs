@@ -43,6 +43,11 @@ impl Drive {
             cmd::PACKET if self.is_cd() => self.packet_command(host),
             cmd::IDENTIFY_PACKET if self.is_cd() => self.answer(host, identify::cd(self)),
             cmd::IDENTIFY => self.identify(host),
+            // A packet device answers these so (ATA/ATAPI-4, sections 8.12 and 8.27).
+            cmd::READ if self.is_cd() => {
+                self.signature();
+                self.abort(host);
+            }
             cmd::SET_FEATURES if self.present() => self.set_features(host),
             _ if self.common(host, code) => {}
             _ if self.disk().is_some() => self.disk_command(host, code),
@@ -107,7 +112,8 @@ impl Drive {
             cmd::VERIFY | cmd::VERIFY_NO_RETRY => self.verify(host, false),
             cmd::VERIFY_EXT => self.verify(host, true),
             cmd::SEEK..=cmd::SEEK_LAST => self.seek(host),
-            cmd::RECALIBRATE..=cmd::RECALIBRATE_LAST => self.done(host),
+            // There is nothing to freeze.
+            cmd::RECALIBRATE..=cmd::RECALIBRATE_LAST | cmd::SECURITY_FREEZE => self.done(host),
             cmd::FLUSH | cmd::FLUSH_EXT => {
                 self.work = Work::Flush;
                 self.submit(host);

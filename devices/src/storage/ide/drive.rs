@@ -257,7 +257,7 @@ impl Drive {
     /// A command is over, with an error.
     pub(in crate::storage) fn fail(&mut self, host: &mut Host, fault: Fault) {
         self.halt();
-        self.status = READY | Status::ERR;
+        self.status = Status::DRDY | Status::ERR;
         self.error = fault.bits();
         host.raise();
     }

@@ -94,9 +94,7 @@ pub fn disk(drive: &Drive, disk: &Disk) -> Vec<u8> {
     words.set(93, &[0x6001]);
     words.set(100, &[total as u16, (total >> 16) as u16, (total >> 32) as u16, (total >> 48) as u16]);
     let ratio = (u64::from(info.physical_block) / SECTOR as u64).max(1).ilog2() as u16;
-    if ratio > 0 {
-        words.set(106, &[0x6000 | ratio & 15]);
-    }
+    words.set(106, &[0x6000 | ratio & 15]);
     words.bytes()
 }
 

@@ -37,6 +37,8 @@ const fn attribute(id: u8, flags: u8, value: u8, raw: u8, threshold: u8) -> Attr
     Attribute { id, flags, value, raw, threshold }
 }
 
+const TEMPERATURE: u8 = 0xbe;
+
 /// Read errors, spin-up time, starts, bad sectors, hours, power cycles, temperature.
 const ATTRIBUTES: [Attribute; 7] = [
     attribute(0x01, 3, 100, 0, 6),
@@ -45,7 +47,7 @@ const ATTRIBUTES: [Attribute; 7] = [
     attribute(0x05, 3, 100, 0, 36),
     attribute(0x09, 3, 100, 1, 0),
     attribute(0x0c, 3, 100, 0, 0),
-    attribute(0xbe, 3, 69, 31, 50),
+    attribute(TEMPERATURE, 3, 69, 31, 50),
 ];
 
 /// Makes the bytes of a sector add up to zero.
@@ -67,7 +69,9 @@ fn table(entry: impl Fn(&Attribute) -> [u8; 12]) -> Vec<u8> {
 }
 
 fn data(state: &Smart) -> Vec<u8> {
-    let mut sector = table(|a| [a.id, a.flags, 0, a.value, a.value, a.raw, 0, 0, 0, 0, 0, 0]);
+    // The temperature has its lowest and highest beside it.
+    let range = |a: &Attribute| if a.id == TEMPERATURE { a.raw } else { 0 };
+    let mut sector = table(|a| [a.id, a.flags, 0, a.value, a.value, a.raw, 0, range(a), range(a), 0, 0, 0]);
     // Off-line collection done by itself, or never started; so many seconds for the whole of it.
     sector[362] = 0x02 | u8::from(state.autosave) << 7;
     sector[363] = 0;
@@ -83,16 +87,10 @@ fn thresholds() -> Vec<u8> {
     seal(table(|a| [a.id, a.threshold, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
 }
 
-/// Log 0: directory; 1: errors, none; 6: self-tests, all passed.
+/// Log 1: errors, none; 6: self-tests, all passed.
 fn log(state: &Smart, number: u8) -> Option<Vec<u8>> {
     let mut sector = vec![0; SECTOR];
     match number {
-        0 => {
-            sector[0] = 1;
-            sector[2] = 1;
-            sector[12] = 1;
-            return Some(sector);
-        }
         1 => sector[0] = 1,
         6 => {
             sector[0] = 1;

@@ -180,6 +180,7 @@ pub mod cmd {
     pub const FLUSH_EXT: u8 = 0xea;
     pub const IDENTIFY: u8 = 0xec;
     pub const SET_FEATURES: u8 = 0xef;
+    pub const SECURITY_FREEZE: u8 = 0xf5;
     pub const READ_NATIVE_MAX: u8 = 0xf8;
 }
 

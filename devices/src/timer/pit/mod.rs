@@ -95,7 +95,7 @@ impl Pit {
         let bit = |on: bool, bit: u8| if on { bit } else { 0 };
         bit(counter.gate, GATE2)
             | bit(self.chip.speaker, SPEAKER)
-            | bit(now / REFRESH_TICKS % 2 != 0, REFRESH)
+            | bit((now / REFRESH_TICKS) & 1 != 0, REFRESH)
             | bit(counter.out(now), OUT2)
     }
 }

@@ -200,6 +200,38 @@ fn a_device_reset_leaves_the_signature() {
     });
 }
 
+/// Bytes as QEMU 7.2's drive gave them to the same packets.
+#[test]
+fn answers_are_qemus_byte_for_byte() {
+    let answers: [(&[u8], &[u8]); 7] = [
+        (&[0x5a, 0, 1, 0, 0, 0, 0, 1], &[0, 14, 0x70, 0, 0, 0, 0, 0, 1, 6, 0, 5, 0, 0, 0, 0]),
+        (
+            &[0x5a, 0, 0x2a, 0, 0, 0, 0, 1],
+            &[
+                0, 0x1c, 0x70, 0, 0, 0, 0, 0, 0x2a, 0x14, 0x3b, 0, 0x71, 0x60, 0x29, 0, 2, 0xc0, 0, 2, 2, 0,
+                2, 0xc0, 0, 0, 0, 0, 0, 0,
+            ],
+        ),
+        (&[0x46, 0, 0, 0, 0, 0, 0, 1], &[0, 0, 0, 16, 0, 0, 0, 8, 0, 0, 3, 8, 0, 0x10, 0, 0, 0, 8, 1, 0]),
+        (&[0x43, 0, 0, 0, 0, 0, 0, 1, 0, 0x40], &[0, 10, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (
+            &[0x43, 2, 0, 0, 0, 0, 0, 1, 0, 0x80],
+            &[
+                0, 0x2e, 1, 1, 1, 0x14, 0, 0xa0, 0, 0, 0, 0, 1, 0, 0, 1, 0x14, 0, 0xa1, 0, 0, 0, 0, 1, 0, 0,
+                1, 0x14, 0, 0xa2, 0, 0, 0, 0, 0, 3, 0x2d, 1, 0x14, 0, 1, 0, 0, 0, 0, 0, 2, 0,
+            ],
+        ),
+        (&[0x4a, 1, 0, 0, 0x10, 0, 0, 1], &[0, 4, 4, 0x10, 0, 2, 0, 0]),
+        (&[0xbd, 0, 0, 0, 0, 0, 0, 0, 0, 8], &[0, 0, 0, 0, 0, 1, 0, 0]),
+    ];
+    Machine::both(|m| {
+        for (packet, answer) in &answers {
+            send(m, packet, 0xfffe, false);
+            assert_eq!(receive(m).concat(), *answer, "{packet:x?}");
+        }
+    });
+}
+
 #[test]
 fn parameters_are_taken() {
     Machine::both(|m| {

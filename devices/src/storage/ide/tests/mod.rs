@@ -2,9 +2,10 @@
 
 mod atapi;
 mod disk;
+mod flight;
 mod fuzz;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use devices_core::block::{BlockBackend, Inline, Medium, MemoryStore};
 use devices_core::pci::reg as pci_reg;
@@ -24,7 +25,9 @@ const READY: u8 = 0x50;
 
 /// Contents that tell a sector from any other.
 fn pattern(sectors: usize) -> Vec<u8> {
-    (0..sectors * 512).map(|at| (at / 512 * 7 + at % 251) as u8).collect()
+    static ALL: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..DISK_SECTORS * 512).map(|at| (at / 512 * 7 + at % 251) as u8).collect());
+    ALL[..sectors * 512].to_vec()
 }
 
 /// A controller with a disk as primary master and a CD drive as secondary master.

@@ -1,0 +1,56 @@
+//! The serial ports and their host ends.
+
+use std::path::Path;
+
+use backends::chardev::{self, CharSpec, Escape, OpenLine};
+use devices::serial::uart16550::{PORTS, Serial};
+use devices_core::Wiring;
+use devices_core::bus::Bus;
+use devices_core::irq::IrqBank;
+
+use super::BuildError;
+use crate::config::{GuestConfig, SerialConfig};
+use crate::power::{Notice, Notifier};
+
+/// Attaches the ports that are configured. Gives the lines that a person must see: where
+/// pseudo-terminals are.
+pub(super) fn attach(
+    config: &GuestConfig,
+    isa: &IrqBank,
+    bus: &Bus,
+    wiring: &dyn Fn() -> Wiring,
+    notifier: &Notifier,
+) -> Result<Vec<String>, BuildError> {
+    let mut announcements = Vec::new();
+    for (index, port) in config.serial.iter().enumerate().take(PORTS.len()) {
+        let Some(spec) = spec(port) else { continue };
+        let wiring = wiring();
+        let quit = notifier.clone();
+        let escape = move |escape: Escape| {
+            if escape == Escape::Quit {
+                quit.notify(Notice::Quit);
+            }
+        };
+        let opened = chardev::open(&spec, wiring.waker(), 0, escape);
+        let OpenLine { backend, path } = opened.map_err(|source| BuildError::Serial { index, source })?;
+        announcements.extend(path.map(|path| announce(index, &path)));
+        let (_, irq) = PORTS[index];
+        let device = Serial::new(index, isa.line(irq.into()), backend, &wiring);
+        bus.attach(device, &wiring, None).map_err(|error| BuildError::Inconsistent(error.to_string()))?;
+    }
+    Ok(announcements)
+}
+
+fn announce(index: usize, path: &Path) -> String {
+    format!("serial port {index} is at {}", path.display())
+}
+
+fn spec(port: &SerialConfig) -> Option<CharSpec> {
+    Some(match port {
+        SerialConfig::None => return None,
+        SerialConfig::Stdio => CharSpec::Stdio,
+        SerialConfig::Pty => CharSpec::Pty,
+        SerialConfig::File(path) => CharSpec::File(path.clone()),
+        SerialConfig::Unix(path) => CharSpec::Unix(path.clone()),
+    })
+}

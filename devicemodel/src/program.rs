@@ -1,0 +1,210 @@
+//! What each subcommand does.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::cli::{
+    Cli, Command, HostArgs, InspectArgs, MonitorArgs, RestoreArgs, RunArgs, SaveArgs, ScreenshotArgs,
+    SendKeyArgs, unix_path,
+};
+use crate::config::{ConfigError, GuestConfig};
+use crate::machine::{BuildError, Host, Machine};
+use crate::monitor::client::{Client, ClientError};
+use crate::power::notices;
+use crate::run::{LoopError, Options, bind_monitor, run};
+use crate::saved::{self, SaveError};
+use crate::select;
+
+/// Why the program ends without a guest's ending.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Build(#[from] BuildError),
+    #[error("{0}")]
+    Save(#[from] SaveError),
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    #[error("{0}")]
+    Loop(#[from] LoopError),
+    #[error("the monitor cannot listen at {path}: {source}")]
+    Monitor { path: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Host(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// 2: what was asked for is wrong; 1: it went wrong.
+    fn status(&self) -> u8 {
+        match self {
+            Failure::Config(_) => 2,
+            Failure::Build(error) if error.is_configuration() => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AILURUS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let result = match cli.command {
+        Command::Run(args) => run_guest(&args),
+        Command::Restore(args) => restore(&args),
+        Command::Save(args) => save(&args),
+        Command::Screenshot(args) => screenshot(&args),
+        Command::Inspect(args) => inspect(&args),
+        Command::Pause(args) => simple(&args, "stop"),
+        Command::Resume(args) => simple(&args, "cont"),
+        Command::Reset(args) => simple(&args, "system_reset"),
+        Command::Powerdown(args) => simple(&args, "system_powerdown"),
+        Command::Quit(args) => simple(&args, "quit"),
+        Command::SendKey(args) => send_key(&args),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            say(&failure.to_string());
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+/// One line for the person.
+fn say(line: &str) {
+    eprintln!("ailurus: {line}");
+}
+
+fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
+    let (config, warnings) = args.config()?;
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
+    }
+    let chosen = select::choose(args.hypervisor)?;
+    if let Some(why) = chosen.why {
+        say(&why);
+    }
+    let guest = start(config, &args.host, false, |_| Ok(()))?;
+    Ok(guest)
+}
+
+fn restore(args: &RestoreArgs) -> Result<u8, Failure> {
+    let saved = saved::open(&args.file)?;
+    let mut config = saved.config.clone();
+    let serial = args.host.serial()?;
+    if !serial.is_empty() {
+        config.serial = serial;
+    }
+    config.check()?;
+    start(config, &args.host, args.paused, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))
+}
+
+/// Builds a machine, prepares it, and runs it to its end.
+fn start(
+    config: GuestConfig,
+    host: &HostArgs,
+    paused: bool,
+    prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    // The socket first: nothing is touched when somebody else has it.
+    let server = match &host.monitor {
+        None => None,
+        Some(text) => {
+            let path = unix_path(text)?;
+            let server = bind_monitor(&path);
+            Some(server.map_err(|source| Failure::Monitor { path, source })?)
+        }
+    };
+    let (notifier, notices) = notices()?;
+    let mut machine = Machine::build(config, &Host { debugcon: host.debugcon.clone() }, notifier)?;
+    for line in machine.announcements() {
+        say(line);
+    }
+    prepare(&mut machine)?;
+    saved::unquiesce(machine.bus());
+    let timeout = host.timeout.map(Duration::from_secs);
+    let ending = run(machine, notices, Options { server, timeout, paused })?;
+    Ok(ending.status())
+}
+
+fn connect(args: &MonitorArgs) -> Result<Client, Failure> {
+    Ok(Client::connect(&unix_path(&args.monitor)?)?)
+}
+
+fn simple(args: &MonitorArgs, command: &str) -> Result<u8, Failure> {
+    let mut client = connect(args)?;
+    match client.execute(command, json!({}), |_, _| ()) {
+        // A guest that is told to quit may be gone before it has answered.
+        Err(ClientError::Closed) if command == "quit" => Ok(0),
+        result => Ok(result.map(|_| 0)?),
+    }
+}
+
+/// The path as the guest's process sees it, wherever that was started.
+fn absolute(path: &Path) -> Result<Value, Failure> {
+    let path = std::path::absolute(path)?;
+    let text = path.to_str().ok_or_else(|| {
+        ConfigError::Invalid(format!("{}: only paths in UTF-8 can be sent to a guest", path.display()))
+    })?;
+    Ok(text.into())
+}
+
+fn save(args: &SaveArgs) -> Result<u8, Failure> {
+    let mut client = connect(&args.monitor)?;
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let template = "saving {bar:40} {bytes} of {total_bytes}, {eta} to go";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let arguments = json!({ "filename": absolute(&args.file)? });
+    client.execute("save", arguments, |event, data| {
+        if event == "SAVE_PROGRESS" {
+            bar.set_length(data["total"].as_u64().unwrap_or(0));
+            bar.set_position(data["transferred"].as_u64().unwrap_or(0));
+        }
+    })?;
+    bar.finish_and_clear();
+    if args.keep_running {
+        client.execute("cont", json!({}), |_, _| ())?;
+    } else if !args.paused {
+        match client.execute("quit", json!({}), |_, _| ()) {
+            Ok(_) | Err(ClientError::Closed) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(0)
+}
+
+fn screenshot(args: &ScreenshotArgs) -> Result<u8, Failure> {
+    let mut client = connect(&args.monitor)?;
+    let arguments = json!({ "filename": absolute(&args.file)?, "format": "png" });
+    client.execute("screendump", arguments, |_, _| ())?;
+    Ok(0)
+}
+
+fn inspect(args: &InspectArgs) -> Result<u8, Failure> {
+    let mut client = connect(&args.monitor)?;
+    let path = args.node.as_deref().unwrap_or("");
+    let tree = client.execute("inspect", json!({ "path": path }), |_, _| ())?;
+    print!("{}", tree.as_str().unwrap_or(""));
+    Ok(0)
+}
+
+fn send_key(args: &SendKeyArgs) -> Result<u8, Failure> {
+    let mut client = connect(&args.monitor)?;
+    for chord in &args.keys {
+        let keys: Vec<Value> = chord.split('-').map(|key| json!({ "type": "qcode", "data": key })).collect();
+        client.execute("send-key", json!({ "keys": keys, "hold-time": 60 }), |_, _| ())?;
+        // The guest must see the release before the next press of the same key.
+        std::thread::sleep(Duration::from_millis(120));
+    }
+    Ok(0)
+}

@@ -1,0 +1,384 @@
+//! The event loop: one guest from its start to its end.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use devices_core::power::PowerEvent;
+use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::config::Action;
+use crate::machine::Machine;
+use crate::monitor::Guest;
+use crate::monitor::protocol::QmpError;
+use crate::monitor::server::Server;
+use crate::power::{Notice, Notices};
+use crate::saved::{self, Parts, SaveError};
+use crate::screenshot;
+
+/// How a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It switched itself off.
+    PoweredOff,
+    /// It was ended from outside.
+    Quit,
+    /// It crashed.
+    Crashed,
+    /// The time was up.
+    TimedOut,
+}
+
+impl Ending {
+    /// The program's exit status.
+    pub fn status(self) -> u8 {
+        match self {
+            Ending::PoweredOff | Ending::Quit => 0,
+            Ending::Crashed => 3,
+            Ending::TimedOut => 4,
+        }
+    }
+}
+
+/// Why the loop could not go on.
+#[derive(Debug, Error)]
+pub enum LoopError {
+    /// A host call.
+    #[error("the event loop: {0}")]
+    Io(#[from] io::Error),
+    /// The event loop itself.
+    #[error("the event loop: {0}")]
+    Events(String),
+}
+
+const NOTICE: u32 = 0;
+const SIGNAL: u32 = 1;
+const MONITOR: u32 = 16;
+
+/// A guest and everything that concerns it from outside.
+struct Runner {
+    machine: Machine,
+    notices: Notices,
+    signals: UnixStream,
+    server: Option<Server>,
+    state: RunState,
+    ending: Option<Ending>,
+    /// Keys that are held down, and until when.
+    held: Vec<(Instant, Vec<String>)>,
+    /// Events for the monitor's clients.
+    events: Vec<(&'static str, Value)>,
+}
+
+/// QMP's run states that we have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RunState {
+    Prelaunch,
+    Running,
+    Paused,
+    Suspended,
+    Shutdown,
+    Panicked,
+}
+
+/// How a run begins and ends.
+pub struct Options {
+    /// The monitor's socket, bound already.
+    pub server: Option<Server>,
+    /// The guest ends with [`Ending::TimedOut`] after this.
+    pub timeout: Option<Duration>,
+    /// The vCPUs wait for the monitor's `cont`.
+    pub paused: bool,
+}
+
+/// Opens the monitor's socket for [`Options::server`].
+pub fn bind_monitor(path: &Path) -> io::Result<Server> {
+    Server::bind(path, MONITOR)
+}
+
+/// Runs the machine until it ends.
+pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Ending, LoopError> {
+    let signals = signals()?;
+    let mut runner = Runner {
+        machine,
+        notices,
+        signals,
+        server: options.server,
+        state: RunState::Prelaunch,
+        ending: None,
+        held: Vec::new(),
+        events: Vec::new(),
+    };
+    let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
+    runner.machine.start().map_err(|error| LoopError::Events(error.to_string()))?;
+    if !options.paused {
+        runner.resume();
+    }
+    let failed = |error: event_manager::Error| LoopError::Events(format!("{error:?}"));
+    let mut manager = EventManager::new().map_err(failed)?;
+    let id = manager.add_subscriber(runner);
+    loop {
+        let runner = manager.subscriber_mut(id).map_err(failed)?;
+        if let Some(ending) = runner.ending {
+            runner.machine.shut_down();
+            return Ok(ending);
+        }
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            runner.machine.shut_down();
+            return Ok(Ending::TimedOut);
+        }
+        runner.release_keys(now);
+        let next = runner.held.iter().map(|(until, _)| *until).chain(deadline).min();
+        // Rounded up, so that the loop does not spin through the last millisecond.
+        let wait = next.map_or(-1, |next| (next - now).as_millis().min(1 << 30) as i32 + 1);
+        manager.run_with_timeout(wait).map_err(failed)?;
+    }
+}
+
+/// A stream that becomes readable on SIGINT, SIGTERM and SIGHUP.
+fn signals() -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    Ok(read)
+}
+
+impl MutEventSubscriber for Runner {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        let sources = [
+            Events::with_data(self.notices.fd(), NOTICE, EventSet::IN),
+            Events::with_data(&self.signals, SIGNAL, EventSet::IN),
+        ];
+        for source in sources {
+            if let Err(error) = ops.add(source) {
+                tracing::error!("the event loop takes no source: {error:?}");
+                self.ending = Some(Ending::Quit);
+            }
+        }
+        if let Some(Err(error)) = self.server.as_ref().map(|server| server.register(ops)) {
+            tracing::error!("the monitor cannot be served: {error:?}");
+        }
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        match events.data() {
+            NOTICE => {
+                while let Some(notice) = self.notices.next() {
+                    self.notice(notice);
+                }
+            }
+            SIGNAL => self.ending = Some(Ending::Quit),
+            token => {
+                if let Some(mut server) = self.server.take() {
+                    server.process(token, ops, self);
+                    self.server = Some(server);
+                }
+            }
+        }
+        for (name, data) in std::mem::take(&mut self.events) {
+            if let Some(server) = &mut self.server {
+                server.broadcast(name, data, ops);
+            }
+        }
+    }
+}
+
+impl Runner {
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Quit => self.ending = Some(Ending::Quit),
+            Notice::Cpu(hypervisor::Event::TripleFault { vcpu }) => {
+                tracing::error!("CPU {vcpu} gave up: a fault while it reported a fault (triple fault)");
+                self.crashed();
+            }
+            Notice::Power(PowerEvent::Panicked) => {
+                tracing::error!("the guest says that it panicked");
+                self.crashed();
+            }
+            // The guest goes on by itself: its crash kernel runs.
+            Notice::Power(PowerEvent::CrashLoaded) => {
+                self.events.push(("GUEST_CRASHLOADED", json!({ "action": "run" })));
+                self.machine.resume();
+            }
+            Notice::Power(PowerEvent::Reset) => self.reset_by("guest-reset"),
+            Notice::Power(PowerEvent::PowerOff) => self.powered_off(),
+            Notice::Power(PowerEvent::Suspend) => {
+                self.machine.pause();
+                self.state = RunState::Suspended;
+                self.events.push(("SUSPEND", Value::Null));
+            }
+        }
+    }
+
+    fn powered_off(&mut self) {
+        self.machine.pause();
+        self.events.push(("SHUTDOWN", json!({ "guest": true, "reason": "guest-shutdown" })));
+        match self.machine.config().on_poweroff {
+            Action::Destroy => self.ending = Some(Ending::PoweredOff),
+            Action::Restart => self.reset_by("guest-reset"),
+            Action::Preserve => self.state = RunState::Shutdown,
+        }
+    }
+
+    fn crashed(&mut self) {
+        self.machine.pause();
+        self.events.push(("GUEST_PANICKED", json!({ "action": "pause" })));
+        match self.machine.config().on_crash {
+            Action::Destroy => self.ending = Some(Ending::Crashed),
+            Action::Restart => self.reset_by("guest-panic"),
+            Action::Preserve => self.state = RunState::Panicked,
+        }
+    }
+
+    fn reset_by(&mut self, reason: &str) {
+        let by_guest = reason != "host-qmp-system-reset";
+        if by_guest && self.machine.config().on_reboot == Action::Destroy {
+            self.machine.pause();
+            self.ending = Some(Ending::PoweredOff);
+            return;
+        }
+        if by_guest && self.machine.config().on_reboot == Action::Preserve {
+            self.machine.pause();
+            self.state = RunState::Shutdown;
+            return;
+        }
+        self.machine.pause();
+        self.machine.reset();
+        self.events.push(("RESET", json!({ "guest": by_guest, "reason": reason })));
+        if self.state != RunState::Paused {
+            self.resume();
+        }
+    }
+
+    fn resume(&mut self) {
+        self.machine.resume();
+        self.state = RunState::Running;
+    }
+
+    fn release_keys(&mut self, now: Instant) {
+        let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(until, _)| *until <= now);
+        self.held = held;
+        for (_, keys) in due {
+            for key in keys.iter().rev() {
+                self.machine.key(key, false);
+            }
+        }
+    }
+}
+
+fn save_error(error: SaveError) -> QmpError {
+    QmpError::generic(error.to_string())
+}
+
+impl Guest for Runner {
+    fn status(&self) -> &'static str {
+        match self.state {
+            RunState::Prelaunch => "prelaunch",
+            RunState::Running => "running",
+            RunState::Paused => "paused",
+            RunState::Suspended => "suspended",
+            RunState::Shutdown => "shutdown",
+            RunState::Panicked => "guest-panicked",
+        }
+    }
+
+    fn name(&self) -> String {
+        self.machine.config().name.clone()
+    }
+
+    fn stop(&mut self) {
+        if self.state == RunState::Running {
+            self.machine.pause();
+            self.state = RunState::Paused;
+            self.events.push(("STOP", Value::Null));
+        }
+    }
+
+    fn cont(&mut self) -> Result<(), QmpError> {
+        match self.state {
+            RunState::Running => Ok(()),
+            RunState::Prelaunch | RunState::Paused => {
+                self.resume();
+                self.events.push(("RESUME", Value::Null));
+                Ok(())
+            }
+            _ => Err(QmpError::generic("Resetting the Virtual Machine is required")),
+        }
+    }
+
+    fn quit(&mut self) {
+        self.ending = Some(Ending::Quit);
+        self.events.push(("SHUTDOWN", json!({ "guest": false, "reason": "host-qmp-quit" })));
+    }
+
+    fn powerdown(&mut self) {
+        self.machine.press_power_button();
+    }
+
+    fn reset(&mut self) {
+        self.reset_by("host-qmp-system-reset");
+    }
+
+    fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
+        let tree = self.machine.inspect();
+        let node = tree.find(path);
+        node.map(ToString::to_string)
+            .ok_or_else(|| QmpError::generic(format!("the machine has no node '{path}'; try without a path")))
+    }
+
+    fn screendump(&mut self, file: &Path) -> Result<(), QmpError> {
+        let picture = self.machine.screen();
+        screenshot::write(&picture, file)
+            .map_err(|error| QmpError::generic(format!("{}: {error}", file.display())))
+    }
+
+    fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {
+        if let Some(unknown) = keys.iter().find(|key| !self.machine.knows_key(key)) {
+            return Err(QmpError::generic(format!("Parameter 'keys' has no key '{unknown}'")));
+        }
+        for key in keys {
+            self.machine.key(key, true);
+        }
+        let hold = Duration::from_millis(hold_ms.min(60_000));
+        self.held.push((Instant::now() + hold, keys.to_vec()));
+        Ok(())
+    }
+
+    fn save(&mut self, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
+        if !matches!(self.state, RunState::Running | RunState::Paused | RunState::Prelaunch) {
+            return Err(QmpError::generic("a guest that has ended cannot be saved"));
+        }
+        self.machine.pause();
+        let result = saved::quiesce(self.machine.bus()).and_then(|()| {
+            let parts = Parts {
+                config: self.machine.config(),
+                hypervisor: self.machine.hypervisor(),
+                bus: self.machine.bus(),
+            };
+            saved::save(&parts, file, progress)
+        });
+        saved::unquiesce(self.machine.bus());
+        if self.state == RunState::Running {
+            if result.is_ok() {
+                // As with migration: the guest goes on in one place only, and its owner says where.
+                self.state = RunState::Paused;
+            } else {
+                self.machine.resume();
+            }
+        }
+        result.map_err(save_error)
+    }
+
+    fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
+        self.machine.eject(device, force)
+    }
+
+    fn change_medium(&mut self, device: &str, file: &Path) -> Result<(), QmpError> {
+        self.machine.change_medium(device, file)
+    }
+}

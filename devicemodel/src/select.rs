@@ -1,0 +1,54 @@
+//! Who runs the vCPUs.
+
+use std::path::Path;
+
+use crate::config::{ConfigError, HypervisorChoice};
+
+/// What was taken, and why, if the choice was ours.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// One line for the person.
+    pub why: Option<String>,
+}
+
+/// Chooses. The only one that is built is `soft`; the others say so.
+pub fn choose(wanted: HypervisorChoice) -> Result<Chosen, ConfigError> {
+    match wanted {
+        HypervisorChoice::Soft => Ok(Chosen { why: None }),
+        HypervisorChoice::Auto => Ok(Chosen { why: Some(auto(Path::new("/dev"))) }),
+        HypervisorChoice::Kvm => Err(not_built("kvm")),
+        HypervisorChoice::Xen => Err(not_built("xen")),
+    }
+}
+
+fn not_built(name: &str) -> ConfigError {
+    ConfigError::Invalid(format!(
+        "hypervisor: {name} is not built yet; --hypervisor soft runs guests on a CPU of our own"
+    ))
+}
+
+fn auto(devices: &Path) -> String {
+    let seen = if devices.join("xen/privcmd").exists() {
+        "Xen is here, but is not built yet"
+    } else if devices.join("kvm").exists() {
+        "KVM is here, but is not built yet"
+    } else {
+        "there is neither Xen nor KVM here"
+    };
+    format!("running on the soft CPU: {seen}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_says_what_it_took_and_why() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(auto(folder.path()), "running on the soft CPU: there is neither Xen nor KVM here");
+        std::fs::write(folder.path().join("kvm"), "").unwrap();
+        assert!(auto(folder.path()).contains("KVM is here"));
+        assert!(choose(HypervisorChoice::Kvm).unwrap_err().to_string().contains("not built yet"));
+        assert_eq!(choose(HypervisorChoice::Soft).unwrap().why, None);
+    }
+}

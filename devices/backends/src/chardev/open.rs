@@ -1,0 +1,153 @@
+//! Opening lines.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use devices_core::Waker;
+use devices_core::chardev::{CharBackend, Null};
+use rustix::event::PollFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+use super::escape::Escape;
+use super::line::{Line, Shared};
+use super::terminal::Stdio;
+use super::{CharError, CharSpec};
+
+/// A line that is open.
+pub struct OpenLine {
+    /// For the device.
+    pub backend: Arc<dyn CharBackend>,
+    /// The path of a pseudo-terminal, for people.
+    pub path: Option<PathBuf>,
+}
+
+/// Opens a line for the device behind `waker`, which is woken with `number`. `escape` is told of the escape
+/// key on standard input.
+pub fn open(
+    spec: &CharSpec,
+    waker: Waker,
+    number: u32,
+    escape: impl Fn(Escape) + Send + Sync + 'static,
+) -> Result<OpenLine, CharError> {
+    if *spec == CharSpec::Null {
+        return Ok(OpenLine { backend: Arc::new(Null), path: None });
+    }
+    let shared = Shared::new(waker, number)?;
+    let (line, path) = match spec {
+        CharSpec::Null | CharSpec::Stdio => {
+            let stdio = Stdio::take()?;
+            let duplicate = |fd: io::Result<OwnedFd>| {
+                fd.map(Arc::new)
+                    .map_err(|source| CharError::System { what: "standard input or output", source })
+            };
+            let input = duplicate(own(&io::stdin()))?;
+            shared.connect(Some(duplicate(own(&io::stdout()))?));
+            let escape: super::line::OnEscape = Box::new(escape);
+            let serve = move |shared: &Shared| shared.read_all(&input, Some(&escape));
+            (Line::start(shared, serve, Box::new(stdio))?, None)
+        }
+        CharSpec::Pty => pty(shared)?,
+        CharSpec::File(path) => {
+            let file = OpenOptions::new().write(true).create(true).truncate(true).open(path);
+            let file = file.map_err(|source| CharError::Path { what: "file", path: path.clone(), source })?;
+            shared.connect(Some(Arc::new(file.into())));
+            (Line::start(shared, |_| {}, Box::new(()))?, None)
+        }
+        CharSpec::Unix(path) => (unix(shared, path)?, None),
+    };
+    Ok(OpenLine { backend: Arc::new(line), path })
+}
+
+fn own(fd: &impl std::os::fd::AsFd) -> io::Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned()
+}
+
+/// A pseudo-terminal in raw mode. Output with nobody at the other end is dropped once the kernel's buffer is
+/// full of it.
+fn pty(shared: Arc<Shared>) -> Result<(Line, Option<PathBuf>), CharError> {
+    let error = |e: rustix::io::Errno| CharError::System { what: "pseudo-terminal", source: e.into() };
+    let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).map_err(error)?;
+    grantpt(&main).map_err(error)?;
+    unlockpt(&main).map_err(error)?;
+    let name = ptsname(&main, Vec::new()).map_err(error)?;
+    let name = PathBuf::from(name.to_string_lossy().into_owned());
+    let mut modes = tcgetattr(&main).map_err(error)?;
+    modes.make_raw();
+    tcsetattr(&main, OptionalActions::Now, &modes).map_err(error)?;
+    rustix::io::ioctl_fionbio(&main, true).map_err(error)?;
+    let main = Arc::new(main);
+    let serve = {
+        let main = main.clone();
+        move |shared: &Shared| {
+            // With nobody at the other end the kernel says hang-up at once: look again later.
+            while !shared.stopping() {
+                let hung_up = hung_up(&main);
+                shared.connect((!hung_up).then(|| main.clone()));
+                if hung_up {
+                    shared.pause(Duration::from_millis(200));
+                } else {
+                    shared.read_all(&main, None);
+                }
+            }
+        }
+    };
+    shared.connect(Some(main));
+    Ok((Line::start(shared, serve, Box::new(()))?, Some(name)))
+}
+
+fn hung_up(main: &OwnedFd) -> bool {
+    let mut fds = [rustix::event::PollFd::new(main, PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(1..) if fds[0].revents().contains(PollFlags::HUP))
+}
+
+/// The socket's file goes with the line.
+struct Unlink(PathBuf);
+
+impl Drop for Unlink {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn unix(shared: Arc<Shared>, path: &Path) -> Result<Line, CharError> {
+    let error = |source| CharError::Path { what: "socket", path: path.to_owned(), source };
+    // A socket that is left over from before is in the way; anything else is not ours to remove.
+    if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(error(io::ErrorKind::AddrInUse.into())),
+            Err(_) => std::fs::remove_file(path).map_err(error)?,
+        }
+    }
+    let listener = UnixListener::bind(path).map_err(error)?;
+    let unlink = Unlink(path.to_owned());
+    listener.set_nonblocking(true).map_err(error)?;
+    let listening = listener.try_clone().map_err(error)?.into();
+    let serve = move |shared: &Shared| {
+        while !shared.stopping() {
+            if !shared.ready(&listening, PollFlags::IN) {
+                continue;
+            }
+            let Ok((client, _)) = listener.accept() else {
+                shared.pause(Duration::from_millis(50));
+                continue;
+            };
+            if client.set_nonblocking(true).is_err() {
+                continue;
+            }
+            let client = Arc::new(OwnedFd::from(client));
+            shared.connect(Some(client.clone()));
+            shared.read_all(&client, None);
+            shared.connect(None);
+        }
+    };
+    Line::start(shared, serve, Box::new(unlink))
+}

@@ -1,0 +1,121 @@
+//! Opening and locking an image's file.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use devices_core::block::SECTOR;
+use imago::StorageOpenOptions;
+use imago::file::File;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use super::{ImageError, size_of};
+
+/// An open file, locked.
+pub(super) struct Opened {
+    pub(super) path: PathBuf,
+    /// For the data.
+    pub(super) file: File,
+    /// For flushes and for the header.
+    pub(super) flush: std::fs::File,
+}
+
+/// QEMU's lock bytes: one for each thing that a user does, one for each that it lets nobody else do.
+const DOES: libc::off_t = 100;
+const FORBIDS: libc::off_t = 200;
+const READ: libc::off_t = 0;
+const WRITE: libc::off_t = 1;
+const RESIZE: libc::off_t = 3;
+
+impl Opened {
+    pub(super) fn open(path: &Path, writable: bool, direct: bool) -> Result<Opened, ImageError> {
+        let open_error = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => ImageError::Missing(path.to_owned()),
+            io::ErrorKind::InvalidInput if direct => ImageError::NoDirect(path.to_owned()),
+            _ => ImageError::Open { path: path.to_owned(), source },
+        };
+        let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(ImageError::NotAFile(path.to_owned()));
+        }
+        let flags = if direct { libc::O_DIRECT } else { 0 };
+        let host = OpenOptions::new()
+            .read(true)
+            .write(writable)
+            .custom_flags(flags)
+            .open(path)
+            .map_err(open_error)?;
+        lock(&host, writable).map_err(|error| match error {
+            nix::Error::EAGAIN | nix::Error::EACCES => ImageError::Locked(path.to_owned()),
+            other => open_error(other.into()),
+        })?;
+        let flush = host.try_clone().map_err(open_error)?;
+        let options = StorageOpenOptions::new().filename(path).write(writable).direct(direct);
+        let file = File::from_open_file(host, options).map_err(open_error)?;
+        Ok(Opened { path: path.to_owned(), file, flush })
+    }
+
+    /// Bytes of a raw disk.
+    pub(super) fn raw_size(&self) -> Result<u64, ImageError> {
+        let size = size_of(&self.file, &self.path)?;
+        if size == 0 || !size.is_multiple_of(SECTOR) {
+            return Err(ImageError::Size { path: self.path.clone(), size });
+        }
+        Ok(size)
+    }
+
+    /// Bytes that the host writes at once: known for block devices and O_DIRECT only.
+    pub(super) fn physical_block(&self) -> u32 {
+        let block = self.flush.metadata().ok().filter(|m| m.file_type().is_block_device());
+        let block = block.map_or(SECTOR, |m| m.blksize());
+        if block.is_power_of_two() && (SECTOR..=4096).contains(&block) { block as u32 } else { SECTOR as u32 }
+    }
+
+    /// The first bytes, as many as there are. Goes past imago, and by pages for O_DIRECT's sake.
+    pub(super) fn head(&self, len: usize) -> Result<Vec<u8>, ImageError> {
+        let plain = std::fs::File::open(&self.path);
+        let read = |file: std::fs::File| {
+            let mut head = vec![0; len];
+            let mut done = 0;
+            while done < len {
+                match file.read_at(&mut head[done..], done as u64)? {
+                    0 => break,
+                    more => done += more,
+                }
+            }
+            head.truncate(done);
+            Ok(head)
+        };
+        plain.and_then(read).map_err(|source| ImageError::Open { path: self.path.clone(), source })
+    }
+}
+
+fn byte(kind: libc::c_int, at: libc::off_t) -> libc::flock {
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: at, l_len: 1, l_pid: 0 }
+}
+
+/// Says what we do and what we forbid, then looks whether anybody forbids what we do or does what we
+/// forbid. The locks go with the file's last handle.
+fn lock(file: &std::fs::File, writable: bool) -> nix::Result<()> {
+    let does: &[libc::off_t] = if writable { &[READ, WRITE, RESIZE] } else { &[READ] };
+    let forbids = [WRITE, RESIZE];
+    let mine = does.iter().map(|bit| DOES + bit).chain(forbids.iter().map(|bit| FORBIDS + bit));
+    for at in mine {
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&byte(libc::F_RDLCK, at))) {
+            // A file system without locks: QEMU goes on without them too.
+            Err(nix::Error::EINVAL | nix::Error::ENOLCK | nix::Error::EOPNOTSUPP) => return Ok(()),
+            other => other?,
+        };
+    }
+    let others = does.iter().map(|bit| FORBIDS + bit).chain(forbids.iter().map(|bit| DOES + bit));
+    for at in others {
+        let mut found = byte(libc::F_WRLCK, at);
+        fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
+        if i32::from(found.l_type) != libc::F_UNLCK {
+            return Err(nix::Error::EAGAIN);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Graphics modes of the VGA itself, and DISPI's planar one.
+
+use super::raster::Row;
+use super::{Planes, Render, paint};
+use crate::display::Picture;
+use crate::display::vga::spec::{attr, crtc};
+
+/// Eight dots of a byte of each plane.
+fn planar_dots(bytes: [u8; 4], shown: u8, dots: &mut Vec<u8>) {
+    for bit in (0..8).rev() {
+        let dot = (0..4).fold(0, |dot, plane| dot | (bytes[plane] >> bit & 1) << plane);
+        dots.push(dot & shown);
+    }
+}
+
+impl Render<'_> {
+    /// Planes that are shown.
+    fn shown(&self) -> u8 {
+        self.vga.attribute[attr::PLANES] & 0x0f
+    }
+
+    /// The bytes of a scan line, four planes each, with one more than is displayed for panning.
+    ///
+    /// The mode control register can put the row scan counter's low bits into the address, which gives
+    /// the banks of CGA (bit 0) and Hercules (bit 1) modes.
+    fn fetch<'a>(&self, planes: &'a Planes, row: &Row) -> impl Iterator<Item = [u8; 4]> + use<'a> {
+        let mode = self.vga.crtc[crtc::MODE];
+        let words = mode & crtc::BYTE == 0 && self.vga.crtc[crtc::UNDERLINE] & crtc::DWORD == 0;
+        let bit = if words { 12 } else { 13 };
+        let (mut keep, mut put) = (u16::MAX, 0);
+        for scan_bit in 0..2 {
+            if mode >> scan_bit & 1 == 0 {
+                keep &= !(1 << (bit + scan_bit));
+                put |= u16::from(row.scan >> scan_bit & 1) << (bit + scan_bit);
+            }
+        }
+        let first = row.address;
+        let columns = 0..=self.vga.columns() as u16;
+        columns.map(move |column| planes.at((first.wrapping_add(column) & keep) | put))
+    }
+
+    /// 16 colours: attribute values.
+    pub(super) fn planar_line(&self, planes: &Planes, row: &Row, dots: &mut Vec<u8>) {
+        let shown = self.shown();
+        self.fetch(planes, row).for_each(|bytes| planar_dots(bytes, shown, dots));
+    }
+
+    /// CGA's 4 colours: pairs of bits of plane 0, then of plane 1, with those of planes 2 and 3 above.
+    pub(super) fn cga_line(&self, planes: &Planes, row: &Row, dots: &mut Vec<u8>) {
+        let shown = self.shown();
+        for [a, b, c, d] in self.fetch(planes, row) {
+            for (low, high) in [(a, c), (b, d)] {
+                for shift in [6, 4, 2, 0] {
+                    dots.push(((low >> shift & 3) | (high >> shift & 3) << 2) & shown);
+                }
+            }
+        }
+    }
+
+    /// 256 colours: DAC values, each two dots wide.
+    pub(super) fn byte_line(&self, planes: &Planes, row: &Row, dots: &mut Vec<u8>) {
+        self.fetch(planes, row).for_each(|bytes| dots.extend(bytes.into_iter().flat_map(|b| [b, b])));
+    }
+
+    /// DISPI with 4 bits a pixel.
+    pub(super) fn dispi_planar(&self, picture: &mut Picture) {
+        let colours = self.colours();
+        let shown = self.shown();
+        let mut line = vec![0; self.dispi.width() as usize / 2];
+        let mut dots = Vec::with_capacity(line.len() * 2);
+        for y in 0..self.dispi.height() {
+            let start = self.dispi.start() + y as usize * self.dispi.line_bytes();
+            if !self.vram.read(start, &mut line) {
+                return;
+            }
+            dots.clear();
+            for bytes in line.as_chunks().0 {
+                planar_dots(*bytes, shown, &mut dots);
+            }
+            dots.iter_mut().for_each(|dot| *dot = self.palette(*dot));
+            paint(picture.row_mut(y), &dots, 0, &colours);
+        }
+    }
+}

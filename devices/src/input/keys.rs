@@ -1,0 +1,185 @@
+//! The keys of a PC keyboard, by the names that QMP's `send-key` gives them (QKeyCode).
+
+use Code::{Extended, Pause, Plain, Print};
+
+/// What a key sends in scan code set 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    /// One byte.
+    Plain(u8),
+    /// One byte after 0xe0.
+    Extended(u8),
+    /// Print Screen, which depends on the modifiers.
+    Print,
+    /// Pause, which has no release.
+    Pause,
+}
+
+/// Name, code in set 2 (from which set 1 follows), code in set 3 if it has one.
+const KEYS: &[(&str, Code, Option<u8>)] = &[
+    ("shift", Plain(0x12), Some(0x12)),
+    ("shift_r", Plain(0x59), Some(0x59)),
+    ("alt", Plain(0x11), Some(0x19)),
+    ("alt_r", Extended(0x11), Some(0x39)),
+    ("ctrl", Plain(0x14), Some(0x11)),
+    ("ctrl_r", Extended(0x14), Some(0x58)),
+    ("esc", Plain(0x76), Some(0x08)),
+    ("1", Plain(0x16), Some(0x16)),
+    ("2", Plain(0x1e), Some(0x1e)),
+    ("3", Plain(0x26), Some(0x26)),
+    ("4", Plain(0x25), Some(0x25)),
+    ("5", Plain(0x2e), Some(0x2e)),
+    ("6", Plain(0x36), Some(0x36)),
+    ("7", Plain(0x3d), Some(0x3d)),
+    ("8", Plain(0x3e), Some(0x3e)),
+    ("9", Plain(0x46), Some(0x46)),
+    ("0", Plain(0x45), Some(0x45)),
+    ("minus", Plain(0x4e), Some(0x4e)),
+    ("equal", Plain(0x55), Some(0x55)),
+    ("backspace", Plain(0x66), Some(0x66)),
+    ("tab", Plain(0x0d), Some(0x0d)),
+    ("q", Plain(0x15), Some(0x15)),
+    ("w", Plain(0x1d), Some(0x1d)),
+    ("e", Plain(0x24), Some(0x24)),
+    ("r", Plain(0x2d), Some(0x2d)),
+    ("t", Plain(0x2c), Some(0x2c)),
+    ("y", Plain(0x35), Some(0x35)),
+    ("u", Plain(0x3c), Some(0x3c)),
+    ("i", Plain(0x43), Some(0x43)),
+    ("o", Plain(0x44), Some(0x44)),
+    ("p", Plain(0x4d), Some(0x4d)),
+    ("bracket_left", Plain(0x54), Some(0x54)),
+    ("bracket_right", Plain(0x5b), Some(0x5b)),
+    ("ret", Plain(0x5a), Some(0x5a)),
+    ("a", Plain(0x1c), Some(0x1c)),
+    ("s", Plain(0x1b), Some(0x1b)),
+    ("d", Plain(0x23), Some(0x23)),
+    ("f", Plain(0x2b), Some(0x2b)),
+    ("g", Plain(0x34), Some(0x34)),
+    ("h", Plain(0x33), Some(0x33)),
+    ("j", Plain(0x3b), Some(0x3b)),
+    ("k", Plain(0x42), Some(0x42)),
+    ("l", Plain(0x4b), Some(0x4b)),
+    ("semicolon", Plain(0x4c), Some(0x4c)),
+    ("apostrophe", Plain(0x52), Some(0x52)),
+    ("grave_accent", Plain(0x0e), Some(0x0e)),
+    ("backslash", Plain(0x5d), Some(0x5c)),
+    ("z", Plain(0x1a), Some(0x1a)),
+    ("x", Plain(0x22), Some(0x22)),
+    ("c", Plain(0x21), Some(0x21)),
+    ("v", Plain(0x2a), Some(0x2a)),
+    ("b", Plain(0x32), Some(0x32)),
+    ("n", Plain(0x31), Some(0x31)),
+    ("m", Plain(0x3a), Some(0x3a)),
+    ("comma", Plain(0x41), Some(0x41)),
+    ("dot", Plain(0x49), Some(0x49)),
+    ("slash", Plain(0x4a), Some(0x4a)),
+    ("asterisk", Plain(0x7c), Some(0x7e)),
+    ("spc", Plain(0x29), Some(0x29)),
+    ("caps_lock", Plain(0x58), Some(0x14)),
+    ("f1", Plain(0x05), Some(0x07)),
+    ("f2", Plain(0x06), Some(0x0f)),
+    ("f3", Plain(0x04), Some(0x17)),
+    ("f4", Plain(0x0c), Some(0x1f)),
+    ("f5", Plain(0x03), Some(0x27)),
+    ("f6", Plain(0x0b), Some(0x2f)),
+    ("f7", Plain(0x83), Some(0x37)),
+    ("f8", Plain(0x0a), Some(0x3f)),
+    ("f9", Plain(0x01), Some(0x47)),
+    ("f10", Plain(0x09), Some(0x4f)),
+    ("f11", Plain(0x78), Some(0x56)),
+    ("f12", Plain(0x07), Some(0x5e)),
+    ("num_lock", Plain(0x77), Some(0x76)),
+    ("scroll_lock", Plain(0x7e), Some(0x5f)),
+    ("less", Plain(0x61), Some(0x13)),
+    ("sysrq", Plain(0x84), Some(0x57)),
+    ("kp_divide", Extended(0x4a), Some(0x77)),
+    ("kp_multiply", Plain(0x7c), Some(0x7e)),
+    ("kp_subtract", Plain(0x7b), Some(0x84)),
+    ("kp_add", Plain(0x79), Some(0x7c)),
+    ("kp_enter", Extended(0x5a), Some(0x79)),
+    ("kp_decimal", Plain(0x71), Some(0x71)),
+    ("kp_0", Plain(0x70), Some(0x70)),
+    ("kp_1", Plain(0x69), Some(0x69)),
+    ("kp_2", Plain(0x72), Some(0x72)),
+    ("kp_3", Plain(0x7a), Some(0x7a)),
+    ("kp_4", Plain(0x6b), Some(0x6b)),
+    ("kp_5", Plain(0x73), Some(0x73)),
+    ("kp_6", Plain(0x74), Some(0x74)),
+    ("kp_7", Plain(0x6c), Some(0x6c)),
+    ("kp_8", Plain(0x75), Some(0x75)),
+    ("kp_9", Plain(0x7d), Some(0x7d)),
+    ("kp_comma", Plain(0x6d), Some(0x7b)),
+    ("kp_equals", Plain(0x0f), None),
+    ("home", Extended(0x6c), Some(0x6e)),
+    ("pgup", Extended(0x7d), Some(0x6f)),
+    ("pgdn", Extended(0x7a), Some(0x6d)),
+    ("end", Extended(0x69), Some(0x65)),
+    ("left", Extended(0x6b), Some(0x61)),
+    ("up", Extended(0x75), Some(0x63)),
+    ("down", Extended(0x72), Some(0x60)),
+    ("right", Extended(0x74), Some(0x6a)),
+    ("insert", Extended(0x70), Some(0x67)),
+    ("delete", Extended(0x71), Some(0x64)),
+    ("meta_l", Extended(0x1f), Some(0x8b)),
+    ("meta_r", Extended(0x27), Some(0x8c)),
+    ("menu", Extended(0x2f), Some(0x8d)),
+    ("compose", Extended(0x2f), Some(0x8d)),
+    ("power", Extended(0x37), None),
+    ("sleep", Extended(0x3f), None),
+    ("wake", Extended(0x5e), None),
+    ("ro", Plain(0x51), Some(0x51)),
+    ("yen", Plain(0x6a), Some(0x5d)),
+    ("henkan", Plain(0x64), Some(0x86)),
+    ("muhenkan", Plain(0x67), Some(0x85)),
+    ("katakanahiragana", Plain(0x13), Some(0x87)),
+    ("lang1", Plain(0xf2), None),
+    ("lang2", Plain(0xf1), None),
+    ("volumemute", Extended(0x23), None),
+    ("volumedown", Extended(0x21), None),
+    ("volumeup", Extended(0x32), None),
+    ("audionext", Extended(0x4d), None),
+    ("audioprev", Extended(0x15), None),
+    ("audiostop", Extended(0x3b), None),
+    ("audioplay", Extended(0x34), None),
+    ("mediaselect", Extended(0x50), None),
+    ("mail", Extended(0x48), None),
+    ("calculator", Extended(0x2b), None),
+    ("computer", Extended(0x40), None),
+    ("ac_home", Extended(0x3a), None),
+    ("ac_bookmarks", Extended(0x18), None),
+    ("ac_back", Extended(0x38), None),
+    ("ac_forward", Extended(0x30), None),
+    ("ac_refresh", Extended(0x20), None),
+    ("print", Print, Some(0x57)),
+    ("pause", Pause, Some(0x62)),
+];
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(usize);
+
+impl Key {
+    /// The key of that QKeyCode name (`a`, `ret`, `kp_1`, `pause`); None if the keyboard has none.
+    pub fn by_name(name: &str) -> Option<Key> {
+        KEYS.iter().position(|&(key, ..)| key == name).map(Key)
+    }
+
+    /// Every key.
+    pub fn all() -> impl Iterator<Item = Key> {
+        (0..KEYS.len()).map(Key)
+    }
+
+    /// Its QKeyCode name.
+    pub fn name(self) -> &'static str {
+        KEYS[self.0].0
+    }
+
+    pub(super) fn set_2(self) -> Code {
+        KEYS[self.0].1
+    }
+
+    pub(super) fn set_3(self) -> Option<u8> {
+        KEYS[self.0].2
+    }
+}

@@ -1,0 +1,305 @@
+//! The loop that runs blocks.
+
+use std::sync::atomic::Ordering;
+
+use crate::cpu::{Cpu, IP, Why, mode, seg, special};
+use crate::flags::bits as fl;
+use crate::machine::attention;
+use crate::op::Flow;
+use crate::system::bits::{cr0, cr4, efer};
+
+/// Why the loop returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leave {
+    /// Attention bits that are not the loop's own business.
+    Attention,
+    /// `icount_limit` is reached.
+    Count,
+    /// Waits for an interrupt.
+    Halted,
+    /// Third fault.
+    Shutdown,
+}
+
+/// Instructions after which the loop must not take interrupts.
+const SHADOW: u32 = special::STI | special::MOV_SS;
+
+impl Cpu {
+    /// Whether CR0.PE is set.
+    #[inline(always)]
+    pub fn protected(&self) -> bool {
+        self.cr0 & cr0::PE != 0
+    }
+    /// Whether virtual-8086 mode is on.
+    #[inline(always)]
+    pub fn v86(&self) -> bool {
+        self.flags & fl::VM != 0
+    }
+    /// Whether long mode is active (64-bit or compatibility).
+    #[inline(always)]
+    pub fn long_mode(&self) -> bool {
+        self.msr.efer & efer::LMA != 0
+    }
+
+    /// Works out everything that follows from CS, SS, CR0, CR4, EFER, CPL and EFLAGS. Called after any change.
+    pub(crate) fn mode_changed(&mut self) {
+        let cs = self.seg[seg::CS];
+        let long = self.long_mode() && cs.attr & crate::cpu::attr::L != 0;
+        let was = self.code;
+        let wide = |s: &crate::cpu::Segment| s.attr & crate::cpu::attr::DB != 0;
+        self.code = if long {
+            64
+        } else if wide(&cs) {
+            32
+        } else {
+            16
+        };
+        let mut bits = match self.code {
+            64 => mode::CODE64 | mode::STACK32,
+            32 => mode::CODE32,
+            _ => 0,
+        };
+        (self.stack_seg, self.sp_mask) = if long {
+            (seg::STACK as u8, u64::MAX)
+        } else if wide(&self.seg[seg::SS]) {
+            bits |= mode::STACK32;
+            (seg::SS as u8, 0xffff_ffff)
+        } else {
+            (seg::SS as u8, 0xffff)
+        };
+        self.ip_bound = if long { u64::MAX } else { cs.limit as u64 + 1 };
+        for (bit, on) in [
+            (mode::TS, self.cr0 & cr0::TS != 0),
+            (mode::EM, self.cr0 & cr0::EM != 0),
+            (mode::MP, self.cr0 & cr0::MP != 0),
+            (mode::OSFXSR, self.cr4 & cr4::OSFXSR != 0),
+            (mode::SINGLE, self.special != 0),
+        ] {
+            if on {
+                bits |= bit;
+            }
+        }
+        self.key = self.key & !0xffff_ffff | bits as u64;
+        if (was == 64) != long {
+            self.seg[seg::FS].bounds(long);
+            self.seg[seg::GS].bounds(long);
+        }
+        self.choose_set();
+    }
+
+    /// After EFLAGS.IF, TF, RF, AC or VM may have changed.
+    pub(crate) fn flags_changed(&mut self) {
+        let mut special = self.special & !(special::TF | special::RF);
+        if self.flags & fl::TF != 0 {
+            special |= special::TF;
+        }
+        if self.flags & fl::RF != 0 && special & special::IBREAK != 0 {
+            special |= special::RF;
+        }
+        self.set_special(special);
+        if self.irq_waiting && self.flags & fl::IF != 0 {
+            self.ask(attention::IRQ);
+        }
+        self.choose_set();
+    }
+
+    /// Sets an attention bit of this vCPU itself.
+    pub(crate) fn ask(&mut self, bits: u32) {
+        // SAFETY: the word lives in `shared`.
+        unsafe { (*self.attention).fetch_or(bits, Ordering::AcqRel) };
+    }
+
+    pub(crate) fn set_special(&mut self, special: u32) {
+        self.special = special;
+        let single = if special != 0 { mode::SINGLE as u64 } else { 0 };
+        self.key = self.key & !(mode::SINGLE as u64) | single;
+    }
+    pub(crate) fn add_special(&mut self, bits: u32) {
+        self.set_special(self.special | bits);
+    }
+
+    /// Runs until something outside must be done.
+    pub(crate) fn run(&mut self) -> Leave {
+        loop {
+            let busy = self.attention() || self.icount >= self.icount_limit;
+            if busy && self.special & (SHADOW | special::ONCE) == 0 {
+                if let Some(leave) = self.attend() {
+                    return leave;
+                }
+            }
+            if self.special != 0 {
+                self.run_special();
+                continue;
+            }
+            let block = match self.find_block() {
+                Ok(block) => block,
+                Err(_) => {
+                    self.icount += 1;
+                    self.fault_taken();
+                    continue;
+                }
+            };
+            self.run_block(block);
+        }
+    }
+
+    #[inline(always)]
+    fn run_block(&mut self, block: *const crate::block::Block) -> bool {
+        // SAFETY: blocks stay until the cache is cleared, which happens between blocks.
+        let (block, first) = unsafe { (&*block, (*block).first()) };
+        self.block_page = block.page;
+        self.icount += block.count as u64;
+        // SAFETY: the first operation of a block.
+        match unsafe { ((*first).run)(self, first) } {
+            Flow::Next => true,
+            Flow::Fault => {
+                self.block_faulted(block);
+                false
+            }
+        }
+    }
+
+    #[cold]
+    fn block_faulted(&mut self, block: &crate::block::Block) {
+        let op = self.fault_op;
+        // The one that faulted counts, so that time passes in any loop.
+        self.icount -= block.left_from(op).saturating_sub(1) as u64;
+        // SAFETY: the operation is one of the block's.
+        let at = unsafe { (*op).at };
+        let ip = self.gpr[IP].wrapping_add(at as u64);
+        self.gpr[IP] = if self.code == 64 { ip } else { ip as u32 as u64 };
+        self.fault_taken();
+    }
+
+    /// RIP is that of the instruction that faulted.
+    fn fault_taken(&mut self) {
+        match self.fault.why {
+            Why::Single => self.add_special(special::ONCE),
+            Why::Again => {}
+            Why::Exception | Why::Shutdown => {
+                self.set_special(self.special & (special::TF | special::IBREAK));
+                self.dr6_pending = 0;
+                self.exception();
+            }
+        }
+    }
+
+    /// One instruction with everything that single steps, shadows and breakpoints ask for.
+    #[cold]
+    fn run_special(&mut self) {
+        let before = self.special;
+        if before & special::IBREAK != 0 && before & (special::RF | special::MOV_SS) == 0 {
+            let hits = self.instruction_breakpoints();
+            if hits != 0 {
+                self.db(hits);
+                self.set_special(before & (special::TF | special::IBREAK));
+                self.exception();
+                return;
+            }
+        }
+        // These hold for this instruction only; it may set them again.
+        self.set_special(before & !(special::ONCE | SHADOW) | special::ONCE);
+        let block = match self.find_block() {
+            Ok(block) => block,
+            Err(_) => {
+                self.icount += 1;
+                self.single = false;
+                self.fault_taken();
+                return;
+            }
+        };
+        self.single = true;
+        let done = self.run_block(block);
+        self.single = false;
+        if !done {
+            if self.fault.why == Why::Again {
+                // A string instruction between two iterations: traps see it as an instruction that ended.
+                self.set_special(self.special & !special::ONCE);
+                self.debug_trap(before);
+            }
+            return;
+        }
+        self.set_special(self.special & !special::ONCE);
+        if before & special::RF != 0 && self.flags & fl::RF != 0 {
+            self.flags &= !fl::RF;
+            self.set_special(self.special & !special::RF);
+        }
+        self.debug_trap(before);
+    }
+
+    /// Debug traps after an instruction that began with `before` in `special`.
+    fn debug_trap(&mut self, before: u32) {
+        let mut hits = std::mem::take(&mut self.dr6_pending);
+        if before & special::TF != 0 && self.fault.why != Why::Shutdown {
+            hits |= 1 << 14;
+        }
+        if hits == 0 {
+            return;
+        }
+        if self.special & special::MOV_SS != 0 {
+            // Held back by one instruction; single steps are lost.
+            self.dr6_pending = hits & 0xf;
+            return;
+        }
+        self.db(hits);
+        self.set_special(self.special & (special::TF | special::IBREAK));
+        self.exception();
+    }
+
+    /// Attention or the end of the count.
+    #[cold]
+    fn attend(&mut self) -> Option<Leave> {
+        // SAFETY: the word lives in `shared`.
+        let word = unsafe { &*self.attention };
+        let bits = word.load(Ordering::Acquire);
+        if bits & attention::OUTSIDE != 0 {
+            return Some(Leave::Attention);
+        }
+        if bits & (attention::FLUSH | attention::CODE | attention::DIRTY) != 0 {
+            word.fetch_and(!(attention::FLUSH | attention::CODE | attention::DIRTY), Ordering::AcqRel);
+            self.resync(bits);
+        }
+        if self.shutdown {
+            return Some(Leave::Shutdown);
+        }
+        if bits & attention::IRQ != 0 {
+            word.fetch_and(!attention::IRQ, Ordering::AcqRel);
+            self.take_interrupt();
+        }
+        if self.halted {
+            return Some(Leave::Halted);
+        }
+        (self.icount >= self.icount_limit).then_some(Leave::Count)
+    }
+
+    /// What other threads changed about memory.
+    fn resync(&mut self, bits: u32) {
+        if bits & attention::FLUSH != 0 {
+            self.a20 = self.shared.a20_mask();
+            self.forget_physical();
+            self.flush_tlb(true);
+            return;
+        }
+        // Pages that became code, or that a dirty log took, while a fast entry was still here: whatever was
+        // written through it is told now.
+        let physical = &self.shared.physical;
+        let all = bits & attention::DIRTY != 0;
+        let sets = &mut *self.tlb_sets;
+        for (fast, slow) in sets.fast.iter_mut().flatten().zip(sets.slow.iter().flatten()) {
+            if fast.write == crate::tlb::NONE {
+                continue;
+            }
+            let info = physical.page(slow.phys & crate::tlb::PAGE_MASK);
+            if let Some((track, page)) = info.dirty_track()
+                && (all || track.is_code(page))
+            {
+                fast.write = crate::tlb::NONE;
+                track.touch(page);
+            }
+        }
+    }
+
+    pub(crate) fn forget_physical(&mut self) {
+        self.phys_cache.fill((u64::MAX, crate::physical::PageInfo::MMIO));
+    }
+}

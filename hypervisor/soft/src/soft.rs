@@ -1,0 +1,404 @@
+//! The machine: threads that run the vCPUs, and the [`Hypervisor`] interface.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use hypervisor::inspect::Node;
+use hypervisor::{
+    Capabilities, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget, Mapping,
+    MsiTarget, RamBlock, SavedPart, TimerQueue, memory,
+};
+use vm_memory::GuestMemoryRegion;
+
+use crate::cpu::{Cpu, IP};
+use crate::exec::Leave;
+use crate::machine::{CountClock, Shared, attention};
+use crate::state;
+
+/// Where guest time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ClockKind {
+    /// It follows the host's monotonic clock.
+    #[default]
+    Host,
+    /// One nanosecond an instruction: a run repeats exactly.
+    Icount,
+}
+
+/// What a machine is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftConfig {
+    /// Number of vCPUs, 1 to 64.
+    pub vcpus: u32,
+    /// Bytes of RAM from 0 on.
+    pub ram_below: u64,
+    /// Bytes of RAM from 4 GiB on; may be 0.
+    pub ram_above: u64,
+    /// Guest time.
+    pub clock: ClockKind,
+}
+
+/// Most vCPUs.
+pub const MAX_VCPUS: u32 = 64;
+/// Longest turn of a vCPU with instruction counting, in instructions.
+const TURN: u64 = 50_000;
+
+type Events = Arc<dyn Fn(Event) + Send + Sync>;
+
+#[derive(Default)]
+struct Running {
+    /// Nobody may run.
+    paused: bool,
+    /// Everybody ends.
+    stopped: bool,
+    /// Threads that are not parked.
+    active: u32,
+}
+
+/// The software hypervisor.
+pub struct Soft {
+    shared: Arc<Shared>,
+    cpus: Vec<Mutex<Box<Cpu>>>,
+    running: Mutex<Running>,
+    changed: Condvar,
+}
+
+impl Soft {
+    /// A machine at power-on, paused, its RAM mapped.
+    pub fn new(config: SoftConfig) -> Result<Soft, Error> {
+        if config.vcpus == 0 || config.vcpus > MAX_VCPUS {
+            return Err(Error::Unsupported(format!("1 to {MAX_VCPUS} vCPUs, not {}", config.vcpus)));
+        }
+        let mut blocks = vec![memory::new_block(0, config.ram_below)?];
+        if config.ram_above > 0 {
+            blocks.push(memory::new_block(1 << 32, config.ram_above)?);
+        }
+        let overlap =
+            |_| Error::Range { start: 0, len: config.ram_below, why: "RAM below and above 4 GiB overlap" };
+        let ram = GuestRam::from_arc_regions(blocks.clone()).map_err(overlap)?;
+        let (clock, counter): (Arc<dyn Clock>, _) = match config.clock {
+            ClockKind::Host => (Arc::new(HostClock::new()), None),
+            ClockKind::Icount => {
+                let counter = Arc::new(CountClock::default());
+                (counter.clone(), Some(counter))
+            }
+        };
+        let shared = Arc::new(Shared::new(config.vcpus, ram.clone(), clock, counter));
+        for block in blocks {
+            shared.physical.map(&Mapping::ram(block.start_addr().0, block.len(), &block, 0))?;
+        }
+        for n in 0..config.vcpus {
+            let weak = Arc::downgrade(&shared);
+            let fire = move || {
+                if let Some(shared) = weak.upgrade() {
+                    shared.timer_fired(n);
+                }
+            };
+            shared.unit(n).timer = Some(shared.timers.timer(fire));
+        }
+        let cpus = (0..config.vcpus).map(|n| Mutex::new(Cpu::new(n, shared.clone()))).collect();
+        let running = Running { paused: true, ..Running::default() };
+        shared.tell_all(attention::PAUSE);
+        Ok(Soft { shared, cpus, running: Mutex::new(running), changed: Condvar::new() })
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(|p| p.into_inner())
+    }
+    /// A vCPU, once it stands still.
+    pub(crate) fn cpu(&self, n: usize) -> MutexGuard<'_, Box<Cpu>> {
+        self.cpus[n].lock().unwrap_or_else(|p| p.into_inner())
+    }
+
+    /// Waits while the machine is paused; false when it is over.
+    fn park(&self) -> bool {
+        let mut running = self.running();
+        while running.paused && !running.stopped {
+            running.active -= 1;
+            self.changed.notify_all();
+            running = self.changed.wait(running).unwrap_or_else(|p| p.into_inner());
+            running.active += 1;
+        }
+        !running.stopped
+    }
+
+    /// INIT and start-up messages.
+    fn startup(&self, cpu: &mut Cpu) {
+        let word = &self.shared.vcpus[cpu.id as usize].attention;
+        word.fetch_and(!attention::INIT, Ordering::AcqRel);
+        let mut unit = self.shared.unit(cpu.id);
+        if std::mem::take(&mut unit.init) {
+            unit.apic.init();
+            unit.nmi = false;
+            unit.arm();
+            drop(unit);
+            cpu.init();
+            unit = self.shared.unit(cpu.id);
+        }
+        let startup = unit.startup.take();
+        drop(unit);
+        if let Some(vector) = startup.filter(|_| cpu.wait_startup) {
+            cpu.start_at(vector);
+        }
+    }
+
+    /// One vCPU with the host's clock.
+    fn thread(&self, n: usize, events: &Events) {
+        while self.park() {
+            let mut cpu = self.cpu(n);
+            loop {
+                let leave = if cpu.wait_startup { Leave::Halted } else { cpu.run() };
+                let word = &self.shared.vcpus[n].attention;
+                match leave {
+                    Leave::Shutdown if !cpu.reported => {
+                        cpu.reported = true;
+                        events(Event::TripleFault { vcpu: n as u32 });
+                    }
+                    Leave::Halted | Leave::Shutdown => self.shared.vcpus[n].wait(),
+                    _ => {}
+                }
+                let bits = word.load(Ordering::Acquire);
+                if bits & (attention::PAUSE | attention::STOP) != 0 {
+                    break;
+                }
+                if bits & attention::INIT != 0 {
+                    self.startup(&mut cpu);
+                }
+                if cpu.wait_startup || cpu.shutdown {
+                    word.fetch_and(!(attention::IRQ | attention::CODE | attention::DIRTY), Ordering::AcqRel);
+                    if bits & attention::FLUSH != 0 {
+                        cpu.refresh();
+                    }
+                }
+            }
+        }
+        let mut running = self.running();
+        running.active -= 1;
+        self.changed.notify_all();
+    }
+
+    /// All vCPUs in turn, time by instructions.
+    fn count(&self, counter: &CountClock, events: &Events) {
+        while self.park() {
+            let mut cpus: Vec<_> = (0..self.cpus.len()).map(|n| self.cpu(n)).collect();
+            while !self.any_has(attention::PAUSE | attention::STOP) {
+                self.round(&mut cpus, counter, events);
+            }
+        }
+        let mut running = self.running();
+        running.active -= 1;
+        self.changed.notify_all();
+    }
+
+    fn any_has(&self, bits: u32) -> bool {
+        self.shared.vcpus.iter().any(|v| v.attention.load(Ordering::Acquire) & bits != 0)
+    }
+
+    fn round(&self, cpus: &mut [MutexGuard<'_, Box<Cpu>>], counter: &CountClock, events: &Events) {
+        let now = counter.now();
+        let mut idle = true;
+        let deadline = self.shared.timers.next_deadline();
+        let mut end = (now + TURN).min(deadline.unwrap_or(u64::MAX)).max(now + 1);
+        for (n, cpu) in cpus.iter_mut().enumerate() {
+            let word = &self.shared.vcpus[n].attention;
+            let bits = word.load(Ordering::Acquire);
+            if bits & attention::INIT != 0 {
+                self.startup(cpu);
+            }
+            let asleep = cpu.wait_startup || cpu.shutdown || cpu.halted && bits == 0;
+            if cpu.now() < now {
+                cpu.time_offset = now.wrapping_sub(cpu.icount);
+            }
+            if asleep {
+                if cpu.wait_startup || cpu.shutdown {
+                    word.fetch_and(!(attention::IRQ | attention::CODE | attention::DIRTY), Ordering::AcqRel);
+                }
+                continue;
+            }
+            idle = false;
+            if cpu.now() >= end {
+                continue;
+            }
+            counter.set(cpu.now());
+            cpu.icount_limit = end.wrapping_sub(cpu.time_offset);
+            let leave = cpu.run();
+            if leave == Leave::Shutdown && !cpu.reported {
+                cpu.reported = true;
+                events(Event::TripleFault { vcpu: n as u32 });
+            }
+            // A timer that was armed meanwhile ends the round early, and so does a pause.
+            if let Some(deadline) = self.shared.timers.next_deadline() {
+                end = end.min(deadline.max(now));
+            }
+            if leave == Leave::Attention && self.any_has(attention::PAUSE | attention::STOP) {
+                end = end.min(cpu.now());
+                break;
+            }
+        }
+        if idle {
+            match deadline {
+                // Everybody waits: time jumps.
+                Some(deadline) => end = deadline.max(now),
+                None => {
+                    counter.set(now);
+                    return self.shared.wait_any();
+                }
+            }
+        } else if let [cpu] = cpus {
+            end = if cpu.halted { end } else { cpu.now().max(now) };
+        }
+        counter.set(end);
+        self.shared.timers.fire(end);
+    }
+}
+
+impl Hypervisor for Soft {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+    fn vcpus(&self) -> u32 {
+        self.cpus.len() as u32
+    }
+    fn memory(&self) -> GuestRam {
+        self.shared.ram.clone()
+    }
+    fn irq(&self) -> Arc<dyn IrqTarget> {
+        self.shared.clone()
+    }
+    fn msi(&self) -> Arc<dyn MsiTarget> {
+        self.shared.clone()
+    }
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.shared.clock.clone()
+    }
+    fn timers(&self) -> TimerQueue {
+        self.shared.timers.clone()
+    }
+    fn add_ram(&self, _name: &str, len: u64) -> Result<RamBlock, Error> {
+        memory::new_block(0, len)
+    }
+    fn map(&self, mapping: Mapping) -> Result<(), Error> {
+        self.shared.physical.map(&mapping)?;
+        self.shared.tell_all(attention::FLUSH);
+        Ok(())
+    }
+    fn run(&self, dispatch: &mut dyn FnMut(u32) -> Box<dyn Dispatch>, events: Events) -> Result<(), Error> {
+        let one = self.shared.counter.is_some();
+        for n in 0..self.cpus.len() {
+            self.cpu(n).dispatch = Some(dispatch(n as u32));
+        }
+        self.running().active += if one { 1 } else { self.cpus.len() as u32 };
+        std::thread::scope(|scope| {
+            if let Some(counter) = self.shared.counter.clone() {
+                let events = events.clone();
+                scope.spawn(move || self.count(&counter, &events));
+                return;
+            }
+            scope.spawn(|| self.shared.timers.serve(&*self.shared.clock));
+            for n in 0..self.cpus.len() {
+                let events = events.clone();
+                scope.spawn(move || self.thread(n, &events));
+            }
+        });
+        for n in 0..self.cpus.len() {
+            self.cpu(n).dispatch = None;
+        }
+        Ok(())
+    }
+    fn suspend(&self) {
+        self.running().paused = true;
+        self.shared.clock.stop();
+        self.shared.tell_all(attention::PAUSE);
+    }
+    fn pause(&self) {
+        self.suspend();
+        let mut running = self.running();
+        while running.active > 0 && running.paused && !running.stopped {
+            running = self.changed.wait(running).unwrap_or_else(|p| p.into_inner());
+        }
+    }
+    fn resume(&self) {
+        let mut running = self.running();
+        running.paused = false;
+        self.shared.untell_all(attention::PAUSE);
+        self.shared.clock.start();
+        self.changed.notify_all();
+        drop(running);
+        self.shared.timers.kick();
+        // Sleepers look again at what they were told while the bit was set.
+        self.shared.tell_all(attention::IRQ);
+    }
+    fn reset(&self) {
+        self.shared.set_a20(true);
+        for n in 0..self.cpus.len() {
+            let mut cpu = self.cpu(n);
+            let mut unit = self.shared.unit(n as u32);
+            unit.apic = crate::apic::Apic::new(n as u32);
+            (unit.nmi, unit.extint, unit.init, unit.startup) = (false, false, false, None);
+            unit.arm();
+            drop(unit);
+            cpu.power_on();
+        }
+    }
+    fn stop(&self) {
+        self.running().stopped = true;
+        self.shared.tell_all(attention::STOP);
+        self.shared.timers.close();
+        self.changed.notify_all();
+    }
+    fn save(&self) -> Result<Vec<SavedPart>, Error> {
+        (0..self.cpus.len())
+            .map(|n| {
+                let cpu = self.cpu(n);
+                let body = state::save(&cpu, &self.shared.unit(n as u32))?;
+                Ok(SavedPart { path: format!("cpu/{n}"), version: 1, body })
+            })
+            .collect()
+    }
+    fn load(&self, parts: &[SavedPart]) -> Result<(), Error> {
+        let bad = |what: String| Error::State(what);
+        let mut states = Vec::new();
+        for n in 0..self.cpus.len() {
+            let path = format!("cpu/{n}");
+            let part = parts.iter().find(|p| p.path == path).ok_or_else(|| bad(format!("no {path}")))?;
+            if part.version != 1 {
+                return Err(bad(format!("{path} has version {}", part.version)));
+            }
+            states.push(state::parse(&part.body)?);
+        }
+        let others = parts.iter().filter(|p| p.path.starts_with("cpu/")).count();
+        if others != states.len() {
+            return Err(bad(format!("{others} vCPUs saved, {} here", states.len())));
+        }
+        for (n, saved) in states.into_iter().enumerate() {
+            let mut cpu = self.cpu(n);
+            let mut unit = self.shared.unit(n as u32);
+            saved.apply_unit(&mut unit);
+            drop(unit);
+            saved.apply(&mut cpu);
+        }
+        Ok(())
+    }
+    fn inspect(&self, node: &mut Node) {
+        for n in 0..self.cpus.len() {
+            let child = node.child(&format!("cpu{n}"));
+            // A running vCPU keeps its registers to itself.
+            match self.cpus[n].try_lock() {
+                Ok(cpu) => {
+                    child.hex("rip", cpu.gpr[IP]);
+                    for (name, r) in state::NAMES.iter().zip(cpu.gpr) {
+                        child.hex(name, r);
+                    }
+                    child.hex("rflags", cpu.eflags());
+                    child.hex("cr0", cpu.cr0).hex("cr2", cpu.cr2).hex("cr3", cpu.cr3).hex("cr4", cpu.cr4);
+                    child.hex("efer", cpu.msr.efer);
+                    child.value("instructions", cpu.icount).value("halted", cpu.halted);
+                    child.value("blocks", cpu.blocks.len());
+                }
+                Err(_) => {
+                    child.value("state", "running");
+                }
+            }
+        }
+    }
+}
