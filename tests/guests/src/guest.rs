@@ -178,7 +178,9 @@ impl Guest {
     /// The monitor.
     pub fn monitor(&mut self) -> Result<&mut Qmp> {
         if self.monitor.is_none() {
-            self.monitor = Some(Qmp::connect(&self.socket())?);
+            let connected = Qmp::connect(&self.socket(), || matches!(self.child.try_wait(), Ok(None)));
+            let connected = connected.with_context(|| format!("stderr: {}", self.errors().trim_end()));
+            self.monitor = Some(connected?);
         }
         self.monitor.as_mut().context("no monitor")
     }

@@ -145,9 +145,14 @@ impl Machine {
     }
 
     /// A firmware image from `build/guests` in SeaBIOS's stead.
-    pub fn firmware(mut self, name: &str) -> Result<Machine> {
-        self.firmware = Some(place::guest(name)?);
-        Ok(self)
+    pub fn firmware(self, name: &str) -> Result<Machine> {
+        Ok(self.firmware_at(&place::guest(name)?))
+    }
+
+    /// A firmware image in SeaBIOS's stead.
+    pub fn firmware_at(mut self, path: &Path) -> Machine {
+        self.firmware = Some(path.to_owned());
+        self
     }
 
     /// Guest time is the count of instructions, and the real-time clock starts at a fixed date.

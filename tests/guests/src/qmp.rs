@@ -15,13 +15,13 @@ pub struct Qmp {
 }
 
 impl Qmp {
-    /// Connects, waiting until the program has made its socket.
-    pub fn connect(path: &Path) -> Result<Qmp> {
+    /// Connects, waiting until the program has made its socket, while `alive` says that it may.
+    pub fn connect(path: &Path, mut alive: impl FnMut() -> bool) -> Result<Qmp> {
         let until = Instant::now() + Duration::from_secs(20);
         let stream = loop {
             match UnixStream::connect(path) {
                 Ok(stream) => break stream,
-                Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+                Err(_) if Instant::now() < until && alive() => std::thread::sleep(Duration::from_millis(20)),
                 Err(error) => return Err(error).context("the monitor's socket does not answer"),
             }
         };

@@ -12,10 +12,12 @@ use serde_json::json;
 /// Size of the little firmware images that the tests make.
 const ROM: usize = 64 << 10;
 
-/// A firmware that runs `code` at the reset vector and nothing else.
+/// A firmware whose reset vector jumps to `code`, which is all there is.
 fn rom(folder: &Path, name: &str, code: &[u8]) -> Result<String> {
     let mut image = vec![0; ROM];
-    image[ROM - 16..ROM - 16 + code.len()].copy_from_slice(code);
+    image[ROM - 256..ROM - 256 + code.len()].copy_from_slice(code);
+    // jmp, from behind itself at 0xfff3 back to 0xff00.
+    image[ROM - 16..ROM - 13].copy_from_slice(&[0xe9, 0x0d, 0xff]);
     write(folder, name, &image)
 }
 
@@ -149,11 +151,11 @@ fn numbers_out_of_range() {
         for (options, says) in [
             (vec!["--memory", "0"], "memory"),
             (vec!["--memory", "18446744073709551615"], "memory"),
-            (vec!["--memory", "-1"], "memory"),
+            (vec!["--memory=-1"], "memory"),
             (vec!["--memory", "lots"], "memory"),
             (vec!["--vcpus", "0"], "vcpus"),
             (vec!["--vcpus", "100000"], "vcpus"),
-            (five, "disk"),
+            (five, "four drives"),
             (vec!["--disk", &on_unit, "--disk", &on_unit], ""),
             (vec!["--boot", "xyz"], "boot"),
             (vec!["--serial", "smoke-signals"], "serial"),

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use guest_tests::{Machine, Screen, case, seconds};
 
 /// The text screen of the adapter itself, not a framebuffer drawn by the kernel.
-const APPEND: &str = "vga=normal fb=false";
+const APPEND: &str = "vga=normal fb=false nomodeset quiet";
 
 fn first_dialog(name: &str) -> Result<()> {
     let mut guest = Machine::new()?.memory(512).kernel(name, APPEND)?.boot()?;

@@ -2,6 +2,7 @@
 //! The project's tasks: bring what is missing, make guests, try the program, test it.
 
 mod apt;
+mod bench;
 mod check;
 mod cpio;
 mod disk;
@@ -64,6 +65,17 @@ enum Task {
         #[arg(long)]
         cloud: bool,
     },
+    /// Measure speed and memory beside Debian's QEMU
+    ///
+    /// Brings QEMU into build/ and runs the same guests on both in turn: boots, resident memory, an idle guest, disk
+    /// reads, two vCPUs against one, loops in the guest. Prints medians and their ratios. Takes about half an hour.
+    Bench {
+        /// How often each figure is taken
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+        /// Only measures whose name contains this
+        only: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -87,5 +99,6 @@ fn work(arguments: Arguments) -> Result<()> {
         }
         Task::Guests { cloud: true } => guests::cloud(&place),
         Task::Guests { cloud: false } => guests::guests(&place),
+        Task::Bench { runs, only } => bench::bench(&place, runs.max(1), only.as_deref()),
     }
 }

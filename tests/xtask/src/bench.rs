@@ -1,0 +1,143 @@
+//! `cargo xtask bench`: Ailurus beside Debian's QEMU with its translator, on this machine, in one run.
+//!
+//! Each measure is taken of both in turn, several times, and the medians are compared: what else the machine does
+//! meanwhile hits both alike.
+
+mod measures;
+mod process;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use guest_tests::Program;
+
+use crate::fetch::{Group, fetch};
+use crate::place::Place;
+use crate::{guests, ui};
+use measures::{MEASURES, Measure};
+
+/// Which of two figures is the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// The smaller: seconds, megabytes.
+    Less,
+    /// The larger: work in a time.
+    More,
+}
+
+/// One row of the table.
+struct Row {
+    measure: &'static Measure,
+    ours: Option<f64>,
+    qemu: Option<f64>,
+}
+
+/// Brings what is needed, measures, prints the table.
+pub fn bench(place: &Place, runs: usize, only: Option<&str>) -> Result<()> {
+    fetch(place, &[Group::Firmware, Group::Qemu], false)?;
+    guests::guests(place)?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let build = ["build", "--release", "--bin", "ailurus"];
+    if std::env::var_os("AILURUS").is_none() {
+        ui::show(Command::new(&cargo).args(build).current_dir(&place.workspace))?;
+    }
+    let ours = Program::Ailurus(guest_tests::place::program()?);
+    let qemu = Program::qemu()?;
+    let wanted = MEASURES.iter().filter(|measure| only.is_none_or(|part| measure.name.contains(part)));
+    let rows: Vec<Row> = wanted.map(|measure| compare(measure, &ours, &qemu, runs)).collect();
+    println!("{}", table(&rows));
+    if only.is_none() {
+        instructions(place, cargo.into())?;
+    }
+    Ok(())
+}
+
+/// Measures both in turn.
+fn compare(measure: &'static Measure, ours: &Program, qemu: &Program, runs: usize) -> Row {
+    let mut figures = [Vec::new(), Vec::new()];
+    for run in 1..=runs {
+        for (program, figures) in [ours, qemu].into_iter().zip(&mut figures) {
+            let who = if program == ours { "ailurus" } else { "qemu" };
+            match (measure.take)(program) {
+                Ok(figure) => {
+                    ui::say(format!("{} {run}/{runs}: {who} {figure:.2} {}", measure.name, measure.unit));
+                    figures.push(figure);
+                }
+                // One guest that fails must not cost the other figures; the table shows the gap.
+                Err(error) => ui::say(format!("{} {run}/{runs}: {who} FAILED: {error:#}", measure.name)),
+            }
+        }
+    }
+    let [mut of_ours, mut of_qemu] = figures;
+    Row { measure, ours: median(&mut of_ours), qemu: median(&mut of_qemu) }
+}
+
+fn median(figures: &mut [f64]) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() {
+        0 => None,
+        len if len % 2 == 1 => Some(figures[middle]),
+        _ => Some((figures[middle - 1] + figures[middle]) / 2.0),
+    }
+}
+
+/// The table that a person reads. The ratio is ours to QEMU's.
+fn table(rows: &[Row]) -> String {
+    let mut text = format!(
+        "\n{:<46} {:>10} {:>10} {:>7}  {}\n",
+        "(medians)", "ailurus", "qemu tcg", "ratio", "asked for"
+    );
+    let show = |figure: Option<f64>| figure.map_or("failed".into(), |figure| format!("{figure:.2}"));
+    for Row { measure, ours, qemu } in rows {
+        let ratio = ours.zip(*qemu).map(|(ours, qemu)| ours / qemu);
+        let name = format!("{}, {}", measure.name, measure.unit);
+        let met = match measure.met(*ours, ratio) {
+            None => "",
+            Some(true) => ": yes",
+            Some(false) => ": NO",
+        };
+        text += &format!(
+            "{name:<46} {:>10} {:>10} {:>7}  {}{met}\n",
+            show(*ours),
+            show(*qemu),
+            show(ratio),
+            measure.asked
+        );
+    }
+    text
+}
+
+/// Millions of instructions a second of the software CPU's own loops, where that crate has them.
+fn instructions(place: &Place, cargo: PathBuf) -> Result<()> {
+    if !place.workspace.join("hypervisor/soft/examples/mips.rs").is_file() {
+        ui::say("hypervisor-soft has no example `mips`: no count of instructions a second");
+        return Ok(());
+    }
+    let run = ["run", "--release", "--quiet", "--package", "hypervisor-soft", "--example", "mips"];
+    ui::show(Command::new(cargo).args(run).current_dir(&place.workspace)).context("instructions a second")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&mut []), None);
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn the_table_says_what_is_met_and_what_failed() {
+        let boot = MEASURES.iter().find(|measure| measure.name == "boot by --kernel").unwrap();
+        let good = table(&[Row { measure: boot, ours: Some(10.0), qemu: Some(2.0) }]);
+        assert!(good.contains("5.00  at most 6 times: yes"), "{good}");
+        let slow = table(&[Row { measure: boot, ours: Some(14.0), qemu: Some(2.0) }]);
+        assert!(slow.contains("7.00  at most 6 times: NO"), "{slow}");
+        let broken = table(&[Row { measure: boot, ours: None, qemu: Some(2.0) }]);
+        assert!(broken.contains("failed") && !broken.contains("yes"), "{broken}");
+    }
+}
