@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use devices::chipset::debugcon::Debugcon;
+use devices::chipset::debugcon::{Debugcon, LineSink};
 use devices::chipset::dma8237::Dma8237;
 use devices::chipset::fw_cfg::FwCfg;
 use devices::chipset::i440fx::{I440fx, Shadow};
@@ -242,8 +242,8 @@ fn low_ram(ram: &GuestRam) -> Option<RamBlock> {
 }
 
 /// A sink that writes lines to a file, up to a bound.
-fn log_to(path: &PathBuf) -> Result<Box<dyn FnMut(&str) + Send>, BuildError> {
-    let file_error = |source| BuildError::File { path: path.clone(), source };
+fn log_to(path: &Path) -> Result<LineSink, BuildError> {
+    let file_error = |source| BuildError::File { path: path.to_owned(), source };
     let mut file = File::create(path).map_err(file_error)?;
     let mut left = DEBUGCON_MOST;
     Ok(Box::new(move |line| {

@@ -35,7 +35,7 @@ pub(super) fn attach(
         let OpenLine { backend, path } = opened.map_err(|source| BuildError::Serial { index, source })?;
         announcements.extend(path.map(|path| announce(index, &path)));
         let (_, irq) = PORTS[index];
-        let device = Serial::new(index, isa.line(irq.into()), backend, &wiring);
+        let device = Serial::new(index, isa.line(irq), backend, &wiring);
         bus.attach(device, &wiring, None).map_err(|error| BuildError::Inconsistent(error.to_string()))?;
     }
     Ok(announcements)
