@@ -30,7 +30,7 @@ pub fn parity(low: u8) -> u32 {
 #[inline]
 pub fn szp<T: Int>(r: T) -> u32 {
     let r = r.zext();
-    parity(r as u8) | (r == 0) as u32 * ZF | ((r >> (T::BITS - 1)) & 1) as u32 * SF
+    parity(r as u8) | ((r == 0) as u32 * ZF) | (((r >> (T::BITS - 1)) & 1) as u32 * SF)
 }
 
 #[inline]
@@ -227,7 +227,7 @@ pub fn das(al: u8, flags: u32) -> (u8, u32) {
     let (mut r, mut f) = (al, 0);
     if al & 15 > 9 || flags & AF != 0 {
         // A borrow out of the low correction is a carry of its own.
-        f |= AF | (flags & CF) | (al < 6) as u32 * CF;
+        f |= AF | (flags & CF) | ((al < 6) as u32 * CF);
         r = r.wrapping_sub(6);
     }
     if al > 0x99 || flags & CF != 0 {

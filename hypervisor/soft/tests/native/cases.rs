@@ -232,7 +232,7 @@ fn aim(
         (Some(b), None) => regs.gpr[b] = target.wrapping_sub(disp),
         (None, Some(i)) => {
             let v = target.wrapping_sub(disp);
-            if v % scale != 0 {
+            if !v.is_multiple_of(scale) {
                 return None;
             }
             regs.gpr[i] = v / scale;
