@@ -2,7 +2,7 @@
 //!
 //! All count guest time and compute what they show from it, so that nothing drifts; timers of the queue
 //! are armed only for what raises an interrupt. A guest that asks for faster interrupts than
-//! [`SHORTEST`] gets them that far apart: the host's thread must not starve.
+//! `SHORTEST` gets them that far apart: the host's thread must not starve.
 
 pub mod hpet;
 pub mod pit;
