@@ -196,7 +196,7 @@ impl Cpu {
         self.flags | self.status() | ONE
     }
     /// Sets the flags in `mask` from `value`: status flags and any others. Whoever changes IF, TF, VM, AC
-    /// or IOPL calls [`Cpu::flags_changed`] afterwards.
+    /// or IOPL calls `Cpu::flags_changed` afterwards.
     #[inline]
     pub fn set_flags(&mut self, mask: u64, value: u64) {
         if mask & STATUS != 0 {

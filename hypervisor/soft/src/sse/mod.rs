@@ -1,6 +1,6 @@
 //! MMX and SSE to SSE4.2: lowering, operands, faults. What the instructions compute is the `simd` crate's.
 //!
-//! A form in [`forms`] makes a handler of a plain function, so that each instruction has a handler of its own with the
+//! A form in `forms` makes a handler of a plain function, so that each instruction has a handler of its own with the
 //! function inlined. What CR0.EM, CR0.TS and CR4.OSFXSR forbid is decided when a block is decoded.
 
 mod convert;
