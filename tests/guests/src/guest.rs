@@ -231,13 +231,15 @@ impl Guest {
 
     /// Presses keys one after the other; each is names joined by dashes, as `ctrl-a`.
     pub fn keys(&mut self, keys: &[&str]) -> Result<()> {
-        for together in keys {
-            let names: Vec<_> =
-                together.split('-').map(|name| json!({ "type": "qcode", "data": name })).collect();
-            self.monitor()?.execute("send-key", json!({ "keys": names, "hold-time": 40 }))?;
-            // The keyboard's own buffer is 16 bytes; a person is slower than this, too.
-            std::thread::sleep(Duration::from_millis(80));
-        }
+        keys.iter().try_for_each(|together| self.hold(together, 40))
+    }
+
+    /// Presses one key, or several together, for so long.
+    pub fn hold(&mut self, keys: &str, milliseconds: u64) -> Result<()> {
+        let names: Vec<_> = keys.split('-').map(|name| json!({ "type": "qcode", "data": name })).collect();
+        self.monitor()?.execute("send-key", json!({ "keys": names, "hold-time": milliseconds }))?;
+        // The keyboard's own buffer is 16 bytes; a person is slower than this, too.
+        std::thread::sleep(Duration::from_millis(milliseconds + 40));
         Ok(())
     }
 

@@ -76,25 +76,47 @@ fn finish(guest: &mut Guest) -> Result<()> {
     guest.wait_power_off(seconds(60))
 }
 
-fn write_and_reboot(format: &'static str, name: &str) -> Result<()> {
+/// How much the guest writes: GRUB's menu has an entry for each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Amount {
+    /// 20 MB, for the ways that differ little.
+    Little,
+    /// 200 MB.
+    Whole,
+}
+
+/// Boots from the disk and waits until the guest begins to write.
+fn begin(machine: &Machine, amount: Amount) -> Result<Guest> {
+    let mut guest = machine.boot()?;
+    if amount == Amount::Little {
+        guest.wait_for("Linux, a little data", seconds(180))?;
+        guest.type_raw("\u{1b}[B\r")?;
+    }
+    let line = guest.wait_for("AILURUS-DISK-WRITE", seconds(400))?;
+    let megabytes = if amount == Amount::Little { " 20 MB" } else { " 200 MB" };
+    ensure!(line.contains(megabytes), "the wrong entry of the menu: {line}");
+    println!("  disk's userland after {:.1} s", guest.elapsed().as_secs_f32());
+    Ok(guest)
+}
+
+fn write_and_reboot(format: &'static str, name: &str, amount: Amount) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let image = copy(name, folder.path())?;
-    let mut guest = Machine::new()?.memory(512).disk(&image, format).boot()?;
-    guest.wait_for("AILURUS-DISK-WRITE", seconds(300))?;
-    println!("  disk's userland after {:.1} s", guest.elapsed().as_secs_f32());
+    let mut guest = begin(&Machine::new()?.memory(512).disk(&image, format), amount)?;
     finish(&mut guest)?;
     check(&image, format, folder.path())
 }
 
 /// Saved, killed and continued in the middle of the write.
-fn interrupted(format: &'static str, name: &str) -> Result<()> {
+fn interrupted(format: &'static str, name: &str, amount: Amount) -> Result<()> {
     let mut random = Random::new();
     let folder = tempfile::tempdir()?;
     let image = copy(name, folder.path())?;
     let saved = folder.path().join("saved");
-    let mut guest = Machine::new()?.memory(512).disk(&image, format).boot()?;
-    let megabytes = 10 * (1 + random.below(18));
-    guest.wait_for(&format!("AILURUS-DISK-WROTE {megabytes} MB"), seconds(600))?;
+    let mut guest = begin(&Machine::new()?.memory(512).disk(&image, format), amount)?;
+    let tens = if amount == Amount::Little { 1 } else { 18 };
+    let megabytes = 10 * (1 + random.below(tens));
+    guest.wait_for(&format!("AILURUS-DISK-WROTE {megabytes} MB"), seconds(900))?;
     std::thread::sleep(std::time::Duration::from_millis(random.below(500)));
     guest.save(&saved)?;
     drop(guest);
@@ -106,22 +128,49 @@ fn interrupted(format: &'static str, name: &str) -> Result<()> {
 
 #[test]
 fn raw_disk_keeps_200_mb_over_a_reboot() {
-    case("IDE disk, raw: 200 MB written, rebooted, read, fsck", || write_and_reboot("raw", "disk.img"));
+    case("IDE disk, raw: 200 MB written, rebooted, read, fsck", || {
+        write_and_reboot("raw", "disk.img", Amount::Whole)
+    });
 }
 
 #[test]
-fn qcow2_disk_keeps_200_mb_over_a_reboot() {
-    case("IDE disk, qcow2: 200 MB written, rebooted, read, fsck", || write_and_reboot("qcow2", "disk.qcow2"));
+fn qcow2_disk_keeps_20_mb_over_a_reboot() {
+    case("IDE disk, qcow2: 20 MB written, rebooted, read, fsck", || {
+        write_and_reboot("qcow2", "disk.qcow2", Amount::Little)
+    });
 }
 
 #[test]
 fn raw_disk_survives_a_save_in_the_middle_of_the_write() {
-    case("IDE disk, raw: saved and restored while it writes", || interrupted("raw", "disk.img"));
+    case("IDE disk, raw: saved and restored while it writes 20 MB", || {
+        interrupted("raw", "disk.img", Amount::Little)
+    });
 }
 
 #[test]
 fn qcow2_disk_survives_a_save_in_the_middle_of_the_write() {
-    case("IDE disk, qcow2: saved and restored while it writes", || interrupted("qcow2", "disk.qcow2"));
+    case("IDE disk, qcow2: saved and restored while it writes 20 MB", || {
+        interrupted("qcow2", "disk.qcow2", Amount::Little)
+    });
+}
+
+#[test]
+#[ignore = "soak: 200 MB on qcow2"]
+fn soak_qcow2_disk_keeps_200_mb_over_a_reboot() {
+    case("IDE disk, qcow2: 200 MB written, rebooted, read, fsck", || {
+        write_and_reboot("qcow2", "disk.qcow2", Amount::Whole)
+    });
+}
+
+#[test]
+#[ignore = "soak: 200 MB on raw and qcow2 with a save"]
+fn soak_disks_survive_a_save_in_the_middle_of_200_mb() {
+    case("IDE disk, raw: saved and restored while it writes 200 MB", || {
+        interrupted("raw", "disk.img", Amount::Whole)
+    });
+    case("IDE disk, qcow2: saved and restored while it writes 200 MB", || {
+        interrupted("qcow2", "disk.qcow2", Amount::Whole)
+    });
 }
 
 /// The same guest on an image that must not change.
@@ -131,12 +180,8 @@ fn a_snapshot_leaves_the_image_alone() {
         let folder = tempfile::tempdir()?;
         let image = copy("disk.qcow2", folder.path())?;
         let before = fs::read(&image)?;
-        let mut guest = Machine::new()?.memory(512).snapshot_of(&image, "qcow2").boot()?;
-        // The second entry of GRUB's menu writes a tenth.
-        guest.wait_for("Linux, a little data", seconds(120))?;
-        guest.type_raw("\u{1b}[B\r")?;
-        let written = guest.wait_for("AILURUS-DISK-WRITE", seconds(300))?;
-        ensure!(written.contains(" 20 MB"), "the wrong entry of the menu: {written}");
+        let machine = Machine::new()?.memory(512).snapshot_of(&image, "qcow2");
+        let mut guest = begin(&machine, Amount::Little)?;
         finish(&mut guest)?;
         ensure!(fs::read(&image)? == before, "the image changed");
         Ok(())

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use guest_tests::{Machine, case, saved, seconds};
 
-/// A whole boot to the power-off, kept after it and saved to `file`; gives what the serial port said.
+/// A whole boot to the power-off, kept after it and saved to `file`; gives what the serial port said and the tree of
+/// the machine with its guest time.
 fn run(config: &Path, machine: &Machine, file: &Path) -> Result<String> {
     let mut guest = machine.clone().config(config).boot()?;
     guest.wait_for("AILURUS-USERLAND-OK", seconds(400))?;
@@ -20,7 +21,7 @@ fn run(config: &Path, machine: &Machine, file: &Path) -> Result<String> {
         ensure!(std::time::Instant::now() < until, "no power-off: {status}");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    let said = guest.said();
+    let said = format!("{}\n{}", guest.said(), guest.inspect("")?);
     guest.save(file)?;
     Ok(said)
 }
@@ -32,7 +33,11 @@ fn repeats(machine: &Machine) -> Result<()> {
     let (one, other) = (folder.path().join("one"), folder.path().join("other"));
     let first = run(&config, machine, &one)?;
     let second = run(&config, machine, &other)?;
-    ensure!(first == second, "the serial output differs:\n{}", first_difference(&first, &second));
+    ensure!(
+        first == second,
+        "the serial output or the machine's tree differs:\n{}",
+        first_difference(&first, &second)
+    );
     let differences = saved::differences(&one, &other)?;
     ensure!(differences.is_empty(), "the final states differ in {}", differences.join(", "));
     Ok(())
