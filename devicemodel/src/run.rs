@@ -350,8 +350,8 @@ impl Guest for Runner {
     }
 
     fn save(&mut self, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
-        if !matches!(self.state, RunState::Running | RunState::Paused | RunState::Prelaunch) {
-            return Err(QmpError::generic("a guest that has ended cannot be saved"));
+        if self.state == RunState::Suspended {
+            return Err(QmpError::generic("a guest that sleeps (ACPI S3) cannot be saved"));
         }
         self.machine.pause();
         let result = saved::quiesce(self.machine.bus()).and_then(|()| {

@@ -114,10 +114,17 @@ fn hypervisor(config: &GuestConfig) -> Result<Arc<dyn Hypervisor>, BuildError> {
     Ok(Arc::new(Soft::new(SoftConfig { vcpus: config.vcpus, ram_below, ram_above, clock })?))
 }
 
+/// Where the real-time clock starts when nobody says and a run must repeat: 2026-01-01.
+const REPEATABLE_START: u64 = 1_767_225_600;
+
 /// Seconds since 1970 that the real-time clock starts with.
 fn rtc_seconds(config: &GuestConfig) -> i64 {
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let utc = config.rtc_base.unwrap_or_else(now) as i64;
+    let host = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let start = match config.clock {
+        ClockMode::Host => host(),
+        ClockMode::Icount => REPEATABLE_START,
+    };
+    let utc = config.rtc_base.unwrap_or(start) as i64;
     let offset = if config.localtime { crate::host::utc_offset(utc) } else { 0 };
     utc.saturating_add(offset)
 }
