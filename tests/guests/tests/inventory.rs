@@ -19,16 +19,22 @@ const REASONS: &[(&str, &str)] = &[
     ("Max Speed :", "as the current speed"),
     ("HwVirt    :", "we have no nested virtualisation"),
     ("Flags     :", "our CPU is x86-64-v2, QEMU's default one is older"),
-    (" Version            : pc-i440fx", "the machine's version is our own"),
-    (" Version      : pc-i440fx", "the machine's version is our own"),
     ("SSDT ", "processors have a table of their own here"),
     ("RSDP ", "ours names an XSDT too, which asks for revision 2"),
     ("XSDT ", "we have one, QEMU has not"),
+    ("FADT ", "ours is of ACPI 2.0, which has the reset register: revision 3"),
+    (" ID                 : ID:", "the signature of our CPU is another"),
+    ("Detected RAM ", "SeaBIOS keeps 4 KiB for our tables, which are smaller, 128 KiB for QEMU's"),
+    ("0000000000100000x - 000000000f", "as the detected RAM"),
+    ("000000000ff", "as the detected RAM"),
+    ("000000fd00000000x", "SeaBIOS reserves it beside AMD's CPUs alone"),
 ];
 
-/// Tables lie where their sizes put them: the address is no part of the inventory.
-fn without_address(line: &str) -> &str {
-    line.split_once(" @ ").map_or(line, |(table, _)| table.trim_end())
+/// The line without what is no part of the inventory: tables lie where their sizes put them, and the machine has our
+/// name where QEMU's has QEMU's.
+fn normal(line: &str) -> String {
+    let line = line.split_once(" @ ").map_or(line, |(table, _)| table.trim_end());
+    line.replace(": Ailurus", ": QEMU").replace(": pc-1", ": pc-i440fx-7.2")
 }
 
 fn allowed(line: &str) -> bool {
@@ -66,7 +72,7 @@ fn ask(guest: &mut Guest, mode: &str, command: &str) -> Result<Vec<String>> {
         let lines = screen.lines();
         let new = lines.iter().filter(|line| !line.contains('>') && !line.trim().is_empty());
         for line in new.filter(|line| *line != "--More--") {
-            let line = without_address(line).to_owned();
+            let line = normal(line);
             if !answer.contains(&line) {
                 answer.push(line);
             }

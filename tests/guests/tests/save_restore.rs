@@ -19,7 +19,7 @@ fn boot_time(machine: &Machine) -> Result<Duration> {
 fn interrupted_boot(machine: &Machine, whole: Duration, times: u32, random: &mut Random) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut instants: Vec<u64> =
-        (0..times).map(|_| random.below(whole.as_millis() as u64 * 9 / 10)).collect();
+        (0..times).map(|_| random.below(whole.as_millis() as u64 * 8 / 10)).collect();
     instants.sort_unstable();
     println!("  saved at {instants:?} ms of {} ms", whole.as_millis());
     let mut guest = machine.boot()?;
