@@ -312,8 +312,9 @@ impl Device for Hpet {
         let registers: Registers = saved.decode(KIND, 1)?;
         registers.check()?;
         self.registers = registers;
-        self.legacy.replace(self.registers.config & LEGACY != 0);
+        // The levels before the switch: turned first, it would pulse IRQ 0 and 8 low.
         self.follow(self.wiring.now());
+        self.legacy.replace(self.registers.config & LEGACY != 0);
         Ok(())
     }
 

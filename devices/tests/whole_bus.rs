@@ -1,0 +1,194 @@
+//! A hostile guest on a whole machine: ten million accesses at random over every port, the memory that
+//! devices answer and their configuration space. Nothing may panic, block or grow.
+//!
+//! `AILURUS_STEPS` asks for more, `AILURUS_SEED` for a run that was seen.
+
+use std::sync::Arc;
+
+use devices::chipset::debugcon::Debugcon;
+use devices::chipset::dma8237::Dma8237;
+use devices::chipset::fw_cfg::{FwCfg, Item};
+use devices::chipset::i440fx::I440fx;
+use devices::chipset::piix3::{Piix3, PirqRouter};
+use devices::chipset::piix4_pm::{Options, Piix4Pm};
+use devices::chipset::port92::Port92;
+use devices::chipset::pvpanic::Pvpanic;
+use devices::display::vga::Vga;
+use devices::input::i8042::{I8042, Wires};
+use devices::interrupt::IsaInterrupts;
+use devices::interrupt::ioapic::Ioapic;
+use devices::interrupt::pic::Pic;
+use devices::serial::uart16550::{PORTS, Serial};
+use devices::storage::ide::{DriveConfig, Geometry, Ide};
+use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
+use devices::timer::pit::Pit;
+use devices::timer::rtc::Rtc;
+use devices_core::block::{BlockBackend, Inline, MemoryStore};
+use devices_core::chardev::Null;
+use devices_core::dma::Dma;
+use devices_core::irq::IrqBank;
+use devices_core::rig::{Random, Rig};
+use devices_core::{Dir, Sbdf, Size};
+use ioreq::{Data, Request, Target};
+
+/// Where the machine has something in memory space, and where it may be told to have it.
+const MEMORY: [(u64, u64); 5] = [
+    (0xa_0000, 0x2_0000),
+    (0xfec0_0000, 0x1000),
+    (0xfed0_0000, 0x400),
+    (0xe000_0000, 0x100_1000),
+    (0, 1 << 40),
+];
+
+/// Ports where there is most to break, beside all the others.
+const PORTS_OF_NOTE: [(u16, u16); 12] = [
+    (0x00, 0x20),
+    (0x20, 2),
+    (0x40, 0x32),
+    (0x80, 0x13),
+    (0xa0, 2),
+    (0xc0, 0x20),
+    (0x170, 8),
+    (0x1ce, 0x2a),
+    (0x3b0, 0x50),
+    (0x510, 12),
+    (0xc000, 0x20),
+    (0x600, 0x40),
+];
+
+fn disk(rig: &Rig) -> Arc<dyn BlockBackend> {
+    let store = MemoryStore::new(vec![0x5a; 1 << 20], false);
+    Arc::new(Inline::new(Arc::new(store), rig.wiring()))
+}
+
+/// QEMU's `pc-i440fx`, as the program builds it.
+fn machine() -> Rig {
+    let mut rig = Rig::with_ram(2 << 20);
+    let power = rig.recorder();
+    let pic = Pic::new(Arc::new(|_| ()));
+    let ioapic = Ioapic::new(rig.recorder());
+    let gsis = IsaInterrupts::new(pic.handle(), Some(ioapic.handle()));
+    let isa = IrqBank::new(24, Arc::new(gsis));
+    let wiring = rig.wiring();
+    rig.attach(pic, &wiring);
+    rig.attach(ioapic, &wiring);
+    rig.attach_pci(I440fx::new(2 << 20, None), &wiring, 0, 0);
+    let router = Arc::new(PirqRouter::new(isa.clone()));
+    rig.attach_pci(Piix3::new(router, power.clone()), &wiring, 1, 0);
+
+    let wiring = rig.wiring();
+    let hard = DriveConfig::Disk { backend: disk(&rig), geometry: Geometry::of_size(2048), serial: None };
+    let cd = DriveConfig::Cd { medium: Some(disk(&rig)), serial: None };
+    let irqs = [isa.line(14), isa.line(15)];
+    let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(hard), None, Some(cd), None]);
+    rig.attach_pci(ide, &wiring, 1, 1);
+    let wiring = rig.wiring();
+    let pm = Piix4Pm::new(Options::default(), isa.line(9), power.clone(), Arc::new(|_| ()), &wiring);
+    rig.attach_pci(pm, &wiring, 1, 3);
+    let wiring = rig.wiring();
+    let vram = hypervisor::memory::new_block(0, 1 << 20).unwrap();
+    rig.attach_pci(Vga::new(&wiring, vram, None), &wiring, 2, 0);
+
+    let legacy = Legacy::new(&isa);
+    let inputs = legacy.inputs();
+    let wiring = rig.wiring();
+    rig.attach(Hpet::new(&wiring, isa.clone(), legacy), &wiring);
+    let wiring = rig.wiring();
+    rig.attach(Pit::new(&wiring, inputs.line(legacy::PIT)), &wiring);
+    let wiring = rig.wiring();
+    rig.attach(Rtc::new(&wiring, inputs.line(legacy::RTC), 0), &wiring);
+    let (keyboard, mouse) = (isa.line(1), isa.line(12));
+    let wires = Wires { keyboard, mouse, a20: Arc::new(|_| ()), power: power.clone() };
+    let wiring = rig.wiring();
+    rig.attach(I8042::new(wires), &wiring);
+    rig.attach(Port92::new(rig.irqs().line(200), power.clone()), &wiring);
+    rig.attach(Pvpanic::new(power), &wiring);
+    rig.attach(Dma8237::new(Dma::always(rig.ram().clone())), &wiring);
+    let items = vec![Item::key(5, [1, 2, 3, 4]), Item::file("etc/e820", vec![7; 5000])];
+    rig.attach(FwCfg::new(items, Dma::always(rig.ram().clone())).unwrap(), &wiring);
+    rig.attach(Debugcon::new(Box::new(|_| ())), &wiring);
+    for (index, (_, irq)) in PORTS.iter().enumerate() {
+        let wiring = rig.wiring();
+        rig.attach(Serial::new(index, isa.line(*irq), Arc::new(Null), &wiring), &wiring);
+    }
+    rig
+}
+
+fn target(random: &mut Random) -> Target {
+    match random.below(8) {
+        0 | 1 => Target::Pio(random.draw() as u16),
+        2 | 3 => {
+            let (first, len) = PORTS_OF_NOTE[random.below(PORTS_OF_NOTE.len() as u64) as usize];
+            Target::Pio(first + random.below(len.into()) as u16)
+        }
+        4 | 5 => {
+            let (first, len) = MEMORY[random.below(MEMORY.len() as u64) as usize];
+            Target::Mmio(first + random.below(len))
+        }
+        6 => Target::PciConfig {
+            sbdf: Sbdf::bus0(random.below(4) as u8, random.below(4) as u8),
+            reg: random.below(256) as u16,
+        },
+        _ => Target::PciConfig { sbdf: Sbdf(random.draw() as u32), reg: random.draw() as u16 },
+    }
+}
+
+fn request(random: &mut Random) -> Request {
+    let dir = if random.below(3) == 0 { Dir::Read } else { Dir::Write };
+    let size = [Size::B1, Size::B2, Size::B4, Size::B8][random.below(4) as usize];
+    let string = random.below(64) == 0;
+    let data = match dir {
+        _ if string => Data::Guest(random.below(4 << 20)),
+        Dir::Read => Data::Value(0),
+        Dir::Write => Data::Value(random.draw() & size.mask()),
+    };
+    let count = if string { 1 + random.below(600) as u32 } else { 1 };
+    Request { vcpu: 0, target: target(random), dir, size, data, count, descending: random.below(8) == 0 }
+}
+
+/// Resident memory of this process in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn ten_million_random_accesses_do_no_harm() {
+    let steps = from_environment("AILURUS_STEPS").unwrap_or(10_000_000);
+    let seed = from_environment("AILURUS_SEED").unwrap_or(2026);
+    println!("AILURUS_SEED={seed} AILURUS_STEPS={steps}");
+    let mut random = Random::new(seed);
+    let mut rig = machine();
+    let mut settled = 0;
+    for step in 0..steps {
+        let request = request(&mut random);
+        rig.request(&request);
+        if random.below(32) == 0 {
+            let scale = random.below(21);
+            rig.advance(random.below(1 << scale));
+        }
+        if step % 50_000 == 0 {
+            rig.save_load();
+        }
+        if step % 1_000_000 == 999_999 {
+            rig.reset();
+        }
+        if step % 4096 == 0 {
+            // The rig's own logs are not the devices' memory.
+            rig.take_edges();
+            rig.take_messages();
+            rig.take_mappings();
+            rig.take_power();
+        }
+        if step == steps / 10 {
+            settled = resident();
+        }
+    }
+    let grown = resident().saturating_sub(settled);
+    assert!(grown < 32 << 10, "{grown} KiB grew while {steps} accesses were made");
+}
