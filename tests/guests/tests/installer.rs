@@ -7,7 +7,7 @@ use guest_tests::{Machine, Screen, case, seconds};
 const APPEND: &str = "vga=normal fb=false nomodeset quiet";
 
 fn first_dialog(name: &str) -> Result<()> {
-    let mut guest = Machine::new()?.memory(512).kernel(name, APPEND)?.boot()?;
+    let mut guest = Machine::new()?.memory(1024).kernel(name, APPEND)?.boot()?;
     let dialog = |screen: &Screen| screen.has("Select a language") && screen.has("English");
     let screen = guest.wait_screen_until("the choice of language", seconds(600), dialog)?;
     println!("  first dialog after {:.1} s", guest.elapsed().as_secs_f32());

@@ -136,8 +136,8 @@ const COUNT: &str = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
 const MEMORY: u64 = 256;
 /// How long a boot may take on a busy machine.
 const PATIENCE: Duration = seconds(300);
-/// How much the disk is read, MB.
-const READ: u64 = 300;
+/// How much the disk is read, bytes.
+const READ: u64 = 300 << 20;
 
 fn cloud(program: &Program, todo: &str) -> Result<Machine> {
     let append = format!("console=ttyS0,115200 quiet ailurus={todo}");
@@ -209,12 +209,12 @@ fn disk_read(program: &Program) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let image = folder.path().join("disk");
     // Real data in the host's page cache: what is measured is the way from there into the guest.
-    let mut random = File::open("/dev/urandom")?.take(READ * 1_000_000);
+    let mut random = File::open("/dev/urandom")?.take(READ);
     std::io::copy(&mut random, &mut File::create(&image)?).context("cannot write the disk image")?;
     let append = "console=ttyS0,115200 quiet ailurus=shell";
     let machine = Machine::on(program.clone()).memory(512).kernel("generic", append)?;
     let mut guest = shell(machine.disk(&image, "raw"))?;
     timed(&mut guest, "while [ ! -b /dev/sda ]; do sleep 0.1; done")?;
     let time = timed(&mut guest, "dd if=/dev/sda of=/dev/null bs=1M")?;
-    Ok(READ as f64 / time)
+    Ok(READ as f64 / 1e6 / time)
 }

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 
 /// Ticks a second of the times in /proc, the same on every x86 Linux.
 const TICKS: u64 = 100;
-/// Guest RAM may share its mapping with a little more.
-const SLACK: u64 = 4 << 10;
+/// KiB that may lie in one area with guest RAM: video memory and firmware, which the kernel merges with it.
+const SLACK: u64 = 64 << 10;
 
 /// CPU time that all threads of the process have used.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
@@ -50,7 +50,7 @@ fn beyond(areas: &[Area], ram: u64) -> Result<u64> {
             areas.iter().filter(|a| size(a) > 8 << 10).map(|a| size(&a).to_string()).collect();
         format!("no mapping of {ram} KiB; the large ones have {} KiB", sizes.join(", "))
     })?;
-    Ok(areas.iter().map(|area| area.resident).sum::<u64>() - guest.resident)
+    Ok(areas.iter().map(|area| area.resident).sum::<u64>() - guest.resident.min(ram))
 }
 
 fn areas(smaps: &str) -> Vec<Area> {
