@@ -131,7 +131,7 @@ pub const MEASURES: &[Measure] = &[
 ];
 
 /// A loop of arithmetic that makes no system call.
-const COUNT: &str = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+const COUNT: &str = "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done";
 /// Guest RAM of every machine here, MiB.
 const MEMORY: u64 = 256;
 /// How long a boot may take on a busy machine.
