@@ -161,7 +161,15 @@ impl Device for Serial {
         state::save(self)
     }
     fn load(&mut self, saved: &Saved) -> Result<(), StateError> {
-        state::load(self, saved)
+        // What came in since the port was built is for the guest that is loaded.
+        let early: Vec<u8> = std::iter::from_fn(|| self.chip.receive.pop()).collect();
+        state::load(self, saved)?;
+        let now = self.parts.wiring.now();
+        for byte in early.into_iter().take(self.chip.room()) {
+            self.chip.receive(byte, now);
+        }
+        self.follow();
+        Ok(())
     }
 
     fn inspect(&self, node: &mut Node) {
