@@ -163,9 +163,8 @@ impl Apt {
         // apt leaves out what already lies in the current folder, so it is asked from an empty one.
         let elsewhere = self.cache.join("empty");
         fs::create_dir_all(&elsewhere)?;
-        let wanted = parse_uris(&ui::run(
-            self.downloader().current_dir(elsewhere).arg("--print-uris").args(&names),
-        )?);
+        let wanted =
+            parse_uris(&ui::run(self.downloader().current_dir(elsewhere).arg("--print-uris").args(&names))?);
         self.download(&names, &wanted)?;
         for deb in &wanted {
             self.unpack(&deb.file, root)?;

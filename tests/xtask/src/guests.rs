@@ -191,7 +191,8 @@ pub fn make_at(
     if age(target.to_path_buf()).is_some_and(|made| made > newest) {
         return Ok(());
     }
-    let step = Step::begin(format!("make {}", target.strip_prefix(&place.workspace).unwrap_or(target).display()));
+    let step =
+        Step::begin(format!("make {}", target.strip_prefix(&place.workspace).unwrap_or(target).display()));
     let whole = folder.join(format!(".{name}"));
     recipe(&whole).with_context(|| format!("cannot make {name}"))?;
     // A copy keeps no date of its own, but a recipe may: what counts is when it was made here.

@@ -93,6 +93,16 @@ impl Lab {
         self.folder.join("share")
     }
 
+    /// Puts a file into /share.
+    pub fn push(&self, file: &Path, name: &str) -> Result<()> {
+        let target = self.share().join(name);
+        let (new, copied) =
+            (self.share().join(format!(".{name}")), format!("cannot copy {}", file.display()));
+        fs::copy(file, &new).with_context(|| copied.clone())?;
+        // At once, and never into a program that runs.
+        fs::rename(&new, &target).context(copied)
+    }
+
     /// Everything that Xen and dom0 said on the console.
     pub fn console(&self) -> PathBuf {
         self.folder.join("console.log")
@@ -103,7 +113,7 @@ impl Lab {
     }
 
     /// Whether the emulator runs: a process of that number that has this lab in its command line.
-    fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         let Some(pid) = self.pid() else { return false };
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(&*self.folder.to_string_lossy())
