@@ -18,7 +18,7 @@ destroy hello
 linux_config linux 'vcpus=1' 'maxvcpus=2'
 create_linux linux
 first=$ID
-try xl vcpu-set linux 2
+try xl vcpu-set --ignore-host linux 2
 wait_for 20 "second vCPU in the guest" guest 20 '[ -d /sys/devices/system/cpu/cpu1 ]'
 guest 30 'echo 1 >/sys/devices/system/cpu/cpu1/online; [ $(nproc) = 2 ]' || fail "the second vCPU does not start: $OUTPUT"
 try xl trigger linux nmi
