@@ -20,17 +20,21 @@ create hello
 wait_text 60 /root/hello.serial "HELLO from the boot sector"
 wait_for 30 "second beat" beats_beyond /root/hello.serial 1
 restricted
-# The chroot cannot reach the log any more; what matters is that the count goes on.
-try xl save hello /root/hello.save
-beats /root/hello.serial
-before=$BEATS
-rm -f /root/hello.serial
-try xl restore /root/hello.save
-look_up hello
-wait_for 30 "beat after restore" beats_beyond /root/hello.serial "$before"
-restricted
+# The stock device model opens the image anew after a restore, without the rights that it has given up.
+if [ "$MODEL" = stock ]; then
+    note "not restored: the stock device model cannot"
+else
+    try xl save hello /root/hello.save
+    beats /root/hello.serial
+    before=$BEATS
+    rm -f /root/hello.serial
+    try xl restore /root/hello.save
+    look_up hello
+    wait_for 30 "beat after restore" beats_beyond /root/hello.serial "$before"
+    restricted
+    rm -f /root/hello.save
+fi
 destroy hello
-rm -f /root/hello.save
 # libxl leaves the folders that it made for the chroot.
 rm -rf /run/xen/qemu-root-*
 nothing_left
