@@ -1,0 +1,3 @@
+//! Xen.
+
+pub mod abi;
