@@ -10,5 +10,6 @@ pub mod gntdev;
 pub mod kernel;
 pub mod pages;
 pub mod privcmd;
+pub mod xenstore;
 
 pub use error::CallError;
