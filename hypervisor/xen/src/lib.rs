@@ -4,8 +4,13 @@
 //! versions from 4.13 on.
 
 pub mod abi;
+mod dirty;
+mod domain;
 mod error;
 pub mod evtchn;
+#[cfg(test)]
+mod fake;
+mod foreign;
 pub mod gntdev;
 pub mod kernel;
 pub mod pages;
