@@ -4,6 +4,7 @@
 //! Xen and KVM. A device never sees this crate's [`Hypervisor`]; it gets the handles
 //! ([`Clock`], [`Timer`], interrupt lines, guest memory) through its constructor.
 
+pub mod claims;
 pub mod clock;
 pub mod inspect;
 pub mod memory;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use ioreq::Request;
 use thiserror::Error;
 
+pub use claims::Claims;
 pub use clock::{Clock, HostClock};
 pub use memory::{Backing, GuestRam, Mapping, PageTrack, RamBlock};
 pub use timer::{Timer, TimerQueue};
@@ -164,6 +166,9 @@ pub trait Hypervisor: Send + Sync {
     /// Changes what a page-aligned guest-physical range is. Takes effect before any vCPU's next
     /// instruction boundary. Safe to call from a device's handler.
     fn map(&self, mapping: Mapping) -> Result<(), Error>;
+    /// Tells what the devices answer from now on; what is not claimed need not be delivered. Called again with
+    /// everything whenever something moves, never from two threads at once.
+    fn claim(&self, claims: &Claims) -> Result<(), Error>;
     /// Runs every vCPU until [`stop`](Hypervisor::stop). Blocks. `dispatch` makes each vCPU's dispatcher.
     fn run(
         &self,

@@ -29,9 +29,9 @@ use devices_core::dma::Dma;
 use devices_core::irq::{IrqBank, IrqSink};
 use devices_core::power::Power;
 use devices_core::{Device, Sbdf, Slot, Wiring};
-use hypervisor::{GuestRam, Hypervisor, IrqTarget, Mapping, Pin, RamBlock};
+use hypervisor::{Claims, GuestRam, Hypervisor, IrqTarget, Mapping, Pin, RamBlock};
 use hypervisor_soft::{ClockKind, Soft, SoftConfig};
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::{BuildError, Machine, disks, firmware, serial};
 use crate::config::{ClockMode, GuestConfig, SerialConfig};
@@ -56,6 +56,11 @@ impl Mapper for Windows {
     fn map(&self, mapping: Mapping) {
         if let Err(error) = self.0.map(mapping) {
             tracing::error!("a window cannot be mapped: {error}");
+        }
+    }
+    fn claim(&self, claims: &Claims) {
+        if let Err(error) = self.0.claim(claims) {
+            tracing::error!("a window cannot be claimed: {error}");
         }
     }
 }
@@ -243,9 +248,7 @@ fn pm_options(config: &GuestConfig) -> PmOptions {
 
 /// The block of RAM at address 0.
 fn low_ram(ram: &GuestRam) -> Option<RamBlock> {
-    let region = ram.find_region(GuestAddress(0))?;
-    // The only way that a collection gives its blocks out; the collection itself is not changed.
-    ram.remove_region(GuestAddress(0), region.len()).ok().map(|(_, block)| block)
+    ram.find_region(GuestAddress(0)).map(|region| region.block().clone())
 }
 
 /// A sink that writes lines to a file, up to a bound.

@@ -48,6 +48,7 @@ fn announce(index: usize, path: &Path) -> String {
 fn spec(port: &SerialConfig) -> Option<CharSpec> {
     Some(match port {
         SerialConfig::None => return None,
+        SerialConfig::Null => CharSpec::Null,
         SerialConfig::Stdio => CharSpec::Stdio,
         SerialConfig::Pty => CharSpec::Pty,
         SerialConfig::File(path) => CharSpec::File(path.clone()),

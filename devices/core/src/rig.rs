@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use hypervisor::{Clock, GuestRam, Mapping, MsiTarget, TimerQueue, memory};
+use hypervisor::{Claims, Clock, GuestRam, Mapping, MsiTarget, TimerQueue, memory};
 use ioreq::{Data, Dir, Request, Sbdf, Size, Target};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -48,6 +48,7 @@ pub struct Recorder {
     messages: Mutex<Vec<(u64, u32)>>,
     power: Mutex<Vec<PowerEvent>>,
     mappings: Mutex<Vec<Mapping>>,
+    claims: Mutex<Claims>,
 }
 
 /// Most entries that a log keeps: a fuzzed device must not grow the rig.
@@ -90,6 +91,9 @@ impl Power for Recorder {
 impl Mapper for Recorder {
     fn map(&self, mapping: Mapping) {
         note(&self.mappings, mapping);
+    }
+    fn claim(&self, claims: &Claims) {
+        *lock(&self.claims) = claims.clone();
     }
 }
 
@@ -302,6 +306,10 @@ impl Rig {
     /// Power requests since last asked.
     pub fn take_power(&self) -> Vec<PowerEvent> {
         std::mem::take(&mut lock(&self.recorder.power))
+    }
+    /// What the devices claim now.
+    pub fn claims(&self) -> Claims {
+        lock(&self.recorder.claims).clone()
     }
     /// Memory mappings since last asked.
     pub fn take_mappings(&self) -> Vec<Mapping> {

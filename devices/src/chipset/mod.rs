@@ -7,6 +7,7 @@ pub mod i440fx;
 pub mod piix3;
 pub mod piix4_pm;
 pub mod port92;
+pub mod post;
 pub mod pvpanic;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use hypervisor::inspect::Node;
 use hypervisor::{
-    Capabilities, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget, Mapping,
+    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget, Mapping,
     MsiTarget, RamBlock, SavedPart, TimerQueue, memory,
 };
 use vm_memory::GuestMemoryRegion;
@@ -86,9 +86,7 @@ impl Soft {
         if config.ram_above > 0 {
             blocks.push(memory::new_block(1 << 32, config.ram_above)?);
         }
-        let overlap =
-            |_| Error::Range { start: 0, len: config.ram_below, why: "RAM below and above 4 GiB overlap" };
-        let ram = GuestRam::from_arc_regions(blocks.clone()).map_err(overlap)?;
+        let ram = memory::ram_of(blocks.iter().cloned().map(memory::Region::host).collect())?;
         let (clock, counter): (Arc<dyn Clock>, _) = match config.clock {
             ClockKind::Host => (Arc::new(HostClock::new()), None),
             ClockKind::Icount => {
@@ -269,6 +267,10 @@ impl Hypervisor for Soft {
     }
     fn vcpus(&self) -> u32 {
         self.cpus.len() as u32
+    }
+    /// Every access that is not memory reaches the dispatcher anyway.
+    fn claim(&self, _claims: &Claims) -> Result<(), Error> {
+        Ok(())
     }
     fn memory(&self) -> GuestRam {
         self.shared.ram.clone()

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, Payload, SECTOR, Segment};
+use hypervisor::memory::{self, Pinned};
 use imago::file::File;
 use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::{FormatAccess, Storage, StorageExt};
@@ -228,6 +229,7 @@ impl Image {
             (BlockOp::Read, Payload::Buffer(buffer)) => self.read(buffer.as_mut_slice().into(), offset),
             (BlockOp::Read, Payload::Guest(ram, segments)) => {
                 each_batch(segments, offset, |batch, offset| {
+                    let _pinned = pins(ram, batch)?;
                     let slices = slices(ram, batch)?;
                     let (vector, _guard) = IoVectorMut::from_volatile_slice(slices.as_slice());
                     self.read(vector, offset)
@@ -236,6 +238,7 @@ impl Image {
             (BlockOp::Write, Payload::Buffer(buffer)) => self.write(buffer.as_slice().into(), offset),
             (BlockOp::Write, Payload::Guest(ram, segments)) => {
                 each_batch(segments, offset, |batch, offset| {
+                    let _pinned = pins(ram, batch)?;
                     let slices = slices(ram, batch)?;
                     let (vector, _guard) = IoVector::from_volatile_slice(slices.as_slice());
                     self.write(vector, offset)
@@ -275,7 +278,13 @@ fn each_batch(
 
 type Track<'a> = vm_memory::bitmap::BS<'a, hypervisor::memory::PageTrack>;
 
-/// The host's memory behind segments.
+/// Keeps the pages of segments in place.
+fn pins(ram: &hypervisor::GuestRam, segments: &[Segment]) -> io::Result<Vec<Pinned>> {
+    let hole = || io::Error::other("the guest gave its memory away");
+    segments.iter().map(|s| memory::pin(ram, s.gpa, s.len.into()).ok_or_else(hole)).collect()
+}
+
+/// The host's memory behind segments, which are pinned.
 fn slices<'a>(
     ram: &'a hypervisor::GuestRam,
     segments: &[Segment],

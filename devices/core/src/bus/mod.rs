@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
-use hypervisor::{GuestRam, Mapping};
+use hypervisor::{Claims, GuestRam, Mapping};
 use ioreq::Sbdf;
 
 use crate::device::{Device, Slot};
@@ -29,6 +29,8 @@ pub use view::View;
 pub trait Mapper: Send + Sync {
     /// Carries out one mapping; a hypervisor that cannot says so in its log.
     fn map(&self, mapping: Mapping);
+    /// Takes everything that the devices answer from now on, whenever something of it moves.
+    fn claim(&self, claims: &Claims);
 }
 
 /// One device on the bus.
@@ -229,8 +231,10 @@ impl Bus {
             }
         }
         map.finish();
+        let claims = map.claims();
         self.shared.map.store(Arc::new(map));
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
+        self.shared.mapper.claim(&claims);
     }
 }
 

@@ -5,6 +5,7 @@ use devices_core::{Dir, Size};
 
 use super::*;
 use crate::chipset::harness::{Place, fuzz};
+use crate::lines::LINE_MAX;
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
@@ -45,11 +46,11 @@ fn a_begun_line_survives_a_load_and_ends_with_a_reset() {
 #[test]
 fn a_line_without_end_is_cut() {
     let (mut rig, lines) = rig();
-    for _ in 0..2 * spec::LINE_MAX {
+    for _ in 0..2 * LINE_MAX {
         rig.outb(0x402, b'x');
     }
     let lines = lines.lock().unwrap();
-    assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [spec::LINE_MAX; 2]);
+    assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LINE_MAX; 2]);
 }
 
 #[test]

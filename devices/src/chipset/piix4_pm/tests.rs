@@ -195,6 +195,61 @@ fn the_timer_interrupts_when_its_top_bit_changes() {
 }
 
 #[test]
+fn between_the_registers_nobody_answers() {
+    let Board { mut rig, .. } = board();
+    assert_eq!((rig.inw(PM + 6), rig.inl(PM + 0xc), rig.inb(PM + 0x3f)), (0xffff, !0, 0xff));
+    assert_eq!(rig.inl(PM + 4), 0xffff_0001);
+}
+
+/// As hvmloader does it, which asserts that SCI_EN comes up. Xen has the events and the timer.
+#[test]
+fn on_xen_there_is_only_control() {
+    devices_core::rig::scenario(|rig| {
+        let options = Options { events_elsewhere: true, up_stays: true, ..Options::default() };
+        let wiring = rig.wiring();
+        let pm = Piix4Pm::new(options, rig.irqs().line(SCI), rig.recorder(), Arc::new(|_| ()), &wiring);
+        let pm = rig.attach_pci(pm, &wiring, 1, 3);
+        rig.config_write(1, 3, 0x40, Size::B4, 0xb001);
+        rig.config_write(1, 3, 0x80, Size::B1, 1);
+        assert_eq!(rig.inb(PM + 4) & 1, 0);
+        rig.outb(0xb2, 0xf1);
+        assert_eq!(rig.inb(PM + 4) & 1, 1);
+        rig.outb(0xb2, 0xf0);
+        assert_eq!(rig.inb(PM + 4) & 1, 0);
+        rig.outl(PM, !0);
+        pm.lock().press_power_button();
+        pm.lock().wake_up();
+        rig.advance(ms(3000));
+        assert_eq!((rig.inl(PM), rig.inl(PM + 8), rig.irq(SCI)), (!0, !0, false));
+        for (written, asked) in [(0x2001, PowerEvent::PowerOff), (0x2401, PowerEvent::Suspend)] {
+            rig.outw(PM + 4, written);
+            assert_eq!((rig.take_power(), rig.inw(PM + 4)), (vec![asked], written & !0x2000));
+        }
+        // Plugging interrupts all the same.
+        rig.outw(0xafe2, 0x04);
+        pm.lock().plug_cpu(3);
+        assert_eq!((rig.irq(SCI), rig.inb(0xaf00)), (true, 8));
+        rig.outb(0xafe0, 4);
+        assert!(!rig.irq(SCI));
+        let placed = pm.lock().placements();
+        assert_eq!(placed.iter().map(|p| p.address).collect::<Vec<_>>(), [0xb000, 0xb004, 0xb008, 0xb100]);
+    });
+}
+
+#[test]
+fn events_of_another_machine_are_not_xens() {
+    let Board { mut rig, .. } = board();
+    rig.outw(PM + 2, 0x101);
+    rig.advance(ms(3000));
+    assert!(rig.irq(SCI));
+    let saved = rig.bus().save().unwrap();
+    let mut rig = board_with(Options { events_elsewhere: true, ..Options::default() }).rig;
+    rig.bus().load("piix4-pm", &saved[0].1).unwrap().unwrap();
+    rig.bus().remap_all();
+    assert_eq!((rig.irq(SCI), rig.inw(PM + 4)), (false, 1));
+}
+
+#[test]
 fn slots_are_plugged_and_ejected() {
     scenario(|then| {
         let Board { mut rig, pm, ejected } = board();

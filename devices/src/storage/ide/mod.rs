@@ -16,6 +16,7 @@ pub mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unplug;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub use drive::{Drive, Kind, READY, Work};
 pub use geometry::{Geometry, Translation};
 use smart::Smart;
 use spec::{MULTIPLE, reg};
+pub use unplug::Unplugged;
 
 /// What hangs on the cable.
 pub enum DriveConfig {
@@ -284,7 +286,7 @@ impl Drive {
     fn inspect(&self, node: &mut Node) {
         match &self.kind {
             Kind::Absent => {
-                node.value("kind", "absent");
+                node.value("kind", if self.unplugged { "unplugged" } else { "absent" });
                 return;
             }
             Kind::Disk(disk) => {

@@ -1,0 +1,4 @@
+//! What a guest sees because it runs on Xen.
+
+pub mod platform;
+pub mod pvdevice;
