@@ -59,7 +59,8 @@ const SETTLE: Duration = Duration::from_millis(2);
 
 const NOTICE: u32 = 0;
 const SIGNAL: u32 = 1;
-const MONITOR: u32 = 16;
+/// The monitor's tokens begin here.
+pub(crate) const MONITOR: u32 = 16;
 
 /// A guest and everything that concerns it from outside.
 struct Runner {
