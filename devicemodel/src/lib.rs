@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod config;
 pub mod host;
+pub mod inherited;
 pub mod machine;
 pub mod monitor;
 pub mod power;

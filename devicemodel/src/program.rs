@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -15,7 +16,7 @@ use crate::cli::{
     SendKeyArgs, unix_path,
 };
 use crate::config::{ConfigError, GuestConfig};
-use crate::machine::{BuildError, Host, Machine};
+use crate::machine::{BuildError, Machine, Setting};
 use crate::monitor::client::{Client, ClientError};
 use crate::power::notices;
 use crate::run::{LoopError, Options, bind_monitor, run};
@@ -126,9 +127,19 @@ fn start(
         }
     };
     let (notifier, notices) = notices()?;
-    let mut machine = Machine::build(config, &Host { debugcon: host.debugcon.clone() }, notifier)?;
-    for line in machine.announcements() {
-        say(line);
+    let hypervisor = select::soft(&config).map_err(BuildError::from)?;
+    let setting = Setting {
+        hypervisor,
+        power: Arc::new(notifier.clone()),
+        notifier,
+        debugcon: host.debugcon.clone(),
+        xen: None,
+    };
+    let mut machine = Machine::build(config, setting)?;
+    for terminal in machine.terminals() {
+        if let Some(path) = &terminal.pty {
+            say(&format!("serial port {} is at {}", terminal.port, path.display()));
+        }
     }
     prepare(&mut machine)?;
     saved::unquiesce(machine.bus());

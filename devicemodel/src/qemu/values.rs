@@ -275,7 +275,7 @@ pub(super) fn netdev(value: &str) -> Result<Netdev, Refusal> {
             fields.end()?;
             Ok(Netdev::User { id })
         }
-        other => Err(Refusal::not_built(format!("{other}"))),
+        other => Err(Refusal::not_built(other)),
     }
 }
 
