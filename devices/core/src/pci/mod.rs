@@ -15,7 +15,7 @@ use hypervisor::memory::PAGE;
 use serde::{Deserialize, Serialize};
 
 use crate::irq::IrqLine;
-use crate::state::{StateError, valid};
+use crate::state::{Saved, StateError, valid};
 use msi::Msi;
 pub use msi::MsiShape;
 pub use msix::MsixShape;
@@ -158,6 +158,12 @@ pub struct PciState {
     intx: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     msix: Option<MsixState>,
+}
+
+/// Saved form of a function that has no state beside its configuration space.
+#[derive(Serialize, Deserialize)]
+struct Alone {
+    pci: PciState,
 }
 
 impl PciConfig {
@@ -378,6 +384,17 @@ impl PciConfig {
         }
         self.set_intx(*intx);
         Ok(())
+    }
+
+    /// The whole saved state of a function that has none beside its configuration space.
+    pub fn save_alone(&self, kind: &'static str, version: u16) -> Result<Saved, StateError> {
+        Saved::encode(kind, version, &Alone { pci: self.save() })
+    }
+
+    /// Takes over what [`save_alone`](PciConfig::save_alone) gave.
+    pub fn load_alone(&mut self, saved: &Saved, kind: &'static str, known: u16) -> Result<(), StateError> {
+        let Alone { pci } = saved.decode(kind, known)?;
+        self.load(&pci)
     }
 
     /// Adds what a person wants to know of the function.
