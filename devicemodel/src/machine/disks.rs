@@ -220,14 +220,5 @@ pub(super) fn cmos_facts(config: &GuestConfig, geometry: Geometries) -> cmos::Fa
             _ => cmos::Boot::Network,
         };
     }
-    let disks = geometry.map(|disk| {
-        let (Geometry { cylinders, heads, sectors }, translation) = disk?;
-        let translation = match translation {
-            Translation::None => cmos::Translation::None,
-            Translation::Lba => cmos::Translation::Lba,
-            Translation::Large => cmos::Translation::Large,
-        };
-        Some(cmos::Geometry { cylinders, heads, sectors, translation })
-    });
-    cmos::Facts { below_4g, above_4g, vcpus: config.vcpus, boot, disks, ..cmos::Facts::default() }
+    cmos::Facts { below_4g, above_4g, vcpus: config.vcpus, boot, disks: geometry, ..cmos::Facts::default() }
 }

@@ -233,7 +233,12 @@ impl Machine {
         self.hypervisor.inspect(&mut tree);
         let devices = tree.child("device");
         for (name, slot) in self.bus.slots() {
-            slot.lock().inspect(devices.child(&name));
+            let node = devices.child(&name);
+            let mut device = slot.lock();
+            device.inspect(node);
+            if let Some(config) = device.pci() {
+                config.inspect(node.child("pci"));
+            }
         }
         tree
     }
