@@ -54,9 +54,13 @@ pub enum LoopError {
     Events(String),
 }
 
+/// How often disks on their way out are looked at.
+const SETTLE: Duration = Duration::from_millis(2);
+
 const NOTICE: u32 = 0;
 const SIGNAL: u32 = 1;
-const MONITOR: u32 = 16;
+/// The monitor's tokens begin here.
+pub(crate) const MONITOR: u32 = 16;
 
 /// A guest and everything that concerns it from outside.
 struct Runner {
@@ -131,7 +135,8 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
             return Ok(Ending::TimedOut);
         }
         runner.release_keys(now);
-        let next = runner.held.iter().map(|(until, _)| *until).chain(deadline).min();
+        let settling = runner.machine.settle().then(|| now + SETTLE);
+        let next = runner.held.iter().map(|(until, _)| *until).chain(deadline).chain(settling).min();
         // Rounded up, so that the loop does not spin through the last millisecond.
         let wait = next.map_or(-1, |next| (next - now).as_millis().min(1 << 30) as i32 + 1);
         manager.run_with_timeout(wait).map_err(failed)?;
@@ -191,6 +196,7 @@ impl MutEventSubscriber for Runner {
 impl Runner {
     fn notice(&mut self, notice: Notice) {
         match notice {
+            Notice::Unplug(what, done) => self.machine.unplug(what, done),
             Notice::Quit => self.ending = Some(Ending::Quit),
             Notice::Cpu(hypervisor::Event::TripleFault { vcpu }) => {
                 tracing::error!("CPU {vcpu} gave up: a fault while it reported a fault (triple fault)");
@@ -332,7 +338,8 @@ impl Guest for Runner {
     }
 
     fn screendump(&mut self, file: &Path) -> Result<(), QmpError> {
-        let picture = self.machine.screen();
+        let screen = self.machine.screen();
+        let picture = screen.ok_or_else(|| QmpError::generic("There is no display device"))?;
         screenshot::write(&picture, file)
             .map_err(|error| QmpError::generic(format!("{}: {error}", file.display())))
     }

@@ -74,6 +74,8 @@ pub struct Capabilities {
     pub hpet: bool,
     /// PM1a event block and PM timer.
     pub pm_timer: bool,
+    /// The guest comes with its firmware, tables and memory map; the shadowing registers are plain storage.
+    pub firmware: bool,
 }
 
 /// A pin that the device model drives.
@@ -100,6 +102,9 @@ pub enum Pin {
 pub trait IrqTarget: Send + Sync {
     /// Drives `pin` to `level`.
     fn set(&self, pin: Pin, level: bool);
+    /// PCI link `link` (0 is PIRQA) leads to ISA interrupt `irq`, or nowhere. Heard only by a hypervisor that has the
+    /// interrupt controllers and so the router.
+    fn route(&self, _link: u8, _irq: Option<u8>) {}
 }
 
 /// Where message-signalled interrupts go. Calls may come from any thread and never block.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use backends::image::{Cache, Format, Image, ImageError, ImageOptions};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
-use devices::timer::rtc::{Rtc, firmware as cmos};
+use devices::timer::rtc::firmware as cmos;
 use devices_core::block::{BlockBackend, Inline, Medium};
 use devices_core::{Slot, Wiring};
 
@@ -122,7 +122,7 @@ pub(super) fn cd_drives(config: &GuestConfig, ide: &Slot<Ide>, wiring: &Wiring) 
 }
 
 /// What SeaBIOS finds in the clock's RAM.
-pub(super) fn fill_cmos(rtc: &mut Rtc, config: &GuestConfig, geometry: Geometries) {
+pub(super) fn cmos_facts(config: &GuestConfig, geometry: Geometries) -> cmos::Facts {
     let (below_4g, above_4g) = split_ram(config.memory_mib << 20);
     let mut boot = [cmos::Boot::None; 3];
     for (place, letter) in boot.iter_mut().zip(config.boot.chars()) {
@@ -142,7 +142,5 @@ pub(super) fn fill_cmos(rtc: &mut Rtc, config: &GuestConfig, geometry: Geometrie
         };
         Some(cmos::Geometry { cylinders, heads, sectors, translation })
     });
-    let facts =
-        cmos::Facts { below_4g, above_4g, vcpus: config.vcpus, boot, disks, ..cmos::Facts::default() };
-    facts.fill(rtc);
+    cmos::Facts { below_4g, above_4g, vcpus: config.vcpus, boot, disks, ..cmos::Facts::default() }
 }

@@ -7,7 +7,7 @@ mod interrupts;
 mod serial;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use backends::chardev::{self, CharError};
@@ -17,19 +17,21 @@ use devices::display::Picture;
 use devices::display::vga::Vga;
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
-use devices::interrupt::ioapic::IoapicHandle;
-use devices::interrupt::pic::PicHandle;
+use devices::storage::ide::{Ide, Unplugged};
+use devices::xen::platform::Unplug;
 use devices_core::bus::Bus;
-use devices_core::{Node, Slot};
+use devices_core::{Node, Slot, Ticket};
 use hypervisor::Hypervisor;
 use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
 use crate::monitor::protocol::QmpError;
 use crate::power::{Notice, Notifier};
-pub use build::Host;
+pub use build::{Setting, XenParts};
 use disks::CdDrive;
-use interrupts::Dispatcher;
+pub(crate) use firmware::split_ram;
+use interrupts::{Controllers, Dispatcher};
+pub use serial::Terminal;
 
 /// Why a machine was not built.
 #[derive(Debug, Error)]
@@ -90,13 +92,15 @@ pub struct Machine {
     config: GuestConfig,
     hypervisor: Arc<dyn Hypervisor>,
     bus: Bus,
-    pic: PicHandle,
-    ioapic: IoapicHandle,
+    controllers: Option<Controllers>,
     pm: Arc<Slot<Piix4Pm>>,
+    ide: Arc<Slot<Ide>>,
     keyboard: Arc<Slot<I8042>>,
-    vga: Arc<Slot<Vga>>,
+    vga: Option<Arc<Slot<Vga>>>,
     cds: Vec<CdDrive>,
-    announcements: Vec<String>,
+    /// Disks that were unplugged and are being flushed; the vCPU waits for the ticket.
+    leaving: Mutex<Vec<(Vec<Unplugged>, Ticket)>>,
+    terminals: Vec<Terminal>,
     notifier: Notifier,
     thread: Option<JoinHandle<()>>,
 }
@@ -114,20 +118,20 @@ impl Machine {
     pub fn bus(&self) -> &Bus {
         &self.bus
     }
-    /// Lines that a person must see, such as the paths of pseudo-terminals.
-    pub fn announcements(&self) -> &[String] {
-        &self.announcements
+    /// Where the serial ports lead.
+    pub fn terminals(&self) -> &[Terminal] {
+        &self.terminals
     }
 
     /// Starts the vCPU threads; the vCPUs stand still until [`resume`](Machine::resume).
     pub fn start(&mut self) -> std::io::Result<()> {
         let hypervisor = self.hypervisor.clone();
-        let (bus, pic, ioapic) = (self.bus.clone(), self.pic.clone(), self.ioapic.clone());
+        let (bus, controllers) = (self.bus.clone(), self.controllers.clone());
         let notifier = self.notifier.clone();
         let run = move || {
             let events = notifier.clone();
             let ended = hypervisor.run(
-                &mut |_vcpu| Box::new(Dispatcher::new(bus.view(), pic.clone(), ioapic.clone())),
+                &mut |_vcpu| Box::new(Dispatcher::new(bus.view(), controllers.clone())),
                 Arc::new(move |event| events.notify(Notice::Cpu(event))),
             );
             if let Err(error) = ended {
@@ -169,9 +173,37 @@ impl Machine {
     pub fn press_power_button(&self) {
         self.pm.lock().press_power_button();
     }
-    /// The screen now.
-    pub fn screen(&self) -> Picture {
-        self.vga.lock().screen()
+    /// The screen now; none without a display adapter.
+    pub fn screen(&self) -> Option<Picture> {
+        self.vga.as_ref().map(|vga| vga.lock().screen())
+    }
+    /// Takes emulated devices away; `done` is completed by [`settle`](Machine::settle) when their data is safe.
+    pub fn unplug(&self, what: Unplug, done: Ticket) {
+        let media = if what.contains(Unplug::DISKS) {
+            self.ide.lock().unplug_disks(false)
+        } else if what.contains(Unplug::AUX_DISKS) {
+            self.ide.lock().unplug_disks(true)
+        } else {
+            Vec::new()
+        };
+        self.leaving().push((media, done));
+    }
+    /// Lets go of unplugged disks whose data is safe. True while there are others: ask again soon.
+    pub fn settle(&self) -> bool {
+        let mut leaving = self.leaving();
+        for (media, done) in std::mem::take(&mut *leaving) {
+            let media: Vec<Unplugged> =
+                media.into_iter().filter_map(|mut medium| (!medium.settled()).then_some(medium)).collect();
+            if media.is_empty() {
+                done.complete(0);
+            } else {
+                leaving.push((media, done));
+            }
+        }
+        !leaving.is_empty()
+    }
+    fn leaving(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Unplugged>, Ticket)>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// Whether there is a key of that name (QKeyCode).
     pub fn knows_key(&self, name: &str) -> bool {
