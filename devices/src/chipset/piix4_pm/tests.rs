@@ -334,3 +334,33 @@ fn fuzzed() {
         },
     );
 }
+
+/// A clock that goes on by a tick of the timer and a little at every look.
+struct Hurried(std::sync::atomic::AtomicU64);
+
+impl hypervisor::Clock for Hurried {
+    fn now(&self) -> u64 {
+        self.0.fetch_add(300, std::sync::atomic::Ordering::Relaxed)
+    }
+    fn stop(&self) {}
+    fn start(&self) {}
+    fn set(&self, _now: u64) {}
+}
+
+#[test]
+fn the_timer_is_read_in_one_instant() {
+    let mut rig = Rig::new();
+    let wiring = Wiring::new(Arc::new(Hurried(Default::default())), hypervisor::TimerQueue::new());
+    let line = rig.irqs().line(SCI);
+    let device = Piix4Pm::new(Options::default(), line, rig.recorder(), Arc::new(|_| {}), &wiring);
+    rig.attach_pci(device, &wiring, 1, 3);
+    rig.config_write(1, 3, 0x40, Size::B4, 0xb001);
+    rig.config_write(1, 3, 0x80, Size::B1, 1);
+    let mut last = rig.inl(PM + 8);
+    for _ in 0..100_000 {
+        let now = rig.inl(PM + 8);
+        // 100 looks at the clock are more than one access takes.
+        assert!((1..100).contains(&(now.wrapping_sub(last) & 0xff_ffff)), "{last:#x}, then {now:#x}");
+        last = now;
+    }
+}
