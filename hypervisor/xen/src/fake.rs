@@ -143,6 +143,12 @@ impl FakeXen {
         self.state().ops.iter().filter_map(|(op, _)| op.payload()).collect()
     }
 
+    /// Calls of map_foreign and of fill_foreign.
+    pub fn calls(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.mapped, state.filled)
+    }
+
     /// Forgets the operations so far.
     pub fn forget(&self) {
         self.state().ops.clear();
