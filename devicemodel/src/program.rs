@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backends::vnc::Listener;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -128,6 +129,8 @@ pub(crate) struct Start {
     pub(crate) debugcon: Option<PathBuf>,
     /// The guest ends after this.
     pub(crate) timeout: Option<Duration>,
+    /// Where VNC viewers come in.
+    pub(crate) vnc: Option<Listener>,
     /// The vCPUs wait for the monitor's `cont`.
     pub(crate) paused: bool,
 }
@@ -144,7 +147,7 @@ impl Start {
             }
         };
         let timeout = host.timeout.map(Duration::from_secs);
-        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, paused })
+        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, vnc: None, paused })
     }
 }
 
@@ -154,7 +157,7 @@ pub(crate) fn start(
     host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let Start { server, debugcon, timeout, paused } = host;
+    let Start { server, debugcon, timeout, vnc, paused } = host;
     let (notifier, notices) = notices()?;
     let hypervisor = select::soft(&config).map_err(BuildError::from)?;
     let setting = Setting { hypervisor, power: Arc::new(notifier.clone()), notifier, debugcon, xen: None };
@@ -166,7 +169,7 @@ pub(crate) fn start(
     }
     prepare(&mut machine)?;
     saved::unquiesce(machine.bus());
-    let ending = run(machine, notices, Options { server, timeout, paused })?;
+    let ending = run(machine, notices, Options { server, timeout, vnc, paused })?;
     Ok(ending.status())
 }
 

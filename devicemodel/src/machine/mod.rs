@@ -28,6 +28,7 @@ use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
 use crate::power::{Notice, Notifier};
+use crate::vnc::Console;
 pub use build::{Setting, XenParts};
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
@@ -223,6 +224,11 @@ impl Machine {
         if let Some(key) = Key::by_name(name) {
             self.keyboard.lock().key(key, down);
         }
+    }
+
+    /// Screen, keyboard and mouse for a viewer.
+    pub fn console(&self) -> Console {
+        Console::new(self.vga.clone(), self.keyboard.clone())
     }
 
     /// Everything as a tree.

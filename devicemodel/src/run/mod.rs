@@ -5,7 +5,10 @@ mod guest;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use backends::vnc::{Listener, Vnc};
 
 use devices_core::power::PowerEvent;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
@@ -66,6 +69,7 @@ struct Runner {
     notices: Notices,
     signals: UnixStream,
     server: Option<Server>,
+    vnc: Option<Vnc>,
     state: RunState,
     ending: Option<Ending>,
     /// Keys that are held down, and until when.
@@ -91,6 +95,8 @@ pub struct Options {
     pub server: Option<Server>,
     /// The guest ends with [`Ending::TimedOut`] after this.
     pub timeout: Option<Duration>,
+    /// Where VNC viewers come in.
+    pub vnc: Option<Listener>,
     /// The vCPUs wait for the monitor's `cont`.
     pub paused: bool,
 }
@@ -103,11 +109,18 @@ pub fn bind_monitor(path: &Path) -> io::Result<Server> {
 /// Runs the machine until it ends.
 pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Ending, LoopError> {
     let signals = signals()?;
+    let viewed = |listener| {
+        let console = Arc::new(machine.console());
+        Vnc::start(listener, &machine.config().name, console.clone(), console)
+    };
+    let vnc = options.vnc.map(viewed).transpose();
+    let vnc = vnc.map_err(|error| LoopError::Events(error.to_string()))?;
     let mut runner = Runner {
         machine,
         notices,
         signals,
         server: options.server,
+        vnc,
         state: RunState::Prelaunch,
         ending: None,
         held: Vec::new(),
