@@ -14,7 +14,7 @@ use crate::monitor::server::Server;
 use crate::program::{Failure, Start, say, start};
 use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, SocketAt, Task};
 use crate::run::LoopError;
-use crate::{inherited, probe, select};
+use crate::{inherited, probe, sandbox, select};
 
 /// Most bytes of log: a guest must not fill the host's disk with what it makes us say (XSA-180).
 const LOG_MOST: usize = 1 << 20;
@@ -95,7 +95,7 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let server = open_monitors(&plan.host.monitors, crate::run::MONITOR)?;
     let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let host = Start { server, debugcon: plan.host.debugcon, timeout: None, paused: plan.host.paused };
-    Ok(start(plan.guest, host, |_| Ok(()))?)
+    Ok(start(plan.guest, host, |_| Ok(sandbox::enter(&plan.host.sandbox)?))?)
 }
 
 /// What only a guest under Xen has.
@@ -110,9 +110,6 @@ fn refuse_elsewhere(plan: &Plan) -> Result<(), QemuError> {
     }
     if plan.host.vnc.is_some() {
         refused.push("-vnc (without Xen)".into());
-    }
-    if plan.host.sandbox != crate::sandbox::Options::default() {
-        refused.push("-chroot or -runas (without Xen)".into());
     }
     if refused.is_empty() { Ok(()) } else { Err(QemuError::NotBuilt(refused)) }
 }
