@@ -24,6 +24,7 @@ use crate::monitor::server::Server;
 use crate::power::notices;
 use crate::qemu;
 use crate::run::{LoopError, Options, bind_monitor, nothing, run};
+use crate::sandbox::SandboxError;
 use crate::saved::{self, SaveError};
 use crate::select;
 use crate::stand_in;
@@ -41,6 +42,8 @@ pub(crate) enum Failure {
     Client(#[from] ClientError),
     #[error("{0}")]
     Loop(#[from] LoopError),
+    #[error("the sandbox: {0}")]
+    Sandbox(#[from] SandboxError),
     #[error("the monitor cannot listen at {path}: {source}")]
     Monitor { path: PathBuf, source: std::io::Error },
     #[error("{0}")]

@@ -15,7 +15,7 @@ use crate::monitor::server::Server;
 use crate::program::{Failure, Start, say, start};
 use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, SocketAt, Task};
 use crate::run::LoopError;
-use crate::{inherited, probe, select};
+use crate::{inherited, probe, sandbox, select};
 
 /// Most bytes of log: a guest must not fill the host's disk with what it makes us say (XSA-180).
 const LOG_MOST: usize = 1 << 20;
@@ -99,7 +99,7 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = plan.host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
     let host = Start { server, debugcon: plan.host.debugcon, timeout: None, vnc, paused: plan.host.paused };
-    Ok(start(plan.guest, host, |_| Ok(()))?)
+    Ok(start(plan.guest, host, |_| Ok(sandbox::enter(&plan.host.sandbox)?))?)
 }
 
 /// What only a guest under Xen has.
@@ -112,8 +112,6 @@ fn refuse_elsewhere(plan: &Plan) -> Result<(), QemuError> {
             refused.push(format!("-incoming file:{} (without Xen; ailurus restore FILE)", path.display()));
         }
     }
-    if plan.host.sandbox != crate::sandbox::Options::default() {
-        refused.push("-chroot or -runas (without Xen)".into());
     }
     if refused.is_empty() { Ok(()) } else { Err(QemuError::NotBuilt(refused)) }
 }
