@@ -112,7 +112,6 @@ fn refuse_elsewhere(plan: &Plan) -> Result<(), QemuError> {
             refused.push(format!("-incoming file:{} (without Xen; ailurus restore FILE)", path.display()));
         }
     }
-    }
     if refused.is_empty() { Ok(()) } else { Err(QemuError::NotBuilt(refused)) }
 }
 
