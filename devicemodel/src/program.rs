@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use backends::vnc::Listener;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -16,7 +18,7 @@ use crate::cli::{
     SendKeyArgs, unix_path,
 };
 use crate::config::{ConfigError, GuestConfig};
-use crate::machine::{BuildError, Host, Machine};
+use crate::machine::{BuildError, Machine, Setting};
 use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
 use crate::power::notices;
@@ -130,6 +132,8 @@ pub(crate) struct Start {
     pub(crate) debugcon: Option<PathBuf>,
     /// The guest ends after this.
     pub(crate) timeout: Option<Duration>,
+    /// Where VNC viewers come in.
+    pub(crate) vnc: Option<Listener>,
     /// The vCPUs wait for the monitor's `cont`.
     pub(crate) paused: bool,
 }
@@ -146,7 +150,7 @@ impl Start {
             }
         };
         let timeout = host.timeout.map(Duration::from_secs);
-        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, paused })
+        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, vnc: None, paused })
     }
 }
 
@@ -156,15 +160,19 @@ pub(crate) fn start(
     host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let Start { server, debugcon, timeout, paused } = host;
+    let Start { server, debugcon, timeout, vnc, paused } = host;
     let (notifier, notices) = notices()?;
-    let mut machine = Machine::build(config, &Host { debugcon }, notifier)?;
-    for line in machine.announcements() {
-        say(line);
+    let hypervisor = select::soft(&config).map_err(BuildError::from)?;
+    let setting = Setting { hypervisor, power: Arc::new(notifier.clone()), notifier, debugcon, xen: None };
+    let mut machine = Machine::build(config, setting)?;
+    for terminal in machine.terminals() {
+        if let Some(path) = &terminal.pty {
+            say(&format!("serial port {} is at {}", terminal.port, path.display()));
+        }
     }
     prepare(&mut machine)?;
     saved::unquiesce(machine.bus());
-    let ending = run(machine, notices, Options { server, timeout, paused })?;
+    let ending = run(machine, notices, Options { server, timeout, vnc, paused })?;
     Ok(ending.status())
 }
 
