@@ -24,7 +24,7 @@ use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
 use crate::power::notices;
 use crate::qemu;
-use crate::run::{LoopError, Options, bind_monitor, run};
+use crate::run::{LoopError, Options, bind_monitor, nothing, run};
 use crate::sandbox::SandboxError;
 use crate::saved::{self, SaveError};
 use crate::select;
@@ -189,7 +189,11 @@ pub(crate) fn start(
     }
     prepare(&mut machine)?;
     saved::unquiesce(machine.bus());
-    let ending = run(machine, notices, Options { server, timeout, vnc, paused })?;
+    let ending = run(
+        machine,
+        notices,
+        Options { server, timeout, vnc, paused, restored: false, confine: nothing(), announce: nothing() },
+    )?;
     Ok(ending.status())
 }
 

@@ -141,8 +141,9 @@ impl Machine {
             );
             if let Err(error) = ended {
                 tracing::error!("the vCPUs cannot run: {error}");
-                notifier.notify(Notice::Quit);
             }
+            // It also ends by itself, when a domain is gone.
+            notifier.notify(Notice::Quit);
         };
         self.thread = Some(std::thread::Builder::new().name("hypervisor".into()).spawn(run)?);
         Ok(())

@@ -51,7 +51,7 @@ pub enum LoopError {
     #[error("the event loop: {0}")]
     Io(#[from] io::Error),
     /// The event loop itself.
-    #[error("the event loop: {0}")]
+    #[error("{0}")]
     Events(String),
 }
 
@@ -99,6 +99,20 @@ pub struct Options {
     pub vnc: Option<Listener>,
     /// The vCPUs wait for the monitor's `cont`.
     pub paused: bool,
+    /// The guest continues a saved one.
+    pub restored: bool,
+    /// Done when everything is open and before the guest runs: what the process gives up.
+    pub confine: Step,
+    /// Done when the guest runs, or waits to: whom to tell.
+    pub announce: Step,
+}
+
+/// Something to be done once.
+pub type Step = Box<dyn FnOnce() -> Result<(), Box<dyn std::error::Error + Send + Sync>>>;
+
+/// Nothing.
+pub fn nothing() -> Step {
+    Box::new(|| Ok(()))
 }
 
 /// Opens the monitor's socket for [`Options::server`].
@@ -121,16 +135,19 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         signals,
         server: options.server,
         vnc,
-        state: RunState::Prelaunch,
+        state: if options.restored { RunState::Paused } else { RunState::Prelaunch },
         ending: None,
         held: Vec::new(),
         events: Vec::new(),
     };
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     runner.machine.start().map_err(|error| LoopError::Events(error.to_string()))?;
+    let step = |step: Step| step().map_err(|error| LoopError::Events(error.to_string()));
+    step(options.confine)?;
     if !options.paused {
         runner.resume();
     }
+    step(options.announce)?;
     let failed = |error: event_manager::Error| LoopError::Events(format!("{error:?}"));
     let mut manager = EventManager::new().map_err(failed)?;
     let id = manager.add_subscriber(runner);

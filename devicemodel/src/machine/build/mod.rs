@@ -86,7 +86,7 @@ impl Machine {
         }
         isa::clocks(&board, capabilities, isa, geometry)?;
         let keyboard = isa::input(&board, isa, &a20)?;
-        isa::rest(&board, &a20, &ram, debugcon.as_deref())?;
+        isa::rest(&board, capabilities, &a20, debugcon.as_deref())?;
         if let Some(items) = items {
             let fw_cfg = FwCfg::new(items, Dma::always(ram));
             let fw_cfg = fw_cfg.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
