@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod host;
 pub mod inherited;
+pub mod install;
 pub mod machine;
 pub mod monitor;
 pub mod power;

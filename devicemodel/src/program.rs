@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::cli::{
-    Cli, Command, HostArgs, InspectArgs, MonitorArgs, RestoreArgs, RunArgs, SaveArgs, ScreenshotArgs,
-    SendKeyArgs, unix_path,
+    Cli, Command, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, RestoreArgs, RunArgs, SaveArgs,
+    ScreenshotArgs, SendKeyArgs, unix_path,
 };
 use crate::config::{ConfigError, GuestConfig};
+use crate::install::{self, InstallError};
 use crate::machine::{BuildError, Machine, Setting};
 use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
@@ -42,6 +43,8 @@ pub(crate) enum Failure {
     Client(#[from] ClientError),
     #[error("{0}")]
     Loop(#[from] LoopError),
+    #[error("{0}")]
+    Install(#[from] InstallError),
     #[error("the sandbox: {0}")]
     Sandbox(#[from] SandboxError),
     #[error("the monitor cannot listen at {path}: {source}")]
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Powerdown(args) => simple(&args, "system_powerdown"),
         Command::Quit(args) => simple(&args, "quit"),
         Command::SendKey(args) => send_key(&args),
+        Command::InstallXen(args) => install_xen(args),
     };
     match result {
         Ok(status) => ExitCode::from(status),
@@ -122,6 +126,19 @@ fn restore(args: &RestoreArgs) -> Result<u8, Failure> {
     config.check()?;
     let host = Start::new(&args.host, args.paused)?;
     start(config, host, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))
+}
+
+fn install_xen(args: InstallXenArgs) -> Result<u8, Failure> {
+    let InstallXenArgs { apply, root, guest, all, undo } = args;
+    let todo =
+        install::Todo::new(&install::Wish { root, guests: guest, all, undo }, &std::env::current_exe()?)?;
+    print!("{todo}");
+    if apply {
+        todo.apply()?;
+    } else {
+        println!("nothing was changed: --apply does it");
+    }
+    Ok(0)
 }
 
 /// The host side of a guest that is to be started.

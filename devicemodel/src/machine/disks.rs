@@ -1,5 +1,6 @@
 //! The disks of a configuration: images opened and put into drives.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,6 +106,12 @@ impl CdDrive {
     pub(super) fn open(&self, file: &Path, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
         let image = Image::open(&ImageOptions { format, ..ImageOptions::cd(file) })?;
         Ok(serve(image, self.clock, &self.wiring))
+    }
+
+    /// The same with a file that is open: a process that has given up file names has no other.
+    pub(super) fn adopt(&self, file: File, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
+        let options = ImageOptions { format, ..ImageOptions::cd("the new medium") };
+        Ok(serve(Image::from_file(file, &options)?, self.clock, &self.wiring))
     }
 }
 

@@ -1,11 +1,11 @@
 //! What the monitor asks of a machine, and what it changes.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use backends::image::Format;
+use backends::image::{Format, ImageError};
+use devices_core::block::BlockBackend;
 use devices_core::pci::reg;
 
 use super::disks::CdDrive;
@@ -110,18 +110,26 @@ impl Machine {
 
     /// Puts a medium into a CD drive.
     pub fn change_medium(&self, device: &str, file: &Path, format: Option<&str>) -> Result<(), QmpError> {
+        self.insert(device, format, |drive, format| drive.open(file, format))
+    }
+
+    /// The same with a file that is open.
+    pub fn change_medium_to(&self, device: &str, file: File, format: Option<&str>) -> Result<(), QmpError> {
+        self.insert(device, format, |drive, format| drive.adopt(file, format))
+    }
+
+    fn insert(
+        &self,
+        device: &str,
+        format: Option<&str>,
+        open: impl FnOnce(&CdDrive, Format) -> Result<Arc<dyn BlockBackend>, ImageError>,
+    ) -> Result<(), QmpError> {
         let drive = self.cd(device)?;
         let format = match format {
             None => Format::Raw,
             Some(name) => name.parse().map_err(QmpError::generic)?,
         };
-        let backend = drive.open(file, format).map_err(|error| QmpError::generic(error.to_string()))?;
+        let backend = open(drive, format).map_err(|error| QmpError::generic(error.to_string()))?;
         drive.medium.insert(backend, false).map_err(|error| QmpError::generic(error.to_string()))
-    }
-
-    /// The same with a file that is open.
-    pub fn change_medium_to(&self, device: &str, file: File, format: Option<&str>) -> Result<(), QmpError> {
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        self.change_medium(device, &path, format)
     }
 }

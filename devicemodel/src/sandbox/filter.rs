@@ -45,6 +45,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
+    libc::SYS_fstatfs,
     libc::SYS_fcntl,
     libc::SYS_dup,
     libc::SYS_close,
