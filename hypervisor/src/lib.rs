@@ -74,6 +74,8 @@ pub struct Capabilities {
     pub hpet: bool,
     /// PM1a event block and PM timer.
     pub pm_timer: bool,
+    /// The guest comes with its firmware, tables and memory map; the shadowing registers are plain storage.
+    pub firmware: bool,
 }
 
 /// A pin that the device model drives.
@@ -100,6 +102,9 @@ pub enum Pin {
 pub trait IrqTarget: Send + Sync {
     /// Drives `pin` to `level`.
     fn set(&self, pin: Pin, level: bool);
+    /// PCI link `link` (0 is PIRQA) leads to ISA interrupt `irq`, or nowhere. Heard only by a hypervisor that has the
+    /// interrupt controllers and so the router.
+    fn route(&self, _link: u8, _irq: Option<u8>) {}
 }
 
 /// Where message-signalled interrupts go. Calls may come from any thread and never block.
@@ -187,6 +192,15 @@ pub trait Hypervisor: Send + Sync {
     fn reset(&self);
     /// Makes [`run`](Hypervisor::run) return. May be called at any time, from any thread.
     fn stop(&self);
+    /// From now on, or no longer, tells whoever saves the guest's RAM of every page that the device model writes,
+    /// before the guest can see that it is done.
+    fn log_dirty(&self, _on: bool) -> Result<(), Error> {
+        Err(Error::Unsupported("nobody else saves this guest's RAM".into()))
+    }
+    /// The guest wakes from suspend to RAM (ACPI S3).
+    fn wake_up(&self) -> Result<(), Error> {
+        Err(Error::Unsupported("this guest cannot wake from suspend to RAM yet".into()))
+    }
     /// Every vCPU and its local APIC. Only while paused.
     fn save(&self) -> Result<Vec<SavedPart>, Error>;
     /// The reverse. Only while paused; nothing is changed when it fails.

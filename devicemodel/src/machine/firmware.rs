@@ -17,18 +17,13 @@ const BELOW_4G_MOST: u64 = 0xe000_0000;
 const BELOW_4G_SPLIT: u64 = 0xc000_0000;
 
 /// RAM below and above 4 GiB for so many bytes.
-pub(super) fn split_ram(bytes: u64) -> (u64, u64) {
+pub(crate) fn split_ram(bytes: u64) -> (u64, u64) {
     if bytes >= BELOW_4G_MOST { (BELOW_4G_SPLIT, bytes - BELOW_4G_SPLIT) } else { (bytes, 0) }
 }
 
 /// Puts a ROM image into a block of whole pages, at its end: firmware ends at 4 GiB.
-pub(super) fn rom_block(
-    hypervisor: &dyn Hypervisor,
-    name: &str,
-    image: &[u8],
-    len: u64,
-) -> Result<RamBlock, BuildError> {
-    let block = hypervisor.add_ram(name, len)?;
+pub(super) fn rom_block(name: &str, image: &[u8], len: u64) -> Result<RamBlock, BuildError> {
+    let block = hypervisor::memory::new_block(0, len)?;
     let at = len - image.len() as u64;
     let written = block.write_slice(image, MemoryRegionAddress(at));
     written.map_err(|error| BuildError::Inconsistent(format!("{name}: {error}")))?;
@@ -39,7 +34,7 @@ pub(super) fn rom_block(
 pub(super) fn load(hypervisor: &dyn Hypervisor, explicit: Option<&Path>) -> Result<RamBlock, BuildError> {
     let Firmware { image, .. } = locate::bios(explicit)?;
     let len = (image.len() as u64).next_multiple_of(PAGE).max(128 << 10);
-    let block = rom_block(hypervisor, "bios", &image, len)?;
+    let block = rom_block("bios", &image, len)?;
     hypervisor.map(Mapping::rom((1 << 32) - len, len, &block, 0))?;
     Ok(block)
 }

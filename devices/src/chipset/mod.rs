@@ -11,6 +11,4 @@ pub mod post;
 pub mod pvpanic;
 
 #[cfg(test)]
-pub(crate) mod harness;
-#[cfg(test)]
 mod tests;

@@ -58,6 +58,14 @@ impl Apt {
         command
     }
 
+    /// `apt-get download` as on a machine that has nothing: what is installed here may be a version that the mirror no
+    /// longer has.
+    fn downloader(&self) -> Command {
+        let mut command = self.command("apt-get");
+        command.args(["-o", "Dir::State::status=/dev/null", "-q", "download"]);
+        command
+    }
+
     /// Brings fresh package lists. One source that fails (a mirror in the middle of its update, a third-party source
     /// without i386) does not stop the rest: what is really missing shows when a package is asked for.
     pub fn update(&self) -> Result<()> {
@@ -155,9 +163,8 @@ impl Apt {
         // apt leaves out what already lies in the current folder, so it is asked from an empty one.
         let elsewhere = self.cache.join("empty");
         fs::create_dir_all(&elsewhere)?;
-        let wanted = parse_uris(&ui::run(
-            self.command("apt-get").current_dir(elsewhere).args(["download", "--print-uris"]).args(&names),
-        )?);
+        let wanted =
+            parse_uris(&ui::run(self.downloader().current_dir(elsewhere).arg("--print-uris").args(&names))?);
         self.download(&names, &wanted)?;
         for deb in &wanted {
             self.unpack(&deb.file, root)?;
@@ -176,7 +183,7 @@ impl Apt {
         let bytes: u64 = missing.iter().map(|deb| deb.size).sum();
         let step = Step::begin(format!("apt: {} packages, {:.1} MB", missing.len(), bytes as f64 / 1e6));
         // apt itself skips the files that are here and right.
-        ui::run(self.command("apt-get").args(["-q", "download"]).args(names))?;
+        ui::run(self.downloader().args(names))?;
         step.done();
         Ok(())
     }

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use crate::apt::Apt;
 use crate::place::{Place, machine_tool};
 use crate::ui;
+use crate::xen_lab;
 
 /// A group of packages that serve one purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -31,6 +32,8 @@ pub enum Group {
     Acpica,
     /// QEMU, the measure of the benches (not part of `all`)
     Qemu,
+    /// Xen, its tools, its own QEMU and what a dom0 is made of (not part of `all`)
+    Xen,
 }
 
 /// A package and the program that it is wanted for.
@@ -79,6 +82,7 @@ impl Group {
             }
             Group::Acpica => (&[], &[Program("acpica-tools", "iasl")]),
             Group::Qemu => (&["seabios", "ipxe-qemu"], &[Program("qemu-system-x86", "qemu-system-x86_64")]),
+            Group::Xen => (&xen_lab::packages::DOM0, &[]),
         }
     }
 }
@@ -110,6 +114,7 @@ pub fn fetch(place: &Place, groups: &[Group], fresh: bool) -> Result<()> {
         let root = match group {
             Group::Pae => place.root_i386(),
             Group::Qemu => place.qemu(),
+            Group::Xen => xen_lab::packages::root(place),
             _ => place.root(),
         };
         let whole: Vec<&str> = whole

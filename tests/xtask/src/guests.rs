@@ -148,7 +148,7 @@ fn installers(place: &Place) -> Result<()> {
 }
 
 /// The version of the newest kernel under `root` whose name ends with `suffix` and pleases `wanted`.
-fn version(root: &Path, suffix: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+pub fn version(root: &Path, suffix: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
     let mut found: Vec<String> = fs::read_dir(root.join("lib/modules"))
         .with_context(|| format!("no kernel modules in {}", root.display()))?
         .flatten()
@@ -164,12 +164,22 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes one file in `build/guests` unless it is newer than this program and the packages it comes from. It appears
-/// under its name only when it is whole.
+/// Makes one file in `build/guests` as [`make_at`] does.
 fn make(place: &Place, name: &str, groups: &[Group], recipe: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let folder = place.guests();
-    fs::create_dir_all(&folder)?;
-    let target = folder.join(name);
+    make_at(place, &place.guests().join(name), groups, recipe)
+}
+
+/// Makes the file `target` in the build folder unless it is newer than this program and the packages it comes from. It
+/// appears under its name only when it is whole.
+pub fn make_at(
+    place: &Place,
+    target: &Path,
+    groups: &[Group],
+    recipe: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let folder = target.parent().context("a file without a folder")?;
+    let name = target.file_name().context("a file without a name")?.to_string_lossy();
+    fs::create_dir_all(folder)?;
     let age = |path: PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
     let newest = groups
         .iter()
@@ -178,15 +188,16 @@ fn make(place: &Place, name: &str, groups: &[Group], recipe: impl FnOnce(&Path) 
         .flatten()
         .max()
         .unwrap_or_else(SystemTime::now);
-    if age(target.clone()).is_some_and(|made| made > newest) {
+    if age(target.to_path_buf()).is_some_and(|made| made > newest) {
         return Ok(());
     }
-    let step = Step::begin(format!("make build/guests/{name}"));
+    let step =
+        Step::begin(format!("make {}", target.strip_prefix(&place.workspace).unwrap_or(target).display()));
     let whole = folder.join(format!(".{name}"));
     recipe(&whole).with_context(|| format!("cannot make {name}"))?;
     // A copy keeps no date of its own, but a recipe may: what counts is when it was made here.
     fs::File::options().write(true).open(&whole)?.set_modified(SystemTime::now())?;
-    fs::rename(&whole, &target)?;
+    fs::rename(&whole, target)?;
     step.done();
     Ok(())
 }

@@ -12,7 +12,9 @@ mod initrd;
 mod iso;
 mod modules;
 mod place;
+mod soak;
 mod ui;
+mod xen_lab;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,14 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Run the tests that take too long for every day
+    ///
+    /// Ignored tests whose reason begins with `soak:`, of the whole workspace, one after the other in release, with a
+    /// table of their times at the end. Makes the guests they need first.
+    Soak {
+        /// Only tests whose name contains this
+        name: Option<String>,
+    },
     /// Bring Debian packages into build/ and unpack them there
     ///
     /// Packages are downloaded with a private copy of apt's lists and unpacked with dpkg-deb: the machine's own
@@ -76,11 +86,16 @@ enum Task {
         /// Only measures whose name contains this
         only: Option<String>,
     },
+    /// Run a real Xen host in an emulator, and tests in it
+    ///
+    /// Brings Xen, its tools, a kernel for dom0 and QEMU (about 200 MB) into build/ and boots them there: no root and no
+    /// hardware virtualization are needed. The emulator takes one CPU and up to 4 GB.
+    XenLab(xen_lab::Arguments),
 }
 
 fn main() -> ExitCode {
     match work(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -88,11 +103,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn work(arguments: Arguments) -> Result<()> {
+fn work(arguments: Arguments) -> Result<u8> {
     let place = Place::find()?;
-    match arguments.task {
+    let done = match arguments.task {
         Task::Demo => check::demo(&place),
         Task::Test { quick } => check::test(&place, quick),
+        Task::Soak { name } => soak::soak(&place, name.as_deref()),
         Task::Fetch { groups, fresh } => {
             let groups = if groups.is_empty() { Group::ALL.to_vec() } else { groups };
             fetch::fetch(&place, &groups, fresh)
@@ -100,5 +116,7 @@ fn work(arguments: Arguments) -> Result<()> {
         Task::Guests { cloud: true } => guests::cloud(&place),
         Task::Guests { cloud: false } => guests::guests(&place),
         Task::Bench { runs, only } => bench::bench(&place, runs.max(1), only.as_deref()),
-    }
+        Task::XenLab(arguments) => return xen_lab::work(&place, &arguments),
+    };
+    done.map(|()| 0)
 }

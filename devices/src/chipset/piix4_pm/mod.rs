@@ -184,10 +184,10 @@ impl Piix4Pm {
         [base(spec::PMBASE, spec::PMREGMISC), base(spec::SMBBASE, spec::SMBHSTCFG)]
     }
 
-    fn read_byte(&mut self, region: usize, offset: u64) -> u8 {
+    fn read_byte(&mut self, region: usize, offset: u64, now: u64) -> u8 {
         match region {
             region::EVENTS | region::CONTROL | region::TIMER => {
-                self.acpi.read(pm_offset(region) + offset, self.parts.wiring.now())
+                self.acpi.read(pm_offset(region) + offset, now)
             }
             region::SMBUS => self.smbus.read(offset),
             region::APM => self.apm[offset as usize & 1],
@@ -281,8 +281,11 @@ impl Device for Piix4Pm {
         if self.elsewhere(at.region) {
             return Io::Unclaimed;
         }
+        // One instant for the whole access: a counter put together from two would run backwards afterwards, which
+        // SeaBIOS takes for a wrap of the timer, 4.7 s each time.
+        let now = self.parts.wiring.now();
         for (offset, byte) in (at.offset..).zip(data) {
-            *byte = self.read_byte(at.region, offset);
+            *byte = self.read_byte(at.region, offset, now);
         }
         Io::Done
     }

@@ -1,6 +1,8 @@
 //! Drives devices with no hypervisor: a bus, a little RAM, a clock that the test moves, and a log of
 //! interrupt levels. Unit tests, fuzzing, replay and benches all use it.
 
+mod fuzz;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -14,6 +16,7 @@ use crate::irq::{IrqBank, IrqSink};
 use crate::power::{Power, PowerEvent};
 use crate::state::Saved;
 use crate::wiring::Wiring;
+pub use fuzz::{Board, Place, fuzz};
 
 /// One millisecond of guest time in nanoseconds, times `n`.
 pub const fn ms(n: u64) -> u64 {

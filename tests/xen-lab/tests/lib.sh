@@ -1,0 +1,247 @@
+# What the lab's tests are made of; dom0's bash reads it before a test.
+#
+# A process costs 50 to 100 ms in this dom0, so what is done often is done by bash itself.
+
+AILURUS=/usr/libexec/ailurus
+cd /root || exit 1
+exec 9<> <(:)
+
+# --- time and failure ---------------------------------------------------------------------------------------------
+
+now() { # milliseconds into NOW
+    NOW=${EPOCHREALTIME/./}
+    NOW=$((NOW / 1000))
+}
+
+nap() { # SECONDS, without a process
+    read -r -t "$1" -u 9
+    true
+}
+
+note() { # a line of the test's output, with its time
+    now
+    printf '%6d ms  %s\n' $((NOW - BEGUN)) "$*"
+}
+
+fail() { # the last line of a test that fails
+    echo "$*"
+    exit 1
+}
+
+try() { # a command that must work
+    note "$*"
+    "$@" || fail "\`$*\` fails with status $?"
+}
+
+wait_for() { # SECONDS WHAT COMMAND...: until the command works
+    local seconds=$1 what=$2 end
+    shift 2
+    now
+    end=$((NOW + seconds * 1000))
+    until "$@"; do
+        now
+        [ $NOW -lt $end ] || fail "no $what in $seconds s"
+        nap 0.1
+    done
+    note "$what"
+}
+
+# --- text ---------------------------------------------------------------------------------------------------------
+
+slurp() { # FILE into TEXT
+    TEXT=
+    [ -e "$1" ] && IFS= read -r -d '' TEXT 2>/dev/null <"$1"
+    TEXT=${TEXT//$'\r'/}
+}
+
+has() { # FILE TEXT [FROM]: whether the file holds the text, beyond a position
+    slurp "$1"
+    [[ ${TEXT:${3:-0}} == *"$2"* ]]
+}
+
+wait_text() { # SECONDS FILE TEXT [FROM]
+    wait_for "$1" "\"$3\" in $2" has "$2" "$3" "${4:-0}" || tail -5 "$2"
+}
+
+length() { # FILE: how much it holds, into LENGTH
+    slurp "$1"
+    LENGTH=${#TEXT}
+}
+
+# --- guests -------------------------------------------------------------------------------------------------------
+
+config() { # NAME LINE...: the guest's configuration in /root/NAME.cfg, with the device model under test
+    local file=/root/$1.cfg
+    {
+        echo "name=\"$1\""
+        echo 'type="hvm"'
+        echo 'on_crash="preserve"'
+        shift
+        printf '%s\n' "$@"
+        [ "$MODEL" = ailurus ] && echo "device_model_override=\"$AILURUS\""
+    } >"$file"
+}
+
+disk() { # IMAGE [VDEV]: a line of a configuration
+    echo "disk=[\"format=raw,vdev=${2:-hda},access=rw,backendtype=qdisk,target=$1\"]"
+}
+
+hello_config() { # NAME LINE...: the boot-sector guest, with its serial port in /root/NAME.serial
+    local name=$1
+    shift
+    rm -f "/root/$name.serial"
+    [ -e /root/hello.img ] || cp /srv/hello.img /root/
+    config "$name" 'memory=64' 'vnc=0' 'vga="none"' "serial=\"file:/root/$name.serial\"" "$(disk /root/hello.img)" "$@"
+}
+
+create() { # NAME [xl's arguments...]: from /root/NAME.cfg
+    local name=$1
+    shift
+    try xl create "$@" "/root/$name.cfg"
+    look_up "$name"
+}
+
+look_up() { # NAME: its number in ID, its device model's process in PID
+    ID=$(xl domid "$1") || fail "no domain $1"
+    PID=$(xenstore-read "/local/domain/$ID/image/device-model-pid") || fail "no device model of $1"
+    note "$1 is domain $ID, its device model process $PID"
+}
+
+beats() { # FILE: the last count of a hello guest into BEATS, -1 when there is none
+    slurp "$1"
+    BEATS=-1
+    local rest=${TEXT%$'\n'*}
+    rest=${rest##*$'\n'}
+    [[ $rest == beat\ ???? ]] && BEATS=$((16#${rest#beat }))
+}
+
+beats_beyond() { # FILE COUNT
+    beats "$1"
+    [ $BEATS -gt "$2" ]
+}
+
+linux_config() { # NAME LINE...: the Linux guest, with its serial port on a terminal
+    local name=$1
+    shift
+    [ -e /root/linux.img ] || cp /srv/linux.img /root/
+    config "$name" 'memory=256' 'vnc=0' 'vga="none"' 'serial="pty"' "$(disk /root/linux.img)" "$@"
+}
+
+create_linux() { # NAME [xl's arguments...]: to its userland, with all that it says in /root/NAME.serial
+    local name=$1
+    create "$name" -p
+    listen "$name"
+    try xl unpause "$name"
+    wait_text 150 "/root/$name.serial" GUEST-READY
+}
+
+listen() { # NAME: what the guest's serial terminal says goes to /root/NAME.serial
+    TTY=$(xenstore-read "/local/domain/$ID/serial/0/tty") || fail "no serial terminal of $1"
+    stty -F "$TTY" raw -echo || fail "no terminal $TTY"
+    cat "$TTY" >"/root/$1.serial" &
+    exec 8>"$TTY"
+}
+
+guest() { # SECONDS COMMAND: runs it in the Linux guest listened to last; its output in OUTPUT, its status is ours
+    local file=/root/${GUEST:-linux}.serial from
+    length "$file"
+    from=$LENGTH
+    echo "$2" >&8
+    wait_text "$1" "$file" GUEST-STATUS "$from"
+    nap 0.2
+    slurp "$file"
+    OUTPUT=${TEXT:from}
+    local status=${OUTPUT##*GUEST-STATUS }
+    OUTPUT=${OUTPUT%GUEST-STATUS*}
+    return "${status%%[!0-9]*}"
+}
+
+state() { # NAME: xl's letters for it into STATE
+    local line
+    line=$(xl list "$1" 2>/dev/null) || return 1
+    line=${line##*$'\n'}
+    read -r _ _ _ _ STATE _ <<<"$line"
+}
+
+is_state() { # NAME LETTER
+    state "$1" && [[ $STATE == *$2* ]]
+}
+
+is_gone() { # NAME
+    ! xl domid "$1" >/dev/null 2>&1
+}
+
+no_process() { # PID
+    [ ! -e "/proc/$1/exe" ] || [ ! -r "/proc/$1/cmdline" ] || ! IFS= read -r -d '' _ <"/proc/$1/cmdline"
+}
+
+destroy() { # NAME: destroys it; its device model is gone within a second
+    local pid=$PID
+    try xl destroy "$1"
+    wait_for 1 "end of the device model $pid" no_process "$pid"
+}
+
+# --- what is left -------------------------------------------------------------------------------------------------
+
+nodes() { # the paths in xenstore, without the folders that the first guest of all leaves
+    xenstore-ls -f | sed "s/ = .*//" | sort |
+        grep -vxE "/libxl|/vm|/local/domain/0/(device-model|backend(/[a-z0-9]+)?)"
+}
+
+remember() { # what there is before a test
+    nodes >/root/before.nodes
+    ls /run/xen >/root/before.run
+}
+
+nothing_left() { # everything is as it was remembered
+    local left
+    left=$(nodes | comm -13 /root/before.nodes - | tr '\n' ' ')
+    [ -z "$left" ] || fail "left in xenstore: $left"
+    left=$(ls /run/xen | comm -13 /root/before.run - | tr '\n' ' ')
+    [ -z "$left" ] || fail "left in /run/xen: $left"
+    note "nothing is left"
+}
+
+# --- around a test ------------------------------------------------------------------------------------------------
+
+run_test() { # the test TEST with the device model MODEL
+    now
+    BEGUN=$NOW
+    if [ "$MODEL" = ailurus ]; then
+        cmp -s /share/ailurus "$AILURUS" || cp /share/ailurus "$AILURUS" && chmod 755 "$AILURUS"
+        # A program for a newer libc says so here, and not in a log of xl's.
+        "$AILURUS" --version || fail "$AILURUS does not run in dom0"
+    fi
+    remember
+    . "/share/tests/$TEST.sh"
+    note "passed"
+}
+
+left_running() { # device models and readers of terminals
+    local folder name
+    for folder in /proc/[0-9]*; do
+        read -r name 2>/dev/null <"$folder/comm"
+        case $name in
+        xen-qemu-system | ailurus* | cat) echo "${folder#/proc/}" ;;
+        esac
+    done
+}
+
+clean_up() { # ends all guests and device models, and moves logs to the folder LOGS
+    local id pid
+    mkdir -p "$LOGS"
+    xenstore-ls -f >"$LOGS/xenstore.txt" 2>&1
+    xl list >"$LOGS/xl-list.txt" 2>&1
+    for pid in $(left_running); do
+        cp "/proc/$pid/status" "$LOGS/process-$pid.txt" 2>/dev/null
+    done
+    for id in $(xenstore-list /local/domain); do
+        [ "$id" = 0 ] || xl destroy "$id"
+    done
+    for pid in $(left_running); do
+        kill -9 "$pid"
+    done
+    cp /var/log/xen/* /root/*.cfg /root/*.serial /root/*.log "$LOGS" 2>/dev/null
+    rm -f /var/log/xen/* /root/*.cfg /root/*.serial /root/*.log
+    [ "$(xl list | wc -l)" = 2 ]
+}

@@ -1,0 +1,62 @@
+//! The lab's Linux guest: Debian's cloud kernel with an initial RAM disk whose shell listens on the serial port.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::cpio::Archive;
+use crate::guests::version;
+use crate::modules;
+use crate::place::Place;
+use crate::xen_lab::sectors;
+
+const INIT: &str = include_str!("../../../xen-lab/guest/init");
+
+/// Its kernel says nothing on the serial port, where every letter is a trip to the device model; Xen's console has it.
+const COMMAND_LINE: &str = "console=hvc0 quiet no_timer_check mitigations=off audit=0 panic=-1";
+
+/// PV disks and networks, IDE disks and CDs (for a machine without PV devices), the power button.
+const MODULES: [&str; 11] = [
+    "crc32c_generic",
+    "crct10dif_generic",
+    "crc64_rocksoft_generic",
+    "xen_blkfront",
+    "xen_netfront",
+    "ata_piix",
+    "sd_mod",
+    "sr_mod",
+    "isofs",
+    "button",
+    "evdev",
+];
+
+/// The files of a Linux guest.
+pub fn ramdisk(place: &Place) -> Result<Vec<u8>> {
+    let root = place.root();
+    let version = version(&root, "-cloud-amd64", |_| true)?;
+    let mut archive = Archive::default();
+    for folder in ["bin", "sbin", "dev", "proc", "sys", "modules"] {
+        archive.folder(folder);
+    }
+    archive.character("dev/console", 5, 1);
+    archive.program("bin/busybox", &fs::read(root.join("bin/busybox")).context("no busybox")?);
+    archive.symlink("bin/sh", "busybox");
+    // The kernel calls these by name when the toolstack asks it to shut down or reboot.
+    for (name, applet) in [("sbin/poweroff", "poweroff"), ("sbin/reboot", "reboot")] {
+        archive.program(name, format!("#!/bin/sh\nexec /bin/busybox {applet} -f\n").as_bytes());
+    }
+    let modules = modules::in_order(&root.join("lib/modules").join(version), &MODULES)?;
+    for (place, (name, content)) in modules.iter().enumerate() {
+        archive.program(&format!("modules/{place:02}-{name}.ko"), content);
+    }
+    archive.program("init", INIT.as_bytes());
+    archive.finish()
+}
+
+/// A disk that boots it by DMA.
+pub fn disk(place: &Place, target: &Path) -> Result<()> {
+    let kernel = crate::place::only(&place.root().join("boot"), "vmlinuz-", "-cloud-amd64")?;
+    let kernel = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
+    Ok(fs::write(target, sectors::loader(&kernel, &ramdisk(place)?, COMMAND_LINE)?)?)
+}
