@@ -85,7 +85,7 @@ fn message(random: &mut impl FnMut() -> u64) -> Vec<u8> {
     match kind {
         0 => {
             let bits = [8, 8, 16, 16, 32, 32, 24][random() as usize % 7];
-            data.extend([bits, 24, random() as u8 & 1, u8::from(random() % 8 > 0 || bits > 8)]);
+            data.extend([bits, 24, random() as u8 & 1, u8::from(bits > 8 || random() & 7 > 0)]);
             data.extend([0, 1 << (random() % 8), 0, 31, 0, 255]);
             data.extend([random() as u8 % 8, random() as u8 % 8, random() as u8 % 9, 0, 0, 0]);
         }
@@ -131,21 +131,21 @@ fn a_session_keeps_a_bounded_amount_whatever_comes() {
         for _ in 0..500 {
             session.allow(30);
             let mut data = message(&mut random);
-            if random() % 200 == 0 {
+            if random() & 0xff == 0 {
                 let at = random() as usize % data.len();
                 data[at] = random() as u8;
             }
             if session.feed(&data, &host).is_err() {
                 break;
             }
-            if random() % 20 == 0 {
+            if random() & 15 == 0 {
                 shown = &pictures[random() as usize % pictures.len()];
                 session.damage_all();
             }
             let mut tiles = Tiles::none(300, 200);
             tiles.set(random() as u32 % 30, random() as u32 % 30);
             session.damage(&tiles);
-            updates += usize::from(session.begin_update(shown, random() % 50 == 0));
+            updates += usize::from(session.begin_update(shown, random() & 31 == 0));
             session.encode(shown);
             most = most.max(session.output().len());
             // It reads all, or some, or nothing.
@@ -172,7 +172,7 @@ fn streams_of_garbage_do_no_harm() {
         // Beyond the handshake in two thirds of the rounds.
         let mut data = if round % 3 > 0 { b"RFB 003.008\n\x01\x01".to_vec() } else { Vec::new() };
         for _ in 0..random() % 200 {
-            if random() % 3 > 0 {
+            if random() & 3 > 0 {
                 // Something like a message.
                 let kinds = [0, 2, 3, 4, 5, 6, 251, 255];
                 data.extend([
