@@ -119,7 +119,7 @@ impl FakeXen {
     /// Takes pages from the domain.
     pub fn take(&self, gfns: std::ops::Range<u64>) {
         let mut state = self.state();
-        gfns.for_each(|gfn| drop(state.p2m.remove(&gfn)));
+        state.p2m.retain(|gfn, _| !gfns.contains(gfn));
     }
 
     fn place(&self, gpa: u64) -> u64 {
