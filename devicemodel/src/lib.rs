@@ -18,4 +18,5 @@ pub mod screenshot;
 pub mod select;
 pub mod stand_in;
 pub mod stream;
+pub mod vnc;
 pub mod xlcfg;

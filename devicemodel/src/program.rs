@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backends::vnc::Listener;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -22,7 +23,8 @@ use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
 use crate::power::notices;
 use crate::qemu;
-use crate::run::{LoopError, Options, bind_monitor, run};
+use crate::run::{LoopError, Options, bind_monitor, nothing, run};
+use crate::sandbox::SandboxError;
 use crate::saved::{self, SaveError};
 use crate::select;
 use crate::stand_in;
@@ -40,6 +42,8 @@ pub(crate) enum Failure {
     Client(#[from] ClientError),
     #[error("{0}")]
     Loop(#[from] LoopError),
+    #[error("the sandbox: {0}")]
+    Sandbox(#[from] SandboxError),
     #[error("the monitor cannot listen at {path}: {source}")]
     Monitor { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
@@ -128,6 +132,8 @@ pub(crate) struct Start {
     pub(crate) debugcon: Option<PathBuf>,
     /// The guest ends after this.
     pub(crate) timeout: Option<Duration>,
+    /// Where VNC viewers come in.
+    pub(crate) vnc: Option<Listener>,
     /// The vCPUs wait for the monitor's `cont`.
     pub(crate) paused: bool,
 }
@@ -144,7 +150,7 @@ impl Start {
             }
         };
         let timeout = host.timeout.map(Duration::from_secs);
-        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, paused })
+        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, vnc: None, paused })
     }
 }
 
@@ -154,7 +160,7 @@ pub(crate) fn start(
     host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let Start { server, debugcon, timeout, paused } = host;
+    let Start { server, debugcon, timeout, vnc, paused } = host;
     let (notifier, notices) = notices()?;
     let hypervisor = select::soft(&config).map_err(BuildError::from)?;
     let setting = Setting { hypervisor, power: Arc::new(notifier.clone()), notifier, debugcon, xen: None };
@@ -166,7 +172,11 @@ pub(crate) fn start(
     }
     prepare(&mut machine)?;
     saved::unquiesce(machine.bus());
-    let ending = run(machine, notices, Options { server, timeout, paused })?;
+    let ending = run(
+        machine,
+        notices,
+        Options { server, timeout, vnc, paused, restored: false, confine: nothing(), announce: nothing() },
+    )?;
     Ok(ending.status())
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use backends::vnc::VncError;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
@@ -14,7 +15,7 @@ use crate::monitor::server::Server;
 use crate::program::{Failure, Start, say, start};
 use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, SocketAt, Task};
 use crate::run::LoopError;
-use crate::{inherited, probe, select};
+use crate::{inherited, probe, sandbox, select};
 
 /// Most bytes of log: a guest must not fill the host's disk with what it makes us say (XSA-180).
 const LOG_MOST: usize = 1 << 20;
@@ -30,6 +31,8 @@ enum StandInError {
     Pidfile { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Loop(#[from] LoopError),
+    #[error("{0}")]
+    Vnc(#[from] VncError),
     #[error("{0}")]
     Config(#[from] ConfigError),
     #[error("{0}")]
@@ -94,8 +97,9 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     }
     let server = open_monitors(&plan.host.monitors, crate::run::MONITOR)?;
     let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
-    let host = Start { server, debugcon: plan.host.debugcon, timeout: None, paused: plan.host.paused };
-    Ok(start(plan.guest, host, |_| Ok(()))?)
+    let vnc = plan.host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
+    let host = Start { server, debugcon: plan.host.debugcon, timeout: None, vnc, paused: plan.host.paused };
+    Ok(start(plan.guest, host, |_| Ok(sandbox::enter(&plan.host.sandbox)?))?)
 }
 
 /// What only a guest under Xen has.
@@ -107,12 +111,6 @@ fn refuse_elsewhere(plan: &Plan) -> Result<(), QemuError> {
         Some(Incoming::File(path)) => {
             refused.push(format!("-incoming file:{} (without Xen; ailurus restore FILE)", path.display()));
         }
-    }
-    if plan.host.vnc.is_some() {
-        refused.push("-vnc (without Xen)".into());
-    }
-    if plan.host.sandbox != crate::sandbox::Options::default() {
-        refused.push("-chroot or -runas (without Xen)".into());
     }
     if refused.is_empty() { Ok(()) } else { Err(QemuError::NotBuilt(refused)) }
 }

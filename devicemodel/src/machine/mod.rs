@@ -28,6 +28,7 @@ use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
 use crate::power::{Notice, Notifier};
+use crate::vnc::Console;
 pub use build::{Setting, XenParts};
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
@@ -140,8 +141,9 @@ impl Machine {
             );
             if let Err(error) = ended {
                 tracing::error!("the vCPUs cannot run: {error}");
-                notifier.notify(Notice::Quit);
             }
+            // It also ends by itself, when a domain is gone.
+            notifier.notify(Notice::Quit);
         };
         self.thread = Some(std::thread::Builder::new().name("hypervisor".into()).spawn(run)?);
         Ok(())
@@ -223,6 +225,11 @@ impl Machine {
         if let Some(key) = Key::by_name(name) {
             self.keyboard.lock().key(key, down);
         }
+    }
+
+    /// Screen, keyboard and mouse for a viewer.
+    pub fn console(&self) -> Console {
+        Console::new(self.vga.clone(), self.keyboard.clone())
     }
 
     /// Everything as a tree.

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::{Ending, RunState, Runner};
 use crate::machine::Terminal;
 use crate::monitor::Guest;
-use crate::monitor::facts::{BlockFacts, ChardevFacts, CpuFacts, PciFacts};
+use crate::monitor::facts::{BlockFacts, ChardevFacts, CpuFacts, PciFacts, VncFacts};
 use crate::monitor::protocol::QmpError;
 use crate::saved::{self, Parts, SaveError};
-use crate::screenshot;
+use crate::{screenshot, vnc};
 
 fn save_error(error: SaveError) -> QmpError {
     QmpError::generic(error.to_string())
@@ -134,6 +134,15 @@ impl Guest for Runner {
         format: Option<&str>,
     ) -> Result<(), QmpError> {
         self.machine.change_medium_to(device, File::from(file), format)
+    }
+
+    fn vnc(&self) -> Option<VncFacts> {
+        self.vnc.as_ref().map(vnc::facts)
+    }
+
+    fn set_vnc_password(&mut self, password: &str) -> Result<(), QmpError> {
+        let vnc = self.vnc.as_ref().ok_or_else(|| QmpError::generic("there is no VNC server"))?;
+        vnc.set_password(Some(password)).map_err(|error| QmpError::generic(error.to_string()))
     }
 
     fn chardevs(&self) -> Vec<ChardevFacts> {

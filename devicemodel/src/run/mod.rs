@@ -5,7 +5,10 @@ mod guest;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use backends::vnc::{Listener, Vnc};
 
 use devices_core::power::PowerEvent;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
@@ -48,7 +51,7 @@ pub enum LoopError {
     #[error("the event loop: {0}")]
     Io(#[from] io::Error),
     /// The event loop itself.
-    #[error("the event loop: {0}")]
+    #[error("{0}")]
     Events(String),
 }
 
@@ -66,6 +69,7 @@ struct Runner {
     notices: Notices,
     signals: UnixStream,
     server: Option<Server>,
+    vnc: Option<Vnc>,
     state: RunState,
     ending: Option<Ending>,
     /// Keys that are held down, and until when.
@@ -91,8 +95,24 @@ pub struct Options {
     pub server: Option<Server>,
     /// The guest ends with [`Ending::TimedOut`] after this.
     pub timeout: Option<Duration>,
+    /// Where VNC viewers come in.
+    pub vnc: Option<Listener>,
     /// The vCPUs wait for the monitor's `cont`.
     pub paused: bool,
+    /// The guest continues a saved one.
+    pub restored: bool,
+    /// Done when everything is open and before the guest runs: what the process gives up.
+    pub confine: Step,
+    /// Done when the guest runs, or waits to: whom to tell.
+    pub announce: Step,
+}
+
+/// Something to be done once.
+pub type Step = Box<dyn FnOnce() -> Result<(), Box<dyn std::error::Error + Send + Sync>>>;
+
+/// Nothing.
+pub fn nothing() -> Step {
+    Box::new(|| Ok(()))
 }
 
 /// Opens the monitor's socket for [`Options::server`].
@@ -103,21 +123,31 @@ pub fn bind_monitor(path: &Path) -> io::Result<Server> {
 /// Runs the machine until it ends.
 pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Ending, LoopError> {
     let signals = signals()?;
+    let viewed = |listener| {
+        let console = Arc::new(machine.console());
+        Vnc::start(listener, &machine.config().name, console.clone(), console)
+    };
+    let vnc = options.vnc.map(viewed).transpose();
+    let vnc = vnc.map_err(|error| LoopError::Events(error.to_string()))?;
     let mut runner = Runner {
         machine,
         notices,
         signals,
         server: options.server,
-        state: RunState::Prelaunch,
+        vnc,
+        state: if options.restored { RunState::Paused } else { RunState::Prelaunch },
         ending: None,
         held: Vec::new(),
         events: Vec::new(),
     };
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     runner.machine.start().map_err(|error| LoopError::Events(error.to_string()))?;
+    let step = |step: Step| step().map_err(|error| LoopError::Events(error.to_string()));
+    step(options.confine)?;
     if !options.paused {
         runner.resume();
     }
+    step(options.announce)?;
     let failed = |error: event_manager::Error| LoopError::Events(format!("{error:?}"));
     let mut manager = EventManager::new().map_err(failed)?;
     let id = manager.add_subscriber(runner);
