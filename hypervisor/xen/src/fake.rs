@@ -193,6 +193,17 @@ impl FakeXen {
         })
     }
 
+    /// Waits a little until a vCPU's slot holds nothing that we would have to look at.
+    pub fn settle(&self, vcpu: usize) {
+        let control = self.slot::<AtomicU8>(vcpu, 30);
+        for _ in 0..1000 {
+            if !matches!(control.load(Ordering::Acquire) & 15, 1 | 2) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Sends a request and waits for its answer.
     pub fn ask(&self, vcpu: usize, request: Ioreq) -> u64 {
         self.send(vcpu, request);
