@@ -49,7 +49,7 @@ pub enum Error {
     #[error("saved CPU state: {0}")]
     State(String),
     /// A host call failed.
-    #[error("{what}")]
+    #[error("{what}: {source}")]
     Host {
         /// What was tried.
         what: &'static str,
