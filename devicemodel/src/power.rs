@@ -3,17 +3,21 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock, Weak};
 
+use devices::xen::platform::Unplug;
+use devices_core::Ticket;
 use devices_core::power::{Power, PowerEvent};
 use hypervisor::{Event, Hypervisor};
 use vmm_sys_util::eventfd::EventFd;
 
 /// What the event loop hears of the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Notice {
     /// A device asks for something. The vCPUs have been told to stand still.
     Power(PowerEvent),
     /// A vCPU gave up.
     Cpu(Event),
+    /// The guest's PV drivers want emulated devices gone; the vCPU waits for the ticket.
+    Unplug(Unplug, Ticket),
     /// The person at the terminal wants to end it (Ctrl-A x).
     Quit,
 }

@@ -1,30 +1,38 @@
 //! What each subcommand does.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use backends::vnc::Listener;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::cli::{
-    Cli, Command, HostArgs, InspectArgs, MonitorArgs, RestoreArgs, RunArgs, SaveArgs, ScreenshotArgs,
-    SendKeyArgs, unix_path,
+    Cli, Command, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, RestoreArgs, RunArgs, SaveArgs,
+    ScreenshotArgs, SendKeyArgs, unix_path,
 };
 use crate::config::{ConfigError, GuestConfig};
-use crate::machine::{BuildError, Host, Machine};
+use crate::install::{self, InstallError};
+use crate::machine::{BuildError, Machine, Setting};
 use crate::monitor::client::{Client, ClientError};
+use crate::monitor::server::Server;
 use crate::power::notices;
-use crate::run::{LoopError, Options, bind_monitor, run};
+use crate::qemu;
+use crate::run::{LoopError, Options, bind_monitor, nothing, run};
+use crate::sandbox::SandboxError;
 use crate::saved::{self, SaveError};
 use crate::select;
+use crate::stand_in;
 
 /// Why the program ends without a guest's ending.
 #[derive(Debug, Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error("{0}")]
     Config(#[from] ConfigError),
     #[error("{0}")]
@@ -35,6 +43,10 @@ enum Failure {
     Client(#[from] ClientError),
     #[error("{0}")]
     Loop(#[from] LoopError),
+    #[error("{0}")]
+    Install(#[from] InstallError),
+    #[error("the sandbox: {0}")]
+    Sandbox(#[from] SandboxError),
     #[error("the monitor cannot listen at {path}: {source}")]
     Monitor { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
@@ -54,7 +66,13 @@ impl Failure {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let [program, rest @ ..] = arguments.as_slice()
+        && qemu::is_asked_for(program, rest.first().map(OsString::as_os_str))
+    {
+        return stand_in::main(rest);
+    }
+    let cli = Cli::parse_from(arguments);
     let filter = tracing_subscriber::EnvFilter::try_from_env("AILURUS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
@@ -70,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Powerdown(args) => simple(&args, "system_powerdown"),
         Command::Quit(args) => simple(&args, "quit"),
         Command::SendKey(args) => send_key(&args),
+        Command::InstallXen(args) => install_xen(args),
     };
     match result {
         Ok(status) => ExitCode::from(status),
@@ -81,7 +100,7 @@ pub fn main() -> ExitCode {
 }
 
 /// One line for the person.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     eprintln!("ailurus: {line}");
 }
 
@@ -94,8 +113,7 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
     if let Some(why) = chosen.why {
         say(&why);
     }
-    let guest = start(config, &args.host, false, |_| Ok(()))?;
-    Ok(guest)
+    start(config, Start::new(&args.host, false)?, |_| Ok(()))
 }
 
 fn restore(args: &RestoreArgs) -> Result<u8, Failure> {
@@ -106,34 +124,76 @@ fn restore(args: &RestoreArgs) -> Result<u8, Failure> {
         config.serial = serial;
     }
     config.check()?;
-    start(config, &args.host, args.paused, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))
+    let host = Start::new(&args.host, args.paused)?;
+    start(config, host, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))
+}
+
+fn install_xen(args: InstallXenArgs) -> Result<u8, Failure> {
+    let InstallXenArgs { apply, root, guest, all, undo } = args;
+    let todo =
+        install::Todo::new(&install::Wish { root, guests: guest, all, undo }, &std::env::current_exe()?)?;
+    print!("{todo}");
+    if apply {
+        todo.apply()?;
+    } else {
+        println!("nothing was changed: --apply does it");
+    }
+    Ok(0)
+}
+
+/// The host side of a guest that is to be started.
+pub(crate) struct Start {
+    /// The monitor, bound already.
+    pub(crate) server: Option<Server>,
+    /// Gets what firmware says.
+    pub(crate) debugcon: Option<PathBuf>,
+    /// The guest ends after this.
+    pub(crate) timeout: Option<Duration>,
+    /// Where VNC viewers come in.
+    pub(crate) vnc: Option<Listener>,
+    /// The vCPUs wait for the monitor's `cont`.
+    pub(crate) paused: bool,
+}
+
+impl Start {
+    /// Binds the monitor's socket, before anything else is touched: somebody else may have it.
+    fn new(host: &HostArgs, paused: bool) -> Result<Start, Failure> {
+        let server = match &host.monitor {
+            None => None,
+            Some(text) => {
+                let path = unix_path(text)?;
+                let server = bind_monitor(&path);
+                Some(server.map_err(|source| Failure::Monitor { path, source })?)
+            }
+        };
+        let timeout = host.timeout.map(Duration::from_secs);
+        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, vnc: None, paused })
+    }
 }
 
 /// Builds a machine, prepares it, and runs it to its end.
-fn start(
+pub(crate) fn start(
     config: GuestConfig,
-    host: &HostArgs,
-    paused: bool,
+    host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    // The socket first: nothing is touched when somebody else has it.
-    let server = match &host.monitor {
-        None => None,
-        Some(text) => {
-            let path = unix_path(text)?;
-            let server = bind_monitor(&path);
-            Some(server.map_err(|source| Failure::Monitor { path, source })?)
-        }
-    };
+    let Start { server, debugcon, timeout, vnc, paused } = host;
     let (notifier, notices) = notices()?;
-    let mut machine = Machine::build(config, &Host { debugcon: host.debugcon.clone() }, notifier)?;
-    for line in machine.announcements() {
-        say(line);
+    let hypervisor = select::soft(&config).map_err(BuildError::from)?;
+    let setting = Setting { hypervisor, power: Arc::new(notifier.clone()), notifier, debugcon, xen: None };
+    let mut machine = Machine::build(config, setting)?;
+    for terminal in machine.terminals() {
+        if let Some(path) = &terminal.pty {
+            say(&format!("serial port {} is at {}", terminal.port, path.display()));
+        }
     }
     prepare(&mut machine)?;
     saved::unquiesce(machine.bus());
-    let timeout = host.timeout.map(Duration::from_secs);
-    let ending = run(machine, notices, Options { server, timeout, paused })?;
+    let ending = run(
+        machine,
+        notices,
+        Options { server, timeout, vnc, paused, restored: false, confine: nothing(), announce: nothing() },
+    )?;
     Ok(ending.status())
 }
 

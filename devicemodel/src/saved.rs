@@ -140,6 +140,29 @@ fn write(
     let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
     let to = File::create(partial).map_err(|error| at_file(error.into()))?;
     let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, to)).map_err(at_file)?;
+    write_machine(parts, file, &mut writer)?;
+    write_ram(&parts.hypervisor.memory(), file, &mut writer, progress)?;
+    let file_written = writer.finish().map_err(at_file)?;
+    let inner = file_written.into_inner().map_err(|error| at_file(error.into_error().into()))?;
+    inner.sync_all().map_err(|error| at_file(error.into()))
+}
+
+/// Writes everything but RAM, for a host that saves the guest's RAM itself. `name` is for messages.
+pub fn save_devices(parts: &Parts<'_>, to: File, name: &Path) -> Result<(), SaveError> {
+    let at_file = |source: StreamError| SaveError::Stream { file: name.to_owned(), source };
+    let mut writer = Writer::new(BufWriter::with_capacity(1 << 18, to)).map_err(at_file)?;
+    write_machine(parts, name, &mut writer)?;
+    let written = writer.finish().map_err(at_file)?;
+    written.into_inner().map(|_| ()).map_err(|error| at_file(error.into_error().into()))
+}
+
+/// Everything but RAM.
+fn write_machine(
+    parts: &Parts<'_>,
+    file: &Path,
+    writer: &mut Writer<BufWriter<File>>,
+) -> Result<(), SaveError> {
+    let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
     let mut record = |path: &str, saved: Result<Saved, StateError>| {
         let saved = saved.map_err(|error| part_error(file, path, error))?;
         writer.record(path, &saved).map_err(at_file)
@@ -156,24 +179,34 @@ fn write(
     for (name, slot) in parts.bus.slots() {
         record(&format!("device/{name}"), slot.lock().save())?;
     }
-    let ram = parts.hypervisor.memory();
+    Ok(())
+}
+
+/// RAM, pages of zeros left out.
+fn write_ram(
+    ram: &hypervisor::GuestRam,
+    file: &Path,
+    writer: &mut Writer<BufWriter<File>>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), SaveError> {
     let total = ram.iter().map(|region| region.len()).sum();
     let mut done = 0;
     for region in ram.iter() {
         let mut offset = 0;
         while offset < region.len() {
             let len = CHUNK.min(region.len() - offset);
-            if let Some(chunk) = read_chunk(&ram, region.start_addr().0 + offset, len) {
-                record("ram", Saved::encode("ram", 0, &chunk))?;
+            if let Some(chunk) = read_chunk(ram, region.start_addr().0 + offset, len) {
+                let saved = Saved::encode("ram", 0, &chunk);
+                let saved = saved.map_err(|error| part_error(file, "ram", error))?;
+                let written = writer.record("ram", &saved);
+                written.map_err(|source| SaveError::Stream { file: file.to_owned(), source })?;
             }
             offset += len;
             done += len;
             progress(done, total);
         }
     }
-    let file_written = writer.finish().map_err(at_file)?;
-    let inner = file_written.into_inner().map_err(|error| at_file(error.into_error().into()))?;
-    inner.sync_all().map_err(|error| at_file(error.into()))
+    Ok(())
 }
 
 /// A piece of RAM without its zero pages; None if it is all zeros.
@@ -204,6 +237,12 @@ pub struct SavedGuest {
 pub fn open(file: &Path) -> Result<SavedGuest, SaveError> {
     let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
     let from = File::open(file).map_err(|error| at_file(error.into()))?;
+    open_file(from, file)
+}
+
+/// The same with a file that is open already; `file` is its name in messages.
+pub fn open_file(from: File, file: &Path) -> Result<SavedGuest, SaveError> {
+    let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
     let mut reader = Reader::new(BufReader::with_capacity(1 << 20, from)).map_err(at_file)?;
     let Some(Record { path, saved }) = reader.next_record().map_err(at_file)? else {
         return Err(part_error(file, "header", "it is missing"));

@@ -2,7 +2,13 @@
 
 use std::path::Path;
 
-use crate::config::{ConfigError, HypervisorChoice};
+use std::sync::Arc;
+
+use hypervisor::Hypervisor;
+use hypervisor_soft::{ClockKind, Soft, SoftConfig};
+
+use crate::config::{ClockMode, ConfigError, GuestConfig, HypervisorChoice};
+use crate::machine::split_ram;
 
 /// What was taken, and why, if the choice was ours.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +42,16 @@ fn auto(devices: &Path) -> String {
         "there is neither Xen nor KVM here"
     };
     format!("running on the soft CPU: {seen}")
+}
+
+/// The CPU of our own, for this guest.
+pub fn soft(config: &GuestConfig) -> Result<Arc<dyn Hypervisor>, hypervisor::Error> {
+    let (ram_below, ram_above) = split_ram(config.memory_mib << 20);
+    let clock = match config.clock {
+        ClockMode::Host => ClockKind::Host,
+        ClockMode::Icount => ClockKind::Icount,
+    };
+    Ok(Arc::new(Soft::new(SoftConfig { vcpus: config.vcpus, ram_below, ram_above, clock })?))
 }
 
 #[cfg(test)]

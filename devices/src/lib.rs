@@ -8,6 +8,8 @@ pub mod chipset;
 pub mod display;
 pub mod input;
 pub mod interrupt;
+mod lines;
 pub mod serial;
 pub mod storage;
 pub mod timer;
+pub mod xen;

@@ -4,6 +4,7 @@
 //! Xen and KVM. A device never sees this crate's [`Hypervisor`]; it gets the handles
 //! ([`Clock`], [`Timer`], interrupt lines, guest memory) through its constructor.
 
+pub mod claims;
 pub mod clock;
 pub mod inspect;
 pub mod memory;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use ioreq::Request;
 use thiserror::Error;
 
+pub use claims::Claims;
 pub use clock::{Clock, HostClock};
 pub use memory::{Backing, GuestRam, Mapping, PageTrack, RamBlock};
 pub use timer::{Timer, TimerQueue};
@@ -47,7 +49,7 @@ pub enum Error {
     #[error("saved CPU state: {0}")]
     State(String),
     /// A host call failed.
-    #[error("{what}")]
+    #[error("{what}: {source}")]
     Host {
         /// What was tried.
         what: &'static str,
@@ -72,6 +74,10 @@ pub struct Capabilities {
     pub hpet: bool,
     /// PM1a event block and PM timer.
     pub pm_timer: bool,
+    /// The guest comes with its firmware, tables and memory map; the shadowing registers are plain storage.
+    pub firmware: bool,
+    /// What its vCPUs answer to CPUID leaf 1: EAX below, EDX above. For a description of the machine; 0: not known.
+    pub processor_id: u64,
 }
 
 /// A pin that the device model drives.
@@ -98,6 +104,9 @@ pub enum Pin {
 pub trait IrqTarget: Send + Sync {
     /// Drives `pin` to `level`.
     fn set(&self, pin: Pin, level: bool);
+    /// PCI link `link` (0 is PIRQA) leads to ISA interrupt `irq`, or nowhere. Heard only by a hypervisor that has the
+    /// interrupt controllers and so the router.
+    fn route(&self, _link: u8, _irq: Option<u8>) {}
 }
 
 /// Where message-signalled interrupts go. Calls may come from any thread and never block.
@@ -164,6 +173,9 @@ pub trait Hypervisor: Send + Sync {
     /// Changes what a page-aligned guest-physical range is. Takes effect before any vCPU's next
     /// instruction boundary. Safe to call from a device's handler.
     fn map(&self, mapping: Mapping) -> Result<(), Error>;
+    /// Tells what the devices answer from now on; what is not claimed need not be delivered. Called again with
+    /// everything whenever something moves, never from two threads at once.
+    fn claim(&self, claims: &Claims) -> Result<(), Error>;
     /// Runs every vCPU until [`stop`](Hypervisor::stop). Blocks. `dispatch` makes each vCPU's dispatcher.
     fn run(
         &self,
@@ -182,6 +194,15 @@ pub trait Hypervisor: Send + Sync {
     fn reset(&self);
     /// Makes [`run`](Hypervisor::run) return. May be called at any time, from any thread.
     fn stop(&self);
+    /// From now on, or no longer, tells whoever saves the guest's RAM of every page that the device model writes,
+    /// before the guest can see that it is done.
+    fn log_dirty(&self, _on: bool) -> Result<(), Error> {
+        Err(Error::Unsupported("nobody else saves this guest's RAM".into()))
+    }
+    /// The guest wakes from suspend to RAM (ACPI S3).
+    fn wake_up(&self) -> Result<(), Error> {
+        Err(Error::Unsupported("this guest cannot wake from suspend to RAM yet".into()))
+    }
     /// Every vCPU and its local APIC. Only while paused.
     fn save(&self) -> Result<Vec<SavedPart>, Error>;
     /// The reverse. Only while paused; nothing is changed when it fails.

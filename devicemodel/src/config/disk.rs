@@ -46,6 +46,9 @@ pub enum CacheMode {
 pub struct DiskConfig {
     /// The image; none is an empty CD drive.
     pub path: Option<PathBuf>,
+    /// The name that the monitor knows the drive by, beside that of its place.
+    #[serde(default)]
+    pub id: Option<String>,
     /// Its format; none was given.
     pub format: Option<DiskFormat>,
     /// Disk or CD.

@@ -39,6 +39,8 @@ impl ConfigError {
 pub enum SerialConfig {
     /// The port is not there.
     None,
+    /// The port is there and leads nowhere.
+    Null,
     /// Standard input and output; a terminal is put in raw mode.
     Stdio,
     /// A new pseudo-terminal, whose path is printed.
@@ -55,6 +57,7 @@ impl SerialConfig {
         let path = |rest: &str| if rest.is_empty() { None } else { Some(PathBuf::from(rest)) };
         let parsed = match text.split_once(':') {
             None if text == "none" => Some(SerialConfig::None),
+            None if text == "null" => Some(SerialConfig::Null),
             None if text == "stdio" => Some(SerialConfig::Stdio),
             None if text == "pty" => Some(SerialConfig::Pty),
             Some(("file", rest)) => path(rest).map(SerialConfig::File),
@@ -89,6 +92,24 @@ pub enum HypervisorChoice {
     Xen,
 }
 
+/// The display adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VgaConfig {
+    /// There is none.
+    None,
+    /// QEMU's standard VGA.
+    Std {
+        /// Its memory in MiB: a power of two up to 256.
+        mib: u32,
+    },
+}
+
+impl Default for VgaConfig {
+    fn default() -> VgaConfig {
+        VgaConfig::Std { mib: 16 }
+    }
+}
+
 /// What to do when the guest ends in some way (xl.cfg's `on_poweroff` and friends).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
@@ -121,8 +142,11 @@ pub struct GuestConfig {
     pub uuid: [u8; 16],
     /// RAM in MiB.
     pub memory_mib: u64,
-    /// Number of vCPUs.
+    /// Number of vCPUs at the start.
     pub vcpus: u32,
+    /// Number of vCPUs that there can be, where vCPUs can be added; none: no more than at the start.
+    #[serde(default)]
+    pub max_vcpus: Option<u32>,
     /// Disks and CD drives.
     pub disks: Vec<DiskConfig>,
     /// BIOS boot order: letters of `a` (floppy), `c` (disk), `d` (CD), `n` (network).
@@ -139,6 +163,9 @@ pub struct GuestConfig {
     pub clock: ClockMode,
     /// COM1 to COM4.
     pub serial: Vec<SerialConfig>,
+    /// The display adapter.
+    #[serde(default)]
+    pub vga: VgaConfig,
     /// The real-time clock shows local time, not UTC.
     pub localtime: bool,
     /// Seconds since 1970 that the real-time clock starts with; the host's time if not given.
@@ -158,6 +185,7 @@ impl Default for GuestConfig {
             uuid: [0; 16],
             memory_mib: 256,
             vcpus: 1,
+            max_vcpus: None,
             disks: Vec::new(),
             boot: "cd".into(),
             kernel: None,
@@ -166,6 +194,7 @@ impl Default for GuestConfig {
             firmware: None,
             clock: ClockMode::Host,
             serial: vec![SerialConfig::None],
+            vga: VgaConfig::default(),
             localtime: false,
             rtc_base: None,
             on_poweroff: Action::Destroy,
@@ -195,6 +224,9 @@ impl GuestConfig {
         }
         if self.vcpus == 0 || self.vcpus > MAX_VCPUS {
             return invalid(format!("vcpus: {} is not between 1 and {MAX_VCPUS}", self.vcpus));
+        }
+        if self.max_vcpus.is_some_and(|most| most < self.vcpus || most > MAX_VCPUS) {
+            return invalid(format!("maxvcpus is not between {} and {MAX_VCPUS}", self.vcpus));
         }
         if self.kernel.is_none() && self.initrd.is_some() {
             return invalid("an initial RAM disk needs a kernel: give --kernel too".into());

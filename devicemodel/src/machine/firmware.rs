@@ -17,18 +17,13 @@ const BELOW_4G_MOST: u64 = 0xe000_0000;
 const BELOW_4G_SPLIT: u64 = 0xc000_0000;
 
 /// RAM below and above 4 GiB for so many bytes.
-pub(super) fn split_ram(bytes: u64) -> (u64, u64) {
+pub(crate) fn split_ram(bytes: u64) -> (u64, u64) {
     if bytes >= BELOW_4G_MOST { (BELOW_4G_SPLIT, bytes - BELOW_4G_SPLIT) } else { (bytes, 0) }
 }
 
 /// Puts a ROM image into a block of whole pages, at its end: firmware ends at 4 GiB.
-pub(super) fn rom_block(
-    hypervisor: &dyn Hypervisor,
-    name: &str,
-    image: &[u8],
-    len: u64,
-) -> Result<RamBlock, BuildError> {
-    let block = hypervisor.add_ram(name, len)?;
+pub(super) fn rom_block(name: &str, image: &[u8], len: u64) -> Result<RamBlock, BuildError> {
+    let block = hypervisor::memory::new_block(0, len)?;
     let at = len - image.len() as u64;
     let written = block.write_slice(image, MemoryRegionAddress(at));
     written.map_err(|error| BuildError::Inconsistent(format!("{name}: {error}")))?;
@@ -39,15 +34,16 @@ pub(super) fn rom_block(
 pub(super) fn load(hypervisor: &dyn Hypervisor, explicit: Option<&Path>) -> Result<RamBlock, BuildError> {
     let Firmware { image, .. } = locate::bios(explicit)?;
     let len = (image.len() as u64).next_multiple_of(PAGE).max(128 << 10);
-    let block = rom_block(hypervisor, "bios", &image, len)?;
+    let block = rom_block("bios", &image, len)?;
     hypervisor.map(Mapping::rom((1 << 32) - len, len, &block, 0))?;
     Ok(block)
 }
 
-/// The facts of a machine.
-fn facts(config: &GuestConfig) -> MachineFacts {
+/// The facts of a machine whose processors answer so to CPUID.
+fn facts(config: &GuestConfig, processor_id: u64) -> MachineFacts {
     let (below, above) = split_ram(config.memory_mib << 20);
     let mut facts = MachineFacts::new(below, above, config.vcpus);
+    facts.processor_id = processor_id;
     facts.uuid = config.uuid;
     facts.pvpanic = true;
     // No slot can be unplugged yet, so none is offered.
@@ -92,9 +88,9 @@ fn kernel(config: &GuestConfig) -> Result<Option<DirectKernel>, BuildError> {
 }
 
 /// What the firmware reads from the configuration device.
-pub(super) fn items(config: &GuestConfig) -> Result<Vec<Item>, BuildError> {
+pub(super) fn items(config: &GuestConfig, processor_id: u64) -> Result<Vec<Item>, BuildError> {
     let kernel = kernel(config)?;
-    let items = firmware::fw_cfg_items(&facts(config), kernel.as_ref());
+    let items = firmware::fw_cfg_items(&facts(config, processor_id), kernel.as_ref());
     Ok(items.into_iter().map(convert).collect())
 }
 

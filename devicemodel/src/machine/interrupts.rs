@@ -1,23 +1,56 @@
 //! Interrupt wiring between the controllers and the processors, and the vCPUs' way to the bus.
 
+use std::sync::Arc;
+
+use devices::chipset::piix3::Links;
 use devices::interrupt::ioapic::IoapicHandle;
 use devices::interrupt::pic::PicHandle;
 use devices_core::bus::View;
-use hypervisor::Dispatch;
+use devices_core::irq::IrqSink;
+use hypervisor::{Dispatch, IrqTarget, Pin};
 use ioreq::Request;
+
+/// The interrupt controllers, where the hypervisor has none.
+#[derive(Clone)]
+pub(super) struct Controllers {
+    pub pic: PicHandle,
+    pub ioapic: IoapicHandle,
+}
+
+/// The ISA wires of a hypervisor that has the controllers.
+pub(super) struct IsaPins(pub Arc<dyn IrqTarget>);
+
+impl IrqSink for IsaPins {
+    fn set(&self, pin: u32, level: bool) {
+        if let Ok(pin) = u8::try_from(pin) {
+            self.0.set(Pin::Isa(pin), level);
+        }
+    }
+}
+
+/// The PCI links of such a hypervisor.
+pub(super) struct LinkRoutes(pub Arc<dyn IrqTarget>);
+
+impl Links for LinkRoutes {
+    fn route(&self, link: u8, irq: Option<u8>) {
+        self.0.route(link, irq);
+    }
+}
 
 /// What one vCPU talks to.
 pub(super) struct Dispatcher {
     view: View,
-    pic: PicHandle,
-    ioapic: IoapicHandle,
+    controllers: Option<Controllers>,
 }
 
 impl Dispatcher {
-    pub(super) fn new(view: View, pic: PicHandle, ioapic: IoapicHandle) -> Dispatcher {
-        Dispatcher { view, pic, ioapic }
+    pub(super) fn new(view: View, controllers: Option<Controllers>) -> Dispatcher {
+        Dispatcher { view, controllers }
     }
 }
+
+/// What the 8259 gives when there is nothing: the master's lowest vector as the BIOS sets it.
+const SPURIOUS: u8 = 0x0f;
 
 impl Dispatch for Dispatcher {
     fn request(&mut self, request: &Request) -> u64 {
@@ -26,9 +59,11 @@ impl Dispatch for Dispatcher {
         value
     }
     fn acknowledge(&mut self) -> u8 {
-        self.pic.acknowledge()
+        self.controllers.as_ref().map_or(SPURIOUS, |own| own.pic.acknowledge())
     }
     fn end_of_interrupt(&mut self, vector: u8) {
-        self.ioapic.end_of_interrupt(vector);
+        if let Some(own) = &self.controllers {
+            own.ioapic.end_of_interrupt(vector);
+        }
     }
 }

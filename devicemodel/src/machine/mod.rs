@@ -2,12 +2,14 @@
 
 mod build;
 mod disks;
+mod facts;
 mod firmware;
 mod interrupts;
 mod serial;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use backends::chardev::{self, CharError};
@@ -17,19 +19,21 @@ use devices::display::Picture;
 use devices::display::vga::Vga;
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
-use devices::interrupt::ioapic::IoapicHandle;
-use devices::interrupt::pic::PicHandle;
+use devices::storage::ide::{Ide, Unplugged};
+use devices::xen::platform::Unplug;
 use devices_core::bus::Bus;
-use devices_core::{Node, Slot};
+use devices_core::{Node, Slot, Ticket};
 use hypervisor::Hypervisor;
 use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
-use crate::monitor::protocol::QmpError;
 use crate::power::{Notice, Notifier};
-pub use build::Host;
+use crate::vnc::Console;
+pub use build::{Setting, XenParts};
 use disks::CdDrive;
-use interrupts::Dispatcher;
+pub(crate) use firmware::split_ram;
+use interrupts::{Controllers, Dispatcher};
+pub use serial::Terminal;
 
 /// Why a machine was not built.
 #[derive(Debug, Error)]
@@ -90,13 +94,18 @@ pub struct Machine {
     config: GuestConfig,
     hypervisor: Arc<dyn Hypervisor>,
     bus: Bus,
-    pic: PicHandle,
-    ioapic: IoapicHandle,
+    controllers: Option<Controllers>,
     pm: Arc<Slot<Piix4Pm>>,
+    ide: Arc<Slot<Ide>>,
     keyboard: Arc<Slot<I8042>>,
-    vga: Arc<Slot<Vga>>,
+    vga: Option<Arc<Slot<Vga>>>,
     cds: Vec<CdDrive>,
-    announcements: Vec<String>,
+    /// Disks that were unplugged and are being flushed; the vCPU waits for the ticket.
+    leaving: Mutex<Vec<(Vec<Unplugged>, Ticket)>>,
+    /// vCPUs by index: the id that each was plugged with, empty for those of the start.
+    cpus: Mutex<BTreeMap<u32, String>>,
+    blocks: Vec<disks::Block>,
+    terminals: Vec<Terminal>,
     notifier: Notifier,
     thread: Option<JoinHandle<()>>,
 }
@@ -114,26 +123,27 @@ impl Machine {
     pub fn bus(&self) -> &Bus {
         &self.bus
     }
-    /// Lines that a person must see, such as the paths of pseudo-terminals.
-    pub fn announcements(&self) -> &[String] {
-        &self.announcements
+    /// Where the serial ports lead.
+    pub fn terminals(&self) -> &[Terminal] {
+        &self.terminals
     }
 
     /// Starts the vCPU threads; the vCPUs stand still until [`resume`](Machine::resume).
     pub fn start(&mut self) -> std::io::Result<()> {
         let hypervisor = self.hypervisor.clone();
-        let (bus, pic, ioapic) = (self.bus.clone(), self.pic.clone(), self.ioapic.clone());
+        let (bus, controllers) = (self.bus.clone(), self.controllers.clone());
         let notifier = self.notifier.clone();
         let run = move || {
             let events = notifier.clone();
             let ended = hypervisor.run(
-                &mut |_vcpu| Box::new(Dispatcher::new(bus.view(), pic.clone(), ioapic.clone())),
+                &mut |_vcpu| Box::new(Dispatcher::new(bus.view(), controllers.clone())),
                 Arc::new(move |event| events.notify(Notice::Cpu(event))),
             );
             if let Err(error) = ended {
                 tracing::error!("the vCPUs cannot run: {error}");
-                notifier.notify(Notice::Quit);
             }
+            // It also ends by itself, when a domain is gone.
+            notifier.notify(Notice::Quit);
         };
         self.thread = Some(std::thread::Builder::new().name("hypervisor".into()).spawn(run)?);
         Ok(())
@@ -169,9 +179,42 @@ impl Machine {
     pub fn press_power_button(&self) {
         self.pm.lock().press_power_button();
     }
-    /// The screen now.
-    pub fn screen(&self) -> Picture {
-        self.vga.lock().screen()
+    /// The screen now; none without a display adapter.
+    pub fn screen(&self) -> Option<Picture> {
+        self.vga.as_ref().map(|vga| vga.lock().screen())
+    }
+    /// Takes emulated devices away; `done` is completed by [`settle`](Machine::settle) when their data is safe.
+    pub fn unplug(&self, what: Unplug, done: Ticket) {
+        let media = if what.contains(Unplug::DISKS) {
+            self.ide.lock().unplug_disks(false)
+        } else if what.contains(Unplug::AUX_DISKS) {
+            self.ide.lock().unplug_disks(true)
+        } else {
+            Vec::new()
+        };
+        self.leaving().push((media, done));
+    }
+    /// Lets go of unplugged disks whose data is safe. True while there are others: ask again soon.
+    pub fn settle(&self) -> bool {
+        let mut leaving = self.leaving();
+        for (media, done) in std::mem::take(&mut *leaving) {
+            let media: Vec<Unplugged> =
+                media.into_iter().filter_map(|mut medium| (!medium.settled()).then_some(medium)).collect();
+            if media.is_empty() {
+                done.complete(0);
+            } else {
+                leaving.push((media, done));
+            }
+        }
+        !leaving.is_empty()
+    }
+    /// The guest wakes from suspend to RAM.
+    pub fn wake_up(&self) -> Result<(), hypervisor::Error> {
+        self.pm.lock().wake_up();
+        self.hypervisor.wake_up()
+    }
+    fn leaving(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Unplugged>, Ticket)>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// Whether there is a key of that name (QKeyCode).
     pub fn knows_key(&self, name: &str) -> bool {
@@ -184,6 +227,11 @@ impl Machine {
         }
     }
 
+    /// Screen, keyboard and mouse for a viewer.
+    pub fn console(&self) -> Console {
+        Console::new(self.vga.clone(), self.keyboard.clone())
+    }
+
     /// Everything as a tree.
     pub fn inspect(&self) -> Node {
         let mut tree = Node::default();
@@ -192,24 +240,13 @@ impl Machine {
         self.hypervisor.inspect(&mut tree);
         let devices = tree.child("device");
         for (name, slot) in self.bus.slots() {
-            slot.lock().inspect(devices.child(&name));
+            let node = devices.child(&name);
+            let mut device = slot.lock();
+            device.inspect(node);
+            if let Some(config) = device.pci() {
+                config.inspect(node.child("pci"));
+            }
         }
         tree
-    }
-
-    fn cd(&self, device: &str) -> Result<&CdDrive, QmpError> {
-        let found =
-            self.cds.iter().find(|cd| cd.name == device || (device == "cdrom" && self.cds.len() == 1));
-        found.ok_or_else(|| QmpError::device_not_found(device))
-    }
-    /// Takes the medium out of a CD drive.
-    pub fn eject(&self, device: &str, force: bool) -> Result<(), QmpError> {
-        self.cd(device)?.medium.eject(force).map_err(|error| QmpError::generic(error.to_string()))
-    }
-    /// Puts a medium into a CD drive.
-    pub fn change_medium(&self, device: &str, file: &Path) -> Result<(), QmpError> {
-        let drive = self.cd(device)?;
-        let backend = drive.open(file).map_err(|error| QmpError::generic(error.to_string()))?;
-        drive.medium.insert(backend, false).map_err(|error| QmpError::generic(error.to_string()))
     }
 }

@@ -1,6 +1,6 @@
 //! The serial ports and their host ends.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use backends::chardev::{self, CharSpec, Escape, OpenLine};
 use devices::serial::uart16550::{PORTS, Serial};
@@ -12,16 +12,26 @@ use super::BuildError;
 use crate::config::{GuestConfig, SerialConfig};
 use crate::power::{Notice, Notifier};
 
-/// Attaches the ports that are configured. Gives the lines that a person must see: where
-/// pseudo-terminals are.
+/// Where a serial port leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// 0 is COM1.
+    pub port: usize,
+    /// The pseudo-terminal to open.
+    pub pty: Option<PathBuf>,
+    /// As it was asked for.
+    pub config: SerialConfig,
+}
+
+/// Attaches the ports that are configured and tells where they lead.
 pub(super) fn attach(
     config: &GuestConfig,
     isa: &IrqBank,
     bus: &Bus,
     wiring: &dyn Fn() -> Wiring,
     notifier: &Notifier,
-) -> Result<Vec<String>, BuildError> {
-    let mut announcements = Vec::new();
+) -> Result<Vec<Terminal>, BuildError> {
+    let mut terminals = Vec::new();
     for (index, port) in config.serial.iter().enumerate().take(PORTS.len()) {
         let Some(spec) = spec(port) else { continue };
         let wiring = wiring();
@@ -33,21 +43,18 @@ pub(super) fn attach(
         };
         let opened = chardev::open(&spec, wiring.waker(), 0, escape);
         let OpenLine { backend, path } = opened.map_err(|source| BuildError::Serial { index, source })?;
-        announcements.extend(path.map(|path| announce(index, &path)));
+        terminals.push(Terminal { port: index, pty: path, config: port.clone() });
         let (_, irq) = PORTS[index];
         let device = Serial::new(index, isa.line(irq), backend, &wiring);
         bus.attach(device, &wiring, None).map_err(|error| BuildError::Inconsistent(error.to_string()))?;
     }
-    Ok(announcements)
-}
-
-fn announce(index: usize, path: &Path) -> String {
-    format!("serial port {index} is at {}", path.display())
+    Ok(terminals)
 }
 
 fn spec(port: &SerialConfig) -> Option<CharSpec> {
     Some(match port {
         SerialConfig::None => return None,
+        SerialConfig::Null => CharSpec::Null,
         SerialConfig::Stdio => CharSpec::Stdio,
         SerialConfig::Pty => CharSpec::Pty,
         SerialConfig::File(path) => CharSpec::File(path.clone()),

@@ -1,51 +1,88 @@
 //! What each command does.
 
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::Guest;
+use super::facts::ChardevFacts;
+use super::fdset::{Access, FdSets};
 use super::protocol::{Command, QmpError, version};
+use super::{Guest, human, queries};
 
 /// Everything that a session sends to clients while a command runs.
 pub type Notify<'a> = &'a mut dyn FnMut(&str, Value);
 
+/// What a command can reach.
+pub struct Context<'a> {
+    /// The guest.
+    pub guest: &'a mut dyn Guest,
+    /// Files that clients have handed over.
+    pub fdsets: &'a mut FdSets,
+    /// Files that came with this client's bytes and that no command has taken, the oldest first.
+    pub received: &'a mut VecDeque<OwnedFd>,
+    /// The lines that monitors are on.
+    pub monitors: &'a [ChardevFacts],
+    /// Tells all clients.
+    pub notify: Notify<'a>,
+}
+
 /// The commands, in the order in which `query-commands` gives them.
-const COMMANDS: &[&str] = &[
+pub const COMMANDS: &[&str] = &[
     "qmp_capabilities",
     "query-version",
     "query-commands",
     "query-status",
     "query-name",
+    "query-chardev",
+    "query-vnc",
+    "query-pci",
+    "query-cpus-fast",
+    "query-cpus",
+    "query-hotpluggable-cpus",
+    "query-block",
+    "query-blockstats",
+    "query-fdsets",
+    "query-command-line-options",
     "stop",
     "cont",
     "quit",
     "system_powerdown",
     "system_reset",
+    "system_wakeup",
     "screendump",
     "send-key",
     "eject",
     "blockdev-change-medium",
+    "change-vnc-password",
+    "device_add",
+    "device_del",
+    "add-fd",
+    "remove-fd",
+    "xen-set-global-dirty-log",
+    "xen-save-devices-state",
+    "xen-load-devices-state",
+    "human-monitor-command",
     "inspect",
     "save",
 ];
 
 /// Carries out a command of a client that has negotiated its capabilities.
-pub fn execute(command: &Command, guest: &mut dyn Guest, notify: Notify<'_>) -> Result<Value, QmpError> {
+pub fn execute(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpError> {
+    if let Some(answer) = queries::answer(command, context) {
+        return answer;
+    }
     let nothing = Ok(json!({}));
+    let guest = &mut *context.guest;
     match command.name.as_str() {
         "qmp_capabilities" => {
             Err(QmpError::command_not_found("Capabilities negotiation is already complete, command ignored"))
         }
         "query-version" => Ok(version()),
         "query-commands" => Ok(COMMANDS.iter().map(|name| json!({ "name": name })).collect()),
-        "query-status" => {
-            let status = guest.status();
-            Ok(json!({ "status": status, "singlestep": false, "running": status == "running" }))
-        }
-        "query-name" => Ok(json!({ "name": guest.name() })),
         "stop" => {
             guest.stop();
             nothing
@@ -57,13 +94,14 @@ pub fn execute(command: &Command, guest: &mut dyn Guest, notify: Notify<'_>) -> 
         }
         "system_powerdown" => {
             guest.powerdown();
-            notify("POWERDOWN", Value::Null);
+            (context.notify)("POWERDOWN", Value::Null);
             nothing
         }
         "system_reset" => {
             guest.reset();
             nothing
         }
+        "system_wakeup" => guest.wakeup().and(nothing),
         "screendump" => {
             let Screendump { filename, format } = arguments(command)?;
             if format.is_some_and(|format| format != "png") {
@@ -76,13 +114,9 @@ pub fn execute(command: &Command, guest: &mut dyn Guest, notify: Notify<'_>) -> 
             let keys = keys.into_iter().map(|key| key.data).collect::<Vec<_>>();
             guest.send_key(&keys, hold_time.unwrap_or(100)).and(nothing)
         }
-        "eject" => {
-            let Eject { device, id, force } = arguments(command)?;
-            guest.eject(&either(device, id)?, force.unwrap_or(false)).and(nothing)
-        }
-        "blockdev-change-medium" => {
-            let Change { device, id, filename } = arguments(command)?;
-            guest.change_medium(&either(device, id)?, Path::new(&filename)).and(nothing)
+        "human-monitor-command" => {
+            let Human { command_line, .. } = arguments(command)?;
+            Ok(human::run(&command_line, context).into())
         }
         "inspect" => {
             let Inspect { path } = arguments(command)?;
@@ -90,16 +124,104 @@ pub fn execute(command: &Command, guest: &mut dyn Guest, notify: Notify<'_>) -> 
         }
         "save" => {
             let Save { filename } = arguments(command)?;
-            let mut progress =
-                |done, total| notify("SAVE_PROGRESS", json!({ "transferred": done, "total": total }));
+            let mut progress = |done, total| {
+                (context.notify)("SAVE_PROGRESS", json!({ "transferred": done, "total": total }))
+            };
             guest.save(Path::new(&filename), &mut progress).and(nothing)
+        }
+        _ => device_command(command, context),
+    }
+}
+
+/// Commands about media, devices and the devices' state.
+fn device_command(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpError> {
+    let nothing = Ok(json!({}));
+    let guest = &mut *context.guest;
+    match command.name.as_str() {
+        "eject" => {
+            let Eject { device, id, force } = arguments(command)?;
+            guest.eject(&either(device, id)?, force.unwrap_or(false)).and(nothing)
+        }
+        "blockdev-change-medium" => {
+            let Change { device, id, filename, format, .. } = arguments(command)?;
+            let (device, file) = (either(device, id)?, Path::new(&filename));
+            match context.fdsets.duplicate(file, Access::Read) {
+                Some(fd) => guest.change_medium_to(&device, fd?, format.as_deref()).and(nothing),
+                None => guest.change_medium(&device, file).and(nothing),
+            }
+        }
+        "change-vnc-password" => {
+            let Password { password } = arguments(command)?;
+            guest.set_vnc_password(&password).and(nothing)
+        }
+        "device_add" => add_device(command, guest).and(nothing),
+        "device_del" => {
+            let Named { id } = arguments(command)?;
+            guest.device_del(&id).and(nothing)
+        }
+        "add-fd" => {
+            // The file is taken whatever becomes of the command: it came for this one.
+            let fd = context.received.pop_front();
+            let AddFd { fdset_id, opaque } = arguments(command)?;
+            let fd = fd.ok_or_else(|| QmpError::generic("No file descriptor supplied via SCM_RIGHTS"))?;
+            context.fdsets.add(fdset_id, fd, opaque)
+        }
+        "remove-fd" => {
+            let RemoveFd { fdset_id, fd } = arguments(command)?;
+            context.fdsets.remove(fdset_id, fd).and(nothing)
+        }
+        "xen-set-global-dirty-log" => {
+            let Enable { enable } = arguments(command)?;
+            guest.set_dirty_log(enable).and(nothing)
+        }
+        "xen-save-devices-state" => {
+            let SaveDevices { filename, live } = arguments(command)?;
+            let file = context.fdsets.open(Path::new(&filename), Access::Write)?;
+            guest.save_devices(file, live.unwrap_or(true)).and(nothing)
+        }
+        "xen-load-devices-state" => {
+            let Save { filename } = arguments(command)?;
+            let file = context.fdsets.open(Path::new(&filename), Access::Read)?;
+            guest.load_devices(file).and(nothing)
         }
         name => Err(QmpError::command_not_found(format!("The command {name} has not been found"))),
     }
 }
 
+/// A vCPU is a device too: one whose model is that of the others, at a place that is announced.
+fn add_device(command: &Command, guest: &mut dyn Guest) -> Result<(), QmpError> {
+    let mut props = command.arguments.clone();
+    let text = |value: Option<Value>| value.as_ref().and_then(Value::as_str).map(str::to_owned);
+    let driver = text(props.shift_remove("driver"));
+    let driver = driver.ok_or_else(|| QmpError::generic("Parameter 'driver' is missing"))?;
+    let id = text(props.shift_remove("id"));
+    if !driver.ends_with("-cpu") {
+        return guest.device_add(&driver, id.as_deref(), &props);
+    }
+    let place = |key: &str| match props.get(key) {
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(value) => value.as_u64(),
+        None => Some(0),
+    };
+    let (socket, core, thread) = (place("socket-id"), place("core-id"), place("thread-id"));
+    let index = match (socket, core, thread) {
+        (Some(socket), Some(0), Some(0)) => u32::try_from(socket).ok(),
+        _ => None,
+    };
+    let cpus = guest.cpus();
+    match index.and_then(|index| cpus.iter().find(|cpu| cpu.index == index)) {
+        None => Err(QmpError::generic(
+            "Invalid CPU: there is no place with these socket-id, core-id and thread-id",
+        )),
+        Some(cpu) if cpu.present => {
+            Err(QmpError::generic(format!("CPU[{}] with socket-id {} exists", cpu.index, cpu.index)))
+        }
+        Some(cpu) => guest.plug_cpu(cpu.index, id.as_deref().unwrap_or("")),
+    }
+}
+
 /// The arguments as a struct; unknown and missing ones are errors that name them.
-fn arguments<T: DeserializeOwned>(command: &Command) -> Result<T, QmpError> {
+pub(super) fn arguments<T: DeserializeOwned>(command: &Command) -> Result<T, QmpError> {
     let arguments: Map<String, Value> = command.arguments.clone();
     serde_json::from_value(Value::Object(arguments))
         .map_err(|error| QmpError::generic(format!("{}: {error}", command.name)))
@@ -147,10 +269,65 @@ struct Eject {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Change {
     device: Option<String>,
     id: Option<String>,
     filename: String,
+    format: Option<String>,
+    /// The media of our drives are read-only whatever is said, and the tray moves as `force` lets it.
+    #[serde(rename = "read-only-mode")]
+    _read_only_mode: Option<String>,
+    #[serde(rename = "force")]
+    _force: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Password {
+    password: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AddFd {
+    fdset_id: Option<u64>,
+    opaque: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RemoveFd {
+    fdset_id: u64,
+    fd: Option<i32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Enable {
+    enable: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SaveDevices {
+    filename: String,
+    live: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Human {
+    command_line: String,
+    /// Which CPU a register dump would be of: nothing here asks.
+    #[serde(rename = "cpu-index")]
+    _cpu_index: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -166,96 +343,4 @@ struct Save {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    #[derive(Default)]
-    pub struct Fake {
-        pub log: Vec<String>,
-        pub paused: bool,
-    }
-
-    impl Guest for Fake {
-        fn status(&self) -> &'static str {
-            if self.paused { "paused" } else { "running" }
-        }
-        fn name(&self) -> String {
-            "fake".into()
-        }
-        fn stop(&mut self) {
-            self.paused = true;
-        }
-        fn cont(&mut self) -> Result<(), QmpError> {
-            self.paused = false;
-            Ok(())
-        }
-        fn quit(&mut self) {
-            self.log.push("quit".into());
-        }
-        fn powerdown(&mut self) {
-            self.log.push("powerdown".into());
-        }
-        fn reset(&mut self) {
-            self.log.push("reset".into());
-        }
-        fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
-            if path == "no" { Err(QmpError::generic("nothing there")) } else { Ok(format!("tree {path}")) }
-        }
-        fn screendump(&mut self, file: &Path) -> Result<(), QmpError> {
-            self.log.push(format!("screen {}", file.display()));
-            Ok(())
-        }
-        fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {
-            self.log.push(format!("keys {} {hold_ms}", keys.join("+")));
-            Ok(())
-        }
-        fn save(&mut self, _file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
-            progress(1, 2);
-            Ok(())
-        }
-        fn eject(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {
-            Err(QmpError::device_not_found(device))
-        }
-        fn change_medium(&mut self, _device: &str, _file: &Path) -> Result<(), QmpError> {
-            Ok(())
-        }
-    }
-
-    fn run(guest: &mut Fake, name: &str, arguments: Value) -> Result<Value, QmpError> {
-        let arguments = arguments.as_object().cloned().unwrap_or_default();
-        let command = Command { name: name.into(), arguments, id: None };
-        execute(&command, guest, &mut |_, _| ())
-    }
-
-    #[test]
-    fn status_follows_stop_and_cont() {
-        let mut guest = Fake::default();
-        run(&mut guest, "stop", json!({})).unwrap();
-        assert_eq!(run(&mut guest, "query-status", json!({})).unwrap()["status"], "paused");
-        run(&mut guest, "cont", json!({})).unwrap();
-        assert_eq!(run(&mut guest, "query-status", json!({})).unwrap()["running"], true);
-    }
-
-    #[test]
-    fn keys_are_sent_together() {
-        let mut guest = Fake::default();
-        let key = |name: &str| json!({ "type": "qcode", "data": name });
-        run(&mut guest, "send-key", json!({ "keys": [key("ctrl"), key("a")] })).unwrap();
-        assert_eq!(guest.log, ["keys ctrl+a 100"]);
-        assert!(run(&mut guest, "send-key", json!({ "keys": [{ "type": "number", "data": 1 }] })).is_err());
-    }
-
-    #[test]
-    fn every_listed_command_is_known_and_mistakes_have_classes() {
-        let mut guest = Fake::default();
-        for name in COMMANDS.iter().skip(1) {
-            if let Err(error) = run(&mut guest, name, json!({})) {
-                assert_ne!(error.class, "CommandNotFound", "{name}");
-            }
-        }
-        assert_eq!(run(&mut guest, "dance", json!({})).unwrap_err().class, "CommandNotFound");
-        assert_eq!(run(&mut guest, "eject", json!({ "id": "x" })).unwrap_err().class, "DeviceNotFound");
-        let error = run(&mut guest, "inspect", json!({ "colour": 1 })).unwrap_err();
-        assert!(error.desc.contains("colour"), "{error}");
-    }
-}
+pub(super) mod tests;

@@ -5,12 +5,26 @@
 
 pub mod client;
 pub mod commands;
+pub mod facts;
+pub mod fdset;
+mod human;
 pub mod protocol;
+mod queries;
 pub mod server;
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
+use facts::{BlockFacts, ChardevFacts, CpuFacts, PciFacts, VncFacts};
 use protocol::QmpError;
+
+/// The error of what this machine cannot do.
+fn not_here(what: &str) -> QmpError {
+    QmpError::generic(format!("{what}: not available on this machine"))
+}
 
 /// What a monitor can do with a guest. All calls come from the event loop's thread.
 pub trait Guest {
@@ -40,4 +54,72 @@ pub trait Guest {
     fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError>;
     /// Puts a medium into a CD drive.
     fn change_medium(&mut self, device: &str, file: &Path) -> Result<(), QmpError>;
+    /// Puts a medium into a CD drive: an open file, and the format that its owner gave it.
+    fn change_medium_to(
+        &mut self,
+        _device: &str,
+        _file: OwnedFd,
+        _format: Option<&str>,
+    ) -> Result<(), QmpError> {
+        Err(not_here("an open file as a medium"))
+    }
+    /// Lines, but not those that monitors are on.
+    fn chardevs(&self) -> Vec<ChardevFacts> {
+        Vec::new()
+    }
+    /// Drives.
+    fn blocks(&self) -> Vec<BlockFacts> {
+        Vec::new()
+    }
+    /// The VNC server, if there is one.
+    fn vnc(&self) -> Option<VncFacts> {
+        None
+    }
+    /// Sets the password of VNC clients.
+    fn set_vnc_password(&mut self, _password: &str) -> Result<(), QmpError> {
+        Err(not_here("VNC"))
+    }
+    /// Places for vCPUs, by index.
+    fn cpus(&self) -> Vec<CpuFacts> {
+        Vec::new()
+    }
+    /// Adds a vCPU, which has been announced by [`cpus`](Guest::cpus) and is not there yet.
+    fn plug_cpu(&mut self, _index: u32, _id: &str) -> Result<(), QmpError> {
+        Err(not_here("adding a CPU"))
+    }
+    /// Adds a device.
+    fn device_add(
+        &mut self,
+        driver: &str,
+        _id: Option<&str>,
+        _props: &Map<String, Value>,
+    ) -> Result<(), QmpError> {
+        Err(not_here(&format!("adding a device '{driver}'")))
+    }
+    /// Asks the guest to let a device go.
+    fn device_del(&mut self, id: &str) -> Result<(), QmpError> {
+        Err(QmpError::device_not_found(id))
+    }
+    /// PCI functions on bus 0.
+    fn pci(&self) -> Vec<PciFacts> {
+        Vec::new()
+    }
+    /// Wakes a guest that sleeps (ACPI S3).
+    fn wakeup(&mut self) -> Result<(), QmpError> {
+        Err(not_here("waking the guest"))
+    }
+    /// From now on (or no longer) every write of ours to guest memory is reported to the hypervisor, before
+    /// the guest can see that it is done.
+    fn set_dirty_log(&mut self, _on: bool) -> Result<(), QmpError> {
+        Err(not_here("the dirty log"))
+    }
+    /// Writes the state of the devices to a file and lets the host have it on disk. `live`: the guest will
+    /// go on elsewhere, so that images are let go.
+    fn save_devices(&mut self, _file: File, _live: bool) -> Result<(), QmpError> {
+        Err(not_here("saving the devices alone"))
+    }
+    /// Reads the state of the devices from a file.
+    fn load_devices(&mut self, _file: File) -> Result<(), QmpError> {
+        Err(not_here("loading the devices alone"))
+    }
 }

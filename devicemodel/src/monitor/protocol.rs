@@ -53,10 +53,36 @@ pub enum Incoming {
     Bad(Value),
 }
 
-/// Collects bytes until they are whole objects.
+/// Collects bytes until they are whole objects. Every byte is looked at once, so that a client that sends
+/// a long command in small pieces costs no more than its length; and an object ends with its last brace,
+/// since not every client sends a line feed after it.
 #[derive(Debug, Default)]
 pub struct Decoder {
     bytes: Vec<u8>,
+    /// Bytes that have been looked at.
+    seen: usize,
+    /// Braces and brackets that are open there.
+    depth: usize,
+    /// A string is open there.
+    string: Option<InString>,
+}
+
+/// Inside a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InString {
+    Plain,
+    /// After a backslash.
+    Escaped,
+}
+
+/// What the bytes that have been looked at are.
+enum Piece {
+    /// The beginning of something.
+    Open,
+    /// A whole object or list.
+    Whole,
+    /// No JSON, up to here.
+    Nonsense,
 }
 
 impl Decoder {
@@ -67,23 +93,52 @@ impl Decoder {
         self.bytes.len() <= LONGEST
     }
 
-    /// The next JSON value, if it is whole. Bytes that are no JSON give an error and are dropped up to the
-    /// end of their line.
+    /// The next JSON object or list, if it is whole. Bytes that are no JSON give an error and are dropped,
+    /// up to the end of their line where they are outside of braces.
     pub fn next_value(&mut self) -> Option<Result<Value, String>> {
-        let mut stream = serde_json::Deserializer::from_slice(&self.bytes).into_iter::<Value>();
-        match stream.next()? {
-            Ok(value) => {
-                let used = stream.byte_offset();
-                self.bytes.drain(..used);
-                Some(Ok(value))
-            }
-            Err(error) if error.is_eof() => None,
-            Err(error) => {
-                let line = self.bytes.iter().position(|b| *b == b'\n').map_or(self.bytes.len(), |at| at + 1);
-                self.bytes.drain(..line);
-                Some(Err(error.to_string()))
+        self.skip_space();
+        let piece = self.scan();
+        if matches!(piece, Piece::Open) {
+            return None;
+        }
+        let bytes: Vec<u8> = self.bytes.drain(..self.seen).collect();
+        (self.seen, self.depth, self.string) = (0, 0, None);
+        Some(match piece {
+            Piece::Whole => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            _ => Err("expected an object in braces".into()),
+        })
+    }
+
+    fn skip_space(&mut self) {
+        if self.seen == 0 {
+            let space = self.bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            self.bytes.drain(..space);
+        }
+    }
+
+    fn scan(&mut self) -> Piece {
+        for byte in self.bytes.iter().skip(self.seen) {
+            self.seen += 1;
+            match (self.string, byte) {
+                // A string does not go over lines in JSON: somebody forgot a quote.
+                (Some(_), b'\n') => return Piece::Nonsense,
+                (Some(InString::Escaped), _) => self.string = Some(InString::Plain),
+                (Some(InString::Plain), b'\\') => self.string = Some(InString::Escaped),
+                (Some(InString::Plain), b'"') => self.string = None,
+                (Some(InString::Plain), _) => {}
+                (None, b'{' | b'[') => self.depth += 1,
+                (None, b'"') if self.depth > 0 => self.string = Some(InString::Plain),
+                (None, b'}' | b']') if self.depth > 0 => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return Piece::Whole;
+                    }
+                }
+                (None, b'\n') if self.depth == 0 => return Piece::Nonsense,
+                (None, _) => {}
             }
         }
+        Piece::Open
     }
 
     /// The next command, if it is whole.
@@ -120,15 +175,11 @@ fn incoming(value: Value) -> Incoming {
     Incoming::Command(Command { name, arguments, id })
 }
 
-/// The version object of the greeting and of `query-version`.
+/// The version object of the greeting and of `query-version`: that of the QEMU whose protocol this is,
+/// which clients go by, and our own as the package.
 pub fn version() -> Value {
-    let part = |text: &str| text.parse::<u32>().unwrap_or(0);
     json!({
-        "qemu": {
-            "micro": part(env!("CARGO_PKG_VERSION_PATCH")),
-            "minor": part(env!("CARGO_PKG_VERSION_MINOR")),
-            "major": part(env!("CARGO_PKG_VERSION_MAJOR")),
-        },
+        "qemu": { "micro": 0, "minor": 2, "major": 7 },
         "package": concat!("ailurus-", env!("CARGO_PKG_VERSION")),
     })
 }
@@ -204,11 +255,26 @@ mod tests {
         let all = decode(&[
             b"nonsense}\n{\"execute\":1,\"id\":7}\n[]{\"execute\":\"a\",\"x\":1}{\"execute\":\"stop\"}",
         ]);
-        assert_eq!(all.len(), 5);
+        assert_eq!(all.len(), 5, "{all:?}");
         let Incoming::Bad(answer) = &all[1] else { panic!("{all:?}") };
         assert_eq!(answer["id"], 7);
         assert_eq!(answer["error"]["class"], "GenericError");
         assert!(matches!(&all[4], Incoming::Command(c) if c.name == "stop"));
+    }
+
+    #[test]
+    fn braces_end_a_command_and_strings_hide_them() {
+        let all =
+            decode(&[br#"{"execute":"a","id":"}\"{"}{"execute":"b"}"#, b"\r", b"\n{\"execute\":\"c\n}\n{}"]);
+        let names: Vec<_> = all
+            .iter()
+            .map(|incoming| match incoming {
+                Incoming::Command(command) => command.name.as_str(),
+                Incoming::Bad(_) => "bad",
+            })
+            .collect();
+        // The forgotten quote costs its line and the brace after it.
+        assert_eq!(names, ["a", "b", "bad", "bad", "bad"]);
     }
 
     #[test]

@@ -1,36 +1,56 @@
-//! The monitor's socket: who is connected, what they said, what they have still to hear.
+//! The monitor's sockets: who is connected, what they said, what they have still to hear.
 
-use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use event_manager::{EventOps, EventSet, Events};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
 use super::Guest;
-use super::commands::execute;
+use super::commands::{Context, execute};
+use super::facts::ChardevFacts;
+use super::fdset::FdSets;
 use super::protocol::{Command, Decoder, Incoming, QmpError, event, failure, greeting, success};
 
 /// Most bytes that wait for a client that does not read: more, and it is disconnected.
 const BACKLOG: usize = 4 << 20;
 /// Most clients at a time.
 const CLIENTS: usize = 16;
+/// Most files that came from a client and that no command has taken; more are closed.
+const RECEIVED: usize = 8;
+/// Most files that come with one piece of a stream (Linux, `SCM_MAX_FD`, is 253; clients send one).
+const FILES_A_PIECE: usize = 8;
 
-/// The server on one unix socket. Lives in the event loop of the process; `tokens` are the epoll data of
-/// its sources.
+/// The server on one or more unix sockets. Lives in the event loop of the process; the tokens from
+/// `first_token` on are the epoll data of its sources.
 pub struct Server {
-    listener: UnixListener,
-    path: PathBuf,
-    first_token: u32,
+    listeners: BTreeMap<u32, Listener>,
     next_token: u32,
     clients: BTreeMap<u32, Connection>,
+    fdsets: FdSets,
+}
+
+/// A socket that clients connect to.
+struct Listener {
+    socket: UnixListener,
+    label: String,
+    path: Option<PathBuf>,
+    /// We made the file at `path`, and remove it.
+    ours: bool,
 }
 
 struct Connection {
     stream: UnixStream,
+    /// Which listener it came by.
+    listener: u32,
     decoder: Decoder,
+    received: VecDeque<OwnedFd>,
     negotiated: bool,
     unsent: Vec<u8>,
     closing: bool,
@@ -59,15 +79,29 @@ impl Connection {
     fn fill(&mut self) -> bool {
         let mut chunk = [0; 4096];
         loop {
-            match self.stream.read(&mut chunk) {
+            match self.receive(&mut chunk) {
                 Ok(0) => return false,
-                Ok(len) if !self.decoder.push(&chunk[..len]) => return false,
                 // One piece a turn: level-triggered polling brings the rest, and nobody starves.
-                Ok(_) => return true,
+                Ok(len) => return chunk.get(..len).is_some_and(|bytes| self.decoder.push(bytes)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }
+    }
+
+    /// Reads bytes and the files that come with them.
+    fn receive(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_A_PIECE))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let message = recvmsg(&self.stream, &mut [IoSliceMut::new(chunk)], &mut control, flags)?;
+        for extra in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = extra {
+                let room = RECEIVED.saturating_sub(self.received.len());
+                self.received.extend(files.take(room));
+            }
+        }
+        Ok(message.bytes)
     }
 
     fn interest(&self) -> EventSet {
@@ -77,30 +111,72 @@ impl Connection {
 }
 
 impl Server {
-    /// Listens at `path`. A socket that nobody serves any more is replaced; anything else there is left
-    /// alone and is an error. Tokens from `first_token` on are the server's.
+    /// A server on no socket yet. Tokens from `first_token` on are the server's.
+    pub fn new(first_token: u32) -> Server {
+        Server {
+            listeners: BTreeMap::new(),
+            next_token: first_token,
+            clients: BTreeMap::new(),
+            fdsets: FdSets::default(),
+        }
+    }
+
+    /// A server that listens at `path`.
     pub fn bind(path: &Path, first_token: u32) -> io::Result<Server> {
+        let mut server = Server::new(first_token);
+        server.listen("compat_monitor0", path)?;
+        Ok(server)
+    }
+
+    /// Listens at `path`. A socket that nobody serves any more is replaced; anything else there is left
+    /// alone and is an error. `label` is its name in `query-chardev`.
+    pub fn listen(&mut self, label: &str, path: &Path) -> io::Result<()> {
         // A plain file refuses connections too, but is somebody's.
         let is_socket = path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
         let refused = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
         if is_socket && UnixStream::connect(path).is_err_and(refused) {
             std::fs::remove_file(path)?;
         }
-        let listener = UnixListener::bind(path)?;
-        listener.set_nonblocking(true)?;
-        let path = path.to_owned();
-        Ok(Server { listener, path, first_token, next_token: first_token + 1, clients: BTreeMap::new() })
+        let socket = UnixListener::bind(path)?;
+        self.add(Listener { socket, label: label.into(), path: Some(path.to_owned()), ours: true })
+    }
+
+    /// Serves a unix socket that somebody else has bound to its path. That path is not removed at the end.
+    pub fn adopt(&mut self, label: &str, socket: OwnedFd) -> io::Result<()> {
+        // It listens already when libxl has made it; to say so again changes only the length of the queue.
+        rustix::net::listen(&socket, CLIENTS as i32)?;
+        let socket = UnixListener::from(socket);
+        let path = socket.local_addr()?.as_pathname().map(Path::to_owned);
+        self.add(Listener { socket, label: label.into(), path, ours: false })
+    }
+
+    fn add(&mut self, listener: Listener) -> io::Result<()> {
+        listener.socket.set_nonblocking(true)?;
+        let token = self.token();
+        self.listeners.insert(token, listener);
+        Ok(())
+    }
+
+    /// A token that no source has. They are counted up: one of a client that has just gone must not mean
+    /// another one, since its last events may still be on their way.
+    fn token(&mut self) -> u32 {
+        let token = self.next_token;
+        self.next_token = self.next_token.saturating_add(1);
+        token
     }
 
     /// Joins the event loop.
     pub fn register(&self, ops: &mut EventOps<'_>) -> Result<(), event_manager::Error> {
-        ops.add(Events::with_data(&self.listener, self.first_token, EventSet::IN))
+        for (token, listener) in &self.listeners {
+            ops.add(Events::with_data(&listener.socket, *token, EventSet::IN))?;
+        }
+        Ok(())
     }
 
     /// Handles a source of the server's.
     pub fn process(&mut self, token: u32, ops: &mut EventOps<'_>, guest: &mut dyn Guest) {
-        if token == self.first_token {
-            self.accept(ops);
+        if self.listeners.contains_key(&token) {
+            self.accept(token, ops);
             return;
         }
         let Some(client) = self.clients.get_mut(&token) else { return };
@@ -126,16 +202,34 @@ impl Server {
         self.settle(ops);
     }
 
-    fn accept(&mut self, ops: &mut EventOps<'_>) {
-        let Ok((stream, _)) = self.listener.accept() else { return };
+    /// The lines that the server's sockets are, for `query-chardev`.
+    fn lines(&self) -> Vec<ChardevFacts> {
+        let line = |(token, listener): (&u32, &Listener)| {
+            let connected = self.clients.values().any(|client| client.listener == *token);
+            let before = if connected { "" } else { "disconnected:" };
+            let path = listener.path.as_deref().unwrap_or("".as_ref()).display();
+            ChardevFacts {
+                label: listener.label.clone(),
+                filename: format!("{before}unix:{path},server=on"),
+                frontend_open: true,
+            }
+        };
+        self.listeners.iter().map(line).collect()
+    }
+
+    fn accept(&mut self, listener: u32, ops: &mut EventOps<'_>) {
+        let Some(Ok((stream, _))) = self.listeners.get(&listener).map(|at| at.socket.accept()) else {
+            return;
+        };
         if self.clients.len() >= CLIENTS || stream.set_nonblocking(true).is_err() {
             return;
         }
-        let token = self.next_token;
-        self.next_token = self.next_token.checked_add(1).unwrap_or(self.first_token + 1);
+        let token = self.token();
         let mut client = Connection {
             stream,
+            listener,
             decoder: Decoder::default(),
+            received: VecDeque::new(),
             negotiated: false,
             unsent: Vec::new(),
             closing: false,
@@ -149,10 +243,22 @@ impl Server {
 
     fn command(&mut self, token: u32, command: &Command, guest: &mut dyn Guest) -> Value {
         let id = command.id.clone();
+        let monitors = self.lines();
         let clients = &mut self.clients;
-        let negotiated = clients.get(&token).is_some_and(|client| client.negotiated);
-        if negotiated {
-            let result = execute(command, guest, &mut |name, data| tell(clients, name, data));
+        let Some(client) = clients.get_mut(&token) else { return Value::Null };
+        if client.negotiated {
+            let mut received = std::mem::take(&mut client.received);
+            let mut context = Context {
+                guest,
+                fdsets: &mut self.fdsets,
+                received: &mut received,
+                monitors: &monitors,
+                notify: &mut |name, data| tell(clients, name, data),
+            };
+            let result = execute(command, &mut context);
+            if let Some(client) = clients.get_mut(&token) {
+                client.received = received;
+            }
             return result
                 .map_or_else(|error| failure(&error, id.clone()), |result| success(result, id.clone()));
         }
@@ -161,9 +267,7 @@ impl Server {
                 format!("Expecting capabilities negotiation with 'qmp_capabilities', not {}", command.name);
             return failure(&QmpError::command_not_found(desc), id);
         }
-        if let Some(client) = clients.get_mut(&token) {
-            client.negotiated = true;
-        }
+        client.negotiated = true;
         success(json!({}), id)
     }
 
@@ -179,6 +283,9 @@ impl Server {
             }
             ops.modify(events).is_ok()
         });
+        if self.clients.is_empty() {
+            self.fdsets.clear();
+        }
     }
 }
 
@@ -195,95 +302,14 @@ impl Drop for Server {
         for client in self.clients.values_mut() {
             client.flush();
         }
-        // Gone already is as good.
-        let _ = std::fs::remove_file(&self.path);
+        for listener in self.listeners.values().filter(|listener| listener.ours) {
+            if let Some(path) = &listener.path {
+                // Gone already is as good.
+                let _ = std::fs::remove_file(path);
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::client::{Client, ClientError};
-    use super::super::commands::tests::Fake;
-    use super::*;
-    use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
-
-    struct Loop {
-        server: Server,
-        guest: Fake,
-    }
-
-    impl MutEventSubscriber for Loop {
-        fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
-            self.server.process(events.data(), ops, &mut self.guest);
-        }
-        fn init(&mut self, ops: &mut EventOps<'_>) {
-            self.server.register(ops).unwrap();
-        }
-    }
-
-    /// Serves until `quit` is asked, then gives the log.
-    fn serve(path: &Path) -> std::thread::JoinHandle<Vec<String>> {
-        let server = Server::bind(path, 16).unwrap();
-        std::thread::spawn(move || {
-            let mut manager = EventManager::new().unwrap();
-            let id = manager.add_subscriber(Loop { server, guest: Fake::default() });
-            loop {
-                manager.run().unwrap();
-                let done = manager.subscriber_mut(id).unwrap().guest.log.contains(&"quit".to_owned());
-                if done {
-                    return std::mem::take(&mut manager.subscriber_mut(id).unwrap().guest.log);
-                }
-            }
-        })
-    }
-
-    #[test]
-    fn a_client_talks_to_the_server() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("qmp");
-        let server = serve(&path);
-        let mut client = Client::connect(&path).unwrap();
-        let status = client.execute("query-status", json!({}), |_, _| ()).unwrap();
-        assert_eq!(status["status"], "running");
-        let refused = client.execute("inspect", json!({ "path": "no" }), |_, _| ()).unwrap_err();
-        assert!(matches!(refused, ClientError::Refused(why) if why == "nothing there"));
-        let mut seen = Vec::new();
-        client
-            .execute("save", json!({ "filename": "x" }), |name, data| {
-                seen.push((name.to_owned(), data.clone()))
-            })
-            .unwrap();
-        assert_eq!(seen, [("SAVE_PROGRESS".to_owned(), json!({ "transferred": 1, "total": 2 }))]);
-        let mut other = Client::connect(&path).unwrap();
-        other.execute("quit", json!({}), |_, _| ()).unwrap();
-        assert_eq!(server.join().unwrap(), ["quit"]);
-        assert!(!path.exists(), "the socket is removed");
-        assert!(matches!(Client::connect(&path), Err(ClientError::Connect { .. })));
-    }
-
-    #[test]
-    fn nothing_is_done_before_negotiation() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("qmp");
-        let server = serve(&path);
-        let mut raw = UnixStream::connect(&path).unwrap();
-        raw.write_all(b"{\"execute\":\"quit\"}{\"execute\":\"qmp_capabilities\"}{\"execute\":\"quit\"}")
-            .unwrap();
-        let mut text = String::new();
-        raw.read_to_string(&mut text).unwrap();
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert!(lines[0].get("QMP").is_some());
-        assert_eq!(lines[1]["error"]["class"], "CommandNotFound");
-        assert_eq!(lines[2]["return"], json!({}));
-        assert_eq!(server.join().unwrap(), ["quit"]);
-    }
-
-    #[test]
-    fn a_file_in_the_way_is_not_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("precious");
-        std::fs::write(&path, "data").unwrap();
-        assert!(Server::bind(&path, 16).is_err());
-        assert_eq!(std::fs::read(&path).unwrap(), b"data");
-    }
-}
+mod tests;

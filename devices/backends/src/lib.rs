@@ -1,5 +1,7 @@
 #![forbid(unsafe_code)]
-//! The host side of devices: disk images and character devices.
+//! The host side of devices: disk images, character devices and the VNC server.
 
 pub mod chardev;
 pub mod image;
+mod socket;
+pub mod vnc;

@@ -11,10 +11,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use hypervisor::{GuestRam, Timer};
+use hypervisor::{GuestRam, Timer, memory};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use vm_memory::{Bytes, GuestAddress};
 
 use crate::device::Wake;
 use crate::wiring::{Waker, Wiring};
@@ -104,9 +103,9 @@ impl Payload {
     pub fn fill(&mut self, data: &[u8]) -> Result<(), BlockError> {
         match self {
             Payload::None => Ok(()),
-            Payload::Guest(ram, segments) => each(segments, data.len(), |gpa, range| {
-                ram.write_slice(&data[range], gpa).map_err(|_| BlockError::Io)
-            }),
+            Payload::Guest(ram, segments) => {
+                each(segments, data.len(), |gpa, range| memory::write(ram, gpa, &data[range]))
+            }
             Payload::Buffer(buffer) => {
                 let len = buffer.len().min(data.len());
                 buffer[..len].copy_from_slice(&data[..len]);
@@ -119,9 +118,9 @@ impl Payload {
     pub fn copy_to(&self, data: &mut [u8]) -> Result<(), BlockError> {
         match self {
             Payload::None => Ok(()),
-            Payload::Guest(ram, segments) => each(segments, data.len(), |gpa, range| {
-                ram.read_slice(&mut data[range], gpa).map_err(|_| BlockError::Io)
-            }),
+            Payload::Guest(ram, segments) => {
+                each(segments, data.len(), |gpa, range| memory::read(ram, gpa, &mut data[range]))
+            }
             Payload::Buffer(buffer) => {
                 let len = buffer.len().min(data.len());
                 data[..len].copy_from_slice(&buffer[..len]);
@@ -134,12 +133,14 @@ impl Payload {
 fn each(
     segments: &[Segment],
     len: usize,
-    mut copy: impl FnMut(GuestAddress, std::ops::Range<usize>) -> Result<(), BlockError>,
+    mut copy: impl FnMut(u64, std::ops::Range<usize>) -> bool,
 ) -> Result<(), BlockError> {
     let mut done = 0;
     for segment in segments {
         let now = (segment.len as usize).min(len - done);
-        copy(GuestAddress(segment.gpa), done..done + now)?;
+        if !copy(segment.gpa, done..done + now) {
+            return Err(BlockError::Io);
+        }
         done += now;
     }
     Ok(())

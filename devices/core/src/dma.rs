@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hypervisor::GuestRam;
+use hypervisor::{GuestRam, memory};
 use thiserror::Error;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 /// Why guest memory could not be reached.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -48,13 +48,13 @@ impl Dma {
     /// Fills `data` from guest-physical `gpa`. On an error part of it may have been filled.
     pub fn read(&self, gpa: u64, data: &mut [u8]) -> Result<(), DmaError> {
         self.check()?;
-        self.ram.read_slice(data, GuestAddress(gpa)).map_err(|_| DmaError::NotRam(gpa))
+        memory::read(&self.ram, gpa, data).then_some(()).ok_or(DmaError::NotRam(gpa))
     }
 
     /// Writes `data` to guest-physical `gpa`. On an error part of it may have been written.
     pub fn write(&self, gpa: u64, data: &[u8]) -> Result<(), DmaError> {
         self.check()?;
-        self.ram.write_slice(data, GuestAddress(gpa)).map_err(|_| DmaError::NotRam(gpa))
+        memory::write(&self.ram, gpa, data).then_some(()).ok_or(DmaError::NotRam(gpa))
     }
 
     /// A little-endian 32-bit word.

@@ -17,6 +17,7 @@ pub mod device;
 pub mod dma;
 pub mod irq;
 pub mod pci;
+pub mod picture;
 pub mod power;
 pub mod rig;
 pub mod state;

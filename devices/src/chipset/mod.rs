@@ -7,9 +7,8 @@ pub mod i440fx;
 pub mod piix3;
 pub mod piix4_pm;
 pub mod port92;
+pub mod post;
 pub mod pvpanic;
 
-#[cfg(test)]
-pub(crate) mod harness;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,19 @@
 //! What firmware does with the chipset as a whole.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use devices_core::Size;
 use devices_core::irq::{IrqBank, IrqLine};
 use devices_core::power::PowerEvent;
-use devices_core::rig::Rig;
+use devices_core::rig::{Rig, scenario};
 
-use super::harness::scenario;
 use super::i440fx::I440fx;
 use super::piix3::{Piix3, PirqRouter};
 use super::piix4_pm::{Options, Piix4Pm, SCI_IRQ};
 
-/// Host bridge, ISA bridge and power management as on Xen, and the pins of bus 0.
-fn rig() -> (Rig, IrqBank) {
-    let mut rig = Rig::new();
+/// Host bridge, ISA bridge and power management, as on Xen or not, and the pins of bus 0.
+fn board(mut rig: Rig, xen: bool) -> (Rig, IrqBank) {
     let router = Arc::new(PirqRouter::new(rig.irqs().clone()));
     let pins = IrqBank::new(128, router.clone());
     let wiring = rig.wiring();
@@ -23,7 +22,8 @@ fn rig() -> (Rig, IrqBank) {
     rig.attach_pci(Piix3::new(router, rig.recorder()), &wiring, 1, 0);
     let wiring = rig.wiring();
     let sci: IrqLine = rig.irqs().line(SCI_IRQ);
-    let pm = Piix4Pm::new(Options::default(), sci, rig.recorder(), Arc::new(|_| ()), &wiring);
+    let options = Options { up_stays: xen, events_elsewhere: xen, ..Options::default() };
+    let pm = Piix4Pm::new(options, sci, rig.recorder(), Arc::new(|_| ()), &wiring);
     rig.attach_pci(pm, &wiring, 1, 3);
     (rig, pins)
 }
@@ -36,13 +36,12 @@ fn select(rig: &mut Rig, device: u32, function: u32, reg: u16) -> u16 {
 
 #[test]
 fn hvmloader_gets_through() {
-    scenario(|then| {
-        let (mut rig, pins) = rig();
+    scenario(|rig| {
+        let (mut rig, pins) = board(take(rig), true);
         for (link, irq) in (0..).zip([5, 10, 11, 5]) {
             let port = select(&mut rig, 1, 0, 0x60 + link);
             rig.outb(port, irq);
         }
-        then(&mut rig);
         let mut found = Vec::new();
         for (device, function) in (0..32).flat_map(|device| (0..8).map(move |function| (device, function))) {
             let port = select(&mut rig, device, function, 0);
@@ -67,10 +66,8 @@ fn hvmloader_gets_through() {
         rig.outl(port, 0xb001);
         let port = select(&mut rig, 1, 3, 0x80);
         rig.outb(port, 1);
-        then(&mut rig);
         assert_eq!(rig.inb(0xb004) & 1, 0);
         rig.outb(0xb2, 0xf1);
-        then(&mut rig);
         assert_eq!(rig.inb(0xb004) & 1, 1);
         // BARs that are not there have no size.
         for reg in (0x10..0x28).step_by(4).chain([0x30]) {
@@ -81,7 +78,6 @@ fn hvmloader_gets_through() {
         // A card in slot 3 interrupts where the links say.
         let mut intx = pins.line(3 * 4);
         intx.set(true);
-        then(&mut rig);
         assert!(rig.irq(11));
         rig.outb(0xcf9, 6);
         assert_eq!(rig.take_power(), [PowerEvent::Reset]);
@@ -90,8 +86,8 @@ fn hvmloader_gets_through() {
 
 #[test]
 fn seabios_programs_power_management_elsewhere() {
-    scenario(|then| {
-        let (mut rig, _) = rig();
+    scenario(|rig| {
+        let (mut rig, _) = board(take(rig), false);
         // It sets up system management mode unless DEVACTB says that this was done.
         assert_ne!(rig.config_read(1, 3, 0x58, Size::B4) & 1 << 25, 0);
         rig.config_write(1, 3, 0x3c, Size::B1, 9);
@@ -99,11 +95,9 @@ fn seabios_programs_power_management_elsewhere() {
         rig.config_write(1, 3, 0x80, Size::B1, 1);
         rig.config_write(1, 3, 0x90, Size::B4, 0x701);
         rig.config_write(1, 3, 0xd2, Size::B1, 9);
-        then(&mut rig);
         // Its delays count by the timer.
         let before = rig.inl(0x608);
         rig.advance(1_000_000);
-        then(&mut rig);
         assert_eq!(rig.inl(0x608) - before, 3579);
         assert_eq!((rig.inb(0x700), rig.inb(0xb100)), (0, 0xff));
         rig.outw(0x604, 0x2000);

@@ -1,6 +1,5 @@
 //! Display adapters and the pictures they make.
 
-mod picture;
 pub mod vga;
 
-pub use picture::Picture;
+pub use devices_core::picture::Picture;

@@ -2,6 +2,9 @@
 
 use Code::{Extended, Pause, Plain, Print};
 
+use super::keysyms;
+use super::ps2::scancode::Translator;
+
 /// What a key sends in scan code set 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
@@ -165,6 +168,28 @@ impl Key {
         KEYS.iter().position(|&(key, ..)| key == name).map(Key)
     }
 
+    /// The key with that X11 keysym on a US keyboard (`0x61` is `a`, `0xff0d` is Return).
+    pub fn by_keysym(keysym: u32) -> Option<Key> {
+        keysyms::name(keysym).and_then(Key::by_name)
+    }
+
+    /// The key of that scan code of set 1, with bit 7 set if it comes after 0xe0 (`0x1e` is `a`, `0x9c` is
+    /// the keypad's Enter): what VNC's extended key event and QMP's key numbers are.
+    pub fn by_scancode(code: u8) -> Option<Key> {
+        Key::all().find(|key| code != 0 && key.set_1() == code)
+    }
+
+    /// Scan code of set 1, as [`by_scancode`](Key::by_scancode) takes it.
+    fn set_1(self) -> u8 {
+        let translated = |code| Translator::default().feed(code).unwrap_or_default();
+        match self.set_2() {
+            Code::Plain(code) => translated(code) & 0x7f,
+            Code::Extended(code) => translated(code) | 0x80,
+            Code::Print => 0xb7,
+            Code::Pause => 0xc6,
+        }
+    }
+
     /// Every key.
     pub fn all() -> impl Iterator<Item = Key> {
         (0..KEYS.len()).map(Key)
@@ -181,5 +206,54 @@ impl Key {
 
     pub(super) fn set_3(self) -> Option<u8> {
         KEYS[self.0].2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scan_codes_of_set_1_name_keys() {
+        let name = |code| Key::by_scancode(code).map(Key::name);
+        let some = [
+            (0x01, "esc"),
+            (0x1e, "a"),
+            (0x2a, "shift"),
+            (0x36, "shift_r"),
+            (0x1c, "ret"),
+            (0x9c, "kp_enter"),
+            (0x3b, "f1"),
+            (0x41, "f7"),
+            (0x57, "f11"),
+            (0x58, "f12"),
+            (0x54, "sysrq"),
+            (0xb7, "print"),
+            (0xc6, "pause"),
+            (0x45, "num_lock"),
+            (0xc8, "up"),
+            (0xcb, "left"),
+            (0xd3, "delete"),
+            (0xdb, "meta_l"),
+            (0x56, "less"),
+            (0x73, "ro"),
+            (0x7d, "yen"),
+            (0x72, "lang1"),
+            (0xb5, "kp_divide"),
+        ];
+        for (code, expected) in some {
+            assert_eq!(name(code), Some(expected), "{code:#x}");
+        }
+        assert_eq!([name(0), name(0x80), name(0xff)], [None; 3]);
+        for key in Key::all() {
+            let found = Key::by_scancode(key.set_1()).unwrap();
+            assert_eq!(found.set_2(), key.set_2(), "{} or the same key by another name", key.name());
+        }
+    }
+
+    #[test]
+    fn keysyms_name_keys() {
+        assert_eq!(Key::by_keysym(0xff0d).map(Key::name), Some("ret"));
+        assert_eq!(Key::by_keysym(0xe9), None);
     }
 }

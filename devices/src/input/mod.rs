@@ -2,4 +2,5 @@
 
 pub mod i8042;
 pub mod keys;
+mod keysyms;
 mod ps2;

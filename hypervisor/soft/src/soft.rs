@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use hypervisor::inspect::Node;
 use hypervisor::{
-    Capabilities, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget, Mapping,
+    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget, Mapping,
     MsiTarget, RamBlock, SavedPart, TimerQueue, memory,
 };
 use vm_memory::GuestMemoryRegion;
@@ -14,6 +14,7 @@ use crate::cpu::{Cpu, IP};
 use crate::exec::Leave;
 use crate::machine::{CountClock, Shared, attention};
 use crate::state;
+use crate::system::cpuid::PROCESSOR_ID;
 
 /// Where guest time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -86,9 +87,7 @@ impl Soft {
         if config.ram_above > 0 {
             blocks.push(memory::new_block(1 << 32, config.ram_above)?);
         }
-        let overlap =
-            |_| Error::Range { start: 0, len: config.ram_below, why: "RAM below and above 4 GiB overlap" };
-        let ram = GuestRam::from_arc_regions(blocks.clone()).map_err(overlap)?;
+        let ram = memory::ram_of(blocks.iter().cloned().map(memory::Region::host).collect())?;
         let (clock, counter): (Arc<dyn Clock>, _) = match config.clock {
             ClockKind::Host => (Arc::new(HostClock::new()), None),
             ClockKind::Icount => {
@@ -265,10 +264,14 @@ impl Soft {
 
 impl Hypervisor for Soft {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities { processor_id: PROCESSOR_ID, ..Capabilities::default() }
     }
     fn vcpus(&self) -> u32 {
         self.cpus.len() as u32
+    }
+    /// Every access that is not memory reaches the dispatcher anyway.
+    fn claim(&self, _claims: &Claims) -> Result<(), Error> {
+        Ok(())
     }
     fn memory(&self) -> GuestRam {
         self.shared.ram.clone()

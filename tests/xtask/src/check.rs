@@ -1,5 +1,6 @@
 //! `cargo xtask demo` and `cargo xtask test`.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -18,9 +19,9 @@ fn cargo(place: &Place, words: &[&str]) -> Command {
 /// Boots the CD with a shell and leaves the person in it.
 pub fn demo(place: &Place) -> Result<()> {
     guests::cloud(place)?;
-    ui::show(&mut cargo(place, &["build", "--release", "--bin", "ailurus"]))?;
+    release(place)?;
     ui::say("Debian's kernel boots from the CD; a shell follows. Ctrl-A x ends it at any time.");
-    let mut command = Command::new(place.workspace.join("target/release/ailurus"));
+    let mut command = Command::new(program(place));
     command
         .current_dir(&place.workspace)
         .env("AILURUS_FIRMWARE_DIR", place.root().join("usr/share/seabios"))
@@ -52,17 +53,31 @@ pub fn test(place: &Place, quick: bool) -> Result<()> {
         return Ok(());
     }
     guests::guests(place)?;
+    release(place)?;
+    let run = ["test", "--release", "--package", "guest-tests", "--", "--nocapture", "--test-threads", "1"];
+    ui::show(&mut cargo_on_guests(place, &run))
+}
+
+/// Builds the program as the tests with real guests use it.
+pub fn release(place: &Place) -> Result<()> {
     ui::show(&mut cargo(place, &["build", "--release", "--bin", "ailurus"]))?;
-    let program = place.workspace.join("target/release/ailurus");
+    let program = program(place);
     if !program.is_file() {
         bail!("cargo built no {}", program.display());
     }
-    let run = ["test", "--release", "--package", "guest-tests"];
-    ui::show(
-        cargo(place, &run)
-            .args(["--", "--nocapture", "--test-threads", "1"])
-            .env("AILURUS", program)
-            .env("AILURUS_GUESTS", place.guests())
-            .env("AILURUS_FIRMWARE_DIR", place.root().join("usr/share/seabios")),
-    )
+    Ok(())
+}
+
+fn program(place: &Place) -> PathBuf {
+    place.workspace.join("target/release/ailurus")
+}
+
+/// A cargo command whose tests find the program, the guests and the firmware.
+pub fn cargo_on_guests(place: &Place, words: &[&str]) -> Command {
+    let mut command = cargo(place, words);
+    command
+        .env("AILURUS", program(place))
+        .env("AILURUS_GUESTS", place.guests())
+        .env("AILURUS_FIRMWARE_DIR", place.root().join("usr/share/seabios"));
+    command
 }

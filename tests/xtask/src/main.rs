@@ -12,6 +12,7 @@ mod initrd;
 mod iso;
 mod modules;
 mod place;
+mod soak;
 mod ui;
 mod xen_lab;
 
@@ -45,6 +46,14 @@ enum Task {
         /// Leave out the real guests
         #[arg(long)]
         quick: bool,
+    },
+    /// Run the tests that take too long for every day
+    ///
+    /// Ignored tests whose reason begins with `soak:`, of the whole workspace, one after the other in release, with a
+    /// table of their times at the end. Makes the guests they need first.
+    Soak {
+        /// Only tests whose name contains this
+        name: Option<String>,
     },
     /// Bring Debian packages into build/ and unpack them there
     ///
@@ -99,6 +108,7 @@ fn work(arguments: Arguments) -> Result<u8> {
     let done = match arguments.task {
         Task::Demo => check::demo(&place),
         Task::Test { quick } => check::test(&place, quick),
+        Task::Soak { name } => soak::soak(&place, name.as_deref()),
         Task::Fetch { groups, fresh } => {
             let groups = if groups.is_empty() { Group::ALL.to_vec() } else { groups };
             fetch::fetch(&place, &groups, fresh)

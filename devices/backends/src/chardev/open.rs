@@ -3,8 +3,6 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +17,7 @@ use super::escape::Escape;
 use super::line::{Line, Shared};
 use super::terminal::Stdio;
 use super::{CharError, CharSpec};
+use crate::socket;
 
 /// A line that is open.
 pub struct OpenLine {
@@ -108,28 +107,9 @@ fn hung_up(main: &OwnedFd) -> bool {
     matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(1..) if fds[0].revents().contains(PollFlags::HUP))
 }
 
-/// The socket's file goes with the line.
-struct Unlink(PathBuf);
-
-impl Drop for Unlink {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 fn unix(shared: Arc<Shared>, path: &Path) -> Result<Line, CharError> {
     let error = |source| CharError::Path { what: "socket", path: path.to_owned(), source };
-    // A socket that is left over from before is in the way; anything else is not ours to remove.
-    if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
-        match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => return Err(error(io::ErrorKind::AddrInUse.into())),
-            Err(_) => std::fs::remove_file(path).map_err(error)?,
-        }
-    }
-    let listener = UnixListener::bind(path).map_err(error)?;
-    let unlink = Unlink(path.to_owned());
-    listener.set_nonblocking(true).map_err(error)?;
+    let (listener, unlink) = socket::listen(path).map_err(error)?;
     let listening = listener.try_clone().map_err(error)?.into();
     let serve = move |shared: &Shared| {
         while !shared.stopping() {

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, Payload, SECTOR, Segment};
+use hypervisor::memory::{self, Pinned};
 use imago::file::File;
 use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::{FormatAccess, Storage, StorageExt};
@@ -133,6 +134,18 @@ impl Image {
     pub fn open(options: &ImageOptions) -> Result<Image, ImageError> {
         let writable = !options.read_only && !options.snapshot;
         let opened = Opened::open(&options.path, writable, options.cache == Cache::None)?;
+        Image::of(opened, options)
+    }
+
+    /// The image in a file that is open: `options.path` is only what it is called in messages. The
+    /// file goes through the page cache.
+    pub fn from_file(file: std::fs::File, options: &ImageOptions) -> Result<Image, ImageError> {
+        let writable = !options.read_only && !options.snapshot;
+        Image::of(Opened::adopt(&options.path, file, writable, false)?, options)
+    }
+
+    fn of(opened: Opened, options: &ImageOptions) -> Result<Image, ImageError> {
+        let writable = !options.read_only && !options.snapshot;
         let format = |source| ImageError::Format { path: options.path.clone(), source };
         let (layer, size, block) = match options.format {
             Format::Raw => {
@@ -228,6 +241,7 @@ impl Image {
             (BlockOp::Read, Payload::Buffer(buffer)) => self.read(buffer.as_mut_slice().into(), offset),
             (BlockOp::Read, Payload::Guest(ram, segments)) => {
                 each_batch(segments, offset, |batch, offset| {
+                    let _pinned = pins(ram, batch)?;
                     let slices = slices(ram, batch)?;
                     let (vector, _guard) = IoVectorMut::from_volatile_slice(slices.as_slice());
                     self.read(vector, offset)
@@ -236,6 +250,7 @@ impl Image {
             (BlockOp::Write, Payload::Buffer(buffer)) => self.write(buffer.as_slice().into(), offset),
             (BlockOp::Write, Payload::Guest(ram, segments)) => {
                 each_batch(segments, offset, |batch, offset| {
+                    let _pinned = pins(ram, batch)?;
                     let slices = slices(ram, batch)?;
                     let (vector, _guard) = IoVector::from_volatile_slice(slices.as_slice());
                     self.write(vector, offset)
@@ -275,7 +290,13 @@ fn each_batch(
 
 type Track<'a> = vm_memory::bitmap::BS<'a, hypervisor::memory::PageTrack>;
 
-/// The host's memory behind segments.
+/// Keeps the pages of segments in place.
+fn pins(ram: &hypervisor::GuestRam, segments: &[Segment]) -> io::Result<Vec<Pinned>> {
+    let hole = || io::Error::other("the guest gave its memory away");
+    segments.iter().map(|s| memory::pin(ram, s.gpa, s.len.into()).ok_or_else(hole)).collect()
+}
+
+/// The host's memory behind segments, which are pinned.
 fn slices<'a>(
     ram: &'a hypervisor::GuestRam,
     segments: &[Segment],

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use hypervisor::claims::{Claims, join};
 use ioreq::Sbdf;
 
 use crate::device::{Device, Region, Slot, Space};
@@ -125,6 +126,18 @@ impl Map {
                 (address <= last).then_some((range, start, last))
             }
         }
+    }
+
+    /// What all of it answers, the ports of configuration mechanism 1 included.
+    pub fn claims(&self) -> Claims {
+        let of = |space| {
+            let ranges = self.ranges.iter().filter(move |range| range.space == space);
+            ranges.map(|range| range.start..=range.last)
+        };
+        let ports = of(Space::Pio).chain([0xcf8..=0xcff]).collect();
+        let mut functions: Vec<Sbdf> = self.functions.keys().copied().collect();
+        functions.sort_unstable();
+        Claims { ports: join(ports), memory: join(of(Space::Mmio).collect()), functions }
     }
 
     pub fn function(&self, sbdf: Sbdf) -> Option<&Arc<Slot<dyn Device>>> {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
-use hypervisor::{GuestRam, Mapping};
+use hypervisor::{Claims, GuestRam, Mapping};
 use ioreq::Sbdf;
 
 use crate::device::{Device, Slot};
@@ -29,7 +29,12 @@ pub use view::View;
 pub trait Mapper: Send + Sync {
     /// Carries out one mapping; a hypervisor that cannot says so in its log.
     fn map(&self, mapping: Mapping);
+    /// Takes everything that the devices answer from now on, whenever something of it moves.
+    fn claim(&self, claims: &Claims);
 }
+
+/// A device of any kind behind its lock.
+pub type AnySlot = Arc<Slot<dyn Device>>;
 
 /// One device on the bus.
 struct Attached {
@@ -122,6 +127,13 @@ impl Bus {
     /// Every device by name, in order of attachment.
     pub fn slots(&self) -> Vec<(String, Arc<Slot<dyn Device>>)> {
         self.devices().iter().map(|d| (d.name.clone(), d.slot.clone())).collect()
+    }
+
+    /// Every PCI function, by name, in order of attachment.
+    pub fn functions(&self) -> Vec<(Sbdf, String, AnySlot)> {
+        let devices = self.devices();
+        let function = |d: &Attached| Some((d.sbdf?, d.name.clone(), d.slot.clone()));
+        devices.iter().filter_map(function).collect()
     }
 
     /// Saves every device, by name, in order of attachment.
@@ -229,8 +241,10 @@ impl Bus {
             }
         }
         map.finish();
+        let claims = map.claims();
         self.shared.map.store(Arc::new(map));
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
+        self.shared.mapper.claim(&claims);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ioreq::{Dir, Size};
+use ioreq::{Dir, Sbdf, Size};
 
 use crate::device::{At, Device, Io, Region, Slot, Space, Ticket, deferred};
 use crate::pci::{self, BarKind, Identity, PciConfig, Placement, Window};
@@ -186,6 +186,10 @@ fn bars_move_their_windows_and_map_memory() {
     assert_eq!(rig.mmio_read(0xf000_0004, Size::B4), 0xffff_ffff);
     rig.config_write(3, 0, pci::reg::COMMAND, Size::B2, 2);
     assert_eq!(rig.mmio_read(0xf000_0004, Size::B4), 0x0706_0504);
+    let claims = rig.claims();
+    assert_eq!(claims.ports, [0xcf8..=0xcff]);
+    assert_eq!(claims.memory, [0xf000_0000..=0xf000_0fff]);
+    assert_eq!(claims.functions, [Sbdf::bus0(3, 0)]);
     let mapped = rig.take_mappings();
     assert_eq!(mapped.len(), 1);
     assert_eq!((mapped[0].gpa, mapped[0].len, mapped[0].write.is_some()), (0xe000_0000, 1 << 20, true));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hypervisor::memory;
 use ioreq::{Data, Dir, Request, Sbdf, Target};
-use vm_memory::{Bytes, GuestAddress};
 
 use super::map::{Map, Range};
 use super::{Bus, Shared};
@@ -190,12 +190,12 @@ impl View {
             Dir::Read => {
                 let done = range.slot.lock().read_run(at, size, data).min(len);
                 // What does not lie in RAM is dropped.
-                let _ = self.shared.ram.write_slice(&data[..done], GuestAddress(buffer));
+                let _ = memory::write(&self.shared.ram, buffer, &data[..done]);
                 done
             }
             Dir::Write => {
                 data.fill(0xff);
-                let _ = self.shared.ram.read_slice(data, GuestAddress(buffer));
+                let _ = memory::read(&self.shared.ram, buffer, data);
                 range.slot.lock().write_run(at, size, data).min(len)
             }
         }
@@ -217,10 +217,10 @@ impl View {
             match request.dir {
                 Dir::Read => {
                     self.read(space, at, data);
-                    let _ = self.shared.ram.write_slice(data, GuestAddress(gpa));
+                    let _ = memory::write(&self.shared.ram, gpa, data);
                 }
                 Dir::Write => {
-                    let _ = self.shared.ram.read_slice(data, GuestAddress(gpa));
+                    let _ = memory::read(&self.shared.ram, gpa, data);
                     self.write(space, at, data);
                 }
             }

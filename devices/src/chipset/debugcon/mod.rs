@@ -13,14 +13,15 @@ mod tests;
 
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
+use crate::lines::Lines;
+
 /// Takes one line at a time, without its end. Must not block. Whoever writes them to a file limits how
 /// many: the guest can send as many as it likes.
 pub type LineSink = Box<dyn FnMut(&str) + Send>;
 
 /// The debug console.
 pub struct Debugcon {
-    /// The line as it is so far, at most [`spec::LINE_MAX`] bytes.
-    line: Vec<u8>,
+    lines: Lines,
     regions: [Region; 1],
     sink: LineSink,
 }
@@ -33,26 +34,13 @@ impl Debugcon {
 
     /// A console at another port (0xe9 in Bochs).
     pub fn at(port: u16, sink: LineSink) -> Debugcon {
-        let line = Vec::with_capacity(spec::LINE_MAX);
-        Debugcon { line, regions: [Region::pio("console", port, 1)], sink }
+        Debugcon { lines: Lines::default(), regions: [Region::pio("console", port, 1)], sink }
     }
 
     fn put(&mut self, byte: u8) {
-        match byte {
-            b'\n' => self.flush(),
-            b'\r' => {}
-            _ => {
-                self.line.push(byte);
-                if self.line.len() >= spec::LINE_MAX {
-                    self.flush();
-                }
-            }
+        if let Some(line) = self.lines.put(byte) {
+            (self.sink)(&line);
         }
-    }
-
-    fn flush(&mut self) {
-        (self.sink)(&self.line.escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\""));
-        self.line.clear();
     }
 }
 
@@ -79,8 +67,8 @@ impl Device for Debugcon {
         data.len()
     }
     fn reset(&mut self) {
-        if !self.line.is_empty() {
-            self.flush();
+        if let Some(line) = self.lines.end() {
+            (self.sink)(&line);
         }
     }
     fn save(&mut self) -> Result<Saved, StateError> {
@@ -90,6 +78,6 @@ impl Device for Debugcon {
         state::load(self, saved)
     }
     fn inspect(&self, node: &mut Node) {
-        node.value("line", self.line.escape_ascii());
+        node.value("line", self.lines.begun().escape_ascii());
     }
 }

@@ -4,5 +4,3 @@
 pub const PORT: u16 = 0x402;
 /// What it reads there.
 pub const PRESENT: u8 = 0xe9;
-/// Longest line that is kept together, in bytes.
-pub const LINE_MAX: usize = 512;

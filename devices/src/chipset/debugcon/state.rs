@@ -1,10 +1,9 @@
 //! Saved state of the debug console: the line that has begun.
 
-use devices_core::state::valid;
 use devices_core::{Saved, StateError};
 use serde::{Deserialize, Serialize};
 
-use super::{Debugcon, spec};
+use super::Debugcon;
 
 const KIND: &str = "debugcon";
 const VERSION: u16 = 1;
@@ -16,13 +15,11 @@ struct State {
 }
 
 pub(super) fn save(device: &Debugcon) -> Result<Saved, StateError> {
-    let Debugcon { line, regions: _, sink: _ } = device;
-    Saved::encode(KIND, VERSION, &State { line: line.clone() })
+    let Debugcon { lines, regions: _, sink: _ } = device;
+    Saved::encode(KIND, VERSION, &State { line: lines.begun().to_vec() })
 }
 
 pub(super) fn load(device: &mut Debugcon, saved: &Saved) -> Result<(), StateError> {
     let State { line } = saved.decode(KIND, VERSION)?;
-    valid(line.len() < spec::LINE_MAX, "the begun line is too long")?;
-    device.line = line;
-    Ok(())
+    device.lines.load(line)
 }

@@ -1,10 +1,11 @@
+use std::mem::take;
+
 use devices_core::Dir;
 use devices_core::Size;
-use devices_core::rig::Rig;
+use devices_core::rig::{Place as Where, Random, Rig, fuzz, scenario};
 use ioreq::{Data, Request, Target};
 
 use super::*;
-use crate::chipset::harness::{Place as Where, Random, fuzz, scenario};
 
 const COMMAND: u32 = 0x1000;
 const BUFFER: u32 = 0x2000;
@@ -18,8 +19,7 @@ fn items() -> Vec<Item> {
     ]
 }
 
-fn rig() -> Rig {
-    let mut rig = Rig::new();
+fn board(mut rig: Rig) -> Rig {
     let device = FwCfg::new(items(), Dma::always(rig.ram().clone())).unwrap();
     let wiring = rig.wiring();
     rig.attach(device, &wiring);
@@ -42,12 +42,10 @@ fn dma(rig: &mut Rig, control: u32, length: u32, address: u64) -> u32 {
 
 #[test]
 fn firmware_recognises_the_device() {
-    scenario(|then| {
-        let mut rig = rig();
+    scenario(|rig| {
+        let mut rig = board(take(rig));
         rig.outw(0x510, 0);
-        then(&mut rig);
         assert_eq!(bytes(&mut rig, 2), b"QE");
-        then(&mut rig);
         assert_eq!(bytes(&mut rig, 4), b"MU\0\0");
         rig.outw(0x510, 1);
         assert_eq!(bytes(&mut rig, 5), [3, 0, 0, 0, 0]);
@@ -60,7 +58,7 @@ fn firmware_recognises_the_device() {
 
 #[test]
 fn the_directory_lists_files_in_their_order() {
-    let mut rig = rig();
+    let mut rig = board(Rig::new());
     rig.outw(0x510, 0x19);
     let directory = bytes(&mut rig, 4 + 2 * 64 + 1);
     assert_eq!(directory[..4], [0, 0, 0, 2]);
@@ -80,7 +78,7 @@ fn the_directory_lists_files_in_their_order() {
 
 #[test]
 fn a_string_instruction_reads_an_item() {
-    let mut rig = rig();
+    let mut rig = board(Rig::new());
     rig.outw(0x510, 0x20);
     rig.poke(BUFFER.into(), &[0xaa; 16]);
     rig.string(Dir::Read, 0x511, Size::B1, 8, BUFFER.into());
@@ -89,13 +87,11 @@ fn a_string_instruction_reads_an_item() {
 
 #[test]
 fn dma_reads_skips_and_pads() {
-    scenario(|then| {
-        let mut rig = rig();
+    scenario(|rig| {
+        let mut rig = board(take(rig));
         rig.poke(BUFFER.into(), &[0xaa; 16]);
         assert_eq!(dma(&mut rig, 0x20 << 16 | spec::DMA_SELECT | spec::DMA_SKIP, 2, 0), 0);
-        then(&mut rig);
         assert_eq!(dma(&mut rig, spec::DMA_READ, 3, BUFFER.into()), 0);
-        then(&mut rig);
         assert_eq!(rig.peek(BUFFER.into(), 4), b"con\xaa");
         assert_eq!(dma(&mut rig, spec::DMA_READ, 5, BUFFER.into()), 0);
         assert_eq!(rig.peek(BUFFER.into(), 6), b"d\0\0\0\0\xaa");
@@ -106,18 +102,16 @@ fn dma_reads_skips_and_pads() {
 
 #[test]
 fn dma_writes_only_where_it_may() {
-    scenario(|then| {
-        let mut rig = rig();
+    scenario(|rig| {
+        let mut rig = board(take(rig));
         rig.poke(BUFFER.into(), b"wxyz!");
         let select = |key: u32| key << 16 | spec::DMA_SELECT | spec::DMA_WRITE;
         assert_eq!(dma(&mut rig, select(0x20), 2, BUFFER.into()), spec::DMA_ERROR);
         assert_eq!(dma(&mut rig, select(0x77), 2, BUFFER.into()), spec::DMA_ERROR);
         assert_eq!(dma(&mut rig, select(0x21), 2, BUFFER.into()), 0);
-        then(&mut rig);
         rig.outw(0x510, 0x21);
         assert_eq!(bytes(&mut rig, 4), b"wx\x03\x04");
         assert_eq!(dma(&mut rig, select(0x21), 5, BUFFER.into()), spec::DMA_ERROR);
-        then(&mut rig);
         rig.reset();
         rig.outw(0x510, 0x21);
         assert_eq!(bytes(&mut rig, 4), [1, 2, 3, 4]);
@@ -126,7 +120,7 @@ fn dma_writes_only_where_it_may() {
 
 #[test]
 fn hostile_commands_end_in_an_error() {
-    let mut rig = rig();
+    let mut rig = board(Rig::new());
     let read = 0x20 << 16 | spec::DMA_SELECT | spec::DMA_READ;
     assert_eq!(dma(&mut rig, read, 6, u64::MAX - 2), spec::DMA_ERROR);
     assert_eq!(dma(&mut rig, read, 6, (2 << 20) - 3), spec::DMA_ERROR);
@@ -142,7 +136,7 @@ fn hostile_commands_end_in_an_error() {
 
 #[test]
 fn an_eight_byte_store_is_cut_into_a_whole_address() {
-    let mut rig = rig();
+    let mut rig = board(Rig::new());
     rig.poke(COMMAND.into(), &(0x20 << 16 | spec::DMA_SELECT | spec::DMA_READ).to_be_bytes());
     rig.poke(u64::from(COMMAND) + 4, &3u32.to_be_bytes());
     rig.poke(u64::from(COMMAND) + 8, &u64::from(BUFFER).to_be_bytes());
@@ -173,14 +167,14 @@ fn bad_lists_are_refused() {
 #[test]
 fn fuzzed() {
     let planted = fuzz(
-        || (rig(), (Random::new(7), 0)),
+        || (board(Rig::new()), (Random::new(7), 0)),
         3,
         &[Where::Ports(0x50e, 16)],
         |(rig, (random, planted)), what| {
             if what < 64 {
-                let control = random.next() as u32 & 0x8023_001f;
-                let length = random.next() as u32 >> random.below(32);
-                let address = random.next() >> random.below(64);
+                let control = random.draw() as u32 & 0x8023_001f;
+                let length = random.draw() as u32 >> random.below(32);
+                let address = random.draw() >> random.below(64);
                 *planted += u32::from(dma(rig, control, length, address) == 0);
             }
         },

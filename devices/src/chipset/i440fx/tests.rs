@@ -1,15 +1,15 @@
+use std::mem::take;
+
 use devices_core::Size;
-use devices_core::rig::Rig;
+use devices_core::rig::{Place, Rig, fuzz, scenario};
 use hypervisor::Mapping;
 use hypervisor::memory::new_block;
 
 use super::*;
-use crate::chipset::harness::{Place, fuzz, scenario};
 
 const FIRMWARE: u64 = 0x4_0000;
 
-fn rig() -> Rig {
-    let mut rig = Rig::new();
+fn board(mut rig: Rig) -> Rig {
     let ram = new_block(0, 1 << 20).unwrap();
     let firmware = Some(new_block(0, FIRMWARE).unwrap());
     let shadow = Shadow { ram, firmware, mapper: rig.recorder() };
@@ -33,7 +33,7 @@ fn taken(rig: &Rig) -> Vec<Seen> {
 
 #[test]
 fn the_header_is_qemus() {
-    let mut rig = rig();
+    let mut rig = board(Rig::new());
     assert_eq!(rig.config_read(0, 0, 0, Size::B4), 0x1237_8086);
     assert_eq!(rig.config_read(0, 0, 8, Size::B4), 0x0600_0002);
     assert_eq!(rig.config_read(0, 0, 0x2c, Size::B4), 0x1100_1af4);
@@ -45,7 +45,7 @@ fn the_header_is_qemus() {
 
 #[test]
 fn at_power_on_firmware_is_read_and_nothing_is_written() {
-    let seen = taken(&rig());
+    let seen = taken(&board(Rig::new()));
     assert_eq!(seen[0], (0xa_0000, 0x2_0000, None, None));
     assert_eq!(seen[1], (0xc_0000, 0x4000, None, None));
     assert_eq!(seen[9], (0xe_0000, 0x4000, Some((FIRMWARE - 0x2_0000, FIRMWARE)), None));
@@ -57,34 +57,44 @@ fn at_power_on_firmware_is_read_and_nothing_is_written() {
 
 #[test]
 fn pam_switches_reads_and_writes_separately() {
-    scenario(|then| {
-        let mut rig = rig();
-        rig.take_mappings();
+    let rom = Some((FIRMWARE - 0x1_0000, FIRMWARE));
+    let ram = |address| Some((address, 1 << 20));
+    let (f, c) = (0xf_0000, 0xc_0000);
+    scenario(|rig| {
+        let mut rig = board(take(rig));
+        // What a piece was mapped to last.
+        let last = |rig: &Rig, gpa| taken(rig).into_iter().rfind(|seen| seen.0 == gpa).unwrap();
         rig.config_write(0, 0, 0x59, Size::B1, 0x20);
-        let rom = Some((FIRMWARE - 0x1_0000, FIRMWARE));
-        assert_eq!(taken(&rig), [(0xf_0000, 0x1_0000, rom, Some(0xf_0000))]);
-        then(&mut rig);
-        rig.take_mappings();
+        assert_eq!(last(&rig, f), (f, 0x1_0000, rom, Some(f)));
         rig.config_write(0, 0, 0x59, Size::B1, 0x30);
-        let ram = |address| Some((address, 1 << 20));
-        assert_eq!(taken(&rig), [(0xf_0000, 0x1_0000, ram(0xf_0000), Some(0xf_0000))]);
-        then(&mut rig);
-        rig.take_mappings();
-        rig.config_write(0, 0, 0x59, Size::B2, 0x0110);
-        assert_eq!(
-            taken(&rig),
-            [(0xc_0000, 0x4000, ram(0xc_0000), None), (0xf_0000, 0x1_0000, ram(0xf_0000), None)]
-        );
-        then(&mut rig);
-        rig.take_mappings();
+        assert_eq!(last(&rig, f), (f, 0x1_0000, ram(f), Some(f)));
+        rig.config_write(0, 0, 0x59, Size::B1, 0x10);
+        assert_eq!(last(&rig, f), (f, 0x1_0000, ram(f), None));
+        rig.config_write(0, 0, 0x5a, Size::B1, 0x01);
+        assert_eq!(last(&rig, c), (c, 0x4000, ram(c), None));
         rig.reset();
-        assert_eq!(taken(&rig), [(0xc_0000, 0x4000, None, None), (0xf_0000, 0x1_0000, rom, None)]);
+        assert_eq!(last(&rig, c), (c, 0x4000, None, None));
     });
 }
 
 #[test]
+fn only_what_changes_is_mapped() {
+    let mut rig = board(Rig::new());
+    rig.take_mappings();
+    rig.config_write(0, 0, 0x59, Size::B1, 0x30);
+    assert_eq!(taken(&rig), [(0xf_0000, 0x1_0000, Some((0xf_0000, 1 << 20)), Some(0xf_0000))]);
+    rig.config_write(0, 0, 0x59, Size::B2, 0x0130);
+    assert_eq!(taken(&rig), [(0xc_0000, 0x4000, Some((0xc_0000, 1 << 20)), None)]);
+    rig.config_write(0, 0, 0x59, Size::B2, 0x0130);
+    assert!(taken(&rig).is_empty());
+    rig.reset();
+    let rom = Some((FIRMWARE - 0x1_0000, FIRMWARE));
+    assert_eq!(taken(&rig), [(0xc_0000, 0x4000, None, None), (0xf_0000, 0x1_0000, rom, None)]);
+}
+
+#[test]
 fn a_load_maps_what_the_registers_say() {
-    let mut rig = rig();
+    let mut rig = board(Rig::new());
     rig.config_write(0, 0, 0x5f, Size::B1, 0x33);
     rig.take_mappings();
     rig.save_load();
@@ -96,7 +106,7 @@ fn a_load_maps_what_the_registers_say() {
 
 #[test]
 fn open_smram_hides_the_vga_window() {
-    let mut rig = rig();
+    let mut rig = board(Rig::new());
     rig.take_mappings();
     rig.config_write(0, 0, 0x72, Size::B1, 0x4a);
     assert_eq!(taken(&rig), [(0xa_0000, 0x2_0000, Some((0xa_0000, 1 << 20)), Some(0xa_0000))]);
@@ -117,5 +127,5 @@ fn without_memory_the_registers_are_storage() {
 
 #[test]
 fn fuzzed() {
-    fuzz(rig, 1, &[Place::Config(0, 0), Place::Ports(0xcf8, 8)], |_, _| {});
+    fuzz(|| board(Rig::new()), 1, &[Place::Config(0, 0), Place::Ports(0xcf8, 8)], |_, _| {});
 }

@@ -1,13 +1,13 @@
+use std::mem::take;
+
 use devices_core::Size;
 use devices_core::irq::IrqBank;
-use devices_core::rig::Rig;
+use devices_core::rig::{Place, Rig, fuzz, scenario};
 
 use super::*;
-use crate::chipset::harness::{Place, fuzz, scenario};
 
 /// The bridge, and the wires of bus 0.
-fn rig() -> (Rig, IrqBank) {
-    let mut rig = Rig::new();
+fn board(mut rig: Rig) -> (Rig, IrqBank) {
     let router = Arc::new(PirqRouter::new(rig.irqs().clone()));
     let pins = IrqBank::new(128, router.clone());
     let wiring = rig.wiring();
@@ -17,7 +17,7 @@ fn rig() -> (Rig, IrqBank) {
 
 #[test]
 fn the_header_and_reset_values_are_qemus() {
-    let (mut rig, _) = rig();
+    let (mut rig, _) = board(Rig::new());
     assert_eq!(rig.config_read(1, 0, 0, Size::B4), 0x7000_8086);
     assert_eq!(rig.config_read(1, 0, 4, Size::B4), 0x0200_0007);
     assert_eq!(rig.config_read(1, 0, 8, Size::B4), 0x0601_0000);
@@ -30,21 +30,18 @@ fn the_header_and_reset_values_are_qemus() {
 
 #[test]
 fn pins_swizzle_onto_links_and_share_them() {
-    scenario(|then| {
-        let (mut rig, pins) = rig();
+    scenario(|rig| {
+        let (mut rig, pins) = board(take(rig));
         // Pin A of device 3 is link 2, and so is pin B of device 2.
         rig.config_write(1, 0, 0x62, Size::B1, 11);
         let (mut a, mut b, mut other) = (pins.line(3 * 4), pins.line(2 * 4 + 1), pins.line(3 * 4 + 1));
         a.set(true);
-        then(&mut rig);
         assert!(rig.irq(11));
         b.set(true);
         a.set(false);
-        then(&mut rig);
         assert!(rig.irq(11));
         other.set(true);
         b.set(false);
-        then(&mut rig);
         assert!(!rig.irq(11));
         rig.config_write(1, 0, 0x63, Size::B1, 10);
         assert!(rig.irq(10) && !rig.irq(11));
@@ -53,20 +50,17 @@ fn pins_swizzle_onto_links_and_share_them() {
 
 #[test]
 fn a_level_moves_with_its_route() {
-    scenario(|then| {
-        let (mut rig, pins) = rig();
+    scenario(|rig| {
+        let (mut rig, pins) = board(take(rig));
         let mut line = pins.line(4 * 4);
         line.set(true);
         assert!(rig.take_edges().is_empty());
         rig.config_write(1, 0, 0x60, Size::B4, 0x0a0a_0a0a);
-        then(&mut rig);
         assert!(rig.irq(10));
         rig.config_write(1, 0, 0x63, Size::B1, 5);
-        then(&mut rig);
         assert!(!rig.irq(10) && rig.irq(5));
         rig.config_write(1, 0, 0x63, Size::B1, 0x85);
         assert!(!rig.irq(5));
-        then(&mut rig);
         line.set(false);
         rig.config_write(1, 0, 0x63, Size::B1, 5);
         assert!(!rig.irq(5));
@@ -75,7 +69,7 @@ fn a_level_moves_with_its_route() {
 
 #[test]
 fn two_links_share_an_isa_interrupt() {
-    let (mut rig, pins) = rig();
+    let (mut rig, pins) = board(Rig::new());
     rig.config_write(1, 0, 0x60, Size::B2, 0x0b0b);
     let (mut a, mut b) = (pins.line(4), pins.line(5));
     a.set(true);
@@ -88,10 +82,9 @@ fn two_links_share_an_isa_interrupt() {
 
 #[test]
 fn port_cf9_resets() {
-    scenario(|then| {
-        let (mut rig, _) = rig();
+    scenario(|rig| {
+        let (mut rig, _) = board(take(rig));
         rig.outb(0xcf9, 0x02);
-        then(&mut rig);
         assert_eq!(rig.inb(0xcf9), 0x02);
         assert!(rig.take_power().is_empty());
         rig.outb(0xcf9, 0x06);
@@ -107,7 +100,7 @@ fn port_cf9_resets() {
 #[test]
 fn fuzzed() {
     let build = || {
-        let (rig, pins) = rig();
+        let (rig, pins) = board(Rig::new());
         (rig, (0..128).map(|wire| pins.line(wire)).collect::<Vec<_>>())
     };
     let places = [Place::Config(1, 0), Place::Ports(0xcf8, 8)];

@@ -131,6 +131,11 @@ impl Acpi {
         self.status |= spec::WAKE | spec::POWER_BUTTON;
     }
 
+    /// For a state that comes from a machine whose hypervisor did not have the PM1 events.
+    pub fn forget_events(&mut self) {
+        (self.status, self.enable) = (0, 0);
+    }
+
     pub fn set_acpi_mode(&mut self, on: bool) {
         self.control = self.control & !spec::SCI_EN | if on { spec::SCI_EN } else { 0 };
     }

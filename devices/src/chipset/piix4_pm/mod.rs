@@ -33,12 +33,14 @@ pub const SCI_IRQ: u32 = 9;
 
 /// Regions by index.
 mod region {
-    pub const PM: usize = 0;
-    pub const SMBUS: usize = 1;
-    pub const APM: usize = 2;
-    pub const GPE: usize = 3;
-    pub const PCI_HOTPLUG: usize = 4;
-    pub const CPU_HOTPLUG: usize = 5;
+    pub const EVENTS: usize = 0;
+    pub const CONTROL: usize = 1;
+    pub const TIMER: usize = 2;
+    pub const SMBUS: usize = 3;
+    pub const APM: usize = 4;
+    pub const GPE: usize = 5;
+    pub const PCI_HOTPLUG: usize = 6;
+    pub const CPU_HOTPLUG: usize = 7;
 }
 
 /// Told of a slot of bus 0 that the guest has ejected. Called with the device's lock held: notes it.
@@ -50,6 +52,9 @@ pub struct Options {
     /// Reading the PCI hotplug block's first register leaves it as it is: what tables made for Xen expect,
     /// which read it once for each slot. QEMU's own tables read it once and expect it cleared.
     pub up_stays: bool,
+    /// The hypervisor answers the PM1 event registers and the timer itself, buttons included. The device
+    /// still decodes their ports, as QEMU does on Xen, and nothing is there.
+    pub events_elsewhere: bool,
     /// COM1 and COM2 are there, for the registers that say what the chip decodes.
     pub serial: [bool; 2],
     /// LPT1 is there, likewise.
@@ -73,7 +78,8 @@ pub struct Piix4Pm {
     smbus: Smbus,
     /// APM control and status.
     apm: [u8; 2],
-    regions: [Region; 6],
+    events_elsewhere: bool,
+    regions: [Region; 8],
     parts: Parts,
 }
 
@@ -87,7 +93,9 @@ impl Piix4Pm {
         wiring: &Wiring,
     ) -> Piix4Pm {
         let regions = [
-            Region::floating("pm", Space::Pio, 64),
+            Region::floating("pm events", Space::Pio, spec::EVENTS_LEN),
+            Region::floating("pm control", Space::Pio, spec::CONTROL_LEN),
+            Region::floating("pm timer", Space::Pio, spec::TIMER_LEN),
             Region::floating("smbus", Space::Pio, 64).widest(1),
             Region::pio("apm", spec::APM, 2),
             Region::pio("gpe", spec::GPE, 4),
@@ -100,6 +108,7 @@ impl Piix4Pm {
             hotplug: Hotplug::new(!options.up_stays),
             smbus: Smbus::default(),
             apm: [0; 2],
+            events_elsewhere: options.events_elsewhere,
             regions,
             parts: Parts { sci, timer: wiring.timer(0), power, eject, wiring: wiring.clone() },
         };
@@ -113,10 +122,13 @@ impl Piix4Pm {
         self.follow();
     }
 
-    /// The machine wakes from suspend to RAM. After the platform's reset, before the vCPUs go on.
+    /// The machine wakes from suspend to RAM. After the platform's reset, before the vCPUs go on. Does
+    /// nothing where the hypervisor has the events.
     pub fn wake_up(&mut self) {
-        self.acpi.wake_up();
-        self.follow();
+        if !self.events_elsewhere {
+            self.acpi.wake_up();
+            self.follow();
+        }
     }
 
     /// Which slots of bus 0 (bit n is slot n) can be ejected. Not part of the saved state.
@@ -172,9 +184,11 @@ impl Piix4Pm {
         [base(spec::PMBASE, spec::PMREGMISC), base(spec::SMBBASE, spec::SMBHSTCFG)]
     }
 
-    fn read_byte(&mut self, region: usize, offset: u64) -> u8 {
+    fn read_byte(&mut self, region: usize, offset: u64, now: u64) -> u8 {
         match region {
-            region::PM => self.acpi.read(offset, self.parts.wiring.now()),
+            region::EVENTS | region::CONTROL | region::TIMER => {
+                self.acpi.read(pm_offset(region) + offset, now)
+            }
             region::SMBUS => self.smbus.read(offset),
             region::APM => self.apm[offset as usize & 1],
             region::GPE => self.acpi.read_gpe(offset),
@@ -185,7 +199,8 @@ impl Piix4Pm {
 
     fn write_byte(&mut self, region: usize, offset: u64, value: u8) {
         match region {
-            region::PM => {
+            region::EVENTS | region::CONTROL | region::TIMER => {
+                let offset = pm_offset(region) + offset;
                 if let Some(event) = self.acpi.write(offset, value, self.parts.wiring.now()) {
                     self.parts.power.request(event);
                 }
@@ -198,6 +213,11 @@ impl Piix4Pm {
         }
     }
 
+    /// Whether the hypervisor has what this region would show.
+    fn elsewhere(&self, region: usize) -> bool {
+        self.events_elsewhere && matches!(region, region::EVENTS | region::TIMER)
+    }
+
     fn write_apm(&mut self, offset: u64, value: u8) {
         self.apm[offset as usize & 1] = value;
         match (offset, value) {
@@ -205,6 +225,15 @@ impl Piix4Pm {
             (0, spec::ACPI_DISABLE) => self.acpi.set_acpi_mode(false),
             _ => {}
         }
+    }
+}
+
+/// Where a region of the power management ports is from their base on.
+fn pm_offset(region: usize) -> u64 {
+    match region {
+        region::EVENTS => spec::EVENTS_AT,
+        region::CONTROL => spec::CONTROL_AT,
+        _ => spec::TIMER_AT,
     }
 }
 
@@ -249,8 +278,14 @@ impl Device for Piix4Pm {
             }
             return Io::Done;
         }
+        if self.elsewhere(at.region) {
+            return Io::Unclaimed;
+        }
+        // One instant for the whole access: a counter put together from two would run backwards afterwards, which
+        // SeaBIOS takes for a wrap of the timer, 4.7 s each time.
+        let now = self.parts.wiring.now();
         for (offset, byte) in (at.offset..).zip(data) {
-            *byte = self.read_byte(at.region, offset);
+            *byte = self.read_byte(at.region, offset, now);
         }
         Io::Done
     }
@@ -263,6 +298,9 @@ impl Device for Piix4Pm {
                 (self.parts.eject)(slot);
             }
             return Io::Done;
+        }
+        if self.elsewhere(at.region) {
+            return Io::Unclaimed;
         }
         for (offset, &byte) in (at.offset..).zip(data) {
             self.write_byte(at.region, offset, byte);
@@ -298,12 +336,13 @@ impl Device for Piix4Pm {
     }
 
     fn placements(&mut self) -> Vec<Placement> {
-        let windows = self.bases().into_iter().zip([region::PM, region::SMBUS]);
-        windows
-            .filter_map(|(base, region)| {
-                Some(Placement { window: Window::Region(region), address: base?.into() })
-            })
-            .collect()
+        let [pm, smbus] = self.bases();
+        let window = |region, address| Placement { window: Window::Region(region), address };
+        let pm = pm.into_iter().flat_map(|base| {
+            [region::EVENTS, region::CONTROL, region::TIMER]
+                .map(|region| window(region, u64::from(base) + pm_offset(region)))
+        });
+        pm.chain(smbus.map(|base| window(region::SMBUS, base.into()))).collect()
     }
 
     fn save(&mut self) -> Result<Saved, StateError> {
@@ -325,6 +364,6 @@ impl Device for Piix4Pm {
                 None => node.value(name, "not decoded"),
             };
         }
-        node.value("sci", self.parts.sci.level());
+        node.value("sci", self.parts.sci.level()).value("events elsewhere", self.events_elsewhere);
     }
 }

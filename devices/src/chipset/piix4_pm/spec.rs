@@ -21,8 +21,21 @@ pub const DEVRESD3: u16 = 0x67;
 pub const APMC_EN: u8 = 1 << 1;
 /// Where the SMBus ports are at reset.
 pub const SMBBASE_RESET: u16 = 0xb100;
-/// Address bits of both bases: 64 ports each.
+/// Address bits of both bases.
 pub const BASE_MASK: u16 = 0xffc0;
+
+/// PM1 status and enable, from PMBASE on; of the other ports up to 64 nobody answers.
+pub const EVENTS_AT: u64 = 0;
+/// Their length.
+pub const EVENTS_LEN: u64 = 4;
+/// PM1 control.
+pub const CONTROL_AT: u64 = 4;
+/// Its length.
+pub const CONTROL_LEN: u64 = 2;
+/// The timer.
+pub const TIMER_AT: u64 = 8;
+/// Its length.
+pub const TIMER_LEN: u64 = 4;
 
 /// PM1 status: the timer's bit 23 changed.
 pub const TIMER: u16 = 1 << 0;

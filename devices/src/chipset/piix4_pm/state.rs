@@ -22,7 +22,7 @@ struct State {
 }
 
 pub(super) fn save(device: &Piix4Pm) -> Result<Saved, StateError> {
-    let Piix4Pm { pci, acpi, hotplug, smbus, apm, regions: _, parts } = device;
+    let Piix4Pm { pci, acpi, hotplug, smbus, apm, events_elsewhere: _, regions: _, parts } = device;
     // The line follows from the registers, and so does the timer's deadline.
     let Parts { sci: _, timer: _, power: _, eject: _, wiring: _ } = parts;
     let state = State {
@@ -40,6 +40,9 @@ pub(super) fn load(device: &mut Piix4Pm, saved: &Saved) -> Result<(), StateError
     device.pci.load(&pci)?;
     device.hotplug.load(hotplug)?;
     device.acpi = acpi;
+    if device.events_elsewhere {
+        device.acpi.forget_events();
+    }
     device.smbus = smbus;
     device.apm = apm;
     device.follow();

@@ -1,12 +1,12 @@
-use devices_core::rig::Rig;
+use std::mem::take;
+
+use devices_core::rig::{Place, Rig, fuzz, scenario};
 
 use super::*;
-use crate::chipset::harness::{Place, fuzz, scenario};
 
 const A20: u32 = 200;
 
-fn rig() -> Rig {
-    let mut rig = Rig::new();
+fn board(mut rig: Rig) -> Rig {
     let device = Port92::new(rig.irqs().line(A20), rig.recorder());
     let wiring = rig.wiring();
     rig.attach(device, &wiring);
@@ -15,14 +15,12 @@ fn rig() -> Rig {
 
 #[test]
 fn bit_1_opens_the_gate() {
-    scenario(|then| {
-        let mut rig = rig();
+    scenario(|rig| {
+        let mut rig = board(take(rig));
         assert_eq!((rig.inb(0x92), rig.irq(A20)), (0, false));
         rig.outb(0x92, 0x02);
-        then(&mut rig);
         assert_eq!((rig.inb(0x92), rig.irq(A20)), (2, true));
         rig.outb(0x92, 0x80);
-        then(&mut rig);
         assert_eq!((rig.inb(0x92), rig.irq(A20)), (0x80, false));
         assert!(rig.take_power().is_empty());
     });
@@ -30,15 +28,13 @@ fn bit_1_opens_the_gate() {
 
 #[test]
 fn a_rising_bit_0_resets() {
-    scenario(|then| {
-        let mut rig = rig();
+    scenario(|rig| {
+        let mut rig = board(take(rig));
         rig.outb(0x92, 0x03);
-        then(&mut rig);
         assert_eq!(rig.take_power(), [PowerEvent::Reset]);
         rig.outb(0x92, 0x01);
         assert!(rig.take_power().is_empty());
         rig.outb(0x92, 0x00);
-        then(&mut rig);
         rig.outb(0x92, 0x01);
         assert_eq!(rig.take_power(), [PowerEvent::Reset]);
         rig.reset();
@@ -48,5 +44,5 @@ fn a_rising_bit_0_resets() {
 
 #[test]
 fn fuzzed() {
-    fuzz(rig, 8, &[Place::Ports(0x90, 5)], |_, _| {});
+    fuzz(|| board(Rig::new()), 8, &[Place::Ports(0x90, 5)], |_, _| {});
 }

@@ -1,10 +1,10 @@
-use devices_core::rig::Rig;
+use std::mem::take;
+
+use devices_core::rig::{Place, Rig, fuzz, scenario};
 
 use super::*;
-use crate::chipset::harness::{Place, fuzz, scenario};
 
-fn rig() -> Rig {
-    let mut rig = Rig::new();
+fn board(mut rig: Rig) -> Rig {
     let device = Pvpanic::new(rig.recorder());
     let wiring = rig.wiring();
     rig.attach(device, &wiring);
@@ -13,8 +13,8 @@ fn rig() -> Rig {
 
 #[test]
 fn a_crash_is_told() {
-    scenario(|then| {
-        let mut rig = rig();
+    scenario(|rig| {
+        let mut rig = board(take(rig));
         assert_eq!(rig.inb(0x505), 3);
         for (event, told) in [
             (1, Some(PowerEvent::Panicked)),
@@ -23,7 +23,6 @@ fn a_crash_is_told() {
             (0xfc, None),
         ] {
             rig.outb(0x505, event);
-            then(&mut rig);
             assert_eq!(rig.take_power(), told.into_iter().collect::<Vec<_>>());
         }
     });
@@ -31,5 +30,5 @@ fn a_crash_is_told() {
 
 #[test]
 fn fuzzed() {
-    fuzz(rig, 9, &[Place::Ports(0x504, 3)], |_, _| {});
+    fuzz(|| board(Rig::new()), 9, &[Place::Ports(0x504, 3)], |_, _| {});
 }

@@ -70,6 +70,8 @@ pub struct Vga {
     /// Pixels of more than a byte lie in memory with the high byte first.
     big_endian: bool,
     vram: Vram,
+    /// Whether the contents of the memory are part of the saved state.
+    save_memory: bool,
     /// A register was written since somebody last asked.
     changed: bool,
     edid: [u8; 128],
@@ -100,11 +102,19 @@ impl Vga {
             dispi: Dispi::default(),
             big_endian: false,
             vram: Vram::new(vram),
+            save_memory: true,
             changed: true,
             edid: edid::blob(),
             regions,
             wiring: wiring.clone(),
         }
+    }
+
+    /// Leaves the contents of the memory out of the saved state, where somebody else saves them: on Xen
+    /// they are pages of the guest.
+    pub fn memory_saved_elsewhere(mut self) -> Vga {
+        self.save_memory = false;
+        self
     }
 
     /// What the screen shows now. Black while it is off.

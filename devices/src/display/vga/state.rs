@@ -22,6 +22,9 @@ struct State {
     big_endian: bool,
     /// Length of the video memory in bytes.
     memory: u64,
+    /// Its contents are not in here.
+    #[serde(default)]
+    memory_elsewhere: bool,
     /// Numbers of the pages that follow, ascending.
     pages: Vec<u32>,
     /// Their contents, one after the other.
@@ -30,7 +33,24 @@ struct State {
 
 pub(super) fn save(device: &Vga) -> Result<Saved, StateError> {
     // The EDID is the same always; the ROM is firmware; after a load everything counts as changed.
-    let Vga { pci, vga, dispi, big_endian, vram, changed: _, edid: _, regions: _, wiring: _ } = device;
+    let Vga { pci, vga, dispi, big_endian, vram, save_memory, changed: _, edid: _, regions: _, wiring: _ } =
+        device;
+    let (pages, contents) = if *save_memory { memory_pages(vram) } else { Default::default() };
+    let state = State {
+        pci: pci.save(),
+        vga: vga.clone(),
+        dispi: dispi.clone(),
+        big_endian: *big_endian,
+        memory: vram.len() as u64,
+        memory_elsewhere: !save_memory,
+        pages,
+        contents: ByteBuf::from(contents),
+    };
+    Saved::encode(KIND, VERSION, &state)
+}
+
+/// The pages that are not zero, by number, and their contents.
+fn memory_pages(vram: &Vram) -> (Vec<u32>, Vec<u8>) {
     let mut pages = Vec::new();
     let mut contents = Vec::new();
     let mut page = [0; PAGE_BYTES];
@@ -40,24 +60,19 @@ pub(super) fn save(device: &Vga) -> Result<Saved, StateError> {
             contents.extend_from_slice(&page);
         }
     }
-    let state = State {
-        pci: pci.save(),
-        vga: vga.clone(),
-        dispi: dispi.clone(),
-        big_endian: *big_endian,
-        memory: vram.len() as u64,
-        pages,
-        contents: ByteBuf::from(contents),
-    };
-    Saved::encode(KIND, VERSION, &state)
+    (pages, contents)
 }
 
 pub(super) fn load(device: &mut Vga, saved: &Saved) -> Result<(), StateError> {
-    let State { pci, vga, dispi, big_endian, memory, pages, contents } = saved.decode(KIND, VERSION)?;
+    let State { pci, vga, dispi, big_endian, memory, memory_elsewhere, pages, contents } =
+        saved.decode(KIND, VERSION)?;
     valid(memory == device.vram.len() as u64, "the video memory has another size")?;
     valid(vga.dac.is_valid(), "the DAC is not one")?;
+    valid(!(memory_elsewhere && device.save_memory), "the video memory was saved somewhere else")?;
     device.pci.load(&pci)?;
-    load_memory(&device.vram, &pages, &contents)?;
+    if !memory_elsewhere {
+        load_memory(&device.vram, &pages, &contents)?;
+    }
     device.vga = vga;
     device.dispi = dispi;
     device.dispi.settle(&device.vram);

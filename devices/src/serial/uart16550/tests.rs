@@ -1,11 +1,11 @@
 use std::collections::VecDeque;
+use std::mem::take;
 use std::sync::Mutex;
 
 use devices_core::Waker;
-use devices_core::rig::{Rig, ms, us};
+use devices_core::rig::{self, Place, Rig, fuzz, ms, scenario, us};
 
 use super::*;
-use crate::chipset::harness::{self, Place, fuzz, scenario};
 
 const COM1: u16 = 0x3f8;
 const IRQ: u32 = 4;
@@ -47,8 +47,7 @@ struct Board {
     waker: Waker,
 }
 
-fn board() -> Board {
-    let mut rig = Rig::new();
+fn board(mut rig: Rig) -> Board {
     let line = Arc::new(Line::default());
     let wiring = rig.wiring();
     let serial = Serial::new(0, rig.irqs().line(PORTS[0].1), line.clone(), &wiring);
@@ -56,7 +55,7 @@ fn board() -> Board {
     Board { rig, line, waker: wiring.waker() }
 }
 
-impl harness::Board for Board {
+impl rig::Board for Board {
     fn rig(&mut self) -> &mut Rig {
         &mut self.rig
     }
@@ -91,7 +90,7 @@ impl Board {
 
 #[test]
 fn registers_are_as_after_reset() {
-    let mut b = board();
+    let mut b = board(Rig::new());
     let all: Vec<u8> = (1..8).map(|register| b.read(register)).collect();
     assert_eq!(all, [0, 0x01, 0, 0x08, 0x60, 0xb0, 0]);
     b.write(3, 0x83);
@@ -108,13 +107,12 @@ fn registers_are_as_after_reset() {
 
 #[test]
 fn the_divisor_latch_hides_data_and_enable() {
-    scenario(|then| {
-        let mut b = board();
+    scenario(|rig| {
+        let mut b = board(take(rig));
         b.write(1, 0x05);
         b.write(3, 0x80);
         b.write(0, 0x34);
         b.write(1, 0x12);
-        then(&mut b.rig);
         assert_eq!((b.read(0), b.read(1)), (0x34, 0x12));
         b.write(3, 0x03);
         assert_eq!(b.read(1), 0x05);
@@ -124,19 +122,16 @@ fn the_divisor_latch_hides_data_and_enable() {
 
 #[test]
 fn bytes_are_sent_at_once_and_each_empties_the_transmitter_anew() {
-    scenario(|then| {
-        let mut b = board();
+    scenario(|rig| {
+        let mut b = board(take(rig));
         b.write(1, 0x02);
-        then(&mut b.rig);
         assert!(b.rig.irq(IRQ), "the transmitter is empty from the start");
         assert_eq!(b.read(2), 0x02);
-        then(&mut b.rig);
         assert!(!b.rig.irq(IRQ), "told once");
         assert_eq!(b.read(2), 0x01);
         b.rig.take_edges();
         b.write(0, b'a');
         b.write(0, b'b');
-        then(&mut b.rig);
         assert_eq!(b.rig.take_edges(), [(IRQ, true), (IRQ, false), (IRQ, true)]);
         assert_eq!((b.output(), b.read(5)), (b"ab".to_vec(), 0x60));
         // Turning the interrupt off and on gives one again.
@@ -149,24 +144,21 @@ fn bytes_are_sent_at_once_and_each_empties_the_transmitter_anew() {
 
 #[test]
 fn a_blocked_line_holds_bytes_back() {
-    scenario(|then| {
-        let mut b = board();
+    scenario(|rig| {
+        let mut b = board(take(rig));
         b.write(2, 0x01);
         b.write(1, 0x02);
         b.read(2);
         b.block(true);
         b.write(0, 0);
-        then(&mut b.rig);
         assert_eq!(b.read(5), 0x20, "the first byte is in the shift register");
         for byte in 1..=16 {
             b.write(0, byte);
         }
-        then(&mut b.rig);
         b.read(2);
         assert_eq!((b.read(5), b.rig.irq(IRQ)), (0, false));
         b.block(false);
         b.rig.advance(ms(10));
-        then(&mut b.rig);
         assert_eq!(b.output(), (0..=16).collect::<Vec<u8>>());
         assert_eq!((b.read(5), b.rig.irq(IRQ)), (0x60, true));
     });
@@ -174,7 +166,7 @@ fn a_blocked_line_holds_bytes_back() {
 
 #[test]
 fn the_backend_says_when_it_takes_again() {
-    let mut b = board();
+    let mut b = board(Rig::new());
     b.block(true);
     b.write(0, b'x');
     b.block(false);
@@ -184,28 +176,25 @@ fn the_backend_says_when_it_takes_again() {
 
 #[test]
 fn input_interrupts_at_the_trigger_level() {
-    scenario(|then| {
-        let mut b = board();
+    scenario(|rig| {
+        let mut b = board(take(rig));
         b.write(2, 0x41);
         b.write(1, 0x01);
         b.type_in(b"abc");
-        then(&mut b.rig);
         assert!(!b.rig.irq(IRQ));
         b.type_in(b"defgh");
-        then(&mut b.rig);
         assert!(b.rig.irq(IRQ));
         assert_eq!((b.read(2), b.read(5) & 1), (0xc4, 1));
         // What the guest reads makes room for the rest; nothing is lost or reordered.
         assert_eq!(b.drain(), b"abcdefgh");
-        then(&mut b.rig);
         assert!(!b.rig.irq(IRQ));
     });
 }
 
 #[test]
 fn a_few_bytes_time_out_after_four_characters() {
-    scenario(|then| {
-        let mut b = board();
+    scenario(|rig| {
+        let mut b = board(take(rig));
         b.write(3, 0x80);
         b.write(0, 1);
         b.write(3, 0x03);
@@ -214,14 +203,11 @@ fn a_few_bytes_time_out_after_four_characters() {
         b.type_in(b"hi");
         // Ten bits at 115200 baud are 86.8 microseconds.
         b.rig.advance(us(347));
-        then(&mut b.rig);
         assert!(!b.rig.irq(IRQ));
         b.rig.advance(us(1));
-        then(&mut b.rig);
         assert!(b.rig.irq(IRQ));
         assert_eq!(b.read(2), 0xcc);
         assert_eq!(b.read(0), b'h');
-        then(&mut b.rig);
         assert!(!b.rig.irq(IRQ), "a read takes the timeout back and starts it again");
         b.rig.advance(us(348));
         assert!(b.rig.irq(IRQ));
@@ -233,14 +219,12 @@ fn a_few_bytes_time_out_after_four_characters() {
 
 #[test]
 fn without_fifos_each_byte_waits_for_its_turn() {
-    scenario(|then| {
-        let mut b = board();
+    scenario(|rig| {
+        let mut b = board(take(rig));
         b.write(1, 0x01);
         b.type_in(b"xyz");
-        then(&mut b.rig);
         assert!(b.rig.irq(IRQ));
         assert_eq!((b.read(2), b.read(0)), (0x04, b'x'));
-        then(&mut b.rig);
         assert_eq!(b.drain(), b"yz");
         assert_eq!(b.read(5), 0x60);
     });
@@ -248,32 +232,29 @@ fn without_fifos_each_byte_waits_for_its_turn() {
 
 #[test]
 fn loopback_returns_bytes_and_modem_lines() {
-    scenario(|then| {
-        let mut b = board();
+    scenario(|rig| {
+        let mut b = board(take(rig));
         b.write(2, 0x01);
         // Linux's probe: loop, OUT2, RTS give carrier and clear to send.
         b.write(4, 0x1a);
-        then(&mut b.rig);
         assert_eq!(b.read(6), 0x92);
         assert_eq!(b.read(6), 0x90);
         for byte in 0..17 {
             b.write(0, byte);
         }
         b.type_in(b"outside");
-        then(&mut b.rig);
         assert_eq!(b.read(5), 0x63, "the seventeenth overran");
         assert_eq!(b.read(5), 0x61);
         assert_eq!(b.drain(), (0..16).collect::<Vec<u8>>());
         assert!(b.output().is_empty());
         b.write(4, 0x0b);
-        then(&mut b.rig);
         assert_eq!(b.drain(), b"outside");
     });
 }
 
 #[test]
 fn ring_counts_when_it_ends() {
-    let mut b = board();
+    let mut b = board(Rig::new());
     b.write(4, 0x10);
     b.read(6);
     b.write(4, 0x14);
@@ -284,30 +265,25 @@ fn ring_counts_when_it_ends() {
 
 #[test]
 fn interrupts_have_an_order() {
-    scenario(|then| {
-        let mut b = board();
+    scenario(|rig| {
+        let mut b = board(take(rig));
         b.write(4, 0x10);
         b.write(1, 0x0f);
         b.write(0, 1);
         b.write(0, 2);
-        then(&mut b.rig);
         assert_eq!(b.read(2), 0x06);
         b.read(5);
-        then(&mut b.rig);
         assert_eq!((b.read(2), b.read(0)), (0x04, 2));
-        then(&mut b.rig);
         assert_eq!(b.read(2), 0x02);
-        then(&mut b.rig);
         assert_eq!((b.read(2), b.rig.irq(IRQ)), (0x00, true));
         b.read(6);
-        then(&mut b.rig);
         assert_eq!((b.read(2), b.rig.irq(IRQ)), (0x01, false));
     });
 }
 
 #[test]
 fn fifo_control_clears() {
-    let mut b = board();
+    let mut b = board(Rig::new());
     b.write(2, 0xc1);
     b.type_in(b"gone");
     b.write(2, 0xc3);
@@ -327,7 +303,7 @@ fn fifo_control_clears() {
 
 #[test]
 fn a_reset_lowers_the_line_and_forgets() {
-    let mut b = board();
+    let mut b = board(Rig::new());
     b.write(1, 0x02);
     b.block(true);
     b.write(0, 1);
@@ -359,7 +335,7 @@ fn the_four_ports_stand_where_the_pc_has_them() {
 
 #[test]
 fn a_hostile_state_is_refused() {
-    let b = board();
+    let b = board(Rig::new());
     let slots = b.rig.bus().slots();
     let (name, slot) = &slots[0];
     let mut saved = slot.lock().save().unwrap();
@@ -374,15 +350,20 @@ fn a_hostile_state_is_refused() {
 
 #[test]
 fn fuzzed() {
-    fuzz(board, 6, &[Place::Ports(COM1 - 1, 10)], |Board { line, waker, .. }, what| {
-        let mut state = line.state.lock().unwrap();
-        match what {
-            0..8 => state.blocked = what & 1 != 0,
-            8..24 if state.input.len() < 64 => state.input.extend([what as u8; 7]),
-            24..32 => state.output.clear(),
-            _ => return,
-        }
-        drop(state);
-        waker.wake(Wake::Backend(0));
-    });
+    fuzz(
+        || board(Rig::new()),
+        6,
+        &[Place::Ports(COM1 - 1, 10)],
+        |Board { line, waker, .. }, what| {
+            let mut state = line.state.lock().unwrap();
+            match what {
+                0..8 => state.blocked = what & 1 != 0,
+                8..24 if state.input.len() < 64 => state.input.extend([what as u8; 7]),
+                24..32 => state.output.clear(),
+                _ => return,
+            }
+            drop(state);
+            waker.wake(Wake::Backend(0));
+        },
+    );
 }

@@ -6,10 +6,10 @@ use devices_core::block::{BlockBackend, BlockError, BlockOp, Completion, Payload
 use serde::{Deserialize, Serialize};
 
 use super::channel::Host;
-use super::geometry::Geometry;
 use super::smart::Smart;
 use super::spec::{self, Fault, SECTOR, Status, reg};
 use crate::storage::atapi::{Cd, Transfer};
+use crate::storage::geometry::Geometry;
 
 /// A hard disk's own part.
 pub struct Disk {
@@ -156,6 +156,8 @@ pub enum Work {
 /// One drive.
 pub struct Drive {
     pub(in crate::storage) kind: Kind,
+    /// It is absent because the guest had its disk unplugged.
+    pub(super) unplugged: bool,
     /// Serial number, up to 20 characters.
     pub(in crate::storage) serial: String,
     pub(in crate::storage) task: TaskFile,
@@ -176,6 +178,7 @@ impl Drive {
     pub(super) fn new(kind: Kind, serial: String) -> Drive {
         let mut drive = Drive {
             kind,
+            unplugged: false,
             serial,
             task: TaskFile::default(),
             status: READY,
@@ -347,6 +350,11 @@ impl Drive {
             Work::Transfer(transfer) => transfer.wants_dma(),
             _ => false,
         }
+    }
+
+    /// Whether the bus master works, or is to work, for it.
+    pub(super) fn works_by_dma(&self) -> bool {
+        self.wants_dma() || matches!(self.work, Work::Dma { .. })
     }
 
     /// The drive is ready for DMA: goes on if the engine is running.

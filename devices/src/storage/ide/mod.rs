@@ -9,13 +9,13 @@ mod ata;
 mod busmaster;
 mod channel;
 mod drive;
-mod geometry;
 mod identify;
 mod smart;
 pub mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unplug;
 
 use std::sync::Arc;
 
@@ -27,13 +27,14 @@ use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake,
 use hypervisor::GuestRam;
 
 use crate::storage::atapi::Cd;
+pub use crate::storage::geometry::{Geometry, Translation};
 use channel::Channel;
 pub use channel::Host;
 use drive::Disk;
 pub use drive::{Drive, Kind, READY, Work};
-pub use geometry::{Geometry, Translation};
 use smart::Smart;
 use spec::{MULTIPLE, reg};
+pub use unplug::Unplugged;
 
 /// What hangs on the cable.
 pub enum DriveConfig {
@@ -284,7 +285,7 @@ impl Drive {
     fn inspect(&self, node: &mut Node) {
         match &self.kind {
             Kind::Absent => {
-                node.value("kind", "absent");
+                node.value("kind", if self.unplugged { "unplugged" } else { "absent" });
                 return;
             }
             Kind::Disk(disk) => {

@@ -10,10 +10,10 @@ use super::Ide;
 use super::busmaster::BusMaster;
 use super::channel::{Channel, Host};
 use super::drive::{Disk, Drive, Kind, Pio, TaskFile, Work};
-use super::geometry::Geometry;
 use super::smart::Smart;
 use super::spec::{BmCommand, BmStatus, Control, MULTIPLE, SECTOR, Status};
 use crate::storage::atapi::{CdState, Transfer};
+use crate::storage::geometry::Geometry;
 
 const KIND: &str = "piix3-ide";
 const VERSION: u16 = 1;
@@ -55,7 +55,12 @@ struct DriveState {
 enum KindState {
     Absent,
     Disk(DiskState),
-    Cd { state: CdState, present: bool },
+    Cd {
+        state: CdState,
+        present: bool,
+    },
+    /// A disk was there, and the guest had it unplugged.
+    Unplugged,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,8 +95,9 @@ fn save_channel(channel: &Channel) -> ChannelState {
 }
 
 fn save_drive(drive: &Drive) -> DriveState {
-    let Drive { kind, serial: _, task, status, error, pio, work, pending, mode } = drive;
+    let Drive { kind, unplugged, serial: _, task, status, error, pio, work, pending, mode } = drive;
     let kind = match kind {
+        Kind::Absent if *unplugged => KindState::Unplugged,
         Kind::Absent => KindState::Absent,
         Kind::Disk(disk) => {
             let Disk { backend: _, native, geometry, multiple, write_cache, smart } = **disk;
@@ -161,6 +167,11 @@ fn load_drive(drive: &mut Drive, host: &mut Host, state: DriveState) -> Result<(
 fn load_kind(drive: &mut Drive, state: KindState) -> Result<(), StateError> {
     match (&mut drive.kind, state) {
         (Kind::Absent, KindState::Absent) => Ok(()),
+        // The configuration that the machine was built from may still name it.
+        (Kind::Absent | Kind::Disk(_), KindState::Unplugged) => {
+            drive.unplug();
+            Ok(())
+        }
         (Kind::Cd(cd), KindState::Cd { state, present }) => {
             cd.restore(state, present);
             Ok(())

@@ -5,6 +5,7 @@
 //! wave output, a day of the week that the guest sets apart from the date, and the NMI mask in bit 7 of
 //! the index port, since nothing here raises an NMI.
 
+pub mod cmos;
 mod date;
 pub mod firmware;
 mod spec;

@@ -58,7 +58,7 @@ impl Bare {
     /// Power-on state, code at the reset vector's place not mapped.
     pub fn new() -> Bare {
         let block = hypervisor::memory::new_block(0, RAM).unwrap();
-        let ram = hypervisor::GuestRam::from_arc_regions(vec![block.clone()]).unwrap();
+        let ram = hypervisor::memory::ram_of(vec![hypervisor::memory::Region::host(block.clone())]).unwrap();
         let counter = Arc::new(CountClock::default());
         let shared = Arc::new(Shared::new(1, ram, counter.clone(), Some(counter)));
         shared.physical.map(&Mapping::ram(0, block.len(), &block, 0)).unwrap();

@@ -231,3 +231,35 @@ fn the_monitor_prefers_1024_by_768() {
     assert_eq!(edid[126], 0, "no extension");
     assert!(edid[128..].iter().all(|&byte| byte == 0));
 }
+
+#[test]
+fn memory_that_somebody_else_saves_is_left_alone() {
+    let whole = |elsewhere: bool| {
+        let mut rig = Rig::new();
+        let block = new_block(0, VRAM_MIN).unwrap();
+        let wiring = rig.wiring();
+        let vga = Vga::new(&wiring, block.clone(), None);
+        let vga = if elsewhere { vga.memory_saved_elsewhere() } else { vga };
+        rig.attach_pci(vga, &wiring, 2, 0);
+        (rig, block)
+    };
+    let byte = |block: &RamBlock| block.read_obj::<u8>(MemoryRegionAddress(0x5000)).unwrap();
+    let (mut rig, block) = whole(true);
+    poke(&block, 0x5000, &[0x77]);
+    mode(&mut rig, 640, 480, 32, 1 << 7);
+    let without = rig.bus().save().unwrap().remove(0).1;
+    assert!(without.body.len() < 8192, "{} bytes", without.body.len());
+    // The pages come first, by another way.
+    let (mut other, block) = whole(true);
+    poke(&block, 0x5000, &[0x77]);
+    other.bus().load("vga", &without).unwrap().unwrap();
+    assert_eq!((byte(&block), get(&mut other, 1)), (0x77, 640));
+    // A state from a machine that saves it all brings its memory along, and only such a one can be had there.
+    let (rig, block) = whole(false);
+    poke(&block, 0x5000, &[0x33]);
+    let with = rig.bus().save().unwrap().remove(0).1;
+    assert!(rig.bus().load("vga", &without).unwrap().is_err());
+    let (other, block) = whole(true);
+    other.bus().load("vga", &with).unwrap().unwrap();
+    assert_eq!(byte(&block), 0x33);
+}

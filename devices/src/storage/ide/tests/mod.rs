@@ -4,6 +4,8 @@ mod atapi;
 mod disk;
 mod flight;
 mod fuzz;
+mod seabios;
+mod unplug;
 
 use std::sync::{Arc, LazyLock};
 

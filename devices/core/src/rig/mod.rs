@@ -1,10 +1,12 @@
 //! Drives devices with no hypervisor: a bus, a little RAM, a clock that the test moves, and a log of
 //! interrupt levels. Unit tests, fuzzing, replay and benches all use it.
 
+mod fuzz;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use hypervisor::{Clock, GuestRam, Mapping, MsiTarget, TimerQueue, memory};
+use hypervisor::{Claims, Clock, GuestRam, Mapping, MsiTarget, TimerQueue, memory};
 use ioreq::{Data, Dir, Request, Sbdf, Size, Target};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -14,6 +16,7 @@ use crate::irq::{IrqBank, IrqSink};
 use crate::power::{Power, PowerEvent};
 use crate::state::Saved;
 use crate::wiring::Wiring;
+pub use fuzz::{Board, Place, fuzz};
 
 /// One millisecond of guest time in nanoseconds, times `n`.
 pub const fn ms(n: u64) -> u64 {
@@ -48,6 +51,7 @@ pub struct Recorder {
     messages: Mutex<Vec<(u64, u32)>>,
     power: Mutex<Vec<PowerEvent>>,
     mappings: Mutex<Vec<Mapping>>,
+    claims: Mutex<Claims>,
 }
 
 /// Most entries that a log keeps: a fuzzed device must not grow the rig.
@@ -90,6 +94,9 @@ impl Power for Recorder {
 impl Mapper for Recorder {
     fn map(&self, mapping: Mapping) {
         note(&self.mappings, mapping);
+    }
+    fn claim(&self, claims: &Claims) {
+        *lock(&self.claims) = claims.clone();
     }
 }
 
@@ -302,6 +309,10 @@ impl Rig {
     /// Power requests since last asked.
     pub fn take_power(&self) -> Vec<PowerEvent> {
         std::mem::take(&mut lock(&self.recorder.power))
+    }
+    /// What the devices claim now.
+    pub fn claims(&self) -> Claims {
+        lock(&self.recorder.claims).clone()
     }
     /// Memory mappings since last asked.
     pub fn take_mappings(&self) -> Vec<Mapping> {

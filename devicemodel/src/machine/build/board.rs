@@ -1,0 +1,79 @@
+//! Where devices are attached, and the hypervisor as they know it.
+
+use std::sync::Arc;
+
+use devices_core::bus::{Bus, Mapper};
+use devices_core::irq::IrqSink;
+use devices_core::power::Power;
+use devices_core::{Device, Sbdf, Slot, Wiring};
+use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
+
+use super::super::BuildError;
+use crate::config::GuestConfig;
+
+/// Memory windows of PCI devices, and who answers what.
+pub(super) struct Windows(pub Arc<dyn Hypervisor>);
+
+impl Mapper for Windows {
+    fn map(&self, mapping: Mapping) {
+        if let Err(error) = self.0.map(mapping) {
+            tracing::error!("a window cannot be mapped: {error}");
+        }
+    }
+    fn claim(&self, claims: &Claims) {
+        if let Err(error) = self.0.claim(claims) {
+            tracing::error!("a window cannot be claimed: {error}");
+        }
+    }
+}
+
+/// One pin of the processor as an interrupt sink.
+pub(super) struct PinSink(pub Arc<dyn IrqTarget>, pub Pin);
+
+impl IrqSink for PinSink {
+    fn set(&self, _pin: u32, level: bool) {
+        self.0.set(self.1, level);
+    }
+}
+
+/// What is needed to attach devices.
+pub(super) struct Board<'a> {
+    pub bus: &'a Bus,
+    pub hypervisor: &'a dyn Hypervisor,
+    pub config: &'a GuestConfig,
+    pub power: &'a Arc<dyn Power>,
+}
+
+impl Board<'_> {
+    pub fn wiring(&self) -> Wiring {
+        Wiring::new(self.hypervisor.clock(), self.hypervisor.timers())
+    }
+
+    pub fn attach<D: Device + 'static>(
+        &self,
+        device: D,
+        wiring: &Wiring,
+    ) -> Result<Arc<Slot<D>>, BuildError> {
+        self.attach_at(device, wiring, None)
+    }
+
+    pub fn attach_pci<D: Device + 'static>(
+        &self,
+        device: D,
+        wiring: &Wiring,
+        slot: u8,
+        function: u8,
+    ) -> Result<Arc<Slot<D>>, BuildError> {
+        self.attach_at(device, wiring, Some(Sbdf::bus0(slot, function)))
+    }
+
+    fn attach_at<D: Device + 'static>(
+        &self,
+        device: D,
+        wiring: &Wiring,
+        sbdf: Option<Sbdf>,
+    ) -> Result<Arc<Slot<D>>, BuildError> {
+        let attached = self.bus.attach(device, wiring, sbdf);
+        attached.map_err(|error| BuildError::Inconsistent(error.to_string()))
+    }
+}

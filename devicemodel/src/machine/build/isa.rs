@@ -1,0 +1,122 @@
+//! What sits on the ISA bus.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use devices::chipset::debugcon::{Debugcon, LineSink};
+use devices::chipset::dma8237::Dma8237;
+use devices::chipset::port92::Port92;
+use devices::chipset::post::Post;
+use devices::chipset::pvpanic::Pvpanic;
+use devices::input::i8042::{I8042, Wires};
+use devices::timer::hpet::Hpet;
+use devices::timer::hpet::legacy::{self, Legacy};
+use devices::timer::pit::Pit;
+use devices::timer::rtc::Rtc;
+use devices::timer::rtc::cmos::Cmos;
+use devices_core::Slot;
+use devices_core::dma::Dma;
+use devices_core::irq::IrqBank;
+use hypervisor::Capabilities;
+
+use super::super::disks::{self, Geometries};
+use super::Board;
+use crate::config::{ClockMode, GuestConfig};
+use crate::machine::BuildError;
+
+/// Most bytes of the firmware's log: a guest must not fill the host's disk.
+const DEBUGCON_MOST: u64 = 16 << 20;
+
+/// The clocks that the hypervisor does not have, and the RAM of the real-time clock.
+pub(super) fn clocks(
+    board: &Board<'_>,
+    capabilities: Capabilities,
+    isa: &IrqBank,
+    geometry: Geometries,
+) -> Result<(), BuildError> {
+    let facts = disks::cmos_facts(board.config, geometry);
+    let seconds = rtc_seconds(board.config);
+    if capabilities.hpet && capabilities.pit && capabilities.rtc {
+        let mut cmos = Cmos::new(seconds);
+        facts.bytes().into_iter().for_each(|(index, value)| cmos.set(index, value));
+        board.attach(cmos, &board.wiring())?;
+        return Ok(());
+    }
+    // The HPET first: a load must know who drives IRQ 0 and 8 before the others raise their lines.
+    let legacy = Legacy::new(isa);
+    let inputs = legacy.inputs();
+    let wiring = board.wiring();
+    board.attach(Hpet::new(&wiring, isa.clone(), legacy), &wiring)?;
+    let wiring = board.wiring();
+    board.attach(Pit::new(&wiring, inputs.line(legacy::PIT)), &wiring)?;
+    let wiring = board.wiring();
+    let mut clock = Rtc::new(&wiring, inputs.line(legacy::RTC), seconds);
+    facts.fill(&mut clock);
+    board.attach(clock, &wiring)?;
+    Ok(())
+}
+
+/// Where the real-time clock starts when nobody says and a run must repeat: 2026-01-01.
+const REPEATABLE_START: u64 = 1_767_225_600;
+
+/// Seconds since 1970 that the real-time clock starts with.
+fn rtc_seconds(config: &GuestConfig) -> i64 {
+    let host = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let start = match config.clock {
+        ClockMode::Host => host(),
+        ClockMode::Icount => REPEATABLE_START,
+    };
+    let utc = config.rtc_base.unwrap_or(start) as i64;
+    let offset = if config.localtime { crate::host::utc_offset(utc) } else { 0 };
+    utc.saturating_add(offset)
+}
+
+/// Keyboard and mouse.
+pub(super) fn input(board: &Board<'_>, isa: &IrqBank, a20: &IrqBank) -> Result<Arc<Slot<I8042>>, BuildError> {
+    let gate = Mutex::new(a20.line(0));
+    let wires = Wires {
+        keyboard: isa.line(1),
+        mouse: isa.line(12),
+        a20: Arc::new(move |open| gate.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).set(open)),
+        power: board.power.clone(),
+    };
+    board.attach(I8042::new(wires), &board.wiring())
+}
+
+/// The small things.
+pub(super) fn rest(
+    board: &Board<'_>,
+    capabilities: Capabilities,
+    a20: &IrqBank,
+    debugcon: Option<&Path>,
+) -> Result<(), BuildError> {
+    board.attach(Port92::new(a20.line(0), board.power.clone()), &board.wiring())?;
+    board.attach(Post::default(), &board.wiring())?;
+    if !capabilities.firmware {
+        // Where the tables are not ours, they do not name it.
+        board.attach(Pvpanic::new(board.power.clone()), &board.wiring())?;
+    }
+    board.attach(Dma8237::new(Dma::always(board.hypervisor.memory())), &board.wiring())?;
+    if let Some(path) = debugcon {
+        board.attach(Debugcon::new(log_to(path)?), &board.wiring())?;
+    }
+    Ok(())
+}
+
+/// A sink that writes lines to a file, up to a bound.
+fn log_to(path: &Path) -> Result<LineSink, BuildError> {
+    let file_error = |source| BuildError::File { path: path.to_owned(), source };
+    let mut file = File::create(path).map_err(file_error)?;
+    let mut left = DEBUGCON_MOST;
+    Ok(Box::new(move |line| {
+        let len = line.len() as u64 + 1;
+        if len <= left {
+            left -= len;
+            // The log is a help; a full disk must not stop the guest.
+            let _ = writeln!(file, "{line}");
+        }
+    }))
+}

@@ -1,0 +1,226 @@
+//! Puts a machine together: QEMU's `pc-i440fx`, as far as the hypervisor does not bring parts itself.
+
+mod board;
+mod isa;
+mod xen;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use devices::chipset::fw_cfg::{FwCfg, Item};
+use devices::chipset::i440fx::{I440fx, Shadow};
+use devices::chipset::piix3::{Links, Piix3, PirqRouter};
+use devices::chipset::piix4_pm::{Eject, Options as PmOptions, Piix4Pm};
+use devices::display::vga::Vga;
+use devices::interrupt::IsaInterrupts;
+use devices::interrupt::ioapic::Ioapic;
+use devices::interrupt::pic::Pic;
+use devices::storage::ide::Ide;
+use devices_core::Slot;
+use devices_core::bus::{Bus, Mapper};
+use devices_core::dma::Dma;
+use devices_core::irq::IrqBank;
+use devices_core::power::Power;
+use hypervisor::{Capabilities, Hypervisor, Pin, RamBlock};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
+
+use super::disks::{Block, Geometries};
+use super::interrupts::{Controllers, IsaPins, LinkRoutes};
+use super::{BuildError, Machine, disks, firmware, serial};
+use crate::config::{GuestConfig, SerialConfig, VgaConfig};
+use crate::power::Notifier;
+use board::{Board, PinSink, Windows};
+pub use xen::XenParts;
+
+/// What a machine stands on, beside its configuration.
+pub struct Setting {
+    /// Who runs it.
+    pub hypervisor: Arc<dyn Hypervisor>,
+    /// Who hears of power-off and reset.
+    pub power: Arc<dyn Power>,
+    /// Who hears of the rest.
+    pub notifier: Notifier,
+    /// Where the firmware's log goes.
+    pub debugcon: Option<PathBuf>,
+    /// What a guest of Xen finds beside the PC.
+    pub xen: Option<XenParts>,
+}
+
+/// The interrupt wiring of a machine.
+struct Interrupts {
+    /// The ISA wires: 16, or 24 with an IOAPIC of ours.
+    isa: IrqBank,
+    /// Where the PCI links lead.
+    links: Arc<dyn Links>,
+    /// The controllers that are ours.
+    controllers: Option<Controllers>,
+}
+
+impl Machine {
+    /// Builds a machine. Nothing of the host is changed when it fails.
+    pub fn build(config: GuestConfig, setting: Setting) -> Result<Machine, BuildError> {
+        let Setting { hypervisor, power, notifier, debugcon, xen } = setting;
+        let capabilities = hypervisor.capabilities();
+        // What can be wrong with files first.
+        let items = items(&config, capabilities)?;
+        notifier.bind(&hypervisor);
+        let mapper: Arc<dyn Mapper> = Arc::new(Windows(hypervisor.clone()));
+        let ram = hypervisor.memory();
+        let bus = Bus::new(ram.clone(), mapper.clone());
+        let board = Board { bus: &bus, hypervisor: &*hypervisor, config: &config, power: &power };
+
+        let interrupts = interrupts(&board, capabilities)?;
+        let isa = &interrupts.isa;
+        let a20 = IrqBank::new(1, Arc::new(PinSink(hypervisor.irq(), Pin::A20)));
+        bridges(&board, capabilities, mapper, interrupts.links.clone())?;
+        let Storage { ide, geometry, blocks } = storage(&board, isa)?;
+        let cds = disks::cd_drives(&config, &ide, &board.wiring());
+        let pm = power_management(&board, capabilities, isa, xen.is_some())?;
+        let mut slots = 2..;
+        if let Some(xen) = &xen {
+            xen::platform(&board, xen, &mut slots, &notifier)?;
+        }
+        let vga = display(&board, &mut slots, xen.is_some())?;
+        if let Some(xen) = &xen {
+            xen::pv_device(&board, xen, &mut slots)?;
+        }
+        isa::clocks(&board, capabilities, isa, geometry)?;
+        let keyboard = isa::input(&board, isa, &a20)?;
+        isa::rest(&board, capabilities, &a20, debugcon.as_deref())?;
+        if let Some(items) = items {
+            let fw_cfg = FwCfg::new(items, Dma::always(ram));
+            let fw_cfg = fw_cfg.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
+            board.attach(fw_cfg, &board.wiring())?;
+        }
+        let terminals = serial::attach(&config, isa, &bus, &|| board.wiring(), &notifier)?;
+        bus.remap_all();
+        Ok(Machine {
+            controllers: interrupts.controllers,
+            hypervisor,
+            bus,
+            pm,
+            ide,
+            keyboard,
+            vga,
+            cds,
+            leaving: Mutex::default(),
+            cpus: Mutex::new((0..config.vcpus).map(|cpu| (cpu, String::new())).collect()),
+            blocks,
+            terminals,
+            notifier,
+            thread: None,
+            config,
+        })
+    }
+}
+
+/// What the firmware is told; none where the guest's firmware has nothing to ask.
+fn items(config: &GuestConfig, capabilities: Capabilities) -> Result<Option<Vec<Item>>, BuildError> {
+    if capabilities.firmware && config.kernel.is_none() {
+        return Ok(None);
+    }
+    firmware::items(config, capabilities.processor_id).map(Some)
+}
+
+/// The 8259 pair and the IOAPIC behind one bank of ISA wires, or the hypervisor's own.
+fn interrupts(board: &Board<'_>, capabilities: Capabilities) -> Result<Interrupts, BuildError> {
+    let target = board.hypervisor.irq();
+    if capabilities.pic && capabilities.ioapic {
+        let isa = IrqBank::new(16, Arc::new(IsaPins(target.clone())));
+        return Ok(Interrupts { isa, links: Arc::new(LinkRoutes(target)), controllers: None });
+    }
+    let pic = Pic::new(Arc::new(move |level| target.set(Pin::Intr, level)));
+    let ioapic = Ioapic::new(board.hypervisor.msi());
+    let controllers = Controllers { pic: pic.handle(), ioapic: ioapic.handle() };
+    let gsis = IsaInterrupts::new(controllers.pic.clone(), Some(controllers.ioapic.clone()));
+    let isa = IrqBank::new(24, Arc::new(gsis));
+    board.attach(pic, &board.wiring())?;
+    board.attach(ioapic, &board.wiring())?;
+    let links = Arc::new(PirqRouter::new(isa.clone()));
+    Ok(Interrupts { isa, links, controllers: Some(controllers) })
+}
+
+/// Host bridge and ISA bridge, with the firmware where it is ours to load.
+fn bridges(
+    board: &Board<'_>,
+    capabilities: Capabilities,
+    mapper: Arc<dyn Mapper>,
+    links: Arc<dyn Links>,
+) -> Result<(), BuildError> {
+    let shadow = if capabilities.firmware {
+        None
+    } else {
+        let low = low_ram(board.hypervisor)
+            .ok_or_else(|| BuildError::Inconsistent("no RAM at address 0".into()))?;
+        let bios = firmware::load(board.hypervisor, board.config.firmware.as_deref())?;
+        Some(Shadow { ram: low, firmware: Some(bios), mapper })
+    };
+    let host = I440fx::new(board.config.memory_mib << 20, shadow);
+    board.attach_pci(host, &board.wiring(), 0, 0)?;
+    board.attach_pci(Piix3::new(links, board.power.clone()), &board.wiring(), 1, 0)?;
+    Ok(())
+}
+
+/// The disk controller and what is known of its drives.
+struct Storage {
+    ide: Arc<Slot<Ide>>,
+    geometry: Geometries,
+    blocks: Vec<Block>,
+}
+
+fn storage(board: &Board<'_>, isa: &IrqBank) -> Result<Storage, BuildError> {
+    let wiring = board.wiring();
+    let drives = disks::open(board.config, &|| board.wiring())?;
+    let ide = Ide::new(&wiring, board.hypervisor.memory(), [isa.line(14), isa.line(15)], drives.drives);
+    let ide = board.attach_pci(ide, &wiring, 1, 1)?;
+    Ok(Storage { ide, geometry: drives.geometry, blocks: drives.blocks })
+}
+
+fn power_management(
+    board: &Board<'_>,
+    capabilities: Capabilities,
+    isa: &IrqBank,
+    xen: bool,
+) -> Result<Arc<Slot<Piix4Pm>>, BuildError> {
+    let there =
+        |port: usize| board.config.serial.get(port).is_some_and(|serial| *serial != SerialConfig::None);
+    let options = PmOptions {
+        serial: [there(0), there(1)],
+        events_elsewhere: capabilities.pm_timer,
+        // Xen's tables read the block once for each slot.
+        up_stays: xen,
+        ..PmOptions::default()
+    };
+    let wiring = board.wiring();
+    let eject: Eject = Arc::new(|_| ());
+    let pm = Piix4Pm::new(options, isa.line(9), board.power.clone(), eject, &wiring);
+    let pm = board.attach_pci(pm, &wiring, 1, 3)?;
+    (0..board.config.vcpus).for_each(|cpu| pm.lock().set_cpu_present(cpu as u8));
+    Ok(pm)
+}
+
+/// The screen, in the next free slot.
+fn display(
+    board: &Board<'_>,
+    slots: &mut impl Iterator<Item = u8>,
+    memory_saved_elsewhere: bool,
+) -> Result<Option<Arc<Slot<Vga>>>, BuildError> {
+    let (VgaConfig::Std { mib }, Some(slot)) = (board.config.vga, slots.next()) else { return Ok(None) };
+    let wiring = board.wiring();
+    let vram = board.hypervisor.add_ram("vram", u64::from(mib) << 20)?;
+    let rom = ::firmware::locate::option_rom(::firmware::locate::VGA_BIOS)?;
+    let rom_len = (rom.image.len() as u64).next_power_of_two().max(64 << 10);
+    let mut image = rom.image;
+    image.resize(rom_len as usize, 0xff);
+    let rom = firmware::rom_block("vgabios", &image, rom_len)?;
+    let mut vga = Vga::new(&wiring, vram, Some(rom));
+    if memory_saved_elsewhere {
+        vga = vga.memory_saved_elsewhere();
+    }
+    board.attach_pci(vga, &wiring, slot, 0).map(Some)
+}
+
+/// The block of RAM at address 0.
+fn low_ram(hypervisor: &dyn Hypervisor) -> Option<RamBlock> {
+    hypervisor.memory().find_region(GuestAddress(0)).map(|region| region.block().clone())
+}

@@ -1,0 +1,224 @@
+use std::io::{IoSlice, Read};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use super::super::client::{Client, ClientError};
+use super::super::commands::tests::Fake;
+use super::*;
+use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
+
+struct Loop {
+    server: Server,
+    guest: Fake,
+}
+
+impl MutEventSubscriber for Loop {
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        self.server.process(events.data(), ops, &mut self.guest);
+    }
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        self.server.register(ops).unwrap();
+    }
+}
+
+/// Serves until `quit` is asked, then gives the log.
+fn serve(path: &Path) -> std::thread::JoinHandle<Vec<String>> {
+    serve_with(Server::bind(path, 16).unwrap(), Fake::default())
+}
+
+fn serve_with(server: Server, guest: Fake) -> std::thread::JoinHandle<Vec<String>> {
+    std::thread::spawn(move || {
+        let mut manager = EventManager::new().unwrap();
+        let id = manager.add_subscriber(Loop { server, guest });
+        loop {
+            manager.run().unwrap();
+            let done = manager.subscriber_mut(id).unwrap().guest.log.contains(&"quit".to_owned());
+            if done {
+                return std::mem::take(&mut manager.subscriber_mut(id).unwrap().guest.log);
+            }
+        }
+    })
+}
+
+#[test]
+fn a_client_talks_to_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp");
+    let server = serve(&path);
+    let mut client = Client::connect(&path).unwrap();
+    let status = client.execute("query-status", json!({}), |_, _| ()).unwrap();
+    assert_eq!(status["status"], "running");
+    let refused = client.execute("inspect", json!({ "path": "no" }), |_, _| ()).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(why) if why == "nothing there"));
+    let mut seen = Vec::new();
+    client
+        .execute("save", json!({ "filename": "x" }), |name, data| seen.push((name.to_owned(), data.clone())))
+        .unwrap();
+    assert_eq!(seen, [("SAVE_PROGRESS".to_owned(), json!({ "transferred": 1, "total": 2 }))]);
+    let mut other = Client::connect(&path).unwrap();
+    other.execute("quit", json!({}), |_, _| ()).unwrap();
+    assert_eq!(server.join().unwrap(), ["quit"]);
+    assert!(!path.exists(), "the socket is removed");
+    assert!(matches!(Client::connect(&path), Err(ClientError::Connect { .. })));
+}
+
+#[test]
+fn nothing_is_done_before_negotiation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp");
+    let server = serve(&path);
+    let mut raw = UnixStream::connect(&path).unwrap();
+    raw.write_all(b"{\"execute\":\"quit\"}{\"execute\":\"qmp_capabilities\"}{\"execute\":\"quit\"}").unwrap();
+    let mut text = String::new();
+    raw.read_to_string(&mut text).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines[0].get("QMP").is_some());
+    assert_eq!(lines[1]["error"]["class"], "CommandNotFound");
+    assert_eq!(lines[2]["return"], json!({}));
+    assert_eq!(server.join().unwrap(), ["quit"]);
+}
+
+#[test]
+fn a_file_in_the_way_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("precious");
+    std::fs::write(&path, "data").unwrap();
+    assert!(Server::bind(&path, 16).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"data");
+}
+
+/// A raw client as libxl is one: it reads lines that end with CR and LF.
+struct Libxl {
+    stream: UnixStream,
+    bytes: Vec<u8>,
+}
+
+impl Libxl {
+    fn connect(path: &Path) -> Libxl {
+        let mut libxl = Libxl { stream: UnixStream::connect(path).unwrap(), bytes: Vec::new() };
+        assert!(libxl.line()["QMP"]["version"]["qemu"]["major"].is_u64());
+        assert_eq!(
+            libxl.ask("{\"execute\":\"qmp_capabilities\",\"id\":2020372737}\r\n")["id"],
+            2_020_372_737
+        );
+        libxl
+    }
+
+    fn line(&mut self) -> Value {
+        loop {
+            if let Some(end) = self.bytes.windows(2).position(|pair| pair == b"\r\n") {
+                let line: Vec<u8> = self.bytes.drain(..end + 2).collect();
+                return serde_json::from_slice(&line).unwrap();
+            }
+            let mut chunk = [0; 512];
+            let len = self.stream.read(&mut chunk).unwrap();
+            assert_ne!(len, 0, "the server hung up after {:?}", String::from_utf8_lossy(&self.bytes));
+            self.bytes.extend_from_slice(&chunk[..len]);
+        }
+    }
+
+    fn ask(&mut self, text: &str) -> Value {
+        self.stream.write_all(text.as_bytes()).unwrap();
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Value {
+        loop {
+            let line = self.line();
+            if line.get("event").is_none() {
+                return line;
+            }
+        }
+    }
+
+    /// The first byte carries the file, the rest follows.
+    fn ask_with(&mut self, text: &str, file: &std::fs::File) -> Value {
+        let (first, rest) = text.as_bytes().split_at(1);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let files = [std::os::fd::AsFd::as_fd(file)];
+        assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+        sendmsg(&self.stream, &[IoSlice::new(first)], &mut control, SendFlags::empty()).unwrap();
+        self.stream.write_all(rest).unwrap();
+        self.answer()
+    }
+}
+
+#[test]
+fn libxl_passes_a_file_with_the_first_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp");
+    let server = serve(&path);
+    let image = folder.path().join("cd.iso");
+    std::fs::write(&image, "medium").unwrap();
+    let mut libxl = Libxl::connect(&path);
+    let add = r#"{"execute":"add-fd","id":2020372739,"arguments":{"opaque":"raw:/srv/linux.iso"}}"#;
+    assert_eq!(libxl.ask(add)["error"]["class"], "GenericError");
+    let added = libxl.ask_with(add, &std::fs::File::open(&image).unwrap());
+    assert_eq!((&added["return"]["fdset-id"], &added["id"]), (&json!(0), &json!(2_020_372_739)));
+    let change = r#"{"execute":"blockdev-change-medium","id":1,"arguments":{"id":"ide-5632","filename":"/dev/fdset/0","format":"raw"}}"#;
+    assert_eq!(libxl.ask(change), json!({ "return": {}, "id": 1 }));
+    drop(libxl);
+    // Nobody is connected any more: the sets are empty for the next client.
+    let mut libxl = Libxl::connect(&path);
+    assert_eq!(libxl.ask("{\"execute\":\"query-fdsets\"}")["return"], json!([]));
+    libxl.ask("{\"execute\":\"quit\"}");
+    assert_eq!(server.join().unwrap(), ["insert ide-5632 raw medium", "quit"]);
+}
+
+#[test]
+fn more_files_than_commands_are_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp");
+    let server = serve(&path);
+    let file = tempfile::tempfile().unwrap();
+    let mut libxl = Libxl::connect(&path);
+    for _ in 0..RECEIVED + 20 {
+        libxl.ask_with("{\"execute\":\"query-name\"}", &file);
+    }
+    let mut added = 0;
+    while libxl.ask("{\"execute\":\"add-fd\"}").get("return").is_some() {
+        added += 1;
+    }
+    assert_eq!(added, RECEIVED);
+    libxl.ask("{\"execute\":\"quit\"}");
+    server.join().unwrap();
+}
+
+#[test]
+fn two_sockets_serve_libxl_and_libxenstat() {
+    let folder = tempfile::tempdir().unwrap();
+    let (commands, statistics) = (folder.path().join("libxl"), folder.path().join("libxenstat"));
+    // libxl binds its socket itself for a restricted device model.
+    let bound = UnixListener::bind(&commands).unwrap();
+    let mut server = Server::new(16);
+    server.adopt("libxl-cmd", bound.into()).unwrap();
+    server.listen("libxenstat-cmd", &statistics).unwrap();
+    let server = serve_with(server, Fake { status: "prelaunch", ..Fake::default() });
+
+    let mut libxl = Libxl::connect(&commands);
+    let status = libxl.ask("{\"execute\":\"query-status\",\"id\":2020372736}\r\n");
+    assert_eq!(status["return"]["status"], "prelaunch");
+    let lines = libxl.ask("{\"execute\":\"query-chardev\"}");
+    let name = |index: usize| lines["return"][index]["filename"].as_str().unwrap().to_owned();
+    assert_eq!(name(0), format!("unix:{},server=on", commands.display()));
+    assert_eq!(name(1), format!("disconnected:unix:{},server=on", statistics.display()));
+    assert_eq!(name(2), "pty:/dev/pts/3");
+    drop(libxl);
+
+    // libxenstat ends its commands with nothing and gives them no id.
+    let mut statistics_client = Libxl::connect(&statistics);
+    let answer = statistics_client.ask("{ \"execute\": \"query-blockstats\" }");
+    assert_eq!(answer.as_object().unwrap().keys().collect::<Vec<_>>(), ["return"]);
+    assert_eq!(answer["return"][0]["stats"]["rd_operations"], 1);
+
+    // Each operation of libxl's is a connection of its own.
+    for _ in 0..40 {
+        let mut libxl = Libxl::connect(&commands);
+        assert_eq!(libxl.ask("\r{\"execute\":\"cont\",\"id\":7}\r\n")["id"], 7);
+    }
+    statistics_client.ask("{\"execute\":\"quit\"}");
+    server.join().unwrap();
+    assert!(commands.exists(), "what libxl has made is libxl's");
+    assert!(!statistics.exists());
+}

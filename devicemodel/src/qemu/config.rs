@@ -1,0 +1,242 @@
+//! What a QEMU command line says, typed.
+
+use std::path::PathBuf;
+
+use super::keyval::Fields;
+use super::plan::Incoming;
+use crate::config::{CacheMode, DiskKind, SerialConfig};
+use crate::sandbox;
+
+/// A command line of QEMU's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QemuConfig {
+    /// `-help` was asked for.
+    pub help: bool,
+    /// `-version` was asked for.
+    pub version: bool,
+    /// `-machine`.
+    pub machine: MachineArg,
+    /// `-name`.
+    pub name: Option<String>,
+    /// `-uuid`.
+    pub uuid: Option<[u8; 16]>,
+    /// `-m`, in MiB.
+    pub memory_mib: Option<u64>,
+    /// `-smp`.
+    pub smp: Option<Smp>,
+    /// `-boot order=`.
+    pub boot: Option<String>,
+    /// `-bios`.
+    pub bios: Option<PathBuf>,
+    /// `-kernel`.
+    pub kernel: Option<PathBuf>,
+    /// `-initrd`.
+    pub initrd: Option<PathBuf>,
+    /// `-append`.
+    pub append: Option<String>,
+    /// `-rtc base=`: seconds since 1970; none is the host's time.
+    pub rtc_base: Option<u64>,
+    /// `-rtc base=localtime`.
+    pub localtime: bool,
+    /// `-nodefaults`.
+    pub nodefaults: bool,
+    /// `-nographic`.
+    pub nographic: bool,
+    /// `-no-acpi`.
+    pub no_acpi: bool,
+    /// `-drive`, `-hda`, `-cdrom`, in their order.
+    pub drives: Vec<Drive>,
+    /// `-snapshot`.
+    pub snapshot: bool,
+    /// `-device`, in their order.
+    pub devices: Vec<DeviceArg>,
+    /// `-netdev`.
+    pub netdevs: Vec<Netdev>,
+    /// `-vga`: whether there is one.
+    pub vga: Option<bool>,
+    /// `-vnc`; none: there is no server.
+    pub vnc: Option<VncArg>,
+    /// `-k`.
+    pub keymap: Option<String>,
+    /// `-chardev`.
+    pub chardevs: Vec<Chardev>,
+    /// `-mon` and `-qmp`.
+    pub monitors: Vec<Mon>,
+    /// `-serial`, COM1 first.
+    pub serials: Vec<SerialConfig>,
+    /// `-debugcon file:`.
+    pub debugcon: Option<PathBuf>,
+    /// `-S`.
+    pub stopped: bool,
+    /// `-no-shutdown`.
+    pub no_shutdown: bool,
+    /// `-no-reboot`.
+    pub no_reboot: bool,
+    /// `-incoming`.
+    pub incoming: Option<Incoming>,
+    /// `-pidfile`.
+    pub pidfile: Option<PathBuf>,
+    /// `-chroot`, `-runas`, `-run-with`, `-sandbox`, and what `-xen-domid-restrict` means for us.
+    pub sandbox: sandbox::Options,
+    /// `-xen-domid`.
+    pub xen_domid: Option<u16>,
+    /// `-xen-domid-restrict`.
+    pub xen_restrict: bool,
+    /// Everything that was asked for and is not built, as sentences' parts.
+    pub not_built: Vec<String>,
+}
+
+/// Which machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MachineKind {
+    /// `pc`: i440FX and PIIX3.
+    #[default]
+    Pc,
+    /// `xenfv`: the same with Xen and its platform device.
+    XenFv,
+    /// `none`: no machine at all, only a monitor that answers questions.
+    None,
+}
+
+/// `-machine`, `-M`, `-accel`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MachineArg {
+    /// Its type.
+    pub kind: MachineKind,
+    /// `accel=`: who may run the CPUs, the best first.
+    pub accels: Vec<String>,
+    /// `max-ram-below-4g=`, in bytes.
+    pub max_ram_below_4g: Option<u64>,
+    /// `suppress-vmdesc=`.
+    pub suppress_vmdesc: bool,
+}
+
+/// `-smp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Smp {
+    /// vCPUs that are there at the start.
+    pub cpus: u32,
+    /// vCPUs that there can be.
+    pub maxcpus: u32,
+}
+
+/// How a drive is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// To the IDE controller.
+    Ide,
+    /// By a `-device` that names it.
+    None,
+}
+
+/// `-drive`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// `if=`.
+    pub interface: Interface,
+    /// `index=`, or `bus=` and `unit=`: the place on the controller.
+    pub index: Option<u8>,
+    /// `id=`.
+    pub id: Option<String>,
+    /// `file=`.
+    pub file: Option<PathBuf>,
+    /// `format=`, as it was written.
+    pub format: Option<String>,
+    /// `media=`.
+    pub kind: DiskKind,
+    /// `readonly=`.
+    pub readonly: bool,
+    /// `snapshot=`.
+    pub snapshot: bool,
+    /// `cache=`.
+    pub cache: CacheMode,
+}
+
+/// `-device`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceArg {
+    /// The model.
+    pub driver: String,
+    /// `id=`.
+    pub id: Option<String>,
+    /// The other properties.
+    pub props: Fields,
+}
+
+/// `-netdev`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Netdev {
+    /// `tap`: an interface of the host's kernel.
+    Tap {
+        /// `id=`.
+        id: String,
+        /// `ifname=`.
+        ifname: Option<String>,
+        /// `br=`.
+        bridge: Option<String>,
+    },
+    /// `user`: a network of our own.
+    User {
+        /// `id=`.
+        id: String,
+    },
+}
+
+/// Where VNC clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VncListen {
+    /// A TCP port: 5900 and `display`.
+    Tcp {
+        /// Address or name; empty: every address.
+        host: String,
+        /// Display number.
+        display: u16,
+    },
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// `-vnc`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VncArg {
+    /// Where it listens.
+    pub listen: VncListen,
+    /// `to=`: a display that is taken is no error while there are higher ones up to this.
+    pub to: Option<u16>,
+    /// `password=on`: nobody is let in until a password has been set.
+    pub password: bool,
+}
+
+/// A socket to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketAt {
+    /// A unix socket that we make.
+    Path(PathBuf),
+    /// A listening socket that was given to us with this number.
+    Fd(i32),
+}
+
+/// Where a line leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChardevTarget {
+    /// To what a serial port can lead to.
+    Line(SerialConfig),
+    /// To a listening socket that was given to us with this number.
+    Fd(i32),
+}
+
+/// `-chardev`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chardev {
+    /// `id=`.
+    pub id: String,
+    /// Where it leads.
+    pub target: ChardevTarget,
+}
+
+/// `-mon`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mon {
+    /// `chardev=`: the line on which it speaks QMP.
+    pub chardev: String,
+}

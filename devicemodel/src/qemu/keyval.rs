@@ -1,0 +1,220 @@
+//! QEMU's option strings: `key=value,flag,other=value`.
+//!
+//! A comma in a value is written twice. libxl does not do that with the paths it writes, so that options
+//! with a path are split only where a key follows that the option has: see [`Fields::with_path`].
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::Refusal;
+
+/// The fields of one option string, taken out one after the other; [`end`](Fields::end) complains about
+/// what is left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    pairs: Vec<(String, String)>,
+}
+
+impl Fields {
+    /// Splits `text` at its single commas. A first part without `=` is the value of the key `implied`;
+    /// another part without `=` is a flag that is on (`off` when it begins with `no`).
+    pub fn parse(text: &str, implied: Option<&str>) -> Fields {
+        Fields::from_parts(split(text, |_| true), implied)
+    }
+
+    /// As [`parse`](Fields::parse), but a single comma separates only where one of the keys in `known` and
+    /// `=` follow, or where one of `known` is the whole part. Anything else belongs to the value before.
+    pub fn with_path(text: &str, implied: Option<&str>, known: &[&str]) -> Fields {
+        let begins_field = |rest: &str| {
+            let end = rest.find([',', '=']).unwrap_or(rest.len());
+            rest.get(..end).is_some_and(|key| known.contains(&key))
+        };
+        Fields::from_parts(split(text, begins_field), implied)
+    }
+
+    fn from_parts(parts: Vec<String>, implied: Option<&str>) -> Fields {
+        let mut pairs = Vec::new();
+        for (index, part) in parts.into_iter().enumerate() {
+            let pair = match (part.split_once('='), implied) {
+                (None, Some(key)) if index == 0 && !part.is_empty() => (key.to_owned(), part),
+                (None, _) if part.is_empty() => continue,
+                (None, _) => match part.strip_prefix("no") {
+                    // QEMU's old form of a flag that is off: `nowait`, `nodelay`.
+                    Some(flag) if matches!(flag, "wait" | "delay") => (flag.to_owned(), "off".to_owned()),
+                    _ => (part, "on".to_owned()),
+                },
+                (Some((key, value)), _) => (key.to_owned(), value.to_owned()),
+            };
+            pairs.push(pair);
+        }
+        Fields { pairs }
+    }
+
+    /// Takes a field out; of several of that name the last counts.
+    pub fn take(&mut self, key: &str) -> Option<String> {
+        let mut found = None;
+        self.pairs.retain(|(name, value)| {
+            let mine = name == key;
+            if mine {
+                found = Some(value.clone());
+            }
+            !mine
+        });
+        found
+    }
+
+    /// Looks at a field without taking it.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Takes a field that must be there.
+    pub fn required(&mut self, key: &str) -> Result<String, Refusal> {
+        self.take(key)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| Refusal::bad(format!("{key}= is missing")))
+    }
+
+    /// Takes a flag: `on`, `off`, and the other words that QEMU takes.
+    pub fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        match value.as_str() {
+            "on" | "yes" | "true" | "y" => Ok(Some(true)),
+            "off" | "no" | "false" | "n" => Ok(Some(false)),
+            _ => Err(Refusal::bad(format!("{key}={value}: expected on or off"))),
+        }
+    }
+
+    /// Takes a number: decimal, or hexadecimal with `0x`.
+    pub fn number<T: TryFrom<u64>>(&mut self, key: &str) -> Result<Option<T>, Refusal> {
+        self.take(key).map(|value| number(key, &value)).transpose()
+    }
+
+    /// Takes a size in bytes; a number without a suffix counts in units of `unit` bytes.
+    pub fn size(&mut self, key: &str, unit: u64) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let wrong = || Refusal::bad(format!("{key}={value}: expected a size such as 512M or 2G"));
+        size(&value, unit).map(Some).ok_or_else(wrong)
+    }
+
+    /// Takes fields that change nothing here.
+    pub fn ignore(&mut self, keys: &[&str]) {
+        self.pairs.retain(|(name, _)| !keys.contains(&name.as_str()));
+    }
+
+    /// An error that names a field that nobody took.
+    pub fn end(&self) -> Result<(), Refusal> {
+        match self.pairs.first() {
+            None => Ok(()),
+            Some((key, _)) => Err(Refusal::bad(format!("the property '{key}' is not known"))),
+        }
+    }
+}
+
+/// Reads a number: decimal, or hexadecimal with `0x`.
+pub fn number<T: TryFrom<u64>>(what: impl Display, text: &str) -> Result<T, Refusal> {
+    let digits = text.strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16));
+    let parsed = digits.unwrap_or_else(|| u64::from_str(text));
+    let wrong = || Refusal::bad(format!("{what}={text}: expected a number in range"));
+    parsed.ok().and_then(|value| T::try_from(value).ok()).ok_or_else(wrong)
+}
+
+/// Reads a size with QEMU's suffixes; without one it counts `unit` bytes. In bytes.
+pub fn size(text: &str, unit: u64) -> Option<u64> {
+    let (digits, unit) = match text.char_indices().next_back()? {
+        (_, '0'..='9') => (text, unit),
+        (at, suffix) => {
+            let shift = match suffix.to_ascii_lowercase() {
+                'b' => 0,
+                'k' => 10,
+                'm' => 20,
+                'g' => 30,
+                't' => 40,
+                _ => return None,
+            };
+            (text.get(..at)?, 1 << shift)
+        }
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// Splits at single commas that `separates` what follows them; two commas are one in the text.
+fn split(text: &str, separates: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(',') {
+        let (before, after) = rest.split_at(at);
+        part.push_str(before);
+        let after = after.get(1..).unwrap_or("");
+        rest = match after.strip_prefix(',') {
+            Some(after) => {
+                part.push(',');
+                after
+            }
+            None if separates(after) => {
+                parts.push(std::mem::take(&mut part));
+                after
+            }
+            None => {
+                part.push(',');
+                after
+            }
+        };
+    }
+    part.push_str(rest);
+    parts.push(part);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn fields_are_split_and_taken() {
+        let mut fields = Fields::parse("socket,id=a,,b,server,nowait,index=0x10,to=99", Some("backend"));
+        assert_eq!(fields.take("backend").as_deref(), Some("socket"));
+        assert_eq!(fields.take("id").as_deref(), Some("a,b"));
+        assert_eq!(fields.flag("server"), Ok(Some(true)));
+        assert_eq!(fields.flag("wait"), Ok(Some(false)));
+        assert_eq!(fields.number::<u8>("index"), Ok(Some(16)));
+        assert_eq!(fields.end(), Err(Refusal::bad("the property 'to' is not known")));
+        assert_eq!(fields.number::<u16>("to"), Ok(Some(99)));
+        assert_eq!(fields.end(), Ok(()));
+        assert!(Fields::parse("to=300", None).number::<u8>("to").is_err());
+        assert!(Fields::parse("a=maybe", None).flag("a").is_err());
+    }
+
+    #[test]
+    fn a_path_keeps_its_commas() {
+        let known = ["file", "if", "format", "readonly"];
+        let path = |text: &str| Fields::with_path(text, None, &known).take("file").unwrap();
+        assert_eq!(path("file=/a,b.img,if=ide"), "/a,b.img");
+        assert_eq!(path("file=/a,,b,c=d,x,format=raw"), "/a,b,c=d,x");
+        assert_eq!(path("if=none,file=/a, b,"), "/a, b,");
+        assert_eq!(path("file=/a,readonly"), "/a");
+        assert_eq!(path("file=/a,readonly-not"), "/a,readonly-not");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("112", 1 << 20), Some(112 << 20));
+        assert_eq!(size("2G", 1), Some(2 << 30));
+        assert_eq!(size("99999999999999T", 1), None);
+        for bad in ["", "G", "-1", "1X", "1é"] {
+            assert_eq!(size(bad, 1), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,60}", known in proptest::collection::vec("[a-z]{1,3}", 0..4)) {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let _ = Fields::parse(&text, Some("k"));
+            let _ = Fields::with_path(&text, None, &known);
+            let _ = size(&text, 1 << 20);
+        }
+    }
+}

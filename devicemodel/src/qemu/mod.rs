@@ -1,0 +1,73 @@
+//! QEMU's command line: what libxl starts a device model with, and what tools made for QEMU say.
+//!
+//! [`options`] is the table of options, [`parse`](fn@parse) turns arguments into a [`QemuConfig`], [`Plan`]
+//! turns that into this program's own configuration. Every option that libxl can write is known. One that
+//! asks for what is not built is refused by its name before anything is opened or started.
+
+mod config;
+mod drivers;
+pub mod keyval;
+pub mod options;
+mod parse;
+mod plan;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use thiserror::Error;
+
+pub use config::{
+    Chardev, ChardevTarget, DeviceArg, Drive, Interface, MachineArg, MachineKind, Mon, Netdev, QemuConfig,
+    Smp, SocketAt, VncArg, VncListen,
+};
+pub use drivers::is_built;
+pub use parse::parse;
+pub use plan::{HostOptions, Incoming, MonitorSocket, Plan, Task, XenOptions};
+
+/// Why one option is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It makes no sense.
+    Bad(String),
+    /// It makes sense, but we cannot do it; what it would need.
+    NotBuilt(String),
+}
+
+impl Refusal {
+    pub(crate) fn bad(why: impl Into<String>) -> Refusal {
+        Refusal::Bad(why.into())
+    }
+    pub(crate) fn not_built(what: impl Into<String>) -> Refusal {
+        Refusal::NotBuilt(what.into())
+    }
+}
+
+/// A command line that cannot be run; one line for the person.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum QemuError {
+    /// An argument that makes no sense.
+    #[error("{option}: {why}")]
+    Bad {
+        /// The argument.
+        option: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Everything that was asked for and is not built.
+    #[error("not built yet: {}", .0.join(", "))]
+    NotBuilt(Vec<String>),
+}
+
+/// Whether this program was started in QEMU's place: by its name, or with options of one dash first.
+pub fn is_asked_for(program: &OsStr, first: Option<&OsStr>) -> bool {
+    let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or("");
+    if name.starts_with("qemu-system-") || name == "xen-qemu-system-i386" {
+        return true;
+    }
+    let first = first.and_then(OsStr::to_str).unwrap_or("");
+    first.starts_with('-') && !matches!(first, "-h" | "--help" | "-V" | "--version")
+}

@@ -1,0 +1,139 @@
+//! From arguments to a [`QemuConfig`].
+
+use std::ffi::OsString;
+
+use super::options::{self, Opt};
+use super::{QemuConfig, QemuError, Refusal, values};
+use crate::config::parse_uuid;
+
+/// Reads the arguments that follow the program's name. Asking for what is not built is not an error yet:
+/// it is collected in [`QemuConfig::not_built`], so that one line can name all of it.
+pub fn parse(arguments: &[OsString]) -> Result<QemuConfig, QemuError> {
+    let mut parser = Parser::default();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let bad = |why: &str| QemuError::Bad { option: argument.to_string_lossy().into(), why: why.into() };
+        let text = argument.to_str().ok_or_else(|| bad("an argument must be UTF-8"))?;
+        let row = options::find(text).ok_or_else(|| match text.strip_prefix('-') {
+            Some(_) => bad("this option is not known"),
+            None => bad("an option begins with a dash; a disk is given with -drive"),
+        })?;
+        let value = match row.value {
+            None => "",
+            Some(_) => {
+                let value = rest.next().ok_or_else(|| bad("its value is missing"))?;
+                value.to_str().ok_or_else(|| bad("its value must be UTF-8"))?
+            }
+        };
+        match parser.option(row.means, value) {
+            Ok(()) => {}
+            Err(Refusal::Bad(why)) => {
+                return Err(QemuError::Bad { option: format!("{text} {value}").trim_end().into(), why });
+            }
+            Err(Refusal::NotBuilt(what)) => {
+                let what = format!("-{} {what}", row.name);
+                if !parser.config.not_built.contains(&what) {
+                    parser.config.not_built.push(what);
+                }
+            }
+        }
+    }
+    parser.finish()
+}
+
+#[derive(Default)]
+struct Parser {
+    config: QemuConfig,
+    /// `-serial` may name a `-chardev` that comes later.
+    serials: Vec<String>,
+}
+
+impl Parser {
+    fn option(&mut self, option: Opt, value: &str) -> Result<(), Refusal> {
+        let config = &mut self.config;
+        match option {
+            Opt::Nothing => {}
+            Opt::NotBuilt(needs) => return Err(Refusal::not_built(format!("({needs})"))),
+            Opt::Help => config.help = true,
+            Opt::Version => config.version = true,
+            Opt::Machine => values::machine(&mut config.machine, value)?,
+            Opt::Accel => config.machine.accels.push(values::accel(value)?),
+            Opt::EnableKvm => config.machine.accels.push("kvm".into()),
+            Opt::Name => config.name = Some(values::name(value)?),
+            Opt::Uuid => {
+                config.uuid = Some(parse_uuid(value).map_err(|error| Refusal::bad(error.to_string()))?);
+            }
+            Opt::Memory => config.memory_mib = Some(values::memory(value)?),
+            Opt::Smp => config.smp = Some(values::smp(value)?),
+            Opt::Boot => config.boot = values::boot(value)?,
+            Opt::Bios => config.bios = Some(values::path(value)?),
+            Opt::Kernel => config.kernel = Some(values::path(value)?),
+            Opt::Initrd => config.initrd = Some(values::path(value)?),
+            Opt::Append => config.append = Some(value.into()),
+            Opt::Rtc => (config.rtc_base, config.localtime) = values::rtc(value)?,
+            Opt::NoDefaults => config.nodefaults = true,
+            Opt::NoAcpi => config.no_acpi = true,
+            Opt::Snapshot => config.snapshot = true,
+            Opt::Stopped => config.stopped = true,
+            Opt::NoShutdown => config.no_shutdown = true,
+            Opt::NoReboot => config.no_reboot = true,
+            Opt::NoGraphic => config.nographic = true,
+            _ => return self.device_option(option, value),
+        }
+        Ok(())
+    }
+
+    fn device_option(&mut self, option: Opt, value: &str) -> Result<(), Refusal> {
+        let config = &mut self.config;
+        match option {
+            Opt::Drive => config.drives.push(values::drive(value)?),
+            Opt::HardDisk(place) => config.drives.push(values::hard_disk(place, value)?),
+            Opt::Cdrom => config.drives.push(values::cdrom(value)?),
+            Opt::Device => config.devices.push(values::device(value)?),
+            Opt::Netdev => config.netdevs.push(values::netdev(value)?),
+            Opt::Net => values::net(value)?,
+            Opt::Vga => config.vga = Some(values::vga(value)?),
+            Opt::Vnc => config.vnc = values::vnc(value)?,
+            Opt::Display => values::display(value)?,
+            Opt::Keymap => config.keymap = Some(value.into()),
+            Opt::Chardev => config.chardevs.push(values::chardev(value)?),
+            Opt::Mon => config.monitors.push(values::mon(value)?),
+            Opt::Qmp => {
+                let (chardev, mon) = values::qmp(value, config.monitors.len())?;
+                config.chardevs.push(chardev);
+                config.monitors.push(mon);
+            }
+            Opt::Monitor => values::no_line(value, "the monitor for people")?,
+            Opt::Parallel => values::no_line(value, "parallel port")?,
+            Opt::Serial => self.serials.push(value.into()),
+            Opt::Debugcon => config.debugcon = Some(values::debugcon(value)?),
+            Opt::Incoming => config.incoming = Some(values::incoming(value)?),
+            Opt::Pidfile => config.pidfile = Some(values::path(value)?),
+            Opt::Chroot => config.sandbox.chroot = Some(values::path(value)?),
+            Opt::Runas => config.sandbox.user = Some(values::user(value)?),
+            Opt::RunWith => values::run_with(&mut config.sandbox, value)?,
+            Opt::Sandbox => config.sandbox.confine = values::sandbox(value)?,
+            Opt::XenDomid => config.xen_domid = Some(values::domid(value)?),
+            Opt::XenRestrict => {
+                config.xen_restrict = true;
+                config.sandbox.confine = true;
+            }
+            // The options above this function's.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<QemuConfig, QemuError> {
+        for (index, text) in self.serials.iter().enumerate() {
+            match values::serial(text, &self.config.chardevs) {
+                Ok(line) => self.config.serials.push(line),
+                Err(Refusal::NotBuilt(what)) => self.config.not_built.push(format!("-serial {what}")),
+                Err(Refusal::Bad(why)) => {
+                    return Err(QemuError::Bad { option: format!("-serial {text} (port {index})"), why });
+                }
+            }
+        }
+        Ok(self.config)
+    }
+}

@@ -1,0 +1,386 @@
+//! From QEMU's words to ours.
+
+use std::path::PathBuf;
+
+use super::config::{ChardevTarget, DeviceArg, Drive, Interface, MachineKind, QemuConfig, SocketAt, VncArg};
+use super::drivers::{Role, role};
+use super::{QemuError, Refusal};
+use crate::config::{
+    Action, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig, VgaConfig,
+};
+use crate::sandbox;
+
+/// Where a saved guest comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A file that was given to us with this number.
+    Fd(i32),
+    /// A file.
+    File(PathBuf),
+}
+
+/// A socket on which QMP is spoken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorSocket {
+    /// The line's name in `query-chardev`.
+    pub label: String,
+    /// Where it is.
+    pub at: SocketAt,
+}
+
+/// The host side of a guest, whoever runs its vCPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostOptions {
+    /// Where QMP is spoken.
+    pub monitors: Vec<MonitorSocket>,
+    /// The VNC server.
+    pub vnc: Option<VncArg>,
+    /// Keyboard layout of VNC clients.
+    pub keymap: Option<String>,
+    /// The saved guest to continue.
+    pub incoming: Option<Incoming>,
+    /// What the process gives up once everything is open.
+    pub sandbox: sandbox::Options,
+    /// The vCPUs wait for the monitor's `cont`.
+    pub paused: bool,
+    /// Gets the process id.
+    pub pidfile: Option<PathBuf>,
+    /// Gets what firmware says on port 0x402.
+    pub debugcon: Option<PathBuf>,
+}
+
+/// What only a Xen domain has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct XenOptions {
+    /// The domain.
+    pub domid: u16,
+    /// The machine has the Xen platform device.
+    pub platform_device: bool,
+    /// PCI device id of the `xen-pvdevice`, if the machine has one.
+    pub pv_device: Option<u16>,
+    /// RAM ends there below 4 GiB and goes on above; none: where it always does (0xf0000000).
+    pub max_ram_below_4g: Option<u64>,
+    /// Give up all rights over other domains once everything is open.
+    pub restrict: bool,
+}
+
+/// A guest to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What it is made of; checked.
+    pub guest: GuestConfig,
+    /// Who runs its vCPUs.
+    pub hypervisor: HypervisorChoice,
+    /// Its host side.
+    pub host: HostOptions,
+    /// With [`HypervisorChoice::Xen`].
+    pub xen: Option<XenOptions>,
+}
+
+/// What a command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// The list of options.
+    Help,
+    /// The version.
+    Version,
+    /// No guest: answer questions on these monitors.
+    Probe(Vec<MonitorSocket>),
+    /// A guest.
+    Guest(Box<Plan>),
+}
+
+fn bad(option: impl Into<String>, why: impl Into<String>) -> QemuError {
+    QemuError::Bad { option: option.into(), why: why.into() }
+}
+
+/// The refusal of a `-device` as an error.
+fn device_error(device: &DeviceArg, refusal: Refusal) -> QemuError {
+    let option = format!("-device {}", device.driver);
+    match refusal {
+        Refusal::Bad(why) => bad(option, why),
+        Refusal::NotBuilt(what) => QemuError::NotBuilt(vec![format!("{option} {what}")]),
+    }
+}
+
+impl Task {
+    /// What `config` asks for; an error if any of it cannot be done.
+    pub fn new(mut config: QemuConfig) -> Result<Task, QemuError> {
+        if config.help {
+            return Ok(Task::Help);
+        }
+        if config.version {
+            return Ok(Task::Version);
+        }
+        let mut not_built = std::mem::take(&mut config.not_built);
+        not_built.extend(idle_chardevs(&config));
+        if !not_built.is_empty() {
+            return Err(QemuError::NotBuilt(not_built));
+        }
+        let monitors = monitors(&config)?;
+        if config.machine.kind == MachineKind::None {
+            return Ok(Task::Probe(monitors));
+        }
+        let (hypervisor, xen) = hypervisor(&config)?;
+        let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors), xen };
+        let mut drives = Drives::new(&config)?;
+        for device in &config.devices {
+            plan.device(device.clone(), &mut drives).map_err(|refusal| device_error(device, refusal))?;
+        }
+        plan.guest.disks = drives.disks;
+        if !config.nodefaults {
+            plan.guest.empty_cd();
+        }
+        plan.guest.check().map_err(|error| bad("this guest", error.to_string()))?;
+        Ok(Task::Guest(Box::new(plan)))
+    }
+}
+
+/// Lines that lead somewhere, but that nothing here uses: libxl's channels, for one.
+fn idle_chardevs(config: &QemuConfig) -> Vec<String> {
+    let used = |id: &str| config.monitors.iter().any(|mon| mon.chardev == id);
+    let serial = |line: &SerialConfig| config.serials.contains(line);
+    let idle = config.chardevs.iter().filter(|chardev| match &chardev.target {
+        ChardevTarget::Line(SerialConfig::Null) => false,
+        ChardevTarget::Line(line) => !used(&chardev.id) && !serial(line),
+        ChardevTarget::Fd(_) => !used(&chardev.id),
+    });
+    idle.map(|chardev| format!("-chardev id={} (a line that is neither monitor nor serial port)", chardev.id))
+        .collect()
+}
+
+fn monitors(config: &QemuConfig) -> Result<Vec<MonitorSocket>, QemuError> {
+    let mut sockets = Vec::new();
+    for mon in &config.monitors {
+        let option = || format!("-mon chardev={}", mon.chardev);
+        let found = config.chardevs.iter().find(|chardev| chardev.id == mon.chardev);
+        let found = found.ok_or_else(|| bad(option(), "there is no such chardev"))?;
+        let at = match &found.target {
+            ChardevTarget::Fd(fd) => SocketAt::Fd(*fd),
+            ChardevTarget::Line(SerialConfig::Unix(path)) => SocketAt::Path(path.clone()),
+            ChardevTarget::Line(_) => {
+                return Err(QemuError::NotBuilt(vec![format!("{} (a monitor not on a socket)", option())]));
+            }
+        };
+        sockets.push(MonitorSocket { label: mon.chardev.clone(), at });
+    }
+    Ok(sockets)
+}
+
+fn hypervisor(config: &QemuConfig) -> Result<(HypervisorChoice, Option<XenOptions>), QemuError> {
+    let machine = &config.machine;
+    let by_name = |name: &str| match name {
+        "xen" => HypervisorChoice::Xen,
+        "kvm" => HypervisorChoice::Kvm,
+        _ => HypervisorChoice::Soft,
+    };
+    let choice = match machine.accels.as_slice() {
+        [] if machine.kind == MachineKind::XenFv => HypervisorChoice::Xen,
+        [] => HypervisorChoice::Auto,
+        [one] => by_name(one),
+        // QEMU takes the first that works; so do we when we choose.
+        _ => HypervisorChoice::Auto,
+    };
+    match (choice, config.xen_domid) {
+        (HypervisorChoice::Xen, Some(domid)) => {
+            let xen = XenOptions {
+                domid,
+                platform_device: machine.kind == MachineKind::XenFv,
+                pv_device: None,
+                max_ram_below_4g: machine.max_ram_below_4g,
+                restrict: config.xen_restrict,
+            };
+            Ok((choice, Some(xen)))
+        }
+        (HypervisorChoice::Xen, None) => {
+            Err(bad("-xen-domid", "it is missing: which domain is to be served?"))
+        }
+        (_, Some(_)) => Err(bad("-xen-domid", "it needs -machine xenfv or -machine pc,accel=xen")),
+        (_, None) if machine.kind == MachineKind::XenFv => Err(bad("-machine xenfv", "it needs accel=xen")),
+        (_, None) if config.xen_restrict => Err(bad("-xen-domid-restrict", "it needs -xen-domid")),
+        (_, None) => Ok((choice, None)),
+    }
+}
+
+fn host(config: &QemuConfig, monitors: Vec<MonitorSocket>) -> HostOptions {
+    HostOptions {
+        monitors,
+        vnc: config.vnc.clone(),
+        keymap: config.keymap.clone(),
+        incoming: config.incoming.clone(),
+        sandbox: config.sandbox.clone(),
+        paused: config.stopped,
+        pidfile: config.pidfile.clone(),
+        debugcon: config.debugcon.clone(),
+    }
+}
+
+/// Everything of the guest but its devices.
+fn guest(config: &QemuConfig) -> GuestConfig {
+    let mut guest = GuestConfig::default();
+    let smp = config.smp;
+    if let Some(name) = &config.name {
+        guest.name = name.clone();
+    }
+    guest.uuid = config.uuid.unwrap_or(guest.uuid);
+    // QEMU's default.
+    guest.memory_mib = config.memory_mib.unwrap_or(128);
+    guest.vcpus = smp.map_or(1, |smp| smp.cpus);
+    guest.max_vcpus = smp.map(|smp| smp.maxcpus);
+    // The clock's RAM has room for three, and QEMU's order may name more.
+    guest.boot = config.boot.as_deref().unwrap_or("cad").chars().take(3).collect();
+    guest.kernel = config.kernel.clone();
+    guest.initrd = config.initrd.clone();
+    guest.cmdline = config.append.clone().unwrap_or_default();
+    guest.firmware = config.bios.clone();
+    guest.rtc_base = config.rtc_base;
+    guest.localtime = config.localtime;
+    guest.serial = config.serials.clone();
+    if guest.serial.is_empty() && config.nographic && !config.nodefaults {
+        guest.serial.push(SerialConfig::Stdio);
+    }
+    guest.vga = match config.vga.unwrap_or(!config.nodefaults) {
+        true => VgaConfig::default(),
+        false => VgaConfig::None,
+    };
+    guest.on_poweroff = if config.no_shutdown { Action::Preserve } else { Action::Destroy };
+    guest.on_reboot = if config.no_reboot { Action::Destroy } else { Action::Restart };
+    guest
+}
+
+impl GuestConfig {
+    /// Puts an empty CD drive where QEMU has one, unless the place is taken.
+    fn empty_cd(&mut self) {
+        if self.disks.len() < 4 && self.disks.iter().all(|disk| disk.slot != Some(2)) {
+            let drive = DiskConfig { path: None, slot: Some(2), ..DiskConfig::cdrom("") };
+            self.disks.push(drive);
+        }
+    }
+}
+
+/// Drives on their way into the guest.
+struct Drives {
+    disks: Vec<DiskConfig>,
+    /// Drives that wait for a device which names them.
+    loose: Vec<Drive>,
+    snapshot: bool,
+}
+
+impl Drives {
+    fn new(config: &QemuConfig) -> Result<Drives, QemuError> {
+        let mut drives = Drives { disks: Vec::new(), loose: Vec::new(), snapshot: config.snapshot };
+        for drive in &config.drives {
+            if drive.interface == Interface::None {
+                drives.loose.push(drive.clone());
+                continue;
+            }
+            let taken = |index: u8| drives.disks.iter().any(|disk| disk.slot == Some(index));
+            let option = || format!("-drive {}", drive.file.as_deref().unwrap_or("".as_ref()).display());
+            let index = drive.index.or_else(|| (0..4).find(|index| !taken(*index)));
+            let index = index.filter(|index| *index < 4);
+            let index =
+                index.ok_or_else(|| bad(option(), "the IDE controller has places for four drives"))?;
+            let disk = disk(drive, drive.kind, drives.snapshot).map_err(|refusal| match refusal {
+                Refusal::Bad(why) => bad(option(), why),
+                Refusal::NotBuilt(what) => QemuError::NotBuilt(vec![format!("{} {what}", option())]),
+            })?;
+            drives.disks.push(DiskConfig { slot: Some(index), ..disk });
+        }
+        Ok(drives)
+    }
+
+    /// Puts the drive that an IDE device names into its place.
+    fn plug(&mut self, mut device: DeviceArg, kind: DiskKind) -> Result<(), Refusal> {
+        let bus = device.props.take("bus");
+        let unit = device.props.number::<u8>("unit")?;
+        let slot = match (bus.as_deref(), unit) {
+            (None, None) => None,
+            (None | Some("ide.0"), Some(unit @ 0..=1)) => Some(unit),
+            (Some("ide.1"), Some(unit @ 0..=1)) => Some(2 + unit),
+            (Some("ide.0"), None) => Some(0),
+            (Some("ide.1"), None) => Some(2),
+            _ => return Err(Refusal::bad("IDE places are bus=ide.0 or ide.1 with unit=0 or 1")),
+        };
+        let id = device.id.take();
+        let name = device.props.take("drive");
+        device.props.end()?;
+        let drive = match &name {
+            None => None,
+            Some(name) => {
+                let at = self.loose.iter().position(|drive| drive.id.as_ref() == Some(name));
+                Some(
+                    self.loose.remove(at.ok_or_else(|| Refusal::bad(format!("there is no drive '{name}'")))?),
+                )
+            }
+        };
+        let mut disk = match &drive {
+            Some(drive) => disk(drive, kind, self.snapshot)?,
+            None if kind == DiskKind::Cdrom => DiskConfig { path: None, ..DiskConfig::cdrom("") },
+            None => return Err(Refusal::bad("a disk needs drive=")),
+        };
+        disk.slot = slot;
+        disk.id = id.or(disk.id);
+        self.disks.push(disk);
+        Ok(())
+    }
+}
+
+fn disk(drive: &Drive, kind: DiskKind, snapshot: bool) -> Result<DiskConfig, Refusal> {
+    if drive.file.is_none() && kind == DiskKind::Disk {
+        return Err(Refusal::bad("a disk needs file="));
+    }
+    let format = match drive.format.as_deref() {
+        None => None,
+        Some("raw" | "host_device" | "host_cdrom" | "file") => Some(DiskFormat::Raw),
+        Some("qcow2") => Some(DiskFormat::Qcow2),
+        Some(other @ ("qcow" | "qed" | "vpc" | "vhdx" | "vmdk" | "vdi" | "quorum" | "replication")) => {
+            return Err(Refusal::not_built(format!("format={other}")));
+        }
+        Some(other) => return Err(Refusal::bad(format!("format={other}: expected raw or qcow2"))),
+    };
+    Ok(DiskConfig {
+        path: drive.file.clone(),
+        id: drive.id.clone(),
+        format,
+        kind,
+        slot: None,
+        readonly: drive.readonly || kind == DiskKind::Cdrom,
+        snapshot: drive.snapshot || snapshot,
+        cache: drive.cache,
+    })
+}
+
+impl Plan {
+    fn device(&mut self, mut device: DeviceArg, drives: &mut Drives) -> Result<(), Refusal> {
+        match role(&device.driver) {
+            Some(Role::Vga) => {
+                let mib = device.props.number::<u32>("vgamem_mb")?.unwrap_or(16);
+                device.props.end()?;
+                if !mib.is_power_of_two() || mib > 256 {
+                    return Err(Refusal::bad("vgamem_mb= is a power of two up to 256"));
+                }
+                self.guest.vga = VgaConfig::Std { mib };
+            }
+            Some(Role::IdeCd) => drives.plug(device, DiskKind::Cdrom)?,
+            Some(Role::IdeDisk) => drives.plug(device, DiskKind::Disk)?,
+            Some(Role::Pvpanic) => device.props.end()?,
+            Some(Role::XenPlatform) => {
+                device.props.end()?;
+                self.xen()?.platform_device = true;
+            }
+            Some(Role::XenPvDevice) => {
+                let id = device.props.number("device-id")?;
+                device.props.end()?;
+                // QEMU's default is no device of anybody's.
+                self.xen()?.pv_device = Some(id.ok_or_else(|| Refusal::bad("device-id= is missing"))?);
+            }
+            // Refused when it was read.
+            Some(Role::NotBuilt(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    fn xen(&mut self) -> Result<&mut XenOptions, Refusal> {
+        self.xen.as_mut().ok_or_else(|| Refusal::bad("it needs a Xen domain"))
+    }
+}

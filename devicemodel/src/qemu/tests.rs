@@ -1,0 +1,283 @@
+use std::ffi::{OsStr, OsString};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{
+    CacheMode, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig, VgaConfig,
+};
+use crate::sandbox::User;
+
+/// The arguments of one line; no argument here has a space in it.
+fn task(line: &str) -> Result<Task, QemuError> {
+    let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+    Task::new(parse(&arguments)?)
+}
+
+fn plan(line: &str) -> Plan {
+    match task(line) {
+        Ok(Task::Guest(plan)) => *plan,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(line: &str) -> String {
+    task(line).unwrap_err().to_string()
+}
+
+/// What libxl 4.17 wrote for a guest with everything, without the parts that are not built.
+const FULL: &str = "-xen-domid 5 -no-shutdown
+ -chardev socket,id=libxl-cmd,path=/var/run/xen/qmp-libxl-5,server=on,wait=off -mon chardev=libxl-cmd,mode=control
+ -chardev socket,id=libxenstat-cmd,path=/var/run/xen/qmp-libxenstat-5,server=on,wait=off -mon chardev=libxenstat-cmd,mode=control
+ -nodefaults -no-user-config -name full -vnc 127.0.0.1:0,to=99 -display none -serial file:/tmp/full-serial.log
+ -device VGA,vgamem_mb=16 -boot order=c @USB@ -smp 1,maxcpus=2
+ @NIC@
+ @INCOMING@
+ -machine xenfv,suppress-vmdesc=on -m 112
+ -drive file=/srv/hello.img,if=ide,index=0,media=disk,format=raw,cache=writeback
+ -drive if=none,readonly=on,id=ide-5632,file=/srv/linux.iso,format=raw -device ide-cd,id=ide-5632,drive=ide-5632,bus=ide.1,unit=0";
+
+const USB: &str = "-usb -usbdevice tablet";
+const NIC: &str = "-device e1000,id=nic0,netdev=net0,mac=00:16:3e:00:00:01
+ -netdev type=tap,id=net0,ifname=vif5.0-emu,br=xenbr0,script=no,downscript=no";
+
+/// The recorded line with its parts.
+fn full(usb: &str, nic: &str, incoming: &str) -> String {
+    FULL.replace("@USB@", usb).replace("@NIC@", nic).replace("@INCOMING@", incoming)
+}
+
+#[test]
+fn libxl_starts_a_guest() {
+    let plan = plan(&full("", "-net none", ""));
+    let socket =
+        |label: &str, path: &str| MonitorSocket { label: label.into(), at: SocketAt::Path(path.into()) };
+    assert_eq!(
+        plan.host.monitors,
+        [
+            socket("libxl-cmd", "/var/run/xen/qmp-libxl-5"),
+            socket("libxenstat-cmd", "/var/run/xen/qmp-libxenstat-5")
+        ]
+    );
+    let listen = VncListen::Tcp { host: "127.0.0.1".into(), display: 0 };
+    assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), password: false }));
+    assert!(!plan.host.paused);
+    assert_eq!(plan.hypervisor, HypervisorChoice::Xen);
+    assert_eq!(plan.xen, Some(XenOptions { domid: 5, platform_device: true, ..XenOptions::default() }));
+    let disk = DiskConfig {
+        format: Some(DiskFormat::Raw),
+        slot: Some(0),
+        cache: CacheMode::Writeback,
+        ..DiskConfig::new("/srv/hello.img")
+    };
+    let cd = DiskConfig {
+        id: Some("ide-5632".into()),
+        format: Some(DiskFormat::Raw),
+        slot: Some(2),
+        ..DiskConfig::cdrom("/srv/linux.iso")
+    };
+    let expected = GuestConfig {
+        name: "full".into(),
+        memory_mib: 112,
+        vcpus: 1,
+        max_vcpus: Some(2),
+        boot: "c".into(),
+        disks: vec![disk, cd],
+        serial: vec![SerialConfig::File("/tmp/full-serial.log".into())],
+        vga: VgaConfig::Std { mib: 16 },
+        on_poweroff: crate::config::Action::Preserve,
+        ..GuestConfig::default()
+    };
+    assert_eq!(plan.guest, expected);
+}
+
+#[test]
+fn what_is_not_built_is_named_in_one_line() {
+    assert_eq!(
+        refusal(&full(USB, NIC, "")),
+        "not built yet: -usb (USB), -usbdevice (USB), -device e1000 (network card)"
+    );
+    let plain = "-xen-domid 1 -machine pc,accel=xen -m 64 -nodefaults";
+    let one = |option: &str| refusal(&format!("{plain} {option}"));
+    assert_eq!(one("-device cirrus-vga,vgamem_mb=8"), "not built yet: -device cirrus-vga (display adapter)");
+    assert_eq!(one("-device rtl8139,id=nic0,netdev=net0"), "not built yet: -device rtl8139 (network card)");
+    assert_eq!(
+        one("-spice port=6000,tls-port=0,disable-ticketing=on,agent-mouse=on"),
+        "not built yet: -spice (SPICE)"
+    );
+    assert_eq!(one("-device lsi53c895a"), "not built yet: -device lsi53c895a (disk controller)");
+    assert_eq!(one("-device ahci,id=ahci0"), "not built yet: -device ahci (disk controller)");
+    assert_eq!(
+        one("-drive file=a,if=ide,index=0,media=disk,format=vpc,cache=writeback"),
+        "not built yet: -drive a format=vpc"
+    );
+    assert_eq!(one("-drive file=a,id=scsi0-hd0,format=raw,if=scsi"), "not built yet: -drive if=scsi");
+    assert_eq!(
+        one("-device ES1370 -device intel-hda -device hda-duplex"),
+        "not built yet: -device ES1370 (sound card), -device intel-hda (sound card), -device hda-duplex (sound card)"
+    );
+    assert_eq!(
+        one("-chardev pty,id=libxl-channel0"),
+        "not built yet: -chardev id=libxl-channel0 (a line that is neither monitor nor serial port)"
+    );
+    assert_eq!(one("-display sdl"), "not built yet: -display sdl (window)");
+    assert_eq!(
+        one("-serial tcp:localhost:4444,server,nowait"),
+        "not built yet: -serial tcp:localhost:4444,server,nowait"
+    );
+    assert_eq!(one("-serial /dev/ttyS0"), "not built yet: -serial /dev/ttyS0 (a device of the host)");
+    assert_eq!(
+        refusal("-M xenpv -xen-attach -nographic -monitor /dev/null -serial /dev/null -parallel /dev/null"),
+        "not built yet: -M xenpv (back ends for PV guests), -xen-attach (back ends for PV guests), \
+         -serial /dev/null (a device of the host)"
+    );
+}
+
+#[test]
+fn libxl_starts_a_restricted_guest() {
+    let plan = plan(
+        "-xen-domid 11 -no-shutdown -chardev socket,id=libxl-cmd,fd=15,server=on,wait=off -S
+         -mon chardev=libxl-cmd,mode=control
+         -chardev socket,id=libxenstat-cmd,path=/var/run/xen/qmp-libxenstat-11,server=on,wait=off
+         -mon chardev=libxenstat-cmd,mode=control -nodefaults -no-user-config -name restrict -vnc none
+         -display none -serial file:/tmp/restrict-serial.log -boot order=cda -smp 1,maxcpus=1 -net none
+         -xen-domid-restrict -chroot /var/run/xen/qemu-root-11 -machine xenfv,suppress-vmdesc=on -m 56
+         -drive file=/srv/hello.img,if=ide,index=0,media=disk,format=raw,cache=writeback -runas 200011:65534",
+    );
+    assert_eq!(plan.host.monitors[0], MonitorSocket { label: "libxl-cmd".into(), at: SocketAt::Fd(15) });
+    assert_eq!((plan.host.paused, plan.host.vnc, plan.guest.vga), (true, None, VgaConfig::None));
+    assert_eq!(plan.host.sandbox.chroot.as_deref(), Some("/var/run/xen/qemu-root-11".as_ref()));
+    assert_eq!(plan.host.sandbox.user, Some(User::Ids { uid: 200_011, gid: 65534 }));
+    assert!(plan.xen.unwrap().restrict);
+}
+
+#[test]
+fn libxl_restores_a_guest() {
+    let plan = plan(&full("", "-net none", "-incoming fd:16"));
+    assert_eq!(plan.host.incoming, Some(Incoming::Fd(16)));
+    assert!(!plan.host.paused);
+}
+
+#[test]
+fn newer_libxl_asks_what_the_program_can_do() {
+    let probe = "-S -no-user-config -nodefaults -nographic -machine none,accel=xen
+        -chardev socket,id=libxl-cmd,fd=7,server=on,wait=off -mon chardev=libxl-cmd,mode=control";
+    let expected = MonitorSocket { label: "libxl-cmd".into(), at: SocketAt::Fd(7) };
+    assert_eq!(task(probe), Ok(Task::Probe(vec![expected])));
+}
+
+#[test]
+fn the_rest_of_the_contract_is_read() {
+    let plan = plan(
+        "-xen-domid 3 -nodefaults -vnc [::1]:3,password=on,to=99 -k de -kernel /boot/k -initrd /boot/i -append quiet
+         -no-acpi -smp 2 -machine pc,accel=xen,suppress-vmdesc=on,max-ram-below-4g=2147483648 -m 4096
+         -drive if=none,readonly=on,id=ide-832 -device ide-cd,id=ide-832,drive=ide-832,bus=ide.0,unit=1
+         -device xen-pvdevice,device-id=0xc000 -run-with chroot=/empty,user=qemu -net none -serial pty -serial null",
+    );
+    let listen = VncListen::Tcp { host: "::1".into(), display: 3 };
+    assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), password: true }));
+    assert_eq!(plan.host.keymap.as_deref(), Some("de"));
+    let xen = plan.xen.unwrap();
+    assert_eq!(
+        (xen.platform_device, xen.pv_device, xen.max_ram_below_4g),
+        (false, Some(0xc000), Some(2 << 30))
+    );
+    assert_eq!(plan.guest.serial, [SerialConfig::Pty, SerialConfig::Null]);
+    assert_eq!(plan.guest.cmdline, "quiet");
+    assert_eq!(plan.host.sandbox.user, Some(User::Name("qemu".into())));
+    let cd = &plan.guest.disks[0];
+    assert_eq!((cd.path.as_ref(), cd.slot, cd.kind), (None, Some(1), DiskKind::Cdrom));
+}
+
+#[test]
+fn a_plain_pc_has_what_qemu_gives_it() {
+    let plan = plan("-accel tcg,thread=multi -m 1G -hda a.img -nographic -rtc base=2026-01-02T03:04:05");
+    assert_eq!(plan.hypervisor, HypervisorChoice::Soft);
+    assert_eq!(plan.guest.memory_mib, 1024);
+    assert_eq!(plan.guest.serial, [SerialConfig::Stdio]);
+    assert_eq!(plan.guest.vga, VgaConfig::default());
+    assert_eq!(plan.guest.rtc_base, Some(1_767_323_045));
+    let places: Vec<_> = plan.guest.disks.iter().map(|disk| (disk.kind, disk.slot.unwrap())).collect();
+    assert_eq!(places, [(DiskKind::Disk, 0), (DiskKind::Cdrom, 2)]);
+    assert_eq!(task("-help"), Ok(Task::Help));
+    assert_eq!(task("--version -soundhw x"), Ok(Task::Version));
+}
+
+#[test]
+fn a_path_with_commas_survives_libxl() {
+    let plan = plan(
+        "-xen-domid 3 -machine xenfv -m 64 -nodefaults
+         -drive file=/d/a,b=c.img,if=ide,index=0,media=disk,format=raw,cache=writeback
+         -drive if=none,readonly=on,id=ide-5632,file=/d/x,y,format=raw -device ide-cd,drive=ide-5632,bus=ide.1,unit=0",
+    );
+    let paths: Vec<_> = plan.guest.disks.iter().map(|disk| disk.path.clone().unwrap()).collect();
+    assert_eq!(paths, ["/d/a,b=c.img", "/d/x,y"].map(std::path::PathBuf::from));
+    assert_eq!(plan.guest.disks[1].id.as_deref(), Some("ide-5632"));
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (line, expected) in [
+        ("-xen-domid", "-xen-domid: its value is missing"),
+        ("-xen-domid 40000", "-xen-domid 40000: expected a domain id from 0 to 32751"),
+        ("-frobnicate", "-frobnicate: this option is not known"),
+        ("disk.img", "disk.img: an option begins with a dash; a disk is given with -drive"),
+        ("-device zork", "-device zork: there is no device model 'zork'"),
+        ("-device VGA,colour=red", "-device VGA: the property 'colour' is not known"),
+        ("-machine xenfv", "-xen-domid: it is missing: which domain is to be served?"),
+        ("-xen-domid 1", "-xen-domid: it needs -machine xenfv or -machine pc,accel=xen"),
+        ("-mon chardev=x,mode=control", "-mon chardev=x: there is no such chardev"),
+        ("-m 0", "this guest: a guest needs memory: give at least 1 MiB"),
+        ("-m 1.5G", "-m 1.5G: size=1.5G: expected a size such as 512M or 2G"),
+        ("-smp 4,maxcpus=2", "-smp 4,maxcpus=2: 4 CPUs of at most 2 cannot be"),
+        ("-smp 1,maxcpus=4000000000", "this guest: maxvcpus is not between 1 and 64"),
+        ("-drive file=a,index=9", "-drive a: the IDE controller has places for four drives"),
+        ("-drive file=a,index=0 -drive file=b,index=0", "this guest: two disks ask for IDE place 0"),
+        ("-device ide-hd,drive=x", "-device ide-hd: there is no drive 'x'"),
+        ("-incoming fd:1", "-incoming fd:1: fd 1 is none that can be given to us"),
+        ("-vnc nowhere", "-vnc nowhere: nowhere: expected HOST:DISPLAY, unix:PATH or none"),
+        ("-vnc :60000", "-vnc :60000: :60000: expected HOST:DISPLAY, unix:PATH or none"),
+        ("-serial chardev:x", "-serial chardev:x (port 0): there is no chardev 'x'"),
+    ] {
+        assert_eq!(refusal(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn the_program_knows_when_it_stands_in_for_qemu() {
+    let asked = |program: &str, first: Option<&str>| is_asked_for(OsStr::new(program), first.map(OsStr::new));
+    assert!(asked("/usr/bin/ailurus", Some("-xen-domid")));
+    assert!(asked("/usr/libexec/xen-qemu-system-i386", None));
+    assert!(asked("qemu-system-x86_64", Some("disk.img")));
+    for first in [None, Some("run"), Some("--help"), Some("-h"), Some("--version"), Some("-V")] {
+        assert!(!asked("ailurus", first), "{first:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_arguments_make_it_panic(
+        picks in proptest::collection::vec((0..options::OPTIONS.len() + 3, "[a-z0-9:,=/.-]{0,24}|.{0,12}"), 0..8)
+    ) {
+        let mut arguments = Vec::new();
+        for (pick, value) in picks {
+            if let Some(row) = options::OPTIONS.get(pick) {
+                arguments.push(OsString::from(format!("-{}", row.name)));
+                arguments.extend(row.value.map(|_| OsString::from(&value)));
+            } else {
+                arguments.push(OsString::from(value));
+            }
+        }
+        if let Ok(config) = parse(&arguments) {
+            let _ = Task::new(config);
+        }
+    }
+
+    /// The recorded line with damage still gives a guest or one error, and never a panic.
+    #[test]
+    fn a_damaged_line_is_no_panic(at in 0_usize..1200, byte in proptest::char::any()) {
+        let mut line: Vec<char> = full("", "-net none", "-incoming fd:9").chars().collect();
+        let at = at % line.len();
+        line[at] = byte;
+        let _ = task(&line.into_iter().collect::<String>());
+    }
+}

@@ -1,0 +1,160 @@
+//! The program in QEMU's place: started with QEMU's command line, by libxl or by a tool.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backends::vnc::VncError;
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::ConfigError;
+use crate::monitor::server::Server;
+use crate::program::{Failure, Start, say, start};
+use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, SocketAt, Task};
+use crate::run::LoopError;
+use crate::{inherited, probe, sandbox, select};
+
+/// Most bytes of log: a guest must not fill the host's disk with what it makes us say (XSA-180).
+const LOG_MOST: usize = 1 << 20;
+
+/// Why there is no guest.
+#[derive(Debug, Error)]
+enum StandInError {
+    #[error("{0}")]
+    CommandLine(#[from] QemuError),
+    #[error("the monitor {label} cannot listen: {source}")]
+    Monitor { label: String, source: io::Error },
+    #[error("{}: {source}", .path.display())]
+    Pidfile { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Loop(#[from] LoopError),
+    #[error("{0}")]
+    Vnc(#[from] VncError),
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Guest(#[from] Failure),
+}
+
+/// Runs the program with QEMU's arguments (without the program's name). Exit status: 0, or 1 after one line
+/// on standard error, which libxl makes the guest's log.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let filter = EnvFilter::try_from_env("AILURUS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = Log(Arc::new(Mutex::new(LOG_MOST)));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(move || log.clone())
+        .init();
+    match run(arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            // One line, whatever was in the arguments.
+            say(&error.to_string().replace(char::is_control, " "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[OsString]) -> Result<u8, StandInError> {
+    match Task::new(qemu::parse(arguments)?)? {
+        Task::Help => print!("{}", qemu::options::help()),
+        Task::Version => println!(
+            "QEMU emulator version 7.2.0 (ailurus {}: the command line and monitor of that QEMU)",
+            env!("CARGO_PKG_VERSION")
+        ),
+        Task::Probe(monitors) => {
+            if let Some(server) = open_monitors(&monitors, 0)? {
+                probe::run(server)?;
+            }
+        }
+        Task::Guest(plan) => return guest(*plan),
+    }
+    Ok(0)
+}
+
+/// Opens the monitors' sockets. Tokens from `first_token` on are the server's.
+fn open_monitors(sockets: &[MonitorSocket], first_token: u32) -> Result<Option<Server>, StandInError> {
+    let mut server = Server::new(first_token);
+    for MonitorSocket { label, at } in sockets {
+        let opened = match at {
+            SocketAt::Path(path) => server.listen(label, path),
+            SocketAt::Fd(fd) => inherited::duplicate(*fd).and_then(|socket| server.adopt(label, socket)),
+        };
+        opened.map_err(|source| StandInError::Monitor { label: label.clone(), source })?;
+    }
+    Ok((!sockets.is_empty()).then_some(server))
+}
+
+fn guest(plan: Plan) -> Result<u8, StandInError> {
+    let chosen = select::choose(plan.hypervisor)?;
+    refuse_elsewhere(&plan)?;
+    if let Some(why) = chosen.why {
+        say(&why);
+    }
+    let server = open_monitors(&plan.host.monitors, crate::run::MONITOR)?;
+    let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
+    let vnc = plan.host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
+    let host = Start { server, debugcon: plan.host.debugcon, timeout: None, vnc, paused: plan.host.paused };
+    Ok(start(plan.guest, host, |_| Ok(sandbox::enter(&plan.host.sandbox)?))?)
+}
+
+/// What only a guest under Xen has.
+fn refuse_elsewhere(plan: &Plan) -> Result<(), QemuError> {
+    let mut refused = Vec::new();
+    match &plan.host.incoming {
+        None => {}
+        Some(Incoming::Fd(fd)) => refused.push(format!("-incoming fd:{fd} (without Xen)")),
+        Some(Incoming::File(path)) => {
+            refused.push(format!("-incoming file:{} (without Xen; ailurus restore FILE)", path.display()));
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(QemuError::NotBuilt(refused)) }
+}
+
+/// A file with our process id, while we live.
+struct Pidfile(PathBuf);
+
+impl Pidfile {
+    fn write(path: &Path) -> Result<Pidfile, StandInError> {
+        let text = format!("{}\n", std::process::id());
+        std::fs::write(path, text)
+            .map_err(|source| StandInError::Pidfile { path: path.to_owned(), source })?;
+        Ok(Pidfile(path.to_owned()))
+    }
+}
+
+impl Drop for Pidfile {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Standard error until so many bytes have been written, and nothing after.
+#[derive(Clone)]
+struct Log(Arc<Mutex<usize>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match left.checked_sub(bytes.len()) {
+            Some(rest) => {
+                *left = rest;
+                io::stderr().write_all(bytes)?;
+            }
+            None if *left > 0 => {
+                *left = 0;
+                io::stderr().write_all(b"the log is full: nothing more is written\n")?;
+            }
+            None => {}
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

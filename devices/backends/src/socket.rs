@@ -1,0 +1,31 @@
+//! Unix sockets that we listen on.
+
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Removes a socket's file when it is dropped.
+pub(crate) struct Unlink(PathBuf);
+
+impl Drop for Unlink {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A socket at that path that never blocks, with what removes it in the end. A socket that is left over
+/// from before is in the way and goes; anything else is not ours to remove.
+pub(crate) fn listen(path: &Path) -> io::Result<(UnixListener, Unlink)> {
+    if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
+        match UnixStream::connect(path) {
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(_) => std::fs::remove_file(path)?,
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    let unlink = Unlink(path.to_owned());
+    listener.set_nonblocking(true)?;
+    Ok((listener, unlink))
+}

@@ -1,0 +1,241 @@
+//! Sockets: where clients come in, and a client's connection.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use rustix::net::sockopt;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::VncError;
+use super::options::{FIRST_PORT, Options, Place, Share};
+use crate::socket::{self, Unlink};
+
+/// One end of a connection, for people and for `query-vnc`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// A numeric address, or the host that the option named; empty for a Unix socket.
+    pub host: String,
+    /// The port, or the path of a Unix socket.
+    pub service: String,
+    /// `ipv4`, `ipv6` or `unix`.
+    pub family: &'static str,
+}
+
+impl Address {
+    fn of(address: &SocketAddr) -> Address {
+        Address {
+            host: address.ip().to_canonical().to_string(),
+            service: address.port().to_string(),
+            family: if address.ip().to_canonical().is_ipv4() { "ipv4" } else { "ipv6" },
+        }
+    }
+
+    fn unix(path: &Path) -> Address {
+        Address { host: String::new(), service: path.display().to_string(), family: "unix" }
+    }
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Sockets that listen, before there is a server behind them: they are made while the process still may.
+pub struct Listener {
+    sockets: Vec<Socket>,
+    address: Address,
+    display: Option<u16>,
+    pub(super) options: Options,
+    _unlink: Option<Unlink>,
+}
+
+impl Listener {
+    /// Listens where the options say, on the first display that is free.
+    pub fn bind(options: Options) -> Result<Listener, VncError> {
+        match &options.place {
+            Place::Unix(path) => {
+                let error = |source| VncError::Listen { place: path.display().to_string(), source };
+                let (socket, unlink) = socket::listen(path).map_err(error)?;
+                Ok(Listener {
+                    sockets: vec![Socket::Unix(socket)],
+                    address: Address::unix(path),
+                    display: None,
+                    _unlink: Some(unlink),
+                    options,
+                })
+            }
+            Place::Tcp { host, display, to } => {
+                let place = format!("{host}:{display}");
+                let tcp = tcp(host, *display..=*to);
+                let (sockets, display) = tcp.map_err(|source| VncError::Listen { place, source })?;
+                let address =
+                    address(&sockets).map_err(|source| VncError::Listen { place: host.clone(), source })?;
+                let sockets = sockets.into_iter().map(Socket::Tcp).collect();
+                Ok(Listener { sockets, address, display: Some(display), _unlink: None, options })
+            }
+        }
+    }
+
+    /// Where clients reach it.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The display that was taken; none for a Unix socket.
+    pub fn display(&self) -> Option<u16> {
+        self.display
+    }
+
+    /// Whether clients need a password.
+    pub fn password(&self) -> bool {
+        self.options.password
+    }
+
+    pub(super) fn share(&self) -> Share {
+        self.options.share
+    }
+
+    pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(|socket| match socket {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
+        })
+    }
+
+    /// The next client that waits. None: none does.
+    pub(super) fn accept(&self) -> io::Result<Option<Connection>> {
+        for socket in &self.sockets {
+            let accepted = match socket {
+                Socket::Tcp(socket) => {
+                    socket.accept().and_then(|(stream, from)| Connection::tcp(stream, &from))
+                }
+                Socket::Unix(socket) => socket.accept().and_then(|(stream, _)| Connection::unix(stream)),
+            };
+            match accepted {
+                Ok(connection) => return Ok(Some(connection)),
+                Err(error) if nothing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn nothing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
+    matches!(error.kind(), WouldBlock | Interrupted | ConnectionAborted | ConnectionReset)
+}
+
+fn address(sockets: &[TcpListener]) -> io::Result<Address> {
+    let first = sockets.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok(Address::of(&first.local_addr()?))
+}
+
+/// Listens on all addresses of a host, at the first display whose port is free on each of them.
+fn tcp(host: &str, displays: std::ops::RangeInclusive<u16>) -> io::Result<(Vec<TcpListener>, u16)> {
+    let mut last = io::ErrorKind::AddrNotAvailable.into();
+    for display in displays {
+        match tcp_at(host, FIRST_PORT + display) {
+            Ok(sockets) => return Ok((sockets, display)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+fn tcp_at(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
+    if host.is_empty() {
+        // A socket of IPv6 takes IPv4's clients too, where there is IPv6.
+        let socket = match TcpListener::bind(("::", port)) {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => TcpListener::bind(("0.0.0.0", port)),
+            result => result,
+        }?;
+        socket.set_nonblocking(true)?;
+        return Ok(vec![socket]);
+    }
+    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.dedup();
+    let mut sockets = Vec::new();
+    let mut failed = None;
+    for address in addresses {
+        match TcpListener::bind(address) {
+            Ok(socket) => {
+                socket.set_nonblocking(true)?;
+                sockets.push(socket);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            // A name may stand for addresses of a family that this machine has not got.
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if sockets.is_empty() => Err(error),
+        _ => Ok(sockets),
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A client's connection. Nothing here blocks.
+pub(super) struct Connection {
+    stream: Stream,
+    address: Address,
+}
+
+impl Connection {
+    fn tcp(stream: TcpStream, from: &SocketAddr) -> io::Result<Connection> {
+        stream.set_nonblocking(true)?;
+        // Without these it works as well, only later.
+        let _ = stream.set_nodelay(true);
+        let _ = sockopt::set_socket_keepalive(&stream, true);
+        Ok(Connection { address: Address::of(from), stream: Stream::Tcp(stream) })
+    }
+
+    fn unix(stream: UnixStream) -> io::Result<Connection> {
+        stream.set_nonblocking(true)?;
+        Ok(Connection { address: Address::unix(Path::new("")), stream: Stream::Unix(stream) })
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+
+    /// Reads what is there. None: nothing now.
+    pub fn read(&self, data: &mut [u8]) -> io::Result<Option<usize>> {
+        match recv(self.fd(), data, RecvFlags::empty()) {
+            Ok((_, 0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((len, _)) => Ok(Some(len)),
+            Err(error) => later(error.into()),
+        }
+    }
+
+    /// Writes what there is room for. None: no room now.
+    pub fn write(&self, data: &[u8]) -> io::Result<Option<usize>> {
+        match send(self.fd(), data, SendFlags::NOSIGNAL) {
+            Ok(len) => Ok(Some(len)),
+            Err(error) => later(error.into()),
+        }
+    }
+}
+
+fn later(error: io::Error) -> io::Result<Option<usize>> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
+        _ => Err(error),
+    }
+}

@@ -1,0 +1,119 @@
+//! The VNC server: the guest's screen, keyboard and pointer for viewers on other machines.
+//!
+//! After RFC 6143 (RFB 3.3, 3.7 and 3.8) and rfbproto's registry for the pseudo-encodings. One thread serves
+//! all clients: `server` has the sockets and the clock, `session` one client's conversation without
+//! either. The screen is looked at only while a client waits for an update, at most 30 times a second, and
+//! compared in tiles with what was seen before; each client has a set of the tiles that it has not got yet.
+//!
+//! A client is bounded in what it makes us keep (an unfinished message, a bounded rectangle or two of
+//! output, a set of tiles) and in what it makes us do at once (a rectangle and 4 KiB of input a turn, so
+//! many messages a second). What it does not read is not produced.
+//!
+//! Left out: TLS and SASL, websockets, listening viewers (reverse connections), the clipboard, audio,
+//! lights of the keyboard, and resizing by the client, which is refused.
+
+mod auth;
+mod encode;
+mod format;
+mod listen;
+mod options;
+mod server;
+mod session;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod tiles;
+
+use std::io;
+
+use devices_core::picture::Picture;
+use thiserror::Error;
+
+pub use listen::{Address, Listener};
+pub use options::{FIRST_PORT, Options, Place, Share, VncSpec};
+pub use server::{Facts, Vnc};
+
+/// The screen that is shown. Called from the server's thread only.
+pub trait Screen: Send + Sync {
+    /// Whether it may show something else than when this was last asked. May say so too often.
+    fn take_changed(&self) -> bool;
+    /// What it shows now.
+    fn picture(&self) -> Picture;
+}
+
+/// A key, as a client names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keystroke {
+    /// The symbol on it, of X11's numbers; 0 if the client does not know.
+    pub keysym: u32,
+    /// Its code of set 1, with bit 7 set for those that come after 0xe0, if the client knows it.
+    pub scancode: Option<u8>,
+}
+
+/// Where a pointer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// To a pixel of a screen of that size.
+    To {
+        /// From the left, less than the width.
+        x: u16,
+        /// From the top, less than the height.
+        y: u16,
+        /// Of the screen, at least 1.
+        width: u16,
+        /// Of the screen, at least 1.
+        height: u16,
+    },
+    /// By so many pixels from where it is.
+    By {
+        /// To the right.
+        dx: i32,
+        /// Down.
+        dy: i32,
+    },
+}
+
+/// Something that a pointer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointerEvent {
+    /// [`Motion::To`] for an absolute pointer, [`Motion::By`] for a mouse.
+    pub motion: Motion,
+    /// Steps of the wheel towards the user.
+    pub wheel: i32,
+    /// Held buttons: bit 0 left, 1 right, 2 middle.
+    pub buttons: u8,
+}
+
+/// The guest's keyboard and pointer. Called from the server's thread only.
+pub trait Input: Send + Sync {
+    /// A key goes down (or repeats) or up.
+    fn key(&self, key: Keystroke, down: bool);
+    /// Whether the guest uses a pointer that takes positions (a tablet), not movements (a mouse).
+    fn absolute(&self) -> bool;
+    /// The pointer moves, or its buttons change.
+    fn pointer(&self, event: PointerEvent);
+}
+
+/// Why there is no server, or why it does not do what it was asked for.
+#[derive(Debug, Error)]
+pub enum VncError {
+    /// The address cannot be had.
+    #[error("VNC cannot listen on {place}: {source}")]
+    Listen {
+        /// Which one.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread, an eventfd.
+    #[error("VNC: no {what}: {source}")]
+    System {
+        /// What there is none of.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A password was given to a server without.
+    #[error("the VNC server was started without password=on")]
+    NoPassword,
+}

@@ -1,0 +1,490 @@
+//! The server's thread: sockets, clocks, and whose turn it is.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use devices_core::picture::Picture;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use super::listen::{Address, Connection, Listener};
+use super::options::Share;
+use super::session::{Hangup, Host, Session, size_of};
+use super::tiles::{changes, size};
+use super::{Input, Screen, VncError};
+
+/// Most connections. Who comes after that takes the place of who has been in the handshake longest.
+const CLIENTS: usize = 256;
+/// Connections that are taken in one turn.
+const ACCEPTS: usize = 16;
+/// Bytes that are read of a client in one turn.
+const READ: usize = 4096;
+/// Messages that a client may send in each [`ALLOWANCE`].
+const MESSAGES: u32 = 250;
+const ALLOWANCE: Duration = Duration::from_millis(100);
+/// Between two looks at the screen while it changes: 30 a second.
+const BUSY: Duration = Duration::from_nanos(33_333_334);
+/// Between two looks at a screen that has not changed for some time.
+const IDLE: Duration = Duration::from_millis(200);
+/// For a handshake, a person who types a password included.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+/// For the last words to somebody who is turned away.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// For a client that reads nothing of what it asked for.
+const STALL: Duration = Duration::from_secs(60);
+/// After an error in taking connections: as a rule there are no file descriptors left.
+const DEAF: Duration = Duration::from_secs(1);
+
+/// What is known of a server, for `query-vnc`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Where it listens.
+    pub address: Address,
+    /// `none` or `vnc`.
+    pub auth: &'static str,
+    /// Those who see the screen.
+    pub clients: Vec<Address>,
+}
+
+struct Shared {
+    password: Mutex<Option<Vec<u8>>>,
+    clients: Mutex<Vec<Address>>,
+    stop: OwnedFd,
+    stopping: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A server that runs. Dropping it closes all connections.
+pub struct Vnc {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    address: Address,
+    needs_password: bool,
+}
+
+impl Vnc {
+    /// Serves the clients of `listener`. `name` is what they call the screen.
+    pub fn start(
+        listener: Listener,
+        name: &str,
+        screen: Arc<dyn Screen>,
+        input: Arc<dyn Input>,
+    ) -> Result<Vnc, VncError> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let stop = eventfd(0, flags).map_err(|e| VncError::System { what: "eventfd", source: e.into() })?;
+        let shared = Arc::new(Shared {
+            password: Mutex::default(),
+            clients: Mutex::default(),
+            stop,
+            stopping: AtomicBool::new(false),
+        });
+        let (address, needs_password) = (listener.address().clone(), listener.password());
+        let server = Server {
+            listener,
+            shared: shared.clone(),
+            name: name.to_owned(),
+            screen,
+            input,
+            clients: Vec::new(),
+            picture: None,
+            looked: None,
+            interval: BUSY,
+            deaf: None,
+        };
+        let started = std::thread::Builder::new().name("vnc".to_owned()).spawn(move || server.run());
+        let thread = started.map_err(|source| VncError::System { what: "thread", source })?;
+        Ok(Vnc { shared, thread: Some(thread), address, needs_password })
+    }
+
+    /// Changes the password, of which the first eight bytes count; None lets nobody in. Those who are in
+    /// stay in.
+    pub fn set_password(&self, password: Option<&str>) -> Result<(), VncError> {
+        if !self.needs_password {
+            return Err(VncError::NoPassword);
+        }
+        *lock(&self.shared.password) = password.map(|password| password.as_bytes().to_vec());
+        Ok(())
+    }
+
+    /// What is known of it.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            address: self.address.clone(),
+            auth: if self.needs_password { "vnc" } else { "none" },
+            clients: lock(&self.shared.clients).clone(),
+        }
+    }
+}
+
+impl Drop for Vnc {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        // An eventfd that has a count already is as good.
+        let _ = rustix::io::write(&self.shared.stop, &1u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported there.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Client {
+    connection: Connection,
+    session: Session,
+    /// When it must be let go, unless something happens before.
+    deadline: Option<Instant>,
+    /// What the deadline is for.
+    state: State,
+    /// When it may send again.
+    refill: Instant,
+    /// It is gone.
+    gone: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Handshake,
+    Up,
+    /// Up, and there is output that it has not read.
+    Reading,
+    Closing,
+}
+
+impl Client {
+    fn new(connection: Connection, now: Instant) -> Client {
+        let mut session = Session::new();
+        session.allow(MESSAGES);
+        Client {
+            connection,
+            session,
+            deadline: Some(now + HANDSHAKE),
+            state: State::Handshake,
+            refill: now + ALLOWANCE,
+            gone: false,
+        }
+    }
+
+    /// Sends what the socket takes.
+    fn flush(&mut self, now: Instant) {
+        while !self.gone && !self.session.output().is_empty() {
+            match self.connection.write(self.session.output()) {
+                Ok(Some(len)) => {
+                    self.session.sent(len);
+                    if self.state == State::Reading {
+                        self.deadline = Some(now + STALL);
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => self.gone = true,
+            }
+        }
+    }
+
+    /// Keeps the deadline in step with what the client is at.
+    fn settle(&mut self, now: Instant) {
+        let empty = self.session.output().is_empty();
+        let state = match (self.session.is_closing(), self.session.is_up()) {
+            (true, _) => State::Closing,
+            (false, false) => State::Handshake,
+            (false, true) if empty => State::Up,
+            (false, true) => State::Reading,
+        };
+        if state != self.state {
+            self.deadline = match state {
+                State::Handshake => self.deadline,
+                State::Up => None,
+                State::Reading => Some(now + STALL),
+                State::Closing => Some(now + FAREWELL),
+            };
+            self.state = state;
+        }
+        let late = self.deadline.is_some_and(|deadline| deadline <= now);
+        self.gone |= late || state == State::Closing && empty;
+    }
+
+    /// When it wants a turn by itself.
+    fn alarm(&self) -> Option<Instant> {
+        let refill = self.session.exhausted().then_some(self.refill);
+        [refill, self.deadline].into_iter().flatten().min()
+    }
+
+    /// What it waits for; nothing while it has used up what it may send.
+    fn interest(&self) -> PollFlags {
+        let mut flags = PollFlags::empty();
+        if self.session.exhausted() {
+            return flags;
+        }
+        if self.session.wants_input() {
+            flags |= PollFlags::IN;
+        }
+        if !self.session.output().is_empty() {
+            flags |= PollFlags::OUT;
+        }
+        flags
+    }
+}
+
+struct Server {
+    listener: Listener,
+    shared: Arc<Shared>,
+    name: String,
+    screen: Arc<dyn Screen>,
+    input: Arc<dyn Input>,
+    clients: Vec<Client>,
+    /// The screen as it was last seen.
+    picture: Option<Picture>,
+    /// When that was.
+    looked: Option<Instant>,
+    /// How long until it is looked at again.
+    interval: Duration,
+    /// No connections are taken until then.
+    deaf: Option<Instant>,
+}
+
+impl Server {
+    fn run(mut self) {
+        while !self.shared.stopping.load(Ordering::Acquire) {
+            let now = Instant::now();
+            self.refill(now);
+            self.look(now);
+            self.admit();
+            self.update(now);
+            self.bury(now);
+            let wait = self.wait(now);
+            let Ok(events) = self.poll(wait) else {
+                // Only for want of memory.
+                std::thread::sleep(DEAF);
+                continue;
+            };
+            self.serve(&events);
+        }
+        for client in &mut self.clients {
+            client.session.release(&*self.input);
+        }
+    }
+
+    /// Gives those who used up what they may send something new.
+    fn refill(&mut self, now: Instant) {
+        for at in 0..self.clients.len() {
+            let Some(client) = self.clients.get_mut(at).filter(|client| client.refill <= now) else {
+                continue;
+            };
+            let exhausted = client.session.exhausted();
+            client.refill = now + ALLOWANCE;
+            client.session.allow(MESSAGES);
+            if exhausted {
+                self.feed(at, &[]);
+            }
+        }
+    }
+
+    fn feed(&mut self, at: usize, data: &[u8]) {
+        let password = lock(&self.shared.password).clone();
+        let host = Host {
+            input: &*self.input,
+            needs_password: self.listener.password(),
+            password: password.as_deref(),
+        };
+        if let Some(client) = self.clients.get_mut(at)
+            && let Err(Hangup) = client.session.feed(data, &host)
+        {
+            client.gone = true;
+        }
+    }
+
+    /// When the screen may be looked at next.
+    fn next_look(&self, now: Instant) -> Instant {
+        self.looked.map_or(now, |looked| looked + self.interval)
+    }
+
+    /// Whether anybody wants to know what the screen shows.
+    fn asked(&self) -> bool {
+        let waits =
+            |client: &Client| client.session.waits_for_update() || client.session.waits_for_size().is_some();
+        self.clients.iter().any(waits)
+    }
+
+    /// Looks at the screen, if it is time.
+    fn look(&mut self, now: Instant) {
+        if !self.asked() || self.next_look(now) > now {
+            return;
+        }
+        self.looked = Some(now);
+        if !self.screen.take_changed() && self.picture.is_some() {
+            self.interval = (self.interval * 3 / 2).min(IDLE);
+            return;
+        }
+        let new = self.screen.picture();
+        let tiles = self.picture.as_ref().filter(|old| size(old) == size(&new)).map(|old| changes(old, &new));
+        self.interval = match &tiles {
+            Some(tiles) if tiles.is_empty() => (self.interval * 3 / 2).min(IDLE),
+            _ => BUSY,
+        };
+        for client in &mut self.clients {
+            match &tiles {
+                Some(tiles) => client.session.damage(tiles),
+                None => client.session.damage_all(),
+            }
+        }
+        self.picture = Some(new);
+    }
+
+    /// Lets in those who have said all that is needed.
+    fn admit(&mut self) {
+        let Some(size) = self.picture.as_ref().map(size_of) else { return };
+        for at in 0..self.clients.len() {
+            let waiting = self.clients.get(at).filter(|client| !client.gone);
+            let Some(shared) = waiting.and_then(|client| client.session.waits_for_size()) else { continue };
+            let exclusive = match self.listener.share() {
+                Share::AllowExclusive => !shared,
+                Share::ForceShared | Share::Ignore => false,
+            };
+            let others = |client: &&mut Client| client.session.is_up() && !client.gone;
+            let mut refused = self.listener.share() == Share::ForceShared && !shared;
+            for other in self.clients.iter_mut().filter(others) {
+                other.gone |= exclusive;
+                refused |= !exclusive && other.session.is_exclusive();
+            }
+            if let Some(client) = self.clients.get_mut(at) {
+                match refused {
+                    true => client.gone = true,
+                    false => client.session.begin(size, &self.name, exclusive),
+                }
+            }
+        }
+    }
+
+    /// Gives each client what it waits for: a rectangle, and as much output as its socket takes.
+    fn update(&mut self, now: Instant) {
+        let absolute = self.input.absolute();
+        for client in &mut self.clients {
+            if let Some(picture) = &self.picture {
+                client.session.begin_update(picture, absolute);
+                client.session.encode(picture);
+            }
+            client.flush(now);
+        }
+    }
+
+    /// Lets go of those who are gone or too late.
+    fn bury(&mut self, now: Instant) {
+        for client in &mut self.clients {
+            client.settle(now);
+            if client.gone {
+                client.session.release(&*self.input);
+            }
+        }
+        self.clients.retain(|client| !client.gone);
+        if self.clients.is_empty() {
+            self.picture = None;
+        }
+        let up = self.clients.iter().filter(|client| client.session.is_up());
+        let up: Vec<_> = up.map(|client| client.connection.address().clone()).collect();
+        let mut known = lock(&self.shared.clients);
+        if *known != up {
+            *known = up;
+        }
+    }
+
+    /// How long nothing will happen by itself. None: for ever.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        if self.clients.iter().any(|client| client.session.can_encode()) {
+            return Some(Duration::ZERO);
+        }
+        let look = self.asked().then(|| self.next_look(now));
+        let alarms = self.clients.iter().filter_map(Client::alarm);
+        let next = alarms.chain(look).chain(self.deaf).min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    /// Waits. Gives what became of the listening sockets, then of each client.
+    fn poll(&self, wait: Option<Duration>) -> io::Result<Vec<PollFlags>> {
+        let mut fds = vec![PollFd::new(&self.shared.stop, PollFlags::IN)];
+        let listening = if self.deaf.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        fds.extend(self.listener.sockets().map(|fd| PollFd::from_borrowed_fd(fd, listening)));
+        let clients = fds.len();
+        // One that waits for nothing is left out, or its hanging up would not let us wait.
+        let waiting = || self.clients.iter().filter(|client| !client.interest().is_empty());
+        fds.extend(waiting().map(|c| PollFd::from_borrowed_fd(c.connection.fd(), c.interest())));
+        // A little longer rather than a moment too short, which would be a turn for nothing.
+        let wait = wait.map(|wait| wait + Duration::from_micros(u64::from(!wait.is_zero())));
+        let timeout = wait.and_then(|wait| Timespec::try_from(wait).ok());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let listening = fds.get(1..clients).unwrap_or_default().iter();
+        let any = listening.fold(PollFlags::empty(), |all, fd| all | fd.revents());
+        let mut polled = fds.get(clients..).unwrap_or_default().iter().map(PollFd::revents);
+        let of_client = |client: &Client| match client.interest().is_empty() {
+            true => PollFlags::empty(),
+            false => polled.next().unwrap_or(PollFlags::empty()),
+        };
+        Ok(std::iter::once(any).chain(self.clients.iter().map(of_client)).collect())
+    }
+
+    fn serve(&mut self, events: &[PollFlags]) {
+        let Some((listening, events)) = events.split_first() else { return };
+        for (at, events) in events.iter().enumerate() {
+            if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                self.read(at);
+            }
+        }
+        let now = Instant::now();
+        if self.deaf.is_some_and(|until| until <= now) {
+            self.deaf = None;
+        }
+        if !listening.is_empty() {
+            self.accept(now);
+        }
+    }
+
+    fn read(&mut self, at: usize) {
+        let mut data = [0; READ];
+        let Some(client) = self.clients.get_mut(at) else { return };
+        if !client.session.wants_input() {
+            // It hung up, and what it sent before does not matter: nobody is there for the answer.
+            client.gone = true;
+            return;
+        }
+        match client.connection.read(&mut data) {
+            Ok(Some(len)) => {
+                // What the guest does with a key is to be seen soon.
+                self.interval = BUSY;
+                self.feed(at, data.get(..len).unwrap_or_default());
+            }
+            Ok(None) => {}
+            Err(_) => client.gone = true,
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        for _ in 0..ACCEPTS {
+            match self.listener.accept() {
+                Ok(Some(connection)) => self.add(Client::new(connection, now)),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!("VNC takes no connections for a second: {error}");
+                    self.deaf = Some(now + DEAF);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Adds a client. With too many, the one that has been in the handshake longest goes; the new one, if
+    /// there is none.
+    fn add(&mut self, client: Client) {
+        if self.clients.len() >= CLIENTS {
+            let Some(oldest) = self.clients.iter().position(|client| !client.session.is_up()) else { return };
+            self.clients.remove(oldest);
+        }
+        self.clients.push(client);
+    }
+}

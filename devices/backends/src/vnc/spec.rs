@@ -1,0 +1,65 @@
+//! Numbers of the protocol: RFC 6143, and for what it does not have the registry that the RFB community
+//! keeps (rfbproto).
+
+/// The version that we offer (RFC 6143, 7.1.1).
+pub const VERSION: &[u8; 12] = b"RFB 003.008\n";
+
+/// Security types (7.2).
+pub mod security {
+    pub const NONE: u8 = 1;
+    pub const PASSWORD: u8 = 2;
+}
+
+/// First byte of what a client sends (7.5).
+pub mod client {
+    pub const SET_PIXEL_FORMAT: u8 = 0;
+    pub const SET_ENCODINGS: u8 = 2;
+    pub const UPDATE_REQUEST: u8 = 3;
+    pub const KEY: u8 = 4;
+    pub const POINTER: u8 = 5;
+    pub const CUT_TEXT: u8 = 6;
+    pub const SET_DESKTOP_SIZE: u8 = 251;
+    pub const QEMU: u8 = 255;
+    /// Second byte of [`QEMU`]'s.
+    pub const QEMU_KEY: u8 = 0;
+}
+
+/// First byte of what a server sends (7.6).
+pub mod server {
+    pub const UPDATE: u8 = 0;
+    pub const COLOUR_MAP: u8 = 1;
+}
+
+/// Encodings and pseudo-encodings (7.7, 7.8).
+pub mod encoding {
+    pub const RAW: i32 = 0;
+    pub const HEXTILE: i32 = 5;
+    pub const ZRLE: i32 = 16;
+    pub const DESKTOP_SIZE: i32 = -223;
+    pub const POINTER_CHANGE: i32 = -257;
+    pub const EXTENDED_KEY: i32 = -258;
+    pub const EXTENDED_DESKTOP_SIZE: i32 = -308;
+}
+
+/// What a tile of Hextile says of itself (7.7.4).
+pub mod hextile {
+    pub const RAW: u8 = 1;
+    pub const BACKGROUND: u8 = 2;
+    pub const FOREGROUND: u8 = 4;
+    pub const SUBRECTS: u8 = 8;
+    pub const COLOURED: u8 = 16;
+}
+
+/// ExtendedDesktopSize: who wanted a change, and what became of it.
+pub mod desktop_size {
+    pub const BY_SERVER: u16 = 0;
+    pub const BY_CLIENT: u16 = 1;
+    pub const DONE: u16 = 0;
+    pub const PROHIBITED: u16 = 1;
+}
+
+/// What stands for no movement in a relative pointer event.
+pub const STILL: i32 = 0x7fff;
+
+/// Longest text that a client may put on the clipboard; QEMU's limit.
+pub const CUT_TEXT_MAX: u32 = 1 << 20;
