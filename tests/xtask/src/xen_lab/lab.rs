@@ -119,7 +119,8 @@ impl Lab {
         let ended = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
         // `nice`, `timeout` and the emulator replace each other; meanwhile there is no command line.
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        !ended && (line.is_empty() || String::from_utf8_lossy(&line).contains(&*self.folder.to_string_lossy()))
+        !ended
+            && (line.is_empty() || String::from_utf8_lossy(&line).contains(&*self.folder.to_string_lossy()))
     }
 
     fn wait_ready(&self) -> Result<()> {
@@ -188,7 +189,8 @@ impl Lab {
         Ok(())
     }
 
-    fn end(&mut self) {
+    /// Ends the emulator, as far as it runs.
+    pub fn end(&mut self) {
         let Some(pid) = self.pid().filter(|_| self.is_alive()) else { return };
         // `timeout` passes the signal on, and kills the emulator when that does not help.
         let _ = Command::new("kill").arg(pid.to_string()).status();

@@ -135,7 +135,7 @@ fn prepare(place: &Place, artefacts: &impl Fn() -> Result<Boot>) -> Result<Lab> 
 }
 
 /// Runs one test and keeps what it and dom0 said in `build/xen-lab/logs/TEST-MODEL`.
-fn one(place: &Place, lab: &Lab, test: &Test, model: Model) -> Result<Row> {
+fn one(place: &Place, lab: &mut Lab, test: &Test, model: Model) -> Result<Row> {
     let name = format!("{}-{}", test.name, model.name());
     let logs = place.build.join("xen-lab/logs").join(&name);
     if logs.exists() {
@@ -150,21 +150,30 @@ fn one(place: &Place, lab: &Lab, test: &Test, model: Model) -> Result<Row> {
     let time = begun.elapsed();
     let output = String::from_utf8_lossy(&output).into_owned();
     fs::write(logs.join("output.txt"), &output)?;
-    let failure = match ended {
-        Ok(0) => None,
-        Ok(124 | 137) => Some(format!("not done in {:?}; it said: {}", test.limit, last_line(&output))),
-        Ok(_) => Some(last_line(&output).to_owned()),
-        Err(error) => Some(format!("{error:#}")),
+    let (host, mut failure) = match ended {
+        Ok(status) => (collect(lab, &name, &logs), why(status, test, &output)),
+        Err(error) => (Err(error), None),
     };
-    if lab.is_alive() {
-        collect(lab, &name, &logs)?;
-    }
     fs::copy(lab.console(), logs.join("console.txt"))?;
+    if let Err(error) = host {
+        // Whatever became of the host, the next test shall not suffer from it.
+        lab.end();
+        failure = Some(format!("{error:#}"));
+    }
     match &failure {
         None => step.done(),
         Some(why) => ui::say(format!("FAILED after {:.1} s: {why}", time.as_secs_f32())),
     }
     Ok(Row { test: test.name.clone(), model, time, failure })
+}
+
+/// Why a script of that exit status has failed, if it has.
+fn why(status: i32, test: &Test, output: &str) -> Option<String> {
+    match status {
+        0 => None,
+        124 | 137 => Some(format!("not done in {:?}; it said: {}", test.limit, last_line(output))),
+        _ => Some(last_line(output).to_owned()),
+    }
 }
 
 /// Ends what a test left behind, and brings the logs of dom0 here.
