@@ -1,5 +1,5 @@
 # memory that the guest gives back is free for the host, though the device model had it mapped
-# seconds 240
+# seconds 600
 free_memory() { # MiB into FREE
     local name value
     while read -r name _ value; do

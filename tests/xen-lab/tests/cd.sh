@@ -1,5 +1,5 @@
 # a CD is read, ejected and changed under a running guest
-# seconds 300
+# seconds 600
 sum() { # FILE: of what is in it
     local line
     line=$(sha256sum <"$1")

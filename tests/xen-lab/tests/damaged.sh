@@ -1,8 +1,8 @@
 # a saved guest that is cut short or damaged does not come back, and leaves nothing
-# seconds 240
+# seconds 500
 hello_config hello
 create hello
-wait_for 60 "first beat" beats_beyond /root/hello.serial 0
+wait_for 120 "first beat" beats_beyond /root/hello.serial 0
 try xl save hello /root/hello.save
 size=$(stat -c %s /root/hello.save)
 

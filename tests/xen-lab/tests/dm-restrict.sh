@@ -1,5 +1,5 @@
 # dm_restrict=1: the device model gives up root, its root folder and xenstore, and the guest runs, saves and restores
-# seconds 240
+# seconds 400
 restricted() { # what the kernel says of the process
     slurp "/proc/$PID/status"
     local uid=${TEXT#*Uid:} caps=${TEXT#*CapEff:}
@@ -17,7 +17,7 @@ restricted() { # what the kernel says of the process
 
 hello_config hello dm_restrict=1
 create hello
-wait_text 60 /root/hello.serial "HELLO from the boot sector"
+wait_text 120 /root/hello.serial "HELLO from the boot sector"
 wait_for 30 "second beat" beats_beyond /root/hello.serial 1
 restricted
 # The stock device model opens the image anew after a restore, without the rights that it has given up.

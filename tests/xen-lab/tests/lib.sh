@@ -132,7 +132,7 @@ create_linux() { # NAME [xl's arguments...]: to its userland, with all that it s
     create "$name" -p
     listen "$name"
     try xl unpause "$name"
-    wait_text 150 "/root/$name.serial" GUEST-READY
+    wait_text 400 "/root/$name.serial" GUEST-READY
 }
 
 listen() { # NAME: what the guest's serial terminal says goes to /root/NAME.serial
@@ -170,10 +170,10 @@ restart() { # NAME ID: waits for the domain that xl, in the background, makes of
     wait_for 60 "end of domain $2" eval "! xenstore-exists /local/domain/$2"
     wait_for 60 "new domain" eval "xl domid $1 >/dev/null 2>&1"
     ID=$(xl domid "$1")
-    wait_for 30 "its device model" xenstore-exists "/local/domain/$ID/serial/0/tty"
+    wait_for 60 "its device model" xenstore-exists "/local/domain/$ID/serial/0/tty"
     look_up "$1"
     listen "$1"
-    wait_text 150 "/root/$1.serial" GUEST-READY
+    wait_text 400 "/root/$1.serial" GUEST-READY
 }
 
 state() { # NAME: xl's letters for it into STATE

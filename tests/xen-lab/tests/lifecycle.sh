@@ -1,8 +1,8 @@
 # pause, unpause, vcpu-set, trigger, reboot, shutdown and destroy do what they say
-# seconds 480
+# seconds 1200
 hello_config hello
 create hello
-wait_for 60 "first beat" beats_beyond /root/hello.serial 0
+wait_for 120 "first beat" beats_beyond /root/hello.serial 0
 try xl pause hello
 is_state hello p || fail "a paused guest is $STATE"
 nap 0.5

@@ -1,5 +1,5 @@
 # Linux, loaded by bus-master DMA, reaches userland with one vCPU and with two
-# seconds 300
+# seconds 900
 for vcpus in 1 2; do
     linux_config linux "vcpus=$vcpus"
     create_linux linux

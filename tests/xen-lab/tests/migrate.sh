@@ -1,8 +1,8 @@
 # five migrations to the same host: the guest goes on where it was
-# seconds 420
+# seconds 900
 hello_config hello
 create hello
-wait_for 60 "third beat" beats_beyond /root/hello.serial 2
+wait_for 120 "third beat" beats_beyond /root/hello.serial 2
 for ((round = 1; round <= 5; round++)); do
     pid=$PID
     beats /root/hello.serial

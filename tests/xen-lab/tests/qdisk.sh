@@ -1,5 +1,5 @@
 # PV disks served by the device model: 100 MB written and read back, attach and detach
-# seconds 420
+# seconds 900
 truncate -s 128M /root/data.img
 linux_config linux
 sed -i '/^disk=/d' /root/linux.cfg

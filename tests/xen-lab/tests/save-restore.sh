@@ -1,8 +1,8 @@
 # a guest that is saved and restored goes on where it was: a boot sector, and Linux
-# seconds 420
+# seconds 900
 hello_config hello
 create hello
-wait_for 60 "third beat" beats_beyond /root/hello.serial 2
+wait_for 120 "third beat" beats_beyond /root/hello.serial 2
 pid=$PID
 try xl save hello /root/hello.save
 wait_for 1 "end of the device model $pid" no_process "$pid"

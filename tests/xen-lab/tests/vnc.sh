@@ -1,5 +1,5 @@
 # a VNC client sees the firmware's text, and its keys reach the guest
-# seconds 180
+# seconds 400
 bytes() { # COUNT: from the server, as numbers into BYTES
     local text
     text=$(timeout 20 head -c "$1" <&7 | od -An -v -tu1 | tr '\n' ' ')
@@ -39,7 +39,7 @@ rm -f /root/hello.serial
 config hello 'memory=64' 'vnc=1' 'vnclisten="127.0.0.1"' 'vncunused=1' 'vga="stdvga"' 'videoram=16' \
     'serial="file:/root/hello.serial"' "$(disk /root/hello.img)"
 create hello
-wait_for 60 "first beat" beats_beyond /root/hello.serial 0
+wait_for 120 "first beat" beats_beyond /root/hello.serial 0
 port=$(xenstore-read "/local/domain/$ID/console/vnc-port") || fail "no VNC port in xenstore"
 exec 7<>"/dev/tcp/127.0.0.1/$port" || fail "no VNC server at $port"
 version=$(timeout 20 head -c 12 <&7)
