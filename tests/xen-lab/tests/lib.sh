@@ -28,7 +28,7 @@ fail() { # the last line of a test that fails
     exit 1
 }
 
-try() { # a command that must work
+try() { # aleft=$(leftovers | command that must work
     note "$*"
     "$@" || fail "\`$*\` fails with status $?"
 }
@@ -208,9 +208,13 @@ nodes() { # the paths in xenstore, without the folders that the first guest of a
         grep -vxE "/libxl|/vm|/local/domain/0/(device-model|backend(/[a-z0-9]+)?)"
 }
 
+leftovers() { # files of guests in /run/xen, without the list of past domains
+    ls /run/xen | grep -v domid-history
+}
+
 remember() { # what there is before a test
     nodes >/root/before.nodes
-    ls /run/xen >/root/before.run
+    leftovers >/root/before.run
 }
 
 nothing_left() { # everything is as it was remembered
