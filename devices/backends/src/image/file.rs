@@ -73,14 +73,14 @@ impl Opened {
         if block.is_power_of_two() && (SECTOR..=4096).contains(&block) { block as u32 } else { SECTOR as u32 }
     }
 
-    /// The first bytes, as many as there are. Goes past imago, and by pages for O_DIRECT's sake.
-    pub(super) fn head(&self, len: usize) -> Result<Vec<u8>, ImageError> {
+    /// Bytes from `at` on, as many as there are. Goes past imago, and through a handle without O_DIRECT.
+    pub(super) fn bytes(&self, at: u64, len: usize) -> Result<Vec<u8>, ImageError> {
         let plain = std::fs::File::open(&self.path);
         let read = |file: std::fs::File| {
             let mut head = vec![0; len];
             let mut done = 0;
             while done < len {
-                match file.read_at(&mut head[done..], done as u64)? {
+                match file.read_at(&mut head[done..], at.saturating_add(done as u64))? {
                     0 => break,
                     more => done += more,
                 }
