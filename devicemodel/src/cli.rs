@@ -47,6 +47,10 @@ pub enum Command {
     Quit(MonitorArgs),
     /// Press keys together, by QEMU's names: `ailurus send-key --monitor unix:m ctrl-alt-delete`.
     SendKey(SendKeyArgs),
+    /// Put this program where a Xen toolstack finds it, in the place of QEMU.
+    ///
+    /// Says what it would do; --apply does it.
+    InstallXen(InstallXenArgs),
 }
 
 /// What a guest is made of.
@@ -195,6 +199,26 @@ pub struct SendKeyArgs {
     /// Keys pressed together, joined by dashes; several are pressed one after the other.
     #[arg(required = true)]
     pub keys: Vec<String>,
+}
+
+/// Installation under Xen.
+#[derive(Debug, Args)]
+pub struct InstallXenArgs {
+    /// Do it.
+    #[arg(long)]
+    pub apply: bool,
+    /// Root of the system to change.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// A guest's xl.cfg file: that guest gets its device_model_override; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub guest: Vec<PathBuf>,
+    /// All guests: take the place of the device model that the toolstack starts by itself.
+    #[arg(long, conflicts_with = "undo")]
+    pub all: bool,
+    /// Everything as it was, apart from guests whose files are not given.
+    #[arg(long)]
+    pub undo: bool,
 }
 
 /// The path of `unix:PATH`.

@@ -3,8 +3,10 @@
 
 pub mod cli;
 pub mod config;
+mod domain;
 pub mod host;
 pub mod inherited;
+pub mod install;
 pub mod machine;
 pub mod monitor;
 pub mod power;
@@ -18,4 +20,5 @@ pub mod screenshot;
 pub mod select;
 pub mod stand_in;
 pub mod stream;
+pub mod vnc;
 pub mod xlcfg;

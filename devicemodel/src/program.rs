@@ -7,22 +7,25 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backends::vnc::Listener;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::cli::{
-    Cli, Command, HostArgs, InspectArgs, MonitorArgs, RestoreArgs, RunArgs, SaveArgs, ScreenshotArgs,
-    SendKeyArgs, unix_path,
+    Cli, Command, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, RestoreArgs, RunArgs, SaveArgs,
+    ScreenshotArgs, SendKeyArgs, unix_path,
 };
 use crate::config::{ConfigError, GuestConfig};
+use crate::install::{self, InstallError};
 use crate::machine::{BuildError, Machine, Setting};
 use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
 use crate::power::notices;
 use crate::qemu;
-use crate::run::{LoopError, Options, bind_monitor, run};
+use crate::run::{LoopError, Options, bind_monitor, nothing, run};
+use crate::sandbox::SandboxError;
 use crate::saved::{self, SaveError};
 use crate::select;
 use crate::stand_in;
@@ -40,6 +43,10 @@ pub(crate) enum Failure {
     Client(#[from] ClientError),
     #[error("{0}")]
     Loop(#[from] LoopError),
+    #[error("{0}")]
+    Install(#[from] InstallError),
+    #[error("the sandbox: {0}")]
+    Sandbox(#[from] SandboxError),
     #[error("the monitor cannot listen at {path}: {source}")]
     Monitor { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
@@ -81,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Powerdown(args) => simple(&args, "system_powerdown"),
         Command::Quit(args) => simple(&args, "quit"),
         Command::SendKey(args) => send_key(&args),
+        Command::InstallXen(args) => install_xen(args),
     };
     match result {
         Ok(status) => ExitCode::from(status),
@@ -120,6 +128,19 @@ fn restore(args: &RestoreArgs) -> Result<u8, Failure> {
     start(config, host, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))
 }
 
+fn install_xen(args: InstallXenArgs) -> Result<u8, Failure> {
+    let InstallXenArgs { apply, root, guest, all, undo } = args;
+    let todo =
+        install::Todo::new(&install::Wish { root, guests: guest, all, undo }, &std::env::current_exe()?)?;
+    print!("{todo}");
+    if apply {
+        todo.apply()?;
+    } else {
+        println!("nothing was changed: --apply does it");
+    }
+    Ok(0)
+}
+
 /// The host side of a guest that is to be started.
 pub(crate) struct Start {
     /// The monitor, bound already.
@@ -128,6 +149,8 @@ pub(crate) struct Start {
     pub(crate) debugcon: Option<PathBuf>,
     /// The guest ends after this.
     pub(crate) timeout: Option<Duration>,
+    /// Where VNC viewers come in.
+    pub(crate) vnc: Option<Listener>,
     /// The vCPUs wait for the monitor's `cont`.
     pub(crate) paused: bool,
 }
@@ -144,7 +167,7 @@ impl Start {
             }
         };
         let timeout = host.timeout.map(Duration::from_secs);
-        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, paused })
+        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, vnc: None, paused })
     }
 }
 
@@ -154,7 +177,7 @@ pub(crate) fn start(
     host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let Start { server, debugcon, timeout, paused } = host;
+    let Start { server, debugcon, timeout, vnc, paused } = host;
     let (notifier, notices) = notices()?;
     let hypervisor = select::soft(&config).map_err(BuildError::from)?;
     let setting = Setting { hypervisor, power: Arc::new(notifier.clone()), notifier, debugcon, xen: None };
@@ -166,7 +189,11 @@ pub(crate) fn start(
     }
     prepare(&mut machine)?;
     saved::unquiesce(machine.bus());
-    let ending = run(machine, notices, Options { server, timeout, paused })?;
+    let ending = run(
+        machine,
+        notices,
+        Options { server, timeout, vnc, paused, restored: false, confine: nothing(), announce: nothing() },
+    )?;
     Ok(ending.status())
 }
 

@@ -12,6 +12,7 @@ use devices::chipset::i440fx::I440fx;
 use devices::chipset::piix3::{Piix3, PirqRouter};
 use devices::chipset::piix4_pm::{Options, Piix4Pm};
 use devices::chipset::port92::Port92;
+use devices::chipset::post::Post;
 use devices::chipset::pvpanic::Pvpanic;
 use devices::display::vga::Vga;
 use devices::input::i8042::{I8042, Wires};
@@ -23,12 +24,14 @@ use devices::storage::ide::{DriveConfig, Geometry, Ide};
 use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
 use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
+use devices::xen::platform::{Host, Platform, Unplug};
+use devices::xen::pvdevice::{PvDevice, XENSERVER};
 use devices_core::block::{BlockBackend, Inline, MemoryStore};
 use devices_core::chardev::Null;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqBank;
 use devices_core::rig::{Random, Rig};
-use devices_core::{Dir, Sbdf, Size};
+use devices_core::{Dir, Sbdf, Size, Ticket};
 use ioreq::{Data, Request, Target};
 
 /// Where the machine has something in memory space, and where it may be told to have it.
@@ -61,6 +64,20 @@ fn disk(rig: &Rig) -> Arc<dyn BlockBackend> {
     Arc::new(Inline::new(Arc::new(store), rig.wiring()))
 }
 
+/// Hears what PV drivers ask for, and does nothing.
+struct Nobody;
+
+impl Host for Nobody {
+    fn unplug(&self, _what: Unplug, _done: Ticket) {}
+    fn lock_roms(&self, _locked: bool) {}
+    fn drivers(&self, _product: u16, build: u32) -> bool {
+        build.is_multiple_of(2)
+    }
+    fn log(&self, line: &str) {
+        assert!(line.len() <= 4 * 512);
+    }
+}
+
 /// QEMU's `pc-i440fx`, as the program builds it.
 fn machine() -> Rig {
     let mut rig = Rig::with_ram(2 << 20);
@@ -88,6 +105,11 @@ fn machine() -> Rig {
     let wiring = rig.wiring();
     let vram = hypervisor::memory::new_block(0, 1 << 20).unwrap();
     rig.attach_pci(Vga::new(&wiring, vram, None), &wiring, 2, 0);
+    // What only Xen's machine has.
+    let wiring = rig.wiring();
+    rig.attach_pci(Platform::new(Arc::new(Nobody), &wiring), &wiring, 3, 0);
+    rig.attach_pci(PvDevice::new(XENSERVER), &wiring, 3, 1);
+    rig.attach(Post::default(), &wiring);
 
     let legacy = Legacy::new(&isa);
     let inputs = legacy.inputs();

@@ -49,7 +49,7 @@ pub enum Error {
     #[error("saved CPU state: {0}")]
     State(String),
     /// A host call failed.
-    #[error("{what}")]
+    #[error("{what}: {source}")]
     Host {
         /// What was tried.
         what: &'static str,
@@ -194,6 +194,17 @@ pub trait Hypervisor: Send + Sync {
     fn reset(&self);
     /// Makes [`run`](Hypervisor::run) return. May be called at any time, from any thread.
     fn stop(&self);
+    /// From now on, or no longer, tells whoever saves the guest's RAM of every page that the device model writes,
+    /// before the guest can see that it is done.
+    fn log_dirty(&self, _on: bool) -> Result<(), Error> {
+        Err(Error::Unsupported("nobody else saves this guest's RAM".into()))
+    }
+    /// Brings what the guest drew into the display's dirty logs, where that takes asking. Before they are taken.
+    fn refresh_display(&self) {}
+    /// The guest wakes from suspend to RAM (ACPI S3).
+    fn wake_up(&self) -> Result<(), Error> {
+        Err(Error::Unsupported("this guest cannot wake from suspend to RAM yet".into()))
+    }
     /// Every vCPU and its local APIC. Only while paused.
     fn save(&self) -> Result<Vec<SavedPart>, Error>;
     /// The reverse. Only while paused; nothing is changed when it fails.

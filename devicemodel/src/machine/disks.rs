@@ -1,18 +1,21 @@
 //! The disks of a configuration: images opened and put into drives.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use backends::image::{Cache, Format, Image, ImageError, ImageOptions};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
 use devices::timer::rtc::firmware as cmos;
-use devices_core::block::{BlockBackend, Inline, Medium};
+use devices_core::block::{BlockBackend, BlockInfo, BlockOp, BlockRequest, Inline, Medium};
 use devices_core::{Slot, Wiring};
 
 use super::BuildError;
 use super::firmware::split_ram;
 use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
+use crate::monitor::facts::BlockStats;
 
 /// Geometry of each drive and how the BIOS presents it.
 pub(super) type Geometries = [Option<(Geometry, Translation)>; 4];
@@ -21,22 +24,101 @@ pub(super) type Geometries = [Option<(Geometry, Translation)>; 4];
 pub(super) struct Drives {
     pub(super) drives: [Option<DriveConfig>; 4],
     pub(super) geometry: Geometries,
+    pub(super) blocks: Vec<Block>,
+}
+
+/// What went through a drive.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    reads: AtomicU64,
+    read_bytes: AtomicU64,
+    writes: AtomicU64,
+    written_bytes: AtomicU64,
+    flushes: AtomicU64,
+}
+
+/// A drive as the monitor's statistics know it.
+pub(super) struct Block {
+    pub(super) name: String,
+    pub(super) config: DiskConfig,
+    counters: Arc<Counters>,
+}
+
+impl Block {
+    pub(super) fn stats(&self) -> BlockStats {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { reads, read_bytes, writes, written_bytes, flushes } = &*self.counters;
+        BlockStats {
+            rd_bytes: of(read_bytes),
+            wr_bytes: of(written_bytes),
+            rd_operations: of(reads),
+            wr_operations: of(writes),
+            flush_operations: of(flushes),
+        }
+    }
+}
+
+/// A medium whose requests are counted.
+struct Counted(Arc<dyn BlockBackend>, Arc<Counters>);
+
+impl BlockBackend for Counted {
+    fn info(&self) -> BlockInfo {
+        self.0.info()
+    }
+    fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
+        let (op, len) = (request.op, request.payload.len());
+        self.0.submit(request)?;
+        let add = |counter: &AtomicU64, by| counter.fetch_add(by, Ordering::Relaxed);
+        match op {
+            BlockOp::Read => {
+                add(&self.1.reads, 1);
+                add(&self.1.read_bytes, len);
+            }
+            BlockOp::Write => {
+                add(&self.1.writes, 1);
+                add(&self.1.written_bytes, len);
+            }
+            BlockOp::Flush => {
+                add(&self.1.flushes, 1);
+            }
+            BlockOp::Discard(_) => {}
+        }
+        Ok(())
+    }
+    fn idle(&self) -> bool {
+        self.0.idle()
+    }
 }
 
 /// A CD drive as the monitor sees it.
 pub(super) struct CdDrive {
     /// QEMU's name of the place: `ide1-cd0`.
     pub(super) name: String,
+    /// The id that its owner gave it.
+    pub(super) id: Option<String>,
     pub(super) medium: Medium,
     clock: ClockMode,
     wiring: Wiring,
 }
 
 impl CdDrive {
-    /// Opens an image to put in.
-    pub(super) fn open(&self, file: &Path) -> Result<Arc<dyn BlockBackend>, ImageError> {
-        Ok(serve(Image::open(&ImageOptions::cd(file))?, self.clock, &self.wiring))
+    /// Opens an image to put in: raw, or what its owner says.
+    pub(super) fn open(&self, file: &Path, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
+        let image = Image::open(&ImageOptions { format, ..ImageOptions::cd(file) })?;
+        Ok(serve(image, self.clock, &self.wiring))
     }
+
+    /// The same with a file that is open: a process that has given up file names has no other.
+    pub(super) fn adopt(&self, file: File, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
+        let options = ImageOptions { format, ..ImageOptions::cd("the new medium") };
+        Ok(serve(Image::from_file(file, &options)?, self.clock, &self.wiring))
+    }
+}
+
+/// QEMU's name of a drive by its place: `ide0-hd0`, `ide1-cd0`.
+fn place_name(disk: &DiskConfig, place: usize) -> String {
+    let kind = if disk.kind == DiskKind::Cdrom { "cd" } else { "hd" };
+    format!("ide{}-{kind}{}", place / 2, place % 2)
 }
 
 /// The backend of an open image: threads of its own, or exact instants of guest time.
@@ -49,20 +131,26 @@ fn serve(image: Image, clock: ClockMode, wiring: &Wiring) -> Arc<dyn BlockBacken
 
 /// Opens every image. Nothing is written to any.
 pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<Drives, BuildError> {
-    let mut all = Drives { drives: [None, None, None, None], geometry: [None; 4] };
+    let mut all = Drives { drives: [None, None, None, None], geometry: [None; 4], blocks: Vec::new() };
     for disk in &config.disks {
         let place = usize::from(disk.slot.unwrap_or(0)).min(3);
         let image = disk.path.as_deref().map(|path| open_image(disk, path)).transpose()?;
+        let block = Block { name: place_name(disk, place), config: disk.clone(), counters: Arc::default() };
+        let counters = block.counters.clone();
+        all.blocks.push(block);
+        let serve = |image| -> Arc<dyn BlockBackend> {
+            Arc::new(Counted(serve(image, config.clock, &wiring()), counters))
+        };
         all.drives[place] = Some(match (disk.kind, image) {
             (DiskKind::Cdrom, image) => {
-                let medium = image.map(|image| serve(image, config.clock, &wiring()));
+                let medium = image.map(serve);
                 DriveConfig::Cd { medium, serial: None }
             }
             (DiskKind::Disk, Some(image)) => {
                 let sectors = devices_core::block::BlockStore::info(&image).size / 512;
                 let (geometry, translation) = Geometry::guess(sectors, &image.first_sector());
                 all.geometry[place] = Some((geometry, translation));
-                let backend = serve(image, config.clock, &wiring());
+                let backend = serve(image);
                 DriveConfig::Disk { backend, geometry, serial: None }
             }
             (DiskKind::Disk, None) => {
@@ -115,8 +203,14 @@ fn refuse_other_formats(path: &Path) -> Result<(), BuildError> {
 pub(super) fn cd_drives(config: &GuestConfig, ide: &Slot<Ide>, wiring: &Wiring) -> Vec<CdDrive> {
     let ide = ide.lock();
     let drive = |place: usize| {
-        let name = format!("ide{}-cd{}", place / 2, place % 2);
-        Some(CdDrive { name, medium: ide.medium(place)?, clock: config.clock, wiring: wiring.clone() })
+        let disk = config.disks.iter().find(|disk| disk.slot.map(usize::from) == Some(place))?;
+        Some(CdDrive {
+            name: place_name(disk, place),
+            id: disk.id.clone(),
+            medium: ide.medium(place)?,
+            clock: config.clock,
+            wiring: wiring.clone(),
+        })
     };
     (0..4).filter_map(drive).collect()
 }
@@ -133,14 +227,5 @@ pub(super) fn cmos_facts(config: &GuestConfig, geometry: Geometries) -> cmos::Fa
             _ => cmos::Boot::Network,
         };
     }
-    let disks = geometry.map(|disk| {
-        let (Geometry { cylinders, heads, sectors }, translation) = disk?;
-        let translation = match translation {
-            Translation::None => cmos::Translation::None,
-            Translation::Lba => cmos::Translation::Lba,
-            Translation::Large => cmos::Translation::Large,
-        };
-        Some(cmos::Geometry { cylinders, heads, sectors, translation })
-    });
-    cmos::Facts { below_4g, above_4g, vcpus: config.vcpus, boot, disks, ..cmos::Facts::default() }
+    cmos::Facts { below_4g, above_4g, vcpus: config.vcpus, boot, disks: geometry, ..cmos::Facts::default() }
 }

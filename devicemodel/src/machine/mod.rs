@@ -2,11 +2,13 @@
 
 mod build;
 mod disks;
+mod facts;
 mod firmware;
 mod interrupts;
 mod serial;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -25,8 +27,8 @@ use hypervisor::Hypervisor;
 use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
-use crate::monitor::protocol::QmpError;
 use crate::power::{Notice, Notifier};
+use crate::vnc::Console;
 pub use build::{Setting, XenParts};
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
@@ -100,6 +102,9 @@ pub struct Machine {
     cds: Vec<CdDrive>,
     /// Disks that were unplugged and are being flushed; the vCPU waits for the ticket.
     leaving: Mutex<Vec<(Vec<Unplugged>, Ticket)>>,
+    /// vCPUs by index: the id that each was plugged with, empty for those of the start.
+    cpus: Mutex<BTreeMap<u32, String>>,
+    blocks: Vec<disks::Block>,
     terminals: Vec<Terminal>,
     notifier: Notifier,
     thread: Option<JoinHandle<()>>,
@@ -136,8 +141,9 @@ impl Machine {
             );
             if let Err(error) = ended {
                 tracing::error!("the vCPUs cannot run: {error}");
-                notifier.notify(Notice::Quit);
             }
+            // It also ends by itself, when a domain is gone.
+            notifier.notify(Notice::Quit);
         };
         self.thread = Some(std::thread::Builder::new().name("hypervisor".into()).spawn(run)?);
         Ok(())
@@ -202,6 +208,11 @@ impl Machine {
         }
         !leaving.is_empty()
     }
+    /// The guest wakes from suspend to RAM.
+    pub fn wake_up(&self) -> Result<(), hypervisor::Error> {
+        self.pm.lock().wake_up();
+        self.hypervisor.wake_up()
+    }
     fn leaving(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Unplugged>, Ticket)>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -216,6 +227,11 @@ impl Machine {
         }
     }
 
+    /// Screen, keyboard and mouse for a viewer.
+    pub fn console(&self) -> Console {
+        Console::new(self.hypervisor.clone(), self.vga.clone(), self.keyboard.clone())
+    }
+
     /// Everything as a tree.
     pub fn inspect(&self) -> Node {
         let mut tree = Node::default();
@@ -224,24 +240,13 @@ impl Machine {
         self.hypervisor.inspect(&mut tree);
         let devices = tree.child("device");
         for (name, slot) in self.bus.slots() {
-            slot.lock().inspect(devices.child(&name));
+            let node = devices.child(&name);
+            let mut device = slot.lock();
+            device.inspect(node);
+            if let Some(config) = device.pci() {
+                config.inspect(node.child("pci"));
+            }
         }
         tree
-    }
-
-    fn cd(&self, device: &str) -> Result<&CdDrive, QmpError> {
-        let found =
-            self.cds.iter().find(|cd| cd.name == device || (device == "cdrom" && self.cds.len() == 1));
-        found.ok_or_else(|| QmpError::device_not_found(device))
-    }
-    /// Takes the medium out of a CD drive.
-    pub fn eject(&self, device: &str, force: bool) -> Result<(), QmpError> {
-        self.cd(device)?.medium.eject(force).map_err(|error| QmpError::generic(error.to_string()))
-    }
-    /// Puts a medium into a CD drive.
-    pub fn change_medium(&self, device: &str, file: &Path) -> Result<(), QmpError> {
-        let drive = self.cd(device)?;
-        let backend = drive.open(file).map_err(|error| QmpError::generic(error.to_string()))?;
-        drive.medium.insert(backend, false).map_err(|error| QmpError::generic(error.to_string()))
     }
 }

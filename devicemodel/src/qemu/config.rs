@@ -76,7 +76,7 @@ pub struct QemuConfig {
     pub incoming: Option<Incoming>,
     /// `-pidfile`.
     pub pidfile: Option<PathBuf>,
-    /// `-chroot`, `-runas`, `-run-with`.
+    /// `-chroot`, `-runas`, `-run-with`, `-sandbox`, and what `-xen-domid-restrict` means for us.
     pub sandbox: sandbox::Options,
     /// `-xen-domid`.
     pub xen_domid: Option<u16>,

@@ -65,3 +65,8 @@ const DRIVERS: &[(Role, &[&str])] = &[
 pub(super) fn role(driver: &str) -> Option<Role> {
     DRIVERS.iter().find(|(_, names)| names.contains(&driver)).map(|(role, _)| *role)
 }
+
+/// Whether a guest can have a device of that model.
+pub fn is_built(driver: &str) -> bool {
+    role(driver).is_some_and(|role| !matches!(role, Role::NotBuilt(_)))
+}

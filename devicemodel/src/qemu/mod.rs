@@ -24,6 +24,7 @@ pub use config::{
     Chardev, ChardevTarget, DeviceArg, Drive, Interface, MachineArg, MachineKind, Mon, Netdev, QemuConfig,
     Smp, SocketAt, VncArg, VncListen,
 };
+pub use drivers::is_built;
 pub use parse::parse;
 pub use plan::{HostOptions, Incoming, MonitorSocket, Plan, Task, XenOptions};
 

@@ -91,6 +91,8 @@ pub enum Opt {
     Runas,
     /// `-run-with`.
     RunWith,
+    /// `-sandbox`.
+    Sandbox,
     /// `-xen-domid`.
     XenDomid,
     /// `-xen-domid-restrict`.
@@ -223,7 +225,7 @@ pub const OPTIONS: &[Row] = &[
     with("chroot", "FOLDER", Opt::Chroot, "root of this process when it runs"),
     with("runas", "USER|UID:GID", Opt::Runas, "who this process is when it runs"),
     with("run-with", "chroot=FOLDER,user=USER", Opt::RunWith, "the same two in one"),
-    with("sandbox", PROPERTIES, Opt::Nothing, "taken; our own sandbox is on with -xen-domid-restrict"),
+    with("sandbox", "on|off", Opt::Sandbox, "confine the process when it runs, as -xen-domid-restrict does"),
     with("msg", PROPERTIES, Opt::Nothing, "taken; see AILURUS_LOG"),
     with("D", "FILE", Opt::Nothing, "taken; see AILURUS_LOG"),
     with("d", "ITEMS", Opt::Nothing, "taken; see AILURUS_LOG"),

@@ -112,8 +112,12 @@ impl Parser {
             Opt::Chroot => config.sandbox.chroot = Some(values::path(value)?),
             Opt::Runas => config.sandbox.user = Some(values::user(value)?),
             Opt::RunWith => values::run_with(&mut config.sandbox, value)?,
+            Opt::Sandbox => config.sandbox.confine = values::sandbox(value)?,
             Opt::XenDomid => config.xen_domid = Some(values::domid(value)?),
-            Opt::XenRestrict => config.xen_restrict = true,
+            Opt::XenRestrict => {
+                config.xen_restrict = true;
+                config.sandbox.confine = true;
+            }
             // The options above this function's.
             _ => {}
         }

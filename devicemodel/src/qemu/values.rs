@@ -538,6 +538,15 @@ pub(super) fn run_with(sandbox: &mut sandbox::Options, value: &str) -> Result<()
     fields.end()
 }
 
+/// Whether the process is confined. What it may do then is one set: QEMU's keys choose among more.
+pub(super) fn sandbox(value: &str) -> Result<bool, Refusal> {
+    let mut fields = Fields::parse(value, Some("enable"));
+    let on = fields.flag("enable")?.unwrap_or(true);
+    fields.ignore(&["obsolete", "elevateprivileges", "spawn", "resourcecontrol"]);
+    fields.end()?;
+    Ok(on)
+}
+
 pub(super) fn domid(value: &str) -> Result<u16, Refusal> {
     number::<u16>("domid", value)
         .ok()

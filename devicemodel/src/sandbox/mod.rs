@@ -1,6 +1,22 @@
-//! What the process gives up before it serves a guest.
+//! What the process gives up before it serves a guest: a guest that takes it over must find nothing.
+//!
+//! [`enter`] is called once, when every file, socket and device is open, and before the guest runs. In its
+//! order: a root folder of its own, another user, no core dumps, no file by a name (landlock, where the
+//! kernel has it), and only the system calls that serving a guest needs ([`filter`]). What is opened later
+//! comes as an open file (QMP `add-fd`). A Xen device model restricts its privcmd and evtchn files to its
+//! domain before: the filter lets that pass no more.
 
+pub mod filter;
+mod paths;
+#[cfg(test)]
+mod tests;
+
+use std::io;
 use std::path::PathBuf;
+
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, chdir, chroot, set_dumpable_behavior, setrlimit};
+use thiserror::Error;
 
 /// Who the process becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,4 +39,87 @@ pub struct Options {
     pub chroot: Option<PathBuf>,
     /// Who it becomes.
     pub user: Option<User>,
+    /// File names and system calls too.
+    pub confine: bool,
+}
+
+/// Why something could not be given up. The guest must not run then.
+#[derive(Debug, Error)]
+pub enum SandboxError {
+    /// The user.
+    #[error("there is no user '{0}'")]
+    NoUser(String),
+    /// The user is root.
+    #[error("the user to become is root")]
+    Root,
+    /// We became root again.
+    #[error("giving up root does not last")]
+    RootAgain,
+    /// A step.
+    #[error("{what}: {source}")]
+    Step {
+        /// Which.
+        what: String,
+        /// What the host said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn step(what: impl Into<String>) -> impl FnOnce(io::Error) -> SandboxError {
+    let what = what.into();
+    |source| SandboxError::Step { what, source }
+}
+
+/// Gives up what `options` say, in every thread of the process. Not to be undone; after an error some of
+/// it may have been given up.
+pub fn enter(options: &Options) -> Result<(), SandboxError> {
+    // The user database is out of reach from the new root.
+    let ids = options.user.as_ref().map(User::ids).transpose()?;
+    if let Some(folder) = &options.chroot {
+        let at = || format!("chroot to {}", folder.display());
+        chroot(folder).map_err(|error| step(at())(error.into()))?;
+        chdir("/").map_err(|error| step(at())(error.into()))?;
+    }
+    if let Some((uid, gid)) = ids {
+        become_user(uid, gid)?;
+    }
+    if options.confine {
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        setrlimit(Resource::Core, none).map_err(|error| step("no core dumps")(error.into()))?;
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(|error| step("no tracing")(error.into()))?;
+        if !paths::restrict().map_err(step("landlock"))? {
+            tracing::info!("this kernel has no landlock: file names are left to chroot and to the filter");
+        }
+        filter::all_threads().map_err(step("the system call filter"))?;
+    }
+    Ok(())
+}
+
+impl User {
+    fn ids(&self) -> Result<(Uid, Gid), SandboxError> {
+        let (uid, gid) = match self {
+            User::Ids { uid, gid } => (Uid::from_raw(*uid), Gid::from_raw(*gid)),
+            User::Name(name) => {
+                let found = nix::unistd::User::from_name(name)
+                    .map_err(|error| step("the user database")(error.into()))?;
+                let user = found.ok_or_else(|| SandboxError::NoUser(name.clone()))?;
+                (user.uid, user.gid)
+            }
+        };
+        if uid.is_root() { Err(SandboxError::Root) } else { Ok((uid, gid)) }
+    }
+}
+
+/// Through the C library, which changes all threads and not just the calling one.
+fn become_user(uid: Uid, gid: Gid) -> Result<(), SandboxError> {
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |error: nix::Error| step(what)(error.into())
+    };
+    setgroups(&[]).map_err(failed("giving up groups"))?;
+    setgid(gid).map_err(failed(&format!("becoming group {gid}")))?;
+    setuid(uid).map_err(failed(&format!("becoming user {uid}")))?;
+    if setuid(Uid::from_raw(0)).is_ok() { Err(SandboxError::RootAgain) } else { Ok(()) }
 }

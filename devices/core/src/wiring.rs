@@ -9,21 +9,38 @@ use crate::device::{Device, Slot, Wake};
 /// Wakes one device from anywhere. Made before the device, bound when the device is attached.
 #[derive(Clone, Default)]
 pub struct Waker {
-    slot: Arc<OnceLock<Weak<Slot<dyn Device>>>>,
+    sleeper: Arc<OnceLock<Sleeper>>,
+}
+
+enum Sleeper {
+    Device(Weak<Slot<dyn Device>>),
+    Other(Box<dyn Fn(Wake) + Send + Sync>),
 }
 
 impl Waker {
+    /// A waker of something that is no device of the bus (the back end of a PV device): calls `wake`, from
+    /// any thread. It must not block.
+    pub fn calling(wake: impl Fn(Wake) + Send + Sync + 'static) -> Waker {
+        Waker { sleeper: Arc::new(OnceLock::from(Sleeper::Other(Box::new(wake)))) }
+    }
+
     /// Calls [`Device::wake`] with the device's lock taken. Does nothing for a device that is not
     /// attached or gone. Not to be called by the device itself.
     pub fn wake(&self, why: Wake) {
-        if let Some(slot) = self.slot.get().and_then(Weak::upgrade) {
-            slot.lock().wake(why);
+        match self.sleeper.get() {
+            Some(Sleeper::Device(slot)) => {
+                if let Some(slot) = slot.upgrade() {
+                    slot.lock().wake(why);
+                }
+            }
+            Some(Sleeper::Other(wake)) => wake(why),
+            None => {}
         }
     }
 
     pub(crate) fn bind(&self, slot: &Arc<Slot<dyn Device>>) {
         // A waker belongs to one device: the first binding stays.
-        let _ = self.slot.set(Arc::downgrade(slot));
+        let _ = self.sleeper.set(Sleeper::Device(Arc::downgrade(slot)));
     }
 }
 

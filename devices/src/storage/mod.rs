@@ -1,4 +1,5 @@
 //! Disk and CD controllers.
 
 pub mod atapi;
+pub mod geometry;
 pub mod ide;

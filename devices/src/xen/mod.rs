@@ -1,4 +1,5 @@
 //! What a guest sees because it runs on Xen.
 
+pub mod blkback;
 pub mod platform;
 pub mod pvdevice;

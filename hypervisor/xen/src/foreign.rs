@@ -7,7 +7,8 @@
 //! never dangles. Pages that the domain does not have ("holes") make a pin fail, and are tried again at the
 //! next one.
 //!
-//! A page in a hole of a mapped bucket must not be touched: only what is pinned may be.
+//! Only what is pinned may be touched: a hole in a mapped bucket, and a bucket while it is being mapped, have
+//! nothing behind them.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,8 +18,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hypervisor::memory::{Foreign, PAGE};
-use hypervisor::{Error, RamBlock};
-use vm_memory::GuestMemoryRegion;
+use hypervisor::{Error, PageTrack, RamBlock};
+use vm_memory::{GuestMemoryRegion, MmapRegion};
 
 use crate::dirty::DirtyReport;
 use crate::domain::Domain;
@@ -42,9 +43,8 @@ const PINS: u32 = STALE - 1;
 /// One region of the guest's RAM.
 pub struct ForeignRam {
     domain: Arc<Domain>,
-    dirty: Arc<DirtyReport>,
     /// Keeps the range reserved.
-    block: RamBlock,
+    _block: RamBlock,
     addr: NonNull<u8>,
     first_gfn: u64,
     pages: u64,
@@ -66,7 +66,7 @@ type Holes<'a> = MutexGuard<'a, HashMap<usize, Vec<u64>>>;
 
 impl ForeignRam {
     /// The RAM that a block stands for: guest pages from the block's start on. The block is nobody else's
-    /// memory.
+    /// memory. `dirty` hears of writes.
     pub fn new(domain: Arc<Domain>, dirty: Arc<DirtyReport>, block: RamBlock) -> Result<ForeignRam, Error> {
         let (start, len) = (block.start_addr().0, block.len());
         let bad = |why| Error::Range { start, len, why };
@@ -79,13 +79,18 @@ impl ForeignRam {
         while pages.div_ceil(1 << shift) > MOST_BUCKETS {
             shift += 1;
         }
+        let first_gfn = start / PAGE;
+        let region: &MmapRegion<PageTrack> = &block;
+        region.bitmap().on_write(move |pages| {
+            let count = (pages.end() - pages.start()) as u64 + 1;
+            dirty.written(first_gfn + *pages.start() as u64, count);
+        });
         let buckets = (0..pages.div_ceil(1 << shift)).map(|_| AtomicU32::new(0)).collect();
         Ok(ForeignRam {
             domain,
-            dirty,
-            block,
+            _block: block,
             addr,
-            first_gfn: start / PAGE,
+            first_gfn,
             pages,
             shift,
             buckets,
@@ -93,11 +98,6 @@ impl ForeignRam {
             drained: Condvar::new(),
             mapped: AtomicUsize::new(0),
         })
-    }
-
-    /// The host addresses.
-    pub fn block(&self) -> &RamBlock {
-        &self.block
     }
 
     /// Number of buckets that are mapped now.
@@ -181,7 +181,7 @@ impl ForeignRam {
         let all_failed = errors.iter().all(|error| *error != 0);
         if let Err(error) = done {
             let what = format!(" ({} pages from {:#x})", gfns.len(), gfns[0]);
-            tracing::warn!("{}", self.domain.failed("IOCTL_PRIVCMD_MMAPBATCH_V2", what, error));
+            self.domain.complain(&self.domain.failed("IOCTL_PRIVCMD_MMAPBATCH_V2", what, error));
             self.clear(index..index + 1, holes);
             return false;
         }
@@ -346,12 +346,6 @@ impl Foreign for ForeignRam {
     fn unpin(&self, offset: u64, len: u64) {
         let pages = self.pages_of(offset, len).unwrap_or(0..0);
         self.split(pages).for_each(|(index, _)| self.unpin_bucket(index));
-    }
-
-    fn written(&self, offset: u64, len: u64) {
-        if let Some(pages) = self.pages_of(offset, len) {
-            self.dirty.written(self.first_gfn + pages.start, pages.end - pages.start);
-        }
     }
 }
 

@@ -20,7 +20,7 @@ use devices::timer::rtc::cmos::Cmos;
 use devices_core::Slot;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqBank;
-use hypervisor::{Capabilities, GuestRam};
+use hypervisor::Capabilities;
 
 use super::super::disks::{self, Geometries};
 use super::Board;
@@ -89,14 +89,17 @@ pub(super) fn input(board: &Board<'_>, isa: &IrqBank, a20: &IrqBank) -> Result<A
 /// The small things.
 pub(super) fn rest(
     board: &Board<'_>,
+    capabilities: Capabilities,
     a20: &IrqBank,
-    ram: &GuestRam,
     debugcon: Option<&Path>,
 ) -> Result<(), BuildError> {
     board.attach(Port92::new(a20.line(0), board.power.clone()), &board.wiring())?;
     board.attach(Post::default(), &board.wiring())?;
-    board.attach(Pvpanic::new(board.power.clone()), &board.wiring())?;
-    board.attach(Dma8237::new(Dma::always(ram.clone())), &board.wiring())?;
+    if !capabilities.firmware {
+        // Where the tables are not ours, they do not name it.
+        board.attach(Pvpanic::new(board.power.clone()), &board.wiring())?;
+    }
+    board.attach(Dma8237::new(Dma::always(board.hypervisor.memory())), &board.wiring())?;
     if let Some(path) = debugcon {
         board.attach(Debugcon::new(log_to(path)?), &board.wiring())?;
     }

@@ -24,7 +24,7 @@ use devices_core::power::Power;
 use hypervisor::{Capabilities, Hypervisor, Pin, RamBlock};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
-use super::disks::Geometries;
+use super::disks::{Block, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes};
 use super::{BuildError, Machine, disks, firmware, serial};
 use crate::config::{GuestConfig, SerialConfig, VgaConfig};
@@ -73,7 +73,7 @@ impl Machine {
         let isa = &interrupts.isa;
         let a20 = IrqBank::new(1, Arc::new(PinSink(hypervisor.irq(), Pin::A20)));
         bridges(&board, capabilities, mapper, interrupts.links.clone())?;
-        let (ide, geometry) = storage(&board, isa)?;
+        let Storage { ide, geometry, blocks } = storage(&board, isa)?;
         let cds = disks::cd_drives(&config, &ide, &board.wiring());
         let pm = power_management(&board, capabilities, isa, xen.is_some())?;
         let mut slots = 2..;
@@ -86,7 +86,7 @@ impl Machine {
         }
         isa::clocks(&board, capabilities, isa, geometry)?;
         let keyboard = isa::input(&board, isa, &a20)?;
-        isa::rest(&board, &a20, &ram, debugcon.as_deref())?;
+        isa::rest(&board, capabilities, &a20, debugcon.as_deref())?;
         if let Some(items) = items {
             let fw_cfg = FwCfg::new(items, Dma::always(ram));
             let fw_cfg = fw_cfg.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
@@ -96,7 +96,6 @@ impl Machine {
         bus.remap_all();
         Ok(Machine {
             controllers: interrupts.controllers,
-            config,
             hypervisor,
             bus,
             pm,
@@ -105,9 +104,12 @@ impl Machine {
             vga,
             cds,
             leaving: Mutex::default(),
+            cpus: Mutex::new((0..config.vcpus).map(|cpu| (cpu, String::new())).collect()),
+            blocks,
             terminals,
             notifier,
             thread: None,
+            config,
         })
     }
 }
@@ -159,11 +161,19 @@ fn bridges(
     Ok(())
 }
 
-fn storage(board: &Board<'_>, isa: &IrqBank) -> Result<(Arc<Slot<Ide>>, Geometries), BuildError> {
+/// The disk controller and what is known of its drives.
+struct Storage {
+    ide: Arc<Slot<Ide>>,
+    geometry: Geometries,
+    blocks: Vec<Block>,
+}
+
+fn storage(board: &Board<'_>, isa: &IrqBank) -> Result<Storage, BuildError> {
     let wiring = board.wiring();
     let drives = disks::open(board.config, &|| board.wiring())?;
     let ide = Ide::new(&wiring, board.hypervisor.memory(), [isa.line(14), isa.line(15)], drives.drives);
-    Ok((board.attach_pci(ide, &wiring, 1, 1)?, drives.geometry))
+    let ide = board.attach_pci(ide, &wiring, 1, 1)?;
+    Ok(Storage { ide, geometry: drives.geometry, blocks: drives.blocks })
 }
 
 fn power_management(

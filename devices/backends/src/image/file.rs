@@ -20,6 +20,8 @@ pub(super) struct Opened {
     pub(super) file: File,
     /// For flushes and for the header.
     pub(super) flush: std::fs::File,
+    /// Both are past the page cache.
+    direct: bool,
 }
 
 /// QEMU's lock bytes: one for each thing that a user does, one for each that it lets nobody else do.
@@ -47,6 +49,23 @@ impl Opened {
             .custom_flags(flags)
             .open(path)
             .map_err(open_error)?;
+        Opened::adopt(path, host, writable, direct)
+    }
+
+    /// A file that somebody else has opened, to read and, if it is `writable`, to write. `name` is for
+    /// messages.
+    pub(super) fn adopt(
+        name: &Path,
+        host: std::fs::File,
+        writable: bool,
+        direct: bool,
+    ) -> Result<Opened, ImageError> {
+        let path = name;
+        let open_error = |source: io::Error| ImageError::Open { path: path.to_owned(), source };
+        let kind = host.metadata().map_err(open_error)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(ImageError::NotAFile(path.to_owned()));
+        }
         lock(&host, writable).map_err(|error| match error {
             nix::Error::EAGAIN | nix::Error::EACCES => ImageError::Locked(path.to_owned()),
             other => open_error(other.into()),
@@ -54,7 +73,7 @@ impl Opened {
         let flush = host.try_clone().map_err(open_error)?;
         let options = StorageOpenOptions::new().filename(path).write(writable).direct(direct);
         let file = File::from_open_file(host, options).map_err(open_error)?;
-        Ok(Opened { path: path.to_owned(), file, flush })
+        Ok(Opened { path: path.to_owned(), file, flush, direct })
     }
 
     /// Bytes of a raw disk.
@@ -73,9 +92,10 @@ impl Opened {
         if block.is_power_of_two() && (SECTOR..=4096).contains(&block) { block as u32 } else { SECTOR as u32 }
     }
 
-    /// Bytes from `at` on, as many as there are. Goes past imago, and through a handle without O_DIRECT.
+    /// Bytes from `at` on, as many as there are. Goes past imago, and with O_DIRECT by another handle, which
+    /// need not read whole pages.
     pub(super) fn bytes(&self, at: u64, len: usize) -> Result<Vec<u8>, ImageError> {
-        let plain = std::fs::File::open(&self.path);
+        let plain = if self.direct { std::fs::File::open(&self.path) } else { self.flush.try_clone() };
         let read = |file: std::fs::File| {
             let mut head = vec![0; len];
             let mut done = 0;

@@ -134,6 +134,18 @@ impl Image {
     pub fn open(options: &ImageOptions) -> Result<Image, ImageError> {
         let writable = !options.read_only && !options.snapshot;
         let opened = Opened::open(&options.path, writable, options.cache == Cache::None)?;
+        Image::of(opened, options)
+    }
+
+    /// The image in a file that is open: `options.path` is only what it is called in messages. The
+    /// file goes through the page cache.
+    pub fn from_file(file: std::fs::File, options: &ImageOptions) -> Result<Image, ImageError> {
+        let writable = !options.read_only && !options.snapshot;
+        Image::of(Opened::adopt(&options.path, file, writable, false)?, options)
+    }
+
+    fn of(opened: Opened, options: &ImageOptions) -> Result<Image, ImageError> {
+        let writable = !options.read_only && !options.snapshot;
         let format = |source| ImageError::Format { path: options.path.clone(), source };
         let (layer, size, block) = match options.format {
             Format::Raw => {

@@ -86,6 +86,23 @@ fn both_formats_keep_what_is_written() {
 }
 
 #[test]
+fn an_open_file_needs_no_name() {
+    let folder = Folder::new();
+    for (path, format) in [(folder.raw(), Format::Raw), (folder.qcow2(), Format::Qcow2)] {
+        write(&open(&path, format), 512, b"medium").unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let options = ImageOptions { format, ..ImageOptions::cd("a medium") };
+        let image = Image::from_file(file, &options).unwrap();
+        assert_eq!((read(&image, 512, 6), image.info().size), (b"medium".to_vec(), SIZE), "{format}");
+        assert!(write(&image, 0, b"x").is_err());
+    }
+    let folder = std::fs::File::open(folder.0.path()).unwrap();
+    let error = Image::from_file(folder, &ImageOptions::cd("a medium")).err().unwrap().to_string();
+    assert!(error.contains("a medium"), "{error}");
+}
+
+#[test]
 fn data_goes_straight_to_scattered_guest_memory() {
     let folder = Folder::new();
     let rig = Rig::new();

@@ -33,6 +33,9 @@ pub trait Mapper: Send + Sync {
     fn claim(&self, claims: &Claims);
 }
 
+/// A device of any kind behind its lock.
+pub type AnySlot = Arc<Slot<dyn Device>>;
+
 /// One device on the bus.
 struct Attached {
     name: String,
@@ -124,6 +127,13 @@ impl Bus {
     /// Every device by name, in order of attachment.
     pub fn slots(&self) -> Vec<(String, Arc<Slot<dyn Device>>)> {
         self.devices().iter().map(|d| (d.name.clone(), d.slot.clone())).collect()
+    }
+
+    /// Every PCI function, by name, in order of attachment.
+    pub fn functions(&self) -> Vec<(Sbdf, String, AnySlot)> {
+        let devices = self.devices();
+        let function = |d: &Attached| Some((d.sbdf?, d.name.clone(), d.slot.clone()));
+        devices.iter().filter_map(function).collect()
     }
 
     /// Saves every device, by name, in order of attachment.

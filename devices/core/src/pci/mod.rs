@@ -1,15 +1,25 @@
-//! Configuration space of a PCI function: type 0 header, BARs, INTx (PCI Local Bus Specification 3.0,
-//! chapter 6).
+//! Configuration space of a PCI function: type 0 header, BARs, capabilities, INTx and messages (PCI Local
+//! Bus Specification 3.0, chapter 6).
+
+mod msi;
+mod msix;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hypervisor::RamBlock;
+use hypervisor::inspect::Node;
 use hypervisor::memory::PAGE;
 use serde::{Deserialize, Serialize};
 
 use crate::irq::IrqLine;
-use crate::state::{StateError, valid};
+use crate::state::{Saved, StateError, valid};
+use msi::Msi;
+pub use msi::MsiShape;
+pub use msix::MsixShape;
+use msix::{Msix, MsixState};
 
 /// Header registers (offsets in bytes).
 pub mod reg {
@@ -37,6 +47,8 @@ pub mod reg {
     pub const SUBSYSTEM: u16 = 0x2e;
     /// Expansion ROM base.
     pub const ROM: u16 = 0x30;
+    /// First capability.
+    pub const CAPABILITIES: u16 = 0x34;
     /// Interrupt line: storage for firmware.
     pub const INTERRUPT_LINE: u16 = 0x3c;
     /// Interrupt pin: 1 is INTA.
@@ -134,6 +146,8 @@ pub struct PciConfig {
     master: Arc<AtomicBool>,
     line: IrqLine,
     intx: bool,
+    msi: Option<Msi>,
+    msix: Option<Msix>,
 }
 
 /// Saved form of a [`PciConfig`].
@@ -142,6 +156,14 @@ pub struct PciState {
     #[serde(with = "serde_bytes")]
     bytes: Vec<u8>,
     intx: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    msix: Option<MsixState>,
+}
+
+/// Saved form of a function that has no state beside its configuration space.
+#[derive(Serialize, Deserialize)]
+struct Alone {
+    pci: PciState,
 }
 
 impl PciConfig {
@@ -157,6 +179,8 @@ impl PciConfig {
             master: Arc::default(),
             line: IrqLine::unconnected(),
             intx: false,
+            msi: None,
+            msix: None,
         };
         config.set_u16(reg::VENDOR, identity.vendor);
         config.set_u16(reg::DEVICE, identity.device);
@@ -275,19 +299,20 @@ impl PciConfig {
         }
         let touches =
             |first: u16, len: usize| at < usize::from(first) + len && usize::from(first) < at + data.len();
-        if touches(reg::COMMAND, 2) {
-            self.follow_command();
-        }
+        self.follow_msi();
+        self.follow_msix();
+        self.follow_command();
         touches(reg::COMMAND, 2) || touches(reg::BAR0, 24) || touches(reg::ROM, 4)
     }
 
     fn follow_command(&mut self) {
         let command = self.command();
         self.master.store(command & command::MASTER != 0, Ordering::Release);
-        self.line.set(self.intx && command & command::INTX_DISABLE == 0);
+        let silent = command & command::INTX_DISABLE != 0 || self.messages_enabled();
+        self.line.set(self.intx && !silent);
     }
 
-    /// Drives INTx: the status bit, and the line unless it is disabled.
+    /// Drives INTx: the status bit, and the line unless it is disabled or messages are used instead.
     pub fn set_intx(&mut self, level: bool) {
         self.intx = level;
         let status = &mut self.bytes[reg::STATUS as usize];
@@ -298,6 +323,9 @@ impl PciConfig {
     /// Back to the initial bytes; BARs decode nothing.
     pub fn reset(&mut self) {
         self.bytes = self.initial;
+        if let Some(msix) = &mut self.msix {
+            msix.reset();
+        }
         self.set_intx(false);
     }
 
@@ -338,85 +366,55 @@ impl PciConfig {
 
     /// For the device's saved state.
     pub fn save(&self) -> PciState {
-        PciState { bytes: self.bytes.to_vec(), intx: self.intx }
+        let msix = self.msix.as_ref().map(Msix::save);
+        PciState { bytes: self.bytes.to_vec(), intx: self.intx, msix }
     }
 
-    /// Takes over a saved configuration. It must be of the same function.
+    /// Takes over a saved configuration. It must be of the same function. No message is sent.
     pub fn load(&mut self, state: &PciState) -> Result<(), StateError> {
-        let PciState { bytes, intx } = state;
+        let PciState { bytes, intx, msix } = state;
         valid(bytes.len() == 256, "a configuration space has 256 bytes")?;
         valid(bytes[..4] == self.initial[..4], "the PCI ids differ")?;
         self.bytes.copy_from_slice(bytes);
+        match (&mut self.msix, msix) {
+            (Some(msix), Some(state)) => msix.load(state)?,
+            // An older build saved it, which had no MSI-X here.
+            (Some(msix), None) => msix.reset(),
+            (None, state) => valid(state.is_none(), "the function has no MSI-X")?,
+        }
         self.set_intx(*intx);
         Ok(())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config() -> PciConfig {
-        let mut config = PciConfig::new(Identity {
-            vendor: 0x8086,
-            device: 0x7010,
-            revision: 0,
-            class: 0x01_01_80,
-            subsystem: QEMU_SUBSYSTEM,
-        });
-        config.bar(4, BarKind::Io, 16, Window::Region(0));
-        config.bar(0, BarKind::Mem64 { prefetch: true }, 1 << 20, Window::Region(1));
-        config
+    /// The whole saved state of a function that has none beside its configuration space.
+    pub fn save_alone(&self, kind: &'static str, version: u16) -> Result<Saved, StateError> {
+        Saved::encode(kind, version, &Alone { pci: self.save() })
     }
 
-    fn word(config: &PciConfig, at: u16) -> u32 {
-        let mut data = [0; 4];
-        config.read(at, &mut data);
-        u32::from_le_bytes(data)
+    /// Takes over what [`save_alone`](PciConfig::save_alone) gave.
+    pub fn load_alone(&mut self, saved: &Saved, kind: &'static str, known: u16) -> Result<(), StateError> {
+        let Alone { pci } = saved.decode(kind, known)?;
+        self.load(&pci)
     }
 
-    #[test]
-    fn the_header_is_as_specified() {
-        let config = config();
-        assert_eq!(word(&config, 0), 0x7010_8086);
-        assert_eq!(word(&config, 8), 0x0101_8000);
-        assert_eq!(word(&config, 0x2c), 0x1100_1af4);
-        let mut far = [0xff; 4];
-        config.read(0xfffe, &mut far);
-        assert_eq!(far, [0xff; 4]);
-    }
-
-    #[test]
-    fn bars_size_themselves_and_decode_when_enabled() {
-        let mut config = config();
-        assert!(config.write(reg::BAR0 + 16, &[0xff; 4]));
-        assert_eq!(word(&config, reg::BAR0 + 16), 0xffff_fff1);
-        config.write(reg::BAR0, &[0xff; 8]);
-        assert_eq!(word(&config, reg::BAR0), 0xfff0_000c);
-        assert_eq!(word(&config, reg::BAR0 + 4), 0xffff_ffff);
-        config.write(reg::BAR0 + 16, &0xc001u32.to_le_bytes());
-        config.write(reg::BAR0, &0x1_e000_0000u64.to_le_bytes());
-        assert!(config.placements().is_empty());
-        config.write(reg::COMMAND, &3u16.to_le_bytes());
-        let at: Vec<u64> = config.placements().iter().map(|p| p.address).collect();
-        assert_eq!(at, [0x1_e000_0000, 0xc000]);
-        config.reset();
-        assert!(config.placements().is_empty());
-    }
-
-    #[test]
-    fn bus_master_follows_the_command_register_and_survives_a_load() {
-        let mut config = config();
-        let master = config.master();
-        config.write(reg::COMMAND, &[4]);
-        assert!(master.load(Ordering::Relaxed));
-        let saved = config.save();
-        config.reset();
-        assert!(!master.load(Ordering::Relaxed));
-        config.load(&saved).unwrap();
-        assert!(master.load(Ordering::Relaxed));
-        let mut other =
-            PciConfig::new(Identity { vendor: 1, device: 2, revision: 0, class: 0, subsystem: (0, 0) });
-        assert!(other.load(&saved).is_err());
+    /// Adds what a person wants to know of the function.
+    pub fn inspect(&self, node: &mut Node) {
+        node.value("id", format_args!("{:04x}:{:04x}", self.u16(reg::VENDOR), self.u16(reg::DEVICE)));
+        node.hex("command", self.command()).hex("status", self.u16(reg::STATUS));
+        for (index, bar) in self.bars.iter().enumerate() {
+            let Some(Bar { kind, len, .. }) = bar else { continue };
+            let raw = self.u32(reg::BAR0 + 4 * index as u16);
+            node.value(&format!("bar {index}"), format_args!("{raw:#x}, {len:#x} bytes, {kind:?}"));
+        }
+        if let Some(Bar { len, .. }) = self.rom {
+            node.value("rom", format_args!("{:#x}, {len:#x} bytes", self.u32(reg::ROM)));
+        }
+        node.value("intx", self.intx).value("line", self.line.level());
+        if self.msi.is_some() {
+            self.inspect_msi(node.child("msi"));
+        }
+        if self.msix.is_some() {
+            self.inspect_msix(node.child("msix"));
+        }
     }
 }

@@ -8,7 +8,6 @@
 //! (there is none in the machine, so the close and lock bits are storage).
 
 mod spec;
-mod state;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +20,9 @@ use hypervisor::memory::PAGE;
 use hypervisor::{Backing, Mapping, RamBlock};
 
 use spec::SEGMENTS;
+
+const KIND: &str = "i440fx";
+const VERSION: u16 = 1;
 
 /// The memory that the bridge switches between 0xa0000 and 1 MiB.
 pub struct Shadow {
@@ -141,10 +143,14 @@ impl Device for I440fx {
         moved
     }
     fn save(&mut self) -> Result<Saved, StateError> {
-        state::save(self)
+        // What is mapped where follows from the registers.
+        let I440fx { pci, shadow: _, applied: _ } = self;
+        pci.save_alone(KIND, VERSION)
     }
     fn load(&mut self, saved: &Saved) -> Result<(), StateError> {
-        state::load(self, saved)
+        self.pci.load_alone(saved, KIND, VERSION)?;
+        self.apply();
+        Ok(())
     }
     fn inspect(&self, node: &mut Node) {
         for index in 0..SEGMENTS {

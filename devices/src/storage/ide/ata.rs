@@ -4,9 +4,9 @@ use devices_core::block::SECTOR as SECTOR_BYTES;
 
 use super::channel::Host;
 use super::drive::{Disk, Drive, READY, Work};
-use super::geometry::Geometry;
 use super::identify;
 use super::spec::{DEVICE_LBA, Fault, MULTIPLE, SECTOR, Status, cmd, feature, reg};
+use crate::storage::geometry::Geometry;
 
 /// Most ranges of one DATA SET MANAGEMENT: its list is at most so many sectors of 64.
 const TRIM_SECTORS: u32 = 64;

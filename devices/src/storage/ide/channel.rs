@@ -80,7 +80,7 @@ impl Channel {
         (&mut self.drives[selected], &mut self.host)
     }
 
-    fn vacant(&self) -> bool {
+    pub(super) fn vacant(&self) -> bool {
         !self.drives.iter().any(Drive::present)
     }
 

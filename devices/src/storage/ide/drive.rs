@@ -6,10 +6,10 @@ use devices_core::block::{BlockBackend, BlockError, BlockOp, Completion, Payload
 use serde::{Deserialize, Serialize};
 
 use super::channel::Host;
-use super::geometry::Geometry;
 use super::smart::Smart;
 use super::spec::{self, Fault, SECTOR, Status, reg};
 use crate::storage::atapi::{Cd, Transfer};
+use crate::storage::geometry::Geometry;
 
 /// A hard disk's own part.
 pub struct Disk {

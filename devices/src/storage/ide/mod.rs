@@ -9,7 +9,6 @@ mod ata;
 mod busmaster;
 mod channel;
 mod drive;
-mod geometry;
 mod identify;
 mod smart;
 pub mod spec;
@@ -28,11 +27,11 @@ use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake,
 use hypervisor::GuestRam;
 
 use crate::storage::atapi::Cd;
+pub use crate::storage::geometry::{Geometry, Translation};
 use channel::Channel;
 pub use channel::Host;
 use drive::Disk;
 pub use drive::{Drive, Kind, READY, Work};
-pub use geometry::{Geometry, Translation};
 use smart::Smart;
 use spec::{MULTIPLE, reg};
 pub use unplug::Unplugged;

@@ -10,10 +10,10 @@ use super::Ide;
 use super::busmaster::BusMaster;
 use super::channel::{Channel, Host};
 use super::drive::{Disk, Drive, Kind, Pio, TaskFile, Work};
-use super::geometry::Geometry;
 use super::smart::Smart;
 use super::spec::{BmCommand, BmStatus, Control, MULTIPLE, SECTOR, Status};
 use crate::storage::atapi::{CdState, Transfer};
+use crate::storage::geometry::Geometry;
 
 const KIND: &str = "piix3-ide";
 const VERSION: u16 = 1;

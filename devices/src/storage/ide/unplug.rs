@@ -68,6 +68,10 @@ impl Channel {
             drive.unplug();
             media.push(Unplugged::new(backend));
         }
+        if self.vacant() {
+            // Nobody is left whose status could be read to end it.
+            self.host.irq.set(false);
+        }
         media
     }
 }

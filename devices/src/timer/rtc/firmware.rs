@@ -1,32 +1,7 @@
 //! What SeaBIOS reads from the clock's RAM, in the layout that QEMU's `pc` has.
 
 use super::Rtc;
-
-/// How a BIOS maps a disk's sectors to the geometry of INT 13h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Translation {
-    /// The disk's own geometry.
-    None,
-    /// By the number of sectors.
-    Lba,
-    /// Cylinders halved and heads doubled until they fit.
-    Large,
-    /// Like `Large`, by 15 heads.
-    Rechs,
-}
-
-/// An IDE disk's geometry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
-    /// Cylinders.
-    pub cylinders: u16,
-    /// Heads.
-    pub heads: u8,
-    /// Sectors a track.
-    pub sectors: u8,
-    /// How the BIOS presents it.
-    pub translation: Translation,
-}
+use crate::storage::geometry::{Geometry, Translation};
 
 /// A floppy drive by what the BIOS calls it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,8 +50,8 @@ pub struct Facts {
     pub boot_any_floppy: bool,
     /// Floppy drives.
     pub floppies: [Floppy; 2],
-    /// IDE disks: primary master and slave, secondary master and slave.
-    pub disks: [Option<Geometry>; 4],
+    /// IDE disks and how the BIOS presents them: primary master and slave, secondary master and slave.
+    pub disks: [Option<(Geometry, Translation)>; 4],
 }
 
 const KIB: u64 = 1 << 10;
@@ -122,7 +97,7 @@ impl Facts {
     fn disks(&self, bytes: &mut Vec<(u8, u8)>) {
         let mut types = 0;
         for (disk, geometry) in self.disks.iter().take(2).enumerate() {
-            let Some(Geometry { cylinders, heads, sectors, .. }) = *geometry else { continue };
+            let Some((Geometry { cylinders, heads, sectors }, _)) = *geometry else { continue };
             // Type 15: the real type, 47 ("user defined"), stands in an extension byte.
             types |= 0xf0 >> (4 * disk);
             let (extension, first) = if disk == 0 { (0x19, 0x1b) } else { (0x1a, 0x24) };
@@ -134,7 +109,7 @@ impl Facts {
         }
         bytes.push((0x12, types));
         let translation = self.disks.iter().enumerate().fold(0, |all, (disk, geometry)| {
-            all | geometry.map_or(0, |geometry| (geometry.translation as u8) << (2 * disk))
+            all | geometry.map_or(0, |(_, translation)| (translation as u8) << (2 * disk))
         });
         bytes.push((0x39, translation));
     }

@@ -5,7 +5,8 @@ use devices_core::{Slot, Space};
 
 use super::Rtc;
 use super::date::Date;
-use super::firmware::{Boot, Facts, Floppy, Geometry, Translation};
+use super::firmware::{Boot, Facts, Floppy};
+use crate::storage::geometry::{Geometry, Translation};
 
 /// Saturday, 29 February 2020, 23:59:50.
 const LEAP: i64 = 1_583_020_790;
@@ -206,7 +207,7 @@ fn reset_ends_interrupts_and_keeps_time_and_ram() {
 fn firmware_finds_its_keys() {
     let mut rig = Rig::new();
     let slot = attach(&mut rig, LEAP);
-    let disk = Geometry { cylinders: 1040, heads: 16, sectors: 63, translation: Translation::Lba };
+    let disk = (Geometry { cylinders: 1040, heads: 16, sectors: 63 }, Translation::Lba);
     let facts = Facts {
         below_4g: 0xc000_0000,
         above_4g: 0x1_4000_0000,

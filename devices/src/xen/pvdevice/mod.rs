@@ -67,12 +67,11 @@ impl Device for PvDevice {
         Some(&mut self.pci)
     }
     fn save(&mut self) -> Result<Saved, StateError> {
-        Saved::encode(KIND, VERSION, &self.pci.save())
+        let PvDevice { pci, regions: _ } = self;
+        pci.save_alone(KIND, VERSION)
     }
     fn load(&mut self, saved: &Saved) -> Result<(), StateError> {
-        self.pci.load(&saved.decode(KIND, VERSION)?)
+        self.pci.load_alone(saved, KIND, VERSION)
     }
-    fn inspect(&self, node: &mut Node) {
-        node.hex("id", self.pci.u16(devices_core::pci::reg::DEVICE));
-    }
+    fn inspect(&self, _node: &mut Node) {}
 }

@@ -97,7 +97,12 @@ fn the_primary_master_can_stay() {
         let (slot, _) = machine(rig);
         assert_eq!(slot.lock().unplug_disks(true).len(), 1);
         assert_eq!(found(rig), ['d', '-', 'c', '-']);
+        rig.outb(0x3f6, 4);
+        rig.outb(0x3f6, 0);
+        rig.outb(BASE + 7, cmd::IDENTIFY);
+        assert!(rig.irq(14));
         assert_eq!(slot.lock().unplug_disks(false).len(), 1);
+        assert!(!rig.irq(14));
         assert_eq!(found(rig), ['-', '-', 'c', '-']);
     });
 }

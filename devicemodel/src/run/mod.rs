@@ -1,9 +1,14 @@
 //! The event loop: one guest from its start to its end.
 
+mod guest;
+
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use backends::vnc::{Listener, Vnc};
 
 use devices_core::power::PowerEvent;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
@@ -12,12 +17,8 @@ use thiserror::Error;
 
 use crate::config::Action;
 use crate::machine::Machine;
-use crate::monitor::Guest;
-use crate::monitor::protocol::QmpError;
 use crate::monitor::server::Server;
 use crate::power::{Notice, Notices};
-use crate::saved::{self, Parts, SaveError};
-use crate::screenshot;
 
 /// How a guest ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub enum LoopError {
     #[error("the event loop: {0}")]
     Io(#[from] io::Error),
     /// The event loop itself.
-    #[error("the event loop: {0}")]
+    #[error("{0}")]
     Events(String),
 }
 
@@ -68,6 +69,7 @@ struct Runner {
     notices: Notices,
     signals: UnixStream,
     server: Option<Server>,
+    vnc: Option<Vnc>,
     state: RunState,
     ending: Option<Ending>,
     /// Keys that are held down, and until when.
@@ -93,8 +95,24 @@ pub struct Options {
     pub server: Option<Server>,
     /// The guest ends with [`Ending::TimedOut`] after this.
     pub timeout: Option<Duration>,
+    /// Where VNC viewers come in.
+    pub vnc: Option<Listener>,
     /// The vCPUs wait for the monitor's `cont`.
     pub paused: bool,
+    /// The guest continues a saved one.
+    pub restored: bool,
+    /// Done when everything is open and before the guest runs: what the process gives up.
+    pub confine: Step,
+    /// Done when the guest runs, or waits to: whom to tell.
+    pub announce: Step,
+}
+
+/// Something to be done once.
+pub type Step = Box<dyn FnOnce() -> Result<(), Box<dyn std::error::Error + Send + Sync>>>;
+
+/// Nothing.
+pub fn nothing() -> Step {
+    Box::new(|| Ok(()))
 }
 
 /// Opens the monitor's socket for [`Options::server`].
@@ -105,21 +123,31 @@ pub fn bind_monitor(path: &Path) -> io::Result<Server> {
 /// Runs the machine until it ends.
 pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Ending, LoopError> {
     let signals = signals()?;
+    let viewed = |listener| {
+        let console = Arc::new(machine.console());
+        Vnc::start(listener, &machine.config().name, console.clone(), console)
+    };
+    let vnc = options.vnc.map(viewed).transpose();
+    let vnc = vnc.map_err(|error| LoopError::Events(error.to_string()))?;
     let mut runner = Runner {
         machine,
         notices,
         signals,
         server: options.server,
-        state: RunState::Prelaunch,
+        vnc,
+        state: if options.restored { RunState::Paused } else { RunState::Prelaunch },
         ending: None,
         held: Vec::new(),
         events: Vec::new(),
     };
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     runner.machine.start().map_err(|error| LoopError::Events(error.to_string()))?;
+    let step = |step: Step| step().map_err(|error| LoopError::Events(error.to_string()));
+    step(options.confine)?;
     if !options.paused {
         runner.resume();
     }
+    step(options.announce)?;
     let failed = |error: event_manager::Error| LoopError::Events(format!("{error:?}"));
     let mut manager = EventManager::new().map_err(failed)?;
     let id = manager.add_subscriber(runner);
@@ -274,118 +302,5 @@ impl Runner {
                 self.machine.key(key, false);
             }
         }
-    }
-}
-
-fn save_error(error: SaveError) -> QmpError {
-    QmpError::generic(error.to_string())
-}
-
-impl Guest for Runner {
-    fn status(&self) -> &'static str {
-        match self.state {
-            RunState::Prelaunch => "prelaunch",
-            RunState::Running => "running",
-            RunState::Paused => "paused",
-            RunState::Suspended => "suspended",
-            RunState::Shutdown => "shutdown",
-            RunState::Panicked => "guest-panicked",
-        }
-    }
-
-    fn name(&self) -> String {
-        self.machine.config().name.clone()
-    }
-
-    fn stop(&mut self) {
-        if self.state == RunState::Running {
-            self.machine.pause();
-            self.state = RunState::Paused;
-            self.events.push(("STOP", Value::Null));
-        }
-    }
-
-    fn cont(&mut self) -> Result<(), QmpError> {
-        match self.state {
-            RunState::Running => Ok(()),
-            RunState::Prelaunch | RunState::Paused => {
-                self.resume();
-                self.events.push(("RESUME", Value::Null));
-                Ok(())
-            }
-            _ => Err(QmpError::generic("Resetting the Virtual Machine is required")),
-        }
-    }
-
-    fn quit(&mut self) {
-        self.ending = Some(Ending::Quit);
-        self.events.push(("SHUTDOWN", json!({ "guest": false, "reason": "host-qmp-quit" })));
-    }
-
-    fn powerdown(&mut self) {
-        self.machine.press_power_button();
-    }
-
-    fn reset(&mut self) {
-        self.reset_by("host-qmp-system-reset");
-    }
-
-    fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
-        let tree = self.machine.inspect();
-        let node = tree.find(path);
-        node.map(ToString::to_string)
-            .ok_or_else(|| QmpError::generic(format!("the machine has no node '{path}'; try without a path")))
-    }
-
-    fn screendump(&mut self, file: &Path) -> Result<(), QmpError> {
-        let screen = self.machine.screen();
-        let picture = screen.ok_or_else(|| QmpError::generic("There is no display device"))?;
-        screenshot::write(&picture, file)
-            .map_err(|error| QmpError::generic(format!("{}: {error}", file.display())))
-    }
-
-    fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {
-        if let Some(unknown) = keys.iter().find(|key| !self.machine.knows_key(key)) {
-            return Err(QmpError::generic(format!("Parameter 'keys' has no key '{unknown}'")));
-        }
-        for key in keys {
-            self.machine.key(key, true);
-        }
-        let hold = Duration::from_millis(hold_ms.min(60_000));
-        self.held.push((Instant::now() + hold, keys.to_vec()));
-        Ok(())
-    }
-
-    fn save(&mut self, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
-        if self.state == RunState::Suspended {
-            return Err(QmpError::generic("a guest that sleeps (ACPI S3) cannot be saved"));
-        }
-        self.machine.pause();
-        let result = saved::quiesce(self.machine.bus()).and_then(|()| {
-            let parts = Parts {
-                config: self.machine.config(),
-                hypervisor: self.machine.hypervisor(),
-                bus: self.machine.bus(),
-            };
-            saved::save(&parts, file, progress)
-        });
-        saved::unquiesce(self.machine.bus());
-        if self.state == RunState::Running {
-            if result.is_ok() {
-                // As with migration: the guest goes on in one place only, and its owner says where.
-                self.state = RunState::Paused;
-            } else {
-                self.machine.resume();
-            }
-        }
-        result.map_err(save_error)
-    }
-
-    fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
-        self.machine.eject(device, force)
-    }
-
-    fn change_medium(&mut self, device: &str, file: &Path) -> Result<(), QmpError> {
-        self.machine.change_medium(device, file)
     }
 }

@@ -1,0 +1,105 @@
+use super::*;
+
+struct Place {
+    root: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Place {
+    fn new() -> Place {
+        let root = tempfile::tempdir().unwrap();
+        let program = root.path().join("built");
+        fs::write(&program, "program").unwrap();
+        Place { root, program }
+    }
+
+    fn file(&self, path: &str, text: &str) -> PathBuf {
+        let path = inside(self.root.path(), path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn wish(&self) -> Wish {
+        Wish { root: self.root.path().to_owned(), ..Wish::default() }
+    }
+
+    fn todo(&self, wish: &Wish) -> Todo {
+        Todo::new(wish, &self.program).unwrap()
+    }
+}
+
+#[test]
+fn one_guest_is_pointed_at_us_and_back() {
+    let place = Place::new();
+    let text = "name = \"g\"\nvga = \"stdvga\"\ndevice_model_override=\"/old\"\nserial='pty'";
+    let guest = place.file("/etc/xen/g.cfg", text);
+    fs::set_permissions(&guest, fs::Permissions::from_mode(0o600)).unwrap();
+    let wish = Wish { guests: vec![guest.clone()], ..place.wish() };
+    let todo = place.todo(&wish);
+    assert_eq!(fs::read_to_string(&guest).unwrap(), text, "nothing is done before --apply");
+    assert!(todo.to_string().contains("device_model_override = \"/usr/libexec/ailurus\""), "{todo}");
+    todo.apply().unwrap();
+    let expected =
+        "name = \"g\"\nvga = \"stdvga\"\nserial='pty'\ndevice_model_override = \"/usr/libexec/ailurus\"\n";
+    assert_eq!(fs::read_to_string(&guest).unwrap(), expected);
+    assert_eq!(fs::metadata(&guest).unwrap().permissions().mode() & 0o777, 0o600);
+    let program = inside(place.root.path(), PROGRAM);
+    assert_eq!(fs::read_to_string(&program).unwrap(), "program");
+    assert_eq!(fs::metadata(&program).unwrap().permissions().mode() & 0o777, 0o755);
+    assert!(place.todo(&wish).steps.iter().all(|step| matches!(step, Step::Copy { .. })), "the rest is done");
+
+    place.todo(&Wish { undo: true, ..wish }).apply().unwrap();
+    assert!(!fs::read_to_string(&guest).unwrap().contains("override"));
+    assert!(!exists(&program));
+}
+
+#[test]
+fn all_guests_come_by_the_toolstacks_own_path() {
+    let place = Place::new();
+    let all = Wish { all: true, ..place.wish() };
+    assert!(matches!(Todo::new(&all, &place.program), Err(InstallError::NoStock(_))));
+    let stock = place.file("/usr/libexec/xen-qemu-system-i386", "qemu");
+    place.todo(&all).apply().unwrap();
+    assert_eq!(fs::read_link(&stock).unwrap(), Path::new(PROGRAM));
+    // A second time changes nothing more.
+    place.todo(&all).apply().unwrap();
+    assert_eq!(fs::read_to_string(kept(place.root.path(), STOCK[0])).unwrap(), "qemu");
+    place.todo(&Wish { undo: true, ..place.wish() }).apply().unwrap();
+    assert_eq!(fs::read_to_string(&stock).unwrap(), "qemu");
+}
+
+#[test]
+fn what_a_guest_cannot_have_yet_is_said() {
+    let hints = |text: &str| guest::point_at_us(text).unwrap().1;
+    assert_eq!(hints("vga='stdvga'\nvif=['type=vif,bridge=xenbr0']\n"), Vec::<String>::new());
+    let expected = [
+        "vga=\"cirrus\" is not built yet: write vga=\"stdvga\" or vga=\"none\"",
+        "the network card rtl8139 is not built yet: write type=vif into vif=[...]",
+    ];
+    assert_eq!(hints("vif=['bridge=xenbr0']"), expected);
+    assert_eq!(hints("vga='none'\nusb=0\nusbdevice=['tablet']"), ["usbdevice is not built yet: take it out"]);
+    assert!(guest::point_at_us("name = g").is_err());
+}
+
+#[test]
+fn a_file_that_is_missing_is_named() {
+    let place = Place::new();
+    let wish = Wish { guests: vec!["/nonexistent.cfg".into()], ..place.wish() };
+    assert!(Todo::new(&wish, &place.program).unwrap_err().to_string().starts_with("/nonexistent.cfg: "));
+}
+
+/// The manual page names every subcommand and every option that a person gives.
+#[test]
+fn the_manual_page_is_complete() {
+    use clap::CommandFactory;
+    let escaped = |name: &str| name.replace('-', "\\-");
+    for command in crate::cli::Cli::command().get_subcommands() {
+        let name = escaped(command.get_name());
+        assert!(MANUAL_TEXT.contains(&format!("\n.B {name}\n")), "{name}");
+        for option in command.get_arguments().filter_map(|option| option.get_long()) {
+            let option = escaped(&format!("--{option}"));
+            assert!(MANUAL_TEXT.contains(&option), "{name} {option}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What the monitor does with the guest.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{Ending, RunState, Runner};
+use crate::machine::Terminal;
+use crate::monitor::Guest;
+use crate::monitor::facts::{BlockFacts, ChardevFacts, CpuFacts, PciFacts, VncFacts};
+use crate::monitor::protocol::QmpError;
+use crate::saved::{self, Parts, SaveError};
+use crate::{screenshot, vnc};
+
+fn save_error(error: SaveError) -> QmpError {
+    QmpError::generic(error.to_string())
+}
+
+impl Guest for Runner {
+    fn status(&self) -> &'static str {
+        match self.state {
+            RunState::Prelaunch => "prelaunch",
+            RunState::Running => "running",
+            RunState::Paused => "paused",
+            RunState::Suspended => "suspended",
+            RunState::Shutdown => "shutdown",
+            RunState::Panicked => "guest-panicked",
+        }
+    }
+
+    fn name(&self) -> String {
+        self.machine.config().name.clone()
+    }
+
+    fn stop(&mut self) {
+        if self.state == RunState::Running {
+            self.machine.pause();
+            self.state = RunState::Paused;
+            self.events.push(("STOP", Value::Null));
+        }
+    }
+
+    fn cont(&mut self) -> Result<(), QmpError> {
+        match self.state {
+            RunState::Running => Ok(()),
+            RunState::Prelaunch | RunState::Paused => {
+                self.resume();
+                self.events.push(("RESUME", Value::Null));
+                Ok(())
+            }
+            _ => Err(QmpError::generic("Resetting the Virtual Machine is required")),
+        }
+    }
+
+    fn quit(&mut self) {
+        self.ending = Some(Ending::Quit);
+        self.events.push(("SHUTDOWN", json!({ "guest": false, "reason": "host-qmp-quit" })));
+    }
+
+    fn powerdown(&mut self) {
+        self.machine.press_power_button();
+    }
+
+    fn reset(&mut self) {
+        self.reset_by("host-qmp-system-reset");
+    }
+
+    fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
+        let tree = self.machine.inspect();
+        let node = tree.find(path);
+        node.map(ToString::to_string)
+            .ok_or_else(|| QmpError::generic(format!("the machine has no node '{path}'; try without a path")))
+    }
+
+    fn screendump(&mut self, file: &Path) -> Result<(), QmpError> {
+        let screen = self.machine.screen();
+        let picture = screen.ok_or_else(|| QmpError::generic("There is no display device"))?;
+        screenshot::write(&picture, file)
+            .map_err(|error| QmpError::generic(format!("{}: {error}", file.display())))
+    }
+
+    fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {
+        if let Some(unknown) = keys.iter().find(|key| !self.machine.knows_key(key)) {
+            return Err(QmpError::generic(format!("Parameter 'keys' has no key '{unknown}'")));
+        }
+        for key in keys {
+            self.machine.key(key, true);
+        }
+        let hold = Duration::from_millis(hold_ms.min(60_000));
+        self.held.push((Instant::now() + hold, keys.to_vec()));
+        Ok(())
+    }
+
+    fn save(&mut self, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
+        if self.state == RunState::Suspended {
+            return Err(QmpError::generic("a guest that sleeps (ACPI S3) cannot be saved"));
+        }
+        self.machine.pause();
+        let result = saved::quiesce(self.machine.bus()).and_then(|()| {
+            let parts = Parts {
+                config: self.machine.config(),
+                hypervisor: self.machine.hypervisor(),
+                bus: self.machine.bus(),
+            };
+            saved::save(&parts, file, progress)
+        });
+        saved::unquiesce(self.machine.bus());
+        if self.state == RunState::Running {
+            if result.is_ok() {
+                // As with migration: the guest goes on in one place only, and its owner says where.
+                self.state = RunState::Paused;
+            } else {
+                self.machine.resume();
+            }
+        }
+        result.map_err(save_error)
+    }
+
+    fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
+        self.machine.eject(device, force)
+    }
+
+    fn change_medium(&mut self, device: &str, file: &Path) -> Result<(), QmpError> {
+        self.machine.change_medium(device, file, None)
+    }
+
+    fn change_medium_to(
+        &mut self,
+        device: &str,
+        file: OwnedFd,
+        format: Option<&str>,
+    ) -> Result<(), QmpError> {
+        self.machine.change_medium_to(device, File::from(file), format)
+    }
+
+    fn vnc(&self) -> Option<VncFacts> {
+        self.vnc.as_ref().map(vnc::facts)
+    }
+
+    fn set_vnc_password(&mut self, password: &str) -> Result<(), QmpError> {
+        let vnc = self.vnc.as_ref().ok_or_else(|| QmpError::generic("there is no VNC server"))?;
+        vnc.set_password(Some(password)).map_err(|error| QmpError::generic(error.to_string()))
+    }
+
+    fn chardevs(&self) -> Vec<ChardevFacts> {
+        self.machine.terminals().iter().map(Terminal::facts).collect()
+    }
+
+    fn blocks(&self) -> Vec<BlockFacts> {
+        self.machine.blocks()
+    }
+
+    fn cpus(&self) -> Vec<CpuFacts> {
+        self.machine.cpus()
+    }
+
+    fn plug_cpu(&mut self, index: u32, id: &str) -> Result<(), QmpError> {
+        self.machine.plug_cpu(index, id);
+        Ok(())
+    }
+
+    fn pci(&self) -> Vec<PciFacts> {
+        self.machine.pci()
+    }
+
+    fn wakeup(&mut self) -> Result<(), QmpError> {
+        if self.state != RunState::Suspended {
+            return Err(QmpError::generic("Unable to wake up: guest is not in suspended state"));
+        }
+        self.machine.wake_up().map_err(|error| QmpError::generic(error.to_string()))?;
+        self.events.push(("WAKEUP", Value::Null));
+        self.resume();
+        Ok(())
+    }
+
+    fn set_dirty_log(&mut self, on: bool) -> Result<(), QmpError> {
+        let result = self.machine.hypervisor().log_dirty(on);
+        result.map_err(|error| QmpError::generic(error.to_string()))
+    }
+
+    fn save_devices(&mut self, file: File, _live: bool) -> Result<(), QmpError> {
+        if self.state == RunState::Running {
+            return Err(QmpError::generic("the guest runs: stop it first"));
+        }
+        let result = saved::quiesce(self.machine.bus()).and_then(|()| {
+            let parts = Parts {
+                config: self.machine.config(),
+                hypervisor: self.machine.hypervisor(),
+                bus: self.machine.bus(),
+            };
+            saved::save_devices(&parts, file, Path::new("the state of the devices"))
+        });
+        saved::unquiesce(self.machine.bus());
+        result.map_err(save_error)
+    }
+}

@@ -1,0 +1,250 @@
+//! The system calls that are left, by seccomp.
+//!
+//! Three filters lie on each other; the kernel takes the strictest answer. One ends the process at calls
+//! that only an intruder makes, one lets through what serving a guest needs and answers EPERM to the rest,
+//! and one makes the C library start threads by the call whose flags can be looked at. A thread can give up
+//! more by [`this_thread`].
+
+use std::collections::BTreeMap;
+use std::io;
+
+use libc::{c_int, c_long};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter, apply_filter_all_threads,
+};
+
+/// What a thread does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Answers a guest's accesses: it neither talks to clients nor starts threads.
+    Vcpu,
+    /// Moves the bytes of a disk or a line: that, and it neither listens nor accepts.
+    Worker,
+}
+
+/// Calls that need no look at their arguments.
+const ALLOWED: &[c_long] = &[
+    // Files that are open.
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_preadv2,
+    libc::SYS_pwritev2,
+    libc::SYS_lseek,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_sync_file_range,
+    libc::SYS_fallocate,
+    libc::SYS_ftruncate,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_fstatfs,
+    libc::SYS_fcntl,
+    libc::SYS_dup,
+    libc::SYS_close,
+    libc::SYS_pipe2,
+    // Waiting.
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_eventfd2,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
+    libc::SYS_timerfd_gettime,
+    libc::SYS_futex,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_gettimeofday,
+    libc::SYS_restart_syscall,
+    // Sockets that are open or were connected to, and pairs, which lead nowhere else.
+    libc::SYS_socketpair,
+    libc::SYS_accept4,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_shutdown,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    // Memory, apart from what can be executed.
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_membarrier,
+    libc::SYS_getrandom,
+    // Threads and signals.
+    libc::SYS_clone3,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_tgkill,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Calls that nothing of ours makes.
+const NEVER: &[c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_io_uring_setup,
+    libc::SYS_iopl,
+    libc::SYS_ioperm,
+    libc::SYS_reboot,
+];
+
+/// Xen's requests (Linux `include/uapi/xen/privcmd.h` and `evtchn.h`) that a restricted device model makes:
+/// dm_op, mapping guest memory and ioreq pages, binding, unbinding and ringing event channels. Any other
+/// hypercall is not among them.
+const XEN_IOCTLS: &[u64] = &[0x0010_5005, 0x0020_5004, 0x0020_5007, 0x0008_4501, 0x0004_4503, 0x0004_4504];
+
+/// Requests to terminals, sockets, block devices (size, sector size, discard, zero) and tap interfaces
+/// (header length, offload).
+const HOST_IOCTLS: &[u64] = &[
+    0x5401,
+    0x5402,
+    0x5403,
+    0x5404,
+    0x5413,
+    0x541b,
+    0x5421,
+    0x8008_1272,
+    0x1268,
+    0x1277,
+    0x127f,
+    0x4004_54d8,
+    0x4004_54d0,
+];
+
+/// What a kind of thread gives up beyond the process's filter.
+fn given_up(kind: Kind) -> &'static [c_long] {
+    match kind {
+        Kind::Vcpu => &[
+            libc::SYS_accept4,
+            libc::SYS_recvfrom,
+            libc::SYS_recvmsg,
+            libc::SYS_sendmsg,
+            libc::SYS_setsockopt,
+            libc::SYS_clone,
+            libc::SYS_clone3,
+            libc::SYS_epoll_create1,
+        ],
+        Kind::Worker => {
+            &[libc::SYS_accept4, libc::SYS_recvmsg, libc::SYS_sendmsg, libc::SYS_clone, libc::SYS_clone3]
+        }
+    }
+}
+
+type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
+
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::other(error)
+}
+
+fn argument(index: u8, op: Op, value: u64) -> io::Result<SeccompRule> {
+    let condition = SeccompCondition::new(index, Len::Dword, op, value).map_err(broken)?;
+    SeccompRule::new(vec![condition]).map_err(broken)
+}
+
+fn program(rules: Rules, matching: SeccompAction, other: SeccompAction) -> io::Result<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(broken)?;
+    let filter = SeccompFilter::new(rules, other, matching, arch).map_err(broken)?;
+    BpfProgram::try_from(filter).map_err(broken)
+}
+
+/// Rules without a look at arguments.
+fn plain(calls: &[c_long]) -> Rules {
+    calls.iter().map(|call| (*call, Vec::new())).collect()
+}
+
+fn errno(number: c_int) -> SeccompAction {
+    SeccompAction::Errno(number.unsigned_abs())
+}
+
+fn allowed() -> io::Result<Rules> {
+    let mut rules = plain(ALLOWED);
+    let exec = libc::PROT_EXEC as u64;
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        rules.insert(call, vec![argument(2, Op::MaskedEq(exec), 0)?]);
+    }
+    let thread = libc::CLONE_THREAD as u64;
+    rules.insert(libc::SYS_clone, vec![argument(0, Op::MaskedEq(thread), thread)?]);
+    rules.insert(libc::SYS_prctl, vec![argument(0, Op::Eq, libc::PR_SET_NAME as u64)?]);
+    let requests = XEN_IOCTLS.iter().chain(HOST_IOCTLS);
+    let requests = requests.map(|request| argument(1, Op::Eq, *request)).collect::<io::Result<_>>()?;
+    rules.insert(libc::SYS_ioctl, requests);
+    // For `this_thread`, which can only take away.
+    let more = argument(0, Op::Eq, libc::PR_SET_NO_NEW_PRIVS as u64)?;
+    rules.entry(libc::SYS_prctl).or_default().push(more);
+    rules.insert(libc::SYS_seccomp, Vec::new());
+    Ok(rules)
+}
+
+/// Filters every thread that there is and every one that will be.
+pub fn all_threads() -> io::Result<()> {
+    let filters = [
+        program(plain(NEVER), SeccompAction::KillProcess, SeccompAction::Allow)?,
+        program(allowed()?, SeccompAction::Allow, errno(libc::EPERM))?,
+        // The flags of clone3 are in memory, out of a filter's sight; told that it does not exist, the C
+        // library falls back to clone.
+        program(plain(&[libc::SYS_clone3]), errno(libc::ENOSYS), SeccompAction::Allow)?,
+    ];
+    filters.iter().try_for_each(|filter| apply_filter_all_threads(filter).map_err(broken))
+}
+
+/// Filters the calling thread further. After [`all_threads`], which fails when a thread has a filter of its
+/// own already.
+pub fn this_thread(kind: Kind) -> io::Result<()> {
+    let filter = program(plain(given_up(kind)), errno(libc::EPERM), SeccompAction::Allow)?;
+    apply_filter(&filter).map_err(broken)
+}

@@ -1,0 +1,131 @@
+//! A sandbox cannot be left, so that each case runs in a process of its own: this test program again, with
+//! the case in its environment.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+
+use super::*;
+
+const CASE: &str = "AILURUS_SANDBOX_CASE";
+const FOLDER: &str = "AILURUS_SANDBOX_FOLDER";
+
+/// Runs a case of [`child`] in its own process.
+fn run(case: &str) -> ExitStatus {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "sandbox::tests::child", "--nocapture"])
+        .env(CASE, case)
+        .env(FOLDER, folder.path());
+    command.status().unwrap()
+}
+
+fn eperm(result: io::Result<impl Sized>) {
+    assert_eq!(result.err().and_then(|error| error.raw_os_error()), Some(libc::EPERM));
+}
+
+/// Does nothing but in the process that [`run`] starts.
+#[test]
+fn child() {
+    let folder = || std::path::PathBuf::from(std::env::var_os(FOLDER).unwrap());
+    let confined = Options { confine: true, ..Options::default() };
+    match std::env::var(CASE).as_deref() {
+        Ok("refused") => refused(&confined),
+        Ok("needed") => needed(&confined),
+        Ok("exec") => {
+            enter(&confined).unwrap();
+            let error = Command::new("/bin/true").exec();
+            panic!("exec came back: {error}");
+        }
+        Ok("user") => {
+            let user = Some(User::Ids { uid: 65534, gid: 65533 });
+            enter(&Options { chroot: Some(folder()), user, confine: true }).unwrap();
+            assert_eq!(rustix::process::getuid().as_raw(), 65534);
+            assert_eq!(rustix::process::getgid().as_raw(), 65533);
+            // In every thread.
+            std::thread::spawn(|| assert!(setuid(Uid::from_raw(0)).is_err())).join().unwrap();
+        }
+        _ => {}
+    }
+}
+
+fn refused(options: &Options) {
+    // A thread that was there before.
+    let (send, receive) = std::sync::mpsc::channel::<()>();
+    let before = std::thread::spawn(move || {
+        receive.recv().unwrap();
+        eperm(File::open("/etc/passwd"));
+    });
+    enter(options).unwrap();
+    eperm(File::open("/etc/passwd"));
+    eperm(File::create("/tmp/x"));
+    eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
+    eperm(UnixListener::bind("\0nobody"));
+    // Another process, by whatever call.
+    assert!(Command::new("/bin/true").status().is_err());
+    // A hypercall that is no dm_op, on whatever file.
+    let null = std::io::stdin();
+    assert_eq!(rustix::io::ioctl_fioclex(&null), Err(rustix::io::Errno::PERM));
+    send.send(()).unwrap();
+    before.join().unwrap();
+    let vcpu = std::thread::spawn(|| {
+        filter::this_thread(filter::Kind::Vcpu).unwrap();
+        assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+    });
+    vcpu.join().unwrap();
+    // Only that thread has given it up.
+    std::thread::spawn(|| ()).join().unwrap();
+}
+
+fn needed(options: &Options) {
+    let folder = std::env::var(FOLDER).unwrap();
+    let mut file = File::options().read(true).write(true).create(true).open(format!("{folder}/x")).unwrap();
+    let listener = UnixListener::bind(format!("{folder}/s")).unwrap();
+    let mut client = UnixStream::connect(format!("{folder}/s")).unwrap();
+    enter(options).unwrap();
+    file.write_all(b"data").unwrap();
+    file.sync_all().unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 4);
+    std::thread::spawn(move || client.write_all(b"hello").unwrap()).join().unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.set_nonblocking(true).unwrap();
+    let mut text = [0; 5];
+    server.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"hello");
+    let fd = vmm_sys_util::eventfd::EventFd::new(0).unwrap();
+    fd.write(1).unwrap();
+    assert_eq!(fd.read().unwrap(), 1);
+    // Large enough for a mapping of its own.
+    assert_eq!(vec![1_u8; 64 << 20].iter().map(|byte| u64::from(*byte)).sum::<u64>(), 64 << 20);
+    std::thread::sleep(std::time::Duration::from_millis(1));
+}
+
+#[test]
+fn what_is_forbidden_is_refused_in_every_thread() {
+    assert!(run("refused").success());
+}
+
+#[test]
+fn what_is_needed_goes_on() {
+    assert!(run("needed").success());
+}
+
+#[test]
+fn starting_a_program_ends_the_process() {
+    assert_eq!(run("exec").signal(), Some(libc::SIGSYS));
+}
+
+#[test]
+fn root_is_given_up_for_good() {
+    // Only root can try.
+    if rustix::process::getuid().is_root() {
+        assert!(run("user").success());
+    }
+    let root = Options { user: Some(User::Ids { uid: 0, gid: 0 }), ..Options::default() };
+    assert!(matches!(enter(&root), Err(SandboxError::Root)));
+    let nobody = Options { user: Some(User::Name("no-such-user-here".into())), ..Options::default() };
+    assert!(matches!(enter(&nobody), Err(SandboxError::NoUser(_))));
+}
