@@ -98,8 +98,10 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let server = open_monitors(&plan.host.monitors, crate::run::MONITOR)?;
     let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = plan.host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
-    let host = Start { server, debugcon: plan.host.debugcon, timeout: None, vnc, paused: plan.host.paused };
-    Ok(start(plan.guest, host, |_| Ok(sandbox::enter(&plan.host.sandbox)?))?)
+    let (debugcon, paused, given_up) = (plan.host.debugcon, plan.host.paused, plan.host.sandbox);
+    let confine = Box::new(move || Ok(sandbox::enter(&given_up)?));
+    let host = Start { server, debugcon, timeout: None, vnc, paused, confine };
+    Ok(start(plan.guest, host, |_| Ok(()))?)
 }
 
 /// What only a guest under Xen has.
