@@ -71,6 +71,8 @@ pub struct MachineFacts {
     pub vcpus: u32,
     /// vCPUs that may be present later; not less than `vcpus`.
     pub max_vcpus: u32,
+    /// What the processors answer to CPUID leaf 1: EAX in the lower half, EDX in the upper one. 0: not known.
+    pub processor_id: u64,
     /// The machine's UUID in the order of its text form.
     pub uuid: [u8; 16],
     /// A display is there: the firmware uses the screen. Otherwise it may use the serial line.
@@ -115,6 +117,7 @@ impl MachineFacts {
             ram_above_4g,
             vcpus,
             max_vcpus: vcpus,
+            processor_id: 0,
             uuid: [0; 16],
             graphics: true,
             boot_menu: false,

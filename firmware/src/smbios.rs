@@ -190,7 +190,7 @@ fn processor(table: &mut Table, facts: &MachineFacts, index: u16) {
             .u8(CENTRAL_PROCESSOR)
             .u8(OTHER)
             .text(&facts.smbios.manufacturer)
-            .u64(0) // processor id: read it by CPUID
+            .u64(facts.processor_id)
             .text(&facts.smbios.version)
             .u8(0)
             .u16(0)
@@ -392,6 +392,18 @@ mod tests {
             })
             .collect();
         assert_eq!(ranges, [(0, 0x2f_ffff), (0x40_0000, 0x20f_ffff)]);
+    }
+
+    /// DSP0134, section 7.5.3: of an x86 processor CPUID's EAX and then EDX.
+    #[test]
+    fn every_processor_has_the_id_of_cpuid() {
+        let mut facts = MachineFacts::new(1 << 28, 0, 2);
+        facts.processor_id = 0x078b_fbff_0006_0fb1;
+        let (_, table) = made(&facts);
+        let structures = walk(&table);
+        let ids: Vec<&[u8]> =
+            structures.iter().filter(|(kind, ..)| *kind == 4).map(|(_, f, _)| &f[8..16]).collect();
+        assert_eq!(ids, [[0xb1, 0x0f, 0x06, 0x00, 0xff, 0xfb, 0x8b, 0x07]; 2]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub enum Error {
     #[error("saved CPU state: {0}")]
     State(String),
     /// A host call failed.
-    #[error("{what}")]
+    #[error("{what}: {source}")]
     Host {
         /// What was tried.
         what: &'static str,
@@ -76,6 +76,8 @@ pub struct Capabilities {
     pub pm_timer: bool,
     /// The guest comes with its firmware, tables and memory map; the shadowing registers are plain storage.
     pub firmware: bool,
+    /// What its vCPUs answer to CPUID leaf 1: EAX below, EDX above. For a description of the machine; 0: not known.
+    pub processor_id: u64,
 }
 
 /// A pin that the device model drives.

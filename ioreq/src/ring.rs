@@ -51,6 +51,12 @@ pub enum Drained {
 }
 
 impl Ring {
+    /// Whether nothing waits. What was carried out is gone only when its effect is there.
+    pub fn is_empty(&self) -> bool {
+        let (read, write) = split(self.pointers.load(Ordering::Acquire));
+        read == write
+    }
+
     /// Carries out what is in the ring, oldest first, at most one ring's worth. Requests are writes of one
     /// item, without a vCPU (0 is given). Slots that make no sense are passed over.
     pub fn drain(&self, discipline: Discipline, mut carry_out: impl FnMut(&Request)) -> Drained {
@@ -186,8 +192,10 @@ mod tests {
         let ring = Ring::default();
         assert!(ring.insert(0xa_0000, 3, 0x1122_3344_5566_7788));
         assert!(ring.insert(0xa_0008, 0, 0xff));
+        assert!(!ring.is_empty());
         let expected = vec![(0xa_0000, 0x1122_3344_5566_7788), (0xa_0008, 0xff)];
         assert_eq!(drain(&ring), (expected, Drained::Empty));
+        assert!(ring.is_empty());
     }
 
     #[test]

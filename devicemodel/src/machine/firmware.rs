@@ -39,10 +39,11 @@ pub(super) fn load(hypervisor: &dyn Hypervisor, explicit: Option<&Path>) -> Resu
     Ok(block)
 }
 
-/// The facts of a machine.
-fn facts(config: &GuestConfig) -> MachineFacts {
+/// The facts of a machine whose processors answer so to CPUID.
+fn facts(config: &GuestConfig, processor_id: u64) -> MachineFacts {
     let (below, above) = split_ram(config.memory_mib << 20);
     let mut facts = MachineFacts::new(below, above, config.vcpus);
+    facts.processor_id = processor_id;
     facts.uuid = config.uuid;
     facts.pvpanic = true;
     // No slot can be unplugged yet, so none is offered.
@@ -87,9 +88,9 @@ fn kernel(config: &GuestConfig) -> Result<Option<DirectKernel>, BuildError> {
 }
 
 /// What the firmware reads from the configuration device.
-pub(super) fn items(config: &GuestConfig) -> Result<Vec<Item>, BuildError> {
+pub(super) fn items(config: &GuestConfig, processor_id: u64) -> Result<Vec<Item>, BuildError> {
     let kernel = kernel(config)?;
-    let items = firmware::fw_cfg_items(&facts(config), kernel.as_ref());
+    let items = firmware::fw_cfg_items(&facts(config, processor_id), kernel.as_ref());
     Ok(items.into_iter().map(convert).collect())
 }
 

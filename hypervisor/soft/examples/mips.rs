@@ -1,5 +1,4 @@
-//! How fast the processor runs: small programs in user mode, in millions of instructions a second of host
-//! processor time.
+//! How fast the processor runs: small programs, in millions of instructions a second of host processor time.
 //!
 //! `cargo run --release -p hypervisor-soft --example mips [name]`
 
@@ -124,6 +123,92 @@ fn bytes(a: &mut CodeAssembler) -> Result<(), IcedError> {
     again(a)
 }
 
+/// Where the floating-point programs keep 0.5, 1.0 and a result.
+const NUMBERS: u64 = DATA + 0x1000;
+
+fn numbers(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    a.mov(rsi, NUMBERS)?;
+    for (at, number) in [(0, 0.5f64), (8, 1.0)] {
+        a.mov(rax, number.to_bits())?;
+        a.mov(qword_ptr(rsi + at), rax)?;
+    }
+    a.mov(ecx, 10_000)
+}
+
+/// x87: x = x / 2 + 1 with a store each turn.
+fn x87(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut top = a.create_label();
+    numbers(a)?;
+    a.fld1()?;
+    a.set_label(&mut top)?;
+    a.fmul(qword_ptr(rsi))?;
+    a.fadd(qword_ptr(rsi + 8))?;
+    a.fst(qword_ptr(rsi + 16))?;
+    a.dec(ecx)?;
+    a.jne(top)?;
+    a.fstp(st0)?;
+    again(a)
+}
+
+/// SSE2, scalar and packed: the same sum, then four floats and two doubles at once.
+fn sse(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut top = a.create_label();
+    numbers(a)?;
+    a.movsd_2(xmm0, qword_ptr(rsi + 8))?;
+    a.movupd(xmm1, xmmword_ptr(rsi))?;
+    a.movapd(xmm3, xmm1)?;
+    a.cvtpd2ps(xmm2, xmm1)?;
+    a.set_label(&mut top)?;
+    a.mulsd(xmm0, qword_ptr(rsi))?;
+    a.addsd(xmm0, qword_ptr(rsi + 8))?;
+    a.mulps(xmm2, xmm2)?;
+    a.maxpd(xmm3, xmm1)?;
+    a.movsd_2(qword_ptr(rsi + 16), xmm0)?;
+    a.dec(ecx)?;
+    a.jne(top)?;
+    again(a)
+}
+
+/// Page faults at privilege level 0: loads from pages that are not there. The handler counts in R15, skips the load
+/// (three bytes) and returns.
+fn faults(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let (mut start, mut top) = (a.create_label(), a.create_label());
+    a.jmp(start)?;
+    // The gate leads here: HANDLER.
+    a.nops_with_size((HANDLER - CODE - 2) as usize)?;
+    a.inc(r15)?;
+    a.add(qword_ptr(rsp + 8), 3)?;
+    a.add(rsp, 8)?;
+    a.iretq()?;
+    a.set_label(&mut start)?;
+    a.mov(rbx, DATA + DATA_LEN)?;
+    a.mov(ecx, 64)?;
+    a.set_label(&mut top)?;
+    a.mov(rax, qword_ptr(rbx))?;
+    a.add(rbx, 0x1000)?;
+    a.dec(ecx)?;
+    a.jne(top)?;
+    a.jmp(start)
+}
+
+/// Where the page-fault handler is.
+const HANDLER: u64 = CODE + 16;
+/// Descriptor tables, behind the stack.
+const GDT: u64 = DATA + 0x3_0000;
+const IDT: u64 = DATA + 0x3_1000;
+
+/// Privilege level 0 and a gate for page faults.
+fn supervisor(bare: &mut Bare) {
+    for (n, descriptor) in [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffffu64].into_iter().enumerate() {
+        bare.write(GDT + 8 * n as u64, &descriptor.to_le_bytes());
+    }
+    // An interrupt gate to 0x08:HANDLER, which is below 4 GiB.
+    let gate = (HANDLER >> 16) << 48 | 0x8e00 << 32 | 0x08 << 16 | HANDLER & 0xffff;
+    bare.write(IDT + 14 * 16, &gate.to_le_bytes());
+    bare.write(IDT + 14 * 16 + 8, &[0; 8]);
+    bare.supervisor((GDT, 23), (IDT, 15 * 16 - 1));
+}
+
 /// Back to the beginning.
 fn again(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.jmp(CODE)
@@ -144,6 +229,9 @@ fn measure(name: &str, program: Program) -> Result<(), Box<dyn std::error::Error
     bare.write(CODE, &a.assemble(CODE)?);
     let numbers: Vec<u8> = (0..DATA_LEN as u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
     bare.write(DATA, &numbers);
+    if name == "faults" {
+        supervisor(&mut bare);
+    }
     let mut regs = Regs { rip: CODE, flags: 2, ..Regs::default() };
     regs.gpr[4] = DATA + 0x2_0000;
     bare.set_regs(&regs);
@@ -155,19 +243,27 @@ fn measure(name: &str, program: Program) -> Result<(), Box<dyn std::error::Error
         }
     }
     let count = (bare.instructions() - from) as f64;
-    println!("{name:10} {:8.1} MIPS", count / (seconds() - start) / 1e6);
+    let time = seconds() - start;
+    print!("{name:10} {:8.1} MIPS", count / time / 1e6);
+    if name == "faults" {
+        print!(", {:.2} million faults a second", bare.regs().gpr[15] as f64 / time / 1e6);
+    }
+    println!();
     Ok(())
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let only = std::env::args().nth(1);
-    let programs: [(&str, Program); 6] = [
+    let programs: [(&str, Program); 9] = [
         ("registers", registers),
         ("sort", sort),
         ("calls", calls),
         ("copy", copy),
         ("bytes", bytes),
         ("rep", rep),
+        ("x87", x87),
+        ("sse", sse),
+        ("faults", faults),
     ];
     for (name, program) in programs {
         if only.as_deref().is_none_or(|o| o == name) {

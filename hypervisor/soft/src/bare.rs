@@ -2,7 +2,7 @@
 //!
 //! For tests that hold the processor against the host's, and for measurements: the pages lie at the same virtual
 //! and physical address, everything else faults, and no handler answers an exception, so that any exception ends
-//! the run with the registers as they were.
+//! the run with the registers as they were. [`Bare::supervisor`] is for programs that bring their own handlers.
 
 use std::sync::Arc;
 
@@ -115,6 +115,23 @@ impl Bare {
         cpu.cpl = 3;
         cpu.idt = Table::default();
         cpu.gdt = Table::default();
+        cpu.mode_changed();
+        cpu.refresh();
+    }
+
+    /// Goes on in 64-bit mode at privilege level 0, with CS 0x08 and SS 0x10 (both flat), a GDT and an IDT: each is
+    /// (address, limit). An exception is taken through the IDT then; only one that cannot be ends the run.
+    pub fn supervisor(&mut self, gdt: (u64, u16), idt: (u64, u16)) {
+        let cpu = &mut self.cpu;
+        let table = |(base, limit)| Table { base, limit };
+        (cpu.gdt, cpu.idt) = (table(gdt), table(idt));
+        for (s, selector) in [(seg::CS, 0x08), (seg::SS, 0x10)] {
+            cpu.seg[s].selector = selector;
+            cpu.seg[s].attr &= !(3 << attr::DPL);
+            cpu.seg[s].bounds(false);
+        }
+        cpu.seg[seg::CS].attr = cpu.seg[seg::CS].attr & !attr::DB | attr::L;
+        cpu.cpl = 0;
         cpu.mode_changed();
         cpu.refresh();
     }

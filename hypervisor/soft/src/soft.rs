@@ -14,6 +14,7 @@ use crate::cpu::{Cpu, IP};
 use crate::exec::Leave;
 use crate::machine::{CountClock, Shared, attention};
 use crate::state;
+use crate::system::cpuid::PROCESSOR_ID;
 
 /// Where guest time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -263,7 +264,7 @@ impl Soft {
 
 impl Hypervisor for Soft {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities { processor_id: PROCESSOR_ID, ..Capabilities::default() }
     }
     fn vcpus(&self) -> u32 {
         self.cpus.len() as u32

@@ -83,7 +83,7 @@ impl DirtyReport {
         let mut extents = std::mem::take(&mut state.extents);
         let op = ModifiedMemory { extents: extents.len() as u32, opaque: 0 };
         if let Err(error) = self.domain.op_with(op, extents.as_mut_slice().as_mut_bytes()) {
-            tracing::error!("the migration misses what we wrote: {error}");
+            self.domain.complain(&error);
         }
     }
 }

@@ -119,7 +119,7 @@ impl FakeXen {
     /// Takes pages from the domain.
     pub fn take(&self, gfns: std::ops::Range<u64>) {
         let mut state = self.state();
-        gfns.for_each(|gfn| drop(state.p2m.remove(&gfn)));
+        state.p2m.retain(|gfn, _| !gfns.contains(gfn));
     }
 
     fn place(&self, gpa: u64) -> u64 {
@@ -191,6 +191,17 @@ impl FakeXen {
             control.store(0, Ordering::Release);
             self.slot::<AtomicU64>(vcpu, 8).load(Ordering::Relaxed)
         })
+    }
+
+    /// Waits a little until a vCPU's slot holds nothing that we would have to look at.
+    pub fn settle(&self, vcpu: usize) {
+        let control = self.slot::<AtomicU8>(vcpu, 30);
+        for _ in 0..1000 {
+            if !matches!(control.load(Ordering::Acquire) & 15, 1 | 2) {
+                return;
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Sends a request and waits for its answer.

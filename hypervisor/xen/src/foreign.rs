@@ -44,7 +44,7 @@ const PINS: u32 = STALE - 1;
 pub struct ForeignRam {
     domain: Arc<Domain>,
     /// Keeps the range reserved.
-    block: RamBlock,
+    _block: RamBlock,
     addr: NonNull<u8>,
     first_gfn: u64,
     pages: u64,
@@ -88,7 +88,7 @@ impl ForeignRam {
         let buckets = (0..pages.div_ceil(1 << shift)).map(|_| AtomicU32::new(0)).collect();
         Ok(ForeignRam {
             domain,
-            block,
+            _block: block,
             addr,
             first_gfn,
             pages,
@@ -98,11 +98,6 @@ impl ForeignRam {
             drained: Condvar::new(),
             mapped: AtomicUsize::new(0),
         })
-    }
-
-    /// The host addresses.
-    pub fn block(&self) -> &RamBlock {
-        &self.block
     }
 
     /// Number of buckets that are mapped now.
@@ -186,7 +181,7 @@ impl ForeignRam {
         let all_failed = errors.iter().all(|error| *error != 0);
         if let Err(error) = done {
             let what = format!(" ({} pages from {:#x})", gfns.len(), gfns[0]);
-            tracing::warn!("{}", self.domain.failed("IOCTL_PRIVCMD_MMAPBATCH_V2", what, error));
+            self.domain.complain(&self.domain.failed("IOCTL_PRIVCMD_MMAPBATCH_V2", what, error));
             self.clear(index..index + 1, holes);
             return false;
         }

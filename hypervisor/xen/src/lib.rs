@@ -4,6 +4,7 @@
 //! versions from 4.13 on.
 
 pub mod abi;
+mod claims;
 mod dirty;
 mod domain;
 mod error;
@@ -12,9 +13,19 @@ pub mod evtchn;
 mod fake;
 mod foreign;
 pub mod gntdev;
+mod irq;
 pub mod kernel;
 pub mod pages;
 pub mod privcmd;
+mod rom;
+mod server;
+#[cfg(test)]
+mod tests;
+mod video;
+mod xen;
 pub mod xenstore;
 
+pub use abi::dm::ShutdownReason;
 pub use error::CallError;
+pub use video::Placements;
+pub use xen::{MAX_VCPUS, VRAM, Xen, XenConfig};

@@ -3,8 +3,6 @@
 use std::io;
 use std::ptr::NonNull;
 
-use crate::abi::PAGE;
-
 /// Whole pages that are mapped while this lives.
 #[derive(Debug)]
 pub struct Pages {
@@ -53,13 +51,6 @@ impl Pages {
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    /// The address of page `index`; None beyond the end.
-    pub fn page(&self, index: usize) -> Option<NonNull<u8>> {
-        let offset = index.checked_mul(PAGE)?;
-        // SAFETY: the page lies in the mapping.
-        (offset.checked_add(PAGE)? <= self.len).then(|| unsafe { self.addr.add(offset) })
     }
 }
 

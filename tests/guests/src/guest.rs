@@ -112,6 +112,21 @@ impl Guest {
         self.serial.text()
     }
 
+    /// The same of a guest that has ended, or is about to: nothing is missing.
+    pub fn said_to_the_end(&self) -> String {
+        // No text to wait for: until the port is closed.
+        self.serial.wait(0, &[], seconds(10));
+        self.serial.text()
+    }
+
+    /// Guest time in milliseconds.
+    pub fn milliseconds(&mut self) -> Result<u64> {
+        let tree = self.inspect("")?;
+        let time = tree.lines().find_map(|line| line.trim().strip_prefix("time")?.trim().strip_suffix(" s"));
+        let time = time.and_then(|text| text.trim_start_matches([':', '=', ' ']).parse::<f64>().ok());
+        Ok((time.with_context(|| format!("no time in {tree}"))? * 1000.0) as u64)
+    }
+
     /// What the program itself said on stderr.
     pub fn errors(&self) -> String {
         fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()

@@ -175,7 +175,6 @@ fn soak_disks_survive_a_save_in_the_middle_of_200_mb() {
 
 /// The same guest on an image that must not change.
 #[test]
-#[ignore = "soak: under load, GRUB once said `Read Error` here; not understood yet"]
 fn a_snapshot_leaves_the_image_alone() {
     case("IDE disk, snapshot: 20 MB written, image unchanged", || {
         let folder = tempfile::tempdir()?;

@@ -23,7 +23,10 @@ const REASONS: &[(&str, &str)] = &[
     ("RSDP ", "ours names an XSDT too, which asks for revision 2"),
     ("XSDT ", "we have one, QEMU has not"),
     ("FADT ", "ours is of ACPI 2.0, which has the reset register: revision 3"),
-    (" ID                 : ID:", "the signature of our CPU is another"),
+    (
+        " ID                 : ID:",
+        "ours has the virtual-8086 extensions, which QEMU's translator has not: bit 1 of EDX",
+    ),
     ("Detected RAM ", "SeaBIOS keeps 4 KiB for our tables, which are smaller, 128 KiB for QEMU's"),
     ("0000000000100000x - 000000000f", "as the detected RAM"),
     ("000000000ff", "as the detected RAM"),

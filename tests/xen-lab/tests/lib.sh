@@ -138,7 +138,7 @@ create_linux() { # NAME [xl's arguments...]: to its userland, with all that it s
 listen() { # NAME: what the guest's serial terminal says goes to /root/NAME.serial
     TTY=$(xenstore-read "/local/domain/$ID/serial/0/tty") || fail "no serial terminal of $1"
     stty -F "$TTY" raw -echo || fail "no terminal $TTY"
-    cat "$TTY" >"/root/$1.serial" &
+    cat "$TTY" >"/root/$1.serial" 2>/dev/null &
     exec 8>"$TTY"
 }
 
@@ -154,6 +154,26 @@ guest() { # SECONDS COMMAND: runs it in the Linux guest listened to last; its ou
     local status=${OUTPUT##*GUEST-STATUS }
     OUTPUT=${OUTPUT%GUEST-STATUS*}
     return "${status%%[!0-9]*}"
+}
+
+settle() { # waits until the guest listened to last answers; a resumed one may lose what it is sent
+    local file=/root/${GUEST:-linux}.serial tries
+    for ((tries = 0; tries < 20; tries++)); do
+        printf '\necho SETTLED\n' >&8
+        nap 3
+        has "$file" SETTLED && { nap 1; return; }
+    done
+    fail "the guest does not answer"
+}
+
+restart() { # NAME ID: waits for the domain that xl, in the background, makes of the one that reboots
+    wait_for 60 "end of domain $2" eval "! xenstore-exists /local/domain/$2"
+    wait_for 60 "new domain" eval "xl domid $1 >/dev/null 2>&1"
+    ID=$(xl domid "$1")
+    wait_for 30 "its device model" xenstore-exists "/local/domain/$ID/serial/0/tty"
+    look_up "$1"
+    listen "$1"
+    wait_text 150 "/root/$1.serial" GUEST-READY
 }
 
 state() { # NAME: xl's letters for it into STATE

@@ -27,6 +27,7 @@ try xl restore -p /root/linux.save
 look_up linux
 listen linux
 try xl unpause linux
+settle
 guest 60 'sha256sum </tmp/data' || fail "no answer after restore"
 [ "$OUTPUT" = "$sum" ] || fail "the guest's memory changed: $sum, then $OUTPUT"
 guest 30 'date +%s' || fail "no date after restore"

@@ -119,7 +119,7 @@ fn items(config: &GuestConfig, capabilities: Capabilities) -> Result<Option<Vec<
     if capabilities.firmware && config.kernel.is_none() {
         return Ok(None);
     }
-    firmware::items(config).map(Some)
+    firmware::items(config, capabilities.processor_id).map(Some)
 }
 
 /// The 8259 pair and the IOAPIC behind one bank of ISA wires, or the hypervisor's own.

@@ -162,8 +162,9 @@ impl Tiles {
             let mut x = left;
             while x < right {
                 let width = (right - x).min(WIDEST);
-                // Whole rows of tiles, in steps that also Hextile and ZRLE like.
-                let step = (LARGEST / width / TILE * TILE).max(TILE);
+                // Whole rows of tiles; of ZRLE's tiles, if there is room for one.
+                let rows = LARGEST / width;
+                let step = if rows >= 64 { rows / 64 * 64 } else { (rows / TILE * TILE).max(TILE) };
                 let mut y = top;
                 while y < bottom {
                     let height = (bottom - y).min(step);

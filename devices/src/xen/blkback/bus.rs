@@ -1,9 +1,10 @@
 //! The handshake through xenstore (Xen's public `io/xenbus.h`, `io/blkif.h`).
 
+use devices_core::Node;
 use devices_core::block::BlockInfo;
 
 use super::engine::{Engine, Queue};
-use super::pages::DataPages;
+use super::pages::{DataPages, PERSISTENT};
 use super::ring::Ring;
 use super::spec::{self, SECTOR, X86_32, X86_64, info, ring};
 use super::{Config, Host, Store, StoreError};
@@ -132,6 +133,13 @@ impl Bus {
         self.state
     }
 
+    /// For people.
+    pub fn inspect(&self, node: &mut Node) {
+        node.value("state", format_args!("{:?}", self.state))
+            .value("frontend", self.seen.unwrap_or_default());
+        node.value("online", self.online);
+    }
+
     /// Looks at what the toolstack and the frontend have written.
     pub fn look(&mut self, engine: &mut Engine) {
         let Some(ours) = self.number(&self.ours("state")) else {
@@ -238,6 +246,7 @@ impl Bus {
             return Err(format!("rings of order {order:?}"));
         }
         let persistent = self.config.persistent && self.value("feature-persistent")? == Some(1);
+        let standing = persistent.then(|| PERSISTENT / count.unwrap_or(1).max(1) as usize);
         let open = |at: u32| {
             // One queue alone has its keys where they were before there were several.
             let prefix = if count > Some(1) { format!("queue-{at}/") } else { String::new() };
@@ -245,7 +254,7 @@ impl Bus {
             let pages = host.map(&pages, true).map_err(|error| error.to_string())?;
             let ring = Ring::new(pages, layout).ok_or("a ring without pages")?;
             let channel = host.bind(port).map_err(|error| error.to_string())?;
-            Ok(Queue::new(ring, DataPages::new(persistent), channel))
+            Ok(Queue::new(ring, DataPages::new(standing), channel))
         };
         (0..count.unwrap_or(1)).map(open).collect()
     }

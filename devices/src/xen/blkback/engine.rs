@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use devices_core::Node;
 use devices_core::block::{
     BlockBackend, BlockError, BlockInfo, BlockOp, BlockRequest, Completion, CompletionQueue, Payload, check,
 };
@@ -75,6 +76,7 @@ pub struct Engine {
     refused: VecDeque<BlockRequest>,
     bytes: usize,
     token: u64,
+    paused: bool,
 }
 
 impl Engine {
@@ -90,6 +92,7 @@ impl Engine {
             refused: VecDeque::new(),
             bytes: 0,
             token: 0,
+            paused: false,
         }
     }
 
@@ -116,6 +119,24 @@ impl Engine {
         self.jobs.values_mut().for_each(|job| job.queue = None);
         for request in std::mem::take(&mut self.refused) {
             self.forget(request.token);
+        }
+    }
+
+    /// Takes no more requests, or takes them again.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// For people.
+    pub fn inspect(&self, node: &mut Node) {
+        node.value("in flight", self.jobs.len()).value("bytes in flight", self.bytes);
+        node.value("refused", self.refused.len()).value("paused", self.paused);
+        for (at, queue) in self.queues.iter().enumerate() {
+            let Queue { ring, pages, held, broken, .. } = queue;
+            let (held, mapped) = (held.is_some(), pages.mapped());
+            let line =
+                format_args!("{}, {mapped} pages mapped, held {held}, broken {broken}", ring.summary());
+            node.value(&format!("ring {at}"), line);
         }
     }
 
@@ -155,7 +176,7 @@ impl Engine {
     fn serve(&mut self, at: usize, host: &dyn Host) -> bool {
         for _ in 0..AT_ONCE {
             let Some(queue) = self.queues.get_mut(at) else { return false };
-            if queue.broken || !self.refused.is_empty() {
+            if self.paused || queue.broken || !self.refused.is_empty() {
                 return false;
             }
             match queue.next() {

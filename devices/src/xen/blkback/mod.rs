@@ -24,6 +24,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use devices_core::Node;
 use devices_core::block::{BlockBackend, CompletionQueue};
 use thiserror::Error;
 use vm_memory::VolatileSlice;
@@ -179,6 +180,18 @@ impl Blkback {
     /// The medium has another size now: tells the frontend.
     pub fn resized(&mut self) -> Result<(), StoreError> {
         self.bus.write_size(self.engine.info())
+    }
+
+    /// Takes no more requests, for a save, or takes them again: then call [`work`](Blkback::work). What the
+    /// frontend has put meanwhile stays in its ring.
+    pub fn pause(&mut self, paused: bool) {
+        self.engine.pause(paused);
+    }
+
+    /// What a person may want to know.
+    pub fn inspect(&self, node: &mut Node) {
+        self.bus.inspect(node);
+        self.engine.inspect(node);
     }
 
     /// Whether no request is being worked on.

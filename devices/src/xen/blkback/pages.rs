@@ -8,9 +8,9 @@ use super::request::Segment;
 use super::spec::PAGE;
 use super::{GrantCopy, GrantError, Host, Local, Mapping};
 
-/// Most pages that stay mapped for one queue. The frontend's own limit is as a rule lower; what is beyond
-/// is copied by grant.
-const PERSISTENT: usize = 1056;
+/// Most pages of a disk that stay mapped: each is a mapping of its own, of which a process has some
+/// thousands. What is beyond is copied by grant.
+pub const PERSISTENT: usize = 1056;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,14 @@ pub enum Way {
 pub struct DataPages {
     /// Pages that stay mapped, by their grant; none if the frontend does not leave grants standing.
     mapped: Option<HashMap<u32, Box<dyn Mapping>>>,
+    /// Most of them.
+    limit: usize,
 }
 
 impl DataPages {
-    /// With grants that stand until the ring is closed, or without.
-    pub fn new(persistent: bool) -> DataPages {
-        DataPages { mapped: persistent.then(HashMap::new) }
+    /// With so many grants that stand until the ring is closed; none: the frontend takes them back.
+    pub fn new(limit: Option<usize>) -> DataPages {
+        DataPages { mapped: limit.map(|_| HashMap::new()), limit: limit.unwrap_or(0) }
     }
 
     /// Moves bytes between segments and `buffer`, whose length is the sum of theirs.
@@ -64,7 +66,7 @@ impl DataPages {
     /// The page of a grant that stands, mapped now if there is room.
     fn page(&mut self, host: &dyn Host, reference: u32) -> Option<&dyn Mapping> {
         let mapped = self.mapped.as_mut()?;
-        if !mapped.contains_key(&reference) && mapped.len() < PERSISTENT {
+        if !mapped.contains_key(&reference) && mapped.len() < self.limit {
             // A page that cannot be mapped for writing is one that does not stand: copied.
             let page = host.map(&[reference], true).ok()?;
             mapped.insert(reference, page);
@@ -72,7 +74,7 @@ impl DataPages {
         mapped.get(&reference).map(|page| &**page)
     }
 
-    #[cfg(test)]
+    /// Pages that are mapped.
     pub fn mapped(&self) -> usize {
         self.mapped.as_ref().map_or(0, HashMap::len)
     }

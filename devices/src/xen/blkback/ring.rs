@@ -43,6 +43,11 @@ impl Ring {
         &self.layout
     }
 
+    /// For people.
+    pub fn summary(&self) -> String {
+        format!("{} entries, {} requests, {} responses", self.size, self.taken, self.put)
+    }
+
     fn load(&self, at: usize) -> u32 {
         // The indices lie in the first page.
         self.pages.slice().load(at, Ordering::Acquire).map_or(0, u32::from_le)

@@ -19,6 +19,8 @@ const VENDOR: [u32; 3] =
     [u32::from_le_bytes(*b"Auth"), u32::from_le_bytes(*b"enti"), u32::from_le_bytes(*b"cAMD")];
 /// Family 15, model 107, stepping 1: what QEMU's qemu64 says, and drivers are used to.
 const SIGNATURE: u32 = 0x0006_0fb1;
+/// Leaf 1 of a processor that nobody has reconfigured: EAX below, EDX above.
+pub const PROCESSOR_ID: u64 = SIGNATURE as u64 | (ONE_EDX as u64) << 32;
 const BRAND: &[u8; 48] = b"Ailurus soft CPU\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 const HYPERVISOR: [u32; 3] =
     [u32::from_le_bytes(*b"Ailu"), u32::from_le_bytes(*b"rus "), u32::from_le_bytes(*b"soft")];

@@ -2,7 +2,7 @@
 
 pub mod bits;
 mod control;
-mod cpuid;
+pub(crate) mod cpuid;
 pub(crate) mod deliver;
 mod far;
 mod flow;

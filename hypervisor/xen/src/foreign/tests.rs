@@ -9,6 +9,7 @@ use hypervisor::GuestRam;
 const MIB: u64 = 1 << 20;
 
 struct Guest {
+    block: RamBlock,
     fake: Arc<FakeXen>,
     ram: GuestRam,
     foreign: Arc<ForeignRam>,
@@ -21,8 +22,8 @@ fn guest(mib: u64) -> Guest {
     let dirty = Arc::new(DirtyReport::new(domain.clone()));
     let block = new_block(0, mib * MIB).unwrap();
     let foreign = Arc::new(ForeignRam::new(domain, dirty.clone(), block.clone()).unwrap());
-    let ram = ram_of(vec![Region::foreign(block, foreign.clone())]).unwrap();
-    Guest { fake, ram, foreign, dirty }
+    let ram = ram_of(vec![Region::foreign(block.clone(), foreign.clone())]).unwrap();
+    Guest { block, fake, ram, foreign, dirty }
 }
 
 fn word(ram: &GuestRam, gpa: u64) -> Option<u32> {
@@ -57,7 +58,7 @@ fn invalidation_drops_what_is_idle_and_keeps_what_is_pinned() {
     g.foreign.invalidate();
     assert_eq!(g.foreign.mapped(), 1);
     // What was pinned still reaches the guest; what was not reads as zeros and holds no page.
-    let block = g.foreign.block().as_ptr();
+    let block = g.block.as_ptr();
     // SAFETY: inside the block, whose pages are all mapped; nobody else uses it now.
     let at = |offset: u64| unsafe { block.add(offset as usize).cast::<u32>().read_volatile() };
     assert_eq!((at(0), at(MIB), at(3 * MIB)), (0, 2, 0));

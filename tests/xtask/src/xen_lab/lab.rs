@@ -115,8 +115,11 @@ impl Lab {
     /// Whether the emulator runs: a process of that number that has this lab in its command line.
     pub fn is_alive(&self) -> bool {
         let Some(pid) = self.pid() else { return false };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+        let ended = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
+        // `nice`, `timeout` and the emulator replace each other; meanwhile there is no command line.
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(&*self.folder.to_string_lossy())
+        !ended && (line.is_empty() || String::from_utf8_lossy(&line).contains(&*self.folder.to_string_lossy()))
     }
 
     fn wait_ready(&self) -> Result<()> {
@@ -186,18 +189,15 @@ impl Lab {
     }
 
     fn end(&mut self) {
-        if let (Some(pid), true) = (self.pid(), self.is_alive()) {
-            // `timeout` passes the signal on, and kills the emulator when that does not help.
-            let _ = Command::new("kill").arg(pid.to_string()).status();
-            let until = Instant::now() + Duration::from_secs(10);
-            while self.is_alive() && Instant::now() < until {
-                if let Some(child) = &mut self.emulator {
-                    let _ = child.try_wait();
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
+        let Some(pid) = self.pid().filter(|_| self.is_alive()) else { return };
+        // `timeout` passes the signal on, and kills the emulator when that does not help.
+        let _ = Command::new("kill").arg(pid.to_string()).status();
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.is_alive() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
         }
         if let Some(mut child) = self.emulator.take() {
+            let _ = child.kill();
             let _ = child.wait();
         }
     }
@@ -263,6 +263,8 @@ fn command(place: &Place, boot: &Boot, manner: Manner, folder: &Path) -> Result<
     command.args(["-device", "virtio-blk-pci,drive=root"]);
     let share = path(&folder.join("share"));
     command.arg("-virtfs").arg(format!("local,path={share},mount_tag=lab,security_model=none"));
+    // For a look at a lab that hangs. The path is short because a socket's may be no longer than 107 bytes.
+    command.current_dir(folder).args(["-qmp", "unix:monitor,server=on,wait=off"]);
     let log = path(&folder.join("console.log"));
     match manner {
         Manner::Shell => {

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::vnc::session::{Host, Session, size_of};
+use crate::vnc::tiles::Tiles;
 
 /// Whether the server still serves.
 fn alive(setup: &Setup) {
@@ -65,22 +67,112 @@ fn requests_for_what_is_not_there_do_no_harm() {
     client.assert_shows(&setup.screen.now());
 }
 
-#[test]
-fn streams_of_garbage_do_no_harm() {
-    let setup = Setup::new();
+fn random() -> impl FnMut() -> u64 {
     let mut noise = 7u64;
-    let mut random = move || {
+    move || {
         noise ^= noise << 13;
         noise ^= noise >> 7;
         noise ^= noise << 17;
         noise
-    };
+    }
+}
+
+/// Something like a message: a kind that there is, and often what may follow it.
+fn message(random: &mut impl FnMut() -> u64) -> Vec<u8> {
+    let kinds = [0u8, 2, 2, 3, 3, 3, 3, 4, 5, 5, 6, 251, 255];
+    let kind = kinds[random() as usize % kinds.len()];
+    let mut data = vec![kind, random() as u8 & 1, 0, 0];
+    match kind {
+        0 => {
+            let bits = [8, 8, 16, 16, 32, 32, 24][random() as usize % 7];
+            data.extend([bits, 24, random() as u8 & 1, u8::from(bits > 8 || random() & 7 > 0)]);
+            data.extend([0, 1 << (random() % 8), 0, 31, 0, 255]);
+            data.extend([random() as u8 % 8, random() as u8 % 8, random() as u8 % 9, 0, 0, 0]);
+        }
+        2 => {
+            let known: [i32; 8] = [0, 5, 16, -223, -257, -258, -308, 7];
+            let count = random() as usize % 8;
+            data[3] = count as u8;
+            data.extend((0..count).flat_map(|_| known[random() as usize % 8].to_be_bytes()));
+        }
+        3 => {
+            // x, y, width, height: the bytes before it are the first of x.
+            data.extend([0, 0]);
+            data.extend([random() as u8 & 1, random() as u8, random() as u8 & 1, random() as u8]);
+        }
+        4 => data.extend((random() as u32).to_be_bytes()),
+        5 => data.extend([random() as u8 & 1, random() as u8]),
+        6 => data.extend([0, 0, 0, random() as u8 & 15]),
+        251 => data.extend([0, 0, random() as u8 & 1, 0]),
+        _ => {
+            data[1] = 0;
+            data.extend((0..8).map(|_| random() as u8));
+        }
+    }
+    data
+}
+
+/// Conversations that go wrong at some point, without sockets: what is kept for a client is bounded.
+#[test]
+fn a_session_keeps_a_bounded_amount_whatever_comes() {
+    let mut random = random();
+    let input = FakeInput::default();
+    let host = Host { input: &input, needs_password: false, password: None };
+    let pictures = [picture(300, 200), picture(64, 300), picture(1, 1), Picture::new(0, 7)];
+    let (mut most, mut updates, mut sessions) = (0, 0, 0);
+    while updates < 5_000 {
+        let mut session = Session::new();
+        sessions += 1;
+        session.allow(1000);
+        session.feed(b"RFB 003.008\n\x01\x01", &host).unwrap();
+        assert_eq!(session.waits_for_size(), Some(true));
+        let mut shown = &pictures[0];
+        session.begin(size_of(shown), "guest", false);
+        for _ in 0..500 {
+            session.allow(30);
+            let mut data = message(&mut random);
+            if random() & 0xff == 0 {
+                let at = random() as usize % data.len();
+                data[at] = random() as u8;
+            }
+            if session.feed(&data, &host).is_err() {
+                break;
+            }
+            if random() & 15 == 0 {
+                shown = &pictures[random() as usize % pictures.len()];
+                session.damage_all();
+            }
+            let mut tiles = Tiles::none(300, 200);
+            tiles.set(random() as u32 % 30, random() as u32 % 30);
+            session.damage(&tiles);
+            updates += usize::from(session.begin_update(shown, random() & 31 == 0));
+            session.encode(shown);
+            most = most.max(session.output().len());
+            // It reads all, or some, or nothing.
+            let len = session.output().len();
+            session.sent(match random() % 4 {
+                0 => 0,
+                1 => len / 2,
+                _ => len,
+            });
+        }
+        session.release(&input);
+        input.events.lock().unwrap().clear();
+    }
+    assert!(most < (64 << 10) + (300 << 10), "{most} bytes of output");
+    assert!(sessions < updates, "{sessions} conversations of {updates} updates");
+}
+
+#[test]
+fn streams_of_garbage_do_no_harm() {
+    let setup = Setup::new();
+    let mut random = random();
     for round in 0..300 {
         let mut stream = UnixStream::connect(setup.path()).unwrap();
         // Beyond the handshake in two thirds of the rounds.
         let mut data = if round % 3 > 0 { b"RFB 003.008\n\x01\x01".to_vec() } else { Vec::new() };
         for _ in 0..random() % 200 {
-            if random() % 3 > 0 {
+            if random() & 3 > 0 {
                 // Something like a message.
                 let kinds = [0, 2, 3, 4, 5, 6, 251, 255];
                 data.extend([

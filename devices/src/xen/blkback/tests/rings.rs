@@ -322,3 +322,23 @@ fn answers_wake_whoever_owns_the_disk() {
     setup.medium.run(1);
     assert_eq!(woken.try_recv(), Ok(devices_core::Wake::Backend(0)));
 }
+
+#[test]
+fn a_pause_leaves_requests_in_their_ring() {
+    let mut setup = Setup::new(config());
+    let mut front = setup.connect();
+    front.put(&front.transfer(op::READ, 1, 0, &[(DATA, 0, 0)]));
+    setup.disk.work();
+    setup.disk.pause(true);
+    front.put(&front.transfer(op::READ, 2, 0, &[(DATA, 0, 0)]));
+    assert_eq!((setup.disk.work(), setup.disk.idle()), (Life::Waits, false));
+    setup.run();
+    assert_eq!((front.responses(), setup.disk.idle()), (vec![(1, op::READ, status::OKAY)], true));
+    let mut node = devices_core::Node::default();
+    setup.disk.inspect(&mut node);
+    let text = node.to_string();
+    assert!(text.contains("32 entries, 1 requests, 1 responses"), "{text}");
+    setup.disk.pause(false);
+    setup.run();
+    assert_eq!(front.responses(), [(2, op::READ, status::OKAY)]);
+}

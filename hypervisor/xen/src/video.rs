@@ -1,0 +1,378 @@
+//! Video memory: pages of the guest's own, so that it draws at full speed, which follow their BAR.
+//!
+//! While no BAR shows it, video memory is parked right above the guest's RAM, where no memory map tells of
+//! it. A save carries its pages like all others, so a restored domain has it where it was.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use hypervisor::memory::{self, PAGE};
+use hypervisor::{Error, PageTrack, RamBlock, SavedPart};
+use serde::{Deserialize, Serialize};
+use vm_memory::MmapRegion;
+
+use crate::abi::dm::{CACHE_DELETE, CACHE_WRITE_BACK, PinMemoryCacheattr, RelocateMemory, TrackDirtyVram};
+use crate::dirty::DirtyReport;
+use crate::domain::Domain;
+use crate::error::CallError;
+
+/// Most pages that one look at the dirty log covers: its bitmap is at most a page.
+const TRACKED: u64 = 8 * PAGE;
+/// Path of the saved part.
+const PATH: &str = "xen/ram";
+
+/// Where blocks of guest memory beyond its RAM are, as a save tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placements {
+    blocks: Vec<Placement>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Placement {
+    name: String,
+    gfn: u64,
+    pages: u64,
+}
+
+impl Placements {
+    /// What the parts of a save tell. Needed before the machine is built: its video memory is in the domain
+    /// already.
+    pub fn of(parts: &[SavedPart]) -> Result<Placements, Error> {
+        let bad = |what: String| Error::State(what);
+        let part = parts.iter().find(|part| part.path == PATH).ok_or_else(|| bad(format!("no {PATH}")))?;
+        if part.version != 1 {
+            return Err(bad(format!("{PATH} has version {}", part.version)));
+        }
+        let placements: Placements =
+            rmp_serde::from_slice(&part.body).map_err(|error| bad(format!("{PATH}: {error}")))?;
+        let sound = |block: &Placement| block.gfn.checked_add(block.pages).is_some_and(|end| end <= 1 << 40);
+        match placements.blocks.iter().all(sound) {
+            true => Ok(placements),
+            false => Err(bad(format!("{PATH}: a block beyond all memory"))),
+        }
+    }
+}
+
+/// One block.
+struct Block {
+    name: String,
+    block: RamBlock,
+    pages: u64,
+    parking: u64,
+    /// Where it is now.
+    gfn: Arc<AtomicU64>,
+    /// Xen was told how it is cached here.
+    cached: bool,
+}
+
+/// The blocks of a domain.
+pub struct Video {
+    domain: Arc<Domain>,
+    dirty: Arc<DirtyReport>,
+    state: Mutex<State>,
+}
+
+struct State {
+    blocks: Vec<Block>,
+    /// First page that is free to park at.
+    free: u64,
+    /// Where blocks of a restored domain are.
+    restored: Option<Placements>,
+}
+
+impl Video {
+    /// No blocks yet; they are parked from page `free` on.
+    pub fn new(
+        domain: Arc<Domain>,
+        dirty: Arc<DirtyReport>,
+        free: u64,
+        restored: Option<Placements>,
+    ) -> Video {
+        Video { domain, dirty, state: Mutex::new(State { blocks: Vec::new(), free, restored }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Makes a block: gives the domain pages for it, unless it was restored with them, and maps them.
+    pub fn add(&self, name: &str, len: u64) -> Result<RamBlock, Error> {
+        let mut state = self.state();
+        if len == 0 || !len.is_multiple_of(PAGE) {
+            return Err(Error::Range { start: 0, len, why: "not whole pages" });
+        }
+        let (pages, parking) = (len / PAGE, state.free);
+        let block = memory::new_block(0, len)?;
+        let gfn = match &state.restored {
+            Some(restored) => restored_at(restored, name, pages)?,
+            None => {
+                let populated = self.domain.kernel().populate(self.domain.id(), parking, pages);
+                let what = format!(" ({pages} pages at {parking:#x} for {name})");
+                populated.map_err(|error| self.domain.failed("XENMEM_populate_physmap", what, error))?;
+                parking
+            }
+        };
+        self.map_pages(&block, gfn, pages)?;
+        state.free = parking.saturating_add(pages);
+        let gfn = Arc::new(AtomicU64::new(gfn));
+        let (dirty, at) = (self.dirty.clone(), gfn.clone());
+        track(&block).on_write(move |pages| {
+            let count = (pages.end() - pages.start()) as u64 + 1;
+            dirty.written(at.load(Ordering::Acquire) + *pages.start() as u64, count);
+        });
+        let name = name.to_owned();
+        state.blocks.push(Block { name, block: block.clone(), pages, parking, gfn, cached: false });
+        Ok(block)
+    }
+
+    fn map_pages(&self, block: &RamBlock, gfn: u64, pages: u64) -> Result<(), CallError> {
+        let call = "IOCTL_PRIVCMD_MMAPBATCH_V2";
+        let what = format!(" ({pages} pages from {gfn:#x})");
+        let gfns: Vec<u64> = (gfn..gfn + pages).collect();
+        let mut errors = vec![0; gfns.len()];
+        let addr = NonNull::new(block.as_ptr()).ok_or(std::io::ErrorKind::OutOfMemory);
+        let mapped = addr.map_err(std::io::Error::from).and_then(|addr| {
+            // SAFETY: the block was made just now, is as long as the pages, and nobody else has it yet.
+            unsafe { self.domain.kernel().map_foreign(self.domain.id(), addr, &gfns, &mut errors) }
+        });
+        mapped.map_err(|error| self.domain.failed(call, what.clone(), error))?;
+        match errors.iter().find(|error| **error != 0) {
+            Some(error) => {
+                let error = std::io::Error::from_raw_os_error(error.wrapping_neg());
+                Err(self.domain.failed(call, what, error))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a whole block at page `gfn`, or parks it. None: it is none of these blocks.
+    pub fn place(&self, block: &RamBlock, gfn: Option<u64>) -> Option<Result<(), CallError>> {
+        let mut state = self.state();
+        let at = state.blocks.iter_mut().find(|other| Arc::ptr_eq(&other.block, block))?;
+        Some(self.shift(at, gfn))
+    }
+
+    /// Parks the block that is at page `gfn`; whether there is one.
+    pub fn park(&self, gfn: u64) -> Option<Result<(), CallError>> {
+        let mut state = self.state();
+        let here = |block: &&mut Block| block.gfn.load(Ordering::Acquire) == gfn && gfn != block.parking;
+        let block = state.blocks.iter_mut().find(here)?;
+        Some(self.shift(block, None))
+    }
+
+    fn shift(&self, block: &mut Block, to: Option<u64>) -> Result<(), CallError> {
+        let from = block.gfn.load(Ordering::Acquire);
+        let target = to.unwrap_or(block.parking);
+        if block.cached && target != from {
+            let attribute = cache(from, block.pages, CACHE_DELETE);
+            if let Err(error) = self.domain.op(attribute) {
+                self.domain.complain(&error);
+            }
+            block.cached = false;
+        }
+        if target != from {
+            let pages = block.pages as u32;
+            self.domain.op(RelocateMemory { pages, pad: 0, from, to: target })?;
+            block.gfn.store(target, Ordering::Release);
+        }
+        if to.is_some() && !block.cached {
+            // Without it the guest's MTRRs make the window uncached.
+            match self.domain.op(cache(target, block.pages, CACHE_WRITE_BACK)) {
+                Ok(_) => block.cached = true,
+                Err(error) => self.domain.complain(&error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes in the blocks' logs which pages the guest wrote to since the last look. Xen keeps such a log of
+    /// one range, so only the first block is looked at; beyond its first 128 MiB all counts as written.
+    pub fn refresh(&self) {
+        let state = self.state();
+        let Some(block) = state.blocks.first() else { return };
+        let pages = block.pages.min(TRACKED);
+        let mut bitmap = vec![0; pages.div_ceil(8) as usize];
+        let first_pfn = block.gfn.load(Ordering::Acquire);
+        let op = TrackDirtyVram { pages: pages as u32, pad: 0, first_pfn };
+        let known = match self.domain.op_with(op, &mut bitmap) {
+            Ok(_) => pages,
+            // There is no log yet, or none at all.
+            Err(error) => {
+                if error.errno() != Some(libc::ENODATA) {
+                    self.domain.complain(&error);
+                }
+                0
+            }
+        };
+        let log = track(&block.block);
+        for page in 0..block.pages {
+            let word = bitmap.get((page / 8) as usize).copied().unwrap_or(0);
+            if page >= known || word & 1 << (page % 8) != 0 {
+                log.touch(page as usize);
+            }
+        }
+    }
+
+    /// Nobody looks: Xen need not keep the log.
+    pub fn rest(&self) {
+        // The kernel wants a buffer even for no pages.
+        if let Err(error) = self.domain.op_with(TrackDirtyVram::default(), &mut [0; 8]) {
+            self.domain.complain(&error);
+        }
+    }
+
+    /// Where the blocks are: (name, first page, pages).
+    pub fn blocks(&self) -> Vec<(String, u64, u64)> {
+        let state = self.state();
+        let blocks = state.blocks.iter();
+        blocks.map(|block| (block.name.clone(), block.gfn.load(Ordering::Acquire), block.pages)).collect()
+    }
+
+    /// The part of a save.
+    pub fn save(&self) -> Result<SavedPart, Error> {
+        let blocks = self.blocks().into_iter();
+        let blocks = blocks.map(|(name, gfn, pages)| Placement { name, gfn, pages }).collect();
+        let body = rmp_serde::to_vec_named(&Placements { blocks });
+        let body = body.map_err(|error| Error::State(format!("{PATH}: {error}")))?;
+        Ok(SavedPart { path: PATH.into(), version: 1, body })
+    }
+
+    /// Checks that a save is of the blocks that are here; the domain was restored with them in place.
+    pub fn check(&self, parts: &[SavedPart]) -> Result<(), Error> {
+        let saved = Placements::of(parts)?;
+        let here = self.blocks();
+        let same =
+            |block: &Placement| here.iter().any(|(name, _, n)| *name == block.name && *n == block.pages);
+        if saved.blocks.len() != here.len() || !saved.blocks.iter().all(same) {
+            return Err(Error::State(format!("{PATH}: other blocks were saved than are here")));
+        }
+        Ok(())
+    }
+}
+
+fn track(block: &RamBlock) -> &PageTrack {
+    let region: &MmapRegion<PageTrack> = block;
+    region.bitmap()
+}
+
+fn cache(first: u64, pages: u64, kind: u32) -> PinMemoryCacheattr {
+    PinMemoryCacheattr { start: first, end: first + (pages - 1), kind, pad: 0 }
+}
+
+fn restored_at(restored: &Placements, name: &str, pages: u64) -> Result<u64, Error> {
+    let block = restored.blocks.iter().find(|block| block.name == name);
+    let block = block.ok_or_else(|| Error::State(format!("{PATH}: no block {name}")))?;
+    if block.pages != pages {
+        let why = format!("{PATH}: {name} has {} pages, {pages} here", block.pages);
+        return Err(Error::State(why));
+    }
+    Ok(block.gfn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{DOMID, FakeXen, extents};
+    use hypervisor::memory::DirtyLog;
+    use vm_memory::{Bytes, MemoryRegionAddress};
+
+    const PARKING: u64 = 1 << 20;
+    const BAR: u64 = 0xf_0000;
+
+    fn video(fake: &Arc<FakeXen>, restored: Option<Placements>) -> (Video, Arc<DirtyReport>) {
+        let domain = Arc::new(Domain::new(fake.clone(), DOMID));
+        let dirty = Arc::new(DirtyReport::new(domain.clone()));
+        (Video::new(domain, dirty.clone(), PARKING, restored), dirty)
+    }
+
+    #[test]
+    fn it_is_parked_follows_its_bar_and_is_restored_where_it_was() {
+        let fake = FakeXen::new(16);
+        let (there, _) = video(&fake, None);
+        let block = there.add("vram", 64 * PAGE).unwrap();
+        block.write_slice(b"picture", MemoryRegionAddress(0x3000)).unwrap();
+        assert_eq!(fake.peek((PARKING + 3) * PAGE, 7), b"picture");
+        there.place(&block, Some(BAR)).unwrap().unwrap();
+        assert_eq!(fake.peek((BAR + 3) * PAGE, 7), b"picture");
+        let moves = fake.ops::<RelocateMemory>();
+        assert_eq!(moves, [RelocateMemory { pages: 64, pad: 0, from: PARKING, to: BAR }]);
+        let expected = PinMemoryCacheattr { start: BAR, end: BAR + 63, kind: 6, pad: 0 };
+        assert_eq!(fake.ops::<PinMemoryCacheattr>(), [expected]);
+        there.place(&block, Some(BAR)).unwrap().unwrap();
+        assert_eq!(fake.ops::<RelocateMemory>().len(), 1, "it is there already");
+        // Both see each other's writes after the move.
+        fake.poke(BAR * PAGE, b"guest");
+        let mut bytes = [0; 5];
+        block.read_slice(&mut bytes, MemoryRegionAddress(0)).unwrap();
+        assert_eq!(&bytes, b"guest");
+
+        let parts = [there.save().unwrap()];
+        assert!(there.check(&parts).is_ok());
+        let pages = fake.state().p2m.len();
+        let (here, _) = video(&fake, Some(Placements::of(&parts).unwrap()));
+        let block = here.add("vram", 64 * PAGE).unwrap();
+        assert_eq!(fake.state().p2m.len(), pages, "nothing is populated");
+        block.read_slice(&mut bytes, MemoryRegionAddress(0)).unwrap();
+        assert_eq!(&bytes, b"guest");
+        fake.forget();
+        here.place(&block, Some(BAR)).unwrap().unwrap();
+        assert!(fake.ops::<RelocateMemory>().is_empty());
+        assert_eq!(fake.ops::<PinMemoryCacheattr>().len(), 1);
+        assert!(here.park(BAR + 1).is_none());
+        here.park(BAR).unwrap().unwrap();
+        assert_eq!(fake.peek(PARKING * PAGE, 5), b"guest");
+        assert_eq!(fake.ops::<PinMemoryCacheattr>()[1].kind, CACHE_DELETE);
+        let other = memory::new_block(0, PAGE).unwrap();
+        assert!(here.place(&other, Some(BAR)).is_none());
+    }
+
+    #[test]
+    fn a_save_of_something_else_is_refused() {
+        let fake = FakeXen::new(16);
+        let (there, _) = video(&fake, None);
+        there.add("vram", 64 * PAGE).unwrap();
+        let part = there.save().unwrap();
+        let placements = Placements::of(std::slice::from_ref(&part)).unwrap();
+        let refused = |name: &str, len| {
+            let (here, _) = video(&fake, Some(placements.clone()));
+            here.add(name, len).unwrap_err().to_string()
+        };
+        assert!(refused("vram", 32 * PAGE).contains("64 pages, 32 here"));
+        assert!(refused("other", 64 * PAGE).contains("no block other"));
+        assert!(Placements::of(&[]).is_err());
+        assert!(Placements::of(&[SavedPart { version: 2, ..part.clone() }]).is_err());
+        assert!(Placements::of(&[SavedPart { body: part.body[1..].to_vec(), ..part.clone() }]).is_err());
+        let (here, _) = video(&fake, None);
+        assert!(here.check(&[part]).is_err());
+        // A domain that was not restored with these pages.
+        let far = Placements { blocks: vec![Placement { name: "vram".into(), gfn: 7 << 20, pages: 64 }] };
+        let (here, _) = video(&fake, Some(far));
+        let error = here.add("vram", 64 * PAGE).unwrap_err();
+        assert!(matches!(error, Error::Host { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_guests_drawing_and_ours_are_logged() {
+        let fake = FakeXen::new(16);
+        let (video, dirty) = video(&fake, None);
+        let block = video.add("vram", 64 * PAGE).unwrap();
+        let taken =
+            || (0..64).filter(|page| track(&block).take_dirty(DirtyLog::Display, *page)).collect::<Vec<_>>();
+        video.refresh();
+        assert_eq!(taken().len(), 64, "no log yet: all may have changed");
+        fake.state().vram_dirty = Some(vec![3, 63]);
+        video.refresh();
+        assert_eq!(taken(), [3, 63]);
+        video.refresh();
+        assert!(taken().is_empty());
+        dirty.set(true);
+        video.place(&block, Some(BAR)).unwrap().unwrap();
+        block.write_slice(&[1], MemoryRegionAddress(2 * PAGE)).unwrap();
+        dirty.flush();
+        assert_eq!(extents(&fake), [(BAR + 2, 1)]);
+        assert_eq!(taken(), [2]);
+        video.rest();
+        assert_eq!(fake.ops::<TrackDirtyVram>().last().unwrap().pages, 0);
+    }
+}

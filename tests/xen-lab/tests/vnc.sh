@@ -1,0 +1,71 @@
+# a VNC client sees the firmware's text, and its keys reach the guest
+# seconds 180
+bytes() { # COUNT: from the server, as numbers into BYTES
+    local text
+    text=$(timeout 20 head -c "$1" <&7 | od -An -v -tu1 | tr '\n' ' ')
+    read -r -a BYTES <<<"$text"
+    [ "${#BYTES[@]}" = "$1" ] || fail "the server sent ${#BYTES[@]} of $1 bytes"
+}
+
+word() { # INDEX: two of BYTES
+    WORD=$((BYTES[$1] * 256 + BYTES[$1 + 1]))
+}
+
+update() { # asks for the whole screen; how many bytes of it are not zero into LIT, of how many into TOTAL
+    local rects w h
+    printf '\3\0\0\0\0\0'"$SIZE" >&7
+    bytes 4
+    [ "${BYTES[0]}" = 0 ] || fail "message ${BYTES[0]} instead of an update"
+    word 2
+    rects=$WORD
+    LIT=0
+    TOTAL=0
+    while [ "$rects" -gt 0 ]; do
+        bytes 12
+        [ "${BYTES[11]}" = 0 ] || fail "encoding ${BYTES[11]} instead of raw"
+        word 4
+        w=$WORD
+        word 6
+        h=$WORD
+        TOTAL=$((TOTAL + w * h * 4))
+        LIT=$((LIT + $(timeout 60 head -c $((w * h * 4)) <&7 | tr -d '\0' | wc -c)))
+        rects=$((rects - 1))
+    done
+    note "${TOTAL} bytes of screen, $LIT of them not black"
+}
+
+rm -f /root/hello.serial
+[ -e /root/hello.img ] || cp /srv/hello.img /root/
+config hello 'memory=64' 'vnc=1' 'vnclisten="127.0.0.1"' 'vncunused=1' 'vga="stdvga"' 'videoram=16' \
+    'serial="file:/root/hello.serial"' "$(disk /root/hello.img)"
+create hello
+wait_for 60 "first beat" beats_beyond /root/hello.serial 0
+port=$(xenstore-read "/local/domain/$ID/console/vnc-port") || fail "no VNC port in xenstore"
+exec 7<>"/dev/tcp/127.0.0.1/$port" || fail "no VNC server at $port"
+version=$(timeout 20 head -c 12 <&7)
+[ "$version" = "RFB 003.008" ] || fail "the server says $version"
+printf 'RFB 003.008\n' >&7
+bytes 1
+bytes "${BYTES[0]}"
+[[ " ${BYTES[*]} " == *" 1 "* ]] || fail "the server wants authentication: ${BYTES[*]}"
+printf '\1' >&7
+bytes 4
+[ "${BYTES[*]}" = "0 0 0 0" ] || fail "the server refuses"
+printf '\1' >&7
+bytes 24
+word 0
+width=$WORD
+word 2
+height=$WORD
+[ "${BYTES[4]}" = 32 ] || fail "${BYTES[4]} bits a pixel"
+SIZE=$(printf '\\%03o\\%03o\\%03o\\%03o' "${BYTES[0]}" "${BYTES[1]}" "${BYTES[2]}" "${BYTES[3]}")
+bytes "${BYTES[23]}"
+note "a screen of $width x $height"
+printf '\2\0\0\1\0\0\0\0' >&7
+update
+[ $LIT -gt 1000 ] && [ $LIT -lt $((TOTAL / 2)) ] || fail "no text on the screen: $LIT of $TOTAL bytes are not black"
+printf '\4\1\0\0\0\0\0a\4\0\0\0\0\0\0a' >&7
+wait_text 20 /root/hello.serial "key a"
+exec 7>&-
+destroy hello
+nothing_left
