@@ -24,8 +24,7 @@ use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
 use crate::power::notices;
 use crate::qemu;
-use crate::run::{LoopError, Options, bind_monitor, nothing, run};
-use crate::sandbox::SandboxError;
+use crate::run::{LoopError, Options, Step, bind_monitor, nothing, run};
 use crate::saved::{self, SaveError};
 use crate::select;
 use crate::stand_in;
@@ -45,8 +44,6 @@ pub(crate) enum Failure {
     Loop(#[from] LoopError),
     #[error("{0}")]
     Install(#[from] InstallError),
-    #[error("the sandbox: {0}")]
-    Sandbox(#[from] SandboxError),
     #[error("the monitor cannot listen at {path}: {source}")]
     Monitor { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
@@ -153,6 +150,8 @@ pub(crate) struct Start {
     pub(crate) vnc: Option<Listener>,
     /// The vCPUs wait for the monitor's `cont`.
     pub(crate) paused: bool,
+    /// What the process gives up before the guest runs.
+    pub(crate) confine: Step,
 }
 
 impl Start {
@@ -167,7 +166,7 @@ impl Start {
             }
         };
         let timeout = host.timeout.map(Duration::from_secs);
-        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, vnc: None, paused })
+        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, vnc: None, paused, confine: nothing() })
     }
 }
 
@@ -177,7 +176,7 @@ pub(crate) fn start(
     host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let Start { server, debugcon, timeout, vnc, paused } = host;
+    let Start { server, debugcon, timeout, vnc, paused, confine } = host;
     let (notifier, notices) = notices()?;
     let hypervisor = select::soft(&config).map_err(BuildError::from)?;
     let setting = Setting { hypervisor, power: Arc::new(notifier.clone()), notifier, debugcon, xen: None };
@@ -192,7 +191,7 @@ pub(crate) fn start(
     let ending = run(
         machine,
         notices,
-        Options { server, timeout, vnc, paused, restored: false, confine: nothing(), announce: nothing() },
+        Options { server, timeout, vnc, paused, restored: false, confine, announce: nothing() },
     )?;
     Ok(ending.status())
 }

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use thiserror::Error;
+use zerocopy::FromBytes;
 
 use crate::{Data, Dir, Request, Sbdf, Size, Target};
 
@@ -48,7 +49,7 @@ pub(crate) mod kind {
 }
 
 /// One slot, as it lies in the page: 32 bytes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, FromBytes)]
 #[repr(C)]
 pub struct Slot {
     addr: AtomicU64,
@@ -62,7 +63,7 @@ pub struct Slot {
 }
 
 /// The page: a slot for each vCPU.
-#[derive(Debug)]
+#[derive(Debug, FromBytes)]
 #[repr(C, align(4096))]
 pub struct Page {
     /// By vCPU number.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use zerocopy::FromBytes;
+
 use crate::page::kind;
 use crate::{Request, Size, Target};
 
@@ -23,7 +25,7 @@ pub enum Discipline {
 }
 
 /// The ring, as it lies in its page.
-#[derive(Debug)]
+#[derive(Debug, FromBytes)]
 #[repr(C, align(4096))]
 pub struct Ring {
     /// Read pointer in the low half, write pointer in the high half.

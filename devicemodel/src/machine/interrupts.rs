@@ -10,6 +10,8 @@ use devices_core::irq::IrqSink;
 use hypervisor::{Dispatch, IrqTarget, Pin};
 use ioreq::Request;
 
+use crate::sandbox::filter;
+
 /// The interrupt controllers, where the hypervisor has none.
 #[derive(Clone)]
 pub(super) struct Controllers {
@@ -41,11 +43,13 @@ impl Links for LinkRoutes {
 pub(super) struct Dispatcher {
     view: View,
     controllers: Option<Controllers>,
+    /// The thread has given up what it does not need for this.
+    confined: bool,
 }
 
 impl Dispatcher {
     pub(super) fn new(view: View, controllers: Option<Controllers>) -> Dispatcher {
-        Dispatcher { view, controllers }
+        Dispatcher { view, controllers, confined: false }
     }
 }
 
@@ -54,6 +58,11 @@ const SPURIOUS: u8 = 0x0f;
 
 impl Dispatch for Dispatcher {
     fn request(&mut self, request: &Request) -> u64 {
+        // Here, since only here we are on the thread that serves the vCPU, and the guest runs.
+        if !self.confined {
+            self.confined = true;
+            filter::narrow(filter::Kind::Vcpu);
+        }
         let value = self.view.request(request);
         tracing::trace!(target: "io", ?request, value);
         value

@@ -3,10 +3,11 @@
 //! Three filters lie on each other; the kernel takes the strictest answer. One ends the process at calls
 //! that only an intruder makes, one lets through what serving a guest needs and answers EPERM to the rest,
 //! and one makes the C library start threads by the call whose flags can be looked at. A thread can give up
-//! more by [`this_thread`].
+//! more by [`narrow`].
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_int, c_long};
 use seccompiler::{
@@ -19,9 +20,10 @@ use seccompiler::{
 pub enum Kind {
     /// Answers a guest's accesses: it neither talks to clients nor starts threads.
     Vcpu,
-    /// Moves the bytes of a disk or a line: that, and it neither listens nor accepts.
-    Worker,
 }
+
+/// The process is filtered.
+static CONFINED: AtomicBool = AtomicBool::new(false);
 
 /// Calls that need no look at their arguments.
 const ALLOWED: &[c_long] = &[
@@ -179,9 +181,6 @@ fn given_up(kind: Kind) -> &'static [c_long] {
             libc::SYS_clone3,
             libc::SYS_epoll_create1,
         ],
-        Kind::Worker => {
-            &[libc::SYS_accept4, libc::SYS_recvmsg, libc::SYS_sendmsg, libc::SYS_clone, libc::SYS_clone3]
-        }
     }
 }
 
@@ -223,7 +222,7 @@ fn allowed() -> io::Result<Rules> {
     let requests = XEN_IOCTLS.iter().chain(HOST_IOCTLS);
     let requests = requests.map(|request| argument(1, Op::Eq, *request)).collect::<io::Result<_>>()?;
     rules.insert(libc::SYS_ioctl, requests);
-    // For `this_thread`, which can only take away.
+    // For `narrow`, which can only take away.
     let more = argument(0, Op::Eq, libc::PR_SET_NO_NEW_PRIVS as u64)?;
     rules.entry(libc::SYS_prctl).or_default().push(more);
     rules.insert(libc::SYS_seccomp, Vec::new());
@@ -239,12 +238,20 @@ pub fn all_threads() -> io::Result<()> {
         // library falls back to clone.
         program(plain(&[libc::SYS_clone3]), errno(libc::ENOSYS), SeccompAction::Allow)?,
     ];
-    filters.iter().try_for_each(|filter| apply_filter_all_threads(filter).map_err(broken))
+    filters.iter().try_for_each(|filter| apply_filter_all_threads(filter).map_err(broken))?;
+    CONFINED.store(true, Ordering::Release);
+    Ok(())
 }
 
-/// Filters the calling thread further. After [`all_threads`], which fails when a thread has a filter of its
-/// own already.
-pub fn this_thread(kind: Kind) -> io::Result<()> {
-    let filter = program(plain(given_up(kind)), errno(libc::EPERM), SeccompAction::Allow)?;
-    apply_filter(&filter).map_err(broken)
+/// Filters the calling thread further, if the process is filtered. Only then: a thread with a filter of its
+/// own could not be reached by [`all_threads`] any more, which would fail.
+pub fn narrow(kind: Kind) {
+    if !CONFINED.load(Ordering::Acquire) {
+        return;
+    }
+    let filter = program(plain(given_up(kind)), errno(libc::EPERM), SeccompAction::Allow);
+    if let Err(error) = filter.and_then(|filter| apply_filter(&filter).map_err(broken)) {
+        // The process's filter holds all the same.
+        tracing::error!("a {kind:?} thread keeps system calls that it does not need: {error}");
+    }
 }

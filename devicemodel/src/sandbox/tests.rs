@@ -72,7 +72,7 @@ fn refused(options: &Options) {
     send.send(()).unwrap();
     before.join().unwrap();
     let vcpu = std::thread::spawn(|| {
-        filter::this_thread(filter::Kind::Vcpu).unwrap();
+        filter::narrow(filter::Kind::Vcpu);
         assert!(std::thread::Builder::new().spawn(|| ()).is_err());
     });
     vcpu.join().unwrap();

@@ -10,7 +10,7 @@ use crate::place::{Place, machine_tool};
 use crate::ui;
 
 /// A cargo command in the workspace.
-fn cargo(place: &Place, words: &[&str]) -> Command {
+pub fn cargo(place: &Place, words: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words).current_dir(&place.workspace);
     command

@@ -7,6 +7,7 @@ mod check;
 mod cpio;
 mod disk;
 mod fetch;
+mod fuzz;
 mod guests;
 mod initrd;
 mod iso;
@@ -54,6 +55,15 @@ enum Task {
     Soak {
         /// Only tests whose name contains this
         name: Option<String>,
+    },
+    /// Give mutated bytes to everything that takes bytes from strangers
+    ///
+    /// Targets are in tests/fuzz. Inputs that fail are kept in build/fuzz/TARGET.
+    Fuzz {
+        /// One target; all of them, one after the other, when none is named
+        target: Option<String>,
+        /// How many seconds each (60 if not given), or the file of an input to run again
+        what: Option<String>,
     },
     /// Bring Debian packages into build/ and unpack them there
     ///
@@ -109,6 +119,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Demo => check::demo(&place),
         Task::Test { quick } => check::test(&place, quick),
         Task::Soak { name } => soak::soak(&place, name.as_deref()),
+        Task::Fuzz { target, what } => fuzz::fuzz(&place, target.as_deref(), what.as_deref()),
         Task::Fetch { groups, fresh } => {
             let groups = if groups.is_empty() { Group::ALL.to_vec() } else { groups };
             fetch::fetch(&place, &groups, fresh)

@@ -1,6 +1,8 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 
+use proptest::prelude::*;
+
 use super::super::facts::{BlockFacts, BlockStats, CpuFacts, PciFacts, VncFacts};
 use super::*;
 
@@ -309,4 +311,55 @@ fn people_have_their_monitor_too() {
     assert!(bench.human("help").contains("info pci"));
     bench.human("sendkey ctrl-alt-delete");
     assert_eq!(bench.guest.log, ["keys ctrl+alt+delete 100"]);
+}
+
+/// Any JSON, not too deep.
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "/dev/fdset/[0-9]{0,20}|ide-5632|[a-z0-9-]{0,8}-cpu|.{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map(".{0,6}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    /// A client may lie in every argument of every command.
+    #[test]
+    fn no_arguments_make_it_panic(
+        calls in proptest::collection::vec(
+            (
+                0..COMMANDS.len(),
+                proptest::collection::btree_map(
+                    "id|device|driver|socket-id|core-id|fdset-id|fd|opaque|force|keys|command-line|password|path|live",
+                    json_value(),
+                    0..5,
+                ),
+                any::<bool>(),
+            ),
+            0..12,
+        )
+    ) {
+        let mut bench = Bench::default();
+        for (index, arguments, file) in calls {
+            if file {
+                bench.received.push_back(File::open("/dev/null").unwrap().into());
+            }
+            let arguments: Map<String, Value> = arguments.into_iter().collect();
+            let _ = bench.run(COMMANDS[index], Value::Object(arguments));
+        }
+    }
+
+    #[test]
+    fn no_line_for_people_makes_it_panic(line in "(info |eject |change |sendkey |stop)?.{0,30}") {
+        Bench::default().human(&line);
+    }
 }

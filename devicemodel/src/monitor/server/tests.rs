@@ -222,3 +222,35 @@ fn two_sockets_serve_libxl_and_libxenstat() {
     assert!(commands.exists(), "what libxl has made is libxl's");
     assert!(!statistics.exists());
 }
+
+/// A client that talks nonsense, one that says nothing, one that does not listen: none of them keeps the
+/// others from being served.
+#[test]
+fn bad_clients_hurt_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp");
+    let server = serve(&path);
+    let silent: Vec<UnixStream> = (0..5).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    // Ends with a disconnection when the object gets too long; the rest is not read.
+    let mut endless = UnixStream::connect(&path).unwrap();
+    let piece = [b'['; 4096];
+    let mut sent = 0;
+    while sent < 8 << 20 && endless.write_all(&piece).is_ok() {
+        sent += piece.len();
+    }
+    assert!(sent < 8 << 20, "the server reads without end");
+    // Asks and never reads the answers: they fill its socket, then our bounded queue.
+    let mut deaf = Libxl::connect(&path).stream;
+    deaf.set_write_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let mut asked = 0_u64;
+    while asked < 1 << 20 && deaf.write_all(b"{\"execute\":\"query-commands\"}").is_ok() {
+        asked += 1;
+    }
+    assert!(asked < 1 << 20, "the answers pile up");
+    let mut libxl = Libxl::connect(&path);
+    assert_eq!(libxl.ask("nonsense\n")["error"]["class"], "GenericError");
+    assert_eq!(libxl.ask("{\"execute\":\"query-name\"}")["return"]["name"], "fake");
+    drop(silent);
+    libxl.ask("{\"execute\":\"quit\"}");
+    server.join().unwrap();
+}

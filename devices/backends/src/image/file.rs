@@ -92,15 +92,15 @@ impl Opened {
         if block.is_power_of_two() && (SECTOR..=4096).contains(&block) { block as u32 } else { SECTOR as u32 }
     }
 
-    /// The first bytes, as many as there are. Goes past imago, and with O_DIRECT by another handle, which
+    /// Bytes from `at` on, as many as there are. Goes past imago, and with O_DIRECT by another handle, which
     /// need not read whole pages.
-    pub(super) fn head(&self, len: usize) -> Result<Vec<u8>, ImageError> {
+    pub(super) fn bytes(&self, at: u64, len: usize) -> Result<Vec<u8>, ImageError> {
         let plain = if self.direct { std::fs::File::open(&self.path) } else { self.flush.try_clone() };
         let read = |file: std::fs::File| {
             let mut head = vec![0; len];
             let mut done = 0;
             while done < len {
-                match file.read_at(&mut head[done..], done as u64)? {
+                match file.read_at(&mut head[done..], at.saturating_add(done as u64))? {
                     0 => break,
                     more => done += more,
                 }

@@ -32,7 +32,7 @@ fn be64(head: &[u8], at: usize) -> u64 {
 /// Looks at the header (qcow2 specification, section "Header") before anything is allocated by it.
 pub(super) fn check_header(opened: &Opened, writable: bool) -> Result<(), ImageError> {
     let path = || opened.path.clone();
-    let head = opened.head(HEADER)?;
+    let head = opened.bytes(0, HEADER)?;
     if head.len() < 72 || be32(&head, 0) != u64::from(MAGIC) {
         return Err(ImageError::NotQcow2(path()));
     }
@@ -67,6 +67,10 @@ pub(super) fn check_header(opened: &Opened, writable: bool) -> Result<(), ImageE
     let inside = |at: u64, len: u64| at.checked_add(len).is_some_and(|end| end <= file);
     if !inside(l1_at, l1_entries * 8) || !inside(reftable_at, reftable_clusters << cluster_bits) {
         return damaged("its tables lie beyond the end of the file, which is cut short");
+    }
+    // imago looks for a place for the missing block in the clusters that the block would cover, without end.
+    if be64(&opened.bytes(reftable_at, 8)?, 0) == 0 {
+        return damaged("its refcount table does not cover the header itself");
     }
     if be64(&head, 8) != 0 {
         return unsupported("has a backing file; flatten it first (qemu-img convert)".to_owned());

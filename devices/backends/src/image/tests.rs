@@ -215,6 +215,11 @@ fn what_is_no_image_is_refused_in_one_sentence() {
         let error = refusal(&qcow2(&folder.file("hostile", &hostile)));
         assert!(error.contains(what), "{what}: {error}");
     }
+    let mut hostile = whole.clone();
+    let table = u64::from_be_bytes(whole[48..56].try_into().unwrap()) as usize;
+    hostile[table..table + 8].fill(0);
+    let error = refusal(&qcow2(&folder.file("uncounted", &hostile)));
+    assert!(error.contains("does not cover the header"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! What a client of the monitor sends.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use devicemodel::monitor::Guest;
+use devicemodel::monitor::commands::{COMMANDS, Context, execute};
+use devicemodel::monitor::fdset::FdSets;
+use devicemodel::monitor::protocol::{Decoder, Incoming, QmpError, failure, success};
+
+use super::outcome;
+
+/// A guest that lets everything happen to it.
+struct Patient;
+
+impl Guest for Patient {
+    fn status(&self) -> &'static str {
+        "running"
+    }
+    fn name(&self) -> String {
+        "patient".into()
+    }
+    fn stop(&mut self) {}
+    fn cont(&mut self) -> Result<(), QmpError> {
+        Ok(())
+    }
+    fn quit(&mut self) {}
+    fn powerdown(&mut self) {}
+    fn reset(&mut self) {}
+    fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
+        Ok(path.into())
+    }
+    fn screendump(&mut self, _file: &Path) -> Result<(), QmpError> {
+        Ok(())
+    }
+    fn send_key(&mut self, _keys: &[String], _hold_ms: u64) -> Result<(), QmpError> {
+        Ok(())
+    }
+    fn save(&mut self, _file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
+        progress(1, 2);
+        Ok(())
+    }
+    fn eject(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {
+        Err(QmpError::device_not_found(device))
+    }
+    fn change_medium(&mut self, _device: &str, _file: &Path) -> Result<(), QmpError> {
+        Ok(())
+    }
+}
+
+/// Commands that open a file of the host by a name that the client gives.
+fn opens_files(name: &str) -> bool {
+    matches!(name, "xen-save-devices-state" | "xen-load-devices-state")
+}
+
+/// The first byte says how large the pieces are that the rest comes in.
+pub fn run(bytes: &[u8]) -> u64 {
+    let Some((&piece, bytes)) = bytes.split_first() else { return 0 };
+    let mut decoder = Decoder::default();
+    let (mut fdsets, mut received) = (FdSets::default(), VecDeque::new());
+    let mut told = String::new();
+    let mut answers = 0;
+    'pieces: for piece in bytes.chunks(usize::from(piece).max(1)) {
+        if !decoder.push(piece) {
+            break;
+        }
+        while let Some(incoming) = decoder.next_command() {
+            answers += 1;
+            if answers > 100 {
+                break 'pieces;
+            }
+            let answer = match incoming {
+                Incoming::Bad(answer) => answer,
+                Incoming::Command(command) if opens_files(&command.name) => continue,
+                Incoming::Command(command) => {
+                    let mut context = Context {
+                        guest: &mut Patient,
+                        fdsets: &mut fdsets,
+                        received: &mut received,
+                        monitors: &[],
+                        notify: &mut |_, _| (),
+                    };
+                    match execute(&command, &mut context) {
+                        Ok(result) => success(result, command.id),
+                        Err(error) => failure(&error, command.id),
+                    }
+                }
+            };
+            // One answer is one line, whatever the client put into its command.
+            let line = answer.to_string();
+            assert!(!line.contains('\n'), "an answer of several lines");
+            if answers < 3 {
+                told += &line.chars().take(200).collect::<String>();
+            }
+        }
+    }
+    outcome(answers, &told)
+}
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = COMMANDS
+        .iter()
+        .map(|name| {
+            let text = format!(
+                "\u{10}{{\"execute\":\"{name}\",\"arguments\":{{\"device\":\"ide1-cd0\",\"path\":\"\"}},\"id\":1}}\n"
+            );
+            text.into_bytes()
+        })
+        .collect();
+    for arguments in [
+        "{\"execute\":\"send-key\",\"arguments\":{\"keys\":[{\"type\":\"qcode\",\"data\":\"ret\"}],\"hold-time\":1}}",
+        "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"qemu64-x86_64-cpu\",\"id\":\"c\",\"socket-id\":1}}",
+        "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info pci\"}}",
+        "{\"execute\":\"eject\",\"arguments\":{\"device\":\"ide1-cd0\",\"force\":true}}{\"execute\":\"stop\"}",
+        "[1,2,{\"a\":[\"\\u0041\\ud83d\\ude00\"]}]",
+    ] {
+        seeds.push([b"\x03", arguments.as_bytes()].concat());
+    }
+    seeds
+}
