@@ -261,6 +261,30 @@ fn nothing_is_lost_by_a_pause() {
     guest.end().unwrap();
 }
 
+/// A slot is looked at when the threads start, whatever became of its event.
+#[test]
+fn what_was_asked_before_anybody_listened_is_answered() {
+    let guest = Guest::new(5);
+    (0..5).for_each(|vcpu| guest.fake.put(vcpu, IN));
+    guest.xen.resume();
+    for vcpu in 0..5 {
+        assert_eq!(guest.fake.wait_answer(vcpu), 0x1111_1111_1111_1111 * (vcpu as u64 + 1));
+    }
+    let mut node = hypervisor::inspect::Node::default();
+    guest.xen.inspect(&mut node);
+    assert!(node.to_string().contains("threads: 4"), "{node}");
+    guest.end().unwrap();
+}
+
+#[test]
+fn a_host_without_xen_is_told_so_in_one_line() {
+    if std::path::Path::new("/dev/xen/privcmd").exists() {
+        return;
+    }
+    let error = Xen::new(config(1)).map(|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("Xen: open of privcmd: /dev/xen/privcmd: No such file"), "{error}");
+}
+
 #[test]
 fn a_handler_can_stop_the_machine() {
     let guest = Guest::running(1);
