@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod config;
+mod domain;
 pub mod host;
 pub mod inherited;
 pub mod install;

@@ -8,7 +8,7 @@
 //! | `device/NAME` | each device |
 //! | `ram` | a MiB each, pages of zeros left out |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
@@ -229,6 +229,8 @@ fn read_chunk(ram: &hypervisor::GuestRam, gpa: u64, len: u64) -> Option<RamChunk
 pub struct SavedGuest {
     file: PathBuf,
     reader: Reader<BufReader<File>>,
+    /// Records that were read ahead.
+    ahead: VecDeque<Record>,
     /// What the machine must be built from.
     pub config: GuestConfig,
 }
@@ -251,7 +253,7 @@ pub fn open_file(from: File, file: &Path) -> Result<SavedGuest, SaveError> {
         return Err(part_error(file, "header", "it is missing"));
     }
     let header: Header = saved.decode(MACHINE, 0).map_err(|error| part_error(file, "header", error))?;
-    Ok(SavedGuest { file: file.to_owned(), reader, config: header.config })
+    Ok(SavedGuest { file: file.to_owned(), reader, ahead: VecDeque::new(), config: header.config })
 }
 
 impl SavedGuest {
@@ -292,7 +294,29 @@ impl SavedGuest {
         Ok(())
     }
 
+    /// The hypervisor's own parts, for one that needs them to be built. They come before the devices, and are few.
+    pub fn own_parts(&mut self) -> Result<Vec<SavedPart>, SaveError> {
+        let mut own = Vec::new();
+        let mut ahead = VecDeque::new();
+        while let Some(record) = self.next_record()? {
+            let Record { path, saved } = &record;
+            if saved.kind == "hypervisor" {
+                own.push(SavedPart { path: path.clone(), version: saved.version, body: saved.body.clone() });
+            }
+            let last = path.starts_with("device/") || ahead.len() > 1024;
+            ahead.push_back(record);
+            if last {
+                break;
+            }
+        }
+        self.ahead = ahead;
+        Ok(own)
+    }
+
     fn next_record(&mut self) -> Result<Option<Record>, SaveError> {
+        if let Some(record) = self.ahead.pop_front() {
+            return Ok(Some(record));
+        }
         self.reader.next_record().map_err(|source| SaveError::Stream { file: self.file.clone(), source })
     }
 }

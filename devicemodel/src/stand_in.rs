@@ -1,6 +1,7 @@
 //! The program in QEMU's place: started with QEMU's command line, by libxl or by a tool.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,10 +12,14 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
+use crate::domain::{self, Domain, DomainError};
+use crate::machine::Machine;
 use crate::monitor::server::Server;
+use crate::power::notices;
 use crate::program::{Failure, Start, say, start};
-use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, SocketAt, Task};
-use crate::run::LoopError;
+use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, SocketAt, Task, XenOptions};
+use crate::run::{self, LoopError, Options};
+use crate::saved::{self, SavedGuest};
 use crate::{inherited, probe, sandbox, select};
 
 /// Most bytes of log: a guest must not fill the host's disk with what it makes us say (XSA-180).
@@ -31,6 +36,8 @@ enum StandInError {
     Pidfile { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Loop(#[from] LoopError),
+    #[error("{0}")]
+    Domain(#[from] DomainError),
     #[error("{0}")]
     Vnc(#[from] VncError),
     #[error("{0}")]
@@ -90,6 +97,9 @@ fn open_monitors(sockets: &[MonitorSocket], first_token: u32) -> Result<Option<S
 }
 
 fn guest(plan: Plan) -> Result<u8, StandInError> {
+    if let Some(xen) = plan.xen.clone() {
+        return domain(plan, xen);
+    }
     let chosen = select::choose(plan.hypervisor)?;
     refuse_elsewhere(&plan)?;
     if let Some(why) = chosen.why {
@@ -100,6 +110,52 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let vnc = plan.host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
     let host = Start { server, debugcon: plan.host.debugcon, timeout: None, vnc, paused: plan.host.paused };
     Ok(start(plan.guest, host, |_| Ok(sandbox::enter(&plan.host.sandbox)?))?)
+}
+
+/// Serves a Xen domain, from its start (or from where it was saved) to its end.
+fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
+    let Plan { mut guest, host, .. } = plan;
+    let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
+    let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
+    let vnc = host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
+    let mut saved = host.incoming.as_ref().map(incoming).transpose()?;
+    domain::stay(&mut guest);
+    let domain = Domain::open(xen, &guest, saved.as_mut())?;
+    let (notifier, notices) = notices().map_err(LoopError::from)?;
+    let machine = Machine::build(guest, domain.setting(notifier)).map_err(Failure::from)?;
+    let restored = saved.is_some();
+    if let Some(saved) = saved {
+        saved.load(machine.hypervisor(), machine.bus()).map_err(DomainError::from)?;
+    }
+    saved::unquiesce(machine.bus());
+    let confined = domain.clone();
+    let options = Options {
+        server,
+        timeout: None,
+        vnc,
+        paused: host.paused,
+        restored,
+        confine: Box::new(move || {
+            confined.restrict()?;
+            Ok(sandbox::enter(&host.sandbox)?)
+        }),
+        announce: Box::new(move || Ok(domain.announce()?)),
+    };
+    Ok(run::run(machine, notices, options)?.status())
+}
+
+/// Opens the saved guest that is to go on.
+fn incoming(from: &Incoming) -> Result<SavedGuest, DomainError> {
+    let opened = match from {
+        Incoming::File(path) => saved::open(path),
+        Incoming::Fd(fd) => {
+            let name = PathBuf::from(format!("fd:{fd}"));
+            let file =
+                inherited::duplicate(*fd).map_err(|source| DomainError::Incoming { fd: *fd, source })?;
+            saved::open_file(File::from(file), &name)
+        }
+    };
+    Ok(opened?)
 }
 
 /// What only a guest under Xen has.

@@ -10,6 +10,7 @@ use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices_core::Slot;
 use devices_core::picture::Picture;
+use hypervisor::Hypervisor;
 
 use crate::monitor::facts::VncFacts;
 use crate::qemu::{VncArg, VncListen};
@@ -19,6 +20,7 @@ const NO_SCREEN: (u32, u32) = (640, 480);
 
 /// The machine's parts that a viewer has to do with.
 pub struct Console {
+    hypervisor: Arc<dyn Hypervisor>,
     vga: Option<Arc<Slot<Vga>>>,
     keyboard: Arc<Slot<I8042>>,
     /// Where the pointer was, for a mouse that only knows how far it went.
@@ -27,13 +29,18 @@ pub struct Console {
 
 impl Console {
     /// A console of these parts.
-    pub fn new(vga: Option<Arc<Slot<Vga>>>, keyboard: Arc<Slot<I8042>>) -> Console {
-        Console { vga, keyboard, pointer: Mutex::default() }
+    pub fn new(
+        hypervisor: Arc<dyn Hypervisor>,
+        vga: Option<Arc<Slot<Vga>>>,
+        keyboard: Arc<Slot<I8042>>,
+    ) -> Console {
+        Console { hypervisor, vga, keyboard, pointer: Mutex::default() }
     }
 }
 
 impl Screen for Console {
     fn take_changed(&self) -> bool {
+        self.hypervisor.refresh_display();
         self.vga.as_ref().is_some_and(|vga| vga.lock().take_changed())
     }
     fn picture(&self) -> Picture {

@@ -199,6 +199,8 @@ pub trait Hypervisor: Send + Sync {
     fn log_dirty(&self, _on: bool) -> Result<(), Error> {
         Err(Error::Unsupported("nobody else saves this guest's RAM".into()))
     }
+    /// Brings what the guest drew into the display's dirty logs, where that takes asking. Before they are taken.
+    fn refresh_display(&self) {}
     /// The guest wakes from suspend to RAM (ACPI S3).
     fn wake_up(&self) -> Result<(), Error> {
         Err(Error::Unsupported("this guest cannot wake from suspend to RAM yet".into()))

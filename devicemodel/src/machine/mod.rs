@@ -229,7 +229,7 @@ impl Machine {
 
     /// Screen, keyboard and mouse for a viewer.
     pub fn console(&self) -> Console {
-        Console::new(self.vga.clone(), self.keyboard.clone())
+        Console::new(self.hypervisor.clone(), self.vga.clone(), self.keyboard.clone())
     }
 
     /// Everything as a tree.

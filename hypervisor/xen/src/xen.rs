@@ -162,16 +162,6 @@ impl Xen {
         Ok(())
     }
 
-    /// Whether Xen hears of the guest memory that we write to: during a migration.
-    pub fn set_dirty_log(&self, on: bool) {
-        self.dirty.set(on);
-    }
-
-    /// Brings what the guest drew into video memory's display log. To be called before the log is looked at.
-    pub fn refresh_display(&self) {
-        self.video.refresh();
-    }
-
     /// Nobody looks at the display for now.
     pub fn rest_display(&self) {
         self.video.rest();
@@ -321,6 +311,16 @@ impl Hypervisor for Xen {
     fn reset(&self) {}
     fn stop(&self) {
         self.server.stop();
+    }
+    fn refresh_display(&self) {
+        self.video.refresh();
+    }
+    fn log_dirty(&self, on: bool) -> Result<(), Error> {
+        self.dirty.set(on);
+        Ok(())
+    }
+    fn wake_up(&self) -> Result<(), Error> {
+        self.set_asleep(false)
     }
     /// Where video memory is. Its pages, and the processors, are in Xen's own save.
     fn save(&self) -> Result<Vec<SavedPart>, Error> {

@@ -90,7 +90,7 @@ fn hostile(steps: u64) {
     let guest = Guest::running(2);
     let vram = guest.xen.add_ram(VRAM, MIB).unwrap();
     guest.xen.map(Mapping::ram(0xf000_0000, MIB, &vram, 0)).unwrap();
-    guest.xen.set_dirty_log(true);
+    guest.xen.log_dirty(true).unwrap();
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     for n in 0..steps {
         step(&guest, &mut random);

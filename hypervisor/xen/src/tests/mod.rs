@@ -359,7 +359,7 @@ fn a_saved_machine_finds_its_video_memory() {
 fn a_migration_hears_of_our_writes_before_the_pause_ends() {
     let guest = Guest::running(1);
     let vram = guest.xen.add_ram(VRAM, MIB).unwrap();
-    guest.xen.set_dirty_log(true);
+    guest.xen.log_dirty(true).unwrap();
     guest.fake.ask(0, Ioreq { addr: 0x1f0, data: 0x1_0000, count: 16, size: 4, flags: 0x30, kind: 0 });
     vram.write_slice(&[1], MemoryRegionAddress(2 * PAGE)).unwrap();
     assert!(extents(&guest.fake).is_empty());
@@ -368,7 +368,7 @@ fn a_migration_hears_of_our_writes_before_the_pause_ends() {
     // A disk that finishes while we stand.
     assert!(memory::write(&guest.xen.memory(), 0x2_0000, &[1; 0x1001]));
     assert_eq!(extents(&guest.fake)[2..], [(0x20, 2)]);
-    guest.xen.set_dirty_log(false);
+    guest.xen.log_dirty(false).unwrap();
     guest.end().unwrap();
 }
 

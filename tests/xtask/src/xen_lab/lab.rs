@@ -119,7 +119,8 @@ impl Lab {
         let ended = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
         // `nice`, `timeout` and the emulator replace each other; meanwhile there is no command line.
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        !ended && (line.is_empty() || String::from_utf8_lossy(&line).contains(&*self.folder.to_string_lossy()))
+        !ended
+            && (line.is_empty() || String::from_utf8_lossy(&line).contains(&*self.folder.to_string_lossy()))
     }
 
     fn wait_ready(&self) -> Result<()> {

@@ -1,0 +1,156 @@
+//! The device model of a Xen domain, as libxl starts it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use devices_core::power::{Power, PowerEvent};
+use hypervisor_xen::xenstore::XenStore;
+use hypervisor_xen::{Placements, ShutdownReason, Xen, XenConfig};
+use thiserror::Error;
+
+use crate::config::{Action, GuestConfig};
+use crate::machine::{Setting, XenParts};
+use crate::power::{Notice, Notifier};
+use crate::qemu::XenOptions;
+use crate::saved::{SaveError, SavedGuest};
+
+/// Where RAM below 4 GiB ends at most (`HVM_BELOW_4G_RAM_END` of Xen's builder).
+const BELOW_4G: u64 = 0xf000_0000;
+
+/// What we are the backend of, where libxl looks for it; it asks for `qusb` alone and QEMU has the others too.
+const BACKENDS: [&str; 1] = ["vkbd"];
+
+/// Why a domain cannot be served.
+#[derive(Debug, Error)]
+pub enum DomainError {
+    /// Xen refused.
+    #[error("{0}")]
+    Xen(#[from] hypervisor::Error),
+    /// xenstore refused.
+    #[error("xenstore: {0}")]
+    Store(String),
+    /// The file that the guest is saved in.
+    #[error("-incoming fd:{fd}: {source}")]
+    Incoming {
+        /// Its number.
+        fd: i32,
+        /// What the host said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The saved guest to continue.
+    #[error("{0}")]
+    Save(#[from] SaveError),
+}
+
+/// A domain that is served. Clones are handles.
+#[derive(Clone)]
+pub(crate) struct Domain {
+    xen: Arc<Xen>,
+    /// Closed when the process gives up its rights.
+    store: Arc<Mutex<Option<XenStore>>>,
+    options: XenOptions,
+}
+
+impl Domain {
+    /// Takes over the domain's requests. Nothing of the guest is changed but that.
+    pub(crate) fn open(
+        options: XenOptions,
+        guest: &GuestConfig,
+        saved: Option<&mut SavedGuest>,
+    ) -> Result<Domain, DomainError> {
+        let own = saved.map(|saved| saved.own_parts()).transpose()?;
+        let restored = own.as_deref().map(Placements::of).transpose()?;
+        let store = XenStore::open().map_err(|error| DomainError::Store(error.to_string()))?;
+        let bytes = guest.memory_mib << 20;
+        let ram_below = bytes.min(options.max_ram_below_4g.unwrap_or(BELOW_4G).min(BELOW_4G));
+        let xen = Xen::new(XenConfig {
+            domid: options.domid,
+            ram_below,
+            ram_above: bytes - ram_below,
+            vcpus: guest.max_vcpus.unwrap_or(guest.vcpus),
+            threads: None,
+            restored,
+        })?;
+        Ok(Domain { xen: Arc::new(xen), store: Arc::new(Mutex::new(Some(store))), options })
+    }
+
+    /// What the machine is put together from.
+    pub(crate) fn setting(&self, notifier: Notifier) -> Setting {
+        let xen = self.xen.clone();
+        let lock_roms = move |locked| {
+            if let Err(error) = xen.lock_roms(locked) {
+                tracing::warn!("{error}");
+            }
+        };
+        let parts = XenParts {
+            platform_device: self.options.platform_device,
+            pv_device: self.options.pv_device,
+            lock_roms: Arc::new(lock_roms),
+        };
+        let power = Switch { xen: self.xen.clone(), notifier: notifier.clone() };
+        Setting {
+            hypervisor: self.xen.clone(),
+            power: Arc::new(power),
+            notifier,
+            debugcon: None,
+            xen: Some(parts),
+        }
+    }
+
+    fn store(&self) -> MutexGuard<'_, Option<XenStore>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up all rights over other domains, if that was asked for. Everything is open.
+    pub(crate) fn restrict(&self) -> Result<(), DomainError> {
+        if self.options.restrict {
+            self.store().take();
+            self.xen.restrict()?;
+        }
+        Ok(())
+    }
+
+    /// Tells libxl that requests are answered. A restricted process is asked by QMP instead.
+    pub(crate) fn announce(&self) -> Result<(), DomainError> {
+        let store = self.store();
+        let Some(store) = &*store else { return Ok(()) };
+        let write = |path: String, value: &str| {
+            store.write(&path, value).map_err(|error| DomainError::Store(error.to_string()))
+        };
+        let home = format!("device-model/{}", self.options.domid);
+        for backend in BACKENDS {
+            write(format!("{home}/backends/{backend}"), "")?;
+        }
+        write(format!("{home}/state"), "running")
+    }
+}
+
+/// A domain's end is Xen's to carry out: its owner builds it anew, or not. The vCPU that asked never goes on,
+/// because Xen hears of it before its request is answered.
+struct Switch {
+    xen: Arc<Xen>,
+    notifier: Notifier,
+}
+
+impl Power for Switch {
+    fn request(&self, event: PowerEvent) {
+        let done = match event {
+            PowerEvent::PowerOff => self.xen.shut_down(ShutdownReason::PowerOff),
+            PowerEvent::Reset => self.xen.shut_down(ShutdownReason::Reboot),
+            PowerEvent::Panicked => self.xen.shut_down(ShutdownReason::Crash),
+            PowerEvent::Suspend => self.xen.set_asleep(true),
+            PowerEvent::CrashLoaded => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::error!("{error}");
+        }
+        self.notifier.notify(Notice::Power(event));
+    }
+}
+
+/// What a guest's end means here: the process waits for its owner to end it.
+pub(crate) fn stay(guest: &mut GuestConfig) {
+    guest.on_poweroff = Action::Preserve;
+    guest.on_reboot = Action::Preserve;
+    guest.on_crash = Action::Preserve;
+}
