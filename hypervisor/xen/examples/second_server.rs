@@ -135,7 +135,6 @@ fn serve(config: XenConfig, ports: std::ops::RangeInclusive<u64>, seconds: u64) 
     std::thread::sleep(Duration::from_secs(seconds));
     xen.pause();
     let (text, requests) = seen.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-    xen.resume();
     xen.stop();
     let ended = thread.join().unwrap_or_else(|_| Err(Error::Unsupported("a thread panicked".into())));
     step(&mut failures, "it runs and ends", ended);

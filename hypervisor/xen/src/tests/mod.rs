@@ -277,6 +277,18 @@ fn what_was_asked_before_anybody_listened_is_answered() {
 }
 
 #[test]
+fn who_waits_at_the_end_is_let_go() {
+    let fake = FakeXen::new(256);
+    let xen = Xen::over(fake.clone(), config(3)).unwrap();
+    fake.put(2, IN);
+    drop(xen);
+    assert_eq!((fake.answer(2), fake.notified(VCPU_PORT + 2)), (Some(u64::MAX), 1));
+    let ops: Vec<u32> = fake.state().ops.iter().map(|(op, _)| op.op).collect();
+    assert_eq!(ops, [1, 2, 5, 5, 6]);
+    assert!(!fake.state().enabled);
+}
+
+#[test]
 fn a_host_without_xen_is_told_so_in_one_line() {
     if std::path::Path::new("/dev/xen/privcmd").exists() {
         return;
