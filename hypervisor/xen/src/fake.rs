@@ -175,13 +175,18 @@ impl FakeXen {
 
     /// Xen sends a request of a vCPU and raises its event.
     pub fn send(&self, vcpu: usize, request: Ioreq) {
+        self.put(vcpu, request);
+        self.raise(VCPU_PORT + vcpu as u32);
+    }
+
+    /// Puts a request of a vCPU into its slot.
+    pub fn put(&self, vcpu: usize, request: Ioreq) {
         self.slot::<AtomicU64>(vcpu, 0).store(request.addr, Ordering::Relaxed);
         self.slot::<AtomicU64>(vcpu, 8).store(request.data, Ordering::Relaxed);
         self.slot::<AtomicU32>(vcpu, 16).store(request.count, Ordering::Relaxed);
         self.slot::<AtomicU32>(vcpu, 20).store(request.size, Ordering::Relaxed);
         self.slot::<AtomicU8>(vcpu, 31).store(request.kind, Ordering::Relaxed);
         self.slot::<AtomicU8>(vcpu, 30).store(request.flags & 0x70 | 1, Ordering::Release);
-        self.raise(VCPU_PORT + vcpu as u32);
     }
 
     /// The answer, if it is there; the slot is free again then.

@@ -371,8 +371,20 @@ fn slots(pages: &Pages) -> &Page {
 }
 
 impl Drop for Server {
+    /// Nobody asks any more; who still waits is let go with all ones, or would wait for ever.
     fn drop(&mut self) {
-        if let Err(error) = self.domain.op(DestroyIoreqServer { id: self.id, pad: 0 }) {
+        let disabled = self.enable(false);
+        for worker in &self.workers {
+            for (vcpu, port) in &worker.vcpus {
+                let Some(slot) = slots(&self.pages).slots.get(*vcpu as usize) else { continue };
+                let Some(taken) = slot.take(*vcpu) else { continue };
+                slot.complete(&taken, u64::MAX);
+                // The domain may be gone with its channels.
+                let _ = worker.events.notify(*port);
+            }
+        }
+        let destroyed = self.domain.op(DestroyIoreqServer { id: self.id, pad: 0 });
+        if let Err(error) = disabled.and(destroyed.map(|_| ())) {
             tracing::debug!("{error}");
         }
     }

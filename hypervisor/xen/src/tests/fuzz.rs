@@ -112,6 +112,9 @@ fn hostile(steps: u64) {
         guest.fake.answer(vcpu);
         assert_eq!(guest.fake.ask(vcpu, IN), 0x1111_1111_1111_1111 * (vcpu as u64 + 1));
     }
+    // No pin was forgotten: everything can go.
+    guest.fake.ask(0, Ioreq { kind: 8, flags: 0, ..IN });
+    assert_eq!(guest.xen.foreign_mapped(), 0);
     for op in guest.fake.ops::<MapIoRange>() {
         assert_eq!(op.id, SERVER);
     }

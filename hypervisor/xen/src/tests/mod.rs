@@ -261,6 +261,42 @@ fn nothing_is_lost_by_a_pause() {
     guest.end().unwrap();
 }
 
+/// A slot is looked at when the threads start, whatever became of its event.
+#[test]
+fn what_was_asked_before_anybody_listened_is_answered() {
+    let guest = Guest::new(5);
+    (0..5).for_each(|vcpu| guest.fake.put(vcpu, IN));
+    guest.xen.resume();
+    for vcpu in 0..5 {
+        assert_eq!(guest.fake.wait_answer(vcpu), 0x1111_1111_1111_1111 * (vcpu as u64 + 1));
+    }
+    let mut node = hypervisor::inspect::Node::default();
+    guest.xen.inspect(&mut node);
+    assert!(node.to_string().contains("threads: 4"), "{node}");
+    guest.end().unwrap();
+}
+
+#[test]
+fn who_waits_at_the_end_is_let_go() {
+    let fake = FakeXen::new(256);
+    let xen = Xen::over(fake.clone(), config(3)).unwrap();
+    fake.put(2, IN);
+    drop(xen);
+    assert_eq!((fake.answer(2), fake.notified(VCPU_PORT + 2)), (Some(u64::MAX), 1));
+    let ops: Vec<u32> = fake.state().ops.iter().map(|(op, _)| op.op).collect();
+    assert_eq!(ops, [1, 2, 5, 5, 6]);
+    assert!(!fake.state().enabled);
+}
+
+#[test]
+fn a_host_without_xen_is_told_so_in_one_line() {
+    if std::path::Path::new("/dev/xen/privcmd").exists() {
+        return;
+    }
+    let error = Xen::new(config(1)).map(|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("Xen: open of privcmd: /dev/xen/privcmd: No such file"), "{error}");
+}
+
 #[test]
 fn a_handler_can_stop_the_machine() {
     let guest = Guest::running(1);
