@@ -183,7 +183,7 @@ fn a_bios_waits_for_a_disk_with_a_thread() {
     let disk = std::thread::spawn(move || {
         for request in receive {
             match random.below(4) {
-                0 => std::thread::sleep(Duration::from_micros(random.below(300))),
+                0 => std::thread::park_timeout(Duration::from_micros(random.below(300))),
                 1 => std::thread::yield_now(),
                 _ => {}
             }
