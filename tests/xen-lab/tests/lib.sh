@@ -28,7 +28,7 @@ fail() { # the last line of a test that fails
     exit 1
 }
 
-try() { # aleft=$(leftovers | command that must work
+try() { # COMMAND...: says it and runs it; it must work
     note "$*"
     "$@" || fail "\`$*\` fails with status $?"
 }
@@ -221,7 +221,7 @@ nothing_left() { # everything is as it was remembered
     local left
     left=$(nodes | comm -13 /root/before.nodes - | tr '\n' ' ')
     [ -z "$left" ] || fail "left in xenstore: $left"
-    left=$(ls /run/xen | comm -13 /root/before.run - | tr '\n' ' ')
+    left=$(leftovers | comm -13 /root/before.run - | tr '\n' ' ')
     [ -z "$left" ] || fail "left in /run/xen: $left"
     note "nothing is left"
 }
