@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ioreq::{Dir, Sbdf, Size};
+use ioreq::{Dir, Request, Sbdf, Size, Target};
 
 use crate::device::{At, Device, Io, Region, Slot, Space, Ticket, deferred};
 use crate::pci::{self, BarKind, Identity, PciConfig, Placement, Window};
@@ -126,6 +126,25 @@ fn string_input_comes_in_runs_and_then_item_by_item() {
     rig.string(Dir::Write, 0x1f0, Size::B2, 2, 0x4000);
     assert_eq!(slot.lock().log, [(0, 0, vec![1, 2]), (0, 0, vec![3, 4])]);
     rig.string(Dir::Read, 0x1f0, Size::B1, 4096, u64::MAX - 100);
+}
+
+#[test]
+fn one_value_for_many_addresses() {
+    let mut rig = Rig::new();
+    let memory = Region::mmio("memory", 0x9000_0000, 0x10).widest(4);
+    let port = Region::pio("port", 0x300, 8).widest(2);
+    let slot = attach(&mut rig, Probe::new("probe", vec![memory, port]));
+    let stos =
+        |target, descending| Request { count: 3, descending, ..Request::write(0, target, Size::B2, 0x2211) };
+    rig.request(&stos(Target::Mmio(0x9000_0004), false));
+    rig.request(&stos(Target::Mmio(0x9000_0004), true));
+    rig.request(&stos(Target::Pio(0x300), false));
+    let log = std::mem::take(&mut slot.lock().log);
+    let places: Vec<_> = log.iter().map(|(region, offset, _)| (*region, *offset)).collect();
+    assert_eq!(places, [(0, 4), (0, 6), (0, 8), (0, 4), (0, 2), (0, 0), (1, 0), (1, 0), (1, 0)]);
+    assert!(log.iter().all(|(_, _, data)| data == &[0x11, 0x22]));
+    let read = Request { count: 3, ..Request::read(0, Target::Mmio(0x9000_0004), Size::B1) };
+    assert_eq!(rig.request(&read), 6, "the last of them");
 }
 
 #[test]

@@ -53,15 +53,16 @@ impl View {
         match (request.data, request.dir) {
             (Data::Value(_), Dir::Read) => {
                 let mut data = [0xff; 8];
-                for _ in 0..request.count.max(1) {
+                for index in 0..request.count.max(1) {
                     data = [0xff; 8];
-                    self.read(space, address, &mut data[..size]);
+                    self.read(space, place(request, index, address), &mut data[..size]);
                 }
                 u64::from_le_bytes(data) & request.size.mask()
             }
+            // `rep stos` is one value for a row of addresses.
             (Data::Value(value), Dir::Write) => {
-                for _ in 0..request.count.max(1) {
-                    self.write(space, address, &value.to_le_bytes()[..size]);
+                for index in 0..request.count.max(1) {
+                    self.write(space, place(request, index, address), &value.to_le_bytes()[..size]);
                 }
                 0
             }
@@ -288,6 +289,14 @@ impl View {
 fn cut(run: usize, widest: usize, len: usize) -> usize {
     let most = run.min(widest).min(len).max(1);
     1 << most.ilog2()
+}
+
+/// Where item `index` of a request without a buffer goes: an MMIO address moves, a port does not.
+fn place(request: &Request, index: u32, address: u64) -> u64 {
+    match request.item(index).target {
+        Target::Mmio(address) => address,
+        _ => address,
+    }
 }
 
 fn wrap(space: Space, address: u64) -> u64 {
