@@ -71,13 +71,21 @@ fn refused(options: &Options) {
     assert_eq!(rustix::io::ioctl_fioclex(&null), Err(rustix::io::Errno::PERM));
     send.send(()).unwrap();
     before.join().unwrap();
-    let vcpu = std::thread::spawn(|| {
+    let (mut client, mut server) = UnixStream::pair().unwrap();
+    client.write_all(b"hello").unwrap();
+    let vcpu = std::thread::spawn(move || {
         filter::narrow(filter::Kind::Vcpu);
-        assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+        eperm(server.read(&mut [0; 5]));
+        // It may start a thread, but not to get back what it gave up.
+        let disk = std::thread::spawn(move || {
+            eperm(server.read(&mut [0; 5]));
+            server
+        });
+        disk.join().unwrap()
     });
-    vcpu.join().unwrap();
-    // Only that thread has given it up.
-    std::thread::spawn(|| ()).join().unwrap();
+    let mut server = vcpu.join().unwrap();
+    // Only those threads have given it up.
+    assert_eq!(server.read(&mut [0; 5]).unwrap(), 5);
 }
 
 fn needed(options: &Options) {
