@@ -73,7 +73,8 @@ pub enum Want {
 pub struct Request {
     /// The frontend's number for it, which goes into the response.
     pub id: u64,
-    /// The frontend's operation, likewise.
+    /// The frontend's operation, likewise: what is done indirectly, not that it is (Linux disables a disk that
+    /// answers otherwise).
     pub op: u8,
     /// First byte on the medium.
     pub offset: u64,
@@ -100,6 +101,7 @@ impl Request {
             Some(offset) => (offset, want),
             None => (0, Want::Malformed),
         };
+        let op = if op == op::INDIRECT { byte(1) } else { op };
         Request { id: u64_at(raw, layout.id), op, offset, want }
     }
 }
