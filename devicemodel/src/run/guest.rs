@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use backends::image;
 use serde_json::{Value, json};
 
 use super::{Ending, RunState, Runner};
@@ -47,6 +48,8 @@ impl Guest for Runner {
         match self.state {
             RunState::Running => Ok(()),
             RunState::Prelaunch | RunState::Paused => {
+                // Another process had the disks, if the guest was to go on there.
+                image::take_all().map_err(|error| QmpError::generic(error.to_string()))?;
                 self.resume();
                 self.events.push(("RESUME", Value::Null));
                 Ok(())
@@ -194,6 +197,8 @@ impl Guest for Runner {
             saved::save_devices(&parts, file, Path::new("the state of the devices"))
         });
         saved::unquiesce(self.machine.bus());
-        result.map_err(save_error)
+        result.map_err(save_error)?;
+        // The guest goes on elsewhere, with its disks; on this host it may be before we end.
+        image::lend_all().map_err(|error| QmpError::generic(error.to_string()))
     }
 }

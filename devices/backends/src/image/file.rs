@@ -24,6 +24,42 @@ pub(super) struct Opened {
     direct: bool,
 }
 
+/// The right to use a file as a writer or reader, which can be lent to another process for a while.
+pub(super) struct Claim {
+    path: PathBuf,
+    /// A handle on the same open file: the locks are that's.
+    file: std::fs::File,
+    writable: bool,
+}
+
+impl Claim {
+    /// Others may use the file from now on.
+    pub(super) fn lend(&self) -> Result<(), ImageError> {
+        let whole = libc::flock { l_type: libc::F_UNLCK as i16, l_start: 0, l_len: 0, ..byte(0, 0) };
+        match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&whole)) {
+            Ok(_) | Err(nix::Error::EINVAL | nix::Error::ENOLCK | nix::Error::EOPNOTSUPP) => Ok(()),
+            Err(error) => Err(self.failed(error.into())),
+        }
+    }
+
+    /// An error about the file.
+    pub(super) fn failed(&self, source: io::Error) -> ImageError {
+        ImageError::Open { path: self.path.clone(), source }
+    }
+
+    /// It is ours again.
+    pub(super) fn take(&self) -> Result<(), ImageError> {
+        take(&self.file, self.writable, &self.path)
+    }
+}
+
+fn take(file: &std::fs::File, writable: bool, path: &Path) -> Result<(), ImageError> {
+    lock(file, writable).map_err(|error| match error {
+        nix::Error::EAGAIN | nix::Error::EACCES => ImageError::Locked(path.to_owned()),
+        other => ImageError::Open { path: path.to_owned(), source: other.into() },
+    })
+}
+
 /// QEMU's lock bytes: one for each thing that a user does, one for each that it lets nobody else do.
 const DOES: libc::off_t = 100;
 const FORBIDS: libc::off_t = 200;
@@ -66,14 +102,20 @@ impl Opened {
         if !kind.is_file() && !kind.is_block_device() {
             return Err(ImageError::NotAFile(path.to_owned()));
         }
-        lock(&host, writable).map_err(|error| match error {
-            nix::Error::EAGAIN | nix::Error::EACCES => ImageError::Locked(path.to_owned()),
-            other => open_error(other.into()),
-        })?;
+        take(&host, writable, path)?;
         let flush = host.try_clone().map_err(open_error)?;
         let options = StorageOpenOptions::new().filename(path).write(writable).direct(direct);
         let file = File::from_open_file(host, options).map_err(open_error)?;
         Ok(Opened { path: path.to_owned(), file, flush, direct })
+    }
+
+    /// The right to it, as long as any handle is open.
+    pub(super) fn claim(&self, writable: bool) -> Result<Claim, ImageError> {
+        let path = self.path.clone();
+        match self.flush.try_clone() {
+            Ok(file) => Ok(Claim { path, file, writable }),
+            Err(source) => Err(ImageError::Open { path, source }),
+        }
     }
 
     /// Bytes of a raw disk.

@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod lent;
 mod pool;
 mod qcow2;
 #[cfg(test)]
@@ -26,7 +27,8 @@ use imago::{FormatAccess, Storage, StorageExt};
 use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileSlice};
 
 pub use error::ImageError;
-use file::Opened;
+use file::{Claim, Opened};
+pub use lent::{lend_all, take_all};
 pub use pool::Pool;
 
 /// Layout of an image file.
@@ -116,6 +118,7 @@ impl ImageOptions {
 /// [`Inline`](devices_core::block::Inline).
 pub struct Image {
     layer: Layer,
+    claim: Claim,
     info: BlockInfo,
     cache: Cache,
     failures: AtomicU64,
@@ -146,6 +149,7 @@ impl Image {
 
     fn of(opened: Opened, options: &ImageOptions) -> Result<Image, ImageError> {
         let writable = !options.read_only && !options.snapshot;
+        let claim = opened.claim(writable)?;
         let format = |source| ImageError::Format { path: options.path.clone(), source };
         let (layer, size, block) = match options.format {
             Format::Raw => {
@@ -177,7 +181,7 @@ impl Image {
             physical_block: block,
             discard: !options.read_only,
         };
-        Ok(Image { layer, info, cache: options.cache, failures: AtomicU64::new(0) })
+        Ok(Image { layer, claim, info, cache: options.cache, failures: AtomicU64::new(0) })
     }
 
     /// The first bytes of the medium, before a guest runs: for guessing a geometry.
@@ -194,7 +198,18 @@ impl Image {
 
     /// Serves it from threads of its own.
     pub fn serve(self) -> Arc<Pool> {
-        Pool::new(Arc::new(self))
+        let image = Arc::new(self);
+        lent::note(&image);
+        Pool::new(image)
+    }
+
+    /// Writes all that is cached, and lets other processes use the image. Nothing is in flight.
+    fn lend(&self) -> Result<(), ImageError> {
+        if !self.info.read_only {
+            self.run(BlockOp::Flush, 0, &mut Payload::None)
+                .map_err(|error| self.claim.failed(io::Error::other(error.to_string())))?;
+        }
+        self.claim.lend()
     }
 
     fn read(&self, vector: IoVectorMut<'_>, offset: u64) -> io::Result<()> {

@@ -309,3 +309,20 @@ fn threads_answer_all_that_they_took_and_wake() {
     let info = pool.info();
     assert_eq!((info.size, info.read_only), (SIZE, false));
 }
+
+#[test]
+fn an_image_is_lent_with_all_that_was_written() {
+    let folder = Folder::new();
+    for (path, format) in [(folder.raw(), Format::Raw), (folder.qcow2(), Format::Qcow2)] {
+        let ours = open(&path, format);
+        write(&ours, 0x2_0000, &pattern(0x1_0000, 3)).unwrap();
+        assert!(refusal(&ImageOptions::new(&path, format)).contains("in use"));
+        ours.lend().unwrap();
+        let theirs = open(&path, format);
+        assert_eq!(read(&theirs, 0x2_0000, 0x1_0000), pattern(0x1_0000, 3));
+        assert!(matches!(ours.claim.take(), Err(ImageError::Locked(_))));
+        drop(theirs);
+        ours.claim.take().unwrap();
+        assert!(refusal(&ImageOptions::new(&path, format)).contains("in use"));
+    }
+}
