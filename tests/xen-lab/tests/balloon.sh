@@ -12,7 +12,7 @@ freed() { # at least so many MiB more than before
     [ $((FREE - before)) -ge "$1" ]
 }
 
-head -c 8000000 /dev/urandom >/root/one.iso
+head -c 8192000 /dev/urandom >/root/one.iso
 linux_config linux
 sed -i '/^disk=/d' /root/linux.cfg
 hard='format=raw,vdev=hda,access=rw,backendtype=qdisk,target=/root/linux.img'
@@ -26,7 +26,7 @@ try xl mem-set linux 128
 wait_for 60 "at least 120 MiB more free memory" freed 120
 note "free memory: $before MiB, then $FREE MiB"
 guest 30 'echo 1 >/proc/sys/vm/drop_caches; cat </dev/sr0 | wc -c' || fail "the guest does not answer: $OUTPUT"
-[[ $OUTPUT == 8*  ]] || fail "the guest reads no CD after ballooning: $OUTPUT"
+[[ $OUTPUT == 8192000* ]] || fail "the guest reads no CD after ballooning: $OUTPUT"
 destroy linux
 rm -f /root/one.iso
 nothing_left

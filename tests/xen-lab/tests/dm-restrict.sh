@@ -1,5 +1,6 @@
 # dm_restrict=1: the device model gives up root, its root folder and xenstore, and the guest runs, saves and restores
-# seconds 400
+# seconds 600
+# needs intruder
 restricted() { # what the kernel says of the process
     slurp "/proc/$PID/status"
     local uid=${TEXT#*Uid:} caps=${TEXT#*CapEff:}
@@ -15,11 +16,28 @@ restricted() { # what the kernel says of the process
     [[ $TEXT == *Seccomp:$'\t'2* ]] || fail "no seccomp filter"
 }
 
+medium() { # BYTES: whether the CD drive has so many, 0 for none
+    OUTPUT=$("$AILURUS" inspect --monitor "unix:/var/run/xen/qmp-libxenstat-$ID" device/ide) &&
+        [[ $OUTPUT == *"medium: $1"$'\n'* ]]
+}
+
+head -c 204800 /dev/urandom >/root/one.iso
+head -c 409600 /dev/urandom >/root/two.iso
 hello_config hello dm_restrict=1
+sed -i '/^disk=/d' /root/hello.cfg
+hard='format=raw,vdev=hda,access=rw,backendtype=qdisk,target=/root/hello.img'
+echo "disk=[\"$hard\", \"format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/root/one.iso\"]" >>/root/hello.cfg
 create hello
 wait_text 120 /root/hello.serial "HELLO from the boot sector"
 wait_for 30 "second beat" beats_beyond /root/hello.serial 1
 restricted
+if [ "$MODEL" = ailurus ]; then
+    medium 204800 || fail "not the CD that was given: $OUTPUT"
+    try xl cd-eject hello hdc
+    medium 0 || fail "the CD is not ejected: $OUTPUT"
+    try xl cd-insert hello hdc /root/two.iso
+    medium 409600 || fail "not the new CD: $OUTPUT"
+fi
 # The stock device model opens the image anew after a restore, without the rights that it has given up.
 if [ "$MODEL" = stock ]; then
     note "not restored: the stock device model cannot"
@@ -32,9 +50,22 @@ else
     look_up hello
     wait_for 30 "beat after restore" beats_beyond /root/hello.serial "$before"
     restricted
+    medium 409600 || fail "another CD after the restore: $OUTPUT"
     rm -f /root/hello.save
 fi
-destroy hello
+pid=$PID
+if [ "$MODEL" = ailurus ]; then
+    # Somebody has taken the process over. What ends it must not harm the host.
+    /share/intruder "$PID" "$ID" >/root/intruder.log 2>&1
+    status=$?
+    while IFS= read -r line; do note "$line"; done </root/intruder.log
+    [ $status = 0 ] || fail "an intruder in the device model does what it must not, or cannot be tried"
+    wait_for 5 "end of the device model" no_process "$pid"
+    try xl destroy hello
+else
+    destroy hello
+fi
+rm -f /root/*.iso
 # libxl leaves the folders that it made for the chroot.
 rm -rf /run/xen/qemu-root-*
 nothing_left

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
+use crate::check::cargo;
 use crate::place::Place;
 use crate::ui::{self, Step};
 use crate::xen_lab::lab::{Boot, Lab, Manner};
@@ -32,13 +33,15 @@ impl Model {
     }
 }
 
-/// One test. Its script begins with two comments: what it shows, and `seconds N`, after which it has failed.
+/// One test. Its script begins with two comments: what it shows, and `seconds N`, after which it has failed. A third
+/// may name programs that it needs, `needs NAME...`: examples of `hypervisor-xen`, which it finds in /share.
 pub struct Test {
     /// The script's file name, without `.sh`.
     pub name: String,
     /// What it shows.
     pub about: String,
     limit: Duration,
+    needs: Vec<String>,
 }
 
 impl Test {
@@ -73,7 +76,9 @@ impl Test {
         let about = comments.next().context("a test says first what it shows")?.to_owned();
         let seconds = comments.next().and_then(|line| line.strip_prefix("seconds ")?.parse().ok());
         let limit = Duration::from_secs(seconds.context("a test says second how many seconds it may take")?);
-        Ok(Test { name, about, limit })
+        let needs = comments.next().and_then(|line| line.strip_prefix("needs "));
+        let needs = needs.unwrap_or("").split_whitespace().map(str::to_owned).collect();
+        Ok(Test { name, about, limit, needs })
     }
 }
 
@@ -110,10 +115,22 @@ pub fn run(
             if model == Model::Ailurus {
                 lab.push(program, "ailurus")?;
             }
+            for name in &test.needs {
+                lab.push(&example(place, name)?, name)?;
+            }
             rows.push(one(place, lab, test, model)?);
         }
     }
     Ok(rows)
+}
+
+/// Builds a program that a test needs.
+fn example(place: &Place, name: &str) -> Result<PathBuf> {
+    let words = ["build", "--quiet", "--package", "hypervisor-xen", "--example", name];
+    let mut command = cargo(place, &words);
+    let status = command.status().with_context(|| ui::line(&command))?;
+    ensure!(status.success(), "`{}` failed", ui::line(&command));
+    Ok(place.workspace.join("target/debug/examples").join(name))
 }
 
 /// The lab that runs, or a new one, with the tests of now in its share.
