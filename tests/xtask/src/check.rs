@@ -55,7 +55,8 @@ pub fn test(place: &Place, quick: bool) -> Result<()> {
     guests::guests(place)?;
     release(place)?;
     let run = ["test", "--release", "--package", "guest-tests", "--", "--nocapture", "--test-threads", "1"];
-    ui::show(&mut cargo_on_guests(place, &run))
+    ui::show(&mut cargo_on_guests(place, &run))?;
+    crate::xen_lab::smoke(place)
 }
 
 /// Builds the program as the tests with real guests use it.
