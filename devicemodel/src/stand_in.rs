@@ -139,6 +139,10 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
         paused: host.paused,
         restored,
         confine: Box::new(move || {
+            // Everything is open and nothing runs yet.
+            if let Err(error) = hypervisor_xen::footprint::shrink() {
+                tracing::warn!("memory is not given back: {error}");
+            }
             confined.restrict()?;
             Ok(sandbox::enter(&host.sandbox)?)
         }),

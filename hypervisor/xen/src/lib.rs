@@ -14,6 +14,7 @@
 //! | `irq` | interrupt levels, link routes, messages |
 //! | [`Xen`] | all of it as a [`Hypervisor`](hypervisor::Hypervisor) |
 //! | [`gntdev`], [`xenstore`] | what PV backends and the toolstack need beside it |
+//! | [`footprint`] | what the process keeps in memory |
 //!
 //! Locks, outer before inner: the video memory's, the claims', the interrupts', a region's holes, the dirty
 //! report's, the threads' state. The ring's is held while a device's handler runs and so comes before all of
@@ -27,6 +28,7 @@ mod error;
 pub mod evtchn;
 #[cfg(test)]
 mod fake;
+pub mod footprint;
 mod foreign;
 pub mod gntdev;
 mod irq;
