@@ -45,11 +45,11 @@ impl Guest for Runner {
     }
 
     fn cont(&mut self) -> Result<(), QmpError> {
+        // Another process had the disks, if the guest was to go on there.
+        image::take_all().map_err(|error| QmpError::generic(error.to_string()))?;
         match self.state {
             RunState::Running => Ok(()),
             RunState::Prelaunch | RunState::Paused => {
-                // Another process had the disks, if the guest was to go on there.
-                image::take_all().map_err(|error| QmpError::generic(error.to_string()))?;
                 self.resume();
                 self.events.push(("RESUME", Value::Null));
                 Ok(())

@@ -1,5 +1,5 @@
-# five migrations to the same host: the guest goes on where it was
-# seconds 900
+# five migrations to the same host, of a boot sector and of Linux while it writes: the guest goes on where it was
+# seconds 1500
 hello_config hello
 create hello
 wait_for 120 "third beat" beats_beyond /root/hello.serial 2
@@ -14,4 +14,48 @@ for ((round = 1; round <= 5; round++)); do
     [ "$BEATS" -lt $((before + 60)) ] || fail "the guest's count jumped from $before to $BEATS"
 done
 destroy hello
+
+# Writes what it reads back, for ever.
+load='n=0; while :; do head -c 2097152 /dev/urandom >/tmp/a;
+dd if=/tmp/a of=/dev/xvdb bs=64k seek=$((n % 8 * 32)) conv=fsync || touch /tmp/failed; echo 3 >/proc/sys/vm/drop_caches;
+dd if=/dev/xvdb bs=64k skip=$((n % 8 * 32)) count=32 | cmp - /tmp/a || touch /tmp/failed;
+n=$((n + 1)); echo $n >/tmp/loops; done'
+loops() { # how often the guest has done so, into LOOPS, if it never failed
+    guest 60 'cat /tmp/loops; [ ! -e /tmp/failed ]' || fail "the guest reads other data than it wrote: $OUTPUT"
+    LOOPS=${OUTPUT%%[!0-9]*}
+}
+more_loops() { # than so many
+    loops
+    [ "$LOOPS" -gt "$1" ]
+}
+
+truncate -s 16M /root/data.img
+linux_config linux
+sed -i '/^disk=/d' /root/linux.cfg
+pv() { echo "format=raw,vdev=$1,access=rw,backendtype=qdisk,target=$2"; }
+echo "disk=[\"$(pv hda /root/linux.img)\", \"$(pv xvdb /root/data.img)\"]" >>/root/linux.cfg
+create_linux linux
+guest 30 'head -c 8000000 /dev/urandom >/tmp/data; sha256sum </tmp/data' || fail "no data in the guest"
+sum=$OUTPUT
+guest 20 "echo 0 >/tmp/loops; (${load//$'\n'/ }) >/dev/null 2>&1 &" || fail "no load in the guest: $OUTPUT"
+for ((round = 1; round <= 5; round++)); do
+    wait_for 120 "load in round $round" more_loops 0
+    pid=$PID
+    xl migrate -s '' linux 'xl migrate-receive' >/root/migrate-linux-$round.log 2>&1 ||
+        fail "migration $round of Linux fails with status $?"
+    look_up linux
+    wait_for 1 "end of the old device model" no_process "$pid"
+    listen linux
+    settle
+    loops
+    wait_for 120 "load after migration $round" more_loops "$LOOPS"
+done
+guest 60 'sha256sum </tmp/data' || fail "no answer after five migrations"
+[ "$OUTPUT" = "$sum" ] || fail "the guest's memory changed: $sum, then $OUTPUT"
+guest 30 'date +%s' || fail "no date after five migrations"
+printf -v host '%(%s)T' -1
+late=$((host - ${OUTPUT%%[!0-9]*}))
+[ ${late#-} -lt 5 ] || fail "the guest's clock is $late s late"
+destroy linux
+rm -f /root/data.img
 nothing_left

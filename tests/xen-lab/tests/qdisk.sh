@@ -1,5 +1,5 @@
 # PV disks served by the device model: 100 MB written and read back, attach and detach
-# seconds 900
+# seconds 1500
 truncate -s 128M /root/data.img
 linux_config linux
 sed -i '/^disk=/d' /root/linux.cfg
@@ -8,10 +8,10 @@ echo "disk=[\"$(pv hda /root/linux.img)\", \"$(pv xvdb /root/data.img)\"]" >>/ro
 create_linux linux
 guest 30 '[ -b /dev/xvda ] && [ -b /dev/xvdb ]' || fail "no PV disks in the guest"
 guest 60 'dd if=/dev/urandom of=/tmp/part bs=1M count=10 2>/dev/null' || fail "no data: $OUTPUT"
-guest 180 'for i in 0 1 2 3 4 5 6 7 8 9; do cat /tmp/part; done | dd of=/dev/xvdb bs=1M conv=fsync 2>&1' ||
+guest 400 'for i in 0 1 2 3 4 5 6 7 8 9; do cat /tmp/part; done | dd of=/dev/xvdb bs=1M conv=fsync 2>&1' ||
     fail "the guest cannot write: $OUTPUT"
 note "${OUTPUT##*$'\n'1}"
-guest 180 'echo 3 >/proc/sys/vm/drop_caches; head -c 104857600 /dev/xvdb | sha256sum' || fail "cannot read: $OUTPUT"
+guest 600 'echo 3 >/proc/sys/vm/drop_caches; head -c 104857600 /dev/xvdb | sha256sum' || fail "cannot read: $OUTPUT"
 read -r seen _ <<<"$OUTPUT"
 line=$(head -c 104857600 /root/data.img | sha256sum)
 [ "$seen" = "${line%% *}" ] || fail "the guest reads $seen, the image has $line"
