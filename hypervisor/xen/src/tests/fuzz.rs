@@ -126,9 +126,8 @@ fn a_hostile_guest_does_no_harm() {
     hostile(STEPS);
 }
 
-/// Ten million steps: `cargo test --release -- --ignored`.
 #[test]
-#[ignore = "soak"]
+#[ignore = "soak: ten million steps of a hostile guest of Xen"]
 fn a_hostile_guest_does_no_harm_for_long() {
     hostile(SOAK);
 }
