@@ -137,7 +137,9 @@ fn artefacts(place: &Place) -> Result<Boot> {
     let (hello, linux) = (folder.join("hello.img"), folder.join("linux.img"));
     guests::make_at(place, &hello, &groups, |target| Ok(fs::write(target, sectors::hello()?)?))?;
     guests::make_at(place, &linux, &groups, |target| linux::disk(place, target))?;
-    let srv = [("hello.img", hello), ("linux.img", linux)];
+    let cd = folder.join("linux.iso");
+    guests::make_at(place, &cd, &groups, |target| linux::cd(place, target))?;
+    let srv = [("hello.img", hello), ("linux.img", linux), ("linux.iso", cd)];
     guests::make_at(place, &boot.disk, &groups, |target| dom0::disk(place, &srv, target))?;
     Ok(boot)
 }

@@ -1,15 +1,15 @@
 //! The lab's Linux guest: Debian's cloud kernel with an initial RAM disk whose shell listens on the serial port.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::cpio::Archive;
 use crate::guests::version;
-use crate::modules;
 use crate::place::Place;
 use crate::xen_lab::sectors;
+use crate::{iso, modules};
 
 const INIT: &str = include_str!("../../../xen-lab/guest/init");
 
@@ -54,9 +54,23 @@ pub fn ramdisk(place: &Place) -> Result<Vec<u8>> {
     archive.finish()
 }
 
+fn kernel(place: &Place) -> Result<PathBuf> {
+    crate::place::only(&place.root().join("boot"), "vmlinuz-", "-cloud-amd64")
+}
+
+/// A CD that boots it as firmware and a boot loader do, port by port.
+pub fn cd(place: &Place, target: &Path) -> Result<()> {
+    let initrd = target.with_extension("initrd");
+    fs::write(&initrd, ramdisk(place)?)?;
+    let files = vec![("boot/vmlinuz".into(), kernel(place)?), ("boot/initrd".into(), initrd.clone())];
+    let config = iso::linux(COMMAND_LINE);
+    iso::make(place, &iso::Cd { files, modules: &[], config }, target)?;
+    Ok(fs::remove_file(initrd)?)
+}
+
 /// A disk that boots it by DMA.
 pub fn disk(place: &Place, target: &Path) -> Result<()> {
-    let kernel = crate::place::only(&place.root().join("boot"), "vmlinuz-", "-cloud-amd64")?;
+    let kernel = kernel(place)?;
     let kernel = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
     Ok(fs::write(target, sectors::loader(&kernel, &ramdisk(place)?, COMMAND_LINE)?)?)
 }
