@@ -256,6 +256,9 @@ fn command(place: &Place, boot: &Boot, manner: Manner, folder: &Path) -> Result<
     command.args(["-name", "xen-lab", "-M", "q35", "-nodefaults", "-display", "none", "-no-reboot"]);
     command.args(["-accel", "tcg,thread=single,tb-size=1024", "-cpu", "qemu64,+svm,+npt"]);
     command.args(["-smp", "1", "-m", "4096"]);
+    if let Ok(icount) = std::env::var("LAB_ICOUNT") {
+        command.args(["-icount", &icount]);
+    }
     command.arg("-kernel").arg(&boot.xen).args(["-append", XEN]);
     let path = |path: &Path| path.display().to_string().replace(',', ",,");
     let linux = LINUX.replace(',', ",,");
