@@ -8,8 +8,9 @@ use hypervisor_xen::{Placements, ShutdownReason, Xen, XenConfig};
 use thiserror::Error;
 
 use crate::config::{Action, GuestConfig};
-use crate::machine::{Setting, XenParts};
+use crate::machine::{Machine, Setting, XenParts};
 use crate::power::{Notice, Notifier};
+use crate::qdisk::QdiskError;
 use crate::qemu::XenOptions;
 use crate::saved::{SaveError, SavedGuest};
 
@@ -17,7 +18,7 @@ use crate::saved::{SaveError, SavedGuest};
 const BELOW_4G: u64 = 0xf000_0000;
 
 /// What we are the backend of, where libxl looks for it; it asks for `qusb` alone and QEMU has the others too.
-const BACKENDS: [&str; 1] = ["vkbd"];
+const BACKENDS: [&str; 2] = ["qdisk", "vkbd"];
 
 /// Why a domain cannot be served.
 #[derive(Debug, Error)]
@@ -37,6 +38,9 @@ pub enum DomainError {
         #[source]
         source: std::io::Error,
     },
+    /// The PV disks.
+    #[error("{0}")]
+    Disks(#[from] QdiskError),
     /// The saved guest to continue.
     #[error("{0}")]
     Save(#[from] SaveError),
@@ -95,6 +99,14 @@ impl Domain {
             debugcon: None,
             xen: Some(parts),
         }
+    }
+
+    /// Serves the domain's PV disks, unless the process is to give up xenstore.
+    pub(crate) fn serve_disks(&self, machine: &mut Machine) -> Result<(), DomainError> {
+        if self.options.restrict {
+            return Ok(());
+        }
+        Ok(machine.serve_pv_disks(self.options.domid)?)
     }
 
     fn store(&self) -> MutexGuard<'_, Option<XenStore>> {

@@ -12,6 +12,7 @@ pub mod monitor;
 pub mod power;
 pub mod probe;
 pub mod program;
+mod qdisk;
 pub mod qemu;
 pub mod run;
 pub mod sandbox;

@@ -124,12 +124,13 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     domain::stay(&mut guest);
     let domain = Domain::open(xen, &guest, saved.as_mut())?;
     let (notifier, notices) = notices().map_err(LoopError::from)?;
-    let machine = Machine::build(guest, domain.setting(notifier)).map_err(Failure::from)?;
+    let mut machine = Machine::build(guest, domain.setting(notifier)).map_err(Failure::from)?;
     let restored = saved.is_some();
     if let Some(saved) = saved {
         saved.load(machine.hypervisor(), machine.bus()).map_err(DomainError::from)?;
     }
     saved::unquiesce(machine.bus());
+    domain.serve_disks(&mut machine)?;
     let confined = domain.clone();
     let options = Options {
         server,

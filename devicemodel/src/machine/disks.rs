@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use backends::image::{Cache, Format, Image, ImageError, ImageOptions};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
@@ -42,9 +42,17 @@ pub(super) struct Block {
     pub(super) name: String,
     pub(super) config: DiskConfig,
     counters: Arc<Counters>,
+    /// The image of a disk, as long as it is open.
+    image: Option<Weak<dyn BlockBackend>>,
 }
 
 impl Block {
+    /// The image of that path, if this disk has it open.
+    fn image_of(&self, path: &Path) -> Option<Arc<dyn BlockBackend>> {
+        let same = self.config.path.as_deref() == Some(path);
+        self.image.as_ref().filter(|_| same).and_then(Weak::upgrade)
+    }
+
     pub(super) fn stats(&self) -> BlockStats {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Counters { reads, read_bytes, writes, written_bytes, flushes } = &*self.counters;
@@ -135,9 +143,13 @@ pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<
     for disk in &config.disks {
         let place = usize::from(disk.slot.unwrap_or(0)).min(3);
         let image = disk.path.as_deref().map(|path| open_image(disk, path)).transpose()?;
-        let block = Block { name: place_name(disk, place), config: disk.clone(), counters: Arc::default() };
-        let counters = block.counters.clone();
-        all.blocks.push(block);
+        let counters = Arc::<Counters>::default();
+        let mut block = Block {
+            name: place_name(disk, place),
+            config: disk.clone(),
+            counters: counters.clone(),
+            image: None,
+        };
         let serve = |image| -> Arc<dyn BlockBackend> {
             Arc::new(Counted(serve(image, config.clock, &wiring()), counters))
         };
@@ -151,14 +163,21 @@ pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<
                 let (geometry, translation) = Geometry::guess(sectors, &image.first_sector());
                 all.geometry[place] = Some((geometry, translation));
                 let backend = serve(image);
+                block.image = Some(Arc::downgrade(&backend));
                 DriveConfig::Disk { backend, geometry, serial: None }
             }
             (DiskKind::Disk, None) => {
                 return Err(ConfigError::Invalid("a disk needs an image".into()).into());
             }
         });
+        all.blocks.push(block);
     }
     Ok(all)
+}
+
+/// Finds the image of a path among those that disks have open.
+pub(super) fn image_of(blocks: &[Block], path: &Path) -> Option<Arc<dyn BlockBackend>> {
+    blocks.iter().find_map(|block| block.image_of(path))
 }
 
 fn open_image(disk: &DiskConfig, path: &Path) -> Result<Image, BuildError> {

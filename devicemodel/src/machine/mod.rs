@@ -28,6 +28,7 @@ use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
 use crate::power::{Notice, Notifier};
+use crate::qdisk::{Qdisk, QdiskError};
 use crate::vnc::Console;
 pub use build::{Setting, XenParts};
 use disks::CdDrive;
@@ -104,7 +105,9 @@ pub struct Machine {
     leaving: Mutex<Vec<(Vec<Unplugged>, Ticket)>>,
     /// vCPUs by index: the id that each was plugged with, empty for those of the start.
     cpus: Mutex<BTreeMap<u32, String>>,
-    blocks: Vec<disks::Block>,
+    blocks: Arc<[disks::Block]>,
+    /// PV disks, under Xen.
+    pv_disks: Option<Qdisk>,
     terminals: Vec<Terminal>,
     notifier: Notifier,
     thread: Option<JoinHandle<()>>,
@@ -149,12 +152,25 @@ impl Machine {
         Ok(())
     }
 
-    /// Stops the vCPUs and guest time, and waits until they stand.
+    /// Serves the PV disks of the Xen domain too. An image that a disk here has open is shared.
+    pub(crate) fn serve_pv_disks(&mut self, domid: u16) -> Result<(), QdiskError> {
+        let blocks = self.blocks.clone();
+        self.pv_disks = Some(Qdisk::start(domid, Box::new(move |path| disks::image_of(&blocks, path)))?);
+        Ok(())
+    }
+
+    /// Stops the vCPUs and guest time, and waits until they stand and PV disks are quiet.
     pub fn pause(&self) {
         self.hypervisor.pause();
+        if let Some(disks) = &self.pv_disks {
+            disks.pause(true);
+        }
     }
     /// Lets them go on.
     pub fn resume(&self) {
+        if let Some(disks) = &self.pv_disks {
+            disks.pause(false);
+        }
         self.hypervisor.resume();
     }
     /// Power-on state of everything but RAM. Paused.
@@ -169,6 +185,7 @@ impl Machine {
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("a vCPU thread ended by a fault of ours");
         }
+        self.pv_disks = None;
         if let Err(error) = crate::saved::quiesce(&self.bus) {
             tracing::error!("at the end: {error}");
         }
@@ -238,6 +255,9 @@ impl Machine {
         tree.value("name", &self.config.name);
         tree.value("time", format_args!("{:.3} s", self.hypervisor.clock().now() as f64 / 1e9));
         self.hypervisor.inspect(&mut tree);
+        if let Some(disks) = &self.pv_disks {
+            disks.inspect(tree.child("pv-disk"));
+        }
         let devices = tree.child("device");
         for (name, slot) in self.bus.slots() {
             let node = devices.child(&name);

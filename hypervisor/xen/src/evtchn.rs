@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use zerocopy::IntoBytes;
@@ -28,6 +28,13 @@ impl EventChannels {
     fn call<T>(&self, request: u64, mut arg: T) -> io::Result<i32> {
         // SAFETY: the callers below pass the structure that the request takes; the kernel keeps no pointer.
         unsafe { ioctl(self.file.as_raw_fd(), request, &mut arg) }
+    }
+}
+
+impl AsFd for EventChannels {
+    /// Readable when a port has an event. Not to be read from.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

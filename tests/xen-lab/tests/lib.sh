@@ -68,6 +68,11 @@ length() { # FILE: how much it holds, into LENGTH
     LENGTH=${#TEXT}
 }
 
+ends_line() { # FILE: whether it ends with a whole line
+    slurp "$1"
+    [[ $TEXT == *$'\n' ]]
+}
+
 # --- guests -------------------------------------------------------------------------------------------------------
 
 config() { # NAME LINE...: the guest's configuration in /root/NAME.cfg, with the device model under test
@@ -144,6 +149,8 @@ listen() { # NAME: what the guest's serial terminal says goes to /root/NAME.seri
 
 guest() { # SECONDS COMMAND: runs it in the Linux guest listened to last; its output in OUTPUT, its status is ours
     local file=/root/${GUEST:-linux}.serial from
+    # What it says now it says to the end first.
+    wait_for 20 "end of a line" ends_line "$file"
     length "$file"
     from=$LENGTH
     echo "$2" >&8

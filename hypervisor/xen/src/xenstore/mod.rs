@@ -10,7 +10,7 @@ pub mod wire;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -310,9 +310,10 @@ impl XenStore {
     }
 }
 
-impl AsRawFd for XenStore {
+impl AsFd for XenStore {
     /// Readable when there may be an event. Not to be read from.
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the connection owns its file and never replaces it; we own a share of the connection.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 }
