@@ -278,7 +278,7 @@ run_test() { # the test TEST with the device model MODEL
         "$AILURUS" --version || fail "$AILURUS does not run in dom0"
     fi
     remember
-    . "/share/tests/$TEST.sh"
+    . "${TESTS:-/share/tests}/$TEST.sh"
     note "passed"
 }
 
