@@ -48,29 +48,29 @@ resident() { # of the device model PID
     figure threads ${#tasks[@]}
 }
 
-switches() { # how often threads of the device model PID waited, into SWITCHES
-    local status name number
-    SWITCHES=0
+wakeups() { # SECONDS to count how often threads of the device model PID go on after they waited
+    local status name number woken=0
+    local -A before=()
     for status in "/proc/$PID/task"/*/status; do
         while read -r name number; do
-            [ "$name" = voluntary_ctxt_switches: ] && SWITCHES=$((SWITCHES + number))
+            [ "$name" = voluntary_ctxt_switches: ] && before[$status]=$number
         done <"$status"
     done
-}
-
-wakeups() { # SECONDS to count them
-    local before
-    switches
-    before=$SWITCHES
     nap "$1"
-    switches
-    figure wakeups "$(((SWITCHES - before) / $1)).$(((SWITCHES - before) * 10 / $1 % 10))"
+    # Threads that have ended meanwhile are not counted.
+    for status in "/proc/$PID/task"/*/status; do
+        while read -r name number; do
+            [ "$name" = voluntary_ctxt_switches: ] && woken=$((woken + number - ${before[$status]:-0}))
+        done <"$status"
+    done
+    figure wakeups "$((woken / $1)).$((woken * 10 / $1 % 10))"
 }
 
-timed_save() { # NAME: to /root/NAME.save; how long the device model takes for its part; the file's end in state.log
+timed_save() { # NAME: how long the device model takes for its part; the saved domain's end goes to state.log
     local line time begun=
     record
-    try xl save "$1" "/root/$1.save" 2>/dev/null
+    # In memory: a disk's pace would be the host's.
+    try xl save "$1" "/tmp/$1.save" 2>/dev/null
     recorded /root
     while read -r line; do
         [[ $line =~ \ ([0-9]+)\.([0-9]+):\ said: ]] || continue
@@ -83,5 +83,6 @@ timed_save() { # NAME: to /root/NAME.save; how long the device model takes for i
             ;;
         esac
     done </root/kernel.log
-    tail -c 600000 "/root/$1.save" >/root/state.log
+    tail -c 600000 "/tmp/$1.save" >/root/state.log
+    rm -f "/tmp/$1.save"
 }

@@ -12,4 +12,4 @@ nap 2
 resident
 wakeups 10
 timed_save bench
-rm -f /root/bench.save /root/dm
+rm -f /root/dm

@@ -214,13 +214,8 @@ fn split(kernel: &[u8], ramdisk: usize) -> Result<(Vec<u8>, &[u8])> {
 
 fn loader_code() -> Result<CodeAssembler> {
     let mut a = CodeAssembler::new(16)?;
-    let (mut entry, mut chunk, mut failed, mut stop, mut start) = (
-        a.create_label(),
-        a.create_label(),
-        a.create_label(),
-        a.create_label(),
-        a.create_label(),
-    );
+    let (mut entry, mut chunk, mut failed, mut stop, mut start) =
+        (a.create_label(), a.create_label(), a.create_label(), a.create_label(), a.create_label());
     a.cli()?;
     a.cld()?;
     a.xor(ax, ax)?;

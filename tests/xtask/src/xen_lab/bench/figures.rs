@@ -111,7 +111,7 @@ fn ticks(serial: &str) -> Option<Vec<(String, f64)>> {
         let name = words.next()?.to_owned();
         let mut number = || u64::from_str_radix(words.next()?, 16).ok();
         let (count, ticks) = (number()?, number()?);
-        (count > 0).then(|| (name, count as f64, ticks as f64))
+        (count > 0).then_some((name, count as f64, ticks as f64))
     };
     let mut lines = serial.lines().filter_map(line);
     let (_, _, clock) = lines.find(|(name, ..)| name == "clock")?;
