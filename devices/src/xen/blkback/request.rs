@@ -73,7 +73,8 @@ pub enum Want {
 pub struct Request {
     /// The frontend's number for it, which goes into the response.
     pub id: u64,
-    /// The frontend's operation, likewise.
+    /// The operation that goes into the response: the frontend's, and of an indirect one what it stands for.
+    /// Linux' blkfront takes no other, and gives the disk up.
     pub op: u8,
     /// First byte on the medium.
     pub offset: u64,
@@ -93,8 +94,10 @@ impl Request {
     pub fn parse(layout: &Layout, raw: &[u8]) -> Request {
         let byte = |at: usize| raw.get(at).copied().unwrap_or_default();
         let op = byte(0);
+        let second = byte(1);
         let sector = u64_at(raw, layout.sector);
-        let want = parse_want(layout, raw, op, byte(1));
+        let want = parse_want(layout, raw, op, second);
+        let op = if op == op::INDIRECT { second } else { op };
         // A sector beyond 2^55 is beyond every medium.
         let (offset, want) = match sector.checked_mul(SECTOR) {
             Some(offset) => (offset, want),

@@ -45,7 +45,13 @@ impl Ring {
 
     /// For people.
     pub fn summary(&self) -> String {
-        format!("{} entries, {} requests, {} responses", self.size, self.taken, self.put)
+        let Ring { size, taken, put, .. } = self;
+        let [produced, asked, shown, wanted] =
+            [ring::REQ_PROD, ring::REQ_EVENT, ring::RSP_PROD, ring::RSP_EVENT].map(|at| self.load(at));
+        format!(
+            "{size} entries, {taken} requests of {produced} (event at {asked}), \
+             {put} responses, {shown} shown (event at {wanted})"
+        )
     }
 
     fn load(&self, at: usize) -> u32 {
