@@ -14,10 +14,13 @@ const REPORT: &str = "differences.txt";
 
 /// The beginnings of what ours may leave out, and why libxl and guests do not miss it.
 const EXCUSED: &[(&str, &str)] = &[
-    ("xenstore write device-model/N/backends/9pfs", "libxl asks only for a guest with p9 shares"),
-    ("xenstore write device-model/N/backends/qusb", "libxl asks only for a guest with PV USB"),
-    ("xenstore write device-model/N/backends/console", "libxl does not ask for it"),
-    ("xenstore setperms device-model/N/backends/", "only libxl reads these nodes"),
+    ("xenstore write device-model/N/backends/9pfs", "says that p9 shares are served; they are not"),
+    ("xenstore write device-model/N/backends/qusb", "says that PV USB is served; it is not"),
+    (
+        "xenstore write device-model/N/backends/console",
+        "says that PV consoles are served; xenconsoled does that",
+    ),
+    ("xenstore setperms device-model/N/backends/", "lets the guest look there; its frontends do not"),
     ("xenstore write backend/vkbd/N/0/", "there is no PV keyboard; guests use the emulated one"),
     ("xenstore write backend/qdisk/N/5632/info 5", "ours says 7: removable as well, as Linux's blkback does"),
     ("qmp event ", "libxl passes over events"),
