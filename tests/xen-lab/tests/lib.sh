@@ -233,6 +233,40 @@ nothing_left() { # everything is as it was remembered
     note "nothing is left"
 }
 
+# --- what is said to Xen, xenstore and libxl ----------------------------------------------------------------------
+
+TRACING=/sys/kernel/tracing
+ACCESSES=/run/xenstored-access.log
+
+record() { # from now on the kernel records dm_ops and QMP of all processes; the processes notice nothing
+    local said='size=%dx:u32 one=+0(+40(%si)):ustring first=+0(+0(+40(%si))):ustring'
+    local dm_op='op=+u0(+u0(+u8(%dx))):u32 a=+u8(+u0(+u8(%dx))):u64 b=+u16(+u0(+u8(%dx))):u64'
+    [ -e $TRACING/trace ] || mount -t tracefs tracing $TRACING
+    recorded
+    # A message is one piece or begins with the first of several; both are looked at, and one of them fails.
+    echo "p:lab/said unix_stream_sendmsg $said" >$TRACING/kprobe_events &&
+        echo "p:lab/dm_op xen_privcmd:privcmd_ioctl command=%si:u32 domain=+u0(%dx):u16 $dm_op" >>$TRACING/kprobe_events &&
+        echo 'one ~ "{*" || first ~ "{*"' >$TRACING/events/lab/said/filter &&
+        echo "command == $((0x105005))" >$TRACING/events/lab/dm_op/filter &&
+        echo 8192 >$TRACING/buffer_size_kb &&
+        echo >$TRACING/trace &&
+        echo 1 >$TRACING/events/lab/enable || fail "the kernel does not record"
+    ACCESSED=$(stat -c %s $ACCESSES)
+}
+
+mark() { # TEXT, into the record
+    echo "MARK $*" >$TRACING/trace_marker
+}
+
+recorded() { # [FOLDER]: ends the record and keeps it there
+    echo 0 2>/dev/null >$TRACING/events/lab/enable
+    if [ $# = 1 ]; then
+        cat $TRACING/trace >"$1/kernel.log"
+        tail -c "+$((ACCESSED + 1))" $ACCESSES >"$1/xenstore.log"
+    fi
+    echo >$TRACING/kprobe_events
+}
+
 # --- around a test ------------------------------------------------------------------------------------------------
 
 run_test() { # the test TEST with the device model MODEL
@@ -244,7 +278,7 @@ run_test() { # the test TEST with the device model MODEL
         "$AILURUS" --version || fail "$AILURUS does not run in dom0"
     fi
     remember
-    . "/share/tests/$TEST.sh"
+    . "${TESTS:-/share/tests}/$TEST.sh"
     note "passed"
 }
 

@@ -4,10 +4,12 @@
 //! What dom0 is made of, the guests' programs and the tests lie in `tests/xen-lab`; what is made of them lies in
 //! `build/xen-lab`, and in `build/xen-lab/live` while a lab runs.
 
+mod bench;
 mod dom0;
 mod lab;
 mod linux;
 pub mod packages;
+mod record;
 mod sectors;
 mod suite;
 
@@ -28,9 +30,10 @@ use suite::{Model, Test};
 /// The command line of `cargo xtask xen-lab`.
 #[derive(Args)]
 pub struct Arguments {
-    /// Tests to run, or `all`; their names and what they show are listed when none is named
+    /// Tests to run, `all`, or `bench`; the tests' names and what they show are listed when none is named
     ///
-    /// They run in the lab that `--keep` left, or else in one of their own that ends with them.
+    /// They run in the lab that `--keep` left, or else in one of their own that ends with them. `bench` measures both
+    /// device models in a lab of its own, and keeps the table in build/xen-lab/bench.md.
     tests: Vec<String>,
     /// Only with this device model
     #[arg(long, value_enum)]
@@ -38,6 +41,9 @@ pub struct Arguments {
     /// The device model under test; else target/release/ailurus
     #[arg(long, value_name = "PROGRAM")]
     ailurus: Option<PathBuf>,
+    /// How often `bench` takes each figure
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
     /// Boot a lab with dom0's console on this terminal; Ctrl-A x ends it
     #[arg(long)]
     shell: bool,
@@ -82,7 +88,9 @@ pub fn work(place: &Place, arguments: &Arguments) -> Result<u8> {
         })?;
     }
     let nothing = !(arguments.keep || arguments.run.is_some() || arguments.stop) && arguments.push.is_empty();
-    if !arguments.tests.is_empty() {
+    if arguments.tests == ["bench"] {
+        measure(place, arguments)?;
+    } else if !arguments.tests.is_empty() {
         status = test(place, arguments)?;
     } else if nothing {
         for test in Test::all(place)? {
@@ -99,11 +107,21 @@ fn running(place: &Place) -> Result<Lab> {
     Lab::running(place).context("no lab is running; `cargo xtask xen-lab --keep` starts one")
 }
 
+fn program(place: &Place, arguments: &Arguments) -> PathBuf {
+    arguments.ailurus.clone().unwrap_or_else(|| place.workspace.join("target/release/ailurus"))
+}
+
+fn measure(place: &Place, arguments: &Arguments) -> Result<()> {
+    let boot = artefacts(place)?;
+    let sector = place.build.join("xen-lab/bench.img");
+    fs::write(&sector, sectors::bench()?)?;
+    bench::bench(place, &program(place, arguments), &boot, &sector, arguments.rounds.max(1))
+}
+
 fn test(place: &Place, arguments: &Arguments) -> Result<i32> {
     let tests = Test::named(place, &arguments.tests)?;
     let models = arguments.model.map_or(Model::ALL.to_vec(), |model| vec![model]);
-    let program = arguments.ailurus.clone().unwrap_or_else(|| place.workspace.join("target/release/ailurus"));
-    let rows = suite::run(place, &tests, &models, &program, || artefacts(place))?;
+    let rows = suite::run(place, &tests, &models, &program(place, arguments), || artefacts(place))?;
     println!("{}", suite::table(&rows));
     Ok(i32::from(rows.iter().any(|row| row.failure.is_some())))
 }

@@ -4,9 +4,14 @@
 //!   time and shows whether it runs.
 //! - [`loader`] reads a Linux kernel and its initial RAM disk by bus-master DMA. Firmware reads disks port by port,
 //!   which takes minutes where each port access is a trip through an emulated hypervisor.
+//! - [`bench`](bench()) measures how long a guest waits for its device model.
+
+mod bench;
 
 use anyhow::{Context, Result, ensure};
 use iced_x86::code_asm::*;
+
+pub use bench::bench;
 
 const SECTOR: usize = 512;
 /// Where firmware loads a boot sector.
@@ -102,22 +107,27 @@ pub fn hello() -> Result<Vec<u8>> {
     a.call(send)?;
     a.jmp(idle)?;
 
-    a.set_label(&mut send)?; // al to COM1; changes ah, dx
-    a.mov(ah, al)?;
-    a.mov(dx, COM1_STATUS)?;
-    a.set_label(&mut wait)?;
-    a.in_(al, dx)?;
-    a.test(al, TRANSMITTER_EMPTY)?;
-    a.je(wait)?;
-    a.mov(al, ah)?;
-    a.mov(dx, COM1)?;
-    a.out(dx, al)?;
-    a.ret()?;
+    send_code(&mut a, &mut send, &mut wait)?;
 
     let mut sector = sector(&mut a, HELLO_TEXT)?;
     sector[HELLO_TEXT..HELLO_TEXT + HELLO.len()].copy_from_slice(HELLO.as_bytes());
     sector.resize(1 << 20, 0);
     Ok(sector)
+}
+
+/// The subroutine that sends al to COM1; changes ah, dx.
+fn send_code(a: &mut CodeAssembler, send: &mut CodeLabel, wait: &mut CodeLabel) -> Result<()> {
+    a.set_label(send)?;
+    a.mov(ah, al)?;
+    a.mov(dx, COM1_STATUS)?;
+    a.set_label(wait)?;
+    a.in_(al, dx)?;
+    a.test(al, TRANSMITTER_EMPTY)?;
+    a.je(*wait)?;
+    a.mov(al, ah)?;
+    a.mov(dx, COM1)?;
+    a.out(dx, al)?;
+    Ok(a.ret()?)
 }
 
 /// The loader's unit of reading: one READ DMA of 256 sectors.
@@ -152,6 +162,10 @@ const DRIVE_COMMAND: u32 = 0x1f7;
 const READ_DMA: u32 = 0xc8;
 const DEVICE_CONTROL: u32 = 0x3f6;
 const NO_INTERRUPTS: u32 = 2;
+
+/// Variables: the table of where DMA goes, the bus-master ports.
+const DMA_TABLE: u32 = VARIABLES;
+const BUS_MASTER: u32 = VARIABLES + 16;
 
 /// A disk whose boot sector loads `kernel` (a bzImage) and `ramdisk` by DMA from the first IDE disk and starts them.
 pub fn loader(kernel: &[u8], ramdisk: &[u8], command_line: &str) -> Result<Vec<u8>> {
@@ -199,36 +213,16 @@ fn split(kernel: &[u8], ramdisk: usize) -> Result<(Vec<u8>, &[u8])> {
 }
 
 fn loader_code() -> Result<CodeAssembler> {
-    let (table, bus_master) = (VARIABLES, VARIABLES + 16);
     let mut a = CodeAssembler::new(16)?;
-    let (mut entry, mut chunk, mut wait, mut failed, mut stop, mut start) = (
-        a.create_label(),
-        a.create_label(),
-        a.create_label(),
-        a.create_label(),
-        a.create_label(),
-        a.create_label(),
-    );
+    let (mut entry, mut chunk, mut failed, mut stop, mut start) =
+        (a.create_label(), a.create_label(), a.create_label(), a.create_label(), a.create_label());
     a.cli()?;
     a.cld()?;
     a.xor(ax, ax)?;
     a.mov(ds, ax)?;
     a.mov(ss, ax)?;
     a.mov(sp, ORIGIN as u32)?;
-    for (register, keep) in [(COMMAND, false), (BUS_MASTER_BASE, true)] {
-        a.mov(eax, IDE | register)?;
-        a.mov(dx, CONFIG_ADDRESS)?;
-        a.out(dx, eax)?;
-        a.mov(dx, CONFIG_DATA)?;
-        a.in_(ax, dx)?;
-        if keep {
-            a.and(al, 0xf0)?;
-            a.mov(word_ptr(bus_master), ax)?;
-        } else {
-            a.or(al, IO_AND_MASTER)?;
-            a.out(dx, ax)?;
-        }
-    }
+    bus_master(&mut a)?;
     a.mov(dx, DEVICE_CONTROL)?;
     a.mov(al, NO_INTERRUPTS)?;
     a.out(dx, al)?;
@@ -244,57 +238,8 @@ fn loader_code() -> Result<CodeAssembler> {
     a.test(cx, cx)?;
     a.je(start)?;
 
-    a.set_label(&mut chunk)?; // two regions of 64 KiB, the second ends the table
-    a.mov(dword_ptr(table), edi)?;
-    a.mov(dword_ptr(table + 4), 0)?;
-    a.lea(eax, dword_ptr(edi + 0x1_0000))?;
-    a.mov(dword_ptr(table + 8), eax)?;
-    a.mov(dword_ptr(table + 12), 0x8000_0000u32)?;
-    a.mov(dx, word_ptr(bus_master))?;
-    a.mov(al, TO_MEMORY)?;
-    a.out(dx, al)?;
-    a.add(dx, 2)?;
-    a.mov(al, STATUS_CLEAR)?;
-    a.out(dx, al)?;
-    a.add(dx, 2)?;
-    a.mov(eax, table)?;
-    a.out(dx, eax)?;
-    a.mov(dx, DRIVE)?;
-    a.mov(eax, ebx)?;
-    a.shr(eax, 24)?;
-    a.or(al, LBA_MODE)?;
-    a.out(dx, al)?;
-    a.mov(dx, SECTOR_COUNT)?;
-    a.xor(al, al)?; // 256
-    a.out(dx, al)?;
-    a.mov(eax, ebx)?;
-    for _ in 0..3 {
-        a.inc(dx)?;
-        a.out(dx, al)?;
-        a.shr(eax, 8)?;
-    }
-    a.mov(dx, DRIVE_COMMAND)?;
-    a.mov(al, READ_DMA)?;
-    a.out(dx, al)?;
-    a.mov(dx, word_ptr(bus_master))?;
-    a.mov(al, TO_MEMORY | START)?;
-    a.out(dx, al)?;
-    a.add(dx, 2)?;
-    a.set_label(&mut wait)?;
-    a.in_(al, dx)?;
-    a.test(al, FAILED)?;
-    a.jne(failed)?;
-    a.test(al, ACTIVE)?;
-    a.jne(wait)?;
-    a.sub(dx, 2)?;
-    a.mov(al, TO_MEMORY)?;
-    a.out(dx, al)?;
-    a.mov(dx, DRIVE_COMMAND)?;
-    a.in_(al, dx)?;
-    a.test(al, 1)?;
-    a.jne(failed)?;
-    a.add(ebx, (CHUNK / SECTOR) as u32)?;
-    a.add(edi, CHUNK as u32)?;
+    a.set_label(&mut chunk)?;
+    read_chunk(&mut a, failed)?;
     a.dec(cx)?;
     a.jne(chunk)?;
     a.jmp(entry)?;
@@ -316,6 +261,88 @@ fn loader_code() -> Result<CodeAssembler> {
     let [low, high] = ((SETUP >> 4) as u16 + 0x20).to_le_bytes();
     a.db(&[0xea, 0, 0, low, high])?; // jmp far
     Ok(a)
+}
+
+/// Switches the IDE function on and keeps where its bus-master ports are; changes eax, dx.
+fn bus_master(a: &mut CodeAssembler) -> Result<()> {
+    for (register, keep) in [(COMMAND, false), (BUS_MASTER_BASE, true)] {
+        a.mov(eax, IDE | register)?;
+        a.mov(dx, CONFIG_ADDRESS)?;
+        a.out(dx, eax)?;
+        a.mov(dx, CONFIG_DATA)?;
+        a.in_(ax, dx)?;
+        if keep {
+            a.and(al, 0xf0)?;
+            a.mov(word_ptr(BUS_MASTER), ax)?;
+        } else {
+            a.or(al, IO_AND_MASTER)?;
+            a.out(dx, ax)?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells the first drive to begin at the sector in ebx, and how many it shall read; changes eax, dx.
+fn address(a: &mut CodeAssembler, sectors: u32) -> Result<()> {
+    a.mov(dx, DRIVE)?;
+    a.mov(eax, ebx)?;
+    a.shr(eax, 24)?;
+    a.or(al, LBA_MODE)?;
+    a.out(dx, al)?;
+    a.mov(dx, SECTOR_COUNT)?;
+    a.mov(al, sectors % 256)?; // 0 is 256
+    a.out(dx, al)?;
+    a.mov(eax, ebx)?;
+    for _ in 0..3 {
+        a.inc(dx)?;
+        a.out(dx, al)?;
+        a.shr(eax, 8)?;
+    }
+    Ok(())
+}
+
+/// Reads a chunk by DMA from the sector in ebx to edi, and moves both on; changes eax, dx.
+fn read_chunk(a: &mut CodeAssembler, failed: CodeLabel) -> Result<()> {
+    let mut wait = a.create_label();
+    // Two regions of 64 KiB, the second ends the table.
+    a.mov(dword_ptr(DMA_TABLE), edi)?;
+    a.mov(dword_ptr(DMA_TABLE + 4), 0)?;
+    a.lea(eax, dword_ptr(edi + 0x1_0000))?;
+    a.mov(dword_ptr(DMA_TABLE + 8), eax)?;
+    a.mov(dword_ptr(DMA_TABLE + 12), 0x8000_0000u32)?;
+    a.mov(dx, word_ptr(BUS_MASTER))?;
+    a.mov(al, TO_MEMORY)?;
+    a.out(dx, al)?;
+    a.add(dx, 2)?;
+    a.mov(al, STATUS_CLEAR)?;
+    a.out(dx, al)?;
+    a.add(dx, 2)?;
+    a.mov(eax, DMA_TABLE)?;
+    a.out(dx, eax)?;
+    address(a, 256)?;
+    a.mov(dx, DRIVE_COMMAND)?;
+    a.mov(al, READ_DMA)?;
+    a.out(dx, al)?;
+    a.mov(dx, word_ptr(BUS_MASTER))?;
+    a.mov(al, TO_MEMORY | START)?;
+    a.out(dx, al)?;
+    a.add(dx, 2)?;
+    a.set_label(&mut wait)?;
+    a.in_(al, dx)?;
+    a.test(al, FAILED)?;
+    a.jne(failed)?;
+    a.test(al, ACTIVE)?;
+    a.jne(wait)?;
+    a.sub(dx, 2)?;
+    a.mov(al, TO_MEMORY)?;
+    a.out(dx, al)?;
+    a.mov(dx, DRIVE_COMMAND)?;
+    a.in_(al, dx)?;
+    a.test(al, 1)?;
+    a.jne(failed)?;
+    a.add(ebx, (CHUNK / SECTOR) as u32)?;
+    a.add(edi, CHUNK as u32)?;
+    Ok(())
 }
 
 /// The assembled code as a boot sector; the code ends before `limit`.

@@ -11,6 +11,7 @@ use crate::check::cargo;
 use crate::place::Place;
 use crate::ui::{self, Step};
 use crate::xen_lab::lab::{Boot, Lab, Manner};
+use crate::xen_lab::record;
 
 /// The device model that a test's guests get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,7 +26,8 @@ impl Model {
     /// The control first: where it fails, the lab or the test is at fault.
     pub const ALL: [Model; 2] = [Model::Stock, Model::Ailurus];
 
-    fn name(self) -> &'static str {
+    /// As the command line names it.
+    pub fn name(self) -> &'static str {
         match self {
             Model::Stock => "stock",
             Model::Ailurus => "ailurus",
@@ -142,13 +144,19 @@ fn prepare(place: &Place, artefacts: &impl Fn() -> Result<Boot>) -> Result<Lab> 
         }
         None => Lab::boot(place, &artefacts()?, Manner::Tests)?,
     };
-    let target = lab.share().join("tests");
+    share(place, &lab, "tests")?;
+    Ok(lab)
+}
+
+/// Puts the scripts of `tests/xen-lab/FOLDER` into the share.
+pub fn share(place: &Place, lab: &Lab, folder: &str) -> Result<()> {
+    let target = lab.share().join(folder);
     fs::create_dir_all(&target)?;
-    for entry in fs::read_dir(folder(place))? {
+    for entry in fs::read_dir(place.workspace.join("tests/xen-lab").join(folder))? {
         let entry = entry?;
         fs::copy(entry.path(), target.join(entry.file_name()))?;
     }
-    Ok(lab)
+    Ok(())
 }
 
 /// Runs one test and keeps what it and dom0 said in `build/xen-lab/logs/TEST-MODEL`.
@@ -177,6 +185,10 @@ fn one(place: &Place, lab: &mut Lab, test: &Test, model: Model) -> Result<Row> {
         lab.end();
         failure = Some(format!("{error:#}"));
     }
+    if test.name == "record" && model == Model::Ailurus && failure.is_none() {
+        let stock = place.build.join("xen-lab/logs/record-stock");
+        failure = record::compare(&stock, &logs).unwrap_or_else(|error| Some(format!("{error:#}")));
+    }
     match &failure {
         None => step.done(),
         Some(why) => ui::say(format!("FAILED after {:.1} s: {why}", time.as_secs_f32())),
@@ -194,7 +206,7 @@ fn why(status: i32, test: &Test, output: &str) -> Option<String> {
 }
 
 /// Ends what a test left behind, and brings the logs of dom0 here.
-fn collect(lab: &Lab, name: &str, logs: &Path) -> Result<()> {
+pub fn collect(lab: &Lab, name: &str, logs: &Path) -> Result<()> {
     let script = format!("LOGS=/share/logs/{name}\n. /share/tests/lib.sh\nclean_up");
     let mut said = Vec::new();
     let status = lab.run(&script, Duration::from_secs(60), |text| said.extend_from_slice(text))?;
@@ -210,7 +222,8 @@ fn collect(lab: &Lab, name: &str, logs: &Path) -> Result<()> {
     Ok(())
 }
 
-fn last_line(output: &str) -> &str {
+/// What a script said at its end.
+pub fn last_line(output: &str) -> &str {
     output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing")
 }
 

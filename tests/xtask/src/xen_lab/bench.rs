@@ -1,0 +1,152 @@
+//! `cargo xtask xen-lab bench`: both device models in one boot of the lab, in turn, several times.
+//!
+//! The emulated host counts instructions: its clock goes on by 8 ns with each, whatever else this machine does. So
+//! what takes a time in the lab takes a number of instructions, of the guest, Xen, dom0 and the device model together,
+//! and a figure is the same on every machine that measures.
+
+mod figures;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::place::Place;
+use crate::ui::{self, Step};
+use crate::xen_lab::lab::{Boot, Lab, Manner};
+use crate::xen_lab::suite::{self, Model};
+use figures::{Figures, ROWS, Row, figures};
+
+/// How long a round of one device model may take.
+const LIMIT: Duration = Duration::from_secs(400);
+/// The parts: a script each in `tests/xen-lab/bench`, and in how many rounds it comes once.
+const PARTS: [(&str, usize); 2] = [("sector", 1), ("linux", 3)];
+
+/// Measures, prints the table and keeps it in `build/xen-lab/bench.md`.
+pub fn bench(place: &Place, program: &Path, boot: &Boot, sector: &Path, rounds: usize) -> Result<()> {
+    ensure!(program.is_file(), "no program {}; `cargo build --release` makes it", program.display());
+    let mut running = None;
+    let mut taken = [Figures::new(), Figures::new()];
+    let report = place.build.join("xen-lab/bench.md");
+    for (part, share) in PARTS {
+        let rounds = rounds.div_ceil(share);
+        for round in 1..=rounds {
+            for (model, taken) in Model::ALL.into_iter().zip(&mut taken) {
+                let step = Step::begin(format!("{part} {round}/{rounds} with {}", model.name()));
+                let lab = match running.take() {
+                    Some(lab) => lab,
+                    None => prepare(place, boot, program, sector)?,
+                };
+                // One round that fails must not cost the other figures; the table shows the gap.
+                match one(place, &lab, part, model) {
+                    Ok(new) => {
+                        step.done();
+                        running = Some(lab);
+                        new.into_iter()
+                            .for_each(|(name, figure)| taken.entry(name).or_default().push(figure));
+                    }
+                    // A guest that hangs in its firmware, which happens here, may take all of the lab's time.
+                    Err(error) => ui::say(format!("FAILED: {error:#}; the next round gets a new lab")),
+                }
+            }
+            fs::write(&report, table(&taken))
+                .with_context(|| format!("cannot write {}", report.display()))?;
+        }
+    }
+    println!("{}", table(&taken));
+    Ok(())
+}
+
+/// A lab with all that the parts need.
+fn prepare(place: &Place, boot: &Boot, program: &Path, sector: &Path) -> Result<Lab> {
+    let lab = Lab::boot(place, boot, Manner::Counted)?;
+    suite::share(place, &lab, "tests")?;
+    suite::share(place, &lab, "bench")?;
+    lab.push(program, "ailurus")?;
+    lab.push(sector, "bench.img")?;
+    Ok(lab)
+}
+
+/// One part with one device model.
+fn one(place: &Place, lab: &Lab, part: &str, model: Model) -> Result<Vec<(String, f64)>> {
+    let name = format!("bench-{part}-{}", model.name());
+    let logs = place.build.join("xen-lab/logs").join(&name);
+    if logs.exists() {
+        fs::remove_dir_all(&logs)?;
+    }
+    fs::create_dir_all(&logs)?;
+    let script =
+        format!("MODEL={} TEST={part} TESTS=/share/bench\n. /share/tests/lib.sh\nrun_test", model.name());
+    let mut output = Vec::new();
+    let status = lab.run(&script, LIMIT, |text| output.extend_from_slice(text))?;
+    fs::write(logs.join("output.txt"), &output)?;
+    suite::collect(lab, &name, &logs)?;
+    let output = String::from_utf8_lossy(&output);
+    if status != 0 {
+        bail!("{part} with {}: {}", model.name(), suite::last_line(&output));
+    }
+    let read = |name: &str| fs::read(logs.join(name)).unwrap_or_default();
+    figures(&output, &String::from_utf8_lossy(&read("bench.serial")), &read("state.log"))
+}
+
+fn median(figures: &mut [f64]) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() {
+        0 => None,
+        len if len % 2 == 1 => Some(figures[middle]),
+        _ => Some((figures[middle - 1] + figures[middle]) / 2.0),
+    }
+}
+
+/// Medians, their spread and their ratio, as a table of Markdown.
+fn table(taken: &[Figures; 2]) -> String {
+    let mut text = String::from(
+        "Medians; in brackets the smallest and the largest. In the lab, 1 ms is 125000 instructions of everybody.\n\n\
+         | | unit | stock | ailurus | ratio | aim |\n|---|---|---|---|---|---|\n",
+    );
+    for Row { name, what, unit, aim } in ROWS {
+        let [stock, ours] =
+            [&taken[0], &taken[1]].map(|figures| figures.get(*name).cloned().unwrap_or_default());
+        let ratio = median(&mut ours.clone()).zip(median(&mut stock.clone())).map(|(a, b)| a / b);
+        let (ratio, met) = match ratio.filter(|ratio| ratio.is_finite()) {
+            None => ("-".to_owned(), "not measured"),
+            Some(ratio) => (format!("{ratio:.2}"), aim.met(ratio)),
+        };
+        text += &format!(
+            "| {what} | {unit} | {} | {} | {ratio} | {}{met} |\n",
+            shown(stock),
+            shown(ours),
+            aim.words()
+        );
+    }
+    text
+}
+
+/// A figure with its spread.
+fn shown(mut figures: Vec<f64>) -> String {
+    let digits = |figure: f64| match figure {
+        _ if figure >= 100.0 => format!("{figure:.0}"),
+        _ => format!("{figure:.2}"),
+    };
+    match (median(&mut figures), figures.first(), figures.last()) {
+        (Some(middle), Some(least), Some(most)) => {
+            format!("{} ({} to {})", digits(middle), digits(*least), digits(*most))
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_shows_medians_ratios_and_gaps() {
+        let figures = |port: &[f64]| Figures::from([("port".to_owned(), port.to_vec())]);
+        let text = table(&[figures(&[4.0, 2.0, 200.0]), figures(&[1.0, 2.0])]);
+        assert!(text.contains("4.00 (2.00 to 200) | 1.50 (1.00 to 2.00) | 0.38 | less: yes |"), "{text}");
+        assert!(text.contains("| - | - | - | less: not measured |"), "{text}");
+    }
+}
