@@ -136,8 +136,14 @@ fn access(line: &str, domains: &[String]) -> Option<String> {
         return None;
     }
     let path = path.strip_prefix("/local/domain/0/").unwrap_or(path);
-    let path: Vec<&str> =
-        path.split('/').map(|part| if domains.iter().any(|id| id == part) { "N" } else { part }).collect();
+    let mut path: Vec<&str> = path.split('/').collect();
+    for at in 0..path.len() {
+        // A processor's number may be a domain's too.
+        let processor = at > 0 && path[at - 1] == "cpu";
+        if !processor && domains.iter().any(|id| id == path[at]) {
+            path[at] = "N";
+        }
+    }
     let path = match path[..] {
         ["", "vm", _, ..] => ["/vm/UUID", &path[3..].join("/")].join("/"),
         _ => path.join("/"),
@@ -239,6 +245,10 @@ mod tests {
         is(
             "write     /local/domain/0/backend/qdisk/6/768/state 6",
             "xenstore write backend/qdisk/N/768/state 6",
+        );
+        is(
+            "write  /local/domain/5/cpu/5/availability offline",
+            "xenstore write /local/domain/N/cpu/5/availability offline",
         );
         is("mkdir     device-model/5/backends/vkbd ", "xenstore write device-model/N/backends/vkbd");
         is("setperms  /local/domain/5/x n0 r5 ", "xenstore setperms /local/domain/N/x n0 rN");
