@@ -215,8 +215,8 @@ nodes() { # the paths in xenstore, without the folders that the first guest of a
         grep -vxE "/libxl|/vm|/local/domain/0/(device-model|backend(/[a-z0-9]+)?)"
 }
 
-leftovers() { # files of guests in /run/xen, without the list of past domains
-    ls /run/xen | grep -v domid-history
+leftovers() { # files of guests in /run/xen, without libxl's own list of past domains and its lock
+    ls /run/xen | grep -vxE "domid-history|dm-reaper-lock"
 }
 
 remember() { # what there is before a test
