@@ -261,8 +261,12 @@ impl SavedGuest {
     /// paused. On an error the machine must be thrown away.
     pub fn load(mut self, hypervisor: &dyn Hypervisor, bus: &Bus) -> Result<(), SaveError> {
         let mut missing: BTreeSet<String> = bus.slots().into_iter().map(|(name, _)| name).collect();
-        let mut own = Vec::new();
+        let mut own = Some(Vec::new());
         let mut machine = None;
+        let load_own = |own: Option<Vec<SavedPart>>, file: &Path| {
+            let own = own.unwrap_or_default();
+            hypervisor.load(&own).map_err(|error| part_error(file, "cpu", error))
+        };
         while let Some(Record { path, saved }) = self.next_record()? {
             let bad = |error: StateError| part_error(&self.file, &path, error);
             if path == "ram" {
@@ -277,9 +281,16 @@ impl SavedGuest {
                 if !missing.remove(name) {
                     return Err(part_error(&self.file, &path, "this machine has no such device"));
                 }
+                // The processors before the first device: what a device hears from outside while it is loaded
+                // may interrupt, and what a processor's interrupt controller knew before its load is lost.
+                if own.is_some() {
+                    load_own(own.take(), &self.file)?;
+                }
                 bus.load(name, &saved).unwrap_or(Ok(())).map_err(bad)?;
             } else if saved.kind == "hypervisor" {
-                own.push(SavedPart { path, version: saved.version, body: saved.body });
+                let late = || part_error(&self.file, &path, "it comes behind a device");
+                let part = SavedPart { path: path.clone(), version: saved.version, body: saved.body };
+                own.as_mut().ok_or_else(late)?.push(part);
             } else {
                 return Err(part_error(&self.file, &path, "this build does not know it"));
             }
@@ -288,7 +299,9 @@ impl SavedGuest {
             return Err(part_error(&self.file, &format!("device/{name}"), "it is missing"));
         }
         let machine = machine.ok_or_else(|| part_error(&self.file, "machine", "it is missing"))?;
-        hypervisor.load(&own).map_err(|error| part_error(&self.file, "cpu", error))?;
+        if own.is_some() {
+            load_own(own, &self.file)?;
+        }
         bus.set_config_address(machine.config_address);
         bus.remap_all();
         Ok(())
