@@ -18,7 +18,7 @@ use crate::saved::{SaveError, SavedGuest};
 const BELOW_4G: u64 = 0xf000_0000;
 
 /// What we are the backend of, where libxl looks for it; it asks for `qusb` alone and QEMU has the others too.
-const BACKENDS: [&str; 2] = ["qdisk", "vkbd"];
+const BACKENDS: [&str; 1] = ["vkbd"];
 
 /// Why a domain cannot be served.
 #[derive(Debug, Error)]

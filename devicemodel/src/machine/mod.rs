@@ -163,13 +163,13 @@ impl Machine {
     pub fn pause(&self) {
         self.hypervisor.pause();
         if let Some(disks) = &self.pv_disks {
-            disks.pause(true);
+            disks.pause();
         }
     }
     /// Lets them go on.
     pub fn resume(&self) {
         if let Some(disks) = &self.pv_disks {
-            disks.pause(false);
+            disks.resume();
         }
         self.hypervisor.resume();
     }

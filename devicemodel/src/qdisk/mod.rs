@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backends::image::{Image, ImageOptions};
 use devices::xen::blkback::{Blkback, Life};
@@ -56,8 +56,10 @@ impl QdiskError {
 
 /// What the thread is asked to do.
 enum Command {
-    /// Take no more requests, or take them again; answered when nothing is in flight.
-    Pause(bool, Sender<()>),
+    /// Take no more requests; answered when nothing is in flight.
+    Pause(Sender<()>),
+    /// Take them again.
+    Resume,
     /// Tell about the disks.
     Inspect(Sender<Node>),
     /// End.
@@ -88,13 +90,18 @@ impl Qdisk {
         self.bell.ring();
     }
 
-    /// Takes no more requests and waits until those in flight are done, or takes them again.
-    pub(crate) fn pause(&self, paused: bool) {
+    /// Takes no more requests and waits until those in flight are done.
+    pub(crate) fn pause(&self) {
         let (done, wait) = channel();
-        self.command(Command::Pause(paused, done));
+        self.command(Command::Pause(done));
         if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = wait.recv_timeout(PATIENCE) {
             tracing::warn!("PV disks: requests are still in flight after {} s", PATIENCE.as_secs());
         }
+    }
+
+    /// Takes requests again.
+    pub(crate) fn resume(&self) {
+        self.command(Command::Resume);
     }
 
     /// For people.
@@ -207,22 +214,26 @@ impl Service {
             while let Ok(command) = commands.try_recv() {
                 match command {
                     Command::Quit => return self.end(),
-                    Command::Pause(paused, done) => self.pause(paused, done),
+                    Command::Pause(done) => {
+                        self.pause(true);
+                        self.waiting.push(done);
+                    }
+                    Command::Resume => self.pause(false),
                     Command::Inspect(to) => {
                         // Who asked may have given up.
                         let _ = to.send(self.inspect());
                     }
                 }
             }
-            if let Err(error) = self.turn() {
+            if let Err(error) = self.turn(None) {
                 tracing::error!("PV disks are not served any more: {error}");
                 return;
             }
         }
     }
 
-    /// Does what there is to do, then waits for more.
-    fn turn(&mut self) -> Result<(), QdiskError> {
+    /// Does what there is to do, then waits for more, no longer than that.
+    fn turn(&mut self, most: Option<Duration>) -> Result<(), QdiskError> {
         let mut more = true;
         for _ in 0..TURN {
             match self.store.next_event().map_err(QdiskError::new)? {
@@ -247,15 +258,17 @@ impl Service {
                 let _ = waiting.send(());
             }
         }
-        self.wait(more || !self.busy.is_empty())
+        let busy = more || !self.busy.is_empty();
+        self.wait(if busy { Some(Duration::ZERO) } else { most })
     }
 
     /// Sleeps until something happens.
-    fn wait(&self, busy: bool) -> Result<(), QdiskError> {
+    fn wait(&self, most: Option<Duration>) -> Result<(), QdiskError> {
         let sources = [self.store.as_fd(), self.ports.events.as_fd(), self.bell.fd.as_fd()];
         let mut polled = sources.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN));
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match poll(&mut polled, busy.then_some(&now)) {
+        let most =
+            most.map(|most| Timespec { tv_sec: most.as_secs() as i64, tv_nsec: most.subsec_nanos().into() });
+        match poll(&mut polled, most.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(QdiskError::new(error)),
         }
@@ -381,14 +394,13 @@ impl Service {
         Ok(image.serve())
     }
 
-    fn pause(&mut self, paused: bool, done: Sender<()>) {
+    fn pause(&mut self, paused: bool) {
         self.paused = paused;
         for (device, disk) in &mut self.disks {
             disk.pause(paused);
             // What came meanwhile lies in the ring.
             self.busy.insert(*device);
         }
-        self.waiting.push(done);
     }
 
     fn inspect(&self) -> Node {
@@ -401,12 +413,13 @@ impl Service {
 
     /// Lets what is in flight be written; nobody waits for the answers.
     fn end(mut self) {
-        let (done, _) = channel();
-        self.pause(true, done);
-        let end = std::time::Instant::now() + PATIENCE;
-        while !self.disks.values().all(Blkback::idle) && std::time::Instant::now() < end {
+        self.pause(true);
+        let end = Instant::now() + PATIENCE;
+        while !self.disks.values().all(Blkback::idle) {
+            let left = end.saturating_duration_since(Instant::now());
             self.bell.hear();
-            if self.turn().is_err() {
+            // An image that never answers does not keep the process.
+            if left.is_zero() || self.turn(Some(left)).is_err() {
                 return;
             }
         }
