@@ -57,7 +57,7 @@ impl TimerQueue {
     /// A timer that calls `callback` each time it fires. The callback runs with no lock of the queue
     /// held and may arm or cancel any timer.
     pub fn timer(&self, callback: impl Fn() + Send + Sync + 'static) -> Timer {
-        Timer { queue: Arc::downgrade(&self.shared), callback: Arc::new(callback), key: None }
+        Timer { queue: Arc::downgrade(&self.shared), callback: Arc::new(callback), key: None, told: None }
     }
 
     /// The earliest deadline in nanoseconds of guest time. Takes no lock.
@@ -120,17 +120,30 @@ impl TimerQueue {
     }
 }
 
+/// Hears of a timer's deadlines: None when it is cancelled.
+type Told = Box<dyn Fn(Option<u64>) + Send + Sync>;
+
 /// One timer. Dropping it cancels it.
 pub struct Timer {
     queue: Weak<Shared>,
     callback: Callback,
     key: Option<(u64, u64)>,
+    told: Option<Told>,
 }
 
 impl Timer {
+    /// The same timer, whose deadlines `told` hears of, for a recording.
+    pub fn told(mut self, told: impl Fn(Option<u64>) + Send + Sync + 'static) -> Timer {
+        self.told = Some(Box::new(told));
+        self
+    }
+
     /// Fires once at `deadline` (nanoseconds of guest time), or as soon as the queue is served if that
     /// is past. Replaces an earlier deadline.
     pub fn arm(&mut self, deadline: u64) {
+        if let Some(told) = &self.told {
+            told(Some(deadline));
+        }
         let Some(shared) = self.queue.upgrade() else { return };
         let mut state = shared.state();
         if let Some(key) = self.key.take() {
@@ -145,6 +158,9 @@ impl Timer {
 
     /// Does not fire any more. A callback that has already begun on another thread still ends.
     pub fn cancel(&mut self) {
+        if let Some(told) = &self.told {
+            told(None);
+        }
         let Some(key) = self.key.take() else { return };
         let Some(shared) = self.queue.upgrade() else { return };
         let mut state = shared.state();

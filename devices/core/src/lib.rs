@@ -28,4 +28,4 @@ pub use hypervisor::inspect::Node;
 pub use hypervisor::{Clock, HostClock, Timer, TimerQueue};
 pub use ioreq::{Dir, Sbdf, Size};
 pub use state::{Saved, StateError};
-pub use wiring::{Waker, Wiring};
+pub use wiring::{Gate, Waker, Wiring};

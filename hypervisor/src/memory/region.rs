@@ -22,11 +22,20 @@ pub trait Foreign: Send + Sync {
     fn unpin(&self, offset: u64, len: u64);
 }
 
+/// Hears of what [`read`] and [`write()`] move, for a recording or its replay. Called on the mover's thread.
+pub trait Tap: Send + Sync {
+    /// A read of `data` that was `done`, or not. Says whether it counts as done, and may replace the bytes.
+    fn read(&self, gpa: u64, data: &mut [u8], done: bool) -> bool;
+    /// A write, likewise.
+    fn write(&self, gpa: u64, data: &[u8], done: bool) -> bool;
+}
+
 /// A stretch of guest RAM. Clones are handles.
 #[derive(Clone)]
 pub struct Region {
     block: RamBlock,
     foreign: Option<Arc<dyn Foreign>>,
+    tap: Option<Arc<dyn Tap>>,
 }
 
 impl std::fmt::Debug for Region {
@@ -41,12 +50,17 @@ impl std::fmt::Debug for Region {
 impl Region {
     /// RAM that is this process's own.
     pub fn host(block: RamBlock) -> Region {
-        Region { block, foreign: None }
+        Region { block, foreign: None, tap: None }
     }
 
     /// RAM of another domain: `foreign` fills the block's host addresses.
     pub fn foreign(block: RamBlock, foreign: Arc<dyn Foreign>) -> Region {
-        Region { block, foreign: Some(foreign) }
+        Region { block, foreign: Some(foreign), tap: None }
+    }
+
+    /// The same bytes with a tap. It is the tap of the lowest region that hears of all of a guest's RAM.
+    pub fn tapped(self, tap: Arc<dyn Tap>) -> Region {
+        Region { tap: Some(tap), ..self }
     }
 
     /// The host addresses.
@@ -114,13 +128,25 @@ impl Drop for Pinned {
 /// have been filled.
 pub fn read(ram: &GuestRam, gpa: u64, data: &mut [u8]) -> bool {
     let pinned = pin(ram, gpa, data.len() as u64);
-    pinned.is_some() && ram.read_slice(data, GuestAddress(gpa)).is_ok()
+    let done = pinned.is_some() && ram.read_slice(data, GuestAddress(gpa)).is_ok();
+    match tap(ram) {
+        None => done,
+        Some(tap) => tap.read(gpa, data, done),
+    }
 }
 
 /// Writes `data` to `gpa`, likewise.
 pub fn write(ram: &GuestRam, gpa: u64, data: &[u8]) -> bool {
     let pinned = pin(ram, gpa, data.len() as u64);
-    pinned.is_some() && ram.write_slice(data, GuestAddress(gpa)).is_ok()
+    let done = pinned.is_some() && ram.write_slice(data, GuestAddress(gpa)).is_ok();
+    match tap(ram) {
+        None => done,
+        Some(tap) => tap.write(gpa, data, done),
+    }
+}
+
+fn tap(ram: &GuestRam) -> Option<&dyn Tap> {
+    ram.iter().next()?.tap.as_deref()
 }
 
 /// Keeps `len` bytes at `gpa` in place. None when they are not all RAM.

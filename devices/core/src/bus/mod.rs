@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use hypervisor::{Claims, GuestRam, Mapping};
 use ioreq::Sbdf;
 
-use crate::device::{Device, Slot};
+use crate::device::{Device, Slot, Space};
 use crate::pci::{Placement, Window};
 use crate::state::{Saved, StateError};
 use crate::wiring::Wiring;
@@ -127,6 +127,15 @@ impl Bus {
     /// Every device by name, in order of attachment.
     pub fn slots(&self) -> Vec<(String, Arc<Slot<dyn Device>>)> {
         self.devices().iter().map(|d| (d.name.clone(), d.slot.clone())).collect()
+    }
+
+    /// Who answers at a port or address now: the device's name, the region's, and the offset in it.
+    pub fn answerer(&self, space: Space, address: u64) -> Option<(String, &'static str, u64)> {
+        let map = self.shared.map.load();
+        let (range, ..) = map.find(space, address)?;
+        let device = range.slot.lock();
+        let region = device.regions().get(range.region).map_or("", |region| region.name);
+        Some((device.name().to_owned(), region, address - range.start))
     }
 
     /// Every PCI function, by name, in order of attachment.
