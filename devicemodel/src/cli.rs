@@ -31,6 +31,12 @@ pub enum Command {
     Save(SaveArgs),
     /// Continue a saved guest in a new process.
     Restore(RestoreArgs),
+    /// Give a recording (`run --record-io`) to the devices again, and stop where they do something else.
+    ///
+    /// No CPU runs, so it takes a fraction of the time. Beside the file it needs what --kernel and --initrd
+    /// named, and a firmware, but no disk image. Exit status: 0 the devices did what was recorded, 1 they did
+    /// not (device, register, both values and the place in the file are printed), or the file is damaged.
+    Replay(ReplayArgs),
     /// Write the guest's screen to a PNG file.
     Screenshot(ScreenshotArgs),
     /// Print the machine as a tree, while it runs.
@@ -120,6 +126,9 @@ pub struct HostArgs {
     /// End with status 4 after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
+    /// Record every access, DMA and interrupt to a file, for `ailurus replay`.
+    #[arg(long, value_name = "FILE")]
+    pub record_io: Option<PathBuf>,
     /// Write what the firmware says on its debug port (0x402) to a file.
     #[arg(long, value_name = "FILE")]
     pub debugcon: Option<PathBuf>,
@@ -168,6 +177,13 @@ pub struct RestoreArgs {
     /// Host side of this process.
     #[command(flatten)]
     pub host: HostArgs,
+}
+
+/// Replay.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The file that `--record-io` wrote.
+    pub file: PathBuf,
 }
 
 /// Screenshot.

@@ -13,6 +13,7 @@ use crate::power::{Notice, Notifier};
 use crate::qdisk::QdiskError;
 use crate::qemu::XenOptions;
 use crate::saved::{SaveError, SavedGuest};
+use crate::trace::Border;
 
 /// Where RAM below 4 GiB ends at most (`HVM_BELOW_4G_RAM_END` of Xen's builder).
 const BELOW_4G: u64 = 0xf000_0000;
@@ -98,6 +99,7 @@ impl Domain {
             notifier,
             debugcon: None,
             xen: Some(parts),
+            border: Border::Open,
         }
     }
 

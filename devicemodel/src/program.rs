@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backends::vnc::Listener;
 use clap::Parser;
@@ -14,20 +14,22 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::cli::{
-    Cli, Command, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, RestoreArgs, RunArgs, SaveArgs,
-    ScreenshotArgs, SendKeyArgs, unix_path,
+    Cli, Command, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, ReplayArgs, RestoreArgs, RunArgs,
+    SaveArgs, ScreenshotArgs, SendKeyArgs, unix_path,
 };
 use crate::config::{ConfigError, GuestConfig};
 use crate::install::{self, InstallError};
-use crate::machine::{BuildError, Machine, Setting};
+use crate::machine::{BuildError, Machine, Setting, recorded};
 use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
 use crate::power::notices;
 use crate::qemu;
+use crate::replay::{self, Outcome, ReplayError, Report};
 use crate::run::{LoopError, Options, Step, bind_monitor, nothing, run};
 use crate::saved::{self, SaveError};
 use crate::select;
 use crate::stand_in;
+use crate::trace::Border;
 
 /// Why the program ends without a guest's ending.
 #[derive(Debug, Error)]
@@ -44,6 +46,8 @@ pub(crate) enum Failure {
     Loop(#[from] LoopError),
     #[error("{0}")]
     Install(#[from] InstallError),
+    #[error("{0}")]
+    Replay(#[from] ReplayError),
     #[error("the monitor cannot listen at {path}: {source}")]
     Monitor { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run_guest(&args),
         Command::Restore(args) => restore(&args),
         Command::Save(args) => save(&args),
+        Command::Replay(args) => play(&args),
         Command::Screenshot(args) => screenshot(&args),
         Command::Inspect(args) => inspect(&args),
         Command::Pause(args) => simple(&args, "stop"),
@@ -125,6 +130,35 @@ fn restore(args: &RestoreArgs) -> Result<u8, Failure> {
     start(config, host, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))
 }
 
+fn play(args: &ReplayArgs) -> Result<u8, Failure> {
+    let begun = Instant::now();
+    let Report { records, time, outcome } = replay::replay(&args.file)?;
+    let file = args.file.display();
+    let guest = time as f64 / 1e9;
+    let played =
+        format!("{records} records to {guest:.3} s of guest time, in {:.3} s", begun.elapsed().as_secs_f64());
+    match outcome {
+        Outcome::Equal => println!("{file}: the devices did what was recorded; {played}"),
+        Outcome::Cut => {
+            println!(
+                "{file}: the devices did what was recorded, up to where the file is cut short; {played}"
+            );
+        }
+        Outcome::Damaged(why) => {
+            say(&format!(
+                "{file}: it is damaged: {why}; up to there the devices did what was recorded; {played}"
+            ));
+            return Ok(1);
+        }
+        Outcome::Differs(difference) => {
+            println!("{difference}");
+            say(&format!("{file}: the devices did something else than was recorded; {played}"));
+            return Ok(1);
+        }
+    }
+    Ok(0)
+}
+
 fn install_xen(args: InstallXenArgs) -> Result<u8, Failure> {
     let InstallXenArgs { apply, root, guest, all, undo } = args;
     let todo =
@@ -152,6 +186,8 @@ pub(crate) struct Start {
     pub(crate) paused: bool,
     /// What the process gives up before the guest runs.
     pub(crate) confine: Step,
+    /// What reaches the devices is recorded to this.
+    pub(crate) record: Option<PathBuf>,
 }
 
 impl Start {
@@ -166,7 +202,8 @@ impl Start {
             }
         };
         let timeout = host.timeout.map(Duration::from_secs);
-        Ok(Start { server, debugcon: host.debugcon.clone(), timeout, vnc: None, paused, confine: nothing() })
+        let (debugcon, record) = (host.debugcon.clone(), host.record_io.clone());
+        Ok(Start { server, debugcon, timeout, vnc: None, paused, confine: nothing(), record })
     }
 }
 
@@ -176,10 +213,15 @@ pub(crate) fn start(
     host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let Start { server, debugcon, timeout, vnc, paused, confine } = host;
+    let Start { server, debugcon, timeout, vnc, paused, confine, record } = host;
     let (notifier, notices) = notices()?;
     let hypervisor = select::soft(&config).map_err(BuildError::from)?;
-    let setting = Setting { hypervisor, power: Arc::new(notifier.clone()), notifier, debugcon, xen: None };
+    let (hypervisor, border) = match record {
+        None => (hypervisor, Border::Open),
+        Some(file) => recorded(hypervisor, &file)?,
+    };
+    let power = Arc::new(notifier.clone());
+    let setting = Setting { hypervisor, power, notifier, debugcon, xen: None, border };
     let mut machine = Machine::build(config, setting)?;
     for terminal in machine.terminals() {
         if let Some(path) = &terminal.pty {
@@ -188,6 +230,7 @@ pub(crate) fn start(
     }
     prepare(&mut machine)?;
     saved::unquiesce(machine.bus());
+    machine.begin_recording()?;
     let ending = run(
         machine,
         notices,

@@ -110,7 +110,7 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let vnc = plan.host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
     let (debugcon, paused, given_up) = (plan.host.debugcon, plan.host.paused, plan.host.sandbox);
     let confine = Box::new(move || Ok(sandbox::enter(&given_up)?));
-    let host = Start { server, debugcon, timeout: None, vnc, paused, confine };
+    let host = Start { server, debugcon, timeout: None, vnc, paused, confine, record: None };
     Ok(start(plan.guest, host, |_| Ok(()))?)
 }
 

@@ -35,8 +35,8 @@ pub enum StreamError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// Some other file.
-    #[error("it is not a saved guest")]
-    Magic,
+    #[error("it is not {0}")]
+    Magic(&'static str),
     /// A newer build wrote it.
     #[error("a newer build wrote it (stream version {0}; this build knows {STREAM_VERSION} and older)")]
     Version(u32),
@@ -64,9 +64,14 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the magic.
-    pub fn new(mut to: W) -> Result<Writer<W>, StreamError> {
-        to.write_all(MAGIC)?;
+    /// Writes a saved guest's magic.
+    pub fn new(to: W) -> Result<Writer<W>, StreamError> {
+        Writer::with_magic(to, MAGIC)
+    }
+
+    /// Writes the magic of another kind of file.
+    pub fn with_magic(mut to: W, magic: &[u8; 8]) -> Result<Writer<W>, StreamError> {
+        to.write_all(magic)?;
         to.write_u32::<LittleEndian>(STREAM_VERSION)?;
         Ok(Writer { to, records: 0 })
     }
@@ -121,16 +126,18 @@ pub struct Reader<R: Read> {
     records: u64,
 }
 
-/// Sums what is read.
+/// Sums and counts what is read.
 struct Checked<R> {
     inner: R,
     sum: crc32fast::Hasher,
+    position: u64,
 }
 
 impl<R: Read> Read for Checked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.inner.read(buffer)?;
         self.sum.update(&buffer[..len]);
+        self.position += len as u64;
         Ok(len)
     }
 }
@@ -141,18 +148,29 @@ fn cut(error: io::Error) -> StreamError {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the magic.
-    pub fn new(mut from: R) -> Result<Reader<R>, StreamError> {
-        let mut magic = [0; 8];
-        from.read_exact(&mut magic).map_err(|_| StreamError::Magic)?;
-        if magic != *MAGIC {
-            return Err(StreamError::Magic);
+    /// Reads a saved guest's magic.
+    pub fn new(from: R) -> Result<Reader<R>, StreamError> {
+        Reader::with_magic(from, MAGIC, "a saved guest")
+    }
+
+    /// Reads the magic of another kind of file, which is `what`.
+    pub fn with_magic(from: R, magic: &[u8; 8], what: &'static str) -> Result<Reader<R>, StreamError> {
+        let mut from = Checked { inner: from, sum: crc32fast::Hasher::new(), position: 0 };
+        let mut found = [0; 8];
+        from.read_exact(&mut found).map_err(|_| StreamError::Magic(what))?;
+        if found != *magic {
+            return Err(StreamError::Magic(what));
         }
         let version = from.read_u32::<LittleEndian>().map_err(cut)?;
         if version > STREAM_VERSION {
             return Err(StreamError::Version(version));
         }
-        Ok(Reader { from: Checked { inner: from, sum: crc32fast::Hasher::new() }, records: 0 })
+        Ok(Reader { from, records: 0 })
+    }
+
+    /// How many bytes have been read.
+    pub fn position(&self) -> u64 {
+        self.from.position
     }
 
     /// The next record; None after a good end.
@@ -281,6 +299,6 @@ mod tests {
         let mut bytes = sample();
         bytes[8] = 9;
         assert!(matches!(read(&bytes), Err(StreamError::Version(9))));
-        assert!(matches!(read(b"QFI\xfbanything"), Err(StreamError::Magic)));
+        assert!(matches!(read(b"QFI\xfbanything"), Err(StreamError::Magic(_))));
     }
 }

@@ -14,6 +14,8 @@ use hypervisor::Hypervisor;
 
 use crate::monitor::facts::VncFacts;
 use crate::qemu::{VncArg, VncListen};
+use crate::trace::Border;
+use crate::trace::record::Host;
 
 /// What a viewer sees when the machine has no display adapter.
 const NO_SCREEN: (u32, u32) = (640, 480);
@@ -23,6 +25,7 @@ pub struct Console {
     hypervisor: Arc<dyn Hypervisor>,
     vga: Option<Arc<Slot<Vga>>>,
     keyboard: Arc<Slot<I8042>>,
+    border: Border,
     /// Where the pointer was, for a mouse that only knows how far it went.
     pointer: Mutex<Option<(u16, u16)>>,
 }
@@ -33,8 +36,21 @@ impl Console {
         hypervisor: Arc<dyn Hypervisor>,
         vga: Option<Arc<Slot<Vga>>>,
         keyboard: Arc<Slot<I8042>>,
+        border: Border,
     ) -> Console {
-        Console { hypervisor, vga, keyboard, pointer: Mutex::default() }
+        Console { hypervisor, vga, keyboard, border, pointer: Mutex::default() }
+    }
+
+    /// Presses or releases a key.
+    pub(crate) fn press(&self, key: Key, down: bool) {
+        let host = || Host::Key(key.name().to_owned(), down);
+        self.border.host(host, || self.keyboard.lock().key(key, down));
+    }
+
+    /// Moves the mouse by so much (the third is the wheel).
+    pub(crate) fn mouse(&self, dx: i32, dy: i32, dz: i32, buttons: u8) {
+        let host = || Host::Mouse(dx, dy, dz, buttons);
+        self.border.host(host, || self.keyboard.lock().mouse(dx, dy, dz, buttons));
     }
 }
 
@@ -53,7 +69,7 @@ impl Input for Console {
     fn key(&self, key: Keystroke, down: bool) {
         let by_code = key.scancode.and_then(Key::by_scancode);
         if let Some(key) = by_code.or_else(|| Key::by_keysym(key.keysym)) {
-            self.keyboard.lock().key(key, down);
+            self.press(key, down);
         }
     }
     fn absolute(&self) -> bool {
@@ -69,7 +85,7 @@ impl Input for Console {
             }
         };
         drop(last);
-        self.keyboard.lock().mouse(dx, dy, event.wheel, event.buttons);
+        self.mouse(dx, dy, event.wheel, event.buttons);
     }
 }
 

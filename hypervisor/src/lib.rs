@@ -13,6 +13,7 @@ pub mod timer;
 use std::sync::Arc;
 
 use ioreq::Request;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use claims::Claims;
@@ -60,7 +61,8 @@ pub enum Error {
 }
 
 /// Which of the PC's parts the hypervisor emulates itself. The machine is assembled from this.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Capabilities {
     /// The 8259 pair and ELCR.
     pub pic: bool,

@@ -16,6 +16,7 @@ use super::BuildError;
 use super::firmware::split_ram;
 use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
 use crate::monitor::facts::BlockStats;
+use crate::trace::{Border, Opened};
 
 /// Geometry of each drive and how the BIOS presents it.
 pub(super) type Geometries = [Option<(Geometry, Translation)>; 4];
@@ -105,21 +106,40 @@ pub(super) struct CdDrive {
     /// The id that its owner gave it.
     pub(super) id: Option<String>,
     pub(super) medium: Medium,
+    /// Drive 0 to 3.
+    pub(super) place: usize,
     clock: ClockMode,
     wiring: Wiring,
+    border: Border,
 }
 
 impl CdDrive {
     /// Opens an image to put in: raw, or what its owner says.
     pub(super) fn open(&self, file: &Path, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
-        let image = Image::open(&ImageOptions { format, ..ImageOptions::cd(file) })?;
-        Ok(serve(image, self.clock, &self.wiring))
+        self.serve(|| Image::open(&ImageOptions { format, ..ImageOptions::cd(file) }))
     }
 
     /// The same with a file that is open: a process that has given up file names has no other.
     pub(super) fn adopt(&self, file: File, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
         let options = ImageOptions { format, ..ImageOptions::cd("the new medium") };
-        Ok(serve(Image::from_file(file, &options)?, self.clock, &self.wiring))
+        self.serve(|| Image::from_file(file, &options))
+    }
+
+    /// The next medium of a recording.
+    pub(super) fn replayed(&self) -> Result<Arc<dyn BlockBackend>, ImageError> {
+        // A recording is not asked to open anything.
+        self.serve(|| Image::open(&ImageOptions::cd("no file")))
+    }
+
+    fn serve(
+        &self,
+        open: impl FnOnce() -> Result<Image, ImageError>,
+    ) -> Result<Arc<dyn BlockBackend>, ImageError> {
+        let opened = self.border.medium(|| {
+            let backend = serve(open()?, self.clock, &self.wiring);
+            Ok(Opened { backend, first_sector: Vec::new() })
+        });
+        opened.map(|opened| opened.backend)
     }
 }
 
@@ -138,11 +158,23 @@ fn serve(image: Image, clock: ClockMode, wiring: &Wiring) -> Arc<dyn BlockBacken
 }
 
 /// Opens every image. Nothing is written to any.
-pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<Drives, BuildError> {
+pub(super) fn open(
+    config: &GuestConfig,
+    border: &Border,
+    wiring: &dyn Fn() -> Wiring,
+) -> Result<Drives, BuildError> {
     let mut all = Drives { drives: [None, None, None, None], geometry: [None; 4], blocks: Vec::new() };
     for disk in &config.disks {
         let place = usize::from(disk.slot.unwrap_or(0)).min(3);
-        let image = disk.path.as_deref().map(|path| open_image(disk, path)).transpose()?;
+        let open = |path: &Path| {
+            border.medium(|| {
+                let image = open_image(disk, path)?;
+                let first = disk.kind == DiskKind::Disk;
+                let first_sector = if first { image.first_sector() } else { Vec::new() };
+                Ok::<_, BuildError>(Opened { backend: serve(image, config.clock, &wiring()), first_sector })
+            })
+        };
+        let opened = disk.path.as_deref().map(open).transpose()?;
         let counters = Arc::<Counters>::default();
         let mut block = Block {
             name: place_name(disk, place),
@@ -150,19 +182,17 @@ pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<
             counters: counters.clone(),
             image: None,
         };
-        let serve = |image| -> Arc<dyn BlockBackend> {
-            Arc::new(Counted(serve(image, config.clock, &wiring()), counters))
-        };
-        all.drives[place] = Some(match (disk.kind, image) {
-            (DiskKind::Cdrom, image) => {
-                let medium = image.map(serve);
+        let count = |backend| -> Arc<dyn BlockBackend> { Arc::new(Counted(backend, counters)) };
+        all.drives[place] = Some(match (disk.kind, opened) {
+            (DiskKind::Cdrom, opened) => {
+                let medium = opened.map(|opened| count(opened.backend));
                 DriveConfig::Cd { medium, serial: None }
             }
-            (DiskKind::Disk, Some(image)) => {
-                let sectors = devices_core::block::BlockStore::info(&image).size / 512;
-                let (geometry, translation) = Geometry::guess(sectors, &image.first_sector());
+            (DiskKind::Disk, Some(Opened { backend, first_sector })) => {
+                let sectors = backend.info().size / 512;
+                let (geometry, translation) = Geometry::guess(sectors, &first_sector);
                 all.geometry[place] = Some((geometry, translation));
-                let backend = serve(image);
+                let backend = count(backend);
                 block.image = Some(Arc::downgrade(&backend));
                 DriveConfig::Disk { backend, geometry, serial: None }
             }
@@ -219,7 +249,12 @@ fn refuse_other_formats(path: &Path) -> Result<(), BuildError> {
 }
 
 /// The drives that the monitor can open.
-pub(super) fn cd_drives(config: &GuestConfig, ide: &Slot<Ide>, wiring: &Wiring) -> Vec<CdDrive> {
+pub(super) fn cd_drives(
+    config: &GuestConfig,
+    ide: &Slot<Ide>,
+    wiring: &Wiring,
+    border: &Border,
+) -> Vec<CdDrive> {
     let ide = ide.lock();
     let drive = |place: usize| {
         let disk = config.disks.iter().find(|disk| disk.slot.map(usize::from) == Some(place))?;
@@ -227,8 +262,10 @@ pub(super) fn cd_drives(config: &GuestConfig, ide: &Slot<Ide>, wiring: &Wiring) 
             name: place_name(disk, place),
             id: disk.id.clone(),
             medium: ide.medium(place)?,
+            place,
             clock: config.clock,
             wiring: wiring.clone(),
+            border: border.clone(),
         })
     };
     (0..4).filter_map(drive).collect()

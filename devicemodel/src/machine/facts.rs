@@ -13,6 +13,8 @@ use super::{Machine, Terminal};
 use crate::config::{DiskFormat, DiskKind, SerialConfig};
 use crate::monitor::facts::{BlockFacts, ChardevFacts, CpuFacts, PciFacts};
 use crate::monitor::protocol::QmpError;
+use crate::trace::facts;
+use crate::trace::record::Host;
 
 impl Terminal {
     /// For `query-chardev`, in QEMU's words.
@@ -49,7 +51,8 @@ impl Machine {
     /// Tells the guest of a vCPU that is there from now on.
     pub(crate) fn plug_cpu(&self, index: u32, id: &str) {
         if self.present().insert(index, id.to_owned()).is_none() {
-            self.pm.lock().plug_cpu(index as u8);
+            let number = index as u8;
+            self.border.host(|| Host::PlugCpu(number), || self.pm.lock().plug_cpu(number));
         }
     }
 
@@ -105,7 +108,10 @@ impl Machine {
 
     /// Takes the medium out of a CD drive.
     pub fn eject(&self, device: &str, force: bool) -> Result<(), QmpError> {
-        self.cd(device)?.medium.eject(force).map_err(|error| QmpError::generic(error.to_string()))
+        let drive = self.cd(device)?;
+        let eject = || drive.medium.eject(force);
+        let ejected = self.border.host(|| Host::Eject(drive.place, force), eject);
+        ejected.map_err(|error| QmpError::generic(error.to_string()))
     }
 
     /// Puts a medium into a CD drive.
@@ -130,6 +136,9 @@ impl Machine {
             Some(name) => name.parse().map_err(QmpError::generic)?,
         };
         let backend = open(drive, format).map_err(|error| QmpError::generic(error.to_string()))?;
-        drive.medium.insert(backend, false).map_err(|error| QmpError::generic(error.to_string()))
+        let facts = facts(&*backend, Vec::new());
+        let insert = || drive.medium.insert(backend, false);
+        let inserted = self.border.host(|| Host::Insert(drive.place, facts, false), insert);
+        inserted.map_err(|error| QmpError::generic(error.to_string()))
     }
 }

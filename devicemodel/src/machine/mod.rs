@@ -5,6 +5,7 @@ mod disks;
 mod facts;
 mod firmware;
 mod interrupts;
+mod recording;
 mod serial;
 
 use std::collections::BTreeMap;
@@ -29,11 +30,14 @@ use thiserror::Error;
 use crate::config::{ConfigError, GuestConfig};
 use crate::power::{Notice, Notifier};
 use crate::qdisk::{Qdisk, QdiskError};
+use crate::trace::Border;
+use crate::trace::record::Host;
 use crate::vnc::Console;
 pub use build::{Setting, XenParts};
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
 use interrupts::{Controllers, Dispatcher};
+pub use recording::recorded;
 pub use serial::Terminal;
 
 /// Why a machine was not built.
@@ -111,6 +115,7 @@ pub struct Machine {
     terminals: Vec<Terminal>,
     notifier: Notifier,
     thread: Option<JoinHandle<()>>,
+    border: Border,
 }
 
 impl Machine {
@@ -175,7 +180,7 @@ impl Machine {
     }
     /// Power-on state of everything but RAM. Paused.
     pub fn reset(&self) {
-        self.bus.reset();
+        self.border.host(|| Host::Reset, || self.bus.reset());
         self.hypervisor.reset();
     }
     /// Ends the vCPU threads and lets the disks finish.
@@ -190,11 +195,12 @@ impl Machine {
             tracing::error!("at the end: {error}");
         }
         chardev::flush_all();
+        self.end_recording();
     }
 
     /// Presses the power button.
     pub fn press_power_button(&self) {
-        self.pm.lock().press_power_button();
+        self.border.host(|| Host::PowerButton, || self.pm.lock().press_power_button());
     }
     /// The screen now; none without a display adapter.
     pub fn screen(&self) -> Option<Picture> {
@@ -227,7 +233,7 @@ impl Machine {
     }
     /// The guest wakes from suspend to RAM.
     pub fn wake_up(&self) -> Result<(), hypervisor::Error> {
-        self.pm.lock().wake_up();
+        self.border.host(|| Host::WakeUp, || self.pm.lock().wake_up());
         self.hypervisor.wake_up()
     }
     fn leaving(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Unplugged>, Ticket)>> {
@@ -240,13 +246,17 @@ impl Machine {
     /// Presses or releases a key.
     pub fn key(&self, name: &str, down: bool) {
         if let Some(key) = Key::by_name(name) {
-            self.keyboard.lock().key(key, down);
+            self.console().press(key, down);
         }
+    }
+    /// Lets the devices go on after a save.
+    pub fn unquiesce(&self) {
+        self.border.host(|| Host::Resume, || crate::saved::unquiesce(&self.bus));
     }
 
     /// Screen, keyboard and mouse for a viewer.
     pub fn console(&self) -> Console {
-        Console::new(self.hypervisor.clone(), self.vga.clone(), self.keyboard.clone())
+        Console::new(self.hypervisor.clone(), self.vga.clone(), self.keyboard.clone(), self.border.clone())
     }
 
     /// Everything as a tree.

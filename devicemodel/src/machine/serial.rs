@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use backends::chardev::{self, CharSpec, Escape, OpenLine};
 use devices::serial::uart16550::{PORTS, Serial};
-use devices_core::Wiring;
-use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
 
 use super::BuildError;
-use crate::config::{GuestConfig, SerialConfig};
+use super::build::board::Board;
+use crate::config::SerialConfig;
 use crate::power::{Notice, Notifier};
 
 /// Where a serial port leads.
@@ -25,28 +24,30 @@ pub struct Terminal {
 
 /// Attaches the ports that are configured and tells where they lead.
 pub(super) fn attach(
-    config: &GuestConfig,
+    board: &Board<'_>,
     isa: &IrqBank,
-    bus: &Bus,
-    wiring: &dyn Fn() -> Wiring,
     notifier: &Notifier,
 ) -> Result<Vec<Terminal>, BuildError> {
     let mut terminals = Vec::new();
-    for (index, port) in config.serial.iter().enumerate().take(PORTS.len()) {
+    for (index, port) in board.config.serial.iter().enumerate().take(PORTS.len()) {
         let Some(spec) = spec(port) else { continue };
-        let wiring = wiring();
+        let wiring = board.wiring();
         let quit = notifier.clone();
         let escape = move |escape: Escape| {
             if escape == Escape::Quit {
                 quit.notify(Notice::Quit);
             }
         };
-        let opened = chardev::open(&spec, wiring.waker(), 0, escape);
-        let OpenLine { backend, path } = opened.map_err(|source| BuildError::Serial { index, source })?;
-        terminals.push(Terminal { port: index, pty: path, config: port.clone() });
+        let mut pty = None;
+        let backend = board.border.line(index as u8, || {
+            let opened = chardev::open(&spec, wiring.waker(), 0, escape);
+            let OpenLine { backend, path } = opened.map_err(|source| BuildError::Serial { index, source })?;
+            pty = path;
+            Ok(backend)
+        })?;
+        terminals.push(Terminal { port: index, pty, config: port.clone() });
         let (_, irq) = PORTS[index];
-        let device = Serial::new(index, isa.line(irq), backend, &wiring);
-        bus.attach(device, &wiring, None).map_err(|error| BuildError::Inconsistent(error.to_string()))?;
+        board.attach(Serial::new(index, isa.line(irq), backend, &wiring), &wiring)?;
     }
     Ok(terminals)
 }

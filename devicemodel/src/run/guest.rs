@@ -110,7 +110,7 @@ impl Guest for Runner {
             };
             saved::save(&parts, file, progress)
         });
-        saved::unquiesce(self.machine.bus());
+        self.machine.unquiesce();
         if self.state == RunState::Running {
             if result.is_ok() {
                 // As with migration: the guest goes on in one place only, and its owner says where.
@@ -196,7 +196,7 @@ impl Guest for Runner {
             };
             saved::save_devices(&parts, file, Path::new("the state of the devices"))
         });
-        saved::unquiesce(self.machine.bus());
+        self.machine.unquiesce();
         result.map_err(save_error)?;
         // The guest goes on elsewhere, with its disks; on this host it may be before we end.
         image::lend_all().map_err(|error| QmpError::generic(error.to_string()))

@@ -13,6 +13,7 @@ use devicemodel::config::{ClockMode, DiskConfig, GuestConfig, SerialConfig};
 use devicemodel::machine::{Machine, Setting};
 use devicemodel::power::{Notices, notices};
 use devicemodel::saved::{self, Parts};
+use devicemodel::trace::Border;
 use devices_core::bus::View;
 use hypervisor::Hypervisor;
 use hypervisor_soft::{ClockKind, Soft, SoftConfig};
@@ -120,6 +121,7 @@ impl Golden {
             notifier,
             debugcon: Some("firmware.log".into()),
             xen: None,
+            border: Border::Open,
         };
         let machine = Machine::build(config, setting)?;
         let view = machine.bus().view();

@@ -10,6 +10,7 @@ use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 
 use super::super::BuildError;
 use crate::config::GuestConfig;
+use crate::trace::Border;
 
 /// Memory windows of PCI devices, and who answers what.
 pub(super) struct Windows(pub Arc<dyn Hypervisor>);
@@ -37,16 +38,17 @@ impl IrqSink for PinSink {
 }
 
 /// What is needed to attach devices.
-pub(super) struct Board<'a> {
+pub(in crate::machine) struct Board<'a> {
     pub bus: &'a Bus,
     pub hypervisor: &'a dyn Hypervisor,
     pub config: &'a GuestConfig,
     pub power: &'a Arc<dyn Power>,
+    pub border: &'a Border,
 }
 
 impl Board<'_> {
     pub fn wiring(&self) -> Wiring {
-        Wiring::new(self.hypervisor.clock(), self.hypervisor.timers())
+        self.border.wiring(self.hypervisor)
     }
 
     pub fn attach<D: Device + 'static>(

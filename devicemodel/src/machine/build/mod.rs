@@ -1,6 +1,6 @@
 //! Puts a machine together: QEMU's `pc-i440fx`, as far as the hypervisor does not bring parts itself.
 
-mod board;
+pub(super) mod board;
 mod isa;
 mod xen;
 
@@ -29,6 +29,7 @@ use super::interrupts::{Controllers, IsaPins, LinkRoutes};
 use super::{BuildError, Machine, disks, firmware, serial};
 use crate::config::{GuestConfig, SerialConfig, VgaConfig};
 use crate::power::Notifier;
+use crate::trace::Border;
 use board::{Board, PinSink, Windows};
 pub use xen::XenParts;
 
@@ -44,6 +45,8 @@ pub struct Setting {
     pub debugcon: Option<PathBuf>,
     /// What a guest of Xen finds beside the PC.
     pub xen: Option<XenParts>,
+    /// What lies between the devices and the host.
+    pub border: Border,
 }
 
 /// The interrupt wiring of a machine.
@@ -59,7 +62,8 @@ struct Interrupts {
 impl Machine {
     /// Builds a machine. Nothing of the host is changed when it fails.
     pub fn build(config: GuestConfig, setting: Setting) -> Result<Machine, BuildError> {
-        let Setting { hypervisor, power, notifier, debugcon, xen } = setting;
+        let Setting { hypervisor, power, notifier, debugcon, xen, border } = setting;
+        let power = border.power(power);
         let capabilities = hypervisor.capabilities();
         // What can be wrong with files first.
         let items = items(&config, capabilities)?;
@@ -67,14 +71,15 @@ impl Machine {
         let mapper: Arc<dyn Mapper> = Arc::new(Windows(hypervisor.clone()));
         let ram = hypervisor.memory();
         let bus = Bus::new(ram.clone(), mapper.clone());
-        let board = Board { bus: &bus, hypervisor: &*hypervisor, config: &config, power: &power };
+        let board =
+            Board { bus: &bus, hypervisor: &*hypervisor, config: &config, power: &power, border: &border };
 
         let interrupts = interrupts(&board, capabilities)?;
         let isa = &interrupts.isa;
         let a20 = IrqBank::new(1, Arc::new(PinSink(hypervisor.irq(), Pin::A20)));
         bridges(&board, capabilities, mapper, interrupts.links.clone())?;
         let Storage { ide, geometry, blocks } = storage(&board, isa)?;
-        let cds = disks::cd_drives(&config, &ide, &board.wiring());
+        let cds = disks::cd_drives(&config, &ide, &board.wiring(), &border);
         let pm = power_management(&board, capabilities, isa, xen.is_some())?;
         let mut slots = 2..;
         if let Some(xen) = &xen {
@@ -92,7 +97,7 @@ impl Machine {
             let fw_cfg = fw_cfg.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
             board.attach(fw_cfg, &board.wiring())?;
         }
-        let terminals = serial::attach(&config, isa, &bus, &|| board.wiring(), &notifier)?;
+        let terminals = serial::attach(&board, isa, &notifier)?;
         bus.remap_all();
         Ok(Machine {
             controllers: interrupts.controllers,
@@ -110,6 +115,7 @@ impl Machine {
             terminals,
             notifier,
             thread: None,
+            border,
             config,
         })
     }
@@ -171,7 +177,7 @@ struct Storage {
 
 fn storage(board: &Board<'_>, isa: &IrqBank) -> Result<Storage, BuildError> {
     let wiring = board.wiring();
-    let drives = disks::open(board.config, &|| board.wiring())?;
+    let drives = disks::open(board.config, board.border, &|| board.wiring())?;
     let ide = Ide::new(&wiring, board.hypervisor.memory(), [isa.line(14), isa.line(15)], drives.drives);
     let ide = board.attach_pci(ide, &wiring, 1, 1)?;
     Ok(Storage { ide, geometry: drives.geometry, blocks: drives.blocks })

@@ -1,0 +1,96 @@
+//! The machine's side of recordings and their replay.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use devices::input::keys::Key;
+use hypervisor::{Dispatch, Hypervisor};
+
+use super::Machine;
+use super::interrupts::Dispatcher;
+use crate::saved::SaveError;
+use crate::trace::header::{Header, Identity};
+use crate::trace::record::Host;
+use crate::trace::{Border, Recorded, Recorder};
+
+/// Puts a recorder between a hypervisor and the machine that will be built on it.
+pub fn recorded(inner: Arc<dyn Hypervisor>, file: &Path) -> Result<(Arc<dyn Hypervisor>, Border), SaveError> {
+    let ram = inner.memory();
+    let recorder = Recorder::new(file, inner.clock())?;
+    let failed = |error: hypervisor::Error| SaveError::Part {
+        file: file.to_owned(),
+        part: "memory".into(),
+        why: error.to_string(),
+    };
+    let hypervisor = Recorded::new(inner, recorder.clone()).map_err(failed)?;
+    Ok((Arc::new(hypervisor), Border::Recorded(recorder, ram)))
+}
+
+impl Machine {
+    /// Begins the recording, if there is to be one: the machine is in the state that it starts from.
+    pub fn begin_recording(&self) -> Result<(), SaveError> {
+        let Border::Recorded(recorder, _) = &self.border else { return Ok(()) };
+        let files = [&self.config.kernel, &self.config.initrd];
+        let identity = |path: &std::path::PathBuf| {
+            let failed = |error: std::io::Error| SaveError::Part {
+                file: path.clone(),
+                part: "recording".into(),
+                why: error.to_string(),
+            };
+            Identity::of(path).map_err(failed)
+        };
+        let files = files.into_iter().flatten().map(identity).collect::<Result<_, _>>()?;
+        let header = Header {
+            build: env!("CARGO_PKG_VERSION").into(),
+            config: self.config.clone(),
+            capabilities: self.hypervisor.capabilities(),
+            debugcon: self.bus.slots().iter().any(|(name, _)| name == "debugcon"),
+            files,
+            media: Vec::new(),
+        };
+        recorder.begin(self, header)
+    }
+
+    /// Ends it.
+    pub(super) fn end_recording(&self) {
+        if let Border::Recorded(recorder, _) = &self.border
+            && let Err(error) = recorder.finish()
+        {
+            tracing::error!("the recording is not whole: {error}");
+        }
+    }
+
+    /// A way to the devices such as a vCPU has.
+    pub(crate) fn dispatcher(&self) -> Box<dyn Dispatch> {
+        Box::new(Dispatcher::new(self.bus.view(), self.controllers.clone()))
+    }
+
+    /// Does again what came from the host's side.
+    pub(crate) fn replay(&self, host: &Host) {
+        let drive = |place: usize| self.cds.iter().find(|drive| drive.place == place);
+        match host {
+            Host::Key(name, down) => {
+                if let Some(key) = Key::by_name(name) {
+                    self.console().press(key, *down);
+                }
+            }
+            Host::Mouse(dx, dy, dz, buttons) => self.console().mouse(*dx, *dy, *dz, *buttons),
+            Host::PowerButton => self.press_power_button(),
+            Host::PlugCpu(number) => self.pm.lock().plug_cpu(*number),
+            Host::WakeUp => self.pm.lock().wake_up(),
+            Host::Reset => self.reset(),
+            Host::Resume => self.unquiesce(),
+            // The tray answers as it did: locked or not.
+            Host::Insert(place, _, force) => {
+                if let Some((drive, Ok(medium))) = drive(*place).map(|drive| (drive, drive.replayed())) {
+                    let _ = drive.medium.insert(medium, *force);
+                }
+            }
+            Host::Eject(place, force) => {
+                if let Some(drive) = drive(*place) {
+                    let _ = drive.medium.eject(*force);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What stands between the devices of a recorded machine and everything else.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use devices_core::Waker;
+use devices_core::block::{BlockBackend, BlockInfo, BlockOp, BlockRequest, CompletionQueue, Payload};
+use devices_core::chardev::CharBackend;
+use devices_core::power::{Power, PowerEvent};
+use hypervisor::memory::Tap;
+use hypervisor::{Clock, Dispatch, GuestRam, IrqTarget, MsiTarget, Pin};
+use ioreq::{Data, Dir, Request, Target};
+
+use super::record::{Effect, Entry, Facts, Submit};
+use super::recorder::Recorder;
+
+/// Guest time as the devices see it.
+pub(super) struct Time(pub Arc<Recorder>, pub Arc<dyn Clock>);
+
+impl Clock for Time {
+    fn now(&self) -> u64 {
+        self.0.now()
+    }
+    fn stop(&self) {
+        self.1.stop();
+    }
+    fn start(&self) {
+        self.1.start();
+    }
+    fn set(&self, now: u64) {
+        self.1.set(now);
+    }
+}
+
+/// The processors' pins.
+pub(super) struct Pins(pub Arc<Recorder>, pub Arc<dyn IrqTarget>);
+
+impl IrqTarget for Pins {
+    fn set(&self, pin: Pin, level: bool) {
+        self.0.note(&Effect::Pin(pin, level));
+        self.1.set(pin, level);
+    }
+    fn route(&self, link: u8, irq: Option<u8>) {
+        self.0.note(&Effect::Route(link, irq));
+        self.1.route(link, irq);
+    }
+}
+
+/// Message-signalled interrupts.
+pub(super) struct Messages(pub Arc<Recorder>, pub Arc<dyn MsiTarget>);
+
+impl MsiTarget for Messages {
+    fn signal(&self, address: u64, data: u32) {
+        self.0.note(&Effect::Message(address, data));
+        self.1.signal(address, data);
+    }
+}
+
+/// Guest memory as devices reach it.
+pub(super) struct Memory(pub Arc<Recorder>);
+
+impl Tap for Memory {
+    fn read(&self, gpa: u64, data: &mut [u8], done: bool) -> bool {
+        if self.0.inside() {
+            self.0.note(&Effect::Read(gpa, done, data.to_vec()));
+        }
+        done
+    }
+    fn write(&self, gpa: u64, data: &[u8], done: bool) -> bool {
+        if self.0.inside() {
+            self.0.note(&Effect::Write(gpa, done, data.len() as u64, crc32fast::hash(data)));
+        }
+        done
+    }
+}
+
+/// The power switch.
+pub(super) struct Switch(pub Arc<Recorder>, pub Arc<dyn Power>);
+
+impl Power for Switch {
+    fn request(&self, event: PowerEvent) {
+        self.0.note(&Effect::Power(event));
+        self.1.request(event);
+    }
+}
+
+/// What one vCPU talks to.
+pub(super) struct Vcpu {
+    pub recorder: Arc<Recorder>,
+    pub number: u32,
+    pub inner: Box<dyn Dispatch>,
+}
+
+impl Dispatch for Vcpu {
+    fn request(&mut self, request: &Request) -> u64 {
+        let Vcpu { recorder, inner, .. } = self;
+        if matches!(request.target, Target::TimeOffset | Target::Invalidate) {
+            return inner.request(request);
+        }
+        let _entry = recorder.entry(&Entry::Request(*request));
+        let value = inner.request(request);
+        if request.dir == Dir::Read && matches!(request.data, Data::Value(_)) {
+            recorder.note(&Effect::Answer(value));
+        }
+        value
+    }
+    fn acknowledge(&mut self) -> u8 {
+        let Vcpu { recorder, number, inner } = self;
+        let _entry = recorder.entry(&Entry::Acknowledge { vcpu: *number });
+        let vector = inner.acknowledge();
+        recorder.note(&Effect::Answer(vector.into()));
+        vector
+    }
+    fn end_of_interrupt(&mut self, vector: u8) {
+        let Vcpu { recorder, number, inner } = self;
+        let _entry = recorder.entry(&Entry::EndOfInterrupt { vcpu: *number, vector });
+        inner.end_of_interrupt(vector);
+    }
+}
+
+/// A serial port's other end.
+pub(super) struct Line {
+    pub recorder: Arc<Recorder>,
+    pub port: u8,
+    pub inner: Arc<dyn CharBackend>,
+}
+
+impl CharBackend for Line {
+    fn write(&self, data: &[u8]) -> usize {
+        let taken = self.inner.write(data);
+        self.recorder.note(&Effect::Send(self.port, data.to_vec(), taken as u64));
+        taken
+    }
+    fn read(&self, data: &mut [u8]) -> usize {
+        let read = self.inner.read(data).min(data.len());
+        self.recorder.note(&Effect::Receive(self.port, data.len() as u64, data[..read].to_vec()));
+        read
+    }
+}
+
+/// A request under way: what its controller knows it by.
+struct Waiting {
+    op: BlockOp,
+    token: u64,
+    done: CompletionQueue,
+}
+
+#[derive(Default)]
+struct Flight {
+    next: u64,
+    waiting: HashMap<u64, Waiting>,
+}
+
+/// The way back of a medium's answers.
+struct Answers {
+    recorder: Arc<Recorder>,
+    number: u32,
+    flight: Mutex<Flight>,
+    queue: CompletionQueue,
+}
+
+impl Answers {
+    fn flight(&self) -> MutexGuard<'_, Flight> {
+        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes an answer on to its controller.
+    fn answered(&self) {
+        let Some(mut completion) = self.queue.pop() else { return };
+        let request = completion.token;
+        let Some(Waiting { op, token, done }) = self.flight().waiting.remove(&request) else { return };
+        let entry = Entry::Completion {
+            medium: self.number,
+            request,
+            result: completion.result,
+            // What was written comes back as it went.
+            data: if op == BlockOp::Read { completion.buffer.clone() } else { Vec::new() },
+        };
+        completion.token = token;
+        let _entry = self.recorder.entry(&entry);
+        done.deliver(completion);
+    }
+}
+
+/// A medium that is closed. Its last answers still find their way.
+struct Grave {
+    _medium: Arc<dyn BlockBackend>,
+    _answers: Arc<Answers>,
+}
+
+/// A medium.
+pub(super) struct Medium {
+    answers: Arc<Answers>,
+    /// Guest memory without the tap: what the medium moves is not the devices' doing.
+    ram: GuestRam,
+    inner: Arc<dyn BlockBackend>,
+}
+
+impl Medium {
+    pub(super) fn new(
+        recorder: Arc<Recorder>,
+        ram: GuestRam,
+        facts: Facts,
+        inner: Arc<dyn BlockBackend>,
+    ) -> Arc<Medium> {
+        let number = recorder.medium(facts);
+        let answers = Arc::new_cyclic(|this: &Weak<Answers>| {
+            let this = this.clone();
+            let waker = Waker::calling(move |_| {
+                if let Some(answers) = this.upgrade() {
+                    answers.answered();
+                }
+            });
+            let queue = CompletionQueue::new(waker, 0);
+            Answers { recorder, number, flight: Mutex::default(), queue }
+        });
+        Arc::new(Medium { answers, ram, inner })
+    }
+}
+
+/// What there is to say of a request.
+pub(super) fn submitted(medium: u32, request: &BlockRequest) -> Submit {
+    let (segments, buffer) = match &request.payload {
+        Payload::None => (Vec::new(), (0, 0)),
+        Payload::Guest(_, segments) => (segments.clone(), (0, 0)),
+        Payload::Buffer(buffer) => {
+            let sum = if request.op == BlockOp::Write { crc32fast::hash(buffer) } else { 0 };
+            (Vec::new(), (buffer.len() as u64, sum))
+        }
+    };
+    Submit { medium, op: request.op, offset: request.offset, segments, buffer, taken: true }
+}
+
+impl BlockBackend for Medium {
+    fn info(&self) -> BlockInfo {
+        self.inner.info()
+    }
+
+    fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
+        let Answers { recorder, number, queue, .. } = &*self.answers;
+        // Somebody beside the devices: who flushes a medium that was taken away.
+        if !recorder.inside() && !recorder.before() {
+            return self.inner.submit(request);
+        }
+        let mut submit = submitted(*number, &request);
+        let BlockRequest { token, op, offset, payload, done } = request;
+        let (payload, tapped) = match payload {
+            Payload::Guest(ram, segments) => (Payload::Guest(self.ram.clone(), segments), Some(ram)),
+            payload => (payload, None),
+        };
+        let request = {
+            let mut flight = self.answers.flight();
+            let request = flight.next;
+            flight.next += 1;
+            flight.waiting.insert(request, Waiting { op, token, done: done.clone() });
+            request
+        };
+        let passed = BlockRequest { token: request, op, offset, payload, done: queue.clone() };
+        let result = self.inner.submit(passed).map_err(|refused| {
+            self.answers.flight().waiting.remove(&request);
+            let payload = match (refused.payload, tapped) {
+                (Payload::Guest(_, segments), Some(ram)) => Payload::Guest(ram, segments),
+                (payload, _) => payload,
+            };
+            BlockRequest { token, op, offset, payload, done }
+        });
+        submit.taken = result.is_ok();
+        recorder.note(&Effect::Submit(submit));
+        result
+    }
+
+    fn idle(&self) -> bool {
+        self.inner.idle()
+    }
+}
+
+impl Drop for Medium {
+    fn drop(&mut self) {
+        let grave = Grave { _medium: self.inner.clone(), _answers: self.answers.clone() };
+        self.answers.recorder.bury(Box::new(grave));
+    }
+}
