@@ -12,4 +12,5 @@ pub mod bench;
 pub mod case;
 pub mod cases;
 pub mod drivers;
+pub mod launch;
 pub mod machine;
