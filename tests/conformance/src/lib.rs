@@ -8,9 +8,19 @@
 //! no document says is noted and compared between the machines.
 #![forbid(unsafe_code)]
 
+pub mod agent;
+pub mod allowed;
 pub mod bench;
 pub mod case;
 pub mod cases;
 pub mod drivers;
 pub mod launch;
 pub mod machine;
+pub mod models;
+pub mod page;
+pub mod run;
+pub mod table;
+pub mod verdict;
+
+#[cfg(test)]
+mod tests;

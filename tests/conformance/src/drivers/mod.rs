@@ -1,1 +1,4 @@
 //! The kinds of machines.
+
+pub mod agent;
+mod process;
