@@ -58,10 +58,13 @@ impl Bare {
         &self.taps
     }
 
-    /// Lets guest time pass, in nanoseconds.
+    /// Lets guest time pass, in nanoseconds, once nothing is in flight at the host: what a disk does takes no guest
+    /// time. False when that, or the timers on the way, took more of the host's time than anybody waits.
     pub fn advance(&mut self, ns: u64) -> bool {
+        let quiet = crate::saved::quiesce(self.machine.bus()).is_ok();
+        crate::saved::unquiesce(self.machine.bus());
         let end = self.access.now().saturating_add(ns);
-        self.access.still().advance(end, Instant::now() + PATIENCE)
+        quiet && self.access.still().advance(end, Instant::now() + PATIENCE)
     }
 
     /// Carries out what devices have asked for: resets at once, the rest is kept for
