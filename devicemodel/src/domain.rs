@@ -100,6 +100,7 @@ impl Domain {
             debugcon: None,
             xen: Some(parts),
             border: Border::Open,
+            taps: None,
         }
     }
 

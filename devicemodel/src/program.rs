@@ -221,7 +221,7 @@ pub(crate) fn start(
         Some(file) => recorded(hypervisor, &file)?,
     };
     let power = Arc::new(notifier.clone());
-    let setting = Setting { hypervisor, power, notifier, debugcon, xen: None, border };
+    let setting = Setting { hypervisor, power, notifier, debugcon, xen: None, taps: None, border };
     let mut machine = Machine::build(config, setting)?;
     for terminal in machine.terminals() {
         if let Some(path) = &terminal.pty {
@@ -234,7 +234,7 @@ pub(crate) fn start(
     let ending = run(
         machine,
         notices,
-        Options { server, timeout, vnc, paused, restored: false, confine, announce: nothing() },
+        Options { server, qtest: None, timeout, vnc, paused, restored: false, confine, announce: nothing() },
     )?;
     Ok(ending.status())
 }

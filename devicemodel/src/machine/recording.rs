@@ -11,7 +11,7 @@ use super::interrupts::Dispatcher;
 use crate::saved::SaveError;
 use crate::trace::header::{Header, Identity};
 use crate::trace::record::Host;
-use crate::trace::{Border, Recorded, Recorder};
+use crate::trace::{Border, Recorder, Watched};
 
 /// Puts a recorder between a hypervisor and the machine that will be built on it.
 pub fn recorded(inner: Arc<dyn Hypervisor>, file: &Path) -> Result<(Arc<dyn Hypervisor>, Border), SaveError> {
@@ -22,7 +22,7 @@ pub fn recorded(inner: Arc<dyn Hypervisor>, file: &Path) -> Result<(Arc<dyn Hype
         part: "memory".into(),
         why: error.to_string(),
     };
-    let hypervisor = Recorded::new(inner, recorder.clone()).map_err(failed)?;
+    let hypervisor = Watched::recorded(inner, recorder.clone()).map_err(failed)?;
     Ok((Arc::new(hypervisor), Border::Recorded(recorder, ram)))
 }
 

@@ -43,7 +43,7 @@ pub(super) fn attach(
             let opened = chardev::open(&spec, wiring.waker(), 0, escape);
             let OpenLine { backend, path } = opened.map_err(|source| BuildError::Serial { index, source })?;
             pty = path;
-            Ok(backend)
+            Ok::<_, BuildError>(backend)
         })?;
         terminals.push(Terminal { port: index, pty, config: port.clone() });
         let (_, irq) = PORTS[index];
@@ -60,5 +60,6 @@ fn spec(port: &SerialConfig) -> Option<CharSpec> {
         SerialConfig::Pty => CharSpec::Pty,
         SerialConfig::File(path) => CharSpec::File(path.clone()),
         SerialConfig::Unix(path) => CharSpec::Unix(path.clone()),
+        SerialConfig::Connect(path) => CharSpec::Connect(path.clone()),
     })
 }

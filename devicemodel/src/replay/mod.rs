@@ -2,7 +2,6 @@
 //! [`crate::trace`] for what a recording is and what a replay needs beside it.
 
 mod player;
-mod still;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -16,7 +15,7 @@ use std::sync::Arc;
 use devices::display::vga::{VRAM_MAX, VRAM_MIN};
 use devices_core::bus::AnySlot;
 use devices_core::{Space, StateError, Wake};
-use hypervisor::{Clock, Dispatch, TimerQueue};
+use hypervisor::{Clock, Dispatch, Still};
 use ioreq::{Data, Dir, Request, Sbdf, Target};
 use thiserror::Error;
 
@@ -25,12 +24,11 @@ use crate::machine::{BuildError, Machine, Setting, split_ram};
 use crate::power::notices;
 use crate::saved;
 use crate::stream::{Reader, Record as Part, StreamError};
-use crate::trace::Border;
 use crate::trace::header::{Header, Identity, MACHINE, MAGIC, MachineState};
 use crate::trace::record::{Effect, Entry, Facts, Host, Time};
+use crate::trace::{Border, Watched};
 pub use player::Player;
 use player::{Unequal, Verdict};
-use still::{Still, StillClock};
 use tape::{Position, Stop, Tape};
 
 /// Most RAM of a machine that is replayed: what is known of each page takes room, though the pages do not.
@@ -130,9 +128,9 @@ impl fmt::Display for Difference {
 pub fn replay(file: &Path) -> Result<Report, ReplayError> {
     let recording = Recording::open(file)?;
     let player = Arc::new(Player::default());
-    let clock = Arc::new(StillClock::default());
-    let machine = recording.build(&player, &clock)?;
-    let begin = recording.load(&machine, &player, &clock)?;
+    let machine = recording.build(&player)?;
+    let clock = machine.hypervisor().clock();
+    let begin = recording.load(&machine, &player, &*clock)?;
     Ok(run(&machine, &player, &*clock, begin))
 }
 
@@ -162,7 +160,7 @@ impl Recording {
     }
 
     /// The machine, with the player where its host was.
-    fn build(&self, player: &Arc<Player>, clock: &Arc<StillClock>) -> Result<Machine, ReplayError> {
+    fn build(&self, player: &Arc<Player>) -> Result<Machine, ReplayError> {
         let Header { config, capabilities, debugcon, files, media, .. } = &self.header;
         // What devices give the guest of these is compared, too; this is the better sentence.
         if let Some(changed) = files.iter().find_map(Identity::changed) {
@@ -170,15 +168,8 @@ impl Recording {
         }
         media.iter().cloned().for_each(|facts| player.expect(facts));
         let (below, above) = split_ram(config.memory_mib << 20);
-        let hypervisor = Still {
-            capabilities: *capabilities,
-            vcpus: config.vcpus,
-            ram: still::ram(below, above, player.clone()).map_err(BuildError::from)?,
-            irq: player.clone(),
-            msi: player.clone(),
-            clock: clock.clone(),
-            timers: TimerQueue::new(),
-        };
+        let still = Still::new(config.vcpus, below, above).map_err(BuildError::from)?;
+        let hypervisor = Watched::replayed(still, *capabilities, player).map_err(BuildError::from)?;
         // Nobody hears of what it asks for: the recording says what came of it.
         let (notifier, _) = notices()?;
         let setting = Setting {
@@ -187,13 +178,14 @@ impl Recording {
             notifier,
             debugcon: debugcon.then(|| "/dev/null".into()),
             xen: None,
+            taps: None,
             border: Border::Replayed(player.clone()),
         };
         Ok(Machine::build(config.clone(), setting)?)
     }
 
     /// Brings the devices to where the recording begins, and gives the guest time of that.
-    fn load(mut self, machine: &Machine, player: &Player, clock: &StillClock) -> Result<u64, ReplayError> {
+    fn load(mut self, machine: &Machine, player: &Player, clock: &dyn Clock) -> Result<u64, ReplayError> {
         let mut state = None;
         let mut left = machine.bus().slots().len();
         while left > 0 {
@@ -263,7 +255,7 @@ fn possible(facts: &Facts) -> bool {
 }
 
 /// Carries out all that is recorded, as long as the devices agree.
-fn run(machine: &Machine, player: &Arc<Player>, clock: &StillClock, begin: u64) -> Report {
+fn run(machine: &Machine, player: &Arc<Player>, clock: &dyn Clock, begin: u64) -> Report {
     let slots = machine.bus().slots();
     let mut vcpu = machine.dispatcher();
     let mut last = None;

@@ -6,37 +6,66 @@ use hypervisor::inspect::Node;
 use hypervisor::memory::{Tap, ram_of};
 use hypervisor::{
     Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, Hypervisor, IrqTarget, Mapping, MsiTarget,
-    RamBlock, SavedPart, TimerQueue,
+    RamBlock, SavedPart, Still, TimerQueue,
 };
 
 use super::recorder::Recorder;
 use super::taps::{Memory, Messages, Pins, Time, Vcpu};
+use crate::replay::Player;
 
-/// The hypervisor of a guest that is recorded.
-pub struct Recorded {
+/// A hypervisor with somebody between it and the devices.
+pub struct Watched {
     inner: Arc<dyn Hypervisor>,
-    recorder: Arc<Recorder>,
+    capabilities: Capabilities,
     ram: GuestRam,
+    irq: Arc<dyn IrqTarget>,
+    msi: Arc<dyn MsiTarget>,
+    clock: Arc<dyn Clock>,
+    recorder: Option<Arc<Recorder>>,
 }
 
-impl Recorded {
+impl Watched {
     /// That hypervisor, heard by that recorder.
-    pub fn new(inner: Arc<dyn Hypervisor>, recorder: Arc<Recorder>) -> Result<Recorded, Error> {
-        let tap: Arc<dyn Tap> = Arc::new(Memory(recorder.clone()));
-        let ram = tapped(&inner.memory(), &tap)?;
-        Ok(Recorded { inner, recorder, ram })
+    pub fn recorded(inner: Arc<dyn Hypervisor>, recorder: Arc<Recorder>) -> Result<Watched, Error> {
+        Ok(Watched {
+            capabilities: inner.capabilities(),
+            ram: tapped(&inner.memory(), &(Arc::new(Memory(recorder.clone())) as Arc<dyn Tap>))?,
+            irq: Arc::new(Pins(recorder.clone(), inner.irq())),
+            msi: Arc::new(Messages(recorder.clone(), inner.msi())),
+            clock: Arc::new(Time(recorder.clone(), inner.clock())),
+            recorder: Some(recorder),
+            inner,
+        })
+    }
+
+    /// A machine that stands still in the place of one that was recorded, with the player where its processors
+    /// and their memory were.
+    pub fn replayed(
+        still: Still,
+        capabilities: Capabilities,
+        player: &Arc<Player>,
+    ) -> Result<Watched, Error> {
+        Ok(Watched {
+            capabilities: Capabilities { still: true, ..capabilities },
+            ram: tapped(&still.memory(), &(player.clone() as Arc<dyn Tap>))?,
+            irq: player.clone(),
+            msi: player.clone(),
+            clock: still.clock(),
+            recorder: None,
+            inner: Arc::new(still),
+        })
     }
 }
 
 /// The same memory with a tap.
-pub fn tapped(ram: &GuestRam, tap: &Arc<dyn Tap>) -> Result<GuestRam, Error> {
+fn tapped(ram: &GuestRam, tap: &Arc<dyn Tap>) -> Result<GuestRam, Error> {
     use vm_memory::GuestMemoryBackend;
     ram_of(ram.iter().map(|region| region.clone().tapped(tap.clone())).collect())
 }
 
-impl Hypervisor for Recorded {
+impl Hypervisor for Watched {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        self.capabilities
     }
     fn vcpus(&self) -> u32 {
         self.inner.vcpus()
@@ -45,13 +74,13 @@ impl Hypervisor for Recorded {
         self.ram.clone()
     }
     fn irq(&self) -> Arc<dyn IrqTarget> {
-        Arc::new(Pins(self.recorder.clone(), self.inner.irq()))
+        self.irq.clone()
     }
     fn msi(&self) -> Arc<dyn MsiTarget> {
-        Arc::new(Messages(self.recorder.clone(), self.inner.msi()))
+        self.msi.clone()
     }
     fn clock(&self) -> Arc<dyn Clock> {
-        Arc::new(Time(self.recorder.clone(), self.inner.clock()))
+        self.clock.clone()
     }
     fn timers(&self) -> TimerQueue {
         self.inner.timers()
@@ -70,7 +99,7 @@ impl Hypervisor for Recorded {
         dispatch: &mut dyn FnMut(u32) -> Box<dyn Dispatch>,
         events: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Result<(), Error> {
-        let recorder = &self.recorder;
+        let Some(recorder) = &self.recorder else { return self.inner.run(dispatch, events) };
         let mut heard = |number| -> Box<dyn Dispatch> {
             Box::new(Vcpu { recorder: recorder.clone(), number, inner: dispatch(number) })
         };

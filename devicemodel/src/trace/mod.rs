@@ -32,6 +32,6 @@ mod tests;
 
 pub(crate) use border::facts;
 pub use border::{Border, Opened};
-pub use hypervisor::{Recorded, tapped};
+pub use hypervisor::Watched;
 pub use recorder::Recorder;
 pub(crate) use taps::submitted;

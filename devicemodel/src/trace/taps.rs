@@ -219,7 +219,7 @@ impl Medium {
 }
 
 /// What there is to say of a request.
-pub(super) fn submitted(medium: u32, request: &BlockRequest) -> Submit {
+pub(crate) fn submitted(medium: u32, request: &BlockRequest) -> Submit {
     let (segments, buffer) = match &request.payload {
         Payload::None => (Vec::new(), (0, 0)),
         Payload::Guest(_, segments) => (segments.clone(), (0, 0)),

@@ -121,6 +121,7 @@ impl Golden {
             notifier,
             debugcon: Some("firmware.log".into()),
             xen: None,
+            taps: None,
             border: Border::Open,
         };
         let machine = Machine::build(config, setting)?;
