@@ -3,8 +3,6 @@
 
 mod player;
 mod tape;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::fs::File;

@@ -77,6 +77,7 @@ pub struct Machine {
     firmware: Option<PathBuf>,
     icount: bool,
     config: Option<PathBuf>,
+    record: Option<PathBuf>,
 }
 
 impl Machine {
@@ -98,6 +99,7 @@ impl Machine {
             firmware: None,
             icount: false,
             config: None,
+            record: None,
         }
     }
 
@@ -167,6 +169,12 @@ impl Machine {
         self
     }
 
+    /// Everything that reaches its devices is recorded to this file.
+    pub fn record(mut self, file: &Path) -> Machine {
+        self.record = Some(file.to_owned());
+        self
+    }
+
     /// The command that runs it, with the serial port on its stdin and stdout and the monitor at `monitor`.
     pub fn command(&self, monitor: &Path) -> Result<Command> {
         let mut command = self.program.command();
@@ -183,6 +191,9 @@ impl Machine {
         command.arg("--memory").arg(self.memory.to_string());
         command.arg("--vcpus").arg(self.vcpus.to_string());
         command.arg("--monitor").arg(format!("unix:{}", monitor.display()));
+        if let Some(record) = &self.record {
+            command.arg("--record-io").arg(record);
+        }
         for disk in &self.disks {
             let path = disk.path.display().to_string().replace(',', ",,");
             let snapshot = if disk.snapshot { ",snapshot" } else { "" };
