@@ -4,6 +4,7 @@ mod devices;
 mod files;
 mod ioreq;
 mod monitor;
+mod recording;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -21,6 +22,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "ioreq", run: ioreq::run, seeds: ioreq::seeds },
     Target { name: "stream", run: files::stream, seeds: files::stream_seeds },
+    Target { name: "recording", run: recording::run, seeds: recording::seeds },
     Target { name: "state", run: devices::state, seeds: devices::state_seeds },
     Target { name: "qcow2", run: files::qcow2, seeds: files::qcow2_seeds },
     Target { name: "xlcfg", run: files::xlcfg, seeds: files::xlcfg_seeds },
