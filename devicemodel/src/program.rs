@@ -115,7 +115,14 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
     if let Some(why) = chosen.why {
         say(&why);
     }
-    start(config, Start::new(&args.host, false)?, |_| Ok(()))
+    let recorded = args.host.record_io.is_some();
+    start(config, Start::new(&args.host, false)?, |machine| {
+        // A replay loads its devices, which drives their lines; new devices have not driven theirs yet.
+        if recorded {
+            machine.bus().reset();
+        }
+        Ok(())
+    })
 }
 
 fn restore(args: &RestoreArgs) -> Result<u8, Failure> {

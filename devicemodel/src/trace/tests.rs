@@ -9,7 +9,7 @@ use devices_core::Wake;
 use devices_core::block::{BlockError, BlockOp, Segment};
 use devices_core::power::PowerEvent;
 use devices_core::rig::Random;
-use hypervisor::{Clock, Dispatch, Hypervisor, Pin, Still};
+use hypervisor::{Dispatch, Hypervisor, Pin, Still};
 use ioreq::{Data, Dir, Request, Sbdf, Size, Target};
 use tempfile::TempDir;
 
@@ -104,7 +104,8 @@ fn records_come_back_as_they_went() {
     let samples = samples();
     let (mut at, mut records) = (5, Vec::new());
     for _ in 0..20_000 {
-        at += random.below(1 << random.below(30));
+        let scale = random.below(30);
+        at += random.below(1 << scale);
         records.push(match random.below(3) {
             0 => {
                 let port = Target::Pio(random.below(100) as u16);
@@ -177,6 +178,7 @@ impl Recorded {
         let setting = Setting { hypervisor, power, notifier, debugcon: None, xen: None, taps: None, border };
         let machine = Machine::build(config, setting).unwrap();
         crate::saved::unquiesce(machine.bus());
+        machine.bus().reset();
         machine.begin_recording().unwrap();
         let vcpu = Vcpu { recorder, number: 0, inner: machine.dispatcher() };
         Recorded { folder, file, machine, still, vcpu }
