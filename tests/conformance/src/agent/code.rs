@@ -146,9 +146,7 @@ fn loaded() -> Done<Vec<u8>> {
     // Everything is below 4 GiB.
     let address = |label: &CodeLabel| code.label_ip(label).map(|ip| ip as u32);
     let mut image = code.inner.code_buffer.clone();
-    if image.len() > (STUBS - CODE) as usize {
-        return Err(IcedError::new("the agent's code is too long"));
-    }
+    assert!(image.len() <= (STUBS - CODE) as usize, "the agent's code is too long");
     image.resize((LOADED_END - CODE) as usize, 0);
     tables(&mut image, address(&places.trap)?);
     let mut list = |place: u32, labels: &[CodeLabel]| -> Done {

@@ -148,7 +148,7 @@ fn prepare(
 /// Waits for the program to connect.
 fn accept(listener: &UnixListener, process: &mut Process) -> Result<UnixStream, Broken> {
     let until = Instant::now() + PATIENCE;
-    let connected = || -> io::Result<UnixStream> {
+    let mut connected = || -> io::Result<UnixStream> {
         listener.set_nonblocking(true)?;
         loop {
             match listener.accept() {
