@@ -19,6 +19,7 @@ use crate::config::Action;
 use crate::machine::Machine;
 use crate::monitor::server::Server;
 use crate::power::{Notice, Notices};
+use crate::qtest::server::{self as qtest, Between};
 
 /// How a guest ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ struct Runner {
     notices: Notices,
     signals: UnixStream,
     server: Option<Server>,
+    qtest: Option<qtest::Server>,
     vnc: Option<Vnc>,
     state: RunState,
     ending: Option<Ending>,
@@ -97,6 +99,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Where VNC viewers come in.
     pub vnc: Option<Listener>,
+    /// Who drives a machine that has no CPU.
+    pub qtest: Option<qtest::Server>,
     /// The vCPUs wait for the monitor's `cont`.
     pub paused: bool,
     /// The guest continues a saved one.
@@ -134,6 +138,7 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         notices,
         signals,
         server: options.server,
+        qtest: options.qtest,
         vnc,
         state: if options.restored { RunState::Paused } else { RunState::Prelaunch },
         ending: None,
@@ -196,16 +201,21 @@ impl MutEventSubscriber for Runner {
         if let Some(Err(error)) = self.server.as_ref().map(|server| server.register(ops)) {
             tracing::error!("the monitor cannot be served: {error:?}");
         }
+        if let Some(Err(error)) = self.qtest.as_ref().map(|server| server.register(ops)) {
+            tracing::error!("qtest cannot be served: {error:?}");
+        }
     }
 
     fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
         match events.data() {
-            NOTICE => {
-                while let Some(notice) = self.notices.next() {
-                    self.notice(notice);
+            NOTICE => self.settle(),
+            SIGNAL => self.ending = Some(Ending::Quit),
+            token if qtest::Server::owns(token) => {
+                if let Some(mut server) = self.qtest.take() {
+                    server.process(token, ops, self);
+                    self.qtest = Some(server);
                 }
             }
-            SIGNAL => self.ending = Some(Ending::Quit),
             token => {
                 if let Some(mut server) = self.server.take() {
                     server.process(token, ops, self);
@@ -217,6 +227,14 @@ impl MutEventSubscriber for Runner {
             if let Some(server) = &mut self.server {
                 server.broadcast(name, data, ops);
             }
+        }
+    }
+}
+
+impl qtest::Between for Runner {
+    fn settle(&mut self) {
+        while let Some(notice) = self.notices.next() {
+            self.notice(notice);
         }
     }
 }

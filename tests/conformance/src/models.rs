@@ -4,6 +4,8 @@ use guest_tests::Program;
 
 use crate::case::Setup;
 use crate::drivers::agent::{self, AgentMachine};
+use crate::drivers::qtest::{self, QtestMachine};
+use crate::drivers::rig::RigMachine;
 use crate::machine::{Broken, Machine};
 
 /// Whose device model it is.
@@ -29,7 +31,7 @@ pub struct Model {
 }
 
 /// Those that are judged when nobody says which.
-pub const DEFAULT: &[&str] = &["qemu", "agent"];
+pub const DEFAULT: &[&str] = &["qemu", "qtest"];
 
 /// All of them.
 pub const MODELS: &[Model] = &[
@@ -38,6 +40,23 @@ pub const MODELS: &[Model] = &[
         family: Family::Qemu,
         about: "Debian's QEMU, driven by the agent in it",
         switch_on: |setup| on(Program::qemu(), agent::QEMU, setup),
+    },
+    Model {
+        name: "rig",
+        family: Family::Ailurus,
+        about: "Ailurus's devices in this process, with no CPU",
+        switch_on: |setup| Ok(Box::new(RigMachine::start(setup)?)),
+    },
+    Model {
+        name: "qtest",
+        family: Family::Ailurus,
+        about: "Ailurus with no CPU, driven by the qtest protocol",
+        switch_on: |setup| {
+            let program = guest_tests::place::program();
+            let program =
+                program.map_err(|error| Broken { machine: qtest::NAME.into(), why: format!("{error:#}") })?;
+            Ok(Box::new(QtestMachine::start(&Program::Ailurus(program), setup)?))
+        },
     },
     Model {
         name: "agent",

@@ -1,14 +1,13 @@
 //! A PC of any kind, driven by the [agent](crate::agent) in it: Debian's QEMU, or Ailurus on a hypervisor.
 
 use std::io::{self, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use guest_tests::{Program, Qmp};
-use serde_json::json;
 
-use super::process::{PATIENCE, Process};
+use super::process::{PATIENCE, Process, quoted};
 use crate::agent::layout;
 use crate::agent::wire::{self, Answer, BLOCK_MAX, Command, Reader, WireError};
 use crate::case::Setup;
@@ -61,13 +60,15 @@ impl AgentMachine {
     pub fn start(program: &Program, cpu: Cpu, setup: &Setup) -> Result<AgentMachine, Broken> {
         let mut process = Process::new(cpu.name)?;
         let socket = process.folder().join(AGENT_SOCKET);
-        let made = prepare(&process, setup, &socket);
-        let (listener, words) =
-            made.map_err(|error| process.broken(format!("cannot be prepared: {error}")))?;
+        let words = prepare(&process, setup, &socket);
+        let words = words.map_err(|error| process.broken(format!("cannot be prepared: {error}")))?;
         let mut command = program.command();
         command.args(cpu.words).args(words);
-        process.start(&mut command)?;
-        let stream = accept(&listener, &mut process)?;
+        let stream = process.connected(&mut command, &socket)?;
+        let timed = stream
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+        timed.map_err(|error| process.broken(format!("the agent's line: {error}")))?;
         let mut machine = AgentMachine { cpu, process, link: Link::new(stream), monitor: None };
         machine.greeted()?;
         Ok(machine)
@@ -132,41 +133,13 @@ fn scale(value: u64, by: u64, per: u64) -> u64 {
     u64::try_from(u128::from(value) * u128::from(by) / u128::from(per)).unwrap_or(u64::MAX)
 }
 
-fn prepare(
-    process: &Process,
-    setup: &Setup,
-    socket: &Path,
-) -> io::Result<(UnixListener, Vec<std::ffi::OsString>)> {
+fn prepare(process: &Process, setup: &Setup, socket: &Path) -> io::Result<Vec<std::ffi::OsString>> {
     let firmware = process.folder().join("agent.bin");
     std::fs::write(&firmware, crate::agent::image().map_err(io::Error::other)?)?;
     let mut words = launch::words(setup, process.folder(), &firmware, Line::Socket(socket))?;
-    let monitor = process.folder().join(MONITOR_SOCKET).display().to_string().replace(',', ",,");
+    let monitor = quoted(&process.folder().join(MONITOR_SOCKET));
     words.extend(["-qmp".into(), format!("unix:{monitor},server=on,wait=off").into()]);
-    Ok((UnixListener::bind(socket)?, words))
-}
-
-/// Waits for the program to connect.
-fn accept(listener: &UnixListener, process: &mut Process) -> Result<UnixStream, Broken> {
-    let until = Instant::now() + PATIENCE;
-    let mut connected = || -> io::Result<UnixStream> {
-        listener.set_nonblocking(true)?;
-        loop {
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_read_timeout(Some(Duration::from_millis(100)))?;
-                    stream.set_write_timeout(Some(PATIENCE))?;
-                    return Ok(stream);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            if !process.is_alive() || Instant::now() > until {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    };
-    connected().map_err(|error| process.broken(format!("does not open the agent's line: {error}")))
+    Ok(words)
 }
 
 impl Machine for AgentMachine {
@@ -216,16 +189,7 @@ impl Machine for AgentMachine {
     }
 
     fn reset(&mut self) -> Result<(), Broken> {
-        let socket = self.process.folder().join(MONITOR_SOCKET);
-        let process = &mut self.process;
-        let pressed = (|| {
-            let monitor = match &mut self.monitor {
-                Some(monitor) => monitor,
-                none => none.insert(Qmp::connect(&socket, || process.is_alive())?),
-            };
-            monitor.execute("system_reset", json!({}))
-        })();
-        pressed.map_err(|error| self.process.broken(format!("system_reset: {error:#}")))?;
+        self.process.press_reset(MONITOR_SOCKET, &mut self.monitor)?;
         self.greeted()
     }
 

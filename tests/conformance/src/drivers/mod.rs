@@ -2,3 +2,5 @@
 
 pub mod agent;
 mod process;
+pub mod qtest;
+pub mod rig;

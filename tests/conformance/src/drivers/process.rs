@@ -1,10 +1,14 @@
 //! A program that runs a machine.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use guest_tests::Qmp;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::machine::Broken;
@@ -52,6 +56,44 @@ impl Process {
         Ok(())
     }
 
+    /// Starts it and waits until it connects to `socket`, which we make.
+    pub(super) fn connected(&mut self, command: &mut Command, socket: &Path) -> Result<UnixStream, Broken> {
+        let listener = UnixListener::bind(socket).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        let listener = listener.map_err(|error| self.broken(format!("no socket: {error}")))?;
+        self.start(command)?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let waits = stream.set_nonblocking(false);
+                    return waits.map(|()| stream).map_err(|error| self.broken(error.to_string()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(self.broken(format!("no connection: {error}"))),
+            }
+            if !self.is_alive() || Instant::now() > until {
+                return Err(self.broken("does not connect to its line"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Presses the reset button by the monitor at `socket` in its folder.
+    pub(super) fn press_reset(&mut self, socket: &str, monitor: &mut Option<Qmp>) -> Result<(), Broken> {
+        let socket = self.folder().join(socket);
+        let pressed = (|| {
+            let monitor = match monitor {
+                Some(monitor) => monitor,
+                none => none.insert(Qmp::connect(&socket, || self.is_alive())?),
+            };
+            monitor.execute("system_reset", json!({}))
+        })();
+        pressed.map(|_| ()).map_err(|error| self.broken(format!("system_reset: {error:#}")))
+    }
+
     /// Whether it runs.
     pub(super) fn is_alive(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
@@ -80,6 +122,11 @@ impl Drop for Process {
             let _ = child.wait();
         }
     }
+}
+
+/// A path inside a value of several fields: commas are doubled.
+pub(super) fn quoted(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 /// How long a machine may be silent before it counts as dead.
