@@ -4,6 +4,7 @@
 mod apt;
 mod bench;
 mod check;
+mod conformance;
 mod cpio;
 mod disk;
 mod fetch;
@@ -96,6 +97,11 @@ enum Task {
         /// Only measures whose name contains this
         only: Option<String>,
     },
+    /// Judge the devices, ours and QEMU's, by one suite of cases
+    ///
+    /// Brings QEMU into build/ and runs every case on both. Prints a table, where they differ, what is wrong and what
+    /// of that is allowed and why; build/conformance.html says the same. Exit status 1: something is not explained.
+    Conformance(conformance::Arguments),
     /// Run a real Xen host in an emulator, and tests in it
     ///
     /// Brings Xen, its tools, a kernel for dom0 and QEMU (about 200 MB) into build/ and boots them there: no root and no
@@ -127,6 +133,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Guests { cloud: true } => guests::cloud(&place),
         Task::Guests { cloud: false } => guests::guests(&place),
         Task::Bench { runs, only } => bench::bench(&place, runs.max(1), only.as_deref()),
+        Task::Conformance(arguments) => return conformance::conformance(&place, &arguments),
         Task::XenLab(arguments) => return xen_lab::work(&place, &arguments),
     };
     done.map(|()| 0)
