@@ -212,11 +212,12 @@ impl Machine for AgentMachine {
 struct Link<S> {
     stream: S,
     reader: Reader,
+    patience: Duration,
 }
 
 impl<S: Read + Write> Link<S> {
     fn new(stream: S) -> Link<S> {
-        Link { stream, reader: Reader::default() }
+        Link { stream, reader: Reader::default(), patience: PATIENCE }
     }
 
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
@@ -225,7 +226,7 @@ impl<S: Read + Write> Link<S> {
 
     /// The next answer, if one comes in time and while `alive` holds.
     fn receive(&mut self, alive: &mut dyn FnMut() -> bool) -> Result<Answer, String> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         let mut bytes = [0; 4096];
         loop {
             match self.reader.next_answer() {
@@ -245,8 +246,42 @@ impl<S: Read + Write> Link<S> {
                 Err(error) => return Err(format!("the agent's line: {error}")),
             }
             if Instant::now() > until {
-                return Err(format!("the agent says nothing for {} s", PATIENCE.as_secs()));
+                return Err(format!("the agent says nothing for {:?}", self.patience));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a driver makes of what a program says.
+    fn hear(said: &[u8], patience: Duration, alive: bool) -> Result<Answer, String> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        theirs.write_all(said).unwrap();
+        let mut link = Link { stream: ours, reader: Reader::default(), patience };
+        link.receive(&mut || alive)
+    }
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn whatever_a_program_says_the_driver_goes_on() {
+        let whole = wire::answer(&Answer::Done(vec![1]));
+        assert_eq!(hear(&whole, PATIENCE, true), Ok(Answer::Done(vec![1])));
+        assert!(hear(&whole[..6], SHORT, true).unwrap_err().contains("says nothing"));
+        assert!(hear(&whole[..6], PATIENCE, false).unwrap_err().contains("ended"));
+        assert!(hear(b"SeaBIOS (version 1)", PATIENCE, true).unwrap_err().contains("no answer"));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        assert!(Link::new(ours).receive(&mut || true).unwrap_err().contains("closed"));
+    }
+
+    #[test]
+    fn ticks_do_not_overflow() {
+        assert_eq!(scale(1_000, 2_500_000_000, 1_000_000_000), 2_500);
+        assert_eq!(scale(u64::MAX, 2_000_000_000, 1_000_000_000), u64::MAX);
     }
 }
