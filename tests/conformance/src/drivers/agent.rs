@@ -1,6 +1,8 @@
 //! A PC of any kind, driven by the [agent](crate::agent) in it: Debian's QEMU, or Ailurus on a hypervisor.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use crate::agent::layout;
 use crate::agent::wire::{self, Answer, BLOCK_MAX, Command, Reader, WireError};
 use crate::case::Setup;
 use crate::launch::{self, Line};
-use crate::machine::{Broken, Machine, Op};
+use crate::machine::{Broken, FREE_RAM, Machine, Op, RAM_MIB};
 
 /// How the program runs the CPU.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,9 @@ pub struct Cpu {
     pub hertz: u64,
     /// See [`Machine::slack`].
     pub slack: u64,
+    /// Whether the program takes its RAM from a file of ours: bytes come and go there at once, where a line takes
+    /// some 30 us for each.
+    pub ram_file: bool,
 }
 
 /// QEMU's translator with guest time by instructions: 2^5 ns each. Such a time passes a wait of a second in a
@@ -34,6 +39,7 @@ pub const QEMU: Cpu = Cpu {
     words: &["-accel", "tcg", "-icount", "shift=5,sleep=off"],
     hertz: 1_000_000_000,
     slack: 2_000,
+    ram_file: true,
 };
 
 /// Ailurus' own CPU, with guest time by instructions.
@@ -42,6 +48,7 @@ pub const SOFT: Cpu = Cpu {
     words: &["-accel", "tcg", "-icount", "shift=5,sleep=off"],
     hertz: 1_000_000_000,
     slack: 2_000,
+    ram_file: false,
 };
 
 /// A machine with an agent in it.
@@ -50,6 +57,7 @@ pub struct AgentMachine {
     process: Process,
     link: Link<UnixStream>,
     monitor: Option<Qmp>,
+    ram: Option<File>,
 }
 
 const AGENT_SOCKET: &str = "agent";
@@ -64,12 +72,14 @@ impl AgentMachine {
         let words = words.map_err(|error| process.broken(format!("cannot be prepared: {error}")))?;
         let mut command = program.command();
         command.args(cpu.words).args(words);
+        let ram = if cpu.ram_file { Some(ram_file(&process, &mut command)) } else { None };
+        let ram = ram.transpose().map_err(|error| process.broken(format!("no file for RAM: {error}")))?;
         let stream = process.connected(&mut command, &socket)?;
         let timed = stream
             .set_read_timeout(Some(Duration::from_millis(100)))
             .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
         timed.map_err(|error| process.broken(format!("the agent's line: {error}")))?;
-        let mut machine = AgentMachine { cpu, process, link: Link::new(stream), monitor: None };
+        let mut machine = AgentMachine { cpu, process, link: Link::new(stream), monitor: None, ram };
         machine.greeted()?;
         Ok(machine)
     }
@@ -142,6 +152,23 @@ fn prepare(process: &Process, setup: &Setup, socket: &Path) -> io::Result<Vec<st
     Ok(words)
 }
 
+/// Makes the file that holds the machine's RAM.
+fn ram_file(process: &Process, command: &mut std::process::Command) -> io::Result<File> {
+    let path = process.folder().join("ram");
+    let size = RAM_MIB << 20;
+    let object = format!("memory-backend-file,id=ram,share=on,size={size},mem-path={}", quoted(&path));
+    command.args(["-object", &object, "-machine", "memory-backend=ram"]);
+    let file = File::options().read(true).write(true).create_new(true).open(path)?;
+    file.set_len(size)?;
+    Ok(file)
+}
+
+/// Where bytes of RAM lie in its file: above the legacy areas an address is an offset.
+fn in_file(address: u64, len: usize) -> bool {
+    let end = address.checked_add(len as u64);
+    address >= FREE_RAM.start && end.is_some_and(|end| end <= RAM_MIB << 20)
+}
+
 impl Machine for AgentMachine {
     fn name(&self) -> &str {
         self.cpu.name
@@ -162,6 +189,11 @@ impl Machine for AgentMachine {
     }
 
     fn peek(&mut self, address: u64, len: usize) -> Result<Vec<u8>, Broken> {
+        if let Some(ram) = self.ram.as_ref().filter(|_| in_file(address, len)) {
+            let mut data = vec![0; len];
+            let read = ram.read_exact_at(&mut data, address);
+            return read.map(|()| data).map_err(|error| self.process.broken(format!("RAM: {error}")));
+        }
         let mut data = Vec::with_capacity(len);
         while data.len() < len {
             let part = (len - data.len()).min(BLOCK_MAX);
@@ -178,6 +210,10 @@ impl Machine for AgentMachine {
     }
 
     fn poke(&mut self, address: u64, data: &[u8]) -> Result<(), Broken> {
+        if let Some(ram) = self.ram.as_ref().filter(|_| in_file(address, data.len())) {
+            let written = ram.write_all_at(data, address);
+            return written.map_err(|error| self.process.broken(format!("RAM: {error}")));
+        }
         let mut address = address;
         for part in data.chunks(BLOCK_MAX) {
             let mut body = self.outside(address, part.len())?.to_vec();
