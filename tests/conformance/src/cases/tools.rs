@@ -25,8 +25,8 @@ pub(super) const GROUP: Group = Group {
 
 /// Free RAM that nothing else here uses.
 const HERE: u64 = 0x20_0000;
-/// Writable registers without an effect: DMA's page of a channel that nobody has.
-const SCRATCH: u16 = 0x80;
+/// A writable register without an effect: the page of a DMA channel that does nothing.
+const SCRATCH: u16 = 0x81;
 /// Edge or level of interrupts 0 to 7; 0 after a reset.
 const ELCR: u16 = 0x4d0;
 
@@ -156,7 +156,7 @@ fn reset(bench: &mut Bench<'_>) {
     for what in ["first", "second"] {
         bench.outb(ELCR, 0x20);
         let value = bench.inb(ELCR);
-        bench.check("before", value, 0x20u8);
+        bench.check(format!("before the {what}"), value, 0x20u8);
         bench.reset();
         is_new(bench, what);
     }

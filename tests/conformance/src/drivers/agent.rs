@@ -86,15 +86,18 @@ impl AgentMachine {
 
     /// Waits for the hello of an agent that starts.
     fn greeted(&mut self) -> Result<(), Broken> {
-        match self.receive()? {
+        match self.receive(Duration::ZERO)? {
             Answer::Hello { version: wire::VERSION } => Ok(()),
             other => Err(self.process.broken(format!("the agent begins with {other:?}"))),
         }
     }
 
-    fn receive(&mut self) -> Result<Answer, Broken> {
+    /// The next answer; `beyond` the usual time if much guest time is to pass.
+    fn receive(&mut self, beyond: Duration) -> Result<Answer, Broken> {
         let process = &mut self.process;
-        self.link.receive(&mut || process.is_alive()).map_err(|error| process.broken(error))
+        self.link
+            .receive(PATIENCE + beyond, &mut || process.is_alive())
+            .map_err(|error| process.broken(error))
     }
 
     fn wire<T>(&mut self, result: Result<T, WireError>) -> Result<T, Broken> {
@@ -102,12 +105,14 @@ impl AgentMachine {
     }
 
     /// Sends a command; the body of its answer. None: the machine was reset meanwhile.
-    fn ask(&mut self, command: Command, body: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+    /// `ns` of guest time are to pass.
+    fn ask(&mut self, command: Command, body: &[u8], ns: u64) -> Result<Option<Vec<u8>>, Broken> {
         let message = wire::command(command, body);
         let message = self.wire(message)?;
         let sent = self.link.send(&message);
         sent.map_err(|error| self.process.broken(format!("the agent's line: {error}")))?;
-        match self.receive()? {
+        // A CPU in software may take that much longer.
+        match self.receive(Duration::from_nanos(ns.saturating_mul(20)))? {
             Answer::Done(body) => Ok(Some(body)),
             Answer::Hello { .. } => Ok(None),
             Answer::Bad => Err(self.process.broken("the agent cannot read its command")),
@@ -118,8 +123,8 @@ impl AgentMachine {
     }
 
     /// The same where a reset is out of place.
-    fn must(&mut self, command: Command, body: &[u8]) -> Result<Vec<u8>, Broken> {
-        match self.ask(command, body)? {
+    fn must(&mut self, command: Command, body: &[u8], ns: u64) -> Result<Vec<u8>, Broken> {
+        match self.ask(command, body, ns)? {
             Some(body) => Ok(body),
             None => Err(self.process.broken("it was reset unasked")),
         }
@@ -177,7 +182,8 @@ impl Machine for AgentMachine {
     fn perform(&mut self, ops: &[Op]) -> Result<Vec<u64>, Broken> {
         let steps = wire::steps(ops, |ns| self.ticks(ns));
         let steps = self.wire(steps)?;
-        match self.ask(Command::Perform, &steps)? {
+        let waits = ops.iter().map(|op| if let Op::Wait(ns) = op { *ns } else { 0 });
+        match self.ask(Command::Perform, &steps, waits.fold(0, u64::saturating_add))? {
             Some(body) => {
                 let hertz = self.cpu.hertz;
                 let numbers = wire::numbers(ops, &body, |ticks| scale(ticks, 1_000_000_000, hertz));
@@ -199,7 +205,7 @@ impl Machine for AgentMachine {
             let part = (len - data.len()).min(BLOCK_MAX);
             let mut body = self.outside(address + data.len() as u64, part)?.to_vec();
             body.extend((part as u32).to_le_bytes());
-            let got = self.must(Command::Peek, &body)?;
+            let got = self.must(Command::Peek, &body, 0)?;
             if got.len() != part {
                 let error = WireError::Length { got: got.len(), wanted: part };
                 return Err(self.process.broken(error.to_string()));
@@ -218,7 +224,7 @@ impl Machine for AgentMachine {
         for part in data.chunks(BLOCK_MAX) {
             let mut body = self.outside(address, part.len())?.to_vec();
             body.extend(part);
-            self.must(Command::Poke, &body)?;
+            self.must(Command::Poke, &body, 0)?;
             address += part.len() as u64;
         }
         Ok(())
@@ -231,7 +237,7 @@ impl Machine for AgentMachine {
 
     fn interrupt(&mut self, ns: u64) -> Result<Option<u8>, Broken> {
         let ticks = self.ticks(ns).to_le_bytes();
-        let body = self.must(Command::Interrupt, &ticks)?;
+        let body = self.must(Command::Interrupt, &ticks, ns)?;
         match body[..] {
             [] => Ok(None),
             [vector] => Ok(Some(vector)),
@@ -248,12 +254,11 @@ impl Machine for AgentMachine {
 struct Link<S> {
     stream: S,
     reader: Reader,
-    patience: Duration,
 }
 
 impl<S: Read + Write> Link<S> {
     fn new(stream: S) -> Link<S> {
-        Link { stream, reader: Reader::default(), patience: PATIENCE }
+        Link { stream, reader: Reader::default() }
     }
 
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
@@ -261,8 +266,8 @@ impl<S: Read + Write> Link<S> {
     }
 
     /// The next answer, if one comes in time and while `alive` holds.
-    fn receive(&mut self, alive: &mut dyn FnMut() -> bool) -> Result<Answer, String> {
-        let until = Instant::now() + self.patience;
+    fn receive(&mut self, patience: Duration, alive: &mut dyn FnMut() -> bool) -> Result<Answer, String> {
+        let begun = Instant::now();
         let mut bytes = [0; 4096];
         loop {
             match self.reader.next_answer() {
@@ -281,8 +286,8 @@ impl<S: Read + Write> Link<S> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(format!("the agent's line: {error}")),
             }
-            if Instant::now() > until {
-                return Err(format!("the agent says nothing for {:?}", self.patience));
+            if begun.elapsed() > patience {
+                return Err(format!("the agent says nothing for {patience:?}"));
             }
         }
     }
@@ -297,8 +302,8 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         theirs.write_all(said).unwrap();
-        let mut link = Link { stream: ours, reader: Reader::default(), patience };
-        link.receive(&mut || alive)
+        let mut link = Link::new(ours);
+        link.receive(patience, &mut || alive)
     }
 
     const SHORT: Duration = Duration::from_millis(20);
@@ -312,7 +317,7 @@ mod tests {
         assert!(hear(b"SeaBIOS (version 1)", PATIENCE, true).unwrap_err().contains("no answer"));
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
-        assert!(Link::new(ours).receive(&mut || true).unwrap_err().contains("closed"));
+        assert!(Link::new(ours).receive(PATIENCE, &mut || true).unwrap_err().contains("closed"));
     }
 
     #[test]
