@@ -98,6 +98,7 @@ impl Domain {
             notifier,
             debugcon: None,
             xen: Some(parts),
+            taps: None,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod probe;
 pub mod program;
 mod qdisk;
 pub mod qemu;
+pub mod qtest;
 pub mod run;
 pub mod sandbox;
 pub mod saved;

@@ -179,7 +179,8 @@ pub(crate) fn start(
     let Start { server, debugcon, timeout, vnc, paused, confine } = host;
     let (notifier, notices) = notices()?;
     let hypervisor = select::soft(&config).map_err(BuildError::from)?;
-    let setting = Setting { hypervisor, power: Arc::new(notifier.clone()), notifier, debugcon, xen: None };
+    let setting =
+        Setting { hypervisor, power: Arc::new(notifier.clone()), notifier, debugcon, xen: None, taps: None };
     let mut machine = Machine::build(config, setting)?;
     for terminal in machine.terminals() {
         if let Some(path) = &terminal.pty {
@@ -191,7 +192,7 @@ pub(crate) fn start(
     let ending = run(
         machine,
         notices,
-        Options { server, timeout, vnc, paused, restored: false, confine, announce: nothing() },
+        Options { server, qtest: None, timeout, vnc, paused, restored: false, confine, announce: nothing() },
     )?;
     Ok(ending.status())
 }

@@ -8,16 +8,19 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backends::vnc::VncError;
+use hypervisor::Still;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
 use crate::domain::{self, Domain, DomainError};
-use crate::machine::Machine;
+use crate::machine::{BuildError, Machine, Setting, split_ram};
 use crate::monitor::server::Server;
 use crate::power::notices;
 use crate::program::{Failure, Start, say, start};
-use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, SocketAt, Task, XenOptions};
+use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, QtestOptions, SocketAt, Task, XenOptions};
+use crate::qtest::command::Session;
+use crate::qtest::{self, Access, Taps};
 use crate::run::{self, LoopError, Options};
 use crate::saved::{self, SavedGuest};
 use crate::{inherited, probe, sandbox, select};
@@ -32,6 +35,8 @@ enum StandInError {
     CommandLine(#[from] QemuError),
     #[error("the monitor {label} cannot listen: {source}")]
     Monitor { label: String, source: io::Error },
+    #[error("-qtest: {0}")]
+    Qtest(#[source] io::Error),
     #[error("{}: {source}", .path.display())]
     Pidfile { path: PathBuf, source: io::Error },
     #[error("{0}")]
@@ -68,6 +73,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 
 fn run(arguments: &[OsString]) -> Result<u8, StandInError> {
     match Task::new(qemu::parse(arguments)?)? {
+        Task::Listing(text) => print!("{text}"),
         Task::Help => print!("{}", qemu::options::help()),
         Task::Version => println!(
             "QEMU emulator version 7.2.0 (ailurus {}: the command line and monitor of that QEMU)",
@@ -89,6 +95,7 @@ fn open_monitors(sockets: &[MonitorSocket], first_token: u32) -> Result<Option<S
     for MonitorSocket { label, at } in sockets {
         let opened = match at {
             SocketAt::Path(path) => server.listen(label, path),
+            SocketAt::Peer(path) => server.connect(label, path),
             SocketAt::Fd(fd) => inherited::duplicate(*fd).and_then(|socket| server.adopt(label, socket)),
         };
         opened.map_err(|source| StandInError::Monitor { label: label.clone(), source })?;
@@ -99,6 +106,9 @@ fn open_monitors(sockets: &[MonitorSocket], first_token: u32) -> Result<Option<S
 fn guest(plan: Plan) -> Result<u8, StandInError> {
     if let Some(xen) = plan.xen.clone() {
         return domain(plan, xen);
+    }
+    if let Some(qtest) = plan.qtest.clone() {
+        return still(plan, &qtest);
     }
     let chosen = select::choose(plan.hypervisor)?;
     refuse_elsewhere(&plan)?;
@@ -112,6 +122,46 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let confine = Box::new(move || Ok(sandbox::enter(&given_up)?));
     let host = Start { server, debugcon, timeout: None, vnc, paused, confine };
     Ok(start(plan.guest, host, |_| Ok(()))?)
+}
+
+/// A machine with no CPU, driven by the qtest protocol.
+fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
+    refuse_elsewhere(&plan)?;
+    let Plan { guest, host, .. } = plan;
+    let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
+    let (notifier, notices) = notices().map_err(LoopError::from)?;
+    let taps = Taps::new().map_err(LoopError::from)?;
+    let (below, above) = split_ram(guest.memory_mib << 20);
+    let still = Still::new(guest.vcpus, below, above).map(Arc::new);
+    let still = still.map_err(|error| Failure::from(BuildError::from(error)))?;
+    let setting = Setting {
+        hypervisor: still.clone(),
+        power: Arc::new(notifier.clone()),
+        notifier,
+        debugcon: host.debugcon.clone(),
+        xen: None,
+        taps: Some(taps.clone()),
+    };
+    let machine = Machine::build(guest, setting).map_err(Failure::from)?;
+    saved::unquiesce(machine.bus());
+    let session = Session::new(Access::new(still, machine.bus()), machine.isa(), taps);
+    // The client waits for this connection first, and for the monitor's after it.
+    let opened =
+        options.place.as_ref().map(|place| qtest::server::Server::open(session, place, &options.log));
+    let qtest = opened.transpose().map_err(StandInError::Qtest)?;
+    let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
+    let vnc = host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
+    let options = Options {
+        server,
+        qtest,
+        timeout: None,
+        vnc,
+        paused: host.paused,
+        restored: false,
+        confine: Box::new(move || Ok(sandbox::enter(&host.sandbox)?)),
+        announce: run::nothing(),
+    };
+    Ok(run::run(machine, notices, options)?.status())
 }
 
 /// Serves a Xen domain, from its start (or from where it was saved) to its end.
@@ -134,6 +184,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     let confined = domain.clone();
     let options = Options {
         server,
+        qtest: None,
         timeout: None,
         vnc,
         paused: host.paused,

@@ -56,7 +56,7 @@ fn what_cannot_be_done_is_one_line_and_nothing_is_made() {
             &["-machine", "xenfv", "-device", "cirrus-vga,vgamem_mb=8", "-usb"][..],
             "ailurus: not built yet: -device cirrus-vga (display adapter), -usb (USB)\n",
         ),
-        (&["-machine", "xenfv", "-frob\nnicate"], "ailurus: -frob nicate: this option is not known\n"),
+        (&["-machine", "xenfv", "-frob\nnicate"], "ailurus: -frob nicate: invalid option\n"),
     ] {
         let output = run(&[&start[..], more].concat());
         assert_eq!(output.status.code(), Some(1));

@@ -1,6 +1,7 @@
 //! Guest time.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Guest time in nanoseconds since the machine was switched on. It stands while the guest is paused,
@@ -14,6 +15,21 @@ pub trait Clock: Send + Sync {
     fn start(&self);
     /// Sets it, for a restored guest. Only while stopped.
     fn set(&self, now: u64);
+}
+
+/// A clock that stands until it is set.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicU64);
+
+impl Clock for ManualClock {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+    fn stop(&self) {}
+    fn start(&self) {}
+    fn set(&self, now: u64) {
+        self.0.store(now, Ordering::Release);
+    }
 }
 
 /// Guest time that follows the host's monotonic clock while it runs. Made stopped, at zero.

@@ -8,6 +8,7 @@ pub mod claims;
 pub mod clock;
 pub mod inspect;
 pub mod memory;
+pub mod still;
 pub mod timer;
 
 use std::sync::Arc;
@@ -16,8 +17,9 @@ use ioreq::Request;
 use thiserror::Error;
 
 pub use claims::Claims;
-pub use clock::{Clock, HostClock};
+pub use clock::{Clock, HostClock, ManualClock};
 pub use memory::{Backing, GuestRam, Mapping, PageTrack, RamBlock};
+pub use still::Still;
 pub use timer::{Timer, TimerQueue};
 
 /// Why a hypervisor refused.
@@ -76,6 +78,8 @@ pub struct Capabilities {
     pub pm_timer: bool,
     /// The guest comes with its firmware, tables and memory map; the shadowing registers are plain storage.
     pub firmware: bool,
+    /// Its vCPUs never run: what only they would read, such as a ROM, may be missing.
+    pub still: bool,
     /// What its vCPUs answer to CPUID leaf 1: EAX below, EDX above. For a description of the machine; 0: not known.
     pub processor_id: u64,
 }

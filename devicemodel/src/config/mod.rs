@@ -49,6 +49,8 @@ pub enum SerialConfig {
     File(PathBuf),
     /// A unix socket that we listen on.
     Unix(PathBuf),
+    /// A unix socket that somebody else listens on.
+    Connect(PathBuf),
 }
 
 impl SerialConfig {

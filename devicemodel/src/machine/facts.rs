@@ -21,6 +21,7 @@ impl Terminal {
         let filename = match (&self.config, &self.pty) {
             (SerialConfig::Pty, Some(path)) => format!("pty:{}", path.display()),
             (SerialConfig::Unix(path), _) => format!("disconnected:unix:{},server=on", path.display()),
+            (SerialConfig::Connect(path), _) => format!("unix:{}", path.display()),
             (SerialConfig::Stdio, _) => "stdio".into(),
             (SerialConfig::File(_), _) => "file".into(),
             _ => "null".into(),

@@ -32,7 +32,12 @@ pub(super) fn rom_block(name: &str, image: &[u8], len: u64) -> Result<RamBlock, 
 
 /// Loads the firmware and maps it below 4 GiB.
 pub(super) fn load(hypervisor: &dyn Hypervisor, explicit: Option<&Path>) -> Result<RamBlock, BuildError> {
-    let Firmware { image, .. } = locate::bios(explicit)?;
+    let image = match locate::bios(explicit) {
+        Ok(Firmware { image, .. }) => image,
+        // Only a processor runs it.
+        Err(_) if explicit.is_none() && hypervisor.capabilities().still => vec![0xff; 128 << 10],
+        Err(error) => return Err(error.into()),
+    };
     let len = (image.len() as u64).next_multiple_of(PAGE).max(128 << 10);
     let block = rom_block("bios", &image, len)?;
     hypervisor.map(Mapping::rom((1 << 32) - len, len, &block, 0))?;

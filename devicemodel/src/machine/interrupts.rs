@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use devices::chipset::piix3::Links;
+use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::IoapicHandle;
 use devices::interrupt::pic::PicHandle;
 use devices_core::bus::View;
@@ -10,6 +11,7 @@ use devices_core::irq::IrqSink;
 use hypervisor::{Dispatch, IrqTarget, Pin};
 use ioreq::Request;
 
+use crate::qtest::Taps;
 use crate::sandbox::filter;
 
 /// The interrupt controllers, where the hypervisor has none.
@@ -17,6 +19,19 @@ use crate::sandbox::filter;
 pub(super) struct Controllers {
     pub pic: PicHandle,
     pub ioapic: IoapicHandle,
+}
+
+/// The ISA wires, with somebody who listens.
+pub(super) struct Tapped {
+    pub wires: IsaInterrupts,
+    pub taps: Arc<Taps>,
+}
+
+impl IrqSink for Tapped {
+    fn set(&self, pin: u32, level: bool) {
+        self.wires.set(pin, level);
+        self.taps.set(pin, level);
+    }
 }
 
 /// The ISA wires of a hypervisor that has the controllers.

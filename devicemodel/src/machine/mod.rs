@@ -24,6 +24,7 @@ use devices::storage::ide::{Ide, Unplugged};
 use devices::timer::rtc::Rtc;
 use devices::xen::platform::Unplug;
 use devices_core::bus::Bus;
+use devices_core::irq::IrqBank;
 use devices_core::{Node, Slot, Ticket};
 use hypervisor::Hypervisor;
 use thiserror::Error;
@@ -98,6 +99,7 @@ pub struct Machine {
     hypervisor: Arc<dyn Hypervisor>,
     bus: Bus,
     controllers: Option<Controllers>,
+    isa: IrqBank,
     pm: Arc<Slot<Piix4Pm>>,
     ide: Arc<Slot<Ide>>,
     keyboard: Arc<Slot<I8042>>,
@@ -142,6 +144,14 @@ impl Machine {
     /// Its devices.
     pub fn bus(&self) -> &Bus {
         &self.bus
+    }
+    /// The ISA wires: 16, or 24 where the IOAPIC is ours.
+    pub fn isa(&self) -> &IrqBank {
+        &self.isa
+    }
+    /// An interrupt acknowledge cycle: the vector of the 8259 pair, where it is ours.
+    pub fn acknowledge(&self) -> Option<u8> {
+        self.controllers.as_ref().map(|own| own.pic.acknowledge())
     }
     /// Where the serial ports lead.
     pub fn terminals(&self) -> &[Terminal] {

@@ -59,5 +59,6 @@ fn spec(port: &SerialConfig) -> Option<CharSpec> {
         SerialConfig::Pty => CharSpec::Pty,
         SerialConfig::File(path) => CharSpec::File(path.clone()),
         SerialConfig::Unix(path) => CharSpec::Unix(path.clone()),
+        SerialConfig::Connect(path) => CharSpec::Connect(path.clone()),
     })
 }

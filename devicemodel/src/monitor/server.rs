@@ -31,6 +31,8 @@ const FILES_A_PIECE: usize = 8;
 /// `first_token` on are the epoll data of its sources.
 pub struct Server {
     listeners: BTreeMap<u32, Listener>,
+    /// Clients that we have connected to, by token: label and path.
+    peers: BTreeMap<u32, (String, PathBuf)>,
     next_token: u32,
     clients: BTreeMap<u32, Connection>,
     shared: Shared,
@@ -57,6 +59,22 @@ struct Connection {
 }
 
 impl Connection {
+    /// A client that has been greeted. `listener` is what it came by, or its own token.
+    fn new(stream: UnixStream, listener: u32) -> Connection {
+        let mut client = Connection {
+            stream,
+            listener,
+            decoder: Decoder::default(),
+            session: Session::default(),
+            negotiated: false,
+            unsent: Vec::new(),
+            closing: false,
+        };
+        client.queue(&greeting());
+        client.flush();
+        client
+    }
+
     fn queue(&mut self, value: &Value) {
         self.unsent.extend_from_slice(value.to_string().as_bytes());
         self.unsent.extend_from_slice(b"\r\n");
@@ -127,6 +145,7 @@ impl Server {
     pub fn new(first_token: u32) -> Server {
         Server {
             listeners: BTreeMap::new(),
+            peers: BTreeMap::new(),
             next_token: first_token,
             clients: BTreeMap::new(),
             shared: Shared::default(),
@@ -162,6 +181,16 @@ impl Server {
         self.add(Listener { socket, label: label.into(), path, ours: false })
     }
 
+    /// Connects to a client that listens at `path`. There is no second time when it goes.
+    pub fn connect(&mut self, label: &str, path: &Path) -> io::Result<()> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_nonblocking(true)?;
+        let token = self.token();
+        self.peers.insert(token, (label.into(), path.to_owned()));
+        self.clients.insert(token, Connection::new(stream, token));
+        Ok(())
+    }
+
     fn add(&mut self, listener: Listener) -> io::Result<()> {
         listener.socket.set_nonblocking(true)?;
         let token = self.token();
@@ -181,6 +210,9 @@ impl Server {
     pub fn register(&self, ops: &mut EventOps<'_>) -> Result<(), event_manager::Error> {
         for (token, listener) in &self.listeners {
             ops.add(Events::with_data(&listener.socket, *token, EventSet::IN))?;
+        }
+        for (token, client) in &self.clients {
+            ops.add(Events::with_data(&client.stream, *token, client.interest()))?;
         }
         Ok(())
     }
@@ -226,7 +258,12 @@ impl Server {
                 frontend_open: true,
             }
         };
-        self.listeners.iter().map(line).collect()
+        let peer = |(token, (label, path)): (&u32, &(String, PathBuf))| {
+            let before = if self.clients.contains_key(token) { "" } else { "disconnected:" };
+            let filename = format!("{before}unix:{}", path.display());
+            ChardevFacts { label: label.clone(), filename, frontend_open: true }
+        };
+        self.listeners.iter().map(line).chain(self.peers.iter().map(peer)).collect()
     }
 
     fn accept(&mut self, listener: u32, ops: &mut EventOps<'_>) {
@@ -237,17 +274,7 @@ impl Server {
             return;
         }
         let token = self.token();
-        let mut client = Connection {
-            stream,
-            listener,
-            decoder: Decoder::default(),
-            session: Session::default(),
-            negotiated: false,
-            unsent: Vec::new(),
-            closing: false,
-        };
-        client.queue(&greeting());
-        client.flush();
+        let client = Connection::new(stream, listener);
         if ops.add(Events::with_data(&client.stream, token, client.interest())).is_ok() {
             self.clients.insert(token, client);
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::keyval::Fields;
 use super::plan::Incoming;
 use crate::config::{CacheMode, DiskKind, SerialConfig};
+use crate::qtest::server::{LogTo, Place};
 use crate::sandbox;
 
 /// A command line of QEMU's.
@@ -12,6 +13,8 @@ use crate::sandbox;
 pub struct QemuConfig {
     /// `-help` was asked for.
     pub help: bool,
+    /// `-device help` and its like: the text to print.
+    pub listing: Option<String>,
     /// `-version` was asked for.
     pub version: bool,
     /// `-machine`.
@@ -50,6 +53,16 @@ pub struct QemuConfig {
     pub snapshot: bool,
     /// `-device`, in their order.
     pub devices: Vec<DeviceArg>,
+    /// `-global`, in their order.
+    pub globals: Vec<Global>,
+    /// `-blockdev`, in their order.
+    pub blockdevs: Vec<Blockdev>,
+    /// `-icount`.
+    pub icount: bool,
+    /// `-qtest`.
+    pub qtest: Option<Place>,
+    /// `-qtest-log`.
+    pub qtest_log: Option<LogTo>,
     /// `-netdev`.
     pub netdevs: Vec<Netdev>,
     /// `-vga`: whether there is one.
@@ -163,6 +176,41 @@ pub struct DeviceArg {
     pub props: Fields,
 }
 
+/// `-global`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Global {
+    /// The model.
+    pub driver: String,
+    /// The property.
+    pub property: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// `-blockdev`: a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blockdev {
+    /// `node-name=`.
+    pub name: String,
+    /// Its format; none: it is the file itself.
+    pub format: Option<String>,
+    /// Where its bytes are.
+    pub source: BlockSource,
+    /// `read-only=`.
+    pub readonly: bool,
+    /// `cache.`.
+    pub cache: CacheMode,
+}
+
+/// Where the bytes of a node are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockSource {
+    /// In a file.
+    File(PathBuf),
+    /// In another node.
+    Node(String),
+}
+
 /// `-netdev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Netdev {
@@ -207,13 +255,15 @@ pub struct VncArg {
     pub password: bool,
 }
 
-/// A socket to listen on.
+/// A socket to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketAt {
     /// A unix socket that we make.
     Path(PathBuf),
     /// A listening socket that was given to us with this number.
     Fd(i32),
+    /// A unix socket on which the client listens.
+    Peer(PathBuf),
 }
 
 /// Where a line leads.

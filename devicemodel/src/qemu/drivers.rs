@@ -61,6 +61,42 @@ const DRIVERS: &[(Role, &[&str])] = &[
     (OTHER, &["pci-bridge", "vmgenid", "ib700", "i6300esb", "vmcoreinfo", "xen-backend", "loader"]),
 ];
 
+/// The models that a guest can have, for `-device help`.
+pub(super) fn list() -> String {
+    let mut text = String::from("Devices:\n");
+    for (role, names) in DRIVERS {
+        let about = match role {
+            Role::Vga => "bus PCI, desc \"standard VGA\"",
+            Role::IdeCd => "bus IDE, desc \"ATAPI CD drive\"",
+            Role::IdeDisk => "bus IDE, desc \"ATA disk\"",
+            Role::XenPlatform => "bus PCI, desc \"Xen platform device\"",
+            Role::XenPvDevice => "bus PCI, desc \"Xen PV device\"",
+            Role::Pvpanic => "bus ISA, desc \"paravirtualised panic device\"",
+            Role::NotBuilt(_) => continue,
+        };
+        names.iter().for_each(|name| text.push_str(&format!("name \"{name}\", {about}\n")));
+    }
+    text
+}
+
+/// The properties of a model, for `-device MODEL,help`; none: there is no such model.
+pub(super) fn properties(driver: &str) -> Option<String> {
+    let lines: &[&str] = match role(driver)? {
+        Role::Vga => &["vgamem_mb=<uint32> - video memory in MiB (default: 16)"],
+        Role::IdeCd | Role::IdeDisk => &[
+            "bus=<str> - ide.0 or ide.1",
+            "drive=<str> - a -drive or -blockdev",
+            "unit=<uint32> - 0 (master) or 1 (slave)",
+        ],
+        Role::XenPvDevice => &["device-id=<uint16> - PCI device id"],
+        Role::XenPlatform | Role::Pvpanic => &[],
+        Role::NotBuilt(_) => &["not built yet"],
+    };
+    let mut text = format!("{driver} options:\n  id=<str> - its name\n");
+    lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    Some(text)
+}
+
 /// What a model is; none: there is no such model.
 pub(super) fn role(driver: &str) -> Option<Role> {
     DRIVERS.iter().find(|(_, names)| names.contains(&driver)).map(|(role, _)| *role)

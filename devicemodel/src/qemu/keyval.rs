@@ -50,6 +50,18 @@ impl Fields {
         Fields { pairs }
     }
 
+    /// Fields that are apart already.
+    pub(super) fn of(pairs: Vec<(String, String)>) -> Fields {
+        Fields { pairs }
+    }
+
+    /// Adds a field, unless it is there.
+    pub(super) fn default(&mut self, key: &str, value: &str) {
+        if self.get(key).is_none() {
+            self.pairs.push((key.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Takes a field out; of several of that name the last counts.
     pub fn take(&mut self, key: &str) -> Option<String> {
         let mut found = None;

@@ -4,9 +4,11 @@
 //! turns that into this program's own configuration. Every option that libxl can write is known. One that
 //! asks for what is not built is refused by its name before anything is opened or started.
 
+mod blockdev;
 mod config;
 mod drivers;
 pub mod keyval;
+mod listings;
 pub mod options;
 mod parse;
 mod plan;
@@ -21,12 +23,12 @@ use std::path::Path;
 use thiserror::Error;
 
 pub use config::{
-    Chardev, ChardevTarget, DeviceArg, Drive, Interface, MachineArg, MachineKind, Mon, Netdev, QemuConfig,
-    Smp, SocketAt, VncArg, VncListen,
+    BlockSource, Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Interface, MachineArg,
+    MachineKind, Mon, Netdev, QemuConfig, Smp, SocketAt, VncArg, VncListen,
 };
 pub use drivers::is_built;
 pub use parse::parse;
-pub use plan::{HostOptions, Incoming, MonitorSocket, Plan, Task, XenOptions};
+pub use plan::{HostOptions, Incoming, MonitorSocket, Plan, QtestOptions, Task, XenOptions};
 
 /// Why one option is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,8 @@ pub enum Opt {
     Accel,
     /// `-enable-kvm`.
     EnableKvm,
+    /// `-cpu`.
+    Cpu,
     /// `-name`.
     Name,
     /// `-uuid`.
@@ -97,6 +99,16 @@ pub enum Opt {
     XenDomid,
     /// `-xen-domid-restrict`.
     XenRestrict,
+    /// `-icount`.
+    Icount,
+    /// `-global`.
+    Global,
+    /// `-blockdev`.
+    Blockdev,
+    /// `-qtest`.
+    Qtest,
+    /// `-qtest-log`.
+    QtestLog,
     /// `-help`.
     Help,
     /// `-version`.
@@ -136,9 +148,9 @@ pub const OPTIONS: &[Row] = &[
     // The machine.
     with("machine", "TYPE[,key=value...]", Opt::Machine, "xenfv, pc or none; accel=, max-ram-below-4g="),
     with("M", "TYPE[,key=value...]", Opt::Machine, "the same as -machine"),
-    with("accel", "NAME", Opt::Accel, "who runs the CPUs: xen, kvm or tcg (our own CPU)"),
+    with("accel", "NAME", Opt::Accel, "who runs the CPUs: xen, kvm, tcg (our own CPU) or qtest (nobody)"),
     flag("enable-kvm", Opt::EnableKvm, "the same as -accel kvm"),
-    with("cpu", "MODEL", Opt::Nothing, "taken; the hypervisor decides what its CPUs can do"),
+    with("cpu", "MODEL", Opt::Cpu, "taken; the hypervisor decides what its CPUs can do"),
     with("name", "NAME", Opt::Name, "name of the guest"),
     with("uuid", "UUID", Opt::Uuid, "identity of the guest"),
     with("m", "MiB", Opt::Memory, "RAM"),
@@ -163,9 +175,14 @@ pub const OPTIONS: &[Row] = &[
     flag("mem-prealloc", Opt::Nothing, "taken"),
     absent("mem-path", "FILE", "guest memory in a file"),
     absent("object", PROPERTIES, "user-made objects"),
-    absent("global", PROPERTIES, "properties for every device of a kind"),
+    with("global", "MODEL.KEY=VALUE", Opt::Global, "a property of every -device of a model"),
     absent("set", "GROUP.ID.KEY=VALUE", "properties after the fact"),
-    absent("icount", "SHIFT", "QEMU's instruction counter; ailurus run --clock icount"),
+    with(
+        "icount",
+        "[shift=]N|auto[,sleep=on|off]",
+        Opt::Icount,
+        "guest time counts instructions: one, one nanosecond",
+    ),
     absent("fw_cfg", PROPERTIES, "user-made fw_cfg files"),
     absent("acpitable", PROPERTIES, "user-made ACPI tables"),
     absent("smbios", PROPERTIES, "user-made SMBIOS tables"),
@@ -184,7 +201,12 @@ pub const OPTIONS: &[Row] = &[
     with("hdd", "FILE", Opt::HardDisk(3), "fourth disk"),
     with("cdrom", "FILE", Opt::Cdrom, "CD, as the third drive"),
     flag("snapshot", Opt::Snapshot, "writes to disks are thrown away at the end"),
-    absent("blockdev", PROPERTIES, "block graph"),
+    with(
+        "blockdev",
+        "driver=raw|qcow2|file,node-name=ID,...",
+        Opt::Blockdev,
+        "an image for -device ...,drive=ID",
+    ),
     absent("fda", "FILE", "floppy drive"),
     absent("fdb", "FILE", "floppy drive"),
     absent("sd", "FILE", "SD card"),
@@ -201,6 +223,9 @@ pub const OPTIONS: &[Row] = &[
     absent("soundhw", "NAME", "sound"),
     absent("audio", PROPERTIES, "sound"),
     absent("audiodev", PROPERTIES, "sound"),
+    // Tests.
+    with("qtest", "unix:PATH|chardev:ID|stdio", Opt::Qtest, "who drives a machine with -accel qtest"),
+    with("qtest-log", "FILE|none", Opt::QtestLog, "what is said there; standard error if this is not given"),
     // Screen.
     with("vnc", "HOST:DISPLAY[,to=N][,password=on]|none", Opt::Vnc, "VNC server"),
     with("display", "none", Opt::Display, "window"),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::options::{self, Opt};
-use super::{QemuConfig, QemuError, Refusal, values};
+use super::{QemuConfig, QemuError, Refusal, blockdev, listings, values};
 use crate::config::parse_uuid;
 
 /// Reads the arguments that follow the program's name. Asking for what is not built is not an error yet:
@@ -15,7 +15,7 @@ pub fn parse(arguments: &[OsString]) -> Result<QemuConfig, QemuError> {
         let bad = |why: &str| QemuError::Bad { option: argument.to_string_lossy().into(), why: why.into() };
         let text = argument.to_str().ok_or_else(|| bad("an argument must be UTF-8"))?;
         let row = options::find(text).ok_or_else(|| match text.strip_prefix('-') {
-            Some(_) => bad("this option is not known"),
+            Some(_) => bad("invalid option"),
             None => bad("an option begins with a dash; a disk is given with -drive"),
         })?;
         let value = match row.value {
@@ -25,6 +25,10 @@ pub fn parse(arguments: &[OsString]) -> Result<QemuConfig, QemuError> {
                 value.to_str().ok_or_else(|| bad("its value must be UTF-8"))?
             }
         };
+        if let Some(text) = listings::of(row.means, value) {
+            parser.config.listing.get_or_insert(text);
+            continue;
+        }
         match parser.option(row.means, value) {
             Ok(()) => {}
             Err(Refusal::Bad(why)) => {
@@ -46,13 +50,15 @@ struct Parser {
     config: QemuConfig,
     /// `-serial` may name a `-chardev` that comes later.
     serials: Vec<String>,
+    /// So may `-qtest`.
+    qtest: Option<String>,
 }
 
 impl Parser {
     fn option(&mut self, option: Opt, value: &str) -> Result<(), Refusal> {
         let config = &mut self.config;
         match option {
-            Opt::Nothing => {}
+            Opt::Nothing | Opt::Cpu => {}
             Opt::NotBuilt(needs) => return Err(Refusal::not_built(format!("({needs})"))),
             Opt::Help => config.help = true,
             Opt::Version => config.version = true,
@@ -90,6 +96,14 @@ impl Parser {
             Opt::HardDisk(place) => config.drives.push(values::hard_disk(place, value)?),
             Opt::Cdrom => config.drives.push(values::cdrom(value)?),
             Opt::Device => config.devices.push(values::device(value)?),
+            Opt::Global => config.globals.push(values::global(value)?),
+            Opt::Blockdev => config.blockdevs.push(blockdev::parse(value)?),
+            Opt::Icount => {
+                values::icount(value)?;
+                config.icount = true;
+            }
+            Opt::Qtest => self.qtest = Some(value.into()),
+            Opt::QtestLog => config.qtest_log = Some(values::qtest_log(value)?),
             Opt::Netdev => config.netdevs.push(values::netdev(value)?),
             Opt::Net => values::net(value)?,
             Opt::Vga => config.vga = Some(values::vga(value)?),
@@ -131,6 +145,15 @@ impl Parser {
                 Err(Refusal::NotBuilt(what)) => self.config.not_built.push(format!("-serial {what}")),
                 Err(Refusal::Bad(why)) => {
                     return Err(QemuError::Bad { option: format!("-serial {text} (port {index})"), why });
+                }
+            }
+        }
+        if let Some(text) = &self.qtest {
+            match values::qtest(text, &self.config.chardevs) {
+                Ok(place) => self.config.qtest = Some(place),
+                Err(Refusal::NotBuilt(what)) => self.config.not_built.push(format!("-qtest {what}")),
+                Err(Refusal::Bad(why)) => {
+                    return Err(QemuError::Bad { option: format!("-qtest {text}"), why });
                 }
             }
         }

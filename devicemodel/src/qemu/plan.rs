@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::config::{ChardevTarget, DeviceArg, Drive, Interface, MachineKind, QemuConfig, SocketAt, VncArg};
-use super::drivers::{Role, role};
-use super::{QemuError, Refusal};
-use crate::config::{
-    Action, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig, VgaConfig,
+use super::config::{
+    Blockdev, ChardevTarget, DeviceArg, Drive, Interface, MachineKind, QemuConfig, SocketAt, VncArg,
 };
+use super::drivers::{Role, role};
+use super::{QemuError, Refusal, blockdev};
+use crate::config::{
+    Action, ClockMode, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
+    VgaConfig,
+};
+use crate::qtest::server::{LogTo, Place};
 use crate::sandbox;
 
 /// Where a saved guest comes from.
@@ -75,6 +79,17 @@ pub struct Plan {
     pub host: HostOptions,
     /// With [`HypervisorChoice::Xen`].
     pub xen: Option<XenOptions>,
+    /// Nobody runs its vCPUs, and this is who drives it.
+    pub qtest: Option<QtestOptions>,
+}
+
+/// Who drives a machine that has no CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QtestOptions {
+    /// Where the client is; none: only the monitor drives it.
+    pub place: Option<Place>,
+    /// Where what is said is written down.
+    pub log: LogTo,
 }
 
 /// What a command line asks for.
@@ -84,6 +99,8 @@ pub enum Task {
     Help,
     /// The version.
     Version,
+    /// A list of what can be asked for.
+    Listing(String),
     /// No guest: answer questions on these monitors.
     Probe(Vec<MonitorSocket>),
     /// A guest.
@@ -112,6 +129,9 @@ impl Task {
         if config.version {
             return Ok(Task::Version);
         }
+        if let Some(text) = config.listing {
+            return Ok(Task::Listing(text));
+        }
         let mut not_built = std::mem::take(&mut config.not_built);
         not_built.extend(idle_chardevs(&config));
         if !not_built.is_empty() {
@@ -121,11 +141,16 @@ impl Task {
         if config.machine.kind == MachineKind::None {
             return Ok(Task::Probe(monitors));
         }
+        let qtest = qtest(&config)?;
         let (hypervisor, xen) = hypervisor(&config)?;
-        let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors), xen };
+        let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors), xen, qtest };
         let mut drives = Drives::new(&config)?;
         for device in &config.devices {
-            plan.device(device.clone(), &mut drives).map_err(|refusal| device_error(device, refusal))?;
+            let mut with_globals = device.clone();
+            for global in config.globals.iter().filter(|global| global.driver == device.driver) {
+                with_globals.props.default(&global.property, &global.value);
+            }
+            plan.device(with_globals, &mut drives).map_err(|refusal| device_error(device, refusal))?;
         }
         plan.guest.disks = drives.disks;
         if !config.nodefaults {
@@ -139,7 +164,12 @@ impl Task {
 /// Lines that lead somewhere, but that nothing here uses: libxl's channels, for one.
 fn idle_chardevs(config: &QemuConfig) -> Vec<String> {
     let used = |id: &str| config.monitors.iter().any(|mon| mon.chardev == id);
-    let serial = |line: &SerialConfig| config.serials.contains(line);
+    let serial = |line: &SerialConfig| match (line, &config.qtest) {
+        (SerialConfig::Unix(path), Some(Place::Listen(other))) if path == other => true,
+        (SerialConfig::Connect(path), Some(Place::Connect(other))) if path == other => true,
+        (SerialConfig::Stdio, Some(Place::Stdio)) => true,
+        _ => config.serials.contains(line),
+    };
     let idle = config.chardevs.iter().filter(|chardev| match &chardev.target {
         ChardevTarget::Line(SerialConfig::Null) => false,
         ChardevTarget::Line(line) => !used(&chardev.id) && !serial(line),
@@ -158,6 +188,7 @@ fn monitors(config: &QemuConfig) -> Result<Vec<MonitorSocket>, QemuError> {
         let at = match &found.target {
             ChardevTarget::Fd(fd) => SocketAt::Fd(*fd),
             ChardevTarget::Line(SerialConfig::Unix(path)) => SocketAt::Path(path.clone()),
+            ChardevTarget::Line(SerialConfig::Connect(path)) => SocketAt::Peer(path.clone()),
             ChardevTarget::Line(_) => {
                 return Err(QemuError::NotBuilt(vec![format!("{} (a monitor not on a socket)", option())]));
             }
@@ -165,6 +196,20 @@ fn monitors(config: &QemuConfig) -> Result<Vec<MonitorSocket>, QemuError> {
         sockets.push(MonitorSocket { label: mon.chardev.clone(), at });
     }
     Ok(sockets)
+}
+
+fn qtest(config: &QemuConfig) -> Result<Option<QtestOptions>, QemuError> {
+    let asked = config.machine.accels.iter().any(|name| name == "qtest");
+    match (asked, &config.qtest) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => {
+            Err(QemuError::NotBuilt(vec!["-qtest (beside CPUs that run; give -accel qtest)".into()]))
+        }
+        (true, place) => Ok(Some(QtestOptions {
+            place: place.clone(),
+            log: config.qtest_log.clone().unwrap_or(LogTo::Stderr),
+        })),
+    }
 }
 
 fn hypervisor(config: &QemuConfig) -> Result<(HypervisorChoice, Option<XenOptions>), QemuError> {
@@ -235,6 +280,7 @@ fn guest(config: &QemuConfig) -> GuestConfig {
     guest.firmware = config.bios.clone();
     guest.rtc_base = config.rtc_base;
     guest.localtime = config.localtime;
+    guest.clock = if config.icount { ClockMode::Icount } else { ClockMode::Host };
     guest.serial = config.serials.clone();
     if guest.serial.is_empty() && config.nographic && !config.nodefaults {
         guest.serial.push(SerialConfig::Stdio);
@@ -263,12 +309,14 @@ struct Drives {
     disks: Vec<DiskConfig>,
     /// Drives that wait for a device which names them.
     loose: Vec<Drive>,
+    nodes: Vec<Blockdev>,
     snapshot: bool,
 }
 
 impl Drives {
     fn new(config: &QemuConfig) -> Result<Drives, QemuError> {
-        let mut drives = Drives { disks: Vec::new(), loose: Vec::new(), snapshot: config.snapshot };
+        let (nodes, snapshot) = (config.blockdevs.clone(), config.snapshot);
+        let mut drives = Drives { disks: Vec::new(), loose: Vec::new(), nodes, snapshot };
         for drive in &config.drives {
             if drive.interface == Interface::None {
                 drives.loose.push(drive.clone());
@@ -308,9 +356,13 @@ impl Drives {
             None => None,
             Some(name) => {
                 let at = self.loose.iter().position(|drive| drive.id.as_ref() == Some(name));
-                Some(
-                    self.loose.remove(at.ok_or_else(|| Refusal::bad(format!("there is no drive '{name}'")))?),
-                )
+                Some(match at {
+                    Some(at) => self.loose.remove(at),
+                    None if self.nodes.iter().any(|node| node.name == *name) => {
+                        blockdev::drive(&self.nodes, name)?
+                    }
+                    None => return Err(Refusal::bad(format!("there is no drive '{name}'"))),
+                })
             }
         };
         let mut disk = match &drive {

@@ -219,9 +219,9 @@ fn mistakes_are_named() {
     for (line, expected) in [
         ("-xen-domid", "-xen-domid: its value is missing"),
         ("-xen-domid 40000", "-xen-domid 40000: expected a domain id from 0 to 32751"),
-        ("-frobnicate", "-frobnicate: this option is not known"),
+        ("-frobnicate", "-frobnicate: invalid option"),
         ("disk.img", "disk.img: an option begins with a dash; a disk is given with -drive"),
-        ("-device zork", "-device zork: there is no device model 'zork'"),
+        ("-device zork", "-device zork: 'zork' is not a valid device model name"),
         ("-device VGA,colour=red", "-device VGA: the property 'colour' is not known"),
         ("-machine xenfv", "-xen-domid: it is missing: which domain is to be served?"),
         ("-xen-domid 1", "-xen-domid: it needs -machine xenfv or -machine pc,accel=xen"),

@@ -6,13 +6,14 @@ use chrono::{NaiveDate, NaiveDateTime};
 
 use super::Refusal;
 use super::config::{
-    Chardev, ChardevTarget, DeviceArg, Drive, Interface, MachineArg, MachineKind, Mon, Netdev, Smp, VncArg,
-    VncListen,
+    Chardev, ChardevTarget, DeviceArg, Drive, Global, Interface, MachineArg, MachineKind, Mon, Netdev, Smp,
+    VncArg, VncListen,
 };
 use super::drivers::{Role, role};
 use super::keyval::{Fields, number};
 use super::plan::Incoming;
 use crate::config::{CacheMode, DiskKind, SerialConfig};
+use crate::qtest::server::{LogTo, Place};
 use crate::sandbox::{self, User};
 
 /// Greatest domain id: those from 0x7ff0 on have other meanings (Xen `public/xen.h`, DOMID_FIRST_RESERVED).
@@ -37,7 +38,11 @@ pub(super) fn machine(machine: &mut MachineArg, value: &str) -> Result<(), Refus
             name if name.starts_with("pc-q35-") => {
                 return Err(Refusal::not_built(format!("{name} (ICH9 chipset)")));
             }
-            name => return Err(Refusal::bad(format!("there is no machine '{name}'"))),
+            name => {
+                return Err(Refusal::bad(format!(
+                    "unsupported machine type '{name}' (use -machine help to list supported machines)"
+                )));
+            }
         };
     }
     if let Some(accel) = fields.take("accel") {
@@ -59,8 +64,8 @@ pub(super) fn machine(machine: &mut MachineArg, value: &str) -> Result<(), Refus
 
 fn accel_name(name: &str) -> Result<String, Refusal> {
     match name {
-        "xen" | "kvm" | "tcg" => Ok(name.into()),
-        _ => Err(Refusal::bad(format!("there is no accelerator '{name}'; expected xen, kvm or tcg"))),
+        "xen" | "kvm" | "tcg" | "qtest" => Ok(name.into()),
+        _ => Err(Refusal::bad(format!("invalid accelerator {name} (use -accel help to list them)"))),
     }
 }
 
@@ -249,7 +254,7 @@ pub(super) fn device(value: &str) -> Result<DeviceArg, Refusal> {
     let mut props = Fields::parse(value, Some("driver"));
     let driver = props.required("driver")?;
     match role(&driver) {
-        None => Err(Refusal::bad(format!("there is no device model '{driver}'"))),
+        None => Err(Refusal::bad(format!("'{driver}' is not a valid device model name"))),
         Some(Role::NotBuilt(what)) => Err(Refusal::not_built(format!("{driver} ({what})"))),
         Some(_) => Ok(DeviceArg { driver, id: props.take("id"), props }),
     }
@@ -407,22 +412,26 @@ pub(super) fn chardev(value: &str) -> Result<Chardev, Refusal> {
     Ok(Chardev { id, target: ChardevTarget::Line(line) })
 }
 
-/// A socket that we listen on, with nobody waiting for the first client.
+/// A socket that we listen on, with nobody waiting for the first client, or that we connect to.
 fn socket(id: String, mut fields: Fields) -> Result<Chardev, Refusal> {
     if fields.get("host").or(fields.get("port")).is_some() {
         return Err(Refusal::not_built(format!("socket,id={id},port= (TCP)")));
     }
-    if fields.flag("server")? != Some(true) {
-        return Err(Refusal::not_built(format!("socket,id={id} without server=on (connecting to a socket)")));
-    }
+    let server = fields.flag("server")?.unwrap_or(false);
     let fd = fields.number::<i32>("fd")?;
     let file = fields.take("path");
     // Nothing here waits for a client, whatever is asked.
     fields.ignore(&["wait", "reconnect", "nodelay", "mux", "logappend"]);
     fields.end()?;
     let target = match (fd, file) {
-        (Some(fd), None) => ChardevTarget::Fd(inherited(fd)?),
-        (None, Some(file)) => ChardevTarget::Line(SerialConfig::Unix(path(&file)?)),
+        (Some(fd), None) if server => ChardevTarget::Fd(inherited(fd)?),
+        (Some(_), None) => {
+            return Err(Refusal::not_built(format!(
+                "socket,id={id},fd= without server=on (a given connection)"
+            )));
+        }
+        (None, Some(file)) if server => ChardevTarget::Line(SerialConfig::Unix(path(&file)?)),
+        (None, Some(file)) => ChardevTarget::Line(SerialConfig::Connect(path(&file)?)),
         _ => return Err(Refusal::bad("a socket has one of path= and fd=")),
     };
     Ok(Chardev { id, target })
@@ -460,12 +469,11 @@ pub(super) fn qmp(value: &str, index: usize) -> Result<(Chardev, Mon), Refusal> 
 fn unix(value: &str) -> Result<SerialConfig, Refusal> {
     let mut fields = Fields::with_path(value, Some("path"), &["server", "wait", "nowait", "reconnect"]);
     let file = fields.required("path")?;
-    if fields.flag("server")? == Some(false) {
-        return Err(Refusal::not_built(format!("unix:{file} without server=on (connecting to a socket)")));
-    }
+    let server = fields.flag("server")?.unwrap_or(false);
     fields.ignore(&["wait", "reconnect"]);
     fields.end()?;
-    Ok(SerialConfig::Unix(path(&file)?))
+    let file = path(&file)?;
+    Ok(if server { SerialConfig::Unix(file) } else { SerialConfig::Connect(file) })
 }
 
 pub(super) fn serial(value: &str, chardevs: &[Chardev]) -> Result<SerialConfig, Refusal> {
@@ -492,6 +500,60 @@ pub(super) fn serial(value: &str, chardevs: &[Chardev]) -> Result<SerialConfig, 
         _ if value.starts_with("/dev/") => Err(Refusal::not_built(format!("{value} (a device of the host)"))),
         _ => Err(Refusal::bad("expected pty, stdio, file:PATH, unix:PATH, null or none")),
     }
+}
+
+/// Where a machine with no CPU is driven from.
+pub(super) fn qtest(value: &str, chardevs: &[Chardev]) -> Result<Place, Refusal> {
+    let line = match value.split_once(':') {
+        _ if value == "stdio" => SerialConfig::Stdio,
+        Some(("unix", socket)) => unix(socket)?,
+        Some(("chardev", _)) => serial(value, chardevs)?,
+        _ => return Err(Refusal::bad("expected unix:PATH, chardev:ID or stdio")),
+    };
+    match line {
+        SerialConfig::Stdio => Ok(Place::Stdio),
+        SerialConfig::Unix(path) => Ok(Place::Listen(path)),
+        SerialConfig::Connect(path) => Ok(Place::Connect(path)),
+        _ => Err(Refusal::not_built(format!("{value} (neither a socket nor standard input)"))),
+    }
+}
+
+pub(super) fn qtest_log(value: &str) -> Result<LogTo, Refusal> {
+    if value == "none" { Ok(LogTo::Nothing) } else { Ok(LogTo::File(path(value)?)) }
+}
+
+/// Only whether instructions are counted; how long each takes is fixed.
+pub(super) fn icount(value: &str) -> Result<(), Refusal> {
+    let mut fields = Fields::parse(value, Some("shift"));
+    if let Some(shift) = fields.take("shift").filter(|shift| shift != "auto") {
+        number::<u8>("shift", &shift)?;
+    }
+    for key in ["rr", "rrfile", "rrsnapshot"] {
+        if fields.take(key).is_some() {
+            return Err(Refusal::not_built(format!("{key}= (QEMU's record and replay; --record-io)")));
+        }
+    }
+    fields.ignore(&["sleep", "align"]);
+    fields.end()
+}
+
+/// `MODEL.KEY=VALUE`, or the long form.
+pub(super) fn global(value: &str) -> Result<Global, Refusal> {
+    let wrong = || Refusal::bad("expected MODEL.KEY=VALUE");
+    let mut fields = Fields::parse(value, None);
+    let (driver, property, value) = match fields.take("driver") {
+        Some(driver) => (driver, fields.required("property")?, fields.required("value")?),
+        None => {
+            let (name, value) = value.split_once('=').ok_or_else(wrong)?;
+            // The model's name may have dots in it.
+            let (driver, property) = name.rsplit_once('.').ok_or_else(wrong)?;
+            (driver.into(), property.into(), value.into())
+        }
+    };
+    if role(&driver).is_none() {
+        return Err(Refusal::not_built(format!("{driver}.{property} (a property of a fixed device)")));
+    }
+    Ok(Global { driver, property, value })
 }
 
 /// A line that we do not have: only its absence can be asked for.

@@ -23,6 +23,7 @@ use crate::machine::Machine;
 use crate::monitor::Guest;
 use crate::monitor::server::Server;
 use crate::power::{Notice, Notices};
+use crate::qtest::server::{self as qtest, Between};
 use events::Rare;
 use lines::Lines;
 use mouse::Mouse;
@@ -76,6 +77,7 @@ struct Runner {
     notices: Notices,
     signals: UnixStream,
     server: Option<Server>,
+    qtest: Option<qtest::Server>,
     vnc: Option<Vnc>,
     state: RunState,
     ending: Option<Ending>,
@@ -109,6 +111,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Where VNC viewers come in.
     pub vnc: Option<Listener>,
+    /// Who drives a machine that has no CPU.
+    pub qtest: Option<qtest::Server>,
     /// The vCPUs wait for the monitor's `cont`.
     pub paused: bool,
     /// The guest continues a saved one.
@@ -146,6 +150,7 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         notices,
         signals,
         server: options.server,
+        qtest: options.qtest,
         vnc,
         state: if options.restored { RunState::Paused } else { RunState::Prelaunch },
         ending: None,
@@ -216,18 +221,23 @@ impl MutEventSubscriber for Runner {
         if let Some(Err(error)) = self.server.as_ref().map(|server| server.register(ops)) {
             tracing::error!("the monitor cannot be served: {error:?}");
         }
+        if let Some(Err(error)) = self.qtest.as_ref().map(|server| server.register(ops)) {
+            tracing::error!("qtest cannot be served: {error:?}");
+        }
     }
 
     fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
         match events.data() {
-            NOTICE => {
-                while let Some(notice) = self.notices.next() {
-                    self.notice(notice);
-                }
-            }
+            NOTICE => self.settle(),
             SIGNAL => {
                 self.ending = Some(Ending::Quit);
                 self.events.push(("SHUTDOWN", json!({ "guest": false, "reason": "host-signal" })));
+            }
+            token if qtest::Server::owns(token) => {
+                if let Some(mut server) = self.qtest.take() {
+                    server.process(token, ops, self);
+                    self.qtest = Some(server);
+                }
             }
             token => {
                 if let Some(mut server) = self.server.take() {
@@ -240,6 +250,14 @@ impl MutEventSubscriber for Runner {
             if let Some(server) = &mut self.server {
                 server.broadcast(name, data, ops);
             }
+        }
+    }
+}
+
+impl qtest::Between for Runner {
+    fn settle(&mut self) {
+        while let Some(notice) = self.notices.next() {
+            self.notice(notice);
         }
     }
 }

@@ -3,5 +3,5 @@
 
 pub mod chardev;
 pub mod image;
-mod socket;
+pub mod socket;
 pub mod vnc;

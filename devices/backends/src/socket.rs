@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// Removes a socket's file when it is dropped.
-pub(crate) struct Unlink(PathBuf);
+pub struct Unlink(PathBuf);
 
 impl Drop for Unlink {
     fn drop(&mut self) {
@@ -17,7 +17,7 @@ impl Drop for Unlink {
 
 /// A socket at that path that never blocks, with what removes it in the end. A socket that is left over
 /// from before is in the way and goes; anything else is not ours to remove.
-pub(crate) fn listen(path: &Path) -> io::Result<(UnixListener, Unlink)> {
+pub fn listen(path: &Path) -> io::Result<(UnixListener, Unlink)> {
     if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
         match UnixStream::connect(path) {
             Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),

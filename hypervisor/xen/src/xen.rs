@@ -215,6 +215,7 @@ impl Hypervisor for Xen {
             hpet: true,
             pm_timer: true,
             firmware: true,
+            still: false,
             // The tables that would tell it are not ours.
             processor_id: 0,
         }

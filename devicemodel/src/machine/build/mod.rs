@@ -20,16 +20,17 @@ use devices_core::Slot;
 use devices_core::bus::{Bus, Mapper};
 use devices_core::dma::Dma;
 use devices_core::events::Observer;
-use devices_core::irq::IrqBank;
+use devices_core::irq::{IrqBank, IrqSink};
 use devices_core::power::Power;
 use hypervisor::{Capabilities, Hypervisor, Pin, RamBlock};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::disks::{Block, Geometries};
-use super::interrupts::{Controllers, IsaPins, LinkRoutes};
+use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::{BuildError, Machine, disks, firmware, media, serial};
 use crate::config::{GuestConfig, SerialConfig, VgaConfig};
 use crate::power::Notifier;
+use crate::qtest::Taps;
 use board::{Board, PinSink, Windows};
 pub use xen::XenParts;
 
@@ -45,6 +46,8 @@ pub struct Setting {
     pub debugcon: Option<PathBuf>,
     /// What a guest of Xen finds beside the PC.
     pub xen: Option<XenParts>,
+    /// Who hears of the ISA wires, where the controllers are ours.
+    pub taps: Option<Arc<Taps>>,
 }
 
 /// The interrupt wiring of a machine.
@@ -60,7 +63,7 @@ struct Interrupts {
 impl Machine {
     /// Builds a machine. Nothing of the host is changed when it fails.
     pub fn build(config: GuestConfig, setting: Setting) -> Result<Machine, BuildError> {
-        let Setting { hypervisor, power, notifier, debugcon, xen } = setting;
+        let Setting { hypervisor, power, notifier, debugcon, xen, taps } = setting;
         let capabilities = hypervisor.capabilities();
         // What can be wrong with files first.
         let items = items(&config, capabilities)?;
@@ -77,7 +80,7 @@ impl Machine {
             observer: &observer,
         };
 
-        let interrupts = interrupts(&board, capabilities)?;
+        let interrupts = interrupts(&board, capabilities, taps)?;
         let isa = &interrupts.isa;
         let a20 = IrqBank::new(1, Arc::new(PinSink(hypervisor.irq(), Pin::A20)));
         bridges(&board, capabilities, mapper, interrupts.links.clone())?;
@@ -104,6 +107,7 @@ impl Machine {
         bus.remap_all();
         Ok(Machine {
             controllers: interrupts.controllers,
+            isa: interrupts.isa,
             hypervisor,
             bus,
             pm,
@@ -135,7 +139,11 @@ fn items(config: &GuestConfig, capabilities: Capabilities) -> Result<Option<Vec<
 }
 
 /// The 8259 pair and the IOAPIC behind one bank of ISA wires, or the hypervisor's own.
-fn interrupts(board: &Board<'_>, capabilities: Capabilities) -> Result<Interrupts, BuildError> {
+fn interrupts(
+    board: &Board<'_>,
+    capabilities: Capabilities,
+    taps: Option<Arc<Taps>>,
+) -> Result<Interrupts, BuildError> {
     let target = board.hypervisor.irq();
     if capabilities.pic && capabilities.ioapic {
         let isa = IrqBank::new(16, Arc::new(IsaPins(target.clone())));
@@ -145,7 +153,11 @@ fn interrupts(board: &Board<'_>, capabilities: Capabilities) -> Result<Interrupt
     let ioapic = Ioapic::new(board.hypervisor.msi());
     let controllers = Controllers { pic: pic.handle(), ioapic: ioapic.handle() };
     let gsis = IsaInterrupts::new(controllers.pic.clone(), Some(controllers.ioapic.clone()));
-    let isa = IrqBank::new(24, Arc::new(gsis));
+    let sink: Arc<dyn IrqSink> = match taps {
+        None => Arc::new(gsis),
+        Some(taps) => Arc::new(Tapped { wires: gsis, taps }),
+    };
+    let isa = IrqBank::new(24, sink);
     board.attach(pic, &board.wiring())?;
     board.attach(ioapic, &board.wiring())?;
     let links = Arc::new(PirqRouter::new(isa.clone()));
@@ -220,16 +232,24 @@ fn display(
     let (VgaConfig::Std { mib }, Some(slot)) = (board.config.vga, slots.next()) else { return Ok(None) };
     let wiring = board.wiring();
     let vram = board.hypervisor.add_ram("vram", u64::from(mib) << 20)?;
-    let rom = ::firmware::locate::option_rom(::firmware::locate::VGA_BIOS)?;
-    let rom_len = (rom.image.len() as u64).next_power_of_two().max(64 << 10);
-    let mut image = rom.image;
-    image.resize(rom_len as usize, 0xff);
-    let rom = firmware::rom_block("vgabios", &image, rom_len)?;
-    let mut vga = Vga::new(&wiring, vram, Some(rom));
+    let rom = ::firmware::locate::option_rom(::firmware::locate::VGA_BIOS);
+    let rom = match rom {
+        // Only a processor runs it.
+        Err(_) if board.hypervisor.capabilities().still => None,
+        rom => Some(vga_rom(rom?.image)?),
+    };
+    let mut vga = Vga::new(&wiring, vram, rom);
     if memory_saved_elsewhere {
         vga = vga.memory_saved_elsewhere();
     }
     board.attach_pci(vga, &wiring, slot, 0).map(Some)
+}
+
+/// The display's firmware in a window of its size.
+fn vga_rom(mut image: Vec<u8>) -> Result<RamBlock, BuildError> {
+    let len = (image.len() as u64).next_power_of_two().max(64 << 10);
+    image.resize(len as usize, 0xff);
+    firmware::rom_block("vgabios", &image, len)
 }
 
 /// The block of RAM at address 0.

@@ -34,6 +34,8 @@ pub enum CharSpec {
     File(PathBuf),
     /// A Unix socket that we listen on; one client at a time.
     Unix(PathBuf),
+    /// A Unix socket that somebody else listens on.
+    Connect(PathBuf),
 }
 
 impl FromStr for CharSpec {

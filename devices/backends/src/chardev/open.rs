@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub fn open(
             (Line::start(shared, |_| {}, Box::new(()))?, None)
         }
         CharSpec::Unix(path) => (unix(shared, path)?, None),
+        CharSpec::Connect(path) => (connect(shared, path)?, None),
     };
     Ok(OpenLine { backend: Arc::new(line), path })
 }
@@ -105,6 +107,20 @@ fn hung_up(main: &OwnedFd) -> bool {
     let mut fds = [rustix::event::PollFd::new(main, PollFlags::IN)];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(1..) if fds[0].revents().contains(PollFlags::HUP))
+}
+
+/// Output after the other end has gone is dropped.
+fn connect(shared: Arc<Shared>, path: &Path) -> Result<Line, CharError> {
+    let error = |source| CharError::Path { what: "socket", path: path.to_owned(), source };
+    let peer = UnixStream::connect(path).map_err(error)?;
+    peer.set_nonblocking(true).map_err(error)?;
+    let peer = Arc::new(OwnedFd::from(peer));
+    shared.connect(Some(peer.clone()));
+    let serve = move |shared: &Shared| {
+        shared.read_all(&peer, None);
+        shared.connect(None);
+    };
+    Line::start(shared, serve, Box::new(()))
 }
 
 fn unix(shared: Arc<Shared>, path: &Path) -> Result<Line, CharError> {

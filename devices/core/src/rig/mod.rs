@@ -3,10 +3,9 @@
 
 mod fuzz;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use hypervisor::{Claims, Clock, GuestRam, Mapping, MsiTarget, TimerQueue, memory};
+use hypervisor::{Claims, Clock, GuestRam, ManualClock, Mapping, MsiTarget, TimerQueue, memory};
 use ioreq::{Data, Dir, Request, Sbdf, Size, Target};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -26,21 +25,6 @@ pub const fn ms(n: u64) -> u64 {
 /// One microsecond of guest time in nanoseconds, times `n`.
 pub const fn us(n: u64) -> u64 {
     n * 1_000
-}
-
-/// A clock that only the test moves.
-#[derive(Debug, Default)]
-pub struct ManualClock(AtomicU64);
-
-impl Clock for ManualClock {
-    fn now(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-    fn stop(&self) {}
-    fn start(&self) {}
-    fn set(&self, now: u64) {
-        self.0.store(now, Ordering::Release);
-    }
 }
 
 /// What the rig saw, shared with the handles that it gave out.

@@ -1,0 +1,158 @@
+//! `-blockdev`: images by node names, in the form `key=value` or as JSON.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::Refusal;
+use super::config::{BlockSource, Blockdev, Drive, Interface};
+use super::keyval::Fields;
+use crate::config::{CacheMode, DiskKind};
+
+/// Most nodes that lie on each other.
+const DEPTH: usize = 8;
+
+/// Reads one node.
+pub(super) fn parse(value: &str) -> Result<Blockdev, Refusal> {
+    let mut fields = if value.starts_with('{') { json(value)? } else { Fields::parse(value, Some("driver")) };
+    let driver = fields.required("driver")?;
+    let name = fields.required("node-name")?;
+    let readonly = fields.flag("read-only")?.unwrap_or(false);
+    let direct = fields.flag("cache.direct")?.unwrap_or(false);
+    let no_flush = fields.flag("cache.no-flush")?.unwrap_or(false);
+    let cache = match (no_flush, direct) {
+        (true, _) => CacheMode::Unsafe,
+        (false, true) => CacheMode::None,
+        (false, false) => CacheMode::Writeback,
+    };
+    let source = source(&driver, &mut fields)?;
+    // Hints about how the host does it.
+    for prefix in ["", "file."] {
+        for key in
+            ["aio", "discard", "detect-zeroes", "auto-read-only", "locking", "cache.direct", "read-only"]
+        {
+            fields.ignore(&[&format!("{prefix}{key}")]);
+        }
+    }
+    fields.end()?;
+    let format = match driver.as_str() {
+        "file" | "host_device" | "host_cdrom" => None,
+        _ => Some(driver),
+    };
+    Ok(Blockdev { name, format, source, readonly, cache })
+}
+
+fn source(driver: &str, fields: &mut Fields) -> Result<BlockSource, Refusal> {
+    match driver {
+        "file" | "host_device" | "host_cdrom" => Ok(BlockSource::File(fields.required("filename")?.into())),
+        "raw" | "qcow2" => {
+            if let Some(node) = fields.take("file") {
+                return Ok(BlockSource::Node(node));
+            }
+            match fields.take("file.driver").as_deref() {
+                None | Some("file" | "host_device" | "host_cdrom") => {}
+                Some(other) => return Err(Refusal::not_built(format!("file.driver={other}"))),
+            }
+            Ok(BlockSource::File(fields.required("file.filename")?.into()))
+        }
+        "null-co" | "null-aio" | "nbd" | "rbd" | "iscsi" | "http" | "https" | "ssh" | "nvme" | "throttle"
+        | "vmdk" | "vdi" | "vhdx" | "vpc" | "qed" | "qcow" | "quorum" | "blkdebug" | "copy-on-read"
+        | "luks" => Err(Refusal::not_built(format!("driver={driver}"))),
+        _ => Err(Refusal::bad(format!("Unknown driver '{driver}'"))),
+    }
+}
+
+/// A JSON object as the fields that its dotted form would have.
+fn json(text: &str) -> Result<Fields, Refusal> {
+    let value: Value = serde_json::from_str(text).map_err(|error| Refusal::bad(format!("JSON: {error}")))?;
+    let mut pairs = Vec::new();
+    flatten("", &value, &mut pairs)?;
+    Ok(Fields::of(pairs))
+}
+
+fn flatten(path: &str, value: &Value, pairs: &mut Vec<(String, String)>) -> Result<(), Refusal> {
+    let text = match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                flatten(&path, member, pairs)?;
+            }
+            return Ok(());
+        }
+        Value::String(text) => text.clone(),
+        Value::Bool(on) => if *on { "on" } else { "off" }.into(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Array(_) => {
+            return Err(Refusal::bad(format!("'{path}' is neither text nor number")));
+        }
+    };
+    pairs.push((path.to_owned(), text));
+    Ok(())
+}
+
+/// The image behind a node, as the drive that names it.
+pub(super) fn drive(nodes: &[Blockdev], name: &str) -> Result<Drive, Refusal> {
+    let mut drive = Drive {
+        interface: Interface::None,
+        index: None,
+        id: Some(name.to_owned()),
+        file: None,
+        format: None,
+        kind: DiskKind::Disk,
+        readonly: false,
+        snapshot: false,
+        cache: CacheMode::Writeback,
+    };
+    let mut next = name.to_owned();
+    for _ in 0..DEPTH {
+        let node = nodes.iter().find(|node| node.name == next);
+        let node = node.ok_or_else(|| Refusal::bad(format!("there is no node '{next}'")))?;
+        drive.readonly |= node.readonly;
+        if drive.cache == CacheMode::Writeback {
+            drive.cache = node.cache;
+        }
+        drive.format = match (drive.format.take().as_deref(), &node.format) {
+            (None, format) => format.clone(),
+            (Some("raw"), Some(format)) => Some(format.clone()),
+            (Some(format), None | Some(_)) => Some(format.to_owned()),
+        };
+        match &node.source {
+            BlockSource::File(path) => {
+                drive.file = Some(PathBuf::clone(path));
+                return Ok(drive);
+            }
+            BlockSource::Node(below) => next = below.clone(),
+        }
+    }
+    Err(Refusal::bad(format!("the nodes under '{name}' go in a circle or are too many")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_read_in_both_forms() {
+        let node =
+            parse("driver=qcow2,node-name=disk,file.driver=file,file.filename=/a,,b,read-only=on").unwrap();
+        let same = r#"{"driver":"qcow2","node-name":"disk","file":{"driver":"file","filename":"/a,b"},"read-only":true}"#;
+        assert_eq!(parse(same), Ok(node.clone()));
+        assert_eq!(node.source, BlockSource::File("/a,b".into()));
+        assert!(parse("driver=zfs,node-name=a,filename=b").is_err());
+        assert!(parse("{\"driver\":[1]}").is_err());
+        assert!(parse("{\"driver\":").is_err());
+    }
+
+    #[test]
+    fn a_node_may_lie_on_another() {
+        let nodes = [
+            parse("driver=file,node-name=file,filename=/a").unwrap(),
+            parse("driver=raw,node-name=disk,file=file").unwrap(),
+            parse("driver=raw,node-name=circle,file=circle").unwrap(),
+        ];
+        let found = drive(&nodes, "disk").unwrap();
+        assert_eq!((found.format.as_deref(), found.file), (Some("raw"), Some("/a".into())));
+        assert!(drive(&nodes, "circle").is_err());
+        assert!(drive(&nodes, "nothing").is_err());
+    }
+}

@@ -1,0 +1,69 @@
+//! The interrupt wires as a test sees them.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use devices_core::irq::IrqSink;
+use vmm_sys_util::eventfd::EventFd;
+
+/// Most changes that wait to be told.
+const MOST: usize = 1 << 16;
+
+/// Hears of every change of the ISA wires (GSI 0 to 23, as they enter the IOAPIC) and keeps those that somebody wants
+/// to be told of.
+pub struct Taps {
+    wanted: AtomicBool,
+    changes: Mutex<Vec<(u32, bool)>>,
+    bell: EventFd,
+}
+
+impl Taps {
+    /// Taps that nobody listens at yet.
+    pub fn new() -> io::Result<Arc<Taps>> {
+        let bell = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
+        Ok(Arc::new(Taps { wanted: AtomicBool::new(false), changes: Mutex::default(), bell }))
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Vec<(u32, bool)>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, or no longer, changes are kept.
+    pub fn want(&self, wanted: bool) {
+        self.changes().clear();
+        self.wanted.store(wanted, Ordering::Release);
+    }
+
+    /// Changes since last asked: (wire, level). Beyond 65536 they are lost.
+    pub fn take(&self) -> Vec<(u32, bool)> {
+        // Reset first: a change that comes after is seen in the next turn.
+        let _ = self.bell.read();
+        std::mem::take(&mut self.changes())
+    }
+
+    /// Makes the bell readable.
+    pub fn ring(&self) {
+        // It cannot overflow: the counter is read before it is full.
+        let _ = self.bell.write(1);
+    }
+
+    /// Readable when there are changes.
+    pub fn bell(&self) -> &EventFd {
+        &self.bell
+    }
+}
+
+impl IrqSink for Taps {
+    fn set(&self, pin: u32, level: bool) {
+        if !self.wanted.load(Ordering::Acquire) {
+            return;
+        }
+        let mut changes = self.changes();
+        if changes.len() < MOST {
+            changes.push((pin, level));
+        }
+        drop(changes);
+        self.ring();
+    }
+}

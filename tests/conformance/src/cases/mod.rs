@@ -1,0 +1,44 @@
+//! The cases, a file a device.
+
+mod atapi;
+mod debugcon;
+mod dma8237;
+mod fw_cfg;
+mod hpet;
+mod i440fx;
+mod i8042;
+mod ide;
+mod ioapic;
+mod pic;
+mod piix3;
+mod piix4_pm;
+mod pit;
+mod port92;
+mod ps2;
+mod rtc;
+mod uart;
+mod vga;
+
+use crate::case::Group;
+
+/// All groups, in the order in which they are shown.
+pub const GROUPS: &[Group] = &[
+    i440fx::GROUP,
+    piix3::GROUP,
+    piix4_pm::GROUP,
+    port92::GROUP,
+    pic::GROUP,
+    ioapic::GROUP,
+    pit::GROUP,
+    rtc::GROUP,
+    hpet::GROUP,
+    dma8237::GROUP,
+    i8042::GROUP,
+    ps2::GROUP,
+    uart::GROUP,
+    ide::GROUP,
+    atapi::GROUP,
+    vga::GROUP,
+    fw_cfg::GROUP,
+    debugcon::GROUP,
+];

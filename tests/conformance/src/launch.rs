@@ -1,0 +1,112 @@
+//! The command line that starts a [`Setup`], in QEMU's words: the same for QEMU and for Ailurus.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use crate::case::{Disk, Setup};
+use crate::machine::RAM_MIB;
+
+/// Where COM2, the agent's line, leads.
+#[derive(Clone, Copy, Debug)]
+pub enum Line<'a> {
+    /// Nowhere: no agent is there.
+    Null,
+    /// To a unix socket that somebody listens on.
+    Socket(&'a Path),
+}
+
+/// Bytes of an image that hold the pattern; those beyond are zero. A case that needs a large disk reads near its
+/// beginning or writes first.
+pub const PATTERN_MAX: u64 = 16 << 20;
+
+/// What a path or a text is inside a value of several fields: QEMU doubles commas there.
+fn field(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// Makes the setup's images in `folder` and gives the words that every program is started with: the PC of
+/// [`RAM_MIB`] MiB, its firmware, VGA, the drives, the setup's own words, COM1 to nowhere, COM2 to `com2`.
+pub fn words(setup: &Setup, folder: &Path, firmware: &Path, com2: Line<'_>) -> io::Result<Vec<OsString>> {
+    let ram = RAM_MIB.to_string();
+    let mut words: Vec<OsString> = ["-machine", "pc", "-m", &ram, "-nodefaults", "-display", "none"]
+        .map(OsString::from)
+        .into_iter()
+        .chain(["-bios".into(), firmware.into()])
+        .collect();
+    words.extend(["-device", "VGA", "-rtc", "base=2026-01-01T12:00:00,clock=vm"].map(OsString::from));
+    for disk in setup.disks {
+        words.push("-drive".into());
+        words.push(drive(*disk, folder)?.into());
+    }
+    words.extend(setup.args.iter().map(OsString::from));
+    let com2 = match com2 {
+        Line::Null => "null,id=com2".to_owned(),
+        Line::Socket(path) => format!("socket,id=com2,path={}", field(path)),
+    };
+    for line in [["-chardev", "null,id=com1"], ["-serial", "chardev:com1"]] {
+        words.extend(line.map(OsString::from));
+    }
+    for line in [["-chardev", &com2], ["-serial", "chardev:com2"]] {
+        words.extend(line.map(OsString::from));
+    }
+    Ok(words)
+}
+
+/// The value of `-drive`, whose image is made.
+fn drive(disk: Disk, folder: &Path) -> io::Result<String> {
+    let media = match disk {
+        Disk::Hard { .. } => "disk",
+        Disk::Cd { .. } | Disk::EmptyCd { .. } => "cdrom",
+    };
+    let slot = disk.slot();
+    let mut value = format!("if=ide,index={slot},media={media}");
+    if !disk.is_empty() {
+        let path = folder.join(format!("drive{slot}.img"));
+        image(&path, disk.len())?;
+        value += &format!(",format=raw,file={}", field(&path));
+    }
+    Ok(value)
+}
+
+/// Makes an image file with the pattern of [`Disk::byte`].
+fn image(path: &Path, len: u64) -> io::Result<()> {
+    let mut file = BufWriter::with_capacity(1 << 16, File::create(path)?);
+    for word in 0..len.min(PATTERN_MAX) / 4 {
+        // The pattern's words have 32 bits.
+        file.write_all(&(word as u32).to_le_bytes())?;
+    }
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.set_len(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_hold_the_pattern_and_words_name_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let disks = &[Disk::Hard { slot: 0, sectors: 9 }, Disk::EmptyCd { slot: 2 }];
+        let setup = Setup { disks, args: &["-device", "e1000"] };
+        let words = words(&setup, folder.path(), Path::new("/a,b"), Line::Socket(Path::new("/s,t"))).unwrap();
+        let text = words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+        assert!(text.contains("-drive if=ide,index=2,media=cdrom -device e1000"), "{text}");
+        assert!(text.contains("-bios /a,b "), "{text}");
+        assert!(text.contains("socket,id=com2,path=/s,,t"), "{text}");
+        let image = std::fs::read(folder.path().join("drive0.img")).unwrap();
+        assert_eq!(image.len(), 9 * 512);
+        for (at, byte) in image.iter().enumerate() {
+            assert_eq!(*byte, Disk::byte(at as u64), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_large_image_is_mostly_a_hole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large");
+        image(&path, 1 << 40).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 40);
+    }
+}

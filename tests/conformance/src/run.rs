@@ -1,0 +1,83 @@
+//! Runs cases on machines, some at a time.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::bench::{Bench, Seen};
+use crate::case::{Case, Group};
+use crate::models::Model;
+
+/// What became of a case on a machine.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What it looked at, or why the machine could not be driven to the end.
+    pub seen: Result<Vec<Seen>, String>,
+    /// How long it took, with switching the machine on.
+    pub took: Duration,
+}
+
+/// A case that was run, on every model.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its group.
+    pub group: &'static Group,
+    /// The case.
+    pub case: &'static Case,
+    /// One for each model, in their order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Runs all cases of `groups` on every one of `models`, `jobs` at a time, each on a machine of its own.
+/// `wanted` chooses cases; `begun` hears of each.
+pub fn run(
+    groups: &[&'static Group],
+    models: &[&Model],
+    jobs: usize,
+    wanted: impl Fn(&Case) -> bool,
+    begun: impl Fn(&Group, &Case, &Model) + Sync,
+) -> Vec<Run> {
+    let cases = groups.iter().flat_map(|group| group.cases.iter().map(move |case| (*group, case)));
+    let cases: Vec<_> = cases.filter(|(_, case)| wanted(case)).collect();
+    let all: Vec<_> =
+        cases.iter().flat_map(|(group, case)| models.iter().map(|m| (*group, *case, *m))).collect();
+    let queue = Mutex::new(all.iter().enumerate());
+    let results = Mutex::new(vec![None; all.len()]);
+    let work = || {
+        loop {
+            // Not in the loop's head: there the queue would stay locked while the case runs.
+            let next = queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
+            let Some((index, (group, case, model))) = next else { break };
+            begun(group, case, model);
+            let outcome = judge(group, case, model);
+            results.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[index] = Some(outcome);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut results = results.into_iter().flatten();
+    let run = |(group, case)| Run { group, case, outcomes: results.by_ref().take(models.len()).collect() };
+    cases.into_iter().map(run).collect()
+}
+
+fn judge(group: &Group, case: &Case, model: &Model) -> Outcome {
+    let begun = Instant::now();
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let mut machine = (model.switch_on)(&group.setup)?;
+        Bench::run(machine.as_mut(), case.run)
+    }));
+    let seen = match ran {
+        Ok(Ok(seen)) => Ok(seen),
+        Ok(Err(broken)) => Err(broken.to_string()),
+        Err(cause) => {
+            let text = cause.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("");
+            Err(format!("the case itself fails: {text}"))
+        }
+    };
+    Outcome { seen, took: begun.elapsed() }
+}
