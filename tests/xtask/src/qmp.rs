@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::place::{Place, machine_tool};
-use crate::{check, ui};
+use crate::{check, fetch, ui};
 
 /// The version that the test was written for.
 const PACKAGE: &str = "qemu.qmp==0.0.6";
@@ -22,6 +22,7 @@ pub fn qmp(place: &Place) -> Result<()> {
         ui::say("the qemu.qmp client is left out: pip could not bring the package");
         return Ok(());
     };
+    fetch::fetch(place, &[fetch::Group::Firmware], false)?;
     ui::show(&mut check::cargo(place, &["build", "--bin", "ailurus"]))?;
     let folder = place.build.join("qmp-run");
     // What an earlier run left.
