@@ -1,21 +1,20 @@
 //! The disks of a configuration: images opened and put into drives.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use backends::image::{Cache, Format, Image, ImageError, ImageOptions};
+use backends::image::{Cache, Format, Image, ImageOptions};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
 use devices::timer::rtc::firmware as cmos;
-use devices_core::block::{BlockBackend, BlockInfo, BlockOp, BlockRequest, Inline, Medium};
+use devices_core::block::{BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Inline, Medium};
 use devices_core::{Slot, Wiring};
 
-use super::BuildError;
 use super::firmware::split_ram;
+use super::{BuildError, media};
 use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
-use crate::monitor::facts::BlockStats;
+use crate::monitor::facts::{BlockStats, NodeFacts};
 
 /// Geometry of each drive and how the BIOS presents it.
 pub(super) type Geometries = [Option<(Geometry, Translation)>; 4];
@@ -40,8 +39,12 @@ pub(super) struct Counters {
 /// A drive as the monitor's statistics know it.
 pub(super) struct Block {
     pub(super) name: String,
+    /// Place on the controller, 0 to 3.
+    pub(super) place: usize,
     pub(super) config: DiskConfig,
     counters: Arc<Counters>,
+    /// What is in it now.
+    medium: Mutex<Option<NodeFacts>>,
     /// The image of a disk, as long as it is open.
     image: Option<Weak<dyn BlockBackend>>,
 }
@@ -51,6 +54,25 @@ impl Block {
     fn image_of(&self, path: &Path) -> Option<Arc<dyn BlockBackend>> {
         let same = self.config.path.as_deref() == Some(path);
         self.image.as_ref().filter(|_| same).and_then(Weak::upgrade)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<NodeFacts>> {
+        self.medium.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is in it.
+    pub(super) fn medium(&self) -> Option<NodeFacts> {
+        self.locked().clone()
+    }
+
+    /// Something else is in it.
+    pub(super) fn set_medium(&self, medium: Option<NodeFacts>) {
+        *self.locked() = medium;
+    }
+
+    /// A medium for it, whose requests count as the drive's.
+    pub(super) fn counted(&self, backend: Arc<dyn BlockBackend>) -> Arc<dyn BlockBackend> {
+        Arc::new(Counted(backend, self.counters.clone()))
     }
 
     pub(super) fn stats(&self) -> BlockStats {
@@ -102,24 +124,17 @@ impl BlockBackend for Counted {
 pub(super) struct CdDrive {
     /// QEMU's name of the place: `ide1-cd0`.
     pub(super) name: String,
-    /// The id that its owner gave it.
-    pub(super) id: Option<String>,
+    /// Which of the machine's blocks it is.
+    pub(super) block: usize,
     pub(super) medium: Medium,
     clock: ClockMode,
     wiring: Wiring,
 }
 
 impl CdDrive {
-    /// Opens an image to put in: raw, or what its owner says.
-    pub(super) fn open(&self, file: &Path, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
-        let image = Image::open(&ImageOptions { format, ..ImageOptions::cd(file) })?;
-        Ok(serve(image, self.clock, &self.wiring))
-    }
-
-    /// The same with a file that is open: a process that has given up file names has no other.
-    pub(super) fn adopt(&self, file: File, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
-        let options = ImageOptions { format, ..ImageOptions::cd("the new medium") };
-        Ok(serve(Image::from_file(file, &options)?, self.clock, &self.wiring))
+    /// The backend of an image that goes in.
+    pub(super) fn serve(&self, image: Image) -> Arc<dyn BlockBackend> {
+        serve(image, self.clock, &self.wiring)
     }
 }
 
@@ -143,26 +158,26 @@ pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<
     for disk in &config.disks {
         let place = usize::from(disk.slot.unwrap_or(0)).min(3);
         let image = disk.path.as_deref().map(|path| open_image(disk, path)).transpose()?;
-        let counters = Arc::<Counters>::default();
+        let facts = image.as_ref().map(|image| node_facts(disk, image));
         let mut block = Block {
             name: place_name(disk, place),
+            place,
             config: disk.clone(),
-            counters: counters.clone(),
+            counters: Arc::default(),
+            medium: Mutex::new(facts),
             image: None,
         };
-        let serve = |image| -> Arc<dyn BlockBackend> {
-            Arc::new(Counted(serve(image, config.clock, &wiring()), counters))
-        };
+        let serve = |image, block: &Block| block.counted(serve(image, config.clock, &wiring()));
         all.drives[place] = Some(match (disk.kind, image) {
             (DiskKind::Cdrom, image) => {
-                let medium = image.map(serve);
+                let medium = image.map(|image| serve(image, &block));
                 DriveConfig::Cd { medium, serial: None }
             }
             (DiskKind::Disk, Some(image)) => {
-                let sectors = devices_core::block::BlockStore::info(&image).size / 512;
+                let sectors = BlockStore::info(&image).size / 512;
                 let (geometry, translation) = Geometry::guess(sectors, &image.first_sector());
                 all.geometry[place] = Some((geometry, translation));
-                let backend = serve(image);
+                let backend = serve(image, &block);
                 block.image = Some(Arc::downgrade(&backend));
                 DriveConfig::Disk { backend, geometry, serial: None }
             }
@@ -173,6 +188,22 @@ pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<
         all.blocks.push(block);
     }
     Ok(all)
+}
+
+/// An image that is in a drive from the start.
+fn node_facts(disk: &DiskConfig, image: &Image) -> NodeFacts {
+    NodeFacts {
+        name: media::new_name(),
+        file: disk.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        driver: match disk.format.unwrap_or_default() {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        },
+        readonly: disk.readonly,
+        size: BlockStore::info(image).size,
+        direct: disk.cache == CacheMode::None,
+        no_flush: disk.cache == CacheMode::Unsafe,
+    }
 }
 
 /// Finds the image of a path among those that disks have open.
@@ -219,19 +250,18 @@ fn refuse_other_formats(path: &Path) -> Result<(), BuildError> {
 }
 
 /// The drives that the monitor can open.
-pub(super) fn cd_drives(config: &GuestConfig, ide: &Slot<Ide>, wiring: &Wiring) -> Vec<CdDrive> {
+pub(super) fn cd_drives(
+    clock: ClockMode,
+    blocks: &[Block],
+    ide: &Slot<Ide>,
+    wiring: &Wiring,
+) -> Vec<CdDrive> {
     let ide = ide.lock();
-    let drive = |place: usize| {
-        let disk = config.disks.iter().find(|disk| disk.slot.map(usize::from) == Some(place))?;
-        Some(CdDrive {
-            name: place_name(disk, place),
-            id: disk.id.clone(),
-            medium: ide.medium(place)?,
-            clock: config.clock,
-            wiring: wiring.clone(),
-        })
+    let drive = |(index, block): (usize, &Block)| {
+        let medium = ide.medium(block.place)?;
+        Some(CdDrive { name: block.name.clone(), block: index, medium, clock, wiring: wiring.clone() })
     };
-    (0..4).filter_map(drive).collect()
+    blocks.iter().enumerate().filter_map(drive).collect()
 }
 
 /// What SeaBIOS finds in the clock's RAM.

@@ -5,6 +5,7 @@ mod disks;
 mod facts;
 mod firmware;
 mod interrupts;
+mod media;
 mod serial;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use devices::display::vga::Vga;
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices::storage::ide::{Ide, Unplugged};
+use devices::timer::rtc::Rtc;
 use devices::xen::platform::Unplug;
 use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
@@ -103,6 +105,11 @@ pub struct Machine {
     keyboard: Arc<Slot<I8042>>,
     vga: Option<Arc<Slot<Vga>>>,
     cds: Vec<CdDrive>,
+    /// Images that the monitor's clients have opened.
+    nodes: media::Nodes,
+    rtc: Clock,
+    /// It is a domain of Xen's.
+    xen: bool,
     /// Disks that were unplugged and are being flushed; the vCPU waits for the ticket.
     leaving: Mutex<Vec<(Vec<Unplugged>, Ticket)>>,
     /// vCPUs by index: the id that each was plugged with, empty for those of the start.
@@ -113,6 +120,16 @@ pub struct Machine {
     terminals: Vec<Terminal>,
     notifier: Notifier,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The real-time clock, and what it would show by itself.
+pub(crate) struct Clock {
+    /// None where the hypervisor has it.
+    clock: Option<Arc<Slot<Rtc>>>,
+    /// What it showed at the start, in seconds since 1970.
+    start: i64,
+    /// How far that was ahead of the host's time.
+    ahead: i64,
 }
 
 impl Machine {
@@ -252,6 +269,15 @@ impl Machine {
         if let Some(key) = Key::by_name(name) {
             self.keyboard.lock().key(key, down);
         }
+    }
+
+    /// Moves the mouse and its wheel; `buttons` are those held now (see [`I8042::mouse`]).
+    pub fn mouse(&self, dx: i32, dy: i32, dz: i32, buttons: u8) {
+        self.keyboard.lock().mouse(dx, dy, dz, buttons);
+    }
+    /// Has the event loop come round.
+    pub(crate) fn remind(&self) {
+        self.notifier.notify(Notice::Device);
     }
 
     /// Screen, keyboard and mouse for a viewer.

@@ -79,7 +79,7 @@ impl Bare {
                     self.power.push(event);
                 }
                 Notice::Unplug(what, done) => self.machine.unplug(what, done),
-                Notice::Cpu(_) | Notice::Quit => {}
+                Notice::Cpu(_) | Notice::Device | Notice::Quit => {}
             }
         }
         self.machine.settle();

@@ -48,6 +48,7 @@ pub fn test(place: &Place, quick: bool) -> Result<()> {
     let workspace = ["--workspace", "--exclude", "guest-tests"];
     ui::show(cargo(place, most).args(workspace))?;
     ui::show(cargo(place, &["test", "--doc"]).args(workspace))?;
+    crate::qmp::qmp(place)?;
     if quick {
         ui::say("real guests are left out");
         return Ok(());

@@ -14,6 +14,7 @@ mod initrd;
 mod iso;
 mod modules;
 mod place;
+mod qmp;
 mod soak;
 mod ui;
 mod xen_lab;
@@ -57,6 +58,11 @@ enum Task {
         /// Only tests whose name contains this
         name: Option<String>,
     },
+    /// Drive the monitor with the qemu.qmp package
+    ///
+    /// Brings the package into build/ with pip, builds the program, starts it with a paused guest and asks everything
+    /// that tools of QEMU's ask. Left out, with a line that says so, where there is no Python or no package.
+    Qmp,
     /// Give mutated bytes to everything that takes bytes from strangers
     ///
     /// Targets are in tests/fuzz. Inputs that fail are kept in build/fuzz/TARGET.
@@ -125,6 +131,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Demo => check::demo(&place),
         Task::Test { quick } => check::test(&place, quick),
         Task::Soak { name } => soak::soak(&place, name.as_deref()),
+        Task::Qmp => qmp::qmp(&place),
         Task::Fuzz { target, what } => fuzz::fuzz(&place, target.as_deref(), what.as_deref()),
         Task::Fetch { groups, fresh } => {
             let groups = if groups.is_empty() { Group::ALL.to_vec() } else { groups };

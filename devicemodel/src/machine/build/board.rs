@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use devices_core::bus::{Bus, Mapper};
+use devices_core::events::Observer;
 use devices_core::irq::IrqSink;
 use devices_core::power::Power;
 use devices_core::{Device, Sbdf, Slot, Wiring};
@@ -42,6 +43,7 @@ pub(super) struct Board<'a> {
     pub hypervisor: &'a dyn Hypervisor,
     pub config: &'a GuestConfig,
     pub power: &'a Arc<dyn Power>,
+    pub observer: &'a Arc<dyn Observer>,
 }
 
 impl Board<'_> {
