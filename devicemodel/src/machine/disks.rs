@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use backends::image::{Cache, Format, Image, ImageError, ImageOptions};
+use backends::image::{Cache, Format, Image, ImageError, ImageOptions, Images};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
 use devices::timer::rtc::firmware as cmos;
 use devices_core::block::{BlockBackend, BlockInfo, BlockOp, BlockRequest, Inline, Medium};
@@ -107,19 +107,20 @@ pub(super) struct CdDrive {
     pub(super) medium: Medium,
     clock: ClockMode,
     wiring: Wiring,
+    images: Images,
 }
 
 impl CdDrive {
     /// Opens an image to put in: raw, or what its owner says.
     pub(super) fn open(&self, file: &Path, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
         let image = Image::open(&ImageOptions { format, ..ImageOptions::cd(file) })?;
-        Ok(serve(image, self.clock, &self.wiring))
+        Ok(serve(image, self.clock, &self.wiring, &self.images))
     }
 
     /// The same with a file that is open: a process that has given up file names has no other.
     pub(super) fn adopt(&self, file: File, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
         let options = ImageOptions { format, ..ImageOptions::cd("the new medium") };
-        Ok(serve(Image::from_file(file, &options)?, self.clock, &self.wiring))
+        Ok(serve(Image::from_file(file, &options)?, self.clock, &self.wiring, &self.images))
     }
 }
 
@@ -130,15 +131,19 @@ fn place_name(disk: &DiskConfig, place: usize) -> String {
 }
 
 /// The backend of an open image: threads of its own, or exact instants of guest time.
-fn serve(image: Image, clock: ClockMode, wiring: &Wiring) -> Arc<dyn BlockBackend> {
+fn serve(image: Image, clock: ClockMode, wiring: &Wiring, images: &Images) -> Arc<dyn BlockBackend> {
     match clock {
-        ClockMode::Host => image.serve(),
+        ClockMode::Host => images.serve(image),
         ClockMode::Icount => Arc::new(Inline::new(Arc::new(image), wiring.clone())),
     }
 }
 
 /// Opens every image. Nothing is written to any.
-pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<Drives, BuildError> {
+pub(super) fn open(
+    config: &GuestConfig,
+    wiring: &dyn Fn() -> Wiring,
+    images: &Images,
+) -> Result<Drives, BuildError> {
     let mut all = Drives { drives: [None, None, None, None], geometry: [None; 4], blocks: Vec::new() };
     for disk in &config.disks {
         let place = usize::from(disk.slot.unwrap_or(0)).min(3);
@@ -151,7 +156,7 @@ pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<
             image: None,
         };
         let serve = |image| -> Arc<dyn BlockBackend> {
-            Arc::new(Counted(serve(image, config.clock, &wiring()), counters))
+            Arc::new(Counted(serve(image, config.clock, &wiring(), images), counters))
         };
         all.drives[place] = Some(match (disk.kind, image) {
             (DiskKind::Cdrom, image) => {
@@ -219,7 +224,12 @@ fn refuse_other_formats(path: &Path) -> Result<(), BuildError> {
 }
 
 /// The drives that the monitor can open.
-pub(super) fn cd_drives(config: &GuestConfig, ide: &Slot<Ide>, wiring: &Wiring) -> Vec<CdDrive> {
+pub(super) fn cd_drives(
+    config: &GuestConfig,
+    ide: &Slot<Ide>,
+    wiring: &Wiring,
+    images: &Images,
+) -> Vec<CdDrive> {
     let ide = ide.lock();
     let drive = |place: usize| {
         let disk = config.disks.iter().find(|disk| disk.slot.map(usize::from) == Some(place))?;
@@ -229,6 +239,7 @@ pub(super) fn cd_drives(config: &GuestConfig, ide: &Slot<Ide>, wiring: &Wiring) 
             medium: ide.medium(place)?,
             clock: config.clock,
             wiring: wiring.clone(),
+            images: images.clone(),
         })
     };
     (0..4).filter_map(drive).collect()
