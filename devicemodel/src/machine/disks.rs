@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use backends::image::{Cache, Format, Image, ImageOptions};
+use backends::image::{Cache, Format, Image, ImageOptions, Images};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
 use devices::timer::rtc::firmware as cmos;
 use devices_core::block::{BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Inline, Medium};
@@ -129,12 +129,13 @@ pub(super) struct CdDrive {
     pub(super) medium: Medium,
     clock: ClockMode,
     wiring: Wiring,
+    images: Images,
 }
 
 impl CdDrive {
     /// The backend of an image that goes in.
     pub(super) fn serve(&self, image: Image) -> Arc<dyn BlockBackend> {
-        serve(image, self.clock, &self.wiring)
+        serve(image, self.clock, &self.wiring, &self.images)
     }
 }
 
@@ -145,15 +146,19 @@ fn place_name(disk: &DiskConfig, place: usize) -> String {
 }
 
 /// The backend of an open image: threads of its own, or exact instants of guest time.
-fn serve(image: Image, clock: ClockMode, wiring: &Wiring) -> Arc<dyn BlockBackend> {
+fn serve(image: Image, clock: ClockMode, wiring: &Wiring, images: &Images) -> Arc<dyn BlockBackend> {
     match clock {
-        ClockMode::Host => image.serve(),
+        ClockMode::Host => images.serve(image),
         ClockMode::Icount => Arc::new(Inline::new(Arc::new(image), wiring.clone())),
     }
 }
 
 /// Opens every image. Nothing is written to any.
-pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<Drives, BuildError> {
+pub(super) fn open(
+    config: &GuestConfig,
+    wiring: &dyn Fn() -> Wiring,
+    images: &Images,
+) -> Result<Drives, BuildError> {
     let mut all = Drives { drives: [None, None, None, None], geometry: [None; 4], blocks: Vec::new() };
     for disk in &config.disks {
         let place = usize::from(disk.slot.unwrap_or(0)).min(3);
@@ -167,7 +172,7 @@ pub(super) fn open(config: &GuestConfig, wiring: &dyn Fn() -> Wiring) -> Result<
             medium: Mutex::new(facts),
             image: None,
         };
-        let serve = |image, block: &Block| block.counted(serve(image, config.clock, &wiring()));
+        let serve = |image, block: &Block| block.counted(serve(image, config.clock, &wiring(), images));
         all.drives[place] = Some(match (disk.kind, image) {
             (DiskKind::Cdrom, image) => {
                 let medium = image.map(|image| serve(image, &block));
@@ -255,11 +260,13 @@ pub(super) fn cd_drives(
     blocks: &[Block],
     ide: &Slot<Ide>,
     wiring: &Wiring,
+    images: &Images,
 ) -> Vec<CdDrive> {
     let ide = ide.lock();
     let drive = |(index, block): (usize, &Block)| {
         let medium = ide.medium(block.place)?;
-        Some(CdDrive { name: block.name.clone(), block: index, medium, clock, wiring: wiring.clone() })
+        let (wiring, images) = (wiring.clone(), images.clone());
+        Some(CdDrive { name: block.name.clone(), block: index, medium, clock, wiring, images })
     };
     blocks.iter().enumerate().filter_map(drive).collect()
 }

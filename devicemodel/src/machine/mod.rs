@@ -9,12 +9,12 @@ mod media;
 mod serial;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use backends::chardev::{self, CharError};
-use backends::image::ImageError;
+use backends::image::{ImageError, Images};
 use devices::chipset::piix4_pm::Piix4Pm;
 use devices::display::Picture;
 use devices::display::vga::Vga;
@@ -31,7 +31,8 @@ use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
 use crate::power::{Notice, Notifier};
-use crate::qdisk::{Qdisk, QdiskError};
+use crate::qdisk::{PvDisks, QdiskError};
+use crate::saved::{self, SaveError};
 use crate::vnc::Console;
 pub use build::{Setting, XenParts};
 use disks::CdDrive;
@@ -93,6 +94,15 @@ impl BuildError {
     }
 }
 
+/// Why images were not lent or taken back.
+#[derive(Debug, Error)]
+pub(crate) enum LendError {
+    #[error("{0}")]
+    Image(#[from] ImageError),
+    #[error("{0}")]
+    PvDisks(#[from] QdiskError),
+}
+
 /// A machine. Built paused; see [`Machine::start`].
 pub struct Machine {
     config: GuestConfig,
@@ -115,8 +125,10 @@ pub struct Machine {
     /// vCPUs by index: the id that each was plugged with, empty for those of the start.
     cpus: Mutex<BTreeMap<u32, String>>,
     blocks: Arc<[disks::Block]>,
+    /// The images that this process has open.
+    images: Images,
     /// PV disks, under Xen.
-    pv_disks: Option<Qdisk>,
+    pv_disks: Option<PvDisks>,
     terminals: Vec<Terminal>,
     notifier: Notifier,
     thread: Option<JoinHandle<()>>,
@@ -179,19 +191,48 @@ impl Machine {
         Ok(())
     }
 
-    /// Serves the PV disks of the Xen domain too. An image that a disk here has open is shared.
-    pub(crate) fn serve_pv_disks(&mut self, domid: u16) -> Result<(), QdiskError> {
+    /// Serves the PV disks of the Xen domain too: here, where an image that a disk has open is shared, or apart
+    /// in a process of their own.
+    pub(crate) fn serve_pv_disks(&mut self, domid: u16, apart: bool) -> Result<(), QdiskError> {
         let blocks = self.blocks.clone();
-        self.pv_disks = Some(Qdisk::start(domid, Box::new(move |path| disks::image_of(&blocks, path)))?);
+        let shared = Box::new(move |path: &Path| disks::image_of(&blocks, path));
+        self.pv_disks = Some(match apart {
+            true => PvDisks::apart(domid)?,
+            false => PvDisks::here(domid, shared, self.images.clone())?,
+        });
         Ok(())
     }
 
-    /// Stops the vCPUs and guest time, and waits until they stand and PV disks are quiet.
+    /// Stops the vCPUs and guest time, and waits until they stand. Disks finish what they have begun:
+    /// [`quiesce`](Machine::quiesce) waits for that.
     pub fn pause(&self) {
         self.hypervisor.pause();
         if let Some(disks) = &self.pv_disks {
             disks.pause();
         }
+    }
+    /// Waits until nothing is in flight in any disk or other device of a paused machine.
+    /// [`saved::unquiesce`] lets the devices go on.
+    pub fn quiesce(&self) -> Result<(), SaveError> {
+        if let Some(Err(error)) = self.pv_disks.as_ref().map(PvDisks::settle) {
+            tracing::error!("{error}");
+            return Err(SaveError::Busy("a PV disk".to_owned()));
+        }
+        saved::quiesce(&self.bus)
+    }
+    /// Lets another process have the disks' images, with all that was written. The machine is quiet.
+    pub(crate) fn lend_images(&self) -> Result<(), LendError> {
+        self.images.lend()?;
+        if let Some(Err(error)) = self.pv_disks.as_ref().map(PvDisks::lend) {
+            self.images.take()?;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+    /// Takes them back, if they were lent; waits a little for whoever has one.
+    pub(crate) fn take_images(&self) -> Result<(), LendError> {
+        self.images.take()?;
+        Ok(self.pv_disks.as_ref().map_or(Ok(()), PvDisks::take)?)
     }
     /// Lets them go on.
     pub fn resume(&self) {
@@ -213,7 +254,7 @@ impl Machine {
             tracing::error!("a vCPU thread ended by a fault of ours");
         }
         self.pv_disks = None;
-        if let Err(error) = crate::saved::quiesce(&self.bus) {
+        if let Err(error) = saved::quiesce(&self.bus) {
             tracing::error!("at the end: {error}");
         }
         chardev::flush_all();

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use backends::image;
 use serde_json::{Map, Value, json};
 
 use super::{Ending, RunState, Runner};
@@ -48,7 +47,7 @@ impl Guest for Runner {
 
     fn cont(&mut self) -> Result<(), QmpError> {
         // Another process had the disks, if the guest was to go on there.
-        image::take_all().map_err(|error| QmpError::generic(error.to_string()))?;
+        self.machine.take_images().map_err(|error| QmpError::generic(error.to_string()))?;
         match self.state {
             RunState::Running => Ok(()),
             RunState::Prelaunch | RunState::Paused => {
@@ -104,7 +103,7 @@ impl Guest for Runner {
             return Err(QmpError::generic("a guest that sleeps (ACPI S3) cannot be saved"));
         }
         self.machine.pause();
-        let result = saved::quiesce(self.machine.bus()).and_then(|()| {
+        let result = self.machine.quiesce().and_then(|()| {
             let parts = Parts {
                 config: self.machine.config(),
                 hypervisor: self.machine.hypervisor(),
@@ -271,7 +270,7 @@ impl Guest for Runner {
         if self.state == RunState::Running {
             return Err(QmpError::generic("the guest runs: stop it first"));
         }
-        let result = saved::quiesce(self.machine.bus()).and_then(|()| {
+        let result = self.machine.quiesce().and_then(|()| {
             let parts = Parts {
                 config: self.machine.config(),
                 hypervisor: self.machine.hypervisor(),
@@ -282,6 +281,6 @@ impl Guest for Runner {
         saved::unquiesce(self.machine.bus());
         result.map_err(save_error)?;
         // The guest goes on elsewhere, with its disks; on this host it may be before we end.
-        image::lend_all().map_err(|error| QmpError::generic(error.to_string()))
+        self.machine.lend_images().map_err(|error| QmpError::generic(error.to_string()))
     }
 }

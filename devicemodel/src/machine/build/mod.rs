@@ -7,6 +7,7 @@ mod xen;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use backends::image::Images;
 use devices::chipset::fw_cfg::{FwCfg, Item};
 use devices::chipset::i440fx::{I440fx, Shadow};
 use devices::chipset::piix3::{Links, Piix3, PirqRouter};
@@ -84,8 +85,9 @@ impl Machine {
         let isa = &interrupts.isa;
         let a20 = IrqBank::new(1, Arc::new(PinSink(hypervisor.irq(), Pin::A20)));
         bridges(&board, capabilities, mapper, interrupts.links.clone())?;
-        let Storage { ide, geometry, blocks } = storage(&board, isa)?;
-        let cds = disks::cd_drives(config.clock, &blocks, &ide, &board.wiring());
+        let images = Images::default();
+        let Storage { ide, geometry, blocks } = storage(&board, isa, &images)?;
+        let cds = disks::cd_drives(config.clock, &blocks, &ide, &board.wiring(), &images);
         let pm = power_management(&board, capabilities, isa, xen.is_some())?;
         let mut slots = 2..;
         if let Some(xen) = &xen {
@@ -121,6 +123,7 @@ impl Machine {
             leaving: Mutex::default(),
             cpus: Mutex::new((0..config.vcpus).map(|cpu| (cpu, String::new())).collect()),
             blocks: blocks.into(),
+            images,
             pv_disks: None,
             terminals,
             notifier,
@@ -192,9 +195,9 @@ struct Storage {
     blocks: Vec<Block>,
 }
 
-fn storage(board: &Board<'_>, isa: &IrqBank) -> Result<Storage, BuildError> {
+fn storage(board: &Board<'_>, isa: &IrqBank, images: &Images) -> Result<Storage, BuildError> {
     let wiring = board.wiring();
-    let drives = disks::open(board.config, &|| board.wiring())?;
+    let drives = disks::open(board.config, &|| board.wiring(), images)?;
     let ide = Ide::new(&wiring, board.hypervisor.memory(), [isa.line(14), isa.line(15)], drives.drives);
     let ide = board.attach_pci(ide.observed(board.observer), &wiring, 1, 1)?;
     Ok(Storage { ide, geometry: drives.geometry, blocks: drives.blocks })
