@@ -55,6 +55,7 @@ pub fn test(place: &Place, quick: bool) -> Result<()> {
     }
     guests::guests(place)?;
     release(place)?;
+    crate::conformance::all(place)?;
     let run = ["test", "--release", "--package", "guest-tests", "--", "--nocapture", "--test-threads", "1"];
     ui::show(&mut cargo_on_guests(place, &run))?;
     crate::xen_lab::smoke(place)

@@ -1,6 +1,6 @@
 //! `cargo xtask conformance`: the devices, ours and QEMU's, judged by one suite.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::check::{cargo, cargo_on_guests};
@@ -25,6 +25,21 @@ pub struct Arguments {
     values: bool,
     /// Devices; all of them when none is named
     devices: Vec<String>,
+}
+
+/// All devices, on Debian's QEMU and on ours; an error if anything is wrong or differs and is not explained.
+pub fn all(place: &Place) -> Result<()> {
+    let arguments = Arguments {
+        against: "qemu,ailurus".into(),
+        case: None,
+        jobs: 2,
+        values: false,
+        devices: Vec::new(),
+    };
+    match conformance(place, &arguments)? {
+        0 => Ok(()),
+        _ => bail!("the devices do not conform"),
+    }
 }
 
 /// Brings QEMU, builds, runs the suite; its exit status.

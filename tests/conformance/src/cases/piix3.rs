@@ -107,7 +107,7 @@ fn defaults(bench: &mut Bench<'_>) {
         bench.check(name, value, want);
     }
     for reg in [0x6a, 0x70, 0x76, 0x77, 0x78, 0xa0, 0xa2, 0xa4, 0xa8, 0xaa, 0xac, 0xae] {
-        let value = bench.config(1, 0, reg, Size::B2);
+        let value = bench.config(1, 0, reg, Size::B1);
         bench.note(format!("register {reg:#x}"), value);
     }
 }
