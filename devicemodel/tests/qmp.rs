@@ -55,7 +55,14 @@ impl Machine {
             ["qtest.sock", "qmp.sock"].map(|name| UnixListener::bind(folder.join(name)).unwrap());
         let child = Command::new(env!("CARGO_BIN_EXE_ailurus"))
             .args(["-machine", "pc,accel=qtest", "-display", "none", "-nodefaults", "-m", "64"])
-            .args(["-qtest", "unix:qtest.sock", "-chardev", "socket,path=qmp.sock,id=char0"])
+            .args([
+                "-qtest",
+                "unix:qtest.sock",
+                "-qtest-log",
+                "/dev/null",
+                "-chardev",
+                "socket,path=qmp.sock,id=char0",
+            ])
             .args(["-mon", "chardev=char0,mode=control"])
             .args(["-drive", "file=cd.iso,if=ide,index=2,media=cdrom,format=raw,readonly=on"])
             .current_dir(folder)

@@ -202,6 +202,10 @@ fn whoever_watches_hears_of_the_tray() {
         assert_eq!((m.heard(), m.tray.is_open()), (vec![moved(false)], false));
         m.tray.insert(Machine::medium(&m.rig, 20), false).unwrap();
         assert_eq!(m.heard(), [moved(true), moved(false)]);
+        for _ in 0..2 {
+            send(m, &[0x00], 0, false);
+            assert_ne!(failed(m).1, 0, "the medium is another one");
+        }
         send(m, &[0x1e, 0, 0, 0, 1], 0, false);
         assert!(m.tray.is_locked() && m.tray.open_tray(false).is_err());
         assert_eq!(m.heard(), []);
