@@ -120,6 +120,7 @@ impl Golden {
             notifier,
             debugcon: Some("firmware.log".into()),
             xen: None,
+            taps: None,
         };
         let machine = Machine::build(config, setting)?;
         let view = machine.bus().view();
