@@ -29,13 +29,13 @@ pub struct Arguments {
 
 /// All devices, on Debian's QEMU and on ours; an error if anything is wrong or differs and is not explained.
 pub fn all(place: &Place) -> Result<()> {
-    let arguments = Arguments {
-        against: "qemu,ailurus".into(),
-        case: None,
-        jobs: 2,
-        values: false,
-        devices: Vec::new(),
-    };
+    let arguments =
+        Arguments { against: "qemu,ailurus".into(), case: None, jobs: 2, values: false, devices: Vec::new() };
+    if conformance(place, &arguments)? == 0 {
+        return Ok(());
+    }
+    // Guest time goes on in QEMU between two steps of a case. What stays wrong is wrong.
+    ui::say("once more: what was wrong by chance is right now");
     match conformance(place, &arguments)? {
         0 => Ok(()),
         _ => bail!("the devices do not conform"),

@@ -335,12 +335,14 @@ fn nested_lower(bench: &mut Bench<'_>) {
 
 fn nested_higher(bench: &mut Bench<'_>) {
     pc(bench);
-    unmask(bench, 0x11, 0);
+    // The timer may run after power-on, and would be the more urgent one too early.
+    unmask(bench, 0x10, 0);
     raise(bench, 4);
     taken(bench, "first", 0x24);
     again(bench, 4);
     taken(bench, "the same again", 0);
     raise(bench, 0);
+    unmask(bench, 0x11, 0);
     taken(bench, "a more urgent one", 0x20);
     let serves = isr(bench, MASTER);
     bench.check("in service", serves, 0x11u8);

@@ -107,8 +107,8 @@ pub(super) fn sets(bench: &mut Bench<'_>) {
     }
     bench.check_bits("48-bit addresses enabled", words[86], 1u16 << 10, 1u16 << 10);
     bench.check_bits("FLUSH CACHE enabled", words[86], 1u16 << 12, 1u16 << 12);
-    for word in 80..=87 {
-        bench.note(format!("word {word}"), words[word]);
+    for (word, value) in words.iter().enumerate().take(88).skip(80) {
+        bench.note(format!("word {word}"), *value);
     }
 }
 
