@@ -40,7 +40,7 @@ pub fn test(place: &Place, quick: bool) -> Result<()> {
     // The firmware tests read real SeaBIOS images and ask iasl for its opinion of our tables.
     crate::fetch::fetch(place, &[crate::fetch::Group::Firmware, crate::fetch::Group::Acpica], false)?;
     let most: &[&str] = if machine_tool("cargo-nextest").is_some() {
-        &["nextest", "run"]
+        &["nextest", "run", "--no-fail-fast"]
     } else {
         ui::say("cargo-nextest is not installed; `cargo test` does the same, more slowly");
         &["test", "--lib", "--bins", "--tests"]
