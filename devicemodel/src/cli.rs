@@ -57,6 +57,9 @@ pub enum Command {
     ///
     /// Says what it would do; --apply does it.
     InstallXen(InstallXenArgs),
+    /// Serve a Xen domain's PV disks for the device model at standard input, which starts this itself.
+    #[command(hide = true)]
+    PvDisks(PvDisksArgs),
 }
 
 /// What a guest is made of.
@@ -237,6 +240,13 @@ pub struct InstallXenArgs {
     pub undo: bool,
 }
 
+/// A domain.
+#[derive(Debug, Args)]
+pub struct PvDisksArgs {
+    /// Its number.
+    pub domid: u16,
+}
+
 /// The path of `unix:PATH`.
 pub fn unix_path(text: &str) -> Result<PathBuf, ConfigError> {
     let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
@@ -326,6 +336,13 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_program_starts_itself_is_known_and_not_shown() {
+        let cli = Cli::try_parse_from(["ailurus", crate::qdisk::SUBCOMMAND, "5"]).unwrap();
+        assert!(matches!(cli.command, Command::PvDisks(PvDisksArgs { domid: 5 })));
+        assert!(!Cli::command().render_long_help().to_string().contains(crate::qdisk::SUBCOMMAND));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices_core::power::{Power, PowerEvent};
-use hypervisor_xen::xenstore::XenStore;
+use hypervisor_xen::xenstore::{StoreError, XenStore};
 use hypervisor_xen::{Placements, ShutdownReason, Xen, XenConfig};
 use thiserror::Error;
 
@@ -104,12 +104,28 @@ impl Domain {
         }
     }
 
-    /// Serves the domain's PV disks, unless the process is to give up xenstore.
+    /// Serves the domain's PV disks: in another process, if this one is to give up xenstore.
     pub(crate) fn serve_disks(&self, machine: &mut Machine) -> Result<(), DomainError> {
-        if self.options.restrict {
-            return Ok(());
+        Ok(machine.serve_pv_disks(self.options.domid, self.options.restrict)?)
+    }
+
+    /// Answers the toolstack for the PV keyboards that it gives every guest, as QEMU does: there is somebody. A
+    /// frontend finds nothing to connect to, and the guest uses the emulated keyboard.
+    pub(crate) fn accept_keyboards(&self) -> Result<(), DomainError> {
+        let store = self.store();
+        let Some(store) = &*store else { return Ok(()) };
+        let home = format!("backend/vkbd/{}", self.options.domid);
+        let failed = |error: StoreError| DomainError::Store(error.to_string());
+        // The folder is not there when there are none.
+        for keyboard in store.directory(&home).unwrap_or_default() {
+            let node = |key: &str| format!("{home}/{keyboard}/{key}");
+            if store.find(&node("state")).map_err(failed)?.as_deref() == Some("1") {
+                store.write(&node("hotplug-status"), "connected").map_err(failed)?;
+                // InitWait (Xen's `io/xenbus.h`).
+                store.write(&node("state"), "2").map_err(failed)?;
+            }
         }
-        Ok(machine.serve_pv_disks(self.options.domid)?)
+        Ok(())
     }
 
     fn store(&self) -> MutexGuard<'_, Option<XenStore>> {

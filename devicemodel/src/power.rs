@@ -1,10 +1,12 @@
 //! From a device's power request to the event loop.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use devices::xen::platform::Unplug;
 use devices_core::Ticket;
+use devices_core::events::{DeviceEvent, Observer};
 use devices_core::power::{Power, PowerEvent};
 use hypervisor::{Event, Hypervisor};
 use vmm_sys_util::eventfd::EventFd;
@@ -16,6 +18,8 @@ pub enum Notice {
     Power(PowerEvent),
     /// A vCPU gave up.
     Cpu(Event),
+    /// Devices have something to tell: see [`Notices::device_events`].
+    Device,
     /// The guest's PV drivers want emulated devices gone; the vCPU waits for the ticket.
     Unplug(Unplug, Ticket),
     /// The person at the terminal wants to end it (Ctrl-A x).
@@ -28,20 +32,26 @@ pub struct Notifier {
     send: Sender<Notice>,
     wake: Arc<EventFd>,
     hypervisor: Arc<OnceLock<Weak<dyn Hypervisor>>>,
+    told: Arc<Mutex<VecDeque<DeviceEvent>>>,
 }
 
 /// The receiving end.
 pub struct Notices {
     receive: Receiver<Notice>,
     wake: Arc<EventFd>,
+    told: Arc<Mutex<VecDeque<DeviceEvent>>>,
 }
+
+/// Most events of devices that wait; the oldest go.
+const TOLD: usize = 128;
 
 /// Both ends.
 pub fn notices() -> std::io::Result<(Notifier, Notices)> {
     let (send, receive) = channel();
     let wake = Arc::new(EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?);
-    let notifier = Notifier { send, wake: wake.clone(), hypervisor: Arc::default() };
-    Ok((notifier, Notices { receive, wake }))
+    let told: Arc<Mutex<_>> = Arc::default();
+    let notifier = Notifier { send, wake: wake.clone(), hypervisor: Arc::default(), told: told.clone() };
+    Ok((notifier, Notices { receive, wake, told }))
 }
 
 impl Notifier {
@@ -68,7 +78,37 @@ impl Power for Notifier {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Observer for Notifier {
+    fn observe(&self, event: DeviceEvent) {
+        let mut told = lock(&self.told);
+        let first = told.is_empty();
+        // Where only the last counts, or all are the same, one is kept.
+        told.retain(|other| match (other, event) {
+            (DeviceEvent::ClockSet { .. }, DeviceEvent::ClockSet { .. }) => false,
+            (DeviceEvent::BlockError { .. }, event) => *other != event,
+            _ => true,
+        });
+        if told.len() >= TOLD {
+            told.pop_front();
+        }
+        told.push_back(event);
+        drop(told);
+        if first {
+            self.notify(Notice::Device);
+        }
+    }
+}
+
 impl Notices {
+    /// What devices have told since the last call, the oldest first.
+    pub fn device_events(&self) -> VecDeque<DeviceEvent> {
+        std::mem::take(&mut *lock(&self.told))
+    }
+
     /// Readable when there are notices.
     pub fn fd(&self) -> &EventFd {
         &self.wake

@@ -6,6 +6,7 @@ use std::path::Path;
 use event_manager::{EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
 
 use crate::monitor::Guest;
+use crate::monitor::facts::NewMedium;
 use crate::monitor::protocol::QmpError;
 use crate::monitor::server::Server;
 use crate::run::LoopError;
@@ -82,7 +83,7 @@ impl Guest for Nobody {
     fn eject(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {
         Err(QmpError::device_not_found(device))
     }
-    fn change_medium(&mut self, device: &str, _file: &Path) -> Result<(), QmpError> {
+    fn change_medium(&mut self, device: &str, _medium: NewMedium) -> Result<(), QmpError> {
         Err(QmpError::device_not_found(device))
     }
 }

@@ -23,6 +23,7 @@ use crate::machine::{BuildError, Machine, Setting, recorded};
 use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
 use crate::power::notices;
+use crate::qdisk::{self, QdiskError};
 use crate::qemu;
 use crate::replay::{self, Outcome, ReplayError, Report};
 use crate::run::{LoopError, Options, Step, bind_monitor, nothing, run};
@@ -46,6 +47,8 @@ pub(crate) enum Failure {
     Loop(#[from] LoopError),
     #[error("{0}")]
     Install(#[from] InstallError),
+    #[error("{0}")]
+    PvDisks(#[from] QdiskError),
     #[error("{0}")]
     Replay(#[from] ReplayError),
     #[error("the monitor cannot listen at {path}: {source}")]
@@ -74,9 +77,13 @@ pub fn main() -> ExitCode {
         return stand_in::main(rest);
     }
     let cli = Cli::parse_from(arguments);
-    let filter = tracing_subscriber::EnvFilter::try_from_env("AILURUS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    if matches!(cli.command, Command::PvDisks(_)) {
+        stand_in::log_to_its_end();
+    } else {
+        let filter = tracing_subscriber::EnvFilter::try_from_env("AILURUS_LOG")
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    }
     let result = match cli.command {
         Command::Run(args) => run_guest(&args),
         Command::Restore(args) => restore(&args),
@@ -91,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Quit(args) => simple(&args, "quit"),
         Command::SendKey(args) => send_key(&args),
         Command::InstallXen(args) => install_xen(args),
+        Command::PvDisks(args) => qdisk::helper::main(args.domid).map(|()| 0).map_err(Failure::from),
     };
     match result {
         Ok(status) => ExitCode::from(status),

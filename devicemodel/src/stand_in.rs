@@ -55,13 +55,7 @@ enum StandInError {
 /// Runs the program with QEMU's arguments (without the program's name). Exit status: 0, or 1 after one line
 /// on standard error, which libxl makes the guest's log.
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    let filter = EnvFilter::try_from_env("AILURUS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = Log(Arc::new(Mutex::new(LOG_MOST)));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(move || log.clone())
-        .init();
+    log_to_its_end();
     match run(arguments) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -70,6 +64,17 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs to standard error, so many bytes at most.
+pub(crate) fn log_to_its_end() {
+    let filter = EnvFilter::try_from_env("AILURUS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = Log(Arc::new(Mutex::new(LOG_MOST)));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(move || log.clone())
+        .init();
 }
 
 fn run(arguments: &[OsString]) -> Result<u8, StandInError> {
@@ -183,6 +188,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     }
     saved::unquiesce(machine.bus());
     domain.serve_disks(&mut machine)?;
+    domain.accept_keyboards()?;
     let confined = domain.clone();
     let options = Options {
         server,

@@ -205,7 +205,10 @@ impl<R: Read> Reader<R> {
 
     fn end(&mut self, body: &[u8]) -> Result<Option<Record>, StreamError> {
         if body != self.records.to_le_bytes() {
-            return Err(StreamError::Damaged("records are missing".into()));
+            let there = self.records;
+            let told = body.try_into().map(u64::from_le_bytes);
+            let told = told.map_or_else(|_| "another number".to_owned(), |told| told.to_string());
+            return Err(StreamError::Damaged(format!("it has {there} records, and its end tells of {told}")));
         }
         match self.from.inner.read_u8() {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
@@ -280,6 +283,19 @@ mod tests {
         let mut longer = bytes.clone();
         longer.push(0);
         assert!(read(&longer).is_err());
+    }
+
+    #[test]
+    fn a_record_that_is_missing_is_missed() {
+        let whole = sample();
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        let small = Saved { kind: "uart".into(), version: 3, body: vec![1, 2, 3] };
+        writer.record("serial0", &small).unwrap();
+        let begin = writer.to.len();
+        writer.record("ram", &Saved { kind: "ram".into(), version: 0, body: vec![7; 10_000] }).unwrap();
+        let without = [&whole[..begin], &whole[writer.to.len()..]].concat();
+        let error = read(&without).unwrap_err().to_string();
+        assert_eq!(error, "it is damaged: it has 1 records, and its end tells of 2");
     }
 
     #[test]

@@ -1,22 +1,26 @@
 //! The disks of a configuration: images opened and put into drives.
 
-use std::fs::File;
+use std::convert::Infallible;
 use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use backends::image::{Cache, Format, Image, ImageError, ImageOptions};
+use backends::image::{Cache, Format, Image, ImageOptions, Images};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
 use devices::timer::rtc::firmware as cmos;
-use devices_core::block::{BlockBackend, BlockInfo, BlockOp, BlockRequest, Inline, Medium};
+use devices_core::block::{
+    BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Inline, Locked, Medium,
+};
 use devices_core::{Slot, Wiring};
 
-use super::BuildError;
+use super::build::board::Board;
 use super::firmware::split_ram;
+use super::{BuildError, media};
 use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
-use crate::monitor::facts::BlockStats;
-use crate::trace::{Border, Opened};
+use crate::monitor::facts::{BlockStats, NodeFacts};
+use crate::trace::record::Host;
+use crate::trace::{Border, Opened, facts};
 
 /// Geometry of each drive and how the BIOS presents it.
 pub(super) type Geometries = [Option<(Geometry, Translation)>; 4];
@@ -41,8 +45,12 @@ pub(super) struct Counters {
 /// A drive as the monitor's statistics know it.
 pub(super) struct Block {
     pub(super) name: String,
+    /// Place on the controller, 0 to 3.
+    pub(super) place: usize,
     pub(super) config: DiskConfig,
     counters: Arc<Counters>,
+    /// What is in it now.
+    medium: Mutex<Option<NodeFacts>>,
     /// The image of a disk, as long as it is open.
     image: Option<Weak<dyn BlockBackend>>,
 }
@@ -52,6 +60,25 @@ impl Block {
     fn image_of(&self, path: &Path) -> Option<Arc<dyn BlockBackend>> {
         let same = self.config.path.as_deref() == Some(path);
         self.image.as_ref().filter(|_| same).and_then(Weak::upgrade)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<NodeFacts>> {
+        self.medium.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is in it.
+    pub(super) fn medium(&self) -> Option<NodeFacts> {
+        self.locked().clone()
+    }
+
+    /// Something else is in it.
+    pub(super) fn set_medium(&self, medium: Option<NodeFacts>) {
+        *self.locked() = medium;
+    }
+
+    /// A medium for it, whose requests count as the drive's.
+    pub(super) fn counted(&self, backend: Arc<dyn BlockBackend>) -> Arc<dyn BlockBackend> {
+        Arc::new(Counted(backend, self.counters.clone()))
     }
 
     pub(super) fn stats(&self) -> BlockStats {
@@ -103,43 +130,40 @@ impl BlockBackend for Counted {
 pub(super) struct CdDrive {
     /// QEMU's name of the place: `ide1-cd0`.
     pub(super) name: String,
-    /// The id that its owner gave it.
-    pub(super) id: Option<String>,
+    /// Which of the machine's blocks it is.
+    pub(super) block: usize,
     pub(super) medium: Medium,
     /// Drive 0 to 3.
     pub(super) place: usize,
     clock: ClockMode,
     wiring: Wiring,
+    images: Images,
     border: Border,
 }
 
 impl CdDrive {
-    /// Opens an image to put in: raw, or what its owner says.
-    pub(super) fn open(&self, file: &Path, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
-        self.serve(|| Image::open(&ImageOptions { format, ..ImageOptions::cd(file) }))
+    /// The backend of an image that goes in.
+    pub(super) fn serve(&self, image: Image) -> Arc<dyn BlockBackend> {
+        let serve = || serve(image, self.clock, &self.wiring, &self.images);
+        let Ok(opened) =
+            self.border.medium(|| Ok::<_, Infallible>(Opened { backend: serve(), first_sector: Vec::new() }));
+        opened.backend
     }
 
-    /// The same with a file that is open: a process that has given up file names has no other.
-    pub(super) fn adopt(&self, file: File, format: Format) -> Result<Arc<dyn BlockBackend>, ImageError> {
-        let options = ImageOptions { format, ..ImageOptions::cd("the new medium") };
-        self.serve(|| Image::from_file(file, &options))
+    /// Something else lies in the tray, or nothing.
+    pub(super) fn place(&self, backend: Option<Arc<dyn BlockBackend>>) {
+        let facts = backend.as_ref().map(|backend| facts(&**backend, Vec::new()));
+        self.border.host(|| Host::Place(self.place, facts), || self.medium.place(backend));
     }
 
-    /// The next medium of a recording.
-    pub(super) fn replayed(&self) -> Result<Arc<dyn BlockBackend>, ImageError> {
-        // A recording is not asked to open anything.
-        self.serve(|| Image::open(&ImageOptions::cd("no file")))
+    /// Opens the tray; by force, if it is locked.
+    pub(super) fn open_tray(&self, force: bool) -> Result<(), Locked> {
+        self.border.host(|| Host::OpenTray(self.place, force), || self.medium.open_tray(force))
     }
 
-    fn serve(
-        &self,
-        open: impl FnOnce() -> Result<Image, ImageError>,
-    ) -> Result<Arc<dyn BlockBackend>, ImageError> {
-        let opened = self.border.medium(|| {
-            let backend = serve(open()?, self.clock, &self.wiring);
-            Ok(Opened { backend, first_sector: Vec::new() })
-        });
-        opened.map(|opened| opened.backend)
+    /// Closes it.
+    pub(super) fn close_tray(&self) {
+        self.border.host(|| Host::CloseTray(self.place), || self.medium.close_tray());
     }
 }
 
@@ -150,49 +174,49 @@ fn place_name(disk: &DiskConfig, place: usize) -> String {
 }
 
 /// The backend of an open image: threads of its own, or exact instants of guest time.
-fn serve(image: Image, clock: ClockMode, wiring: &Wiring) -> Arc<dyn BlockBackend> {
+fn serve(image: Image, clock: ClockMode, wiring: &Wiring, images: &Images) -> Arc<dyn BlockBackend> {
     match clock {
-        ClockMode::Host => image.serve(),
+        ClockMode::Host => images.serve(image),
         ClockMode::Icount => Arc::new(Inline::new(Arc::new(image), wiring.clone())),
     }
 }
 
 /// Opens every image. Nothing is written to any.
-pub(super) fn open(
-    config: &GuestConfig,
-    border: &Border,
-    wiring: &dyn Fn() -> Wiring,
-) -> Result<Drives, BuildError> {
+pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildError> {
+    let config = board.config;
     let mut all = Drives { drives: [None, None, None, None], geometry: [None; 4], blocks: Vec::new() };
     for disk in &config.disks {
         let place = usize::from(disk.slot.unwrap_or(0)).min(3);
-        let open = |path: &Path| {
-            border.medium(|| {
+        let mut facts = None;
+        let mut open = |path: &Path| {
+            board.border.medium(|| {
                 let image = open_image(disk, path)?;
+                facts = Some(node_facts(disk, &image));
                 let first = disk.kind == DiskKind::Disk;
                 let first_sector = if first { image.first_sector() } else { Vec::new() };
-                Ok::<_, BuildError>(Opened { backend: serve(image, config.clock, &wiring()), first_sector })
+                let backend = serve(image, config.clock, &board.wiring(), images);
+                Ok::<_, BuildError>(Opened { backend, first_sector })
             })
         };
-        let opened = disk.path.as_deref().map(open).transpose()?;
-        let counters = Arc::<Counters>::default();
+        let opened = disk.path.as_deref().map(&mut open).transpose()?;
         let mut block = Block {
             name: place_name(disk, place),
+            place,
             config: disk.clone(),
-            counters: counters.clone(),
+            counters: Arc::default(),
+            medium: Mutex::new(facts),
             image: None,
         };
-        let count = |backend| -> Arc<dyn BlockBackend> { Arc::new(Counted(backend, counters)) };
         all.drives[place] = Some(match (disk.kind, opened) {
             (DiskKind::Cdrom, opened) => {
-                let medium = opened.map(|opened| count(opened.backend));
+                let medium = opened.map(|opened| block.counted(opened.backend));
                 DriveConfig::Cd { medium, serial: None }
             }
             (DiskKind::Disk, Some(Opened { backend, first_sector })) => {
                 let sectors = backend.info().size / 512;
                 let (geometry, translation) = Geometry::guess(sectors, &first_sector);
                 all.geometry[place] = Some((geometry, translation));
-                let backend = count(backend);
+                let backend = block.counted(backend);
                 block.image = Some(Arc::downgrade(&backend));
                 DriveConfig::Disk { backend, geometry, serial: None }
             }
@@ -203,6 +227,22 @@ pub(super) fn open(
         all.blocks.push(block);
     }
     Ok(all)
+}
+
+/// An image that is in a drive from the start.
+fn node_facts(disk: &DiskConfig, image: &Image) -> NodeFacts {
+    NodeFacts {
+        name: media::new_name(),
+        file: disk.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        driver: match disk.format.unwrap_or_default() {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        },
+        readonly: disk.readonly,
+        size: BlockStore::info(image).size,
+        direct: disk.cache == CacheMode::None,
+        no_flush: disk.cache == CacheMode::Unsafe,
+    }
 }
 
 /// Finds the image of a path among those that disks have open.
@@ -250,25 +290,25 @@ fn refuse_other_formats(path: &Path) -> Result<(), BuildError> {
 
 /// The drives that the monitor can open.
 pub(super) fn cd_drives(
-    config: &GuestConfig,
+    board: &Board<'_>,
+    blocks: &[Block],
     ide: &Slot<Ide>,
-    wiring: &Wiring,
-    border: &Border,
+    images: &Images,
 ) -> Vec<CdDrive> {
     let ide = ide.lock();
-    let drive = |place: usize| {
-        let disk = config.disks.iter().find(|disk| disk.slot.map(usize::from) == Some(place))?;
+    let drive = |(index, block): (usize, &Block)| {
         Some(CdDrive {
-            name: place_name(disk, place),
-            id: disk.id.clone(),
-            medium: ide.medium(place)?,
-            place,
-            clock: config.clock,
-            wiring: wiring.clone(),
-            border: border.clone(),
+            name: block.name.clone(),
+            block: index,
+            place: block.place,
+            medium: ide.medium(block.place)?,
+            clock: board.config.clock,
+            wiring: board.wiring(),
+            images: images.clone(),
+            border: board.border.clone(),
         })
     };
-    (0..4).filter_map(drive).collect()
+    blocks.iter().enumerate().filter_map(drive).collect()
 }
 
 /// What SeaBIOS finds in the clock's RAM.

@@ -1,19 +1,19 @@
 //! What the monitor asks of a machine, and what it changes.
 
-use std::fs::File;
-use std::path::Path;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
-use backends::image::{Format, ImageError};
-use devices_core::block::BlockBackend;
-use devices_core::pci::reg;
+use chrono::{Datelike, Timelike};
+use devices_core::block::Medium;
+use devices_core::pci::{BarKind, reg};
 
-use super::disks::CdDrive;
+use super::disks::Block;
 use super::{Machine, Terminal};
-use crate::config::{DiskFormat, DiskKind, SerialConfig};
-use crate::monitor::facts::{BlockFacts, ChardevFacts, CpuFacts, PciFacts};
+use crate::config::{ClockMode, DiskKind, SerialConfig};
+use crate::monitor::facts::{
+    BarFacts, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, MachineFacts, NewNode, NodeFacts,
+    PciFacts,
+};
 use crate::monitor::protocol::QmpError;
-use crate::trace::facts;
 use crate::trace::record::Host;
 
 impl Terminal {
@@ -61,85 +61,194 @@ impl Machine {
     pub(crate) fn blocks(&self) -> Vec<BlockFacts> {
         let facts = |block: &super::disks::Block| {
             let config = &block.config;
-            let format = match config.format.unwrap_or_default() {
-                DiskFormat::Raw => "raw",
-                DiskFormat::Qcow2 => "qcow2",
-            };
+            let tray = self.cds.iter().find(|cd| cd.name == block.name).map(|cd| &cd.medium);
             BlockFacts {
                 device: config.id.clone().unwrap_or_else(|| block.name.clone()),
+                qdev: self.qdev(block),
                 removable: config.kind == DiskKind::Cdrom,
-                file: config.path.as_ref().map(|path| path.display().to_string()),
-                format,
-                readonly: config.readonly,
+                locked: tray.is_some_and(Medium::is_locked),
+                tray_open: tray.is_some_and(Medium::is_open),
+                medium: block.medium(),
                 stats: block.stats(),
-                ..BlockFacts::default()
             }
         };
         self.blocks.iter().map(facts).collect()
     }
 
-    /// PCI functions, without their windows.
+    /// PCI functions.
     pub(crate) fn pci(&self) -> Vec<PciFacts> {
-        let facts = |(sbdf, name, slot): (ioreq::Sbdf, String, devices_core::bus::AnySlot)| {
+        let facts = |(sbdf, _, slot): (ioreq::Sbdf, String, devices_core::bus::AnySlot)| {
             let mut device = slot.lock();
             let config = device.pci()?;
+            let window = |(index, kind, size, address): (u8, BarKind, u64, Option<u64>)| BarFacts {
+                index,
+                io: kind == BarKind::Io,
+                prefetch: matches!(
+                    kind,
+                    BarKind::Mem32 { prefetch: true } | BarKind::Mem64 { prefetch: true }
+                ),
+                address,
+                size,
+            };
             Some(PciFacts {
                 slot: sbdf.device(),
                 function: sbdf.function(),
-                id: name,
+                // None was added by somebody who could have named it.
+                id: String::new(),
                 vendor: config.u16(reg::VENDOR),
                 device: config.u16(reg::DEVICE),
                 class: config.u16(reg::CLASS + 1),
                 pin: config.u8(reg::INTERRUPT_PIN),
                 irq: config.u8(reg::INTERRUPT_LINE),
-                bars: Vec::new(),
+                subsystem: (config.u16(reg::SUBSYSTEM_VENDOR), config.u16(reg::SUBSYSTEM)),
+                bars: config.bars().map(window).collect(),
             })
         };
         self.bus.functions().into_iter().filter_map(facts).collect()
     }
 
-    fn cd(&self, device: &str) -> Result<&CdDrive, QmpError> {
-        let named = |cd: &&CdDrive| {
-            cd.name == device
-                || cd.id.as_deref() == Some(device)
-                || (device == "cdrom" && self.cds.len() == 1)
+    /// Images that drives have or could be given.
+    pub(crate) fn nodes(&self) -> Vec<NodeFacts> {
+        let named = self.nodes.facts();
+        let unnamed = self.blocks.iter().filter_map(|block| block.medium());
+        let unnamed = unnamed.filter(|medium| named.iter().all(|node| node.name != medium.name));
+        unnamed.chain(named.iter().cloned()).collect()
+    }
+
+    /// The machine as a whole.
+    pub(crate) fn facts(&self) -> MachineFacts {
+        let config = &self.config;
+        let (kind, alias, target, cpu_type) = match self.xen {
+            true => ("xenfv-4.2", "xenfv", "i386", "qemu32-i386-cpu"),
+            false => ("pc-i440fx-7.2", "pc", "x86_64", "qemu64-x86_64-cpu"),
         };
-        self.cds.iter().find(named).ok_or_else(|| QmpError::device_not_found(device))
+        MachineFacts {
+            kind,
+            alias: Some(alias),
+            target,
+            cpu_type,
+            memory: config.memory_mib << 20,
+            uuid: config.uuid,
+            graphics: self.vga.is_some(),
+        }
     }
 
-    /// Takes the medium out of a CD drive.
-    pub fn eject(&self, device: &str, force: bool) -> Result<(), QmpError> {
-        let drive = self.cd(device)?;
-        let eject = || drive.medium.eject(force);
-        let ejected = self.border.host(|| Host::Eject(drive.place, force), eject);
-        ejected.map_err(|error| QmpError::generic(error.to_string()))
-    }
-
-    /// Puts a medium into a CD drive.
-    pub fn change_medium(&self, device: &str, file: &Path, format: Option<&str>) -> Result<(), QmpError> {
-        self.insert(device, format, |drive, format| drive.open(file, format))
-    }
-
-    /// The same with a file that is open.
-    pub fn change_medium_to(&self, device: &str, file: File, format: Option<&str>) -> Result<(), QmpError> {
-        self.insert(device, format, |drive, format| drive.adopt(file, format))
-    }
-
-    fn insert(
-        &self,
-        device: &str,
-        format: Option<&str>,
-        open: impl FnOnce(&CdDrive, Format) -> Result<Arc<dyn BlockBackend>, ImageError>,
-    ) -> Result<(), QmpError> {
-        let drive = self.cd(device)?;
-        let format = match format {
-            None => Format::Raw,
-            Some(name) => name.parse().map_err(QmpError::generic)?,
+    /// Devices by their places in the object tree. Those that have no place of their own there are numbered
+    /// after the processors.
+    pub(crate) fn devices(&self) -> Vec<DeviceFacts> {
+        let mut next = self.config.vcpus;
+        let mut unattached = || {
+            next += 1;
+            format!("/machine/unattached/device[{}]", next - 1)
         };
-        let backend = open(drive, format).map_err(|error| QmpError::generic(error.to_string()))?;
-        let facts = facts(&*backend, Vec::new());
-        let insert = || drive.medium.insert(backend, false);
-        let inserted = self.border.host(|| Host::Insert(drive.place, facts, false), insert);
-        inserted.map_err(|error| QmpError::generic(error.to_string()))
+        let mut all = Vec::new();
+        for (name, _) in self.bus.slots() {
+            let Some((kind, path)) = model(&name) else { continue };
+            let path = path.map_or_else(&mut unattached, str::to_owned);
+            let properties = match kind {
+                "ioapic" => vec![("version", "uint8", 0x20.into())],
+                _ => Vec::new(),
+            };
+            all.push(DeviceFacts { path, kind, properties });
+        }
+        for block in self.blocks.iter() {
+            let kind = if block.config.kind == DiskKind::Cdrom { "ide-cd" } else { "ide-hd" };
+            let path = match &block.config.id {
+                Some(id) => format!("/machine/peripheral/{id}"),
+                None => unattached(),
+            };
+            let properties = vec![
+                ("drive", "str", block.name.as_str().into()),
+                ("unit", "uint32", (block.place % 2).into()),
+            ];
+            all.push(DeviceFacts { path, kind, properties });
+        }
+        all
     }
+
+    /// A drive's own name: its id, or its path in the object tree.
+    pub(super) fn qdev(&self, block: &Block) -> String {
+        let path = || {
+            let index = self.blocks.iter().position(|other| other.place == block.place)?;
+            let devices = self.devices();
+            Some(devices.get(devices.len().checked_sub(self.blocks.len())? + index)?.path.clone())
+        };
+        block.config.id.clone().or_else(path).unwrap_or_default()
+    }
+
+    /// A drive by its place on the controller: its name, and its own name.
+    pub(crate) fn drive_names(&self, place: u32) -> Option<(String, String)> {
+        let block = self.blocks.iter().find(|block| u32::try_from(block.place) == Ok(place))?;
+        Some((block.config.id.clone().unwrap_or_else(|| block.name.clone()), self.qdev(block)))
+    }
+
+    /// The name of the image that is in a drive.
+    pub(crate) fn node_in(&self, place: u32) -> Option<String> {
+        let block = self.blocks.iter().find(|block| u32::try_from(block.place) == Ok(place))?;
+        block.medium().map(|medium| medium.name)
+    }
+
+    /// What the guest's clock shows, if it is one of ours.
+    pub(crate) fn clock(&self) -> Option<ClockFacts> {
+        let seconds = self.rtc.clock.as_ref()?.lock().seconds();
+        let time = chrono::DateTime::from_timestamp(seconds, 0)?;
+        let fields = [time.month(), time.day(), time.hour(), time.minute(), time.second()].map(i64::from);
+        let [month, day, hour, minute, second] = fields;
+        Some([time.year().into(), month, day, hour, minute, second])
+    }
+
+    /// How far the guest has set its clock from what it would show by itself, in seconds, when it shows
+    /// `seconds` now; and the clock's path in the object tree.
+    pub(crate) fn clock_set(&self, seconds: i64) -> (i64, String) {
+        let devices = self.devices();
+        let path = devices.into_iter().find(|device| device.kind == "mc146818rtc").map(|device| device.path);
+        let expected = match self.config.clock {
+            ClockMode::Host => crate::host::seconds().saturating_add(self.rtc.ahead),
+            ClockMode::Icount => {
+                let elapsed = self.hypervisor.clock().now() / 1_000_000_000;
+                self.rtc.start.saturating_add_unsigned(elapsed)
+            }
+        };
+        (seconds.saturating_sub(expected), path.unwrap_or_default())
+    }
+
+    /// Adds a node.
+    pub(crate) fn add_node(&self, node: NewNode) -> Result<(), QmpError> {
+        if self.nodes().iter().any(|other| other.name == node.name) {
+            return Err(QmpError::generic(format!("Duplicate nodes with node-name='{}'", node.name)));
+        }
+        self.nodes.add(node)
+    }
+
+    /// Removes one.
+    pub(crate) fn remove_node(&self, name: &str) -> Result<(), QmpError> {
+        self.nodes.remove(name)
+    }
+}
+
+/// QEMU's name of the model of a device of ours, and its place where it has one of its own.
+fn model(name: &str) -> Option<(&'static str, Option<&'static str>)> {
+    Some(match name {
+        "i440fx" => ("i440FX-pcihost", Some("/machine/i440fx")),
+        "ioapic" => ("ioapic", Some("/machine/i440fx/ioapic")),
+        "fw_cfg" => ("fw_cfg_io", Some("/machine/fw_cfg")),
+        "piix3" => ("PIIX3", None),
+        "ide" => ("piix3-ide", None),
+        "piix4-pm" => ("PIIX4_PM", None),
+        "vga" => ("VGA", None),
+        "pic" => ("isa-i8259", None),
+        "pit" => ("isa-pit", None),
+        "hpet" => ("hpet", None),
+        "rtc" | "cmos" => ("mc146818rtc", None),
+        "dma" => ("i8257", None),
+        "i8042" => ("i8042", None),
+        "port92" => ("port92", None),
+        "pvpanic" => ("pvpanic", None),
+        "debugcon" => ("isa-debugcon", None),
+        "xen-platform" => ("xen-platform", None),
+        "xen-pvdevice" => ("xen-pvdevice", None),
+        name if name.starts_with("serial") => ("isa-serial", None),
+        // Ports that only count what is written to them.
+        _ => return None,
+    })
 }

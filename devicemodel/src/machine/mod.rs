@@ -5,22 +5,24 @@ mod disks;
 mod facts;
 mod firmware;
 mod interrupts;
+mod media;
 mod recording;
 mod serial;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use backends::chardev::{self, CharError};
-use backends::image::ImageError;
+use backends::image::{ImageError, Images};
 use devices::chipset::piix4_pm::Piix4Pm;
 use devices::display::Picture;
 use devices::display::vga::Vga;
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices::storage::ide::{Ide, Unplugged};
+use devices::timer::rtc::Rtc;
 use devices::xen::platform::Unplug;
 use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
@@ -30,7 +32,8 @@ use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
 use crate::power::{Notice, Notifier};
-use crate::qdisk::{Qdisk, QdiskError};
+use crate::qdisk::{PvDisks, QdiskError};
+use crate::saved::{self, SaveError};
 use crate::trace::Border;
 use crate::trace::record::Host;
 use crate::vnc::Console;
@@ -95,6 +98,15 @@ impl BuildError {
     }
 }
 
+/// Why images were not lent or taken back.
+#[derive(Debug, Error)]
+pub(crate) enum LendError {
+    #[error("{0}")]
+    Image(#[from] ImageError),
+    #[error("{0}")]
+    PvDisks(#[from] QdiskError),
+}
+
 /// A machine. Built paused; see [`Machine::start`].
 pub struct Machine {
     config: GuestConfig,
@@ -107,17 +119,34 @@ pub struct Machine {
     keyboard: Arc<Slot<I8042>>,
     vga: Option<Arc<Slot<Vga>>>,
     cds: Vec<CdDrive>,
+    /// Images that the monitor's clients have opened.
+    nodes: media::Nodes,
+    rtc: Clock,
+    /// It is a domain of Xen's.
+    xen: bool,
     /// Disks that were unplugged and are being flushed; the vCPU waits for the ticket.
     leaving: Mutex<Vec<(Vec<Unplugged>, Ticket)>>,
     /// vCPUs by index: the id that each was plugged with, empty for those of the start.
     cpus: Mutex<BTreeMap<u32, String>>,
     blocks: Arc<[disks::Block]>,
+    /// The images that this process has open.
+    images: Images,
     /// PV disks, under Xen.
-    pv_disks: Option<Qdisk>,
+    pv_disks: Option<PvDisks>,
     terminals: Vec<Terminal>,
     notifier: Notifier,
     thread: Option<JoinHandle<()>>,
     border: Border,
+}
+
+/// The real-time clock, and what it would show by itself.
+pub(crate) struct Clock {
+    /// None where the hypervisor has it.
+    clock: Option<Arc<Slot<Rtc>>>,
+    /// What it showed at the start, in seconds since 1970.
+    start: i64,
+    /// How far that was ahead of the host's time.
+    ahead: i64,
 }
 
 impl Machine {
@@ -167,19 +196,48 @@ impl Machine {
         Ok(())
     }
 
-    /// Serves the PV disks of the Xen domain too. An image that a disk here has open is shared.
-    pub(crate) fn serve_pv_disks(&mut self, domid: u16) -> Result<(), QdiskError> {
+    /// Serves the PV disks of the Xen domain too: here, where an image that a disk has open is shared, or apart
+    /// in a process of their own.
+    pub(crate) fn serve_pv_disks(&mut self, domid: u16, apart: bool) -> Result<(), QdiskError> {
         let blocks = self.blocks.clone();
-        self.pv_disks = Some(Qdisk::start(domid, Box::new(move |path| disks::image_of(&blocks, path)))?);
+        let shared = Box::new(move |path: &Path| disks::image_of(&blocks, path));
+        self.pv_disks = Some(match apart {
+            true => PvDisks::apart(domid)?,
+            false => PvDisks::here(domid, shared, self.images.clone())?,
+        });
         Ok(())
     }
 
-    /// Stops the vCPUs and guest time, and waits until they stand and PV disks are quiet.
+    /// Stops the vCPUs and guest time, and waits until they stand. Disks finish what they have begun:
+    /// [`quiesce`](Machine::quiesce) waits for that.
     pub fn pause(&self) {
         self.hypervisor.pause();
         if let Some(disks) = &self.pv_disks {
             disks.pause();
         }
+    }
+    /// Waits until nothing is in flight in any disk or other device of a paused machine.
+    /// [`saved::unquiesce`] lets the devices go on.
+    pub fn quiesce(&self) -> Result<(), SaveError> {
+        if let Some(Err(error)) = self.pv_disks.as_ref().map(PvDisks::settle) {
+            tracing::error!("{error}");
+            return Err(SaveError::Busy("a PV disk".to_owned()));
+        }
+        saved::quiesce(&self.bus)
+    }
+    /// Lets another process have the disks' images, with all that was written. The machine is quiet.
+    pub(crate) fn lend_images(&self) -> Result<(), LendError> {
+        self.images.lend()?;
+        if let Some(Err(error)) = self.pv_disks.as_ref().map(PvDisks::lend) {
+            self.images.take()?;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+    /// Takes them back, if they were lent; waits a little for whoever has one.
+    pub(crate) fn take_images(&self) -> Result<(), LendError> {
+        self.images.take()?;
+        Ok(self.pv_disks.as_ref().map_or(Ok(()), PvDisks::take)?)
     }
     /// Lets them go on.
     pub fn resume(&self) {
@@ -201,7 +259,7 @@ impl Machine {
             tracing::error!("a vCPU thread ended by a fault of ours");
         }
         self.pv_disks = None;
-        if let Err(error) = crate::saved::quiesce(&self.bus) {
+        if let Err(error) = saved::quiesce(&self.bus) {
             tracing::error!("at the end: {error}");
         }
         chardev::flush_all();
@@ -262,6 +320,15 @@ impl Machine {
     /// Lets the devices go on after a save.
     pub fn unquiesce(&self) {
         self.border.host(|| Host::Resume, || crate::saved::unquiesce(&self.bus));
+    }
+
+    /// Moves the mouse and its wheel; `buttons` are those held now (see [`I8042::mouse`]).
+    pub fn mouse(&self, dx: i32, dy: i32, dz: i32, buttons: u8) {
+        self.console().mouse(dx, dy, dz, buttons);
+    }
+    /// Has the event loop come round.
+    pub(crate) fn remind(&self) {
+        self.notifier.notify(Notice::Device);
     }
 
     /// Screen, keyboard and mouse for a viewer.

@@ -81,14 +81,20 @@ impl Machine {
             Host::Reset => self.reset(),
             Host::Resume => self.unquiesce(),
             // The tray answers as it did: locked or not.
-            Host::Insert(place, _, force) => {
-                if let Some((drive, Ok(medium))) = drive(*place).map(|drive| (drive, drive.replayed())) {
-                    let _ = drive.medium.insert(medium, *force);
+            Host::OpenTray(place, force) => {
+                if let Some(drive) = drive(*place) {
+                    let _ = drive.medium.open_tray(*force);
                 }
             }
-            Host::Eject(place, force) => {
+            Host::CloseTray(place) => {
                 if let Some(drive) = drive(*place) {
-                    let _ = drive.medium.eject(*force);
+                    drive.medium.close_tray();
+                }
+            }
+            Host::Place(place, facts) => {
+                let medium = facts.as_ref().and_then(|_| self.border.replayed());
+                if let Some(drive) = drive(*place) {
+                    drive.medium.place(medium);
                 }
             }
         }

@@ -1,4 +1,10 @@
-//! What a guest tells the monitor about itself.
+//! What a guest tells the monitor about itself, and what the monitor asks of it.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Value;
 
 /// A line, for `query-chardev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +53,10 @@ pub struct BarFacts {
     pub index: u8,
     /// In the I/O space, not in memory.
     pub io: bool,
-    /// Where it is now.
-    pub address: u64,
+    /// Reads of it have no side effects.
+    pub prefetch: bool,
+    /// Where it is now; none while it does not answer.
+    pub address: Option<u64>,
     /// In bytes.
     pub size: u64,
 }
@@ -72,6 +80,8 @@ pub struct PciFacts {
     pub pin: u8,
     /// Interrupt line, as software wrote it.
     pub irq: u8,
+    /// Subsystem's vendor and its id of the subsystem.
+    pub subsystem: (u16, u16),
     /// Windows.
     pub bars: Vec<BarFacts>,
 }
@@ -81,6 +91,8 @@ pub struct PciFacts {
 pub struct BlockFacts {
     /// Name of the drive: `ide0-hd0`, or the id that it was given.
     pub device: String,
+    /// The device: its id, or its path in the object tree.
+    pub qdev: String,
     /// The medium can be changed.
     pub removable: bool,
     /// The guest has locked the tray.
@@ -88,11 +100,7 @@ pub struct BlockFacts {
     /// The tray is open.
     pub tray_open: bool,
     /// The image, if one is in.
-    pub file: Option<String>,
-    /// `raw`, `qcow2`.
-    pub format: &'static str,
-    /// The guest may not write.
-    pub readonly: bool,
+    pub medium: Option<NodeFacts>,
     /// Bytes and requests so far.
     pub stats: BlockStats,
 }
@@ -110,4 +118,166 @@ pub struct BlockStats {
     pub wr_operations: u64,
     /// Flushes.
     pub flush_operations: u64,
+}
+
+/// An image in use or at hand, for `query-named-block-nodes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Its name; those that nobody named begin with `#`.
+    pub name: String,
+    /// The image's file.
+    pub file: String,
+    /// `raw`, `qcow2`; `file` for one that has no format yet.
+    pub driver: &'static str,
+    /// The guest may not write.
+    pub readonly: bool,
+    /// Bytes that the guest sees.
+    pub size: u64,
+    /// The host's page cache is passed by.
+    pub direct: bool,
+    /// Flushes are ignored.
+    pub no_flush: bool,
+}
+
+/// The machine as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineFacts {
+    /// `pc-i440fx-7.2`, `xenfv-4.2`, `none`.
+    pub kind: &'static str,
+    /// The name without a version that means it too.
+    pub alias: Option<&'static str>,
+    /// `x86_64`, or `i386` as QEMU's program for Xen is one.
+    pub target: &'static str,
+    /// The model of its processors.
+    pub cpu_type: &'static str,
+    /// RAM in bytes.
+    pub memory: u64,
+    /// RFC 4122 bytes, in the order of the text form.
+    pub uuid: [u8; 16],
+    /// Whether it has a screen.
+    pub graphics: bool,
+}
+
+impl Default for MachineFacts {
+    /// No machine.
+    fn default() -> MachineFacts {
+        MachineFacts {
+            kind: "none",
+            alias: None,
+            target: "i386",
+            cpu_type: "qemu32-i386-cpu",
+            memory: 0,
+            uuid: [0; 16],
+            graphics: false,
+        }
+    }
+}
+
+/// A device, for the object tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceFacts {
+    /// Where it is: `/machine/unattached/device[3]`, `/machine/i440fx/ioapic`, `/machine/peripheral/cd`.
+    pub path: String,
+    /// QEMU's name of the model.
+    pub kind: &'static str,
+    /// Name, type and value of each property.
+    pub properties: Vec<(&'static str, &'static str, Value)>,
+}
+
+/// Date and time of the guest's clock: year, month (1 to 12), day, hour, minute, second.
+pub type ClockFacts = [i64; 6];
+
+/// What is done at a keyboard and a mouse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A key by its name (QKeyCode) goes down or up.
+    Key(String, bool),
+    /// The mouse moves by so much.
+    Move {
+        /// To the right.
+        dx: i32,
+        /// Down.
+        dy: i32,
+    },
+    /// A button goes down or up.
+    Button(Button, bool),
+}
+
+/// A button of a mouse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Button {
+    /// The left one.
+    Left,
+    /// The middle one.
+    Middle,
+    /// The right one.
+    Right,
+    /// One step away from the person.
+    WheelUp,
+    /// One step towards the person.
+    WheelDown,
+    /// The fourth.
+    Side,
+    /// The fifth.
+    Extra,
+    /// One step to the left.
+    WheelLeft,
+    /// One step to the right.
+    WheelRight,
+}
+
+/// A medium that is to be put into a drive.
+#[derive(Debug)]
+pub struct NewMedium {
+    /// Where it is.
+    pub source: Source,
+    /// `raw`, `qcow2`; raw if nobody said.
+    pub format: Option<String>,
+    /// The tray opens whatever the guest wants.
+    pub force: bool,
+}
+
+/// A file of the host.
+#[derive(Debug)]
+pub enum Source {
+    /// To be opened.
+    Path(PathBuf),
+    /// Open already, and what it is called.
+    File(OwnedFd, PathBuf),
+}
+
+/// An image that is to be at hand under a name.
+#[derive(Debug)]
+pub struct NewNode {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: NewNodeKind,
+    /// The guest may not write.
+    pub readonly: bool,
+}
+
+/// What a new node is.
+#[derive(Debug)]
+pub enum NewNodeKind {
+    /// A file as it is.
+    File(Source),
+    /// A format over a file that comes with it.
+    Format(String, Source),
+    /// A format over a node that is there.
+    FormatOf(String, String),
+}
+
+/// Where a new line leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewLine {
+    /// Nowhere.
+    Null,
+    /// Into a file, written anew.
+    File(PathBuf),
+    /// To a new pseudo-terminal.
+    Pty,
+    /// To whoever connects to a unix socket.
+    Unix(PathBuf),
 }

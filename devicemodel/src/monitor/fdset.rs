@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{OFlags, fcntl_getfl};
@@ -19,7 +20,7 @@ const FOLDER: &str = "/dev/fdset/";
 /// The sets.
 #[derive(Debug, Default)]
 pub struct FdSets {
-    sets: BTreeMap<u64, Vec<Entry>>,
+    sets: BTreeMap<i64, Vec<Entry>>,
 }
 
 #[derive(Debug)]
@@ -35,11 +36,18 @@ pub enum Access {
     Read,
     /// Written from its beginning.
     Write,
+    /// Both, as a disk is.
+    Both,
 }
 
 impl FdSets {
-    /// Puts a file into set `id`, or into a new one. Gives the answer of `add-fd`.
-    pub fn add(&mut self, id: Option<u64>, fd: OwnedFd, opaque: Option<String>) -> Result<Value, QmpError> {
+    /// Puts a file into set `id`, or into a new one. Gives the numbers of the set and of the file.
+    pub fn add(
+        &mut self,
+        id: Option<i64>,
+        fd: OwnedFd,
+        opaque: Option<String>,
+    ) -> Result<(i64, i32), QmpError> {
         if self.sets.values().map(Vec::len).sum::<usize>() >= MOST {
             return Err(QmpError::generic("there are too many files in fd sets: use remove-fd"));
         }
@@ -47,11 +55,11 @@ impl FdSets {
         let id = id.or_else(free).unwrap_or_default();
         let number = fd.as_raw_fd();
         self.sets.entry(id).or_default().push(Entry { fd, opaque });
-        Ok(json!({ "fd": number, "fdset-id": id }))
+        Ok((id, number))
     }
 
     /// Removes one file of a set, or the whole set.
-    pub fn remove(&mut self, id: u64, fd: Option<i32>) -> Result<(), QmpError> {
+    pub fn remove(&mut self, id: i64, fd: Option<i64>) -> Result<(), QmpError> {
         let missing = || match fd {
             None => QmpError::generic(format!("File descriptor named 'fdset-id:{id}' not found")),
             Some(fd) => {
@@ -60,7 +68,7 @@ impl FdSets {
         };
         let set = self.sets.get_mut(&id).ok_or_else(missing)?;
         let before = set.len();
-        set.retain(|entry| fd.is_some_and(|fd| entry.fd.as_raw_fd() != fd));
+        set.retain(|entry| fd.is_some_and(|fd| i64::from(entry.fd.as_raw_fd()) != fd));
         if set.len() == before && fd.is_some() {
             return Err(missing());
         }
@@ -76,7 +84,7 @@ impl FdSets {
             Some(opaque) => json!({ "fd": entry.fd.as_raw_fd(), "opaque": opaque }),
             None => json!({ "fd": entry.fd.as_raw_fd() }),
         };
-        let set = |(id, set): (&u64, &Vec<Entry>)| json!({ "fdset-id": id, "fds": set.iter().map(file).collect::<Value>() });
+        let set = |(id, set): (&i64, &Vec<Entry>)| json!({ "fdset-id": id, "fds": set.iter().map(file).collect::<Value>() });
         self.sets.iter().map(set).collect()
     }
 
@@ -92,7 +100,7 @@ impl FdSets {
     }
 
     fn find(&self, id: &str, access: Access) -> Result<OwnedFd, QmpError> {
-        let set = id.parse().ok().and_then(|id: u64| self.sets.get(&id));
+        let set = id.parse().ok().and_then(|id: i64| self.sets.get(&id));
         let set = set.ok_or_else(|| QmpError::generic(format!("there is no fd set '{id}'")))?;
         let fits = |entry: &&Entry| {
             fcntl_getfl(&entry.fd).is_ok_and(|flags| match (flags & OFlags::RWMODE, access) {
@@ -109,14 +117,26 @@ impl FdSets {
 
     /// The file that `name` means: one of a set, or one of the host's, which is made anew to be written.
     pub fn open(&self, name: &Path, access: Access) -> Result<File, QmpError> {
-        if let Some(found) = self.duplicate(name, access) {
-            return found.map(File::from);
-        }
-        let opened = match access {
-            Access::Read => File::open(name),
-            Access::Write => OpenOptions::new().write(true).create(true).truncate(true).open(name),
+        let failed = |error: std::io::Error| QmpError::generic(format!("{}: {error}", name.display()));
+        let file = match self.duplicate(name, access) {
+            Some(found) => File::from(found?),
+            None => {
+                let write = access != Access::Read;
+                let mut options = OpenOptions::new();
+                options.read(access != Access::Write).write(write).create(write).truncate(write);
+                // Nobody may be at the other end of a pipe.
+                options.custom_flags(libc::O_NONBLOCK).open(name).map_err(failed)?
+            }
         };
-        opened.map_err(|error| QmpError::generic(format!("{}: {error}", name.display())))
+        // What is read or written here, the guest and all clients wait for.
+        let kind = file.metadata().map_err(failed)?.file_type();
+        if kind.is_fifo() || kind.is_socket() {
+            return Err(QmpError::generic(format!(
+                "{}: it is a pipe or a socket, not a file",
+                name.display()
+            )));
+        }
+        Ok(file)
     }
 }
 
@@ -125,6 +145,7 @@ impl Access {
         match self {
             Access::Read => "read",
             Access::Write => "written",
+            Access::Both => "read and written",
         }
     }
 }
@@ -142,22 +163,36 @@ mod tests {
     fn sets_are_numbered_and_give_the_file_that_fits() {
         let mut sets = FdSets::default();
         let added = sets.add(None, null(false), Some("raw:/a".into())).unwrap();
-        assert_eq!(added["fdset-id"], 0);
-        assert_eq!(sets.add(None, null(true), None).unwrap()["fdset-id"], 1);
-        assert_eq!(
-            sets.list()[0],
-            json!({ "fdset-id": 0, "fds": [{ "fd": added["fd"], "opaque": "raw:/a" }] })
-        );
+        assert_eq!(added.0, 0);
+        assert_eq!(sets.add(None, null(true), None).unwrap().0, 1);
+        assert_eq!(sets.list()[0], json!({ "fdset-id": 0, "fds": [{ "fd": added.1, "opaque": "raw:/a" }] }));
         assert!(sets.open("/dev/fdset/1".as_ref(), Access::Read).is_err());
         sets.open("/dev/fdset/1".as_ref(), Access::Write).unwrap().write_all(b"x").unwrap();
         assert!(sets.duplicate("/dev/fdset/7".as_ref(), Access::Read).unwrap().is_err());
         assert!(sets.duplicate("/dev/fdset/".as_ref(), Access::Read).unwrap().is_err());
         assert!(sets.duplicate("/dev/null".as_ref(), Access::Read).is_none());
         assert!(sets.remove(0, Some(-5)).is_err());
-        sets.remove(0, added["fd"].as_i64().map(|fd| fd as i32)).unwrap();
+        sets.remove(0, Some(added.1.into())).unwrap();
         assert!(sets.remove(0, None).is_err());
         sets.remove(1, None).unwrap();
         assert_eq!(sets.list(), json!([]));
+    }
+
+    #[test]
+    fn a_pipe_is_no_file() {
+        let mut sets = FdSets::default();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let (id, _) = sets.add(None, read, None).unwrap();
+        sets.add(Some(id), write, None).unwrap();
+        let name = format!("/dev/fdset/{id}");
+        for access in [Access::Read, Access::Write] {
+            assert!(sets.open(name.as_ref(), access).unwrap_err().desc.contains("pipe"));
+        }
+        assert!(sets.duplicate(name.as_ref(), Access::Both).unwrap().is_err());
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(sets.open(&fifo, Access::Read).unwrap_err().desc.contains("pipe"));
     }
 
     #[test]

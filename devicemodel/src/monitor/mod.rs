@@ -1,30 +1,38 @@
 //! The monitor: QMP, QEMU's machine protocol (JSON over a stream), as clients of QEMU expect it.
 //!
-//! [`protocol`] turns bytes into commands and answers into bytes, [`commands`] gives the commands their
-//! meaning on a [`Guest`], [`server`] moves the bytes on sockets, [`client`] is the other end.
+//! [`protocol`] turns bytes into commands and answers into bytes, [`schema`] knows what commands there are and
+//! what they take, [`commands`] gives them their meaning on a [`Guest`], [`server`] moves the bytes on sockets,
+//! [`client`] is the other end.
 
 pub mod client;
 pub mod commands;
 pub mod facts;
 pub mod fdset;
 mod human;
+mod objects;
 pub mod protocol;
+mod qom;
 mod queries;
+pub mod schema;
 pub mod server;
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use facts::{BlockFacts, ChardevFacts, CpuFacts, PciFacts, VncFacts};
+use facts::{
+    BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine, NewMedium,
+    NewNode, NodeFacts, PciFacts, VncFacts,
+};
 use protocol::QmpError;
 
 /// The error of what this machine cannot do.
 fn not_here(what: &str) -> QmpError {
     QmpError::generic(format!("{what}: not available on this machine"))
 }
+
+pub use qom::is_type as is_object_type;
 
 /// What a monitor can do with a guest. All calls come from the event loop's thread.
 pub trait Guest {
@@ -52,16 +60,63 @@ pub trait Guest {
     fn save(&mut self, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError>;
     /// Opens the tray of a CD drive and takes the medium out.
     fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError>;
-    /// Puts a medium into a CD drive.
-    fn change_medium(&mut self, device: &str, file: &Path) -> Result<(), QmpError>;
-    /// Puts a medium into a CD drive: an open file, and the format that its owner gave it.
-    fn change_medium_to(
-        &mut self,
-        _device: &str,
-        _file: OwnedFd,
-        _format: Option<&str>,
-    ) -> Result<(), QmpError> {
-        Err(not_here("an open file as a medium"))
+    /// Puts a medium into a CD drive, with its tray opened before and closed after.
+    fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<(), QmpError>;
+    /// Opens the tray of a CD drive with the medium in it.
+    fn open_tray(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {
+        Err(QmpError::device_not_found(device))
+    }
+    /// Closes it.
+    fn close_tray(&mut self, device: &str) -> Result<(), QmpError> {
+        Err(QmpError::device_not_found(device))
+    }
+    /// Puts the image of a node into an open CD drive.
+    fn insert_medium(&mut self, device: &str, _node: &str) -> Result<(), QmpError> {
+        Err(QmpError::device_not_found(device))
+    }
+    /// Takes the medium out of an open CD drive.
+    fn remove_medium(&mut self, device: &str) -> Result<(), QmpError> {
+        Err(QmpError::device_not_found(device))
+    }
+    /// Opens an image that a drive can be given later.
+    fn add_node(&mut self, _node: NewNode) -> Result<(), QmpError> {
+        Err(not_here("opening an image"))
+    }
+    /// Closes it.
+    fn remove_node(&mut self, name: &str) -> Result<(), QmpError> {
+        Err(QmpError::generic(format!("Failed to find node with node-name='{name}'")))
+    }
+    /// Images that drives have or could be given.
+    fn nodes(&self) -> Vec<NodeFacts> {
+        Vec::new()
+    }
+    /// Events that have happened since the last call. Those of a command are told before its answer.
+    fn take_events(&mut self) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
+    /// The machine as a whole.
+    fn machine(&self) -> MachineFacts {
+        MachineFacts::default()
+    }
+    /// Devices, but not the processors.
+    fn devices(&self) -> Vec<DeviceFacts> {
+        Vec::new()
+    }
+    /// What the guest's clock shows, if it is one of ours.
+    fn clock(&self) -> Option<ClockFacts> {
+        None
+    }
+    /// Acts as somebody at the keyboard and the mouse.
+    fn input(&mut self, _events: &[Input]) -> Result<(), QmpError> {
+        Err(not_here("input"))
+    }
+    /// Opens a line; the path of a new pseudo-terminal.
+    fn add_chardev(&mut self, _id: &str, _line: NewLine) -> Result<Option<String>, QmpError> {
+        Err(not_here("opening a line"))
+    }
+    /// Closes a line that has been added.
+    fn remove_chardev(&mut self, id: &str) -> Result<(), QmpError> {
+        Err(QmpError::generic(format!("Chardev '{id}' not found")))
     }
     /// Lines, but not those that monitors are on.
     fn chardevs(&self) -> Vec<ChardevFacts> {
@@ -94,7 +149,7 @@ pub trait Guest {
         _id: Option<&str>,
         _props: &Map<String, Value>,
     ) -> Result<(), QmpError> {
-        Err(not_here(&format!("adding a device '{driver}'")))
+        Err(QmpError::generic(format!("'{driver}' is not a valid device model name")))
     }
     /// Asks the guest to let a device go.
     fn device_del(&mut self, id: &str) -> Result<(), QmpError> {

@@ -7,6 +7,8 @@ use thiserror::Error;
 
 /// Most bytes of one command: a client that sends more without an end is a fault.
 pub const LONGEST: usize = 1 << 20;
+/// Most objects and lists that lie in each other.
+const DEEPEST: usize = 120;
 
 /// An answer that is an error.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -26,6 +28,10 @@ impl QmpError {
     /// No such command, or not now.
     pub fn command_not_found(desc: impl Into<String>) -> QmpError {
         QmpError { class: "CommandNotFound", desc: desc.into() }
+    }
+    /// The device that this needs does not work now, or is not there.
+    pub fn device_not_active(desc: impl Into<String>) -> QmpError {
+        QmpError { class: "DeviceNotActive", desc: desc.into() }
     }
     /// No such device.
     pub fn device_not_found(device: &str) -> QmpError {
@@ -83,6 +89,8 @@ enum Piece {
     Whole,
     /// No JSON, up to here.
     Nonsense,
+    /// Too many braces are open.
+    TooDeep,
 }
 
 impl Decoder {
@@ -94,7 +102,7 @@ impl Decoder {
     }
 
     /// The next JSON object or list, if it is whole. Bytes that are no JSON give an error and are dropped,
-    /// up to the end of their line where they are outside of braces.
+    /// up to the end of their line where they are outside of braces. Errors are in QEMU's words.
     pub fn next_value(&mut self) -> Option<Result<Value, String>> {
         self.skip_space();
         let piece = self.scan();
@@ -104,8 +112,9 @@ impl Decoder {
         let bytes: Vec<u8> = self.bytes.drain(..self.seen).collect();
         (self.seen, self.depth, self.string) = (0, 0, None);
         Some(match piece {
-            Piece::Whole => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
-            _ => Err("expected an object in braces".into()),
+            Piece::TooDeep => Err("JSON nesting depth limit exceeded".into()),
+            // A line with something else than an object may still be JSON: a number, a word.
+            _ => serde_json::from_slice(&bytes).map_err(|error| format!("JSON parse error, {error}")),
         })
     }
 
@@ -126,6 +135,7 @@ impl Decoder {
                 (Some(InString::Plain), b'\\') => self.string = Some(InString::Escaped),
                 (Some(InString::Plain), b'"') => self.string = None,
                 (Some(InString::Plain), _) => {}
+                (None, b'{' | b'[') if self.depth >= DEEPEST => return Piece::TooDeep,
                 (None, b'{' | b'[') => self.depth += 1,
                 (None, b'"') if self.depth > 0 => self.string = Some(InString::Plain),
                 (None, b'}' | b']') if self.depth > 0 => {
@@ -145,9 +155,7 @@ impl Decoder {
     pub fn next_command(&mut self) -> Option<Incoming> {
         Some(match self.next_value()? {
             Ok(value) => incoming(value),
-            Err(why) => {
-                Incoming::Bad(failure(&QmpError::generic(format!("Invalid JSON syntax: {why}")), None))
-            }
+            Err(why) => Incoming::Bad(failure(&QmpError::generic(why), None)),
         })
     }
 }
@@ -158,6 +166,10 @@ fn incoming(value: Value) -> Incoming {
         return bad("QMP input must be a JSON object".into(), None);
     };
     let id = object.shift_remove("id");
+    let known = |key: &str| matches!(key, "execute" | "arguments");
+    if let Some(key) = object.keys().find(|key| !known(key)) {
+        return bad(format!("QMP input member '{key}' is unexpected"), id);
+    }
     let Some(name) = object.shift_remove("execute") else {
         return bad("QMP input lacks member 'execute'".into(), id);
     };
@@ -169,9 +181,6 @@ fn incoming(value: Value) -> Incoming {
         Some(Value::Object(arguments)) => arguments,
         Some(_) => return bad("QMP input member 'arguments' must be an object".into(), id),
     };
-    if let Some((key, _)) = object.into_iter().next() {
-        return bad(format!("QMP input member '{key}' is unexpected"), id);
-    }
     Incoming::Command(Command { name, arguments, id })
 }
 

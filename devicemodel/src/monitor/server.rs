@@ -1,6 +1,6 @@
 //! The monitor's sockets: who is connected, what they said, what they have still to hear.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -13,10 +13,10 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use serde_json::{Value, json};
 
 use super::Guest;
-use super::commands::{Context, execute};
+use super::commands::{Context, Session, Shared, execute};
 use super::facts::ChardevFacts;
-use super::fdset::FdSets;
 use super::protocol::{Command, Decoder, Incoming, QmpError, event, failure, greeting, success};
+use super::schema::Schema;
 
 /// Most bytes that wait for a client that does not read: more, and it is disconnected.
 const BACKLOG: usize = 4 << 20;
@@ -35,7 +35,7 @@ pub struct Server {
     peers: BTreeMap<u32, (String, PathBuf)>,
     next_token: u32,
     clients: BTreeMap<u32, Connection>,
-    fdsets: FdSets,
+    shared: Shared,
 }
 
 /// A socket that clients connect to.
@@ -52,7 +52,7 @@ struct Connection {
     /// Which listener it came by.
     listener: u32,
     decoder: Decoder,
-    received: VecDeque<OwnedFd>,
+    session: Session,
     negotiated: bool,
     unsent: Vec<u8>,
     closing: bool,
@@ -65,7 +65,7 @@ impl Connection {
             stream,
             listener,
             decoder: Decoder::default(),
-            received: VecDeque::new(),
+            session: Session::default(),
             negotiated: false,
             unsent: Vec::new(),
             closing: false,
@@ -100,11 +100,22 @@ impl Connection {
             match self.receive(&mut chunk) {
                 Ok(0) => return false,
                 // One piece a turn: level-triggered polling brings the rest, and nobody starves.
-                Ok(len) => return chunk.get(..len).is_some_and(|bytes| self.decoder.push(bytes)),
+                Ok(len) => return self.take(chunk.get(..len).unwrap_or_default()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }
+    }
+
+    /// Takes in bytes; false when they go on without end, which the client is told.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        let fits = self.decoder.push(bytes);
+        if !fits {
+            let error = QmpError::generic("JSON token size limit exceeded");
+            self.queue(&failure(&error, None));
+            self.flush();
+        }
+        fits
     }
 
     /// Reads bytes and the files that come with them.
@@ -115,8 +126,9 @@ impl Connection {
         let message = recvmsg(&self.stream, &mut [IoSliceMut::new(chunk)], &mut control, flags)?;
         for extra in control.drain() {
             if let RecvAncillaryMessage::ScmRights(files) = extra {
-                let room = RECEIVED.saturating_sub(self.received.len());
-                self.received.extend(files.take(room));
+                let received = &mut self.session.received;
+                let room = RECEIVED.saturating_sub(received.len());
+                received.extend(files.take(room));
             }
         }
         Ok(message.bytes)
@@ -136,7 +148,7 @@ impl Server {
             peers: BTreeMap::new(),
             next_token: first_token,
             clients: BTreeMap::new(),
-            fdsets: FdSets::default(),
+            shared: Shared::default(),
         }
     }
 
@@ -269,33 +281,37 @@ impl Server {
     }
 
     fn command(&mut self, token: u32, command: &Command, guest: &mut dyn Guest) -> Value {
-        let id = command.id.clone();
         let monitors = self.lines();
         let clients = &mut self.clients;
         let Some(client) = clients.get_mut(&token) else { return Value::Null };
-        if client.negotiated {
-            let mut received = std::mem::take(&mut client.received);
+        let result = if client.negotiated {
+            let mut session = std::mem::take(&mut client.session);
             let mut context = Context {
-                guest,
-                fdsets: &mut self.fdsets,
-                received: &mut received,
+                guest: &mut *guest,
+                shared: &mut self.shared,
+                session: &mut session,
                 monitors: &monitors,
                 notify: &mut |name, data| tell(clients, name, data),
             };
             let result = execute(command, &mut context);
-            if let Some(client) = clients.get_mut(&token) {
-                client.received = received;
+            // What a command has brought about is told before it is answered.
+            for (name, data) in guest.take_events() {
+                tell(clients, name, data);
             }
-            return result
-                .map_or_else(|error| failure(&error, id.clone()), |result| success(result, id.clone()));
+            if let Some(client) = clients.get_mut(&token) {
+                client.session = session;
+            }
+            result
+        } else {
+            let result = negotiate(command);
+            client.negotiated = result.is_ok();
+            result
+        };
+        let id = command.id.clone();
+        match result {
+            Ok(result) => success(result, id),
+            Err(error) => failure(&error, id),
         }
-        if command.name != "qmp_capabilities" {
-            let desc =
-                format!("Expecting capabilities negotiation with 'qmp_capabilities', not {}", command.name);
-            return failure(&QmpError::command_not_found(desc), id);
-        }
-        client.negotiated = true;
-        success(json!({}), id)
     }
 
     /// Drops clients that are done for and tells the loop what the others wait for.
@@ -311,8 +327,23 @@ impl Server {
             ops.modify(events).is_ok()
         });
         if self.clients.is_empty() {
-            self.fdsets.clear();
+            self.shared.fdsets.clear();
         }
+    }
+}
+
+/// The first command. There is no capability that could be switched on.
+fn negotiate(command: &Command) -> Result<Value, QmpError> {
+    if command.name != "qmp_capabilities" {
+        let desc = "Expecting capabilities negotiation with 'qmp_capabilities'";
+        return Err(QmpError::command_not_found(desc));
+    }
+    Schema::get().check(command)?;
+    match command.arguments.get("enable").and_then(Value::as_array) {
+        Some(names) if !names.is_empty() => {
+            Err(QmpError::generic("This monitor does not support capabilities: oob"))
+        }
+        _ => Ok(json!({})),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A whole machine with no CPU in this process.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,8 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Builds it. The machine is on.
-    pub fn new(config: GuestConfig) -> Result<Bare, BuildError> {
+    /// Builds it; `debugcon` gets what is written to the debug port. The machine is on.
+    pub fn new(config: GuestConfig, debugcon: Option<PathBuf>) -> Result<Bare, BuildError> {
         let host = |source| BuildError::File { path: "eventfd".into(), source };
         let (notifier, notices) = notices().map_err(host)?;
         let taps = Taps::new().map_err(host)?;
@@ -36,7 +37,7 @@ impl Bare {
             hypervisor: still.clone(),
             power: Arc::new(notifier.clone()),
             notifier,
-            debugcon: None,
+            debugcon,
             xen: None,
             taps: Some(taps.clone()),
             border: Border::Open,
@@ -81,7 +82,7 @@ impl Bare {
                     self.power.push(event);
                 }
                 Notice::Unplug(what, done) => self.machine.unplug(what, done),
-                Notice::Cpu(_) | Notice::Quit => {}
+                Notice::Cpu(_) | Notice::Device | Notice::Quit => {}
             }
         }
         self.machine.settle();

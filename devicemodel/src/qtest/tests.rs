@@ -13,7 +13,7 @@ fn machine() -> (Session, Bare) {
         serial: vec![SerialConfig::Null],
         ..GuestConfig::default()
     };
-    let mut bare = Bare::new(config).unwrap();
+    let mut bare = Bare::new(config, None).unwrap();
     let still = bare.access().still().clone();
     let machine = bare.machine();
     let session = Session::new(Access::new(still, machine.bus()), machine.isa(), Arc::clone(bare.taps()));

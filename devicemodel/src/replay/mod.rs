@@ -306,7 +306,7 @@ fn carry_out(
             player.complete(*medium, *request, *result, data.clone());
         }
         Entry::Host(host) => {
-            if let Host::Insert(_, facts, _) = host {
+            if let Host::Place(_, Some(facts)) = host {
                 if !possible(facts) {
                     return player.damaged("it has a medium that cannot be");
                 }

@@ -1,18 +1,19 @@
 //! What the monitor does with the guest.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use backends::image;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Ending, RunState, Runner};
 use crate::machine::Terminal;
-use crate::monitor::Guest;
-use crate::monitor::facts::{BlockFacts, ChardevFacts, CpuFacts, PciFacts, VncFacts};
+use crate::monitor::facts::{
+    BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine, NewMedium,
+    NewNode, NodeFacts, PciFacts, VncFacts,
+};
 use crate::monitor::protocol::QmpError;
+use crate::monitor::{Guest, is_object_type};
 use crate::saved::{self, Parts, SaveError};
 use crate::{screenshot, vnc};
 
@@ -46,7 +47,7 @@ impl Guest for Runner {
 
     fn cont(&mut self) -> Result<(), QmpError> {
         // Another process had the disks, if the guest was to go on there.
-        image::take_all().map_err(|error| QmpError::generic(error.to_string()))?;
+        self.machine.take_images().map_err(|error| QmpError::generic(error.to_string()))?;
         match self.state {
             RunState::Running => Ok(()),
             RunState::Prelaunch | RunState::Paused => {
@@ -82,12 +83,12 @@ impl Guest for Runner {
         let screen = self.machine.screen();
         let picture = screen.ok_or_else(|| QmpError::generic("There is no display device"))?;
         screenshot::write(&picture, file)
-            .map_err(|error| QmpError::generic(format!("{}: {error}", file.display())))
+            .map_err(|error| QmpError::generic(format!("failed to open file '{}': {error}", file.display())))
     }
 
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {
         if let Some(unknown) = keys.iter().find(|key| !self.machine.knows_key(key)) {
-            return Err(QmpError::generic(format!("Parameter 'keys' has no key '{unknown}'")));
+            return Err(QmpError::generic(format!("invalid parameter: {unknown}")));
         }
         for key in keys {
             self.machine.key(key, true);
@@ -102,7 +103,7 @@ impl Guest for Runner {
             return Err(QmpError::generic("a guest that sleeps (ACPI S3) cannot be saved"));
         }
         self.machine.pause();
-        let result = saved::quiesce(self.machine.bus()).and_then(|()| {
+        let result = self.machine.quiesce().and_then(|()| {
             let parts = Parts {
                 config: self.machine.config(),
                 hypervisor: self.machine.hypervisor(),
@@ -126,17 +127,97 @@ impl Guest for Runner {
         self.machine.eject(device, force)
     }
 
-    fn change_medium(&mut self, device: &str, file: &Path) -> Result<(), QmpError> {
-        self.machine.change_medium(device, file, None)
+    fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<(), QmpError> {
+        self.machine.change_medium(device, medium)
     }
 
-    fn change_medium_to(
+    fn open_tray(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
+        self.machine.open_tray(device, force)
+    }
+
+    fn close_tray(&mut self, device: &str) -> Result<(), QmpError> {
+        self.machine.close_tray(device)
+    }
+
+    fn insert_medium(&mut self, device: &str, node: &str) -> Result<(), QmpError> {
+        self.machine.insert_medium(device, node)
+    }
+
+    fn remove_medium(&mut self, device: &str) -> Result<(), QmpError> {
+        self.machine.remove_medium(device)
+    }
+
+    fn add_node(&mut self, node: NewNode) -> Result<(), QmpError> {
+        self.machine.add_node(node)
+    }
+
+    fn remove_node(&mut self, name: &str) -> Result<(), QmpError> {
+        self.machine.remove_node(name)
+    }
+
+    fn nodes(&self) -> Vec<NodeFacts> {
+        self.machine.nodes()
+    }
+
+    fn take_events(&mut self) -> Vec<(&'static str, Value)> {
+        self.hear();
+        std::mem::take(&mut self.events)
+    }
+
+    fn machine(&self) -> MachineFacts {
+        self.machine.facts()
+    }
+
+    fn devices(&self) -> Vec<DeviceFacts> {
+        self.machine.devices()
+    }
+
+    fn clock(&self) -> Option<ClockFacts> {
+        self.machine.clock()
+    }
+
+    fn input(&mut self, events: &[Input]) -> Result<(), QmpError> {
+        for event in events {
+            self.mouse.act(&self.machine, event);
+        }
+        Ok(())
+    }
+
+    fn add_chardev(&mut self, id: &str, line: NewLine) -> Result<Option<String>, QmpError> {
+        self.lines.add(id, line)
+    }
+
+    fn remove_chardev(&mut self, id: &str) -> Result<(), QmpError> {
+        if self.machine.terminals().iter().any(|terminal| terminal.facts().label == id) {
+            return Err(QmpError::generic(format!("Chardev '{id}' is busy")));
+        }
+        self.lines.remove(id)
+    }
+
+    fn device_add(
         &mut self,
-        device: &str,
-        file: OwnedFd,
-        format: Option<&str>,
+        driver: &str,
+        _id: Option<&str>,
+        _props: &Map<String, Value>,
     ) -> Result<(), QmpError> {
-        self.machine.change_medium_to(device, File::from(file), format)
+        // No bus of the machine takes a device while the guest runs.
+        Err(QmpError::generic(match driver {
+            "ide-cd" | "ide-hd" => "Bus 'ide.0' does not support hotplugging".into(),
+            "isa-serial" | "isa-debugcon" | "pvpanic" => "Bus 'isa.0' does not support hotplugging".into(),
+            _ if is_object_type(driver) => "Parameter 'driver' expects a pluggable device type".into(),
+            _ => format!("'{driver}' is not a valid device model name"),
+        }))
+    }
+
+    fn device_del(&mut self, id: &str) -> Result<(), QmpError> {
+        let path = format!("/machine/peripheral/{id}");
+        let devices = self.machine.devices();
+        let device = devices.iter().find(|device| device.path == path || device.path == id);
+        let device = device.ok_or_else(|| QmpError::device_not_found(id))?;
+        Err(QmpError::generic(match device.kind {
+            "ide-cd" | "ide-hd" => "Bus 'ide.0' does not support hotplugging".into(),
+            kind => format!("Device '{kind}' does not support hotplugging"),
+        }))
     }
 
     fn vnc(&self) -> Option<VncFacts> {
@@ -149,7 +230,8 @@ impl Guest for Runner {
     }
 
     fn chardevs(&self) -> Vec<ChardevFacts> {
-        self.machine.terminals().iter().map(Terminal::facts).collect()
+        let added = self.lines.facts();
+        self.machine.terminals().iter().map(Terminal::facts).chain(added).collect()
     }
 
     fn blocks(&self) -> Vec<BlockFacts> {
@@ -188,7 +270,7 @@ impl Guest for Runner {
         if self.state == RunState::Running {
             return Err(QmpError::generic("the guest runs: stop it first"));
         }
-        let result = saved::quiesce(self.machine.bus()).and_then(|()| {
+        let result = self.machine.quiesce().and_then(|()| {
             let parts = Parts {
                 config: self.machine.config(),
                 hypervisor: self.machine.hypervisor(),
@@ -199,6 +281,6 @@ impl Guest for Runner {
         self.machine.unquiesce();
         result.map_err(save_error)?;
         // The guest goes on elsewhere, with its disks; on this host it may be before we end.
-        image::lend_all().map_err(|error| QmpError::generic(error.to_string()))
+        self.machine.lend_images().map_err(|error| QmpError::generic(error.to_string()))
     }
 }

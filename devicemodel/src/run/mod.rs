@@ -1,6 +1,9 @@
 //! The event loop: one guest from its start to its end.
 
+mod events;
 mod guest;
+mod lines;
+mod mouse;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -17,9 +20,13 @@ use thiserror::Error;
 
 use crate::config::Action;
 use crate::machine::Machine;
+use crate::monitor::Guest;
 use crate::monitor::server::Server;
 use crate::power::{Notice, Notices};
 use crate::qtest::server::{self as qtest, Between};
+use events::Rare;
+use lines::Lines;
+use mouse::Mouse;
 
 /// How a guest ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +85,11 @@ struct Runner {
     held: Vec<(Instant, Vec<String>)>,
     /// Events for the monitor's clients.
     events: Vec<(&'static str, Value)>,
+    /// Those that come no more often than so.
+    rare: Rare,
+    mouse: Mouse,
+    /// Lines that the monitor's clients have added.
+    lines: Lines,
 }
 
 /// QMP's run states that we have.
@@ -144,6 +156,9 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         ending: None,
         held: Vec::new(),
         events: Vec::new(),
+        rare: Rare::default(),
+        mouse: Mouse::default(),
+        lines: Lines::default(),
     };
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     runner.machine.start().map_err(|error| LoopError::Events(error.to_string()))?;
@@ -168,10 +183,15 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
             return Ok(Ending::TimedOut);
         }
         runner.release_keys(now);
+        if runner.rare.due().is_some_and(|due| due <= now) {
+            runner.machine.remind();
+        }
         let settling = runner.machine.settle().then(|| now + SETTLE);
-        let next = runner.held.iter().map(|(until, _)| *until).chain(deadline).chain(settling).min();
+        let held = runner.held.iter().map(|(until, _)| *until);
+        let next = held.chain(deadline).chain(settling).chain(runner.rare.due()).min();
         // Rounded up, so that the loop does not spin through the last millisecond.
-        let wait = next.map_or(-1, |next| (next - now).as_millis().min(1 << 30) as i32 + 1);
+        let until = |next: Instant| next.saturating_duration_since(now).as_millis().min(1 << 30) as i32 + 1;
+        let wait = next.map_or(-1, until);
         manager.run_with_timeout(wait).map_err(failed)?;
     }
 }
@@ -209,7 +229,10 @@ impl MutEventSubscriber for Runner {
     fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
         match events.data() {
             NOTICE => self.settle(),
-            SIGNAL => self.ending = Some(Ending::Quit),
+            SIGNAL => {
+                self.ending = Some(Ending::Quit);
+                self.events.push(("SHUTDOWN", json!({ "guest": false, "reason": "host-signal" })));
+            }
             token if qtest::Server::owns(token) => {
                 if let Some(mut server) = self.qtest.take() {
                     server.process(token, ops, self);
@@ -223,7 +246,7 @@ impl MutEventSubscriber for Runner {
                 }
             }
         }
-        for (name, data) in std::mem::take(&mut self.events) {
+        for (name, data) in self.take_events() {
             if let Some(server) = &mut self.server {
                 server.broadcast(name, data, ops);
             }
@@ -242,6 +265,8 @@ impl qtest::Between for Runner {
 impl Runner {
     fn notice(&mut self, notice: Notice) {
         match notice {
+            // They are told at the end of the turn.
+            Notice::Device => {}
             Notice::Unplug(what, done) => self.machine.unplug(what, done),
             Notice::Quit => self.ending = Some(Ending::Quit),
             Notice::Cpu(hypervisor::Event::TripleFault { vcpu }) => {
@@ -302,8 +327,10 @@ impl Runner {
         self.machine.pause();
         self.machine.reset();
         self.events.push(("RESET", json!({ "guest": by_guest, "reason": reason })));
-        if self.state != RunState::Paused {
-            self.resume();
+        match self.state {
+            RunState::Running | RunState::Suspended => self.resume(),
+            // It waits for `cont`, as at its start.
+            _ => self.state = RunState::Prelaunch,
         }
     }
 

@@ -23,6 +23,15 @@ pub enum Kind {
     Vcpu,
 }
 
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// It is a guest's machine.
+    Machine,
+    /// It serves PV disks: opens images, and talks to xenstore, frontends and the machine.
+    PvDisks,
+}
+
 /// The process is filtered.
 static CONFINED: AtomicBool = AtomicBool::new(false);
 
@@ -151,22 +160,23 @@ const NEVER: &[c_long] = &[
 /// hypercall is not among them.
 const XEN_IOCTLS: &[u64] = &[0x0010_5005, 0x0020_5004, 0x0020_5007, 0x0008_4501, 0x0004_4503, 0x0004_4504];
 
-/// Requests to terminals, sockets, block devices (size, sector size, discard, zero) and tap interfaces
-/// (header length, offload).
-const HOST_IOCTLS: &[u64] = &[
-    0x5401,
-    0x5402,
-    0x5403,
-    0x5404,
-    0x5413,
-    0x541b,
-    0x5421,
-    0x8008_1272,
-    0x1268,
-    0x1277,
-    0x127f,
-    0x4004_54d8,
-    0x4004_54d0,
+/// Those that serving PV disks takes: binding, unbinding and ringing event channels, mapping, unmapping and
+/// copying granted pages (`gntdev.h`).
+const PV_IOCTLS: &[u64] = &[0x0008_4501, 0x0004_4503, 0x0004_4504, 0x0018_4700, 0x0010_4701, 0x0010_4708];
+
+/// Requests to sockets and block devices (size, sector size, discard, zero).
+const DISK_IOCTLS: &[u64] = &[0x541b, 0x5421, 0x8008_1272, 0x1268, 0x1277, 0x127f];
+
+/// Requests to terminals and tap interfaces (header length, offload).
+const MACHINE_IOCTLS: &[u64] = &[0x5401, 0x5402, 0x5403, 0x5404, 0x5413, 0x4004_54d8, 0x4004_54d0];
+
+/// Calls that serving PV disks does not take.
+const MACHINE_CALLS: &[c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_socketpair,
+    libc::SYS_pipe2,
+    libc::SYS_epoll_create1,
+    libc::SYS_timerfd_create,
 ];
 
 /// What a kind of thread gives up beyond the process's filter.
@@ -209,7 +219,7 @@ fn errno(number: c_int) -> SeccompAction {
     SeccompAction::Errno(number.unsigned_abs())
 }
 
-fn allowed() -> io::Result<Rules> {
+fn allowed(work: Work) -> io::Result<Rules> {
     let mut rules = plain(ALLOWED);
     let exec = libc::PROT_EXEC as u64;
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
@@ -218,21 +228,31 @@ fn allowed() -> io::Result<Rules> {
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![argument(0, Op::MaskedEq(thread), thread)?]);
     rules.insert(libc::SYS_prctl, vec![argument(0, Op::Eq, libc::PR_SET_NAME as u64)?]);
-    let requests = XEN_IOCTLS.iter().chain(HOST_IOCTLS);
+    let requests: &[&[u64]] = match work {
+        Work::Machine => &[XEN_IOCTLS, DISK_IOCTLS, MACHINE_IOCTLS],
+        Work::PvDisks => &[PV_IOCTLS, DISK_IOCTLS],
+    };
+    let requests = requests.iter().copied().flatten();
     let requests = requests.map(|request| argument(1, Op::Eq, *request)).collect::<io::Result<_>>()?;
     rules.insert(libc::SYS_ioctl, requests);
     // For `narrow`, which can only take away.
     let more = argument(0, Op::Eq, libc::PR_SET_NO_NEW_PRIVS as u64)?;
     rules.entry(libc::SYS_prctl).or_default().push(more);
     rules.insert(libc::SYS_seccomp, Vec::new());
+    if work == Work::PvDisks {
+        MACHINE_CALLS.iter().for_each(|call| drop(rules.remove(call)));
+        // Images that are there already.
+        let making = (libc::O_CREAT | libc::O_TRUNC) as u64;
+        rules.insert(libc::SYS_openat, vec![argument(2, Op::MaskedEq(making), 0)?]);
+    }
     Ok(rules)
 }
 
 /// Filters every thread that there is and every one that will be.
-pub fn all_threads() -> io::Result<()> {
+pub fn all_threads(work: Work) -> io::Result<()> {
     let filters = [
         program(plain(NEVER), SeccompAction::KillProcess, SeccompAction::Allow)?,
-        program(allowed()?, SeccompAction::Allow, errno(libc::EPERM))?,
+        program(allowed(work)?, SeccompAction::Allow, errno(libc::EPERM))?,
         // The flags of clone3 are in memory, out of a filter's sight; told that it does not exist, the C
         // library falls back to clone.
         program(plain(&[libc::SYS_clone3]), errno(libc::ENOSYS), SeccompAction::Allow)?,

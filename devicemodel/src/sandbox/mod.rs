@@ -4,7 +4,8 @@
 //! order: a root folder of its own, another user, no core dumps, no file by a name (landlock, where the
 //! kernel has it), and only the system calls that serving a guest needs ([`filter`]). What is opened later
 //! comes as an open file (QMP `add-fd`). A Xen device model restricts its privcmd and evtchn files to its
-//! domain before: the filter lets that pass no more.
+//! domain before: the filter lets that pass no more. The process that serves its PV disks has no root folder
+//! and no user of its own, because it opens the images that it is told to ([`enter_for_disks`]).
 
 pub mod filter;
 mod paths;
@@ -15,8 +16,14 @@ use std::io;
 use std::path::PathBuf;
 
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, chdir, chroot, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, chdir, chroot, getrlimit, set_dumpable_behavior, setrlimit,
+};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use thiserror::Error;
+
+use filter::Work;
+use paths::Files;
 
 /// Who the process becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,20 +88,53 @@ pub fn enter(options: &Options) -> Result<(), SandboxError> {
         chroot(folder).map_err(|error| step(at())(error.into()))?;
         chdir("/").map_err(|error| step(at())(error.into()))?;
     }
+    if options.confine {
+        allow_large_files();
+    }
     if let Some((uid, gid)) = ids {
         become_user(uid, gid)?;
     }
     if options.confine {
-        let none = Rlimit { current: Some(0), maximum: Some(0) };
-        setrlimit(Resource::Core, none).map_err(|error| step("no core dumps")(error.into()))?;
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .map_err(|error| step("no tracing")(error.into()))?;
-        if !paths::restrict().map_err(step("landlock"))? {
-            tracing::info!("this kernel has no landlock: file names are left to chroot and to the filter");
-        }
-        filter::all_threads().map_err(step("the system call filter"))?;
+        confine(Files::None, Work::Machine)?;
     }
     Ok(())
+}
+
+/// Gives up what a process does not need that serves PV disks and nothing else: all of root's power but that
+/// over files, files other than those that are there, and system calls. Before it starts a thread.
+pub fn enter_for_disks() -> Result<(), SandboxError> {
+    allow_large_files();
+    let kept = CapabilitySet::DAC_OVERRIDE;
+    let mut sets = capabilities(None).map_err(|error| step("its capabilities")(error.into()))?;
+    sets = CapabilitySets {
+        effective: sets.effective & kept,
+        permitted: sets.permitted & kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets).map_err(|error| step("giving up capabilities")(error.into()))?;
+    confine(Files::Existing, Work::PvDisks)
+}
+
+/// libxl limits a restricted device model to files of 256 KiB, which is meant for logs, but disks are files
+/// too. What we log ourselves is limited elsewhere.
+fn allow_large_files() {
+    let unlimited = Rlimit { current: None, maximum: None };
+    if getrlimit(Resource::Fsize) != unlimited
+        && let Err(error) = setrlimit(Resource::Fsize, unlimited)
+    {
+        tracing::warn!("the size of files is limited (RLIMIT_FSIZE), that of disks too: {error}");
+    }
+}
+
+/// No core dumps, no tracing, files and system calls.
+fn confine(files: Files, work: Work) -> Result<(), SandboxError> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).map_err(|error| step("no core dumps")(error.into()))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| step("no tracing")(error.into()))?;
+    if !paths::restrict(files).map_err(step("landlock"))? {
+        tracing::info!("this kernel has no landlock: file names are left to chroot and to the filter");
+    }
+    filter::all_threads(work).map_err(step("the system call filter"))
 }
 
 impl User {

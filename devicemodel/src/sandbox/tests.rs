@@ -30,11 +30,16 @@ fn eperm(result: io::Result<impl Sized>) {
 /// Does nothing but in the process that [`run`] starts.
 #[test]
 fn child() {
-    let folder = || std::path::PathBuf::from(std::env::var_os(FOLDER).unwrap());
     let confined = Options { confine: true, ..Options::default() };
     match std::env::var(CASE).as_deref() {
         Ok("refused") => refused(&confined),
         Ok("needed") => needed(&confined),
+        Ok("disks") => disks(),
+        Ok("disks-exec") => {
+            enter_for_disks().unwrap();
+            let error = Command::new("/bin/true").exec();
+            panic!("exec came back: {error}");
+        }
         Ok("exec") => {
             enter(&confined).unwrap();
             let error = Command::new("/bin/true").exec();
@@ -88,6 +93,49 @@ fn refused(options: &Options) {
     assert_eq!(server.read(&mut [0; 5]).unwrap(), 5);
 }
 
+/// Images are opened by name and served from threads; nothing else is.
+fn disks() {
+    use backends::image::{Format, Image, ImageError, ImageOptions, Images};
+    use devices_core::block::{BlockBackend, BlockOp, BlockRequest, CompletionQueue, Payload};
+    use devices_core::{Wake, Waker};
+
+    let folder = folder();
+    let raw = folder.join("raw");
+    File::create(&raw).unwrap().set_len(1 << 20).unwrap();
+    let small = Rlimit { current: Some(1 << 18), maximum: None };
+    setrlimit(Resource::Fsize, small).unwrap();
+    enter_for_disks().unwrap();
+    let image = Image::open(&ImageOptions::new(&raw, Format::Raw)).unwrap();
+    let pool = Images::default().serve(image);
+    let (send, receive) = std::sync::mpsc::channel();
+    let send = std::sync::Mutex::new(send);
+    let done = CompletionQueue::new(Waker::calling(move |_: Wake| send.lock().unwrap().send(()).unwrap()), 0);
+    // Beyond the size that files may have otherwise.
+    let write = |token, op, payload| {
+        let request = BlockRequest { token, op, offset: 1 << 19, payload, done: done.clone() };
+        assert!(pool.submit(request).is_ok());
+        receive.recv().unwrap();
+        assert_eq!(done.pop().unwrap().result, Ok(()));
+    };
+    write(1, BlockOp::Write, Payload::Buffer(vec![7; 4096]));
+    write(2, BlockOp::Flush, Payload::None);
+    assert!(matches!(Image::open(&ImageOptions::new(&raw, Format::Raw)), Err(ImageError::Locked(_))));
+    assert!(File::create(folder.join("new")).is_err());
+    assert!(File::options().write(true).truncate(true).open(&raw).is_err());
+    assert!(std::fs::remove_file(&raw).is_err());
+    eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
+    eperm(UnixStream::connect("/nowhere"));
+    assert!(Command::new("/bin/true").status().is_err());
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).unwrap();
+    let permitted = CapabilitySet::from_bits_retain(u64::from_str_radix(permitted, 16).unwrap());
+    assert!(CapabilitySet::DAC_OVERRIDE.contains(permitted), "{permitted:?}");
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(std::env::var_os(FOLDER).unwrap())
+}
+
 fn needed(options: &Options) {
     let folder = std::env::var(FOLDER).unwrap();
     let mut file = File::options().read(true).write(true).create(true).open(format!("{folder}/x")).unwrap();
@@ -124,6 +172,12 @@ fn what_is_needed_goes_on() {
 #[test]
 fn starting_a_program_ends_the_process() {
     assert_eq!(run("exec").signal(), Some(libc::SIGSYS));
+    assert_eq!(run("disks-exec").signal(), Some(libc::SIGSYS));
+}
+
+#[test]
+fn who_serves_disks_opens_images_and_nothing_else() {
+    assert!(run("disks").success());
 }
 
 #[test]

@@ -58,6 +58,14 @@ impl Border {
         }
     }
 
+    /// The next medium of a recording, if this is one's replay.
+    pub(crate) fn replayed(&self) -> Option<Arc<dyn BlockBackend>> {
+        match self {
+            Border::Replayed(player) => Some(player.medium().backend),
+            Border::Open | Border::Recorded(..) => None,
+        }
+    }
+
     /// A serial port's other end that `open` opens, likewise.
     pub fn line<E>(
         &self,

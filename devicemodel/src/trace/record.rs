@@ -74,10 +74,12 @@ pub enum Host {
     Reset,
     /// Devices go on after a save.
     Resume,
-    /// A CD is put in: drive, medium, by force.
-    Insert(usize, Facts, bool),
-    /// A CD is taken out: drive, by force.
-    Eject(usize, bool),
+    /// The tray of a CD drive is opened: which, by force.
+    OpenTray(usize, bool),
+    /// It is closed.
+    CloseTray(usize),
+    /// Another medium lies in an open tray, or none.
+    Place(usize, Option<Facts>),
 }
 
 /// What is known of a medium.

@@ -71,7 +71,10 @@ fn samples() -> Vec<Record> {
         },
         Entry::Host(Host::Key("ret".into(), true)),
         Entry::Host(Host::Mouse(-1, 5, 0, 7)),
-        Entry::Host(Host::Insert(2, facts, true)),
+        Entry::Host(Host::OpenTray(2, true)),
+        Entry::Host(Host::Place(2, Some(facts))),
+        Entry::Host(Host::CloseTray(2)),
+        Entry::Host(Host::Place(2, None)),
     ];
     let effects = [
         Effect::Answer(0x60),

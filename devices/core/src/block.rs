@@ -381,6 +381,14 @@ pub enum MediumChange {
     Insert(Arc<dyn BlockBackend>),
     /// Take out what is there.
     Remove,
+    /// Put this in, where the tray is, and leave the tray as it is.
+    Place(Arc<dyn BlockBackend>),
+    /// Take out what is there, likewise.
+    Lift,
+    /// Open the tray.
+    Open,
+    /// Close the tray.
+    Close,
     /// Somebody pressed the eject button of a locked drive.
     Button,
 }
@@ -397,6 +405,7 @@ pub struct Medium {
     changes: Arc<Mutex<VecDeque<MediumChange>>>,
     removed: Arc<Mutex<Vec<Arc<dyn BlockBackend>>>>,
     locked: Arc<AtomicBool>,
+    open: Arc<AtomicBool>,
     waker: Waker,
     number: u32,
 }
@@ -407,7 +416,8 @@ const CHANGES: usize = 8;
 impl Medium {
     /// A tray whose drive is woken with [`Wake::Backend`]`(number)`.
     pub fn new(waker: Waker, number: u32) -> Medium {
-        Medium { changes: Arc::default(), removed: Arc::default(), locked: Arc::default(), waker, number }
+        let (locked, open) = Default::default();
+        Medium { changes: Arc::default(), removed: Arc::default(), locked, open, waker, number }
     }
 
     /// Inserts a medium, taking out what is there. A locked tray opens only by `force`.
@@ -418,6 +428,23 @@ impl Medium {
     /// Takes the medium out, likewise.
     pub fn eject(&self, force: bool) -> Result<(), Locked> {
         self.change(MediumChange::Remove, force)
+    }
+
+    /// Opens the tray with the medium in it, likewise.
+    pub fn open_tray(&self, force: bool) -> Result<(), Locked> {
+        self.change(MediumChange::Open, force)
+    }
+
+    /// Closes the tray.
+    pub fn close_tray(&self) {
+        // A closed tray is no matter of the lock.
+        let _ = self.change(MediumChange::Close, true);
+    }
+
+    /// Puts a medium in, or takes it out, and leaves the tray alone: for one that is open.
+    pub fn place(&self, backend: Option<Arc<dyn BlockBackend>>) {
+        // An open tray holds nothing back.
+        let _ = self.change(backend.map_or(MediumChange::Lift, MediumChange::Place), true);
     }
 
     fn change(&self, change: MediumChange, force: bool) -> Result<(), Locked> {
@@ -449,6 +476,21 @@ impl Medium {
     /// Whether the guest keeps the tray shut, from the drive.
     pub fn set_locked(&self, locked: bool) {
         self.locked.store(locked, Ordering::Release);
+    }
+
+    /// Where the tray is, from the drive.
+    pub fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Release);
+    }
+
+    /// Whether the guest keeps the tray shut.
+    pub fn is_locked(&self) -> bool {
+        self.locked.load(Ordering::Acquire)
+    }
+
+    /// Whether the tray is open.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
     }
 }
 

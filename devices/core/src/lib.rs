@@ -5,7 +5,8 @@
 //! hypervisor (see [`rig::Rig`]). It answers accesses to its [`Region`]s by offset and never knows where
 //! they are mapped: the [`bus::Bus`] owns that. Whatever else it needs comes through its constructor as a
 //! handle: interrupt lines ([`irq::IrqLine`]), guest memory ([`dma::Dma`]), timers and guest time
-//! ([`wiring::Wiring`]), the machine's power switch ([`power::Power`]).
+//! ([`wiring::Wiring`]), the machine's power switch ([`power::Power`]), whoever watches
+//! ([`events::Observer`]).
 //!
 //! **Lock order**: bus map, device, interrupt router and chips, backend queue. A device never calls the bus
 //! or another device.
@@ -15,6 +16,7 @@ pub mod bus;
 pub mod chardev;
 pub mod device;
 pub mod dma;
+pub mod events;
 pub mod irq;
 pub mod pci;
 pub mod picture;

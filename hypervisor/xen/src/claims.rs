@@ -81,6 +81,11 @@ impl Claimed {
         self.update(&mut state)
     }
 
+    /// Addresses that reach us.
+    pub fn memory(&self) -> Vec<RangeInclusive<u64>> {
+        self.state().memory.clone()
+    }
+
     /// Number of ranges of ports, of memory, and of functions.
     pub fn counts(&self) -> [usize; 3] {
         let state = self.state();

@@ -1,8 +1,11 @@
 //! Video memory: pages of the guest's own, so that it draws at full speed, which follow their BAR.
 //!
-//! While no BAR shows it, video memory is parked right above the guest's RAM, where no memory map tells of
-//! it. A save carries its pages like all others, so a restored domain has it where it was.
+//! Before a BAR shows it, video memory is parked right above the guest's RAM, where no memory map tells of
+//! it. When its BAR is switched off it stays where it was, since firmware does that more than once and puts
+//! the BAR back; it is parked again when something else wants the place. A save carries its pages like all
+//! others, so a restored domain has it where it was.
 
+use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -62,8 +65,18 @@ struct Block {
     parking: u64,
     /// Where it is now.
     gfn: Arc<AtomicU64>,
+    /// A BAR shows it there.
+    shown: bool,
     /// Xen was told how it is cached here.
     cached: bool,
+}
+
+impl Block {
+    /// Whether it lies in that range of addresses.
+    fn overlaps(&self, range: &RangeInclusive<u64>) -> bool {
+        let first = self.gfn.load(Ordering::Acquire);
+        range.start() / PAGE < first + self.pages && first <= range.end() / PAGE
+    }
 }
 
 /// The blocks of a domain.
@@ -122,7 +135,15 @@ impl Video {
             dirty.written(at.load(Ordering::Acquire) + *pages.start() as u64, count);
         });
         let name = name.to_owned();
-        state.blocks.push(Block { name, block: block.clone(), pages, parking, gfn, cached: false });
+        state.blocks.push(Block {
+            name,
+            block: block.clone(),
+            pages,
+            parking,
+            gfn,
+            shown: false,
+            cached: false,
+        });
         Ok(block)
     }
 
@@ -146,44 +167,56 @@ impl Video {
         }
     }
 
-    /// Puts a whole block at page `gfn`, or parks it. None: it is none of these blocks.
-    pub fn place(&self, block: &RamBlock, gfn: Option<u64>) -> Option<Result<(), CallError>> {
+    /// Shows a whole block at page `gfn`. None: it is none of these blocks.
+    pub fn show(&self, block: &RamBlock, gfn: u64) -> Option<Result<(), CallError>> {
         let mut state = self.state();
         let at = state.blocks.iter_mut().find(|other| Arc::ptr_eq(&other.block, block))?;
-        Some(self.shift(at, gfn))
+        at.shown = true;
+        Some(self.shift(at, gfn).map(|()| self.cache(at)))
     }
 
-    /// Parks the block that is at page `gfn`; whether there is one.
-    pub fn park(&self, gfn: u64) -> Option<Result<(), CallError>> {
+    /// The block that is shown at page `gfn` is not any more. Whether there is one; it is still there.
+    pub fn hide(&self, gfn: u64) -> bool {
         let mut state = self.state();
-        let here = |block: &&mut Block| block.gfn.load(Ordering::Acquire) == gfn && gfn != block.parking;
-        let block = state.blocks.iter_mut().find(here)?;
-        Some(self.shift(block, None))
+        let here = |block: &&mut Block| block.gfn.load(Ordering::Acquire) == gfn && block.shown;
+        state.blocks.iter_mut().find(here).map(|block| block.shown = false).is_some()
     }
 
-    fn shift(&self, block: &mut Block, to: Option<u64>) -> Result<(), CallError> {
+    /// Something else is at these addresses: blocks that are there and are not shown are parked.
+    pub fn make_room(&self, ranges: &[RangeInclusive<u64>]) -> Result<(), CallError> {
+        let mut state = self.state();
+        let in_the_way =
+            |block: &&mut Block| !block.shown && ranges.iter().any(|range| block.overlaps(range));
+        state.blocks.iter_mut().filter(in_the_way).try_for_each(|block| self.shift(block, block.parking))
+    }
+
+    /// Moves a block, which is cached as the guest's MTRRs say then.
+    fn shift(&self, block: &mut Block, to: u64) -> Result<(), CallError> {
         let from = block.gfn.load(Ordering::Acquire);
-        let target = to.unwrap_or(block.parking);
-        if block.cached && target != from {
+        if to == from {
+            return Ok(());
+        }
+        if block.cached {
             let attribute = cache(from, block.pages, CACHE_DELETE);
             if let Err(error) = self.domain.op(attribute) {
                 self.domain.complain(&error);
             }
             block.cached = false;
         }
-        if target != from {
-            let pages = block.pages as u32;
-            self.domain.op(RelocateMemory { pages, pad: 0, from, to: target })?;
-            block.gfn.store(target, Ordering::Release);
-        }
-        if to.is_some() && !block.cached {
-            // Without it the guest's MTRRs make the window uncached.
-            match self.domain.op(cache(target, block.pages, CACHE_WRITE_BACK)) {
+        self.domain.op(RelocateMemory { pages: block.pages as u32, pad: 0, from, to })?;
+        block.gfn.store(to, Ordering::Release);
+        Ok(())
+    }
+
+    /// Has a block cached: the guest's MTRRs make its window uncached.
+    fn cache(&self, block: &mut Block) {
+        if !block.cached {
+            let attribute = cache(block.gfn.load(Ordering::Acquire), block.pages, CACHE_WRITE_BACK);
+            match self.domain.op(attribute) {
                 Ok(_) => block.cached = true,
                 Err(error) => self.domain.complain(&error),
             }
         }
-        Ok(())
     }
 
     /// Notes in the blocks' logs which pages the guest wrote to since the last look. Xen keeps such a log of
@@ -293,13 +326,13 @@ mod tests {
         let block = there.add("vram", 64 * PAGE).unwrap();
         block.write_slice(b"picture", MemoryRegionAddress(0x3000)).unwrap();
         assert_eq!(fake.peek((PARKING + 3) * PAGE, 7), b"picture");
-        there.place(&block, Some(BAR)).unwrap().unwrap();
+        there.show(&block, BAR).unwrap().unwrap();
         assert_eq!(fake.peek((BAR + 3) * PAGE, 7), b"picture");
         let moves = fake.ops::<RelocateMemory>();
         assert_eq!(moves, [RelocateMemory { pages: 64, pad: 0, from: PARKING, to: BAR }]);
         let expected = PinMemoryCacheattr { start: BAR, end: BAR + 63, kind: 6, pad: 0 };
         assert_eq!(fake.ops::<PinMemoryCacheattr>(), [expected]);
-        there.place(&block, Some(BAR)).unwrap().unwrap();
+        there.show(&block, BAR).unwrap().unwrap();
         assert_eq!(fake.ops::<RelocateMemory>().len(), 1, "it is there already");
         // Both see each other's writes after the move.
         fake.poke(BAR * PAGE, b"guest");
@@ -316,15 +349,43 @@ mod tests {
         block.read_slice(&mut bytes, MemoryRegionAddress(0)).unwrap();
         assert_eq!(&bytes, b"guest");
         fake.forget();
-        here.place(&block, Some(BAR)).unwrap().unwrap();
+        here.show(&block, BAR).unwrap().unwrap();
         assert!(fake.ops::<RelocateMemory>().is_empty());
         assert_eq!(fake.ops::<PinMemoryCacheattr>().len(), 1);
-        assert!(here.park(BAR + 1).is_none());
-        here.park(BAR).unwrap().unwrap();
-        assert_eq!(fake.peek(PARKING * PAGE, 5), b"guest");
-        assert_eq!(fake.ops::<PinMemoryCacheattr>()[1].kind, CACHE_DELETE);
         let other = memory::new_block(0, PAGE).unwrap();
-        assert!(here.place(&other, Some(BAR)).is_none());
+        assert!(here.show(&other, BAR).is_none());
+    }
+
+    #[test]
+    fn it_stays_while_its_bar_is_off_unless_the_place_is_wanted() {
+        let fake = FakeXen::new(16);
+        let (video, _) = video(&fake, None);
+        let block = video.add("vram", 64 * PAGE).unwrap();
+        let range = |first: u64, pages: u64| first * PAGE..=(first + pages) * PAGE - 1;
+        let place = || fake.ops::<RelocateMemory>().iter().map(|moved| moved.to).collect::<Vec<_>>();
+        video.show(&block, BAR).unwrap().unwrap();
+        // Something else there would not be seen, and the block must stay: the guest's own doing.
+        video.make_room(&[range(BAR, 1)]).unwrap();
+        for _ in 0..3 {
+            assert!(!video.hide(BAR + 1));
+            assert!(video.hide(BAR));
+            video.show(&block, BAR).unwrap().unwrap();
+        }
+        assert_eq!(place(), [BAR]);
+        assert_eq!(fake.ops::<PinMemoryCacheattr>().len(), 1);
+        video.show(&block, BAR + 64).unwrap().unwrap();
+        assert_eq!(place(), [BAR, BAR + 64]);
+        assert!(video.hide(BAR + 64));
+        video.make_room(&[range(BAR, 64), range(BAR + 128, 1)]).unwrap();
+        assert_eq!(place(), [BAR, BAR + 64], "beside it");
+        fake.poke((BAR + 64) * PAGE, b"guest");
+        video.make_room(&[range(BAR + 127, 9)]).unwrap();
+        assert_eq!(place(), [BAR, BAR + 64, PARKING]);
+        assert_eq!(fake.peek(PARKING * PAGE, 5), b"guest");
+        let kinds: Vec<_> = fake.ops::<PinMemoryCacheattr>().iter().map(|op| op.kind).collect();
+        let (on, off) = (CACHE_WRITE_BACK, CACHE_DELETE);
+        assert_eq!(kinds, [on, off, on, off]);
+        assert!(!video.hide(BAR + 64));
     }
 
     #[test]
@@ -367,7 +428,7 @@ mod tests {
         video.refresh();
         assert!(taken().is_empty());
         dirty.set(true);
-        video.place(&block, Some(BAR)).unwrap().unwrap();
+        video.show(&block, BAR).unwrap().unwrap();
         block.write_slice(&[1], MemoryRegionAddress(2 * PAGE)).unwrap();
         dirty.flush();
         assert_eq!(extents(&fake), [(BAR + 2, 1)]);

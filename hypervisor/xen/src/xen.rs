@@ -183,13 +183,15 @@ impl Xen {
         if !whole || !Arc::ptr_eq(&read.block, &write.block) || write.offset != 0 {
             return None;
         }
-        let placed = self.video.place(&read.block, Some(mapping.gpa / PAGE))?;
+        let placed = self.video.show(&read.block, mapping.gpa / PAGE)?;
         Some(placed.map_err(Error::from))
     }
 
     fn map_roms(&self, mapping: &Mapping) -> Result<(), Error> {
         if self.roms.map(mapping) {
-            self.claimed.set_roms(self.roms.ranges())?;
+            let roms = self.roms.ranges();
+            self.video.make_room(&roms)?;
+            self.claimed.set_roms(roms)?;
         }
         Ok(())
     }
@@ -257,14 +259,13 @@ impl Hypervisor for Xen {
             };
             return self.map_video(&mapping).unwrap_or_else(|| Err(what()));
         }
-        if mapping.read.is_none()
-            && let Some(parked) = self.video.park(mapping.gpa / PAGE)
-        {
-            parked?;
+        if mapping.read.is_none() && self.video.hide(mapping.gpa / PAGE) {
+            self.video.make_room(&self.claimed.memory())?;
         }
         self.map_roms(&mapping)
     }
     fn claim(&self, claims: &Claims) -> Result<(), Error> {
+        self.video.make_room(&claims.memory)?;
         Ok(self.claimed.claim(claims)?)
     }
     /// An error when the domain went away.

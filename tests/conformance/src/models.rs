@@ -31,7 +31,7 @@ pub struct Model {
 }
 
 /// Those that are judged when nobody says which.
-pub const DEFAULT: &[&str] = &["qemu", "qtest"];
+pub const DEFAULT: &[&str] = &["qemu", "ailurus"];
 
 /// All of them.
 pub const MODELS: &[Model] = &[
@@ -48,7 +48,7 @@ pub const MODELS: &[Model] = &[
         switch_on: |setup| Ok(Box::new(RigMachine::start(setup)?)),
     },
     Model {
-        name: "qtest",
+        name: "ailurus",
         family: Family::Ailurus,
         about: "Ailurus with no CPU, driven by the qtest protocol",
         switch_on: |setup| {
@@ -75,7 +75,8 @@ fn on<E: std::fmt::Display>(
     Ok(Box::new(AgentMachine::start(&program, cpu, setup)?))
 }
 
-/// The model of that name.
+/// The model of that name; `qtest` is another name of `ailurus`.
 pub fn find(name: &str) -> Option<&'static Model> {
+    let name = if name == "qtest" { "ailurus" } else { name };
     MODELS.iter().find(|model| model.name == name)
 }

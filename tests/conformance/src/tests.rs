@@ -80,7 +80,7 @@ fn allow(case: &'static str, what: &'static str, family: Family) -> Allowed {
 /// No device answers all ones, and no case must be content with that.
 #[test]
 fn a_machine_that_answers_ones_fails_everywhere() {
-    for group in GROUPS {
+    for group in GROUPS.iter().filter(|group| !group.cases.is_empty()) {
         let runs = run(&[group], &[&ONES], 1, |_| true, |_, _, _| {});
         let verdict = Verdict::new(&runs, &[&ONES], GROUPS, &[]);
         assert!(!verdict.is_good(), "{}", group.device);

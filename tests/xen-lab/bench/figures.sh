@@ -86,3 +86,32 @@ timed_save() { # NAME: how long the device model takes for its part; the saved d
     tail -c 600000 "/tmp/$1.save" >/root/state.log
     rm -f "/tmp/$1.save"
 }
+
+timed_in_guest() { # COMMAND: how long it takes there, in hundredths of a second, into HUNDREDTHS
+    guest 300 "read a x </proc/uptime; $1 2>/dev/null || exit 1; read b x </proc/uptime; echo from \$a to \$b." ||
+        fail "the guest cannot \`$1\`: $OUTPUT"
+    [[ $OUTPUT =~ from\ ([0-9]+).([0-9]+)\ to\ ([0-9]+).([0-9]+) ]] || fail "no time: $OUTPUT"
+    HUNDREDTHS=$((10#${BASH_REMATCH[3]}${BASH_REMATCH[4]} - 10#${BASH_REMATCH[1]}${BASH_REMATCH[2]}))
+}
+
+rate() { # NAME MEGABYTES: in that time
+    local rate=$(($2 * 10000 / HUNDREDTHS))
+    printf 'figure %s %d.%02d\n' "$1" $((rate / 100)) $((rate % 100))
+}
+
+throughput() { # NAME DEVICE: of a guest's disk of 64 MB, past the guest's cache
+    local write="dd if=/dev/zero of=$2 bs=1M count=64 oflag=direct"
+    local read="dd if=$2 of=/dev/null bs=1M count=64 iflag=direct"
+    local some="dd if=$2 of=/dev/null bs=4k iflag=direct"
+    # The first time makes the file.
+    timed_in_guest "$write"
+    timed_in_guest "$write 2>/dev/null && $write"
+    rate "$1-write" 128
+    timed_in_guest "$read 2>/dev/null && $read"
+    rate "$1-read" 128
+    timed_in_guest "$some count=2000"
+    figure "$1-one" $((2000 * 100 / HUNDREDTHS))
+    # A process for each read of a random place would be what is measured.
+    timed_in_guest "{ for at in 0 7 2 5 1 6 3 4; do $some skip=\$((at * 2048)) count=500 & done; wait; }"
+    figure "$1-random" $((4000 * 100 / HUNDREDTHS))
+}

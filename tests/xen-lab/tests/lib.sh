@@ -173,6 +173,46 @@ settle() { # waits until the guest listened to last answers; a resumed one may l
     fail "the guest does not answer"
 }
 
+# Writes what it reads back, for ever, 16 MB of a disk.
+LOAD='n=0; while :; do head -c 2097152 /dev/urandom >/tmp/a;
+dd if=/tmp/a of=DISK bs=64k seek=$((FIRST + n % 8 * 32)) conv=fsync || touch /tmp/failed; echo 3 >/proc/sys/vm/drop_caches;
+dd if=DISK bs=64k skip=$((FIRST + n % 8 * 32)) count=32 | cmp - /tmp/a || touch /tmp/failed;
+n=$((n + 1)); echo $n >/tmp/loops; done'
+
+load() { # DEVICE [FIRST]: the guest writes and reads there from now on, from the 64 kB with that number on
+    local load=${LOAD//$'\n'/ }
+    load=${load//FIRST/${2:-0}}
+    guest 20 "echo 0 >/tmp/loops; (${load//DISK/$1}) >/dev/null 2>&1 &" || fail "no load in the guest: $OUTPUT"
+}
+
+loops() { # how often the guest has done so, into LOOPS, if it never failed
+    guest 60 'cat /tmp/loops; [ ! -e /tmp/failed ]' || fail "the guest reads other data than it wrote: $OUTPUT"
+    LOOPS=${OUTPUT%%[!0-9]*}
+}
+
+more_loops() { # than so many
+    loops
+    [ "$LOOPS" -gt "$1" ]
+}
+
+PARTS='for i in 0 1 2 3 4 5 6 7 8 9; do cat /tmp/part; done'
+
+write_and_read() { # DEVICE: 100 MB to that disk of the guest's and back; their checksum in SUM
+    guest 60 'dd if=/dev/urandom of=/tmp/part bs=1M count=10 2>/dev/null' || fail "no data: $OUTPUT"
+    guest 600 "($PARTS) | dd of=$1 bs=1M conv=fsync 2>&1" || fail "the guest cannot write: $OUTPUT"
+    note "${OUTPUT##*$'\n'1}"
+    guest 900 "echo 3 >/proc/sys/vm/drop_caches; head -c 104857600 $1 | sha256sum" || fail "cannot read: $OUTPUT"
+    read -r SUM _ <<<"$OUTPUT"
+    guest 120 "head -c 10485760 $1 | cmp - /tmp/part" || fail "the disk holds other data than was written: $OUTPUT"
+    note "$1 holds $SUM"
+}
+
+holds() { # IMAGE: whether its first 100 MB have the checksum SUM
+    local line
+    line=$(head -c 104857600 "$1" | sha256sum)
+    [ "$SUM" = "${line%% *}" ] || fail "the guest reads $SUM, $1 has ${line%% *}"
+}
+
 restart() { # NAME ID: waits for the domain that xl, in the background, makes of the one that reboots
     wait_for 60 "end of domain $2" eval "! xenstore-exists /local/domain/$2"
     wait_for 60 "new domain" eval "xl domid $1 >/dev/null 2>&1"

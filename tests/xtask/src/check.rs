@@ -40,7 +40,7 @@ pub fn test(place: &Place, quick: bool) -> Result<()> {
     // The firmware tests read real SeaBIOS images and ask iasl for its opinion of our tables.
     crate::fetch::fetch(place, &[crate::fetch::Group::Firmware, crate::fetch::Group::Acpica], false)?;
     let most: &[&str] = if machine_tool("cargo-nextest").is_some() {
-        &["nextest", "run"]
+        &["nextest", "run", "--no-fail-fast"]
     } else {
         ui::say("cargo-nextest is not installed; `cargo test` does the same, more slowly");
         &["test", "--lib", "--bins", "--tests"]
@@ -48,12 +48,14 @@ pub fn test(place: &Place, quick: bool) -> Result<()> {
     let workspace = ["--workspace", "--exclude", "guest-tests"];
     ui::show(cargo(place, most).args(workspace))?;
     ui::show(cargo(place, &["test", "--doc"]).args(workspace))?;
+    crate::qmp::qmp(place)?;
     if quick {
         ui::say("real guests are left out");
         return Ok(());
     }
     guests::guests(place)?;
     release(place)?;
+    crate::conformance::all(place)?;
     let run = ["test", "--release", "--package", "guest-tests", "--", "--nocapture", "--test-threads", "1"];
     ui::show(&mut cargo_on_guests(place, &run))?;
     crate::xen_lab::smoke(place)

@@ -4,6 +4,7 @@
 mod apt;
 mod bench;
 mod check;
+mod conformance;
 mod cpio;
 mod disk;
 mod fetch;
@@ -13,6 +14,7 @@ mod initrd;
 mod iso;
 mod modules;
 mod place;
+mod qmp;
 mod soak;
 mod ui;
 mod xen_lab;
@@ -56,6 +58,11 @@ enum Task {
         /// Only tests whose name contains this
         name: Option<String>,
     },
+    /// Drive the monitor with the qemu.qmp package
+    ///
+    /// Brings the package into build/ with pip, builds the program, starts it with a paused guest and asks everything
+    /// that tools of QEMU's ask. Left out, with a line that says so, where there is no Python or no package.
+    Qmp,
     /// Give mutated bytes to everything that takes bytes from strangers
     ///
     /// Targets are in tests/fuzz. Inputs that fail are kept in build/fuzz/TARGET.
@@ -96,6 +103,11 @@ enum Task {
         /// Only measures whose name contains this
         only: Option<String>,
     },
+    /// Judge the devices, ours and QEMU's, by one suite of cases
+    ///
+    /// Brings QEMU into build/ and runs every case on both. Prints a table, where they differ, what is wrong and what
+    /// of that is allowed and why; build/conformance.html says the same. Exit status 1: something is not explained.
+    Conformance(conformance::Arguments),
     /// Run a real Xen host in an emulator, and tests in it
     ///
     /// Brings Xen, its tools, a kernel for dom0 and QEMU (about 200 MB) into build/ and boots them there: no root and no
@@ -119,6 +131,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Demo => check::demo(&place),
         Task::Test { quick } => check::test(&place, quick),
         Task::Soak { name } => soak::soak(&place, name.as_deref()),
+        Task::Qmp => qmp::qmp(&place),
         Task::Fuzz { target, what } => fuzz::fuzz(&place, target.as_deref(), what.as_deref()),
         Task::Fetch { groups, fresh } => {
             let groups = if groups.is_empty() { Group::ALL.to_vec() } else { groups };
@@ -127,6 +140,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Guests { cloud: true } => guests::cloud(&place),
         Task::Guests { cloud: false } => guests::guests(&place),
         Task::Bench { runs, only } => bench::bench(&place, runs.max(1), only.as_deref()),
+        Task::Conformance(arguments) => return conformance::conformance(&place, &arguments),
         Task::XenLab(arguments) => return xen_lab::work(&place, &arguments),
     };
     done.map(|()| 0)

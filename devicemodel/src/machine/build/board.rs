@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use devices_core::bus::{Bus, Mapper};
+use devices_core::events::Observer;
 use devices_core::irq::IrqSink;
 use devices_core::power::Power;
 use devices_core::{Device, Sbdf, Slot, Wiring};
@@ -44,6 +45,7 @@ pub(in crate::machine) struct Board<'a> {
     pub config: &'a GuestConfig,
     pub power: &'a Arc<dyn Power>,
     pub border: &'a Border,
+    pub observer: &'a Arc<dyn Observer>,
 }
 
 impl Board<'_> {

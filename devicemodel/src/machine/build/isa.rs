@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use devices::chipset::debugcon::{Debugcon, LineSink};
 use devices::chipset::dma8237::Dma8237;
@@ -25,7 +24,7 @@ use hypervisor::Capabilities;
 use super::super::disks::{self, Geometries};
 use super::Board;
 use crate::config::{ClockMode, GuestConfig};
-use crate::machine::BuildError;
+use crate::machine::{BuildError, Clock};
 
 /// Most bytes of the firmware's log: a guest must not fill the host's disk.
 const DEBUGCON_MOST: u64 = 16 << 20;
@@ -36,14 +35,16 @@ pub(super) fn clocks(
     capabilities: Capabilities,
     isa: &IrqBank,
     geometry: Geometries,
-) -> Result<(), BuildError> {
+) -> Result<Clock, BuildError> {
     let facts = disks::cmos_facts(board.config, geometry);
     let seconds = rtc_seconds(board.config);
+    let ahead = seconds.saturating_sub(crate::host::seconds());
+    let clock = |clock| Clock { clock, start: seconds, ahead };
     if capabilities.hpet && capabilities.pit && capabilities.rtc {
         let mut cmos = Cmos::new(seconds);
         facts.bytes().into_iter().for_each(|(index, value)| cmos.set(index, value));
         board.attach(cmos, &board.wiring())?;
-        return Ok(());
+        return Ok(clock(None));
     }
     // The HPET first: a load must know who drives IRQ 0 and 8 before the others raise their lines.
     let legacy = Legacy::new(isa);
@@ -53,23 +54,21 @@ pub(super) fn clocks(
     let wiring = board.wiring();
     board.attach(Pit::new(&wiring, inputs.line(legacy::PIT)), &wiring)?;
     let wiring = board.wiring();
-    let mut clock = Rtc::new(&wiring, inputs.line(legacy::RTC), seconds);
-    facts.fill(&mut clock);
-    board.attach(clock, &wiring)?;
-    Ok(())
+    let mut rtc = Rtc::new(&wiring, inputs.line(legacy::RTC), seconds).observed(board.observer.clone());
+    facts.fill(&mut rtc);
+    Ok(clock(Some(board.attach(rtc, &wiring)?)))
 }
 
 /// Where the real-time clock starts when nobody says and a run must repeat: 2026-01-01.
-const REPEATABLE_START: u64 = 1_767_225_600;
+const REPEATABLE_START: i64 = 1_767_225_600;
 
 /// Seconds since 1970 that the real-time clock starts with.
 fn rtc_seconds(config: &GuestConfig) -> i64 {
-    let host = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let start = match config.clock {
-        ClockMode::Host => host(),
+        ClockMode::Host => crate::host::seconds(),
         ClockMode::Icount => REPEATABLE_START,
     };
-    let utc = config.rtc_base.unwrap_or(start) as i64;
+    let utc = config.rtc_base.map_or(start, |base| base as i64);
     let offset = if config.localtime { crate::host::utc_offset(utc) } else { 0 };
     utc.saturating_add(offset)
 }

@@ -7,6 +7,7 @@ mod xen;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use backends::image::Images;
 use devices::chipset::fw_cfg::{FwCfg, Item};
 use devices::chipset::i440fx::{I440fx, Shadow};
 use devices::chipset::piix3::{Links, Piix3, PirqRouter};
@@ -19,6 +20,7 @@ use devices::storage::ide::Ide;
 use devices_core::Slot;
 use devices_core::bus::{Bus, Mapper};
 use devices_core::dma::Dma;
+use devices_core::events::Observer;
 use devices_core::irq::{IrqBank, IrqSink};
 use devices_core::power::Power;
 use hypervisor::{Capabilities, Hypervisor, Pin, RamBlock};
@@ -26,7 +28,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::disks::{Block, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
-use super::{BuildError, Machine, disks, firmware, serial};
+use super::{BuildError, Machine, disks, firmware, media, serial};
 use crate::config::{GuestConfig, SerialConfig, VgaConfig};
 use crate::power::Notifier;
 use crate::qtest::Taps;
@@ -74,15 +76,23 @@ impl Machine {
         let mapper: Arc<dyn Mapper> = Arc::new(Windows(hypervisor.clone()));
         let ram = hypervisor.memory();
         let bus = Bus::new(ram.clone(), mapper.clone());
-        let board =
-            Board { bus: &bus, hypervisor: &*hypervisor, config: &config, power: &power, border: &border };
+        let observer: Arc<dyn Observer> = Arc::new(notifier.clone());
+        let board = Board {
+            bus: &bus,
+            hypervisor: &*hypervisor,
+            config: &config,
+            power: &power,
+            observer: &observer,
+            border: &border,
+        };
 
         let interrupts = interrupts(&board, capabilities, taps)?;
         let isa = &interrupts.isa;
         let a20 = IrqBank::new(1, Arc::new(PinSink(hypervisor.irq(), Pin::A20)));
         bridges(&board, capabilities, mapper, interrupts.links.clone())?;
-        let Storage { ide, geometry, blocks } = storage(&board, isa)?;
-        let cds = disks::cd_drives(&config, &ide, &board.wiring(), &border);
+        let images = Images::default();
+        let Storage { ide, geometry, blocks } = storage(&board, isa, &images)?;
+        let cds = disks::cd_drives(&board, &blocks, &ide, &images);
         let pm = power_management(&board, capabilities, isa, xen.is_some())?;
         let mut slots = 2..;
         if let Some(xen) = &xen {
@@ -92,7 +102,7 @@ impl Machine {
         if let Some(xen) = &xen {
             xen::pv_device(&board, xen, &mut slots)?;
         }
-        isa::clocks(&board, capabilities, isa, geometry)?;
+        let rtc = isa::clocks(&board, capabilities, isa, geometry)?;
         let keyboard = isa::input(&board, isa, &a20)?;
         isa::rest(&board, capabilities, &a20, debugcon.as_deref())?;
         if let Some(items) = items {
@@ -112,9 +122,13 @@ impl Machine {
             keyboard,
             vga,
             cds,
+            nodes: media::Nodes::default(),
+            rtc,
+            xen: xen.is_some(),
             leaving: Mutex::default(),
             cpus: Mutex::new((0..config.vcpus).map(|cpu| (cpu, String::new())).collect()),
             blocks: blocks.into(),
+            images,
             pv_disks: None,
             terminals,
             notifier,
@@ -187,11 +201,11 @@ struct Storage {
     blocks: Vec<Block>,
 }
 
-fn storage(board: &Board<'_>, isa: &IrqBank) -> Result<Storage, BuildError> {
+fn storage(board: &Board<'_>, isa: &IrqBank, images: &Images) -> Result<Storage, BuildError> {
     let wiring = board.wiring();
-    let drives = disks::open(board.config, board.border, &|| board.wiring())?;
+    let drives = disks::open(board, images)?;
     let ide = Ide::new(&wiring, board.hypervisor.memory(), [isa.line(14), isa.line(15)], drives.drives);
-    let ide = board.attach_pci(ide, &wiring, 1, 1)?;
+    let ide = board.attach_pci(ide.observed(board.observer), &wiring, 1, 1)?;
     Ok(Storage { ide, geometry: drives.geometry, blocks: drives.blocks })
 }
 

@@ -26,6 +26,11 @@ fn serve(path: &Path) -> std::thread::JoinHandle<Vec<String>> {
     serve_with(Server::bind(path, 16).unwrap(), Fake::default())
 }
 
+fn ask_all(path: &Path, lines: &[&str]) -> Vec<Value> {
+    let mut client = Libxl::connect(path);
+    lines.iter().map(|line| client.ask(line)).collect()
+}
+
 fn serve_with(server: Server, guest: Fake) -> std::thread::JoinHandle<Vec<String>> {
     std::thread::spawn(move || {
         let mut manager = EventManager::new().unwrap();
@@ -233,12 +238,19 @@ fn bad_clients_hurt_nobody_else() {
     let silent: Vec<UnixStream> = (0..5).map(|_| UnixStream::connect(&path).unwrap()).collect();
     // Ends with a disconnection when the object gets too long; the rest is not read.
     let mut endless = UnixStream::connect(&path).unwrap();
-    let piece = [b'['; 4096];
+    let piece = [b' '; 4096];
     let mut sent = 0;
+    endless.write_all(b"[0,").unwrap();
     while sent < 8 << 20 && endless.write_all(&piece).is_ok() {
         sent += piece.len();
     }
     assert!(sent < 8 << 20, "the server reads without end");
+    // A long string: the reason is told before it is disconnected.
+    let mut wordy = Libxl::connect(&path);
+    wordy.stream.write_all(b"{\"execute\":\"").unwrap();
+    let word = [b'x'; 4096];
+    while wordy.stream.write_all(&word).is_ok() {}
+    assert_eq!(wordy.answer()["error"]["desc"], "JSON token size limit exceeded");
     // Asks and never reads the answers: they fill its socket, then our bounded queue.
     let mut deaf = Libxl::connect(&path).stream;
     deaf.set_write_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
@@ -252,5 +264,112 @@ fn bad_clients_hurt_nobody_else() {
     assert_eq!(libxl.ask("{\"execute\":\"query-name\"}")["return"]["name"], "fake");
     drop(silent);
     libxl.ask("{\"execute\":\"quit\"}");
+    server.join().unwrap();
+}
+
+#[test]
+fn broken_commands_are_answered_in_the_words_that_clients_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp");
+    let server = serve(&path);
+    let deep = "[".repeat(130) + "\n";
+    let cases = [
+        ("{\"execute\":5}", "QMP input member 'execute' must be a string"),
+        ("{}", "QMP input lacks member 'execute'"),
+        ("{\"foo\":1}", "QMP input member 'foo' is unexpected"),
+        ("{\"exec-oob\":\"stop\"}", "QMP input member 'exec-oob' is unexpected"),
+        ("{\"execute\":\"stop\",\"arguments\":[]}", "QMP input member 'arguments' must be an object"),
+        ("[1]", "QMP input must be a JSON object"),
+        ("3\n", "QMP input must be a JSON object"),
+        (&deep, "JSON nesting depth limit exceeded"),
+        (
+            "{\"execute\":\"balloon\",\"arguments\":{\"value\":99999999999999999999999}}",
+            "Invalid parameter type for 'value', expected: integer",
+        ),
+    ];
+    // What was left over of the nesting is nonsense of its own: each case has its own connection.
+    for (line, words) in cases {
+        let answer = &ask_all(&path, &[line])[0];
+        assert_eq!(
+            (&answer["error"]["class"], &answer["error"]["desc"]),
+            (&json!("GenericError"), &json!(words))
+        );
+    }
+    for line in ["{\"execute\":\"query-status\",}", "{\"a\":nonsense}", "{\"id\":1e999}", "{\"a\":\"\u{1}\"}"]
+    {
+        let answer = &ask_all(&path, &[line])[0];
+        assert!(answer["error"]["desc"].as_str().unwrap().starts_with("JSON parse error, "), "{answer}");
+    }
+    let id = "{\"execute\":\"query-name\",\"id\":{\"a\":[18446744073709551615,2.5,\"x\",null]}}";
+    assert_eq!(ask_all(&path, &[id])[0]["id"], json!({ "a": [u64::MAX, 2.5, "x", null] }));
+    ask_all(&path, &["{\"execute\":\"quit\"}"]);
+    server.join().unwrap();
+}
+
+#[test]
+fn capabilities_come_first_and_none_can_be_switched_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp");
+    let server = serve(&path);
+    let mut raw = Libxl { stream: UnixStream::connect(&path).unwrap(), bytes: Vec::new() };
+    assert_eq!(raw.line()["QMP"]["capabilities"], json!([]));
+    let early = raw.ask("{\"execute\":\"query-status\",\"id\":3}");
+    assert_eq!(
+        early,
+        json!({ "id": 3, "error": { "class": "CommandNotFound", "desc": "Expecting capabilities negotiation with 'qmp_capabilities'" } })
+    );
+    let enable = |what| format!("{{\"execute\":\"qmp_capabilities\",\"arguments\":{{\"enable\":[{what}]}}}}");
+    assert_eq!(raw.ask(&enable("\"oob\""))["error"]["class"], "GenericError");
+    assert_eq!(raw.ask(&enable("\"frob\""))["error"]["class"], "GenericError");
+    assert_eq!(raw.ask(&enable("3"))["error"]["class"], "GenericError");
+    assert_eq!(raw.ask(&enable(""))["return"], json!({}));
+    assert_eq!(
+        raw.ask("{\"execute\":\"qmp_capabilities\"}")["error"]["desc"],
+        "Capabilities negotiation is already complete, command ignored"
+    );
+    raw.ask("{\"execute\":\"quit\"}");
+    server.join().unwrap();
+}
+
+/// Both monitors hear of what one of them did, before the answer to it; and neither is hurt by clients of the
+/// other that go in the middle of a command, or that pass on what is no file.
+#[test]
+fn two_clients_on_two_monitors() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = [folder.path().join("a"), folder.path().join("b")];
+    let mut server = Server::new(16);
+    server.listen("a", &paths[0]).unwrap();
+    server.listen("b", &paths[1]).unwrap();
+    let server = serve_with(server, Fake::default());
+    let (mut one, mut other) = (Libxl::connect(&paths[0]), Libxl::connect(&paths[1]));
+    one.stream.write_all(b"{\"execute\":\"stop\"}{\"execute\":\"query-status\"}").unwrap();
+    let heard = one.line();
+    assert_eq!(heard["event"], "STOP");
+    assert!(heard["timestamp"]["seconds"].is_u64() && heard["timestamp"]["microseconds"].is_u64());
+    assert_eq!(one.line()["return"], json!({}));
+    assert_eq!(one.line()["return"]["status"], "paused");
+    assert_eq!(other.line()["event"], "STOP");
+    for cut in [1, 5, 12, 25] {
+        let mut gone = Libxl::connect(&paths[0]).stream;
+        gone.write_all(&b"{\"execute\":\"query-commands\"}"[..cut]).unwrap();
+    }
+    // Gone before the answer is there.
+    for _ in 0..30 {
+        let mut gone = Libxl::connect(&paths[0]).stream;
+        gone.write_all(b"{\"execute\":\"query-qmp-schema\"}{\"execute\":\"stop\"}").unwrap();
+    }
+    let (end, _other_end) = UnixStream::pair().unwrap();
+    let end = std::fs::File::from(OwnedFd::from(end));
+    assert_eq!(other.ask_with("{\"execute\":\"add-fd\"}", &end)["return"]["fdset-id"], 0);
+    let load = "{\"execute\":\"xen-load-devices-state\",\"arguments\":{\"filename\":\"/dev/fdset/0\"}}";
+    assert!(other.ask(load)["error"]["desc"].as_str().unwrap().contains("socket"));
+    other.ask_with("{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"x\"}}", &end);
+    assert_eq!(
+        one.ask("{\"execute\":\"closefd\",\"arguments\":{\"fdname\":\"x\"}}")["error"]["class"],
+        "GenericError"
+    );
+    assert_eq!(other.ask("{\"execute\":\"closefd\",\"arguments\":{\"fdname\":\"x\"}}")["return"], json!({}));
+    assert_eq!(one.ask("{\"execute\":\"query-name\"}")["return"]["name"], "fake");
+    one.ask("{\"execute\":\"quit\"}");
     server.join().unwrap();
 }

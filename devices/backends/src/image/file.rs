@@ -68,7 +68,13 @@ const WRITE: libc::off_t = 1;
 const RESIZE: libc::off_t = 3;
 
 impl Opened {
-    pub(super) fn open(path: &Path, writable: bool, direct: bool) -> Result<Opened, ImageError> {
+    /// Opens a file by its name. A lock says how it is used; without one it is only looked at.
+    pub(super) fn open(
+        path: &Path,
+        writable: bool,
+        direct: bool,
+        locked: bool,
+    ) -> Result<Opened, ImageError> {
         let open_error = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => ImageError::Missing(path.to_owned()),
             io::ErrorKind::InvalidInput if direct => ImageError::NoDirect(path.to_owned()),
@@ -85,7 +91,7 @@ impl Opened {
             .custom_flags(flags)
             .open(path)
             .map_err(open_error)?;
-        Opened::adopt(path, host, writable, direct)
+        Opened::adopt(path, host, writable, direct, locked)
     }
 
     /// A file that somebody else has opened, to read and, if it is `writable`, to write. `name` is for
@@ -95,6 +101,7 @@ impl Opened {
         host: std::fs::File,
         writable: bool,
         direct: bool,
+        locked: bool,
     ) -> Result<Opened, ImageError> {
         let path = name;
         let open_error = |source: io::Error| ImageError::Open { path: path.to_owned(), source };
@@ -102,7 +109,9 @@ impl Opened {
         if !kind.is_file() && !kind.is_block_device() {
             return Err(ImageError::NotAFile(path.to_owned()));
         }
-        take(&host, writable, path)?;
+        if locked {
+            take(&host, writable, path)?;
+        }
         let flush = host.try_clone().map_err(open_error)?;
         let options = StorageOpenOptions::new().filename(path).write(writable).direct(direct);
         let file = File::from_open_file(host, options).map_err(open_error)?;

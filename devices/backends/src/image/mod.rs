@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, Payload, SECTOR, Segment};
 use hypervisor::memory::{self, Pinned};
@@ -28,7 +28,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileSlice};
 
 pub use error::ImageError;
 use file::{Claim, Opened};
-pub use lent::{lend_all, take_all};
+pub use lent::Images;
 pub use pool::Pool;
 
 /// Layout of an image file.
@@ -112,6 +112,11 @@ impl ImageOptions {
     pub fn cd(path: impl Into<PathBuf>) -> ImageOptions {
         ImageOptions { read_only: true, ..ImageOptions::new(path, Format::Raw) }
     }
+
+    fn info(&self, size: u64, physical_block: u32) -> BlockInfo {
+        let read_only = self.read_only;
+        BlockInfo { size, read_only, physical_block, discard: !read_only }
+    }
 }
 
 /// An open image. Work on it blocks the caller: give it to a [`Pool`], or to
@@ -136,15 +141,25 @@ impl Image {
     /// its images.
     pub fn open(options: &ImageOptions) -> Result<Image, ImageError> {
         let writable = !options.read_only && !options.snapshot;
-        let opened = Opened::open(&options.path, writable, options.cache == Cache::None)?;
+        let opened = Opened::open(&options.path, writable, options.cache == Cache::None, true)?;
         Image::of(opened, options)
+    }
+
+    /// What the medium would be, whoever uses it now.
+    pub fn peek(options: &ImageOptions) -> Result<BlockInfo, ImageError> {
+        let opened = Opened::open(&options.path, false, false, false)?;
+        let size = match options.format {
+            Format::Raw => opened.raw_size()?,
+            Format::Qcow2 => qcow2::check_header(&opened, !options.read_only && !options.snapshot)?,
+        };
+        Ok(options.info(size, opened.physical_block()))
     }
 
     /// The image in a file that is open: `options.path` is only what it is called in messages. The
     /// file goes through the page cache.
     pub fn from_file(file: std::fs::File, options: &ImageOptions) -> Result<Image, ImageError> {
         let writable = !options.read_only && !options.snapshot;
-        Image::of(Opened::adopt(&options.path, file, writable, false)?, options)
+        Image::of(Opened::adopt(&options.path, file, writable, false, true)?, options)
     }
 
     fn of(opened: Opened, options: &ImageOptions) -> Result<Image, ImageError> {
@@ -163,10 +178,9 @@ impl Image {
                 }
             }
             Format::Qcow2 => {
-                qcow2::check_header(&opened, writable)?;
+                let size = qcow2::check_header(&opened, writable)?;
                 let block = opened.physical_block();
                 let base = guarded(|| qcow2::open(opened.file, writable)).map_err(format)?;
-                let size = base.size() / SECTOR * SECTOR;
                 let layer = if options.snapshot {
                     qcow2::overlay(base, size).map_err(format)?
                 } else {
@@ -175,12 +189,7 @@ impl Image {
                 (layer, size, block)
             }
         };
-        let info = BlockInfo {
-            size,
-            read_only: options.read_only,
-            physical_block: block,
-            discard: !options.read_only,
-        };
+        let info = options.info(size, block);
         Ok(Image { layer, claim, info, cache: options.cache, failures: AtomicU64::new(0) })
     }
 
@@ -194,13 +203,6 @@ impl Image {
             },
             Err(_) => Vec::new(),
         }
-    }
-
-    /// Serves it from threads of its own.
-    pub fn serve(self) -> Arc<Pool> {
-        let image = Arc::new(self);
-        lent::note(&image);
-        Pool::new(image)
     }
 
     /// Writes all that is cached, and lets other processes use the image. Nothing is in flight.

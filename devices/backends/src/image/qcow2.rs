@@ -12,7 +12,7 @@ use imago::{
 };
 
 use super::file::Opened;
-use super::{ImageError, Layer, size_of};
+use super::{ImageError, Layer, SECTOR, size_of};
 
 const MAGIC: u32 = 0x5146_49fb;
 /// QEMU's limits of what a header may make a reader allocate.
@@ -29,8 +29,9 @@ fn be64(head: &[u8], at: usize) -> u64 {
     be32(head, at) << 32 | be32(head, at + 4)
 }
 
-/// Looks at the header (qcow2 specification, section "Header") before anything is allocated by it.
-pub(super) fn check_header(opened: &Opened, writable: bool) -> Result<(), ImageError> {
+/// Looks at the header (qcow2 specification, section "Header") before anything is allocated by it. The size of
+/// the disk.
+pub(super) fn check_header(opened: &Opened, writable: bool) -> Result<u64, ImageError> {
     let path = || opened.path.clone();
     let head = opened.bytes(0, HEADER)?;
     if head.len() < 72 || be32(&head, 0) != u64::from(MAGIC) {
@@ -83,7 +84,7 @@ pub(super) fn check_header(opened: &Opened, writable: bool) -> Result<(), ImageE
     }
     let features = if version == 3 { be64(&head, 72) } else { 0 };
     match features {
-        0 => Ok(()),
+        0 => Ok(size / SECTOR * SECTOR),
         f if f & 2 != 0 => {
             unsupported("is marked as corrupt; repair it first (qemu-img check -r)".to_owned())
         }

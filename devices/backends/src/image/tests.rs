@@ -60,6 +60,10 @@ fn open(path: &Path, format: Format) -> Image {
 }
 
 /// What a person is told.
+fn refusal_of<T>(result: Result<T, ImageError>) -> String {
+    result.err().expect("it is refused").to_string()
+}
+
 fn refusal(options: &ImageOptions) -> String {
     let error = Image::open(options).err().expect("it is refused").to_string();
     let name = options.path.file_name().unwrap().to_str().unwrap();
@@ -288,7 +292,7 @@ fn threads_answer_all_that_they_took_and_wake() {
     let wiring = rig.wiring();
     let (send, woken) = mpsc::channel();
     rig.attach(Woken(send), &wiring);
-    let pool = open(&folder.raw(), Format::Raw).serve();
+    let pool = Images::default().serve(open(&folder.raw(), Format::Raw));
     let queue = CompletionQueue::new(wiring.waker(), 5);
     for token in 0..200u64 {
         let payload = Payload::Buffer(vec![0; 512]);
@@ -325,4 +329,36 @@ fn an_image_is_lent_with_all_that_was_written() {
         ours.claim.take().unwrap();
         assert!(refusal(&ImageOptions::new(&path, format)).contains("in use"));
     }
+}
+
+#[test]
+fn all_images_of_a_guest_are_lent_or_none() {
+    let folder = Folder::new();
+    let (raw, qcow2) = (folder.raw(), folder.qcow2());
+    let images = Images::default();
+    let pools = [images.serve(open(&raw, Format::Raw)), images.serve(open(&qcow2, Format::Qcow2))];
+    images.lend().unwrap();
+    let theirs = open(&raw, Format::Raw);
+    assert!(refusal_of(images.take()).contains("in use"));
+    drop(theirs);
+    images.take().unwrap();
+    // Whoever lends nothing has nothing to take: another guest's images are not these.
+    Images::default().take().unwrap();
+    assert!(refusal(&ImageOptions::new(&raw, Format::Raw)).contains("in use"));
+    drop(pools);
+    open(&qcow2, Format::Qcow2);
+}
+
+#[test]
+fn a_look_at_an_image_needs_no_lock() {
+    let folder = Folder::new();
+    for (path, format) in [(folder.raw(), Format::Raw), (folder.qcow2(), Format::Qcow2)] {
+        let options = ImageOptions::new(&path, format);
+        let ours = Image::open(&options).unwrap();
+        assert_eq!(Image::peek(&options).unwrap(), ours.info());
+        let read_only = ImageOptions { read_only: true, ..options };
+        assert!(Image::peek(&read_only).unwrap().read_only);
+    }
+    let missing = ImageOptions::new(folder.0.path().join("none"), Format::Raw);
+    assert!(matches!(Image::peek(&missing), Err(ImageError::Missing(_))));
 }

@@ -112,6 +112,9 @@ pub struct Placement {
     pub address: u64,
 }
 
+/// What the ROM's base address register counts as.
+const ROM_BAR: u8 = 6;
+
 /// Kind of a base address register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BarKind {
@@ -331,11 +334,23 @@ impl PciConfig {
 
     /// Where the BARs are now: only those that are enabled and have a usable address.
     pub fn placements(&self) -> Vec<Placement> {
+        self.windows()
+            .filter_map(|(_, bar, address)| Some((bar, address?)))
+            .map(|(bar, address)| Placement { window: bar.window.clone(), address })
+            .collect()
+    }
+
+    /// What BARs there are: number (6 is the ROM), kind, bytes, and where they are now, if they are enabled
+    /// and have a usable address.
+    pub fn bars(&self) -> impl Iterator<Item = (u8, BarKind, u64, Option<u64>)> {
+        self.windows().map(|(index, bar, address)| (index, bar.kind, bar.len, address))
+    }
+
+    fn windows(&self) -> impl Iterator<Item = (u8, &Bar, Option<u64>)> {
         let command = self.command();
-        let mut found = Vec::new();
-        for (index, bar) in self.bars.iter().enumerate() {
-            let Some(bar) = bar else { continue };
-            let at = reg::BAR0 + 4 * index as u16;
+        let bars = self.bars.iter().zip(0..).filter_map(|(bar, index)| Some((index, bar.as_ref()?)));
+        let bars = bars.map(move |(index, bar)| {
+            let at = reg::BAR0 + 4 * u16::from(index);
             let raw = u64::from(self.u32(at));
             let (enabled, address, limit) = match bar.kind {
                 BarKind::Io => (command::IO, raw & !3, 0xffff),
@@ -344,24 +359,23 @@ impl PciConfig {
                     (command::MEMORY, (raw | u64::from(self.u32(at + 4)) << 32) & !15, (1 << 52) - 1)
                 }
             };
-            self.place(&mut found, bar, command & enabled != 0, address, limit);
-        }
-        if let Some(rom) = &self.rom {
+            (index, bar, Self::usable(bar, command & enabled != 0, address, limit))
+        });
+        let rom = self.rom.as_ref().map(|rom| {
             let raw = self.u32(reg::ROM);
             let enabled = command & command::MEMORY != 0 && raw & 1 != 0;
-            self.place(&mut found, rom, enabled, u64::from(raw & !0x7ff), 0xffff_ffff);
-        }
-        found
+            (ROM_BAR, rom, Self::usable(rom, enabled, u64::from(raw & !0x7ff), 0xffff_ffff))
+        });
+        bars.chain(rom)
     }
 
-    fn place(&self, found: &mut Vec<Placement>, bar: &Bar, enabled: bool, address: u64, limit: u64) {
+    /// The address, if the BAR answers there.
+    fn usable(bar: &Bar, enabled: bool, address: u64, limit: u64) -> Option<u64> {
         let last = address.checked_add(bar.len - 1);
         // Address 0 is an unassigned BAR; the top of the space is a BAR that is being sized.
         let usable = address != 0 && last.is_some_and(|last| last < limit);
         let whole_pages = matches!(bar.window, Window::Region(_)) || address.is_multiple_of(PAGE);
-        if enabled && usable && whole_pages {
-            found.push(Placement { window: bar.window.clone(), address });
-        }
+        (enabled && usable && whole_pages).then_some(address)
     }
 
     /// For the device's saved state.

@@ -151,7 +151,7 @@ impl Cd {
             let key = if self.medium.is_some() { NOT_READY } else { ILLEGAL_REQUEST };
             return Reply::Check(Sense { key, code: ASC_LOCKED });
         }
-        self.state.open = !start;
+        self.set_open(!start);
         Reply::Done
     }
 

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use devices_core::Node;
 use devices_core::block::{BlockBackend, BlockOp, Medium, MediumChange, Payload, Segment};
+use devices_core::events::DeviceEvent;
 use serde::{Deserialize, Serialize};
 
 use super::ide::spec::{PACKET_DMA, PACKET_OVERLAP, Reason, Status, reg};
-use super::ide::{Drive, Host, READY, Work};
+use super::ide::{Drive, Host, READY, Watch, Work};
 use commands::Reply;
 use spec::{ASC_UNRECOVERED_READ, FRAME, RAW_FRAME, Sense};
 
@@ -27,6 +28,7 @@ pub struct Cd {
     pub(super) medium: Option<Arc<dyn BlockBackend>>,
     tray: Medium,
     pub(super) state: CdState,
+    pub(super) watch: Watch,
 }
 
 /// What a CD drive remembers. Part of the saved state.
@@ -134,7 +136,7 @@ fn truncate(segments: &mut Vec<Segment>, len: u64) {
 impl Cd {
     /// A drive with or without a medium in it.
     pub(super) fn new(medium: Option<Arc<dyn BlockBackend>>, tray: Medium) -> Cd {
-        Cd { medium, tray, state: CdState::default() }
+        Cd { medium, tray, state: CdState::default(), watch: Watch::default() }
     }
 
     pub(super) fn tray(&self) -> Medium {
@@ -156,6 +158,7 @@ impl Cd {
     pub(super) fn restore(&mut self, state: CdState, present: bool) {
         self.state = state;
         self.tray.set_locked(state.locked);
+        self.tray.set_open(state.open);
         if !present {
             self.replace(None);
         } else if self.medium.is_none() {
@@ -186,6 +189,14 @@ impl Cd {
         self.tray.set_locked(locked);
     }
 
+    fn set_open(&mut self, open: bool) {
+        if self.state.open != open {
+            self.state.open = open;
+            self.tray.set_open(open);
+            self.watch.tell(|drive| DeviceEvent::TrayMoved { drive, open });
+        }
+    }
+
     fn replace(&mut self, medium: Option<Arc<dyn BlockBackend>>) {
         if let Some(old) = std::mem::replace(&mut self.medium, medium) {
             self.tray.hand_out(old);
@@ -195,14 +206,26 @@ impl Cd {
     fn changed(&mut self, change: MediumChange) {
         match change {
             MediumChange::Insert(medium) => {
+                // Whoever watches sees the tray open for it.
+                self.set_open(true);
                 self.replace(Some(medium));
-                self.state.open = false;
+                self.set_open(false);
                 self.state.event_new = true;
             }
             MediumChange::Remove => {
                 self.replace(None);
-                self.state.open = true;
+                self.set_open(true);
                 self.set_locked(false);
+            }
+            MediumChange::Place(medium) => self.replace(Some(medium)),
+            MediumChange::Lift => self.replace(None),
+            MediumChange::Open => {
+                self.set_open(true);
+                self.set_locked(false);
+            }
+            MediumChange::Close => {
+                self.set_open(false);
+                self.state.event_new = self.medium.is_some();
             }
             MediumChange::Button => {
                 self.state.event_eject = true;

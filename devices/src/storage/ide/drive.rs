@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use devices_core::block::{BlockBackend, BlockError, BlockOp, Completion, Payload, Segment};
+use devices_core::events::{DeviceEvent, Observer};
 use serde::{Deserialize, Serialize};
 
 use super::channel::Host;
@@ -169,6 +170,25 @@ pub struct Drive {
     pub(in crate::storage) pending: Option<u64>,
     /// Transfer mode set by SET FEATURES.
     pub(in crate::storage) mode: Option<u8>,
+    pub(super) watch: Watch,
+}
+
+/// Who is told what happens in a drive, if anybody is.
+#[derive(Clone, Default)]
+pub struct Watch(Option<(u32, Arc<dyn Observer>)>);
+
+impl Watch {
+    /// `observer` is told of drive `number`.
+    pub(super) fn new(number: u32, observer: Arc<dyn Observer>) -> Watch {
+        Watch(Some((number, observer)))
+    }
+
+    /// Tells of something in the drive, whose number it is given.
+    pub(in crate::storage) fn tell(&self, event: impl FnOnce(u32) -> DeviceEvent) {
+        if let Some((number, observer)) = &self.0 {
+            observer.observe(event(*number));
+        }
+    }
 }
 
 /// Ready, with nothing else to say.
@@ -187,6 +207,7 @@ impl Drive {
             work: Work::Idle,
             pending: None,
             mode: None,
+            watch: Watch::default(),
         };
         drive.reset();
         drive
@@ -433,12 +454,30 @@ impl Drive {
     /// An answer came.
     pub(super) fn complete(&mut self, host: &mut Host, completion: Completion) {
         self.pending = None;
+        if let Err(error) = completion.result {
+            self.tell_of(error);
+        }
         match completion.result {
             Ok(()) if self.is_cd() => self.transfer_arrived(host, completion.buffer),
             Ok(()) => self.disk_done(host, completion.buffer),
             Err(_) if self.is_cd() => self.transfer_failed(host),
             Err(error) => self.disk_failed(host, error),
         }
+    }
+
+    /// Whoever watches hears of what is the host's fault, not the guest's.
+    fn tell_of(&self, error: BlockError) {
+        let no_space = match error {
+            BlockError::Io => false,
+            BlockError::NoSpace => true,
+            BlockError::OutOfRange | BlockError::ReadOnly => return,
+        };
+        let write = match self.work {
+            Work::Read { .. } | Work::Transfer(_) => false,
+            Work::Dma { write, .. } => write,
+            _ => true,
+        };
+        self.watch.tell(|drive| DeviceEvent::BlockError { drive, write, no_space });
     }
 
     fn disk_failed(&mut self, host: &mut Host, error: BlockError) {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use devices_core::block::{BlockBackend, CompletionQueue, Medium};
 use devices_core::dma::Dma;
+use devices_core::events::Observer;
 use devices_core::irq::IrqLine;
 use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window, reg as pci_reg};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
@@ -31,7 +32,7 @@ pub use crate::storage::geometry::{Geometry, Translation};
 use channel::Channel;
 pub use channel::Host;
 use drive::Disk;
-pub use drive::{Drive, Kind, READY, Work};
+pub use drive::{Drive, Kind, READY, Watch, Work};
 use smart::Smart;
 use spec::{MULTIPLE, reg};
 pub use unplug::Unplugged;
@@ -110,6 +111,19 @@ impl Ide {
             Channel::new([drive(), drive()], irq1, dma, queue(1)),
         ];
         Ide { config, channels }
+    }
+
+    /// Has `observer` told of trays that move and requests that fail, by the drive's number (0 to 3).
+    #[must_use]
+    pub fn observed(mut self, observer: &Arc<dyn Observer>) -> Ide {
+        let drives = self.channels.iter_mut().flat_map(|channel| &mut channel.drives);
+        for (drive, number) in drives.zip(0..) {
+            drive.watch = Watch::new(number, observer.clone());
+            if let Kind::Cd(cd) = &mut drive.kind {
+                cd.watch = drive.watch.clone();
+            }
+        }
+        self
     }
 
     /// Hand on the tray of CD drive `number` (0 to 3, as in [`Ide::new`]).

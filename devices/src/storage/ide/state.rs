@@ -95,7 +95,7 @@ fn save_channel(channel: &Channel) -> ChannelState {
 }
 
 fn save_drive(drive: &Drive) -> DriveState {
-    let Drive { kind, unplugged, serial: _, task, status, error, pio, work, pending, mode } = drive;
+    let Drive { kind, unplugged, serial: _, task, status, error, pio, work, pending, mode, watch: _ } = drive;
     let kind = match kind {
         Kind::Absent if *unplugged => KindState::Unplugged,
         Kind::Absent => KindState::Absent,

@@ -13,6 +13,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
+use devices_core::events::{DeviceEvent, Observer};
 use devices_core::irq::IrqLine;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError, Timer, Wake, Wiring};
 
@@ -179,7 +182,8 @@ impl Registers {
         }
     }
 
-    fn write(&mut self, value: u8, now: u64) {
+    /// Writes the register that the index chooses. True when the clock goes on from another time by it.
+    fn write(&mut self, value: u8, now: u64) -> bool {
         let fraction = self.elapsed(now) % SECOND;
         match self.index {
             SECONDS | MINUTES | HOURS | WEEKDAY | DAY | MONTH | YEAR | CENTURY | CENTURY_PS2 => {
@@ -191,29 +195,33 @@ impl Registers {
                 if ran {
                     self.start(now, fraction);
                 }
+                return ran;
             }
             A => {
                 let held = !self.divider_runs();
-                self.change(A, value & !A_UIP, now, if held { SECOND / 2 } else { fraction });
+                return self.change(A, value & !A_UIP, now, if held { SECOND / 2 } else { fraction });
             }
             // Setting the time ends update interrupts.
-            B if value & B_SET != 0 => self.change(B, value & !B_UIE, now, fraction),
-            B => self.change(B, value, now, fraction),
+            B if value & B_SET != 0 => return self.change(B, value & !B_UIE, now, fraction),
+            B => return self.change(B, value, now, fraction),
             C | D => {}
             index => self.put(index, value),
         }
+        false
     }
 
-    /// Writes register A or B; the clock may stop or start by it.
-    fn change(&mut self, register: u8, value: u8, now: u64, fraction: u64) {
+    /// Writes register A or B; the clock may stop or start by it. True when it starts.
+    fn change(&mut self, register: u8, value: u8, now: u64, fraction: u64) -> bool {
         let ran = self.runs();
         if ran {
             self.show(now);
         }
         self.put(register, value);
-        if !ran && self.runs() {
+        let starts = !ran && self.runs();
+        if starts {
             self.start(now, fraction);
         }
+        starts
     }
 }
 
@@ -223,6 +231,7 @@ pub struct Rtc {
     irq: IrqLine,
     timer: Timer,
     wiring: Wiring,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Rtc {
@@ -235,7 +244,23 @@ impl Rtc {
         let base = seconds.clamp(-1_000_000_000_000, 1_000_000_000_000);
         let ticked = ticks(now, HERTZ);
         let registers = Registers { base, since, checked: base, ticked, ..Registers::default() };
-        Rtc { registers, irq, timer: wiring.timer(0), wiring: wiring.clone() }
+        Rtc { registers, irq, timer: wiring.timer(0), wiring: wiring.clone(), observer: None }
+    }
+
+    /// Has `observer` told when the guest sets the time.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn Observer>) -> Rtc {
+        Rtc { observer: Some(observer), ..self }
+    }
+
+    /// What the clock shows, in seconds since 1970; while it stands, where it would go on from.
+    pub fn seconds(&self) -> i64 {
+        let mut registers = self.registers.clone();
+        let now = self.wiring.now();
+        if !registers.runs() {
+            registers.start(now, 0);
+        }
+        registers.seconds(now)
     }
 
     /// Sets a byte of RAM, 0x0e to 0x7f, as firmware of an earlier boot would have left it. Lower ones
@@ -292,8 +317,11 @@ impl Device for Rtc {
         }
         let now = self.wiring.now();
         self.registers.settle(now);
-        self.registers.write(value, now);
+        let set = self.registers.write(value, now);
         self.follow();
+        if let (true, Some(observer)) = (set, &self.observer) {
+            observer.observe(DeviceEvent::ClockSet { seconds: self.registers.seconds(now) });
+        }
         Io::Done
     }
 

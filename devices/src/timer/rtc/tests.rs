@@ -1,5 +1,6 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use devices_core::events::{DeviceEvent, Observer};
 use devices_core::rig::{Rig, ms, scenario, us};
 use devices_core::{Slot, Space};
 
@@ -242,4 +243,46 @@ fn a_hostile_guest() {
             rig.save_load();
         }
     }
+}
+
+/// Writes down what the guest set the clock to.
+#[derive(Default)]
+struct Heard(Mutex<Vec<i64>>);
+
+impl Observer for Heard {
+    fn observe(&self, event: DeviceEvent) {
+        if let DeviceEvent::ClockSet { seconds } = event {
+            self.0.lock().unwrap().push(seconds);
+        }
+    }
+}
+
+#[test]
+fn whoever_watches_hears_when_the_guest_sets_the_time() {
+    scenario(|rig| {
+        let heard = Arc::new(Heard::default());
+        let wiring = rig.wiring();
+        let rtc = Rtc::new(&wiring, rig.irqs().line(8), LEAP).observed(heard.clone());
+        let rtc = rig.attach(rtc, &wiring);
+        rig.advance(ms(2000));
+        time(rig);
+        put(rig, 0x40, 7);
+        put(rig, 1, 0x30);
+        put(rig, 0x0a, 0x26);
+        assert_eq!(*heard.0.lock().unwrap(), [], "no register of the time was written");
+        // As a driver does: stop, write all, go on.
+        put(rig, 0x0b, 0x82);
+        put(rig, 4, 0x20);
+        put(rig, 2, 0x00);
+        assert_eq!(rtc.lock().seconds(), LEAP - 9 - 59 * 60 - 3 * 3600 + 11);
+        assert_eq!(*heard.0.lock().unwrap(), []);
+        put(rig, 0x0b, 0x02);
+        let set = LEAP - 59 * 60 - 3 * 3600 + 2;
+        assert_eq!(*heard.0.lock().unwrap(), [set]);
+        // In passing, as DOS did.
+        put(rig, 2, 0x01);
+        assert_eq!(*heard.0.lock().unwrap(), [set, set + 60]);
+        rig.advance(ms(5000));
+        assert_eq!(rtc.lock().seconds(), set + 65);
+    });
 }

@@ -217,9 +217,17 @@ impl Bus {
     }
 
     fn connect(&mut self, engine: &mut Engine, host: &dyn Host) {
-        match self.open_all(host) {
+        let before = engine.info().size;
+        let opened = engine.open_medium().map_err(|error| error.to_string());
+        match opened.and_then(|()| self.open_all(host)) {
             Ok(queues) => {
                 engine.open(queues);
+                let medium = engine.info();
+                if medium.size != before
+                    && let Err(error) = self.write_geometry(&medium)
+                {
+                    tracing::warn!("PV disk: {error}");
+                }
                 self.enter(State::Connected);
             }
             Err(error) => {

@@ -12,7 +12,7 @@ use super::pages::{DataPages, Way};
 use super::request::{Request, Segment, Want};
 use super::ring::{Broken, Ring};
 use super::spec::{self, DISCARD_SECURE, PAGE, SEGMENT_LEN, status};
-use super::{Channel, GrantError, Host};
+use super::{Channel, GrantError, Host, Medium, MediumError};
 
 /// Most bytes of data in flight; one request may go beyond.
 const IN_FLIGHT: usize = 16 << 20;
@@ -67,7 +67,9 @@ enum Then {
 
 /// The rings of one disk and what is in flight for them.
 pub struct Engine {
-    backend: Arc<dyn BlockBackend>,
+    medium: Box<dyn Medium>,
+    /// The medium, once it has been opened.
+    backend: Option<Arc<dyn BlockBackend>>,
     info: BlockInfo,
     done: CompletionQueue,
     queues: Vec<Queue>,
@@ -80,11 +82,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn new(backend: Arc<dyn BlockBackend>, read_only: bool, done: CompletionQueue) -> Engine {
-        let mut info = backend.info();
+    pub fn new(medium: Box<dyn Medium>, read_only: bool, done: CompletionQueue) -> Engine {
+        let mut info = medium.info();
         info.read_only |= read_only;
         Engine {
-            backend,
+            medium,
+            backend: None,
             info,
             done,
             queues: Vec::new(),
@@ -98,7 +101,7 @@ impl Engine {
 
     /// What the medium is now.
     pub fn info(&mut self) -> BlockInfo {
-        let BlockInfo { size, .. } = self.backend.info();
+        let BlockInfo { size, .. } = self.medium.info();
         self.info.size = size;
         self.info
     }
@@ -106,6 +109,12 @@ impl Engine {
     /// Whether nothing is in flight.
     pub fn idle(&self) -> bool {
         self.jobs.is_empty()
+    }
+
+    /// Opens the medium for rings to come.
+    pub fn open_medium(&mut self) -> Result<(), MediumError> {
+        self.backend = Some(self.medium.open()?);
+        Ok(())
     }
 
     /// Serves these rings from now on.
@@ -280,14 +289,14 @@ impl Engine {
         let checked = check(&self.info, request.op, request.offset, &request.payload);
         let failed = match checked {
             Err(error) => error,
-            Ok(()) => match self.backend.submit(request) {
-                Ok(()) => return true,
+            Ok(()) => match self.backend.as_ref().map(|backend| backend.submit(request)) {
+                Some(Ok(())) => return true,
                 // An answer will come and make room.
-                Err(request) if self.jobs.len() > self.refused.len() + 1 => {
+                Some(Err(request)) if self.jobs.len() > self.refused.len() + 1 => {
                     self.refused.push_front(request);
                     return false;
                 }
-                Err(_) => BlockError::Io,
+                Some(Err(_)) | None => BlockError::Io,
             },
         };
         self.complete(Completion { token, result: Err(failed), buffer: Vec::new() }, host);

@@ -25,7 +25,7 @@ mod tests;
 use std::sync::Arc;
 
 use devices_core::Node;
-use devices_core::block::{BlockBackend, CompletionQueue};
+use devices_core::block::{BlockBackend, BlockInfo, CompletionQueue};
 use thiserror::Error;
 use vm_memory::VolatileSlice;
 
@@ -96,6 +96,29 @@ pub trait Store: Send {
     fn unwatch(&self, path: &str) -> Result<(), StoreError>;
 }
 
+/// Why a medium cannot be had.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct MediumError(pub String);
+
+/// What is in the disk. It is opened when the frontend connects: until then an emulated disk may have it.
+pub trait Medium: Send {
+    /// What it is, open or not.
+    fn info(&self) -> BlockInfo;
+    /// Opens it. Called at each connection.
+    fn open(&self) -> Result<Arc<dyn BlockBackend>, MediumError>;
+}
+
+/// A medium that is open.
+impl Medium for Arc<dyn BlockBackend> {
+    fn info(&self) -> BlockInfo {
+        (**self).info()
+    }
+    fn open(&self) -> Result<Arc<dyn BlockBackend>, MediumError> {
+        Ok(self.clone())
+    }
+}
+
 /// What a disk is to the frontend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -140,16 +163,16 @@ pub struct Blkback {
 }
 
 impl Blkback {
-    /// Offers the disk to the frontend: writes our nodes, up to state InitWait. Answers of `backend` come
+    /// Offers the disk to the frontend: writes our nodes, up to state InitWait. Answers of the medium come
     /// to `done`, which is nobody else's.
     pub fn new(
         config: Config,
-        backend: Arc<dyn BlockBackend>,
+        medium: Box<dyn Medium>,
         done: CompletionQueue,
         host: Box<dyn Host>,
         store: Box<dyn Store>,
     ) -> Result<Blkback, StoreError> {
-        let mut engine = Engine::new(backend, config.read_only, done);
+        let mut engine = Engine::new(medium, config.read_only, done);
         let bus = Bus::offer(config, engine.info(), store)?;
         Ok(Blkback { bus, engine, host })
     }

@@ -335,6 +335,9 @@ fn video_memory_and_roms_are_mapped_as_each_needs_it() {
     guest.xen.map(Mapping::none(0xf100_0000, 64 << 10)).unwrap();
     assert!(!guest.fake.claims(RANGE_MEMORY, 0xf100_0000..=0xf100_0000));
     guest.xen.map(Mapping::none(0xf000_0000, MIB)).unwrap();
+    assert_eq!(guest.fake.peek(0xf000_0000, 5), b"drawn", "nobody wants the place yet");
+    let claims = Claims { memory: vec![0xf000_1000..=0xf000_1fff], ..claims };
+    guest.xen.claim(&claims).unwrap();
     assert_eq!(guest.fake.peek(1 << 32, 5), b"drawn", "parked above the RAM");
     assert!(guest.xen.map(Mapping::ram(0xf000_0000, PAGE, &vram, 0)).is_err());
     assert!(guest.xen.map(Mapping::ram(0xf000_0000, 64 << 10, &rom, 0)).is_err());

@@ -16,6 +16,7 @@ mod pit;
 mod port92;
 mod ps2;
 mod rtc;
+mod tools;
 mod uart;
 mod vga;
 
@@ -23,6 +24,7 @@ use crate::case::Group;
 
 /// All groups, in the order in which they are shown.
 pub const GROUPS: &[Group] = &[
+    tools::GROUP,
     i440fx::GROUP,
     piix3::GROUP,
     piix4_pm::GROUP,

@@ -21,6 +21,26 @@ pub struct QtestMachine {
     process: Process,
     line: BufReader<UnixStream>,
     monitor: Option<Qmp>,
+    vectors: [Vectors; 2],
+}
+
+/// The vectors of an 8259, as its case programs them: nobody can ask it for them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Vectors {
+    base: u8,
+    /// The next write to its second port is ICW2.
+    awaited: bool,
+}
+
+impl Vectors {
+    /// Sees a byte that goes to one of its ports (8259A datasheet, "Initialization Command Words").
+    fn see(&mut self, second: bool, value: u8) {
+        match (second, self.awaited) {
+            (false, _) if value & 0x10 != 0 => self.awaited = true,
+            (true, true) => *self = Vectors { base: value & 0xf8, awaited: false },
+            _ => {}
+        }
+    }
 }
 
 fn letter(size: Size) -> char {
@@ -49,7 +69,7 @@ impl QtestMachine {
         let stream = process.connected(&mut command, &folder.join(QTEST_SOCKET))?;
         let timed = stream.set_read_timeout(Some(PATIENCE));
         timed.map_err(|error| process.broken(error.to_string()))?;
-        Ok(QtestMachine { process, line: BufReader::new(stream), monitor: None })
+        Ok(QtestMachine { process, line: BufReader::new(stream), monitor: None, vectors: Default::default() })
     }
 
     /// Sends commands and takes their answers: what follows `OK`.
@@ -122,6 +142,13 @@ impl Machine for QtestMachine {
     }
 
     fn perform(&mut self, ops: &[Op]) -> Result<Vec<u64>, Broken> {
+        for op in ops {
+            if let Op::Out(port @ (0x20 | 0x21 | 0xa0 | 0xa1), _, value) = *op
+                && let Some(vectors) = self.vectors.get_mut(usize::from(port >> 7))
+            {
+                vectors.see(port & 1 != 0, value as u8);
+            }
+        }
         let mut numbers = Vec::with_capacity(ops.len());
         for run in ops.chunk_by(|a, b| command(*a).is_some() == command(*b).is_some()) {
             let commands: Vec<String> = run.iter().filter_map(|op| command(*op)).collect();
@@ -166,18 +193,20 @@ impl Machine for QtestMachine {
     }
 
     /// There is no acknowledge cycle in the protocol: the 8259s are polled (8259A datasheet, "Poll Command"),
-    /// which takes the interrupt in the same way. The vectors are those of
-    /// [`Bench::interrupts`](crate::bench::Bench::interrupts).
+    /// which takes the interrupt in the same way.
     fn interrupt(&mut self, ns: u64) -> Result<Option<u8>, Broken> {
         const STEP: u64 = 100_000;
+        let [master_base, slave_base] = self.vectors.map(|vectors| vectors.base);
         for _ in 0..=ns / STEP {
             let poll = |base| [Op::Out(base, Size::B1, 0x0c), Op::In(base, Size::B1)];
             match self.perform(&poll(0x20))?.as_slice() {
                 [_, master] if master & 0x80 != 0 && master & 7 == 2 => {
                     let slave = self.perform(&poll(0xa0))?.get(1).copied().unwrap_or(0);
-                    return Ok(Some(0x28 + (slave & 7) as u8));
+                    // One that has nothing any more gives its last vector.
+                    let line = if slave & 0x80 != 0 { slave & 7 } else { 7 };
+                    return Ok(Some(slave_base + line as u8));
                 }
-                [_, master] if master & 0x80 != 0 => return Ok(Some(0x20 + (master & 7) as u8)),
+                [_, master] if master & 0x80 != 0 => return Ok(Some(master_base + (master & 7) as u8)),
                 _ => {}
             }
             self.perform(&[Op::Wait(STEP)])?;

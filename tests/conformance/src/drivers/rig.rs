@@ -35,7 +35,8 @@ impl RigMachine {
         words.extend(["-accel", "qtest"].map(OsString::from));
         match qemu::parse(&words).and_then(Task::new).map_err(broken)? {
             Task::Guest(plan) => {
-                let bare = Bare::new(plan.guest).map_err(broken)?;
+                let debugcon = plan.host.debugcon.map(|path| folder.path().join(path));
+                let bare = Bare::new(plan.guest, debugcon).map_err(broken)?;
                 Ok(RigMachine { bare, _folder: folder })
             }
             other => Err(broken(format!("the command line asks for {other:?}"))),

@@ -1,12 +1,12 @@
 //! What a client of the monitor sends.
 
-use std::collections::VecDeque;
 use std::path::Path;
 
 use devicemodel::monitor::Guest;
-use devicemodel::monitor::commands::{COMMANDS, Context, execute};
-use devicemodel::monitor::fdset::FdSets;
+use devicemodel::monitor::commands::{Context, Session, Shared, execute};
+use devicemodel::monitor::facts::{Input, NewLine, NewMedium, NewNode};
 use devicemodel::monitor::protocol::{Decoder, Incoming, QmpError, failure, success};
+use devicemodel::monitor::schema::Schema;
 
 use super::outcome;
 
@@ -43,21 +43,30 @@ impl Guest for Patient {
     fn eject(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {
         Err(QmpError::device_not_found(device))
     }
-    fn change_medium(&mut self, _device: &str, _file: &Path) -> Result<(), QmpError> {
+    fn change_medium(&mut self, _device: &str, _medium: NewMedium) -> Result<(), QmpError> {
         Ok(())
+    }
+    fn add_node(&mut self, _node: NewNode) -> Result<(), QmpError> {
+        Ok(())
+    }
+    fn input(&mut self, _events: &[Input]) -> Result<(), QmpError> {
+        Ok(())
+    }
+    fn add_chardev(&mut self, _id: &str, _line: NewLine) -> Result<Option<String>, QmpError> {
+        Ok(None)
     }
 }
 
 /// Commands that open a file of the host by a name that the client gives.
 fn opens_files(name: &str) -> bool {
-    matches!(name, "xen-save-devices-state" | "xen-load-devices-state")
+    matches!(name, "xen-save-devices-state" | "xen-load-devices-state" | "object-add")
 }
 
 /// The first byte says how large the pieces are that the rest comes in.
 pub fn run(bytes: &[u8]) -> u64 {
     let Some((&piece, bytes)) = bytes.split_first() else { return 0 };
     let mut decoder = Decoder::default();
-    let (mut fdsets, mut received) = (FdSets::default(), VecDeque::new());
+    let (mut shared, mut session) = (Shared::default(), Session::default());
     let mut told = String::new();
     let mut answers = 0;
     'pieces: for piece in bytes.chunks(usize::from(piece).max(1)) {
@@ -75,8 +84,8 @@ pub fn run(bytes: &[u8]) -> u64 {
                 Incoming::Command(command) => {
                     let mut context = Context {
                         guest: &mut Patient,
-                        fdsets: &mut fdsets,
-                        received: &mut received,
+                        shared: &mut shared,
+                        session: &mut session,
                         monitors: &[],
                         notify: &mut |_, _| (),
                     };
@@ -98,8 +107,8 @@ pub fn run(bytes: &[u8]) -> u64 {
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    let mut seeds: Vec<Vec<u8>> = COMMANDS
-        .iter()
+    let mut seeds: Vec<Vec<u8>> = Schema::get()
+        .commands()
         .map(|name| {
             let text = format!(
                 "\u{10}{{\"execute\":\"{name}\",\"arguments\":{{\"device\":\"ide1-cd0\",\"path\":\"\"}},\"id\":1}}\n"
@@ -112,6 +121,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"qemu64-x86_64-cpu\",\"id\":\"c\",\"socket-id\":1}}",
         "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info pci\"}}",
         "{\"execute\":\"eject\",\"arguments\":{\"device\":\"ide1-cd0\",\"force\":true}}{\"execute\":\"stop\"}",
+        "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"a\",\"file\":{\"driver\":\"file\",\"filename\":\"/x\"}}}",
+        "{\"execute\":\"input-send-event\",\"arguments\":{\"events\":[{\"type\":\"key\",\"data\":{\"down\":true,\"key\":{\"type\":\"number\",\"data\":30}}}]}}",
+        "{\"execute\":\"chardev-add\",\"arguments\":{\"id\":\"c\",\"backend\":{\"type\":\"socket\",\"data\":{\"addr\":{\"type\":\"unix\",\"data\":{\"path\":\"/s\"}}}}}}",
+        "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/machine\",\"property\":\"peripheral\"}}",
+        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+        "{\"execute\":\"balloon\",\"arguments\":{\"value\":1e400}}\n{\"execute\":\"balloon\",\"arguments\":{\"value\":18446744073709551616}}",
         "[1,2,{\"a\":[\"\\u0041\\ud83d\\ude00\"]}]",
     ] {
         seeds.push([b"\x03", arguments.as_bytes()].concat());

@@ -21,7 +21,7 @@ use figures::{Figures, ROWS, Row, figures};
 /// How long a round of one device model may take.
 const LIMIT: Duration = Duration::from_secs(400);
 /// The parts: a script each in `tests/xen-lab/bench`, and in how many rounds it comes once.
-const PARTS: [(&str, usize); 2] = [("sector", 1), ("linux", 3)];
+const PARTS: [(&str, usize); 3] = [("sector", 1), ("linux", 3), ("ide", 3)];
 
 /// Measures, prints the table and keeps it in `build/xen-lab/bench.md`.
 pub fn bench(place: &Place, program: &Path, boot: &Boot, sector: &Path, rounds: usize) -> Result<()> {

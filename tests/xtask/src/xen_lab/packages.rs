@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::place::Place;
 
 /// Xen, its tools, the stock device model, a shell, and the libraries of all these.
-pub const DOM0: [&str; 68] = [
+pub const DOM0: [&str; 73] = [
     // Xen and its tools.
     "xen-hypervisor-4.17-amd64",
     "xen-utils-4.17",
@@ -32,8 +32,11 @@ pub const DOM0: [&str; 68] = [
     "coreutils",
     "busybox-static",
     "strace",
+    // Images made and looked at by another program than ours.
+    "qemu-utils",
     // The libraries that these need.
     "libacl1",
+    "libaio1",
     "libattr1",
     "libblkid1",
     "libbz2-1.0",
@@ -43,6 +46,7 @@ pub const DOM0: [&str; 68] = [
     "libelf1",
     "libfdt1",
     "libffi8",
+    "libfuse3-3",
     "libgcc-s1",
     "libglib2.0-0",
     "libgmp10",
@@ -59,6 +63,7 @@ pub const DOM0: [&str; 68] = [
     "libnettle8",
     "libnl-3-200",
     "libnl-route-3-200",
+    "libnuma1",
     "libopus0",
     "liborc-0.4-0",
     "libp11-kit0",
@@ -74,6 +79,7 @@ pub const DOM0: [&str; 68] = [
     "libudev1",
     "libunistring2",
     "libunwind8",
+    "liburing2",
     "libusb-1.0-0",
     "libuuid1",
     "libyajl2",

@@ -21,7 +21,7 @@ const EXCUSED: &[(&str, &str)] = &[
         "says that PV consoles are served; xenconsoled does that",
     ),
     ("xenstore setperms device-model/N/backends/", "lets the guest look there; its frontends do not"),
-    ("xenstore write backend/vkbd/N/0/", "there is no PV keyboard; guests use the emulated one"),
+    ("xenstore write backend/vkbd/N/0/feature-", "there is no PV keyboard; guests use the emulated one"),
     ("xenstore write backend/qdisk/N/5632/info 5", "ours says 7: removable as well, as Linux's blkback does"),
     ("qmp event ", "libxl passes over events"),
     ("qmp greeting QMP.capabilities[]", "libxl reads the version alone"),

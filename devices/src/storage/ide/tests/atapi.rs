@@ -190,6 +190,56 @@ fn the_guest_locks_and_opens_the_tray() {
     });
 }
 
+/// Of each movement of the tray, whoever moved it, and of nothing else.
+#[test]
+fn whoever_watches_hears_of_the_tray() {
+    let moved = |open| DeviceEvent::TrayMoved { drive: 2, open };
+    Machine::both(|m| {
+        send(m, &[0x1b, 0, 0, 0, 2], 0, false);
+        send(m, &[0x1b, 0, 0, 0, 2], 0, false);
+        assert_eq!((m.heard(), m.tray.is_open()), (vec![moved(true)], true));
+        send(m, &[0x1b, 0, 0, 0, 3], 0, false);
+        assert_eq!((m.heard(), m.tray.is_open()), (vec![moved(false)], false));
+        m.tray.insert(Machine::medium(&m.rig, 20), false).unwrap();
+        assert_eq!(m.heard(), [moved(true), moved(false)]);
+        for _ in 0..2 {
+            send(m, &[0x00], 0, false);
+            assert_ne!(failed(m).1, 0, "the medium is another one");
+        }
+        send(m, &[0x1e, 0, 0, 0, 1], 0, false);
+        assert!(m.tray.is_locked() && m.tray.open_tray(false).is_err());
+        assert_eq!(m.heard(), []);
+        m.tray.open_tray(true).unwrap();
+        assert_eq!((m.heard(), m.tray.is_locked()), (vec![moved(true)], false));
+        m.tray.close_tray();
+        assert_eq!(m.heard(), [moved(false)]);
+    });
+}
+
+#[test]
+fn a_medium_is_changed_in_an_open_tray() {
+    Machine::both(|m| {
+        m.tray.open_tray(false).unwrap();
+        m.tray.place(None);
+        m.tray.close_tray();
+        send(m, &[0x00], 0, false);
+        assert_eq!(failed(m), (0x20, 2, 0x3a), "there is none");
+        m.tray.open_tray(false).unwrap();
+        m.tray.place(Some(Machine::medium(&m.rig, 77)));
+        send(m, &[0x00], 0, false);
+        assert_eq!(failed(m), (0x20, 2, 0x3a), "the tray is open");
+        m.tray.close_tray();
+        send(m, &[0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8], 8, false);
+        assert_eq!(receive(m).concat()[4..6], [2, 2], "a new medium");
+        for _ in 0..2 {
+            send(m, &[0x00], 0, false);
+            failed(m);
+        }
+        send(m, &[0x25], 8, false);
+        assert_eq!(receive(m).concat()[3], 76);
+    });
+}
+
 #[test]
 fn a_device_reset_leaves_the_signature() {
     Machine::both(|m| {

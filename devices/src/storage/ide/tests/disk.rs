@@ -230,6 +230,8 @@ fn errors_are_told() {
         m.out(BM, 1);
         m.wait();
         assert_eq!([m.inb(STATUS) & 0x89, m.inb(0x1f1), m.inb(BM + 2) & 1], [1, 4, 0]);
+        let error = |write| DeviceEvent::BlockError { drive: 0, write, no_space: false };
+        assert_eq!(m.heard(), [error(false), error(true)], "but not of what was the guest's own fault");
         m.disk.set_broken(false);
         m.command(BASE, 0, 1, 3, cmd::READ);
         m.wait();

@@ -60,7 +60,7 @@ fn slow(room: usize) -> (Machine, Arc<Slow>, Arc<Slot<Ide>>) {
     rig.config_write(1, 1, pci_reg::BAR0 + 16, Size::B4, BM.into());
     rig.config_write(1, 1, pci_reg::COMMAND, Size::B2, 5);
     let disk = Arc::new(MemoryStore::new(Vec::new(), false));
-    (Machine { rig, disk, tray, save: false }, backend, slot)
+    (Machine { rig, disk, tray, heard: Arc::default(), save: false }, backend, slot)
 }
 
 #[test]

@@ -7,9 +7,10 @@ mod fuzz;
 mod seabios;
 mod unplug;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use devices_core::block::{BlockBackend, Inline, Medium, MemoryStore};
+use devices_core::events::{DeviceEvent, Observer};
 use devices_core::pci::reg as pci_reg;
 use devices_core::rig::{Rig, us};
 use devices_core::{Dir, Size};
@@ -32,11 +33,22 @@ fn pattern(sectors: usize) -> Vec<u8> {
     ALL[..sectors * 512].to_vec()
 }
 
+/// Writes down what it is told.
+#[derive(Default)]
+struct Heard(Mutex<Vec<DeviceEvent>>);
+
+impl Observer for Heard {
+    fn observe(&self, event: DeviceEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
 /// A controller with a disk as primary master and a CD drive as secondary master.
 struct Machine {
     rig: Rig,
     disk: Arc<MemoryStore>,
     tray: Medium,
+    heard: Arc<Heard>,
     /// Save and load after every access.
     save: bool,
 }
@@ -59,12 +71,14 @@ impl Machine {
             None,
         ];
         let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
-        let ide = Ide::new(&wiring, rig.ram().clone(), irqs, drives);
+        let heard = Arc::<Heard>::default();
+        let observer: Arc<dyn Observer> = heard.clone();
+        let ide = Ide::new(&wiring, rig.ram().clone(), irqs, drives).observed(&observer);
         let tray = ide.medium(2).expect("there is a CD drive");
         rig.attach_pci(ide, &wiring, 1, 1);
         rig.config_write(1, 1, pci_reg::BAR0 + 16, Size::B4, BM.into());
         rig.config_write(1, 1, pci_reg::COMMAND, Size::B2, 5);
-        Machine { rig, disk, tray, save }
+        Machine { rig, disk, tray, heard, save }
     }
 
     /// A disc of so many frames.
@@ -138,6 +152,11 @@ impl Machine {
         }
         self.rig.outl(BM + 8 * channel + 4, TABLE as u32);
         self.stop();
+    }
+
+    /// What whoever watches has heard since the last call.
+    fn heard(&self) -> Vec<DeviceEvent> {
+        std::mem::take(&mut *self.heard.0.lock().unwrap())
     }
 
     /// Runs a scenario both ways.

@@ -1,5 +1,7 @@
 //! The handshake.
 
+use std::sync::atomic::Ordering;
+
 use super::super::spec::{X86_64, op, status};
 use super::super::*;
 use super::fake::{FIRST, OURS, Setup, THEIRS, config};
@@ -55,7 +57,7 @@ fn a_frontend_connects_closes_and_comes_back() {
         assert_eq!(setup.state(), "5");
         setup.front(6);
         assert_eq!(setup.state(), "6");
-        assert_eq!(setup.guest.mapped.load(std::sync::atomic::Ordering::SeqCst), 0);
+        assert_eq!(setup.guest.mapped.load(Ordering::SeqCst), 0);
         setup.front(1);
         assert_eq!(setup.state(), "2");
     }
@@ -130,7 +132,7 @@ fn the_domain_is_destroyed() {
     setup.connect();
     setup.store.nodes.lock().unwrap().clear();
     assert_eq!(setup.disk.changed(), Life::Gone);
-    assert_eq!(setup.guest.mapped.load(std::sync::atomic::Ordering::SeqCst), 0);
+    assert_eq!(setup.guest.mapped.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -154,12 +156,29 @@ fn nonsense_does_not_connect() {
         case.iter().for_each(|(key, value)| setup.set_theirs(key, value));
         setup.front(3);
         assert_eq!(setup.state(), "5", "{case:?}");
-        assert_eq!(setup.guest.mapped.load(std::sync::atomic::Ordering::SeqCst), 0);
+        assert_eq!(setup.guest.mapped.load(Ordering::SeqCst), 0);
         // It gives up, and may try again.
         setup.front(6);
         setup.front(1);
         assert_eq!(setup.state(), "2");
     }
+}
+
+#[test]
+fn a_medium_that_somebody_has_is_refused_until_it_is_free() {
+    let mut setup = Setup::new(config());
+    setup.taken.store(true, Ordering::SeqCst);
+    setup.set_theirs("ring-ref", FIRST);
+    setup.set_theirs("event-channel", 5);
+    assert_eq!((setup.front(3), setup.state().as_str()), (Life::Waits, "5"));
+    assert_eq!(setup.guest.mapped.load(Ordering::SeqCst), 0);
+    setup.front(6);
+    setup.taken.store(false, Ordering::SeqCst);
+    setup.front(1);
+    let mut front = setup.connect();
+    front.put(&front.transfer(op::READ, 1, 0, &[(DATA, 0, 0)]));
+    setup.run();
+    assert_eq!(front.responses(), [(1, op::READ, status::OKAY)]);
 }
 
 #[test]

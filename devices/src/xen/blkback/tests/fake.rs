@@ -1,7 +1,7 @@
 //! A frontend, the Xen beneath it, and a medium that works when it is told to.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use devices_core::Waker;
@@ -199,6 +199,24 @@ impl BlockBackend for Slow {
     }
 }
 
+/// The medium as long as nobody else has it.
+struct Drive {
+    medium: Arc<Slow>,
+    taken: Arc<AtomicBool>,
+}
+
+impl Medium for Drive {
+    fn info(&self) -> BlockInfo {
+        self.medium.info()
+    }
+    fn open(&self) -> Result<Arc<dyn BlockBackend>, MediumError> {
+        match self.taken.load(Ordering::SeqCst) {
+            true => Err(MediumError("somebody else has it".to_owned())),
+            false => Ok(self.medium.clone()),
+        }
+    }
+}
+
 /// A ring as a frontend sees it.
 pub struct Front {
     pub guest: Guest,
@@ -280,6 +298,8 @@ pub struct Setup {
     pub guest: Guest,
     pub store: FakeStore,
     pub medium: Arc<Slow>,
+    /// Somebody else has the medium.
+    pub taken: Arc<AtomicBool>,
     pub disk: Blkback,
 }
 
@@ -318,8 +338,10 @@ impl Setup {
         });
         let done = CompletionQueue::new(waker, 0);
         let (host, nodes) = (Box::new(guest.clone()), Box::new(store.clone()));
-        let disk = Blkback::new(config, medium.clone(), done, host, nodes).unwrap();
-        Setup { guest, store, medium, disk }
+        let taken = Arc::<AtomicBool>::default();
+        let drive = Box::new(Drive { medium: medium.clone(), taken: taken.clone() });
+        let disk = Blkback::new(config, drive, done, host, nodes).unwrap();
+        Setup { guest, store, medium, taken, disk }
     }
 
     pub fn state(&self) -> String {

@@ -1,0 +1,96 @@
+//! The guest as a whole: run, stop, save, end.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::fdset::Access;
+use super::super::human;
+use super::super::protocol::{Command, QmpError};
+use super::{Answer, Context, arguments, nothing};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Human {
+    command_line: String,
+}
+
+#[derive(Deserialize)]
+struct Inspect {
+    path: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Enable {
+    enable: bool,
+}
+
+#[derive(Deserialize)]
+struct Save {
+    filename: String,
+    /// Of a save of the devices alone: the guest goes on elsewhere.
+    live: Option<bool>,
+}
+
+pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
+    match command.name.as_str() {
+        "qmp_capabilities" => Some(Err(QmpError::command_not_found(
+            "Capabilities negotiation is already complete, command ignored",
+        ))),
+        "stop" => {
+            context.guest.stop();
+            nothing(Ok(()))
+        }
+        "cont" => nothing(context.guest.cont()),
+        "quit" => {
+            context.guest.quit();
+            nothing(Ok(()))
+        }
+        "system_powerdown" => {
+            context.guest.powerdown();
+            (context.notify)("POWERDOWN", Value::Null);
+            nothing(Ok(()))
+        }
+        "system_reset" => {
+            context.guest.reset();
+            nothing(Ok(()))
+        }
+        "system_wakeup" => nothing(context.guest.wakeup()),
+        "human-monitor-command" => Some(people(command, context)),
+        "inspect" => Some(arguments(command).and_then(|Inspect { path }| {
+            context.guest.inspect(path.as_deref().unwrap_or("")).map(Value::String)
+        })),
+        "save" => nothing(save(command, context)),
+        "xen-set-global-dirty-log" => {
+            nothing(arguments(command).and_then(|Enable { enable }| context.guest.set_dirty_log(enable)))
+        }
+        "xen-save-devices-state" => nothing(save_devices(command, context)),
+        "xen-load-devices-state" => nothing(load_devices(command, context)),
+        _ => None,
+    }
+}
+
+fn people(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpError> {
+    let Human { command_line } = arguments(command)?;
+    Ok(human::run(&command_line, context).into())
+}
+
+fn save(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+    let Save { filename, .. } = arguments(command)?;
+    let mut progress =
+        |done, total| (context.notify)("SAVE_PROGRESS", json!({ "transferred": done, "total": total }));
+    context.guest.save(Path::new(&filename), &mut progress)
+}
+
+fn save_devices(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+    let Save { filename, live } = arguments(command)?;
+    let file = context.shared.fdsets.open(Path::new(&filename), Access::Write)?;
+    context.guest.save_devices(file, live.unwrap_or(true))
+}
+
+fn load_devices(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+    let Save { filename, .. } = arguments(command)?;
+    let file = context.shared.fdsets.open(Path::new(&filename), Access::Read)?;
+    context.guest.load_devices(file)
+}

@@ -1,0 +1,178 @@
+//! `info`: what there is, for people to read.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::super::Guest;
+use super::super::commands::{Context, no_balloon};
+use super::super::facts::PciFacts;
+use super::super::protocol::{QmpError, version};
+use super::super::qom;
+use super::super::queries::{self, MOUSE};
+
+/// What there is to be shown.
+const TOPICS: &[(&str, &str)] = &[
+    ("balloon", "how much memory a balloon leaves"),
+    ("block", "drives and what is in them"),
+    ("block -n", "images at hand by their names"),
+    ("blockstats", "what went through drives"),
+    ("chardev", "lines"),
+    ("cpus", "processors"),
+    ("hotpluggable-cpus", "places for processors"),
+    ("inspect [PATH]", "the machine down to its registers"),
+    ("iothreads", "threads for drives that a person named"),
+    ("kvm", "whether KVM runs the guest"),
+    ("memory_size_summary", "the guest's memory"),
+    ("mice", "mice"),
+    ("migrate", "a migration under way"),
+    ("name", "the guest's name"),
+    ("network", "network cards"),
+    ("pci", "PCI functions"),
+    ("qom-tree", "the object tree"),
+    ("status", "whether the guest runs"),
+    ("usb", "USB devices"),
+    ("uuid", "the guest's UUID"),
+    ("version", "the program's version"),
+    ("vnc", "the VNC server"),
+];
+
+/// A line for each topic.
+pub(super) fn help() -> String {
+    TOPICS.iter().map(|(topic, what)| format!("info {topic}  -- {what}\n")).collect()
+}
+
+pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Result<String, QmpError> {
+    let guest = &mut *context.guest;
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = match what {
+        "status" => match guest.status() {
+            "running" => writeln!(text, "VM status: running"),
+            status => writeln!(text, "VM status: paused ({status})"),
+        },
+        "name" if guest.name().is_empty() => Ok(()),
+        "name" => writeln!(text, "{}", guest.name()),
+        "uuid" => writeln!(text, "{}", queries::uuid(&guest.machine().uuid)),
+        "version" => writeln!(text, "{}", version()["package"].as_str().unwrap_or("")),
+        "kvm" => writeln!(text, "kvm support: not compiled"),
+        "mice" => writeln!(text, "* Mouse #2: {MOUSE}"),
+        "balloon" => return Err(no_balloon()),
+        "usb" => return Err(QmpError::generic("USB support not enabled")),
+        "network" | "iothreads" | "migrate" => Ok(()),
+        "memory_size_summary" => {
+            writeln!(text, "base memory: {}\nplugged memory: 0", guest.machine().memory)
+        }
+        "inspect" => {
+            text = guest.inspect(rest.first().unwrap_or(&""))?;
+            Ok(())
+        }
+        "qom-tree" => {
+            text = qom::Tree::new(context).text();
+            Ok(())
+        }
+        "chardev" => context
+            .monitors
+            .iter()
+            .chain(&guest.chardevs())
+            .try_for_each(|line| writeln!(text, "{}: filename={}", line.label, line.filename)),
+        "cpus" => guest.cpus().iter().filter(|cpu| cpu.present).try_for_each(|cpu| {
+            let current = if cpu.index == 0 { '*' } else { ' ' };
+            writeln!(text, "{current} CPU #{}: thread_id={}", cpu.index, cpu.thread)
+        }),
+        "hotpluggable-cpus" => places(guest, &mut text),
+        "block" if rest.contains(&"-n") => guest
+            .nodes()
+            .iter()
+            .try_for_each(|node| writeln!(text, "{}: {}", node.name, queries::inserted(node))),
+        "block" => blocks(guest, &mut text),
+        "blockstats" => guest.blocks().iter().try_for_each(|drive| {
+            let stats = &drive.stats;
+            writeln!(
+                text,
+                "{}: rd_bytes={} wr_bytes={} rd_operations={} wr_operations={} flush_operations={}",
+                drive.device,
+                stats.rd_bytes,
+                stats.wr_bytes,
+                stats.rd_operations,
+                stats.wr_operations,
+                stats.flush_operations
+            )
+        }),
+        "pci" => guest.pci().iter().try_for_each(|function| pci(function, &mut text)),
+        "vnc" => match guest.vnc() {
+            None => writeln!(text, "Server: disabled"),
+            Some(vnc) => {
+                writeln!(text, "Server: {}:{} ({})\n  Auth: {}", vnc.host, vnc.service, vnc.family, vnc.auth)
+            }
+        },
+        _ => writeln!(text, "unknown command: 'info {what}'"),
+    };
+    Ok(text)
+}
+
+fn places(guest: &dyn Guest, text: &mut String) -> std::fmt::Result {
+    writeln!(text, "Hotpluggable CPUs:")?;
+    let model = guest.machine().cpu_type;
+    for cpu in guest.cpus().iter().rev() {
+        writeln!(text, "  type: \"{model}\"\n  vcpus_count: \"1\"")?;
+        if cpu.present {
+            writeln!(text, "  qom_path: \"{}\"", qom::cpu_path(cpu))?;
+        }
+        writeln!(text, "  CPUInstance Properties:\n    socket-id: \"{}\"", cpu.index)?;
+        writeln!(text, "    core-id: \"0\"\n    thread-id: \"0\"")?;
+    }
+    Ok(())
+}
+
+fn blocks(guest: &dyn Guest, text: &mut String) -> std::fmt::Result {
+    for drive in guest.blocks() {
+        match &drive.medium {
+            None => writeln!(text, "{}: [not inserted]", drive.device)?,
+            Some(medium) => {
+                writeln!(text, "{} ({}): {}", drive.device, medium.name, queries::inserted(medium))?;
+            }
+        }
+        writeln!(text, "    Attached to:      {}", drive.qdev)?;
+        if drive.removable {
+            let locked = if drive.locked { "locked" } else { "not locked" };
+            let tray = if drive.tray_open { "open" } else { "closed" };
+            writeln!(text, "    Removable device: {locked}, tray {tray}")?;
+        }
+        if let Some(medium) = &drive.medium {
+            let info = queries::node_info(medium);
+            let on = |key: &str| info["cache"][key] == Value::Bool(true);
+            let (direct, unsafe_) = (on("direct"), on("no-flush"));
+            let direct = if direct { ", direct" } else { "" };
+            let unsafe_ = if unsafe_ { ", ignore flushes" } else { "" };
+            writeln!(text, "    Cache mode:       writeback{direct}{unsafe_}")?;
+        }
+    }
+    Ok(())
+}
+
+fn pci(function: &PciFacts, text: &mut String) -> std::fmt::Result {
+    writeln!(text, "  Bus  0, device {:3}, function {}:", function.slot, function.function)?;
+    let (vendor, device) = (function.vendor, function.device);
+    let class = match queries::class_name(function.class) {
+        Some(name) => name.to_owned(),
+        None => format!("Class {:04x}", function.class),
+    };
+    writeln!(text, "    {class}: PCI device {vendor:04x}:{device:04x}")?;
+    if function.subsystem != (0, 0) {
+        writeln!(text, "      PCI subsystem {:04x}:{:04x}", function.subsystem.0, function.subsystem.1)?;
+    }
+    if let pin @ 1..=4 = function.pin {
+        writeln!(text, "      IRQ {}, pin {}", function.irq, char::from(b'A' + pin - 1))?;
+    }
+    for bar in &function.bars {
+        let prefetch = if bar.prefetch { " prefetchable" } else { "" };
+        let kind = if bar.io { "I/O".into() } else { format!("32 bit{prefetch} memory") };
+        // As QEMU writes it: an address of -1 while there is none, and the sum with it.
+        let address = bar.address.unwrap_or(u64::MAX);
+        let last = address.wrapping_add(bar.size.saturating_sub(1));
+        let digits = if bar.io { 4 } else { 8 };
+        writeln!(text, "      BAR{}: {kind} at 0x{address:0digits$x} [0x{last:0digits$x}].", bar.index)?;
+    }
+    writeln!(text, "      id \"{}\"", function.id)
+}

@@ -1,0 +1,113 @@
+//! The monitor for people, as far as `human-monitor-command` brings it: one line in, text out.
+
+mod info;
+
+use std::path::Path;
+
+use super::commands::{Context, execute};
+use super::facts::{Button, Input, NewMedium, Source};
+use super::protocol::{Command, QmpError};
+
+const HELP: &str = "\
+cont | stop | quit | system_reset | system_powerdown | system_wakeup
+eject [-f] DRIVE | change DRIVE FILE [FORMAT] | sendkey KEY-KEY [MS] | screendump FILE
+mouse_move DX DY [DZ] | mouse_button STATE | device_del ID | chardev-remove ID | closefd NAME
+netdev_del ID | object_del ID | set_link NAME on|off | balloon MIB | qom-list PATH | qom-get PATH PROPERTY
+";
+
+/// Runs a line and gives what it prints, lines ended as QEMU ends them.
+pub(super) fn run(line: &str, context: &mut Context<'_>) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let text = match command(&words, context) {
+        Ok(text) => text,
+        Err(error) => format!("Error: {error}\n"),
+    };
+    text.replace('\n', "\r\n")
+}
+
+/// A command that is QMP's in other words.
+fn same(
+    name: &str,
+    arguments: serde_json::Value,
+    context: &mut Context<'_>,
+) -> Result<serde_json::Value, QmpError> {
+    let arguments = arguments.as_object().cloned().unwrap_or_default();
+    execute(&Command { name: name.into(), arguments, id: None }, context)
+}
+
+fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError> {
+    use serde_json::json;
+    let guest = &mut *context.guest;
+    match words {
+        [] => {}
+        ["help" | "?", ..] => return Ok(format!("{HELP}{}", info::help())),
+        ["info"] => return Ok(info::help()),
+        ["info", what, rest @ ..] => return info::run(what, rest, context),
+        ["stop" | "s"] => guest.stop(),
+        ["cont" | "c"] => guest.cont()?,
+        ["quit" | "q"] => guest.quit(),
+        ["system_reset"] => guest.reset(),
+        ["system_powerdown"] => drop(same("system_powerdown", json!({}), context)?),
+        ["system_wakeup"] => guest.wakeup()?,
+        ["eject", "-f", drive] => guest.eject(drive, true)?,
+        ["eject", drive] => guest.eject(drive, false)?,
+        ["change", drive, file, format @ ..] => {
+            let (source, format) =
+                (Source::Path(file.into()), format.first().map(|&format| format.to_owned()));
+            guest.change_medium(drive, NewMedium { source, format, force: false })?;
+        }
+        ["screendump", file] => guest.screendump(Path::new(file))?,
+        ["sendkey", chord, hold @ ..] => {
+            let keys: Vec<String> = chord.split('-').map(str::to_owned).collect();
+            let hold = hold.first().and_then(|hold| hold.parse().ok());
+            guest.send_key(&keys, hold.unwrap_or(100))?;
+        }
+        ["mouse_move", dx, dy, wheel @ ..] => move_mouse(dx, dy, wheel, context)?,
+        ["mouse_button", state] => press(number(state)?, context)?,
+        ["device_del", id] => drop(same("device_del", json!({ "id": id }), context)?),
+        ["chardev-remove", id] => drop(same("chardev-remove", json!({ "id": id }), context)?),
+        ["closefd", name] => drop(same("closefd", json!({ "fdname": name }), context)?),
+        ["netdev_del", id] => drop(same("netdev_del", json!({ "id": id }), context)?),
+        ["object_del", id] => drop(same("object-del", json!({ "id": id }), context)?),
+        ["set_link", name, up] => {
+            drop(same("set_link", json!({ "name": name, "up": *up == "on" }), context)?);
+        }
+        ["balloon", mib] => {
+            drop(same("balloon", json!({ "value": i64::from(number(mib)?) << 20 }), context)?);
+        }
+        ["qom-list", path] => {
+            let all = same("qom-list", json!({ "path": path }), context)?;
+            let line = |entry: &serde_json::Value| {
+                let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+                format!("{} ({})\n", text("name"), text("type"))
+            };
+            return Ok(all.as_array().into_iter().flatten().map(line).collect());
+        }
+        ["qom-get", path, property] => {
+            let value = same("qom-get", json!({ "path": path, "property": property }), context)?;
+            return Ok(format!("{value}\n"));
+        }
+        [name, ..] => return Ok(format!("unknown command: '{name}'\n")),
+    }
+    Ok(String::new())
+}
+
+fn number(text: &str) -> Result<i32, QmpError> {
+    text.parse().map_err(|_| QmpError::generic(format!("'{text}' is not a number")))
+}
+
+fn move_mouse(dx: &str, dy: &str, wheel: &[&str], context: &mut Context<'_>) -> Result<(), QmpError> {
+    let mut inputs = vec![Input::Move { dx: number(dx)?, dy: number(dy)? }];
+    if let Some(wheel) = wheel.first() {
+        let button = if number(wheel)? > 0 { Button::WheelUp } else { Button::WheelDown };
+        inputs.extend([Input::Button(button, true), Input::Button(button, false)]);
+    }
+    context.guest.input(&inputs)
+}
+
+/// Bits of the state: left, middle, right.
+fn press(state: i32, context: &mut Context<'_>) -> Result<(), QmpError> {
+    let buttons = [(1, Button::Left), (2, Button::Middle), (4, Button::Right)];
+    let inputs = buttons.map(|(bit, button)| Input::Button(button, state & bit != 0));
+    context.guest.input(&inputs)
+}

@@ -1,0 +1,104 @@
+//! What devices have to tell, as events of the monitor.
+
+use std::time::{Duration, Instant};
+
+use devices_core::events::DeviceEvent;
+use serde_json::{Value, json};
+
+use super::Runner;
+
+/// How often RTC_CHANGE comes at most: a guest that sets its clock writes one register after the other.
+const SELDOM: Duration = Duration::from_secs(1);
+
+/// RTC_CHANGE, which comes now and then: the first at once, after that the last of each second.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// Until when the next one waits.
+    quiet: Option<Instant>,
+    waiting: Option<Value>,
+}
+
+impl Rare {
+    /// When [`next`](Rare::next) has something, if it will.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.waiting.as_ref().and(self.quiet)
+    }
+
+    fn put(&mut self, data: Value) {
+        self.waiting = Some(data);
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Value> {
+        if self.quiet.is_some_and(|quiet| now < quiet) {
+            return None;
+        }
+        let data = self.waiting.take()?;
+        self.quiet = now.checked_add(SELDOM);
+        Some(data)
+    }
+}
+
+impl Runner {
+    /// Makes events of what devices have told.
+    pub(super) fn hear(&mut self) {
+        for event in self.notices.device_events() {
+            match event {
+                DeviceEvent::TrayMoved { drive, open } => {
+                    if let Some((device, id)) = self.machine.drive_names(drive) {
+                        let data = json!({ "device": device, "tray-open": open, "id": id });
+                        self.events.push(("DEVICE_TRAY_MOVED", data));
+                    }
+                }
+                DeviceEvent::BlockError { drive, write, no_space } => {
+                    self.block_error(drive, write, no_space)
+                }
+                DeviceEvent::ClockSet { seconds } => {
+                    let (offset, path) = self.machine.clock_set(seconds);
+                    self.rare.put(json!({ "offset": offset, "qom-path": path }));
+                }
+            }
+        }
+        if let Some(data) = self.rare.next(Instant::now()) {
+            self.events.push(("RTC_CHANGE", data));
+        }
+    }
+
+    /// The guest hears of every error; it is not stopped for one.
+    fn block_error(&mut self, drive: u32, write: bool, no_space: bool) {
+        let Some((device, _)) = self.machine.drive_names(drive) else { return };
+        let mut data = json!({
+            "device": device,
+            "operation": if write { "write" } else { "read" },
+            "action": "report",
+            "nospace": no_space,
+            "reason": if no_space { "No space left on device" } else { "Input/output error" },
+        });
+        if let (Some(node), Some(fields)) = (self.machine.node_in(drive), data.as_object_mut()) {
+            fields.insert("node-name".into(), node.into());
+        }
+        self.events.push(("BLOCK_IO_ERROR", data));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_comes_at_once_and_then_the_last_of_each_second() {
+        let mut rare = Rare::default();
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(rare.due(), None);
+        rare.put(json!(1));
+        assert_eq!(rare.next(at(0)), Some(json!(1)));
+        assert_eq!((rare.next(at(1)), rare.due()), (None, None));
+        rare.put(json!(2));
+        rare.put(json!(3));
+        assert_eq!((rare.next(at(999)), rare.due()), (None, Some(at(1000))));
+        assert_eq!(rare.next(at(1000)), Some(json!(3)));
+        assert_eq!(rare.next(at(5000)), None);
+        rare.put(json!(4));
+        assert_eq!(rare.next(at(5000)), Some(json!(4)));
+    }
+}

@@ -1,0 +1,101 @@
+//! Lines that the monitor's clients have added. Nothing in the machine can be put on one while it runs: they
+//! are open, take what comes and give nothing.
+
+use std::collections::BTreeMap;
+
+use backends::chardev::{self, CharError, CharSpec, OpenLine};
+use devices_core::Waker;
+
+use crate::monitor::facts::{ChardevFacts, NewLine};
+use crate::monitor::protocol::QmpError;
+
+/// Most lines: each has threads of its own.
+const MOST: usize = 16;
+
+/// The lines, by id.
+#[derive(Default)]
+pub(super) struct Lines(BTreeMap<String, Line>);
+
+struct Line {
+    /// As QEMU writes it.
+    filename: String,
+    /// Closes when it is dropped.
+    _open: OpenLine,
+}
+
+impl Lines {
+    /// Opens a line; the path of a new pseudo-terminal.
+    pub(super) fn add(&mut self, id: &str, line: NewLine) -> Result<Option<String>, QmpError> {
+        if self.0.len() >= MOST {
+            return Err(QmpError::generic("there are too many lines: use chardev-remove"));
+        }
+        let (spec, filename) = match line {
+            NewLine::Null => (CharSpec::Null, "null".into()),
+            NewLine::File(path) => (CharSpec::File(path), "file".into()),
+            NewLine::Pty => (CharSpec::Pty, "pty:".into()),
+            NewLine::Unix(path) => {
+                let name = format!("disconnected:unix:{},server=on", path.display());
+                (CharSpec::Unix(path), name)
+            }
+        };
+        let open = chardev::open(&spec, Waker::default(), 0, |_| ());
+        let open = open.map_err(|error| QmpError::generic(refusal(id, &error)))?;
+        let pty = open.path.as_ref().map(|path| path.display().to_string());
+        let filename = filename + pty.as_deref().unwrap_or_default();
+        self.0.insert(id.into(), Line { filename, _open: open });
+        Ok(pty)
+    }
+
+    /// Closes a line.
+    pub(super) fn remove(&mut self, id: &str) -> Result<(), QmpError> {
+        let missing = || QmpError::generic(format!("Chardev '{id}' not found"));
+        self.0.remove(id).map(drop).ok_or_else(missing)
+    }
+
+    /// For `query-chardev`.
+    pub(super) fn facts(&self) -> Vec<ChardevFacts> {
+        let facts = |(label, line): (&String, &Line)| ChardevFacts {
+            label: label.clone(),
+            filename: line.filename.clone(),
+            frontend_open: false,
+        };
+        self.0.iter().map(facts).collect()
+    }
+}
+
+fn refusal(id: &str, error: &CharError) -> String {
+    let why = match error {
+        CharError::Path { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            format!("Could not open '{}': No such file or directory", path.display())
+        }
+        other => other.to_string(),
+    };
+    format!("Failed to add chardev '{id}': {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_and_go_and_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut lines = Lines::default();
+        let pty = lines.add("p", NewLine::Pty).unwrap().unwrap();
+        assert_eq!(lines.facts()[0].filename, format!("pty:{pty}"));
+        lines.add("f", NewLine::File(folder.path().join("out"))).unwrap();
+        lines.add("s", NewLine::Unix(folder.path().join("socket"))).unwrap();
+        assert!(folder.path().join("socket").exists());
+        let error = lines.add("x", NewLine::File("/nonexistent/x".into())).unwrap_err();
+        assert_eq!(
+            error.desc,
+            "Failed to add chardev 'x': Could not open '/nonexistent/x': No such file or directory"
+        );
+        for id in ["p", "f", "s"] {
+            lines.remove(id).unwrap();
+        }
+        assert_eq!(lines.remove("p").unwrap_err().desc, "Chardev 'p' not found");
+        let added = (0..MOST + 3).filter(|n| lines.add(&n.to_string(), NewLine::Null).is_ok()).count();
+        assert_eq!(added, MOST);
+    }
+}

@@ -1,0 +1,33 @@
+//! What a device tells whoever watches the machine from outside, beside what it does.
+
+/// Something that happened in a device. The guest can make any of them happen as often as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceEvent {
+    /// The tray of a drive for removable media opened or closed, by the guest or from outside.
+    TrayMoved {
+        /// The drive, by its place on the controller (IDE: 0 to 3).
+        drive: u32,
+        /// It is open now.
+        open: bool,
+    },
+    /// A request to a medium failed; the guest was told.
+    BlockError {
+        /// The drive, likewise.
+        drive: u32,
+        /// It was a write, a flush or a discard.
+        write: bool,
+        /// The host's file system is full.
+        no_space: bool,
+    },
+    /// The guest set the real-time clock, or let it go on after it stood.
+    ClockSet {
+        /// What it shows now, in seconds since 1970.
+        seconds: i64,
+    },
+}
+
+/// Who watches. Called with the device's lock held: it must not block, and must bound what it keeps.
+pub trait Observer: Send + Sync {
+    /// Takes note.
+    fn observe(&self, event: DeviceEvent);
+}

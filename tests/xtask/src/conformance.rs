@@ -1,0 +1,63 @@
+//! `cargo xtask conformance`: the devices, ours and QEMU's, judged by one suite.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::check::{cargo, cargo_on_guests};
+use crate::fetch::{Group, fetch};
+use crate::place::Place;
+use crate::ui;
+
+/// What to run on what.
+#[derive(Args)]
+pub struct Arguments {
+    /// Models to judge, with commas between: qemu, ailurus (by qtest), rig, agent (on our own CPU)
+    #[arg(long, default_value = "qemu,ailurus")]
+    against: String,
+    /// Only cases whose name contains this
+    #[arg(long)]
+    case: Option<String>,
+    /// Machines that run at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Print everything that was looked at
+    #[arg(long)]
+    values: bool,
+    /// Devices; all of them when none is named
+    devices: Vec<String>,
+}
+
+/// All devices, on Debian's QEMU and on ours; an error if anything is wrong or differs and is not explained.
+pub fn all(place: &Place) -> Result<()> {
+    let arguments =
+        Arguments { against: "qemu,ailurus".into(), case: None, jobs: 2, values: false, devices: Vec::new() };
+    if conformance(place, &arguments)? == 0 {
+        return Ok(());
+    }
+    // Guest time goes on in QEMU between two steps of a case. What stays wrong is wrong.
+    ui::say("once more: what was wrong by chance is right now");
+    match conformance(place, &arguments)? {
+        0 => Ok(()),
+        _ => bail!("the devices do not conform"),
+    }
+}
+
+/// Brings QEMU, builds, runs the suite; its exit status.
+pub fn conformance(place: &Place, arguments: &Arguments) -> Result<u8> {
+    fetch(place, &[Group::Firmware, Group::Qemu], false)?;
+    ui::show(&mut cargo(place, &["build", "--release", "--bin", "ailurus", "--bin", "conformance"]))?;
+    let run = ["run", "--release", "--quiet", "--bin", "conformance", "--"];
+    let mut command = cargo_on_guests(place, &run);
+    command.env("AILURUS_QEMU", place.qemu());
+    command.args(["--against", &arguments.against]).args(["--jobs", &arguments.jobs.to_string()]);
+    if let Some(case) = &arguments.case {
+        command.args(["--case", case]);
+    }
+    if arguments.values {
+        command.arg("--values");
+    }
+    command.arg("--page").arg(place.build.join("conformance.html")).args(&arguments.devices);
+    let text = ui::line(&command);
+    let status = command.status().with_context(|| format!("cannot start `{text}`"))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
