@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use conformance::allowed::ALLOWED;
+use conformance::allowed;
 use conformance::case::Group;
 use conformance::cases::GROUPS;
 use conformance::models::{self, MODELS, Model};
@@ -113,7 +113,7 @@ fn work(options: &Options) -> ExitCode {
     if options.values {
         values(&runs, &options.models);
     }
-    let verdict = Verdict::new(&runs, &options.models, GROUPS, ALLOWED);
+    let verdict = Verdict::new(&runs, &options.models, GROUPS, &allowed::all());
     print!("{}", table::text(&verdict));
     if let Some(file) = &options.page {
         if let Err(error) = std::fs::write(file, page::page(&verdict)) {

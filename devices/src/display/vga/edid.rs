@@ -1,10 +1,13 @@
 //! What the monitor says of itself: 128 bytes of EDID 1.4 (VESA E-EDID Standard, Release A).
 
-/// Detailed timing of 1024x768 at 60 Hz (VESA DMT 0x10).
-const PREFERRED: [u8; 18] = detailed(65_000, (1024, 320, 24, 136), (768, 38, 3, 6));
+/// Detailed timing of 1280x800 at 60 Hz (VESA DMT 0x1c), what QEMU's monitor prefers.
+const PREFERRED: [u8; 18] = detailed(83_500, (1280, 400, 72, 128), (800, 31, 3, 6));
+
+/// The screen's size in millimetres.
+const SIZE: (u16, u16) = (320, 200);
 
 /// A detailed timing descriptor: pixel clock in kHz; for each direction displayed, blanked, front porch
-/// and sync. The screen is 270 by 203 millimetres.
+/// and sync.
 const fn detailed(khz: u32, h: (u16, u16, u16, u16), v: (u16, u16, u16, u16)) -> [u8; 18] {
     let clock = (khz / 10) as u16;
     [
@@ -20,13 +23,13 @@ const fn detailed(khz: u32, h: (u16, u16, u16, u16), v: (u16, u16, u16, u16)) ->
         h.3 as u8,
         (v.2 << 4 | v.3) as u8,
         ((h.2 >> 8) << 6 | (h.3 >> 8) << 4 | (v.2 >> 4) << 2 | v.3 >> 4) as u8,
-        (270 & 0xff) as u8,
-        203,
-        (270u16 >> 8 << 4) as u8,
+        SIZE.0 as u8,
+        SIZE.1 as u8,
+        ((SIZE.0 >> 8) << 4 | SIZE.1 >> 8) as u8,
         0,
         0,
-        // Digital separate sync, both negative.
-        0x18,
+        // Digital separate sync, vertical positive, horizontal negative.
+        0x1c,
     ]
 }
 
@@ -43,7 +46,7 @@ fn text(tag: u8, text: &str) -> [u8; 18] {
     block
 }
 
-/// The blob: a monitor that prefers 1024x768 and takes what the VESA standard modes are.
+/// The blob: a monitor that prefers 1280x800 and takes what the VESA standard modes are.
 pub fn blob() -> [u8; 128] {
     let mut edid = [0; 128];
     let header: [u8; 54] = [
@@ -52,7 +55,7 @@ pub fn blob() -> [u8; 128] {
         0x01, 0x00, 0x00, 0x00, 0x00, 0x00, // product, serial
         0xff, 34, // model year 2024
         1, 4, // EDID 1.4
-        0xa5, 27, 20, 120,  // digital, 8 bits a colour, DisplayPort; centimetres; gamma 2.2
+        0xa5, 32, 20, 120,  // digital, 8 bits a colour, DisplayPort; centimetres; gamma 2.2
         0x06, // sRGB is the default, the first timing is the preferred one
         0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54, // sRGB chromaticities
         0x21, 0x08, 0x00, // 640x480, 800x600, 1024x768 at 60 Hz

@@ -219,7 +219,7 @@ fn bar_2_has_the_registers_once_more() {
 }
 
 #[test]
-fn the_monitor_prefers_1024_by_768() {
+fn the_monitor_prefers_1280_by_800() {
     let mut rig = Rig::new();
     attach(&mut rig);
     map(&mut rig);
@@ -227,7 +227,7 @@ fn the_monitor_prefers_1024_by_768() {
     assert_eq!(edid[..8], [0, 255, 255, 255, 255, 255, 255, 0]);
     assert_eq!(edid[..128].iter().fold(0u8, |sum, &byte| sum.wrapping_add(byte)), 0);
     let wide = |low: usize, high: usize| u32::from(edid[low]) | u32::from(edid[high] & 0xf0) << 4;
-    assert_eq!((wide(56, 58), wide(59, 61)), (1024, 768));
+    assert_eq!((wide(56, 58), wide(59, 61)), (1280, 800));
     assert_eq!(edid[126], 0, "no extension");
     assert!(edid[128..].iter().all(|&byte| byte == 0));
 }
