@@ -244,8 +244,8 @@ pub(crate) fn start(
         }
     }
     prepare(&mut machine)?;
-    saved::unquiesce(machine.bus());
     machine.begin_recording()?;
+    machine.unquiesce();
     let ending = run(
         machine,
         notices,

@@ -217,7 +217,7 @@ impl Machine {
         }
     }
     /// Waits until nothing is in flight in any disk or other device of a paused machine.
-    /// [`saved::unquiesce`] lets the devices go on.
+    /// [`unquiesce`](Machine::unquiesce) lets the devices go on.
     pub fn quiesce(&self) -> Result<(), SaveError> {
         if let Some(Err(error)) = self.pv_disks.as_ref().map(PvDisks::settle) {
             tracing::error!("{error}");
@@ -317,7 +317,8 @@ impl Machine {
             self.console().press(key, down);
         }
     }
-    /// Lets the devices go on after a save.
+
+    /// Lets the devices go on after a save or a load.
     pub fn unquiesce(&self) {
         self.border.host(|| Host::Resume, || crate::saved::unquiesce(&self.bus));
     }

@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::config::{ConfigError, VgaConfig};
 use crate::machine::{BuildError, Machine, Setting, split_ram};
 use crate::power::notices;
-use crate::saved;
+
 use crate::stream::{Reader, Record as Part, StreamError};
 use crate::trace::header::{Header, Identity, MACHINE, MAGIC, MachineState};
 use crate::trace::record::{Effect, Entry, Facts, Host, Time};
@@ -216,7 +216,6 @@ impl Recording {
         })?;
         machine.bus().set_config_address(state.config_address);
         machine.bus().remap_all();
-        saved::unquiesce(machine.bus());
         player.begin(Tape::new(self.reader, state.clock));
         Ok(state.clock)
     }

@@ -180,9 +180,9 @@ impl Recorded {
         let power = Arc::new(notifier.clone());
         let setting = Setting { hypervisor, power, notifier, debugcon: None, xen: None, taps: None, border };
         let machine = Machine::build(config, setting).unwrap();
-        crate::saved::unquiesce(machine.bus());
         machine.bus().reset();
         machine.begin_recording().unwrap();
+        machine.unquiesce();
         let vcpu = Vcpu { recorder, number: 0, inner: machine.dispatcher() };
         Recorded { folder, file, machine, still, vcpu }
     }
