@@ -32,6 +32,8 @@ pub const TRANSLATE: u8 = 0x40;
 pub const OUT_RESET: u8 = 0x01;
 /// Output port: address line 20.
 pub const OUT_A20: u8 = 0x02;
+/// Output port: clocks and data lines of both ports, which idle high.
+pub const OUT_LINES: u8 = 0xcc;
 /// Output port: a byte of the keyboard waits.
 pub const OUT_KEYBOARD: u8 = 0x10;
 /// Output port: a byte of the mouse waits.

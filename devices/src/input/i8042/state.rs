@@ -49,7 +49,7 @@ impl Default for Controller {
     fn default() -> Controller {
         Controller {
             config: KEYBOARD_IRQ | MOUSE_IRQ,
-            output: OUT_RESET | OUT_A20,
+            output: OUT_LINES | OUT_RESET | OUT_A20,
             tested: false,
             was_command: true,
             command: None,

@@ -67,7 +67,7 @@ fn as_firmware_begins() {
         rig.outb(0x64, 0xaa);
         assert_eq!(rig.inb(0x64), 0x1d);
         assert_eq!(drain(rig), [0x55]);
-        for (test, answer) in [(0xab, 0), (0xa9, 0), (0xc0, 0x80), (0xd0, 0x03), (0x20, 0x03)] {
+        for (test, answer) in [(0xab, 0), (0xa9, 0), (0xc0, 0x80), (0xd0, 0xcf), (0x20, 0x03)] {
             rig.outb(0x64, test);
             assert_eq!(drain(rig), [answer], "{test:#x}");
         }
@@ -232,7 +232,7 @@ fn echo_commands_fill_the_data_port() {
         assert!(rig.irq(12) && !rig.irq(1));
         assert_eq!(rig.inb(0x64) & 0x21, 0x21);
         rig.outb(0x64, 0xd0);
-        assert_eq!(drain(rig), [0xa5, 0x23]);
+        assert_eq!(drain(rig), [0xa5, 0xef]);
     });
 }
 
@@ -243,6 +243,8 @@ fn output_port_drives_a20_and_reset() {
     let seen = a20.clone();
     attach_with(&mut rig, Arc::new(move |level| seen.store(level.into(), Ordering::Relaxed)));
     let a20 = || a20.load(Ordering::Relaxed);
+    rig.outb(0x64, 0xd0);
+    assert_eq!(rig.inb(0x60), 0xcf, "lines of both ports are idle");
     command(&mut rig, 0xd1, 0x01);
     assert_eq!(a20(), 0);
     rig.save_load();

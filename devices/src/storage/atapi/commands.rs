@@ -68,7 +68,8 @@ fn needs_medium(code: u8) -> bool {
 }
 
 impl Cd {
-    pub(super) fn execute(&mut self, packet: &Packet) -> Reply {
+    /// `serial` is the drive's serial number.
+    pub(super) fn execute(&mut self, packet: &Packet, serial: &str) -> Reply {
         let code = packet[0];
         if let Some(reply) = self.attention(code) {
             return reply;
@@ -79,7 +80,7 @@ impl Cd {
         match code {
             op::TEST_UNIT_READY | op::SET_SPEED => Reply::Done,
             op::REQUEST_SENSE => self.request_sense(packet),
-            op::INQUIRY => inquiry(packet),
+            op::INQUIRY => inquiry(packet, serial),
             op::MODE_SELECT_6 => Reply::Parameters(packet[4].into()),
             op::MODE_SELECT_10 => Reply::Parameters(be16(packet, 7)),
             op::MODE_SENSE_6 | op::MODE_SENSE_10 => mode::sense(packet, self.state.locked),
@@ -254,10 +255,11 @@ impl Cd {
     }
 }
 
-fn inquiry(packet: &Packet) -> Reply {
+fn inquiry(packet: &Packet, serial: &str) -> Reply {
     if packet[1] & 1 != 0 {
         return match packet[2] {
-            0 => data(vec![5, 0, 0, 1, 0], packet[4]),
+            0 => data(vital(0, &[0, 0x83]), packet[4]),
+            0x83 => data(vital(0x83, &identification(serial)), packet[4]),
             _ => illegal(ASC_FIELD),
         };
     }
@@ -267,6 +269,20 @@ fn inquiry(packet: &Packet) -> Reply {
     answer.extend(b"QEMU DVD-ROM    ");
     answer.extend(b"2.5+");
     data(answer, packet[4])
+}
+
+/// A page of vital product data (SPC-3, 7.6).
+fn vital(page: u8, body: &[u8]) -> Vec<u8> {
+    [&[5, page, 0, body.len() as u8], body].concat()
+}
+
+/// Two designators of the drive in ASCII (SPC-3, 7.6.3): its serial number; vendor, model and serial number.
+fn identification(serial: &str) -> Vec<u8> {
+    let padded = |text: &str, len: usize| format!("{text:<len$.len$}").into_bytes();
+    let number = padded(serial, 20);
+    let name = [padded("ATA", 8), padded("QEMU DVD-ROM", 40), number.clone()].concat();
+    let designator = |kind: u8, text: &[u8]| [&[2, kind, 0, text.len() as u8], text].concat();
+    [designator(0, &number), designator(1, &name)].concat()
 }
 
 /// One finished session, one track.

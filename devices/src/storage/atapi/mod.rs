@@ -275,8 +275,8 @@ impl Drive {
         let bytes = [self.task.get(reg::LBA_MID, false), self.task.get(reg::LBA_HIGH, false)];
         let limit = u32::from(u16::from_le_bytes(bytes).min(0xfffe));
         let dma = self.task.get(reg::ERROR, false) & PACKET_DMA != 0;
-        let Some(cd) = self.cd() else { return };
-        let reply = cd.execute(&packet);
+        let super::ide::Kind::Cd(cd) = &mut self.kind else { return };
+        let reply = cd.execute(&packet, &self.serial);
         let transfer = match reply {
             Reply::Done => return self.packet_done(host),
             Reply::Check(sense) => return self.packet_failed(host, sense),

@@ -96,13 +96,6 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "the machines without a CPU have no address line 20 to gate: it is the processor's",
     },
     Allowed {
-        device: "i8042",
-        case: "status after reset",
-        what: "output port",
-        family: Family::Ailurus,
-        reason: "Not settled: the upper bits of the output port are wires to the board. Only A20 and reset are used.",
-    },
-    Allowed {
         device: "ps2",
         case: "keyboard: resend",
         what: "the last byte again",

@@ -214,11 +214,4 @@ pub(super) const ALLOWED: &[Allowed] = &[
         family: Family::Qemu,
         reason: "QEMU's data port never comes to the end of an odd count",
     },
-    Allowed {
-        device: "atapi",
-        case: "INQUIRY",
-        what: "vital product data 0",
-        family: Family::Ailurus,
-        reason: "Not built: page 83h names the drive. Systems ask page 0 which pages there are.",
-    },
 ];

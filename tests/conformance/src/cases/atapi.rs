@@ -436,6 +436,8 @@ fn inquiry(bench: &mut Bench<'_>) {
     let (pages, status) = blocks(bench, FULL, &[0x12, 1, 0, 0, 96, 0, 0, 0, 0, 0, 0, 0], 0xfffe);
     bench.note("vital product data 0: status", status);
     bench.note_bytes("vital product data 0", &pages.concat());
+    let names = ask(bench, "device identification", FULL, &[0x12, 1, 0x83, 0, 254, 0, 0, 0, 0, 0, 0, 0]);
+    bench.note_bytes("vital product data 83h", &names);
     fails(
         bench,
         "an unknown page",

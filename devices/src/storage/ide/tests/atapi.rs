@@ -69,6 +69,26 @@ fn identifies_as_qemus_drive() {
 }
 
 #[test]
+fn vital_product_data_name_the_drive() {
+    Machine::both(|m| {
+        send(m, &[0x12, 1, 0, 0, 254], 512, false);
+        assert_eq!(receive(m).concat(), [5, 0, 0, 2, 0, 0x83]);
+        send(m, &[0x12, 1, 0x83, 0, 254], 512, false);
+        let page = receive(m).concat();
+        assert_eq!(page[..8], [5, 0x83, 0, 96, 2, 0, 0, 20]);
+        assert!(page[8..].starts_with(b"QM00003"));
+        assert_eq!(page[28..32], [2, 1, 0, 68]);
+        assert!(page[32..].starts_with(b"ATA     QEMU DVD-ROM "));
+        assert!(page[80..].starts_with(b"QM00003"));
+        assert_eq!(page.len(), 100);
+        send(m, &[0x12, 1, 0x83, 0, 10], 512, false);
+        assert_eq!(receive(m).concat(), page[..10]);
+        send(m, &[0x12, 1, 0x80, 0, 254], 512, false);
+        assert_eq!(failed(m).1, 5);
+    });
+}
+
+#[test]
 fn reads_by_pio_in_blocks_of_the_limit() {
     Machine::both(|m| {
         send(m, &[0x28, 0, 0, 0, 0, 3, 0, 0, 2], 2048, false);
