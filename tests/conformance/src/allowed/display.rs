@@ -126,13 +126,6 @@ pub(super) const ALLOWED: &[Allowed] = &[
     Allowed {
         device: "vga",
         case: "EDID",
-        what: "preferred *",
-        family: Family::Qemu,
-        reason: "The monitors are two: a resolution that the host chooses.",
-    },
-    Allowed {
-        device: "vga",
-        case: "EDID",
         what: "the rest",
         family: Family::Qemu,
         reason: "The monitors are two.",
