@@ -134,13 +134,6 @@ fn raw_disk_keeps_200_mb_over_a_reboot() {
 }
 
 #[test]
-fn qcow2_disk_keeps_20_mb_over_a_reboot() {
-    case("IDE disk, qcow2: 20 MB written, rebooted, read, fsck", || {
-        write_and_reboot("qcow2", "disk.qcow2", Amount::Little)
-    });
-}
-
-#[test]
 fn raw_disk_survives_a_save_in_the_middle_of_the_write() {
     case("IDE disk, raw: saved and restored while it writes 20 MB", || {
         interrupted("raw", "disk.img", Amount::Little)
