@@ -266,6 +266,10 @@ impl<'a> Bench<'a> {
     pub fn interrupt(&mut self, ns: u64) -> Option<u8> {
         Self::must(self.machine.interrupt(ns))
     }
+    /// Whether a processor makes the accesses.
+    pub fn has_cpu(&self) -> bool {
+        self.machine.has_cpu()
+    }
     /// The reset button.
     pub fn reset(&mut self) {
         Self::must(self.machine.reset());

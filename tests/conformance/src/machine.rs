@@ -61,6 +61,10 @@ pub trait Machine {
     /// [`perform`](Machine::perform), and beyond a [`Op::Wait`]. Between two calls any time may pass,
     /// unless this is 0.
     fn slack(&self) -> u64;
+    /// Whether a processor makes the accesses: what lies between it and the bus (address line 20) shows then.
+    fn has_cpu(&self) -> bool {
+        false
+    }
 }
 
 impl fmt::Debug for dyn Machine + '_ {

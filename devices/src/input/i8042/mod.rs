@@ -47,7 +47,10 @@ pub struct I8042 {
 impl I8042 {
     /// A controller with keyboard and mouse.
     pub fn new(wires: Wires) -> I8042 {
-        I8042 { chip: Controller::default(), wires }
+        let chip = Controller::default();
+        // From power-on: a gate that has never been held open could not be shut.
+        (wires.a20)(chip.output & OUT_A20 != 0);
+        I8042 { chip, wires }
     }
 
     /// A key went down (or repeats) or up. Dropped whole when the keyboard's queue is full.

@@ -243,6 +243,7 @@ fn output_port_drives_a20_and_reset() {
     let seen = a20.clone();
     attach_with(&mut rig, Arc::new(move |level| seen.store(level.into(), Ordering::Relaxed)));
     let a20 = || a20.load(Ordering::Relaxed);
+    assert_eq!(a20(), 1, "open from power-on");
     rig.outb(0x64, 0xd0);
     assert_eq!(rig.inb(0x60), 0xcf, "lines of both ports are idle");
     command(&mut rig, 0xd1, 0x01);

@@ -82,20 +82,6 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "QEMU never clears bit 3 of the status; no driver looks at it",
     },
     Allowed {
-        device: "i8042",
-        case: "A20 through the output port",
-        what: "shut",
-        family: Family::Ailurus,
-        reason: "the machines without a CPU have no address line 20 to gate: it is the processor's",
-    },
-    Allowed {
-        device: "i8042",
-        case: "A20 by DDh and DFh",
-        what: "DDh",
-        family: Family::Ailurus,
-        reason: "the machines without a CPU have no address line 20 to gate: it is the processor's",
-    },
-    Allowed {
         device: "ps2",
         case: "keyboard: resend",
         what: "the last byte again",

@@ -179,6 +179,9 @@ impl Machine for AgentMachine {
         self.cpu.name
     }
 
+    fn has_cpu(&self) -> bool {
+        true
+    }
     fn perform(&mut self, ops: &[Op]) -> Result<Vec<u64>, Broken> {
         let steps = wire::steps(ops, |ns| self.ticks(ns));
         let steps = self.wire(steps)?;
