@@ -10,9 +10,18 @@ disks=("$(on hda /root/linux.img raw)" "$(on hdb /root/data.img raw)" "$(on hdd 
 echo "disk=[\"${disks[0]}\", \"${disks[1]}\", \"${disks[2]}\"]" >>/root/linux.cfg
 create_linux linux
 guest 30 '[ -b /dev/sdc ] && [ ! -e /dev/xvda ]' || fail "the guest is not on its IDE disks"
-write_and_read /dev/sdb
+
+disk_at() { # CHANNEL DRIVE: its name in the guest into DISK; the kernel looks at both channels at once
+    guest 20 "for d in /sys/block/sd*; do case \$(readlink \$d/device) in */$1:0:$2:0) echo \${d##*/};; esac; done"
+    DISK=/dev/${OUTPUT%%[!a-z]*}
+    [ "$DISK" != /dev/ ] || fail "the guest has no drive $2 on channel $1"
+    note "drive $2 of channel $1 is $DISK"
+}
+disk_at 0 1
+write_and_read "$DISK"
 holds /root/data.img
-write_and_read /dev/sdc
+disk_at 1 1
+write_and_read "$DISK"
 sum=$SUM
 
 again() { # WHAT: the guest goes on with its load after that
@@ -23,7 +32,7 @@ again() { # WHAT: the guest goes on with its load after that
     wait_for 120 "load after $1" more_loops "$LOOPS"
 }
 # Behind what was written before: its first 100 MB stay.
-load /dev/sdc 1700
+load "$DISK" 1700
 wait_for 120 "load" more_loops 0
 try xl save linux /root/linux.save
 try xl restore -p /root/linux.save
@@ -38,7 +47,7 @@ for round in 1 2 3; do
     wait_for 1 "end of the old device model" no_process "$pid"
     again "migration $round"
 done
-guest 600 'echo 3 >/proc/sys/vm/drop_caches; head -c 104857600 /dev/sdc | sha256sum' || fail "cannot read: $OUTPUT"
+guest 600 'echo 3 >/proc/sys/vm/drop_caches; head -c 104857600 '"$DISK"' | sha256sum' || fail "cannot read: $OUTPUT"
 [[ $OUTPUT == "$sum"* ]] || fail "the qcow2 disk held $sum, now $OUTPUT"
 destroy linux
 try qemu-img check -q /root/data.qcow2
