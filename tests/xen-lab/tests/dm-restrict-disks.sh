@@ -26,8 +26,8 @@ helper() { # its process into HELPER, and that it holds and may do little
     name=$(grep -c . /root/helper-fds.log)
     note "process $HELPER serves the PV disks: capability to open files, $name descriptors"
 }
-state_of() { # DEVICE STATE: whether the back end is there
-    [ "$(xenstore-read "/local/domain/0/backend/qdisk/$ID/$1/state" 2>/dev/null)" = "$2" ]
+state_of() { # DEVICE PATTERN: whether the back end is there
+    [[ $(xenstore-read "/local/domain/0/backend/qdisk/$ID/$1/state" 2>/dev/null) == $2 ]]
 }
 
 truncate -s 128M /root/data.img
@@ -47,7 +47,8 @@ holds /root/data.img
 
 # An image that is in use is not opened a second time.
 try xl block-attach linux "$(pv xvdc /root/data.img)"
-wait_for 20 "refusal" state_of 51744 5
+# The guest closes its side when the back end does, and then the back end is closed altogether.
+wait_for 20 "refusal" state_of 51744 "[56]"
 wait_text 5 /var/log/xen/qemu-dm-linux.log "data.img is in use by another process"
 guest 20 '[ ! -e /dev/xvdc ]' || fail "the guest has the disk twice"
 try xl block-detach linux xvdc
