@@ -371,7 +371,7 @@ fn put_submit(to: &mut Vec<u8>, submit: &Submit) {
 #[error("a record that makes no sense: {0}")]
 pub struct Senseless(&'static str);
 
-type Result2<T> = std::result::Result<T, Senseless>;
+type Decoded<T> = std::result::Result<T, Senseless>;
 
 /// Turns bytes into records.
 #[derive(Default)]
@@ -379,13 +379,13 @@ pub struct Decoder {
     memory: Memory,
 }
 
-fn byte(from: &mut &[u8]) -> Result2<u8> {
+fn byte(from: &mut &[u8]) -> Decoded<u8> {
     let (first, rest) = from.split_first().ok_or(Senseless("it ends in the middle"))?;
     *from = rest;
     Ok(*first)
 }
 
-fn number(from: &mut &[u8]) -> Result2<u64> {
+fn number(from: &mut &[u8]) -> Decoded<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let next = byte(from)?;
@@ -401,11 +401,11 @@ fn number(from: &mut &[u8]) -> Result2<u64> {
     Err(Senseless("a number of more than 64 bits"))
 }
 
-fn narrow<T: TryFrom<u64>>(from: &mut &[u8]) -> Result2<T> {
+fn narrow<T: TryFrom<u64>>(from: &mut &[u8]) -> Decoded<T> {
     number(from)?.try_into().map_err(|_| Senseless("a number that is too large"))
 }
 
-fn flag(from: &mut &[u8]) -> Result2<bool> {
+fn flag(from: &mut &[u8]) -> Decoded<bool> {
     match byte(from)? {
         0 => Ok(false),
         1 => Ok(true),
@@ -413,7 +413,7 @@ fn flag(from: &mut &[u8]) -> Result2<bool> {
     }
 }
 
-fn bytes(from: &mut &[u8]) -> Result2<Vec<u8>> {
+fn bytes(from: &mut &[u8]) -> Decoded<Vec<u8>> {
     let len = number(from)?;
     let data =
         usize::try_from(len).ok().filter(|_| len <= LARGEST).and_then(|len| from.split_at_checked(len));
@@ -422,7 +422,7 @@ fn bytes(from: &mut &[u8]) -> Result2<Vec<u8>> {
     Ok(data.to_vec())
 }
 
-fn target(from: &mut &[u8]) -> Result2<Target> {
+fn target(from: &mut &[u8]) -> Decoded<Target> {
     Ok(match byte(from)? {
         0 => Target::Pio(narrow(from)?),
         1 => Target::Mmio(number(from)?),
@@ -431,7 +431,7 @@ fn target(from: &mut &[u8]) -> Result2<Target> {
     })
 }
 
-fn access(from: &mut &[u8]) -> Result2<(Dir, Size, bool)> {
+fn access(from: &mut &[u8]) -> Decoded<(Dir, Size, bool)> {
     let bits = byte(from)?;
     let size = Size::new((bits & 0xf).into()).ok_or(Senseless("an access of no such width"))?;
     let dir = if bits & 0x10 == 0 { Dir::Read } else { Dir::Write };
@@ -445,7 +445,7 @@ impl Decoder {
     }
 
     /// The record at the start of `from`, which is moved behind it.
-    pub fn next(&mut self, from: &mut &[u8]) -> Result2<Record> {
+    pub fn next(&mut self, from: &mut &[u8]) -> Decoded<Record> {
         let tag = byte(from)?;
         Ok(match tag {
             tag::SAME..=tag::ARM => Record::Effect(self.effect(tag, from)?),
@@ -457,14 +457,14 @@ impl Decoder {
         })
     }
 
-    fn time(&mut self, from: &mut &[u8]) -> Result2<()> {
+    fn time(&mut self, from: &mut &[u8]) -> Decoded<()> {
         let at = self.memory.at.checked_add(number(from)?);
         // What devices add to the time must not wrap around.
         self.memory.at = at.filter(|at| *at < 1 << 62).ok_or(Senseless("a time beyond all times"))?;
         Ok(())
     }
 
-    fn entry(&mut self, tag: u8, from: &mut &[u8]) -> Result2<Entry> {
+    fn entry(&mut self, tag: u8, from: &mut &[u8]) -> Decoded<Entry> {
         match tag {
             tag::DEFINE => {
                 let vcpu = narrow(from)?;
@@ -502,7 +502,7 @@ impl Decoder {
         })
     }
 
-    fn slot(&mut self, tag: u8, from: &mut &[u8]) -> Result2<Entry> {
+    fn slot(&mut self, tag: u8, from: &mut &[u8]) -> Decoded<Entry> {
         let slot = usize::from(tag & 0x3f);
         self.time(from)?;
         let Some(&(Shape { vcpu, target, dir, size }, last)) = self.memory.slots.get(slot) else {
@@ -519,7 +519,7 @@ impl Decoder {
         Ok(Entry::Request(Request::write(vcpu, target, size, value)))
     }
 
-    fn effect(&mut self, tag: u8, from: &mut &[u8]) -> Result2<Effect> {
+    fn effect(&mut self, tag: u8, from: &mut &[u8]) -> Decoded<Effect> {
         Ok(match tag {
             tag::SAME => Effect::Answer(self.memory.last().map_or(0, |last| *last)),
             tag::ANSWER => {
@@ -566,7 +566,7 @@ impl Decoder {
     }
 }
 
-fn string(from: &mut &[u8]) -> Result2<Request> {
+fn string(from: &mut &[u8]) -> Decoded<Request> {
     let vcpu = narrow(from)?;
     let target = target(from)?;
     let (dir, size, descending) = access(from)?;
@@ -580,7 +580,7 @@ fn string(from: &mut &[u8]) -> Result2<Request> {
     Ok(Request { vcpu, target, dir, size, data, count, descending })
 }
 
-fn result(from: &mut &[u8]) -> Result2<Result<(), BlockError>> {
+fn result(from: &mut &[u8]) -> Decoded<Result<(), BlockError>> {
     Ok(match byte(from)? {
         0 => Ok(()),
         1 => Err(BlockError::Io),
@@ -591,7 +591,7 @@ fn result(from: &mut &[u8]) -> Result2<Result<(), BlockError>> {
     })
 }
 
-fn pin(code: u64) -> Result2<Pin> {
+fn pin(code: u64) -> Decoded<Pin> {
     Ok(match code {
         0 => Pin::Intr,
         1 => Pin::Nmi,
@@ -602,7 +602,7 @@ fn pin(code: u64) -> Result2<Pin> {
     })
 }
 
-fn submit(from: &mut &[u8]) -> Result2<Submit> {
+fn submit(from: &mut &[u8]) -> Decoded<Submit> {
     let medium = narrow(from)?;
     let code = byte(from)?;
     let discarded = number(from)?;

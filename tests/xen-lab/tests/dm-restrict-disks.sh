@@ -1,5 +1,5 @@
 # dm_restrict=1 with PV disks: 100 MB written and read back, saved, restored; who serves them has few rights, and ends
-# seconds 900
+# seconds 1500
 if [ "$MODEL" = stock ]; then
     note "not tried: the stock device model serves no PV disks then"
     return 0

@@ -207,10 +207,12 @@ write_and_read() { # DEVICE: 100 MB to that disk of the guest's and back; their 
     note "$1 holds $SUM"
 }
 
-holds() { # IMAGE: whether its first 100 MB have the checksum SUM
-    local line
+holds() { # IMAGE: whether its first 100 MB have the checksum SUM, and are ten times the same as they were written
+    local line parts
     line=$(head -c 104857600 "$1" | sha256sum)
     [ "$SUM" = "${line%% *}" ] || fail "the guest reads $SUM, $1 has ${line%% *}"
+    parts=$(for _ in 0 1 2 3 4 5 6 7 8 9; do head -c 10485760 "$1"; done | sha256sum)
+    [ "$parts" = "$line" ] || fail "$1 does not hold the same ten times over"
 }
 
 restart() { # NAME ID: waits for the domain that xl, in the background, makes of the one that reboots

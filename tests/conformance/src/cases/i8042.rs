@@ -121,23 +121,21 @@ fn command_byte(bench: &mut Bench<'_>) {
 }
 
 fn keyboard_off(bench: &mut Bench<'_>) {
-    begin(bench, 0);
-    command(bench, 0xad);
-    let off = ask(bench, 0x20);
-    bench.check("off: bit 4", off, 0x10u8);
-    command(bench, 0xae);
-    let on = ask(bench, 0x20);
-    bench.check("on: bit 4", on, 0u8);
+    switches(bench, [0xad, 0xae], 4);
 }
 
 fn mouse_off(bench: &mut Bench<'_>) {
+    switches(bench, [0xa7, 0xa8], 5);
+}
+
+/// One command sets that bit of the command byte, the other clears it.
+fn switches(bench: &mut Bench<'_>, commands: [u8; 2], bit: u32) {
     begin(bench, 0);
-    command(bench, 0xa7);
-    let off = ask(bench, 0x20);
-    bench.check("off: bit 5", off, 0x20u8);
-    command(bench, 0xa8);
-    let on = ask(bench, 0x20);
-    bench.check("on: bit 5", on, 0u8);
+    for (name, code, wanted) in [("off", commands[0], 1u8 << bit), ("on", commands[1], 0)] {
+        command(bench, code);
+        let byte = ask(bench, 0x20);
+        bench.check(format!("{name}: bit {bit}"), byte, wanted);
+    }
 }
 
 fn command_or_data(bench: &mut Bench<'_>) {

@@ -102,42 +102,35 @@ fn after_reset(bench: &mut Bench<'_>) {
     bench.note("scratch", scratch);
 }
 
-fn enable(bench: &mut Bench<'_>) {
-    for value in [0x0fu8, 0x05, 0x0a, 0x00] {
-        bench.outb(IER, value);
-        let got = bench.inb(IER);
+/// A register gives back what was written to it.
+fn keeps(bench: &mut Bench<'_>, port: u16, values: &[u8]) {
+    for &value in values {
+        bench.outb(port, value);
+        let got = bench.inb(port);
         bench.check(format!("{value:#x}"), got, value);
     }
+}
+
+fn enable(bench: &mut Bench<'_>) {
+    keeps(bench, IER, &[0x0f, 0x05, 0x0a, 0x00]);
     bench.outb(IER, 0xff);
     let got = bench.inb(IER);
     bench.check("bits 7:4 are zero", got, 0x0fu8);
 }
 
 fn line_control(bench: &mut Bench<'_>) {
-    for value in [0x03u8, 0x1f, 0x3f, 0x80, 0x55, 0x00] {
-        bench.outb(LCR, value);
-        let got = bench.inb(LCR);
-        bench.check(format!("{value:#x}"), got, value);
-    }
+    keeps(bench, LCR, &[0x03, 0x1f, 0x3f, 0x80, 0x55, 0x00]);
 }
 
 fn modem_control(bench: &mut Bench<'_>) {
-    for value in [0x1fu8, 0x0b, 0x14, 0x00] {
-        bench.outb(MCR, value);
-        let got = bench.inb(MCR);
-        bench.check(format!("{value:#x}"), got, value);
-    }
+    keeps(bench, MCR, &[0x1f, 0x0b, 0x14, 0x00]);
     bench.outb(MCR, 0xff);
     let got = bench.inb(MCR);
     bench.check("bits 7:5 are zero", got, 0x1fu8);
 }
 
 fn scratch(bench: &mut Bench<'_>) {
-    for value in [0x55u8, 0xaa, 0x00, 0xff] {
-        bench.outb(SCRATCH, value);
-        let got = bench.inb(SCRATCH);
-        bench.check(format!("{value:#x}"), got, value);
-    }
+    keeps(bench, SCRATCH, &[0x55, 0xaa, 0x00, 0xff]);
 }
 
 fn divisor(bench: &mut Bench<'_>) {
