@@ -3,12 +3,14 @@
 //! A block is keyed by the physical address of its first byte and the mode bits; a direct-mapped table by linear
 //! address lies in front. A block holds as long as its page's write counter stands; when it moved, the bytes are
 //! compared, because most writes to pages with code are to data beside it. An instruction that crosses a page makes a
-//! block of its own, whose bytes are compared each time.
+//! block of its own, with the counters of both pages; the second one is that of the linear address it was last
+//! compared at.
 //!
 //! A second tier finds its place behind the same key: a block that ran often gets another `run` in its first
 //! operation.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -28,7 +30,7 @@ const MAX_BYTES: usize = 240;
 /// Longest instruction.
 const MAX_LEN: usize = 15;
 /// Entries of the table by linear address.
-const LINES: usize = 8192;
+const LINES: usize = 1 << 15;
 /// Operations that are kept before everything is thrown away.
 const MAX_CACHED: usize = 1 << 20;
 
@@ -45,8 +47,23 @@ pub struct Block {
     pub(crate) page: u64,
     /// Number of instructions.
     pub(crate) count: u32,
-    crosses: bool,
+    /// Of an instruction that crosses a page: where it ends.
+    far: Option<Far>,
 }
+
+/// The second page of an instruction that lies on two.
+struct Far {
+    /// Linear address of the instruction. From another one, the second page may be another one.
+    lin: u64,
+    /// As of the first page.
+    generation: u32,
+    counter: *const AtomicU32,
+}
+
+/// A page's write counter, and what it was.
+type Counted = (*const AtomicU32, u32);
+/// What stands for a page that nobody can write.
+const UNWRITTEN: Counted = (&raw const NEVER, 0);
 
 impl Block {
     /// First operation.
@@ -59,9 +76,18 @@ impl Block {
         self.count.saturating_sub(at as u32)
     }
     #[inline(always)]
-    fn is_current(&self) -> bool {
+    fn is_current(&self, lin: u64) -> bool {
         // SAFETY: the counter is `NEVER` or one of a page track that the machine keeps alive.
-        unsafe { (*self.counter).load(Ordering::Acquire) == self.generation }
+        let near = unsafe { (*self.counter).load(Ordering::Acquire) == self.generation };
+        near && self.far.as_ref().is_none_or(|far| far.is_current(lin))
+    }
+}
+
+impl Far {
+    #[inline(never)]
+    fn is_current(&self, lin: u64) -> bool {
+        // SAFETY: as that of the first page.
+        self.lin == lin && unsafe { (*self.counter).load(Ordering::Acquire) == self.generation }
     }
 }
 
@@ -89,9 +115,14 @@ impl Hasher for Fx {
 #[derive(Clone, Copy)]
 struct Line {
     lin: u64,
-    key: u64,
+    mode: u32,
+    /// One of [`crate::tlb::Stamps`].
+    stamp: u32,
     block: *const Block,
 }
+
+/// Matches no mode.
+const NO_LINE: Line = Line { lin: 0, mode: u32::MAX, stamp: 0, block: std::ptr::null() };
 
 /// The blocks of a vCPU.
 pub struct Cache {
@@ -109,12 +140,15 @@ impl Default for Cache {
 impl Cache {
     /// No block.
     pub fn new() -> Cache {
-        let line = Line { lin: 0, key: u64::MAX, block: std::ptr::null() };
-        let by_lin = vec![line; LINES].into_boxed_slice().try_into();
-        let by_lin = by_lin.unwrap_or_else(|_| Box::new([line; LINES]));
+        let by_lin = vec![NO_LINE; LINES].into_boxed_slice().try_into();
+        let by_lin = by_lin.unwrap_or_else(|_| Box::new([NO_LINE; LINES]));
         Cache { by_phys: HashMap::default(), by_lin, cached: 0 }
     }
-    /// Forgets everything. The caller moves the stamp, so that no line is believed.
+    /// Forgets what lies where, not the blocks.
+    pub(crate) fn forget_lines(&mut self) {
+        self.by_lin.fill(NO_LINE);
+    }
+    /// Forgets everything. The caller moves the stamps, so that no line is believed.
     fn clear(&mut self) {
         self.by_phys.clear();
         self.cached = 0;
@@ -131,7 +165,7 @@ impl Cache {
 
 #[inline(always)]
 fn line(lin: u64) -> usize {
-    (lin ^ (lin >> 13)) as usize & (LINES - 1)
+    (lin ^ (lin >> 15)) as usize & (LINES - 1)
 }
 
 /// Bytes of code that were fetched.
@@ -140,6 +174,8 @@ struct Fetched {
     len: usize,
     /// Bytes of it on the first page.
     near: usize,
+    /// The rest's page.
+    far: Option<Far>,
 }
 
 impl Cpu {
@@ -157,10 +193,14 @@ impl Cpu {
     #[inline(always)]
     pub(crate) fn known_block(&self, lin: u64) -> Option<*const Block> {
         let entry = &self.blocks.by_lin[line(lin)];
-        if entry.lin == lin && entry.key == self.key {
-            // SAFETY: blocks live until the cache is cleared, and then the key changes.
+        let stamps = &self.stamps;
+        if entry.lin == lin
+            && entry.mode == self.mode
+            && (entry.stamp == stamps.own || entry.stamp == stamps.global)
+        {
+            // SAFETY: blocks live until the cache is cleared, and then the stamps move.
             let block = unsafe { &*entry.block };
-            if block.is_current() && self.gpr[IP].wrapping_add(block.code.len() as u64) <= self.ip_bound {
+            if block.is_current(lin) && self.gpr[IP].wrapping_add(block.code.len() as u64) <= self.ip_bound {
                 return Some(entry.block);
             }
         }
@@ -189,49 +229,48 @@ impl Cpu {
             return Err(self.gp(0));
         }
         let gpa = self.translate(lin, Access::Exec, self.set as usize)?;
-        let mode = self.key as u32;
-        let counter = self.generation(gpa).map_or(&raw const NEVER, |(counter, _)| counter);
-        // After a change of the map the page's counter may be another one.
-        let found = self
-            .blocks
-            .by_phys
-            .get(&(gpa, mode))
-            .map(|b| (b.crosses, b.code.len(), b.is_current() && std::ptr::eq(b.counter, counter)));
-        if let Some((crosses, len, current)) = found
-            && ip.wrapping_add(len as u64) <= self.ip_bound
-        {
-            let good = if crosses || !current { self.verify(lin, gpa, mode, len)? } else { true };
-            if good {
-                return Ok(self.keep_line(lin, gpa, mode));
+        let mode = self.mode & !mode::USER;
+        let (counter, _) = self.generation(gpa).unwrap_or(UNWRITTEN);
+        if let Some(block) = self.blocks.by_phys.get(&(gpa, mode)) {
+            let (found, len, crosses) = (&raw const **block, block.code.len(), block.far.is_some());
+            if ip.wrapping_add(len as u64) <= self.ip_bound {
+                // After a change of the map a page's counter may be another one.
+                let sure = !crosses && std::ptr::eq(block.counter, counter) && block.is_current(lin);
+                if sure || self.verify(lin, gpa, mode, len)? {
+                    self.keep_line(lin, crosses, found);
+                    return Ok(found);
+                }
             }
         }
         self.decode_block(lin, gpa, mode)
     }
 
-    fn keep_line(&mut self, lin: u64, gpa: u64, mode: u32) -> *const Block {
-        let Some(block) = self.blocks.by_phys.get(&(gpa, mode)) else { return std::ptr::null() };
-        let pointer: *const Block = &**block;
-        if !block.crosses {
-            self.blocks.by_lin[line(lin)] = Line { lin, key: self.key, block: pointer };
-            self.tlb_sets.ran(lin);
-        }
-        pointer
+    /// Remembers what was found at a linear address, for as long as the mapping of its pages stands.
+    fn keep_line(&mut self, lin: u64, crosses: bool, block: *const Block) {
+        let last = if crosses { self.page_after(lin) } else { lin };
+        let sets = &mut self.tlb_sets;
+        let global = [lin, last].into_iter().all(|at| sets.is_global(at, self.set as usize));
+        sets.ran(lin, global);
+        sets.ran(last, global);
+        let stamp = if global { self.stamps.global } else { self.stamps.own };
+        self.blocks.by_lin[line(lin)] = Line { lin, mode: self.mode, stamp, block };
     }
 
     /// Whether a block's bytes are still those in memory.
     fn verify(&mut self, lin: u64, gpa: u64, mode: u32, len: usize) -> Result<bool, Fault> {
-        let generation = self.mark_code(gpa);
+        let near = self.mark_code(gpa);
         let fetched = self.fetch(lin, gpa, len)?;
         let Some(block) = self.blocks.by_phys.get_mut(&(gpa, mode)) else { return Ok(false) };
         let same = *block.code == fetched.bytes[..fetched.len.min(len)];
-        if same && !block.crosses {
-            (block.counter, block.generation) = generation.unwrap_or((&NEVER, 0));
+        if same {
+            (block.counter, block.generation) = near;
+            block.far = fetched.far;
         }
         Ok(same)
     }
 
     /// Write counter of a page and its value; none where there is no memory.
-    fn generation(&mut self, gpa: u64) -> Option<(*const AtomicU32, u32)> {
+    fn generation(&mut self, gpa: u64) -> Option<Counted> {
         let info = self.phys_page(gpa);
         let (track, page) = info.code_track()?;
         let counter = track.generation(page)?;
@@ -242,15 +281,20 @@ impl Cpu {
     fn fetch(&mut self, lin: u64, gpa: u64, want: usize) -> Result<Fetched, Fault> {
         let room = (PAGE - (gpa & (PAGE - 1))) as usize;
         let near = want.min(room);
-        let mut fetched = Fetched { bytes: [0xff; MAX_BYTES + 16], len: want, near };
+        let mut fetched = Fetched { bytes: [0xff; MAX_BYTES + 16], len: want, near, far: None };
         self.fetch_page(gpa, &mut fetched.bytes[..near]);
         if want > near {
-            let next = (lin & PAGE_MASK).wrapping_add(PAGE);
-            let next = if self.code == 64 { next } else { next as u32 as u64 };
-            let gpa = self.translate(next, Access::Exec, self.set as usize)?;
+            let gpa = self.translate(self.page_after(lin), Access::Exec, self.set as usize)?;
+            let (counter, generation) = self.mark_code(gpa);
+            fetched.far = Some(Far { lin, generation, counter });
             self.fetch_page(gpa, &mut fetched.bytes[near..want]);
         }
         Ok(fetched)
+    }
+
+    fn page_after(&self, lin: u64) -> u64 {
+        let next = (lin & PAGE_MASK).wrapping_add(PAGE);
+        if self.code == 64 { next } else { next as u32 as u64 }
     }
 
     fn fetch_page(&mut self, gpa: u64, bytes: &mut [u8]) {
@@ -265,54 +309,58 @@ impl Cpu {
     fn decode_block(&mut self, lin: u64, gpa: u64, mode: u32) -> Result<*const Block, Fault> {
         let ip = self.gpr[IP];
         let limit = usize::try_from(self.ip_bound.wrapping_sub(ip)).unwrap_or(usize::MAX);
-        let generation = self.mark_code(gpa);
+        let (counter, generation) = self.mark_code(gpa);
         let room = (PAGE - (gpa & (PAGE - 1))) as usize;
         let mut fetched = self.fetch(lin, gpa, MAX_BYTES.min(room).min(limit))?;
-        let mut built = build(&fetched.bytes[..fetched.len], ip, mode);
+        let most = if mode & mode::SINGLE != 0 { 1 } else { MAX_OPS };
+        let mut built = build(&fetched.bytes[..fetched.len], ip, mode, most);
         if built.is_none() && limit.min(MAX_LEN) > fetched.near {
-            // The first instruction does not end on its page.
+            // The first instruction does not end on its page. It stays alone, so that writes to the second page
+            // are never to what is still to come of the block.
             fetched = self.fetch(lin, gpa, limit.min(MAX_LEN))?;
-            built = build(&fetched.bytes[..fetched.len], ip, mode);
+            built = build(&fetched.bytes[..fetched.len], ip, mode, 1);
         }
         // Still not whole: it runs past the limit of its segment.
         let Some((ops, len, count)) = built else { return Err(self.gp(0)) };
-        let crosses = len > room;
-        let (counter, generation) = generation.unwrap_or((&NEVER, 0));
+        let crosses = fetched.far.is_some();
         let block = Block {
             ops,
             code: fetched.bytes[..len].into(),
             generation,
-            counter: if crosses { &NEVER } else { counter },
+            counter,
             page: gpa & PAGE_MASK,
             count,
-            crosses,
+            far: fetched.far,
         };
-        self.store_block(lin, gpa, mode, block)
+        let stored = self.store_block(gpa, mode, block);
+        self.keep_line(lin, crosses, stored);
+        Ok(stored)
     }
 
-    fn store_block(&mut self, lin: u64, gpa: u64, mode: u32, block: Block) -> Result<*const Block, Fault> {
+    fn store_block(&mut self, gpa: u64, mode: u32, block: Block) -> *const Block {
         if self.blocks.cached > MAX_CACHED {
             self.drop_blocks();
         }
         self.blocks.cached += block.ops.len();
-        match self.blocks.by_phys.get_mut(&(gpa, mode)) {
+        match self.blocks.by_phys.entry((gpa, mode)) {
             // In place: lines by linear address may point here.
-            Some(old) => **old = block,
-            None => {
-                self.blocks.by_phys.insert((gpa, mode), Box::new(block));
+            Entry::Occupied(old) => {
+                let place = old.into_mut();
+                **place = block;
+                &raw const **place
             }
+            Entry::Vacant(free) => &raw const **free.insert(Box::new(block)),
         }
-        Ok(self.keep_line(lin, gpa, mode))
     }
 
     /// Throws all decoded code away. Not while a block runs.
     pub(crate) fn drop_blocks(&mut self) {
-        self.new_stamp();
+        self.new_stamp(true);
         self.blocks.clear();
     }
 
     /// Says that this page holds code and makes all writes to it be noticed; gives its counter.
-    fn mark_code(&mut self, gpa: u64) -> Option<(*const AtomicU32, u32)> {
+    fn mark_code(&mut self, gpa: u64) -> Counted {
         let info = self.phys_page(gpa);
         let newly = info.code_track().is_some_and(|(track, page)| track.mark_code(page));
         if newly {
@@ -320,12 +368,12 @@ impl Cpu {
             self.flush_writes(|phys| phys == page);
             self.shared.tell_others(self.id, crate::machine::attention::CODE);
         }
-        self.generation(gpa)
+        self.generation(gpa).unwrap_or(UNWRITTEN)
     }
 }
 
-/// Decodes as many instructions as make a block; none if the bytes end within the first.
-fn build(bytes: &[u8], ip: u64, mode: u32) -> Option<(Box<[Op]>, usize, u32)> {
+/// Decodes as many instructions as make a block, `most` of them; none if the bytes end within the first.
+fn build(bytes: &[u8], ip: u64, mode: u32, most: usize) -> Option<(Box<[Op]>, usize, u32)> {
     let bits = match mode & (mode::CODE32 | mode::CODE64) {
         0 => 16,
         mode::CODE32 => 32,
@@ -342,7 +390,6 @@ fn build(bytes: &[u8], ip: u64, mode: u32) -> Option<(Box<[Op]>, usize, u32)> {
         | DecoderOptions::NO_MPFX_0FBC
         | DecoderOptions::NO_MPFX_0FBD
         | DecoderOptions::FORCE_RESERVED_NOP;
-    let most = if mode & mode::SINGLE != 0 { 1 } else { MAX_OPS };
     let mut decoder = Decoder::with_ip(bits as u32, bytes, ip, options);
     let mut ops = Vec::with_capacity(most.min(16) + 1);
     let mut decode = |i: &mut Instruction, at: usize| {

@@ -9,7 +9,7 @@ use crate::block::Cache;
 use crate::machine::Shared;
 use crate::op::Op;
 use crate::physical::PageInfo;
-use crate::tlb::Tlb;
+use crate::tlb::{Stamps, Tlb};
 
 /// Slots of `gpr`.
 pub const RAX: usize = 0;
@@ -47,7 +47,7 @@ pub mod seg {
     pub const STACK: usize = 7;
 }
 
-/// Bits of a block's key: all that changes what the same bytes decode to.
+/// What is true of code besides its address: all that changes what the same bytes decode to, and who runs them.
 pub mod mode {
     /// 32-bit code segment.
     pub const CODE32: u32 = 1 << 0;
@@ -65,6 +65,8 @@ pub mod mode {
     pub const OSFXSR: u32 = 1 << 6;
     /// CR0.MP (WAIT honours TS).
     pub const MP: u32 = 1 << 7;
+    /// CPL 3. It decodes nothing differently, but says who may run what a linear address was found to hold.
+    pub const USER: u32 = 1 << 8;
 }
 
 /// Bits of `Cpu::special`: why the next block is a single instruction and what follows it.
@@ -227,8 +229,10 @@ pub struct Cpu {
     pub code: u8,
     /// Which TLB set `tlb` is.
     pub(crate) set: u8,
-    /// Bits of [`mode`] with the flush stamp above: what entries of the block cache must match.
-    pub(crate) key: u64,
+    /// Bits of [`mode`], which lines of the block cache must match.
+    pub(crate) mode: u32,
+    /// What those lines must match that were found through the page tables as they are.
+    pub(crate) stamps: Stamps,
     /// Bits of [`special`].
     pub(crate) special: u32,
     /// True while a single-instruction block runs.

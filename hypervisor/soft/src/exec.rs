@@ -83,7 +83,7 @@ impl Cpu {
                 bits |= bit;
             }
         }
-        self.key = self.key & !0xffff_ffff | bits as u64;
+        self.mode = bits;
         if (was == 64) != long {
             self.seg[seg::FS].bounds(long);
             self.seg[seg::GS].bounds(long);
@@ -115,8 +115,8 @@ impl Cpu {
 
     pub(crate) fn set_special(&mut self, special: u32) {
         self.special = special;
-        let single = if special != 0 { mode::SINGLE as u64 } else { 0 };
-        self.key = self.key & !(mode::SINGLE as u64) | single;
+        let single = if special != 0 { mode::SINGLE } else { 0 };
+        self.mode = self.mode & !mode::SINGLE | single;
     }
     pub(crate) fn add_special(&mut self, bits: u32) {
         self.set_special(self.special | bits);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hypervisor::memory::PAGE;
 
-use crate::cpu::{Cpu, Fault};
+use crate::cpu::{Cpu, Fault, mode};
 use crate::flags::bits as fl;
 use crate::physical::PageInfo;
 use crate::system::bits::{cr0, cr4, efer};
@@ -301,6 +301,8 @@ impl Cpu {
             (false, true) if self.cr4 & cr4::SMAP != 0 => set::SUPER_AC,
             _ => set::SUPER,
         };
+        let user = if self.cpl == 3 { mode::USER } else { 0 };
+        self.mode = self.mode & !mode::USER | user;
         self.set = n as u8;
         self.tlb = self.tlb_sets.fast[n].as_mut_ptr();
     }

@@ -22,7 +22,7 @@ pub const NAMES: [&str; 16] = [
 ];
 
 /// Pages of the physical map that a vCPU remembers.
-const PHYS_CACHE: usize = 256;
+const PHYS_CACHE: usize = 4096;
 
 impl Cpu {
     /// A vCPU at power-on.
@@ -40,7 +40,8 @@ impl Cpu {
             cpl: 0,
             code: 16,
             set: 0,
-            key: 0,
+            mode: 0,
+            stamps: Default::default(),
             special: 0,
             single: false,
             icount: 0,

@@ -8,7 +8,7 @@ use crate::cpu::Cpu;
 use hypervisor::memory::PAGE;
 
 /// Entries a set.
-pub const SIZE: usize = 512;
+pub const SIZE: usize = 1024;
 /// Page offset bits cleared.
 pub const PAGE_MASK: u64 = !(PAGE - 1);
 /// A tag that no page has.
@@ -79,14 +79,57 @@ pub struct Sets {
     used: Vec<(u8, u16)>,
     /// Lowest and highest linear page that is a piece of a larger one.
     large: (u64, u64),
-    /// Linear pages that code was run from since the stamp moved, hashed.
-    code: [u64; 16],
+    /// Linear pages of no global mapping that code was run from since [`Stamps::own`] moved.
+    own: Pages<16>,
+    /// Those of global mappings, since [`Stamps::global`] moved: a kernel's.
+    global: Pages<128>,
 }
 
 const NO_LARGE: (u64, u64) = (u64::MAX, 0);
 
-fn code_hash(lin: u64) -> usize {
-    ((lin >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
+/// A set of linear pages by their hash: it may say yes to one that is not in it.
+struct Pages<const WORDS: usize>([u64; WORDS]);
+
+impl<const WORDS: usize> Pages<WORDS> {
+    const NONE: Self = Pages([0; WORDS]);
+
+    fn bit(lin: u64) -> (usize, u64) {
+        let hash = (lin >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        ((hash >> 6) as usize % WORDS, 1 << (hash & 63))
+    }
+    fn add(&mut self, lin: u64) {
+        let (word, bit) = Self::bit(lin);
+        self.0[word] |= bit;
+    }
+    fn may_have(&self, lin: u64) -> bool {
+        let (word, bit) = Self::bit(lin);
+        self.0[word] & bit != 0
+    }
+}
+
+/// Move when linear addresses may mean other code: what was found under another stamp is not believed. No two of them
+/// are ever the same.
+#[derive(Clone, Copy, Default)]
+pub struct Stamps {
+    /// Of mappings that a write of CR3 ends.
+    pub own: u32,
+    /// Of global ones.
+    pub global: u32,
+    last: u32,
+}
+
+impl Stamps {
+    /// A stamp that was never given before. The caller sees to it that there is one left.
+    fn next(&mut self) -> u32 {
+        self.last = self.last.wrapping_add(1);
+        self.last
+    }
+
+    /// Leaves none.
+    #[cfg(test)]
+    pub(crate) fn wear_out(&mut self) {
+        self.last = u32::MAX;
+    }
 }
 
 const EMPTY: Tlb = Tlb { read: NONE, write: NONE, addend: 0, spare: 0 };
@@ -100,7 +143,8 @@ impl Sets {
             slow: [[UNKNOWN; SIZE]; set::COUNT],
             used: Vec::new(),
             large: NO_LARGE,
-            code: [0; 16],
+            own: Pages::NONE,
+            global: Pages::NONE,
         })
     }
 
@@ -117,9 +161,14 @@ impl Sets {
     }
 
     /// Remembers that code is run from a page.
-    pub(crate) fn ran(&mut self, lin: u64) {
-        let h = code_hash(lin);
-        self.code[h >> 6] |= 1 << (h & 63);
+    pub(crate) fn ran(&mut self, lin: u64, global: bool) {
+        if global { self.global.add(lin) } else { self.own.add(lin) }
+    }
+
+    /// Whether the mapping that was just used for code at `lin` by set `who` survives writes of CR3.
+    pub(crate) fn is_global(&self, lin: u64, who: usize) -> bool {
+        let slow = self.slow[who][index(lin)];
+        slow.page == lin & PAGE_MASK && slow.phys & perm::GLOBAL != 0
     }
 
     fn drop_if(&mut self, mut gone: impl FnMut(&Slow) -> bool) {
@@ -150,7 +199,7 @@ impl Cpu {
         if self.tlb_sets.used.is_empty() {
             self.tlb_sets.large = NO_LARGE;
         }
-        self.new_stamp();
+        self.new_stamp(global);
     }
 
     /// INVLPG: drops the entries of one page, however large it is.
@@ -170,9 +219,9 @@ impl Cpu {
         if whole {
             sets.drop_if(|slow| slow.phys & perm::LARGE != 0 && (slow.page ^ page) < GIANT);
         }
-        let h = code_hash(lin);
-        if whole || sets.code[h >> 6] >> (h & 63) & 1 != 0 {
-            self.new_stamp();
+        let global = whole || sets.global.may_have(lin);
+        if global || sets.own.may_have(lin) {
+            self.new_stamp(global);
         }
     }
 
@@ -186,9 +235,18 @@ impl Cpu {
         }
     }
 
-    /// Virtual addresses may now mean other code.
-    pub(crate) fn new_stamp(&mut self) {
-        self.key = self.key.wrapping_add(1 << 32);
-        self.tlb_sets.code = [0; 16];
+    /// Linear addresses may now mean other code: those of global mappings too if `global`.
+    pub(crate) fn new_stamp(&mut self, global: bool) {
+        if self.stamps.last >= u32::MAX - 1 {
+            // Stamps begin anew: no line may have an old one.
+            self.blocks.forget_lines();
+            self.stamps = Stamps::default();
+        }
+        self.stamps.own = self.stamps.next();
+        self.tlb_sets.own = Pages::NONE;
+        if global || self.stamps.global == 0 {
+            self.stamps.global = self.stamps.next();
+            self.tlb_sets.global = Pages::NONE;
+        }
     }
 }

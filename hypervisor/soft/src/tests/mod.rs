@@ -1,5 +1,6 @@
 //! A bare machine for tests: one or more vCPUs, 16 MiB of RAM, a device model that records.
 
+mod code;
 mod machine;
 mod modes;
 mod speed;
