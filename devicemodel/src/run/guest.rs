@@ -177,9 +177,7 @@ impl Guest for Runner {
     }
 
     fn input(&mut self, events: &[Input]) -> Result<(), QmpError> {
-        for event in events {
-            self.mouse.act(&self.machine, event);
-        }
+        self.mouse.act(&self.machine, events);
         Ok(())
     }
 

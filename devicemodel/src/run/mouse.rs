@@ -7,20 +7,61 @@ use crate::monitor::facts::{Button, Input};
 #[derive(Debug, Default)]
 pub(super) struct Mouse(u8);
 
+/// What the mouse is told in one go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Step {
+    dx: i32,
+    dy: i32,
+    dz: i32,
+    /// Those that are held then.
+    buttons: u8,
+}
+
 impl Mouse {
     /// Acts on the machine.
-    pub(super) fn act(&mut self, machine: &Machine, input: &Input) {
-        match input {
-            Input::Key(name, down) => machine.key(name, *down),
-            Input::Move { dx, dy } => machine.mouse(*dx, *dy, 0, self.0),
-            Input::Button(button, down) => {
-                let (bit, wheel) = meaning(*button);
-                self.0 = if *down { self.0 | bit } else { self.0 & !bit };
-                if bit != 0 || (*down && wheel != 0) {
-                    machine.mouse(0, 0, wheel * i32::from(*down), self.0);
+    pub(super) fn act(&mut self, machine: &Machine, inputs: &[Input]) {
+        for input in inputs {
+            if let Input::Key(name, down) = input {
+                machine.key(name, *down);
+            }
+        }
+        for step in self.steps(inputs) {
+            machine.mouse(step.dx, step.dy, step.dz, step.buttons);
+        }
+    }
+
+    /// What comes together is one step, as in QEMU, so that a way of both axes is one packet. Only a button that goes
+    /// both ways makes two of it: none of its strokes is lost.
+    fn steps(&mut self, inputs: &[Input]) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut step = Step { buttons: self.0, ..Step::default() };
+        let mut changed = 0;
+        for input in inputs {
+            match input {
+                Input::Key(..) => {}
+                Input::Move { dx, dy } => {
+                    step.dx = step.dx.saturating_add(*dx);
+                    step.dy = step.dy.saturating_add(*dy);
+                }
+                Input::Button(button, down) => {
+                    let (bit, wheel) = meaning(*button);
+                    step.dz = step.dz.saturating_add(if *down { wheel } else { 0 });
+                    let buttons = if *down { step.buttons | bit } else { step.buttons & !bit };
+                    if buttons != step.buttons && changed & bit != 0 {
+                        steps.push(step);
+                        step = Step { buttons: step.buttons, ..Step::default() };
+                        changed = 0;
+                    }
+                    changed |= buttons ^ step.buttons;
+                    step.buttons = buttons;
                 }
             }
         }
+        self.0 = step.buttons;
+        if changed != 0 || (step.dx, step.dy, step.dz) != (0, 0, 0) {
+            steps.push(step);
+        }
+        steps
     }
 }
 
@@ -35,5 +76,34 @@ fn meaning(button: Button) -> (u8, i32) {
         Button::WheelUp => (0, -1),
         Button::WheelDown => (0, 1),
         Button::WheelLeft | Button::WheelRight => (0, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(dx: i32, dy: i32, dz: i32, buttons: u8) -> Step {
+        Step { dx, dy, dz, buttons }
+    }
+
+    #[test]
+    fn what_comes_together_is_one_step() {
+        let mut mouse = Mouse::default();
+        let way =
+            [Input::Move { dx: 3, dy: 0 }, Input::Move { dx: 0, dy: -4 }, Input::Button(Button::Left, true)];
+        assert_eq!(mouse.steps(&way), [step(3, -4, 0, 1)]);
+        assert_eq!(mouse.steps(&[Input::Move { dx: 1, dy: 1 }]), [step(1, 1, 0, 1)]);
+        let wheel = [Input::Button(Button::WheelUp, true), Input::Button(Button::WheelUp, false)];
+        assert_eq!(mouse.steps(&wheel), [step(0, 0, -1, 1)]);
+    }
+
+    #[test]
+    fn no_stroke_of_a_button_is_lost_and_none_is_made_up() {
+        let mut mouse = Mouse::default();
+        let click = [Input::Button(Button::Right, true), Input::Button(Button::Right, false)];
+        assert_eq!(mouse.steps(&click), [step(0, 0, 0, 2), step(0, 0, 0, 0)]);
+        assert_eq!(mouse.steps(&click[1..]), []);
+        assert_eq!(mouse.steps(&[Input::Move { dx: 0, dy: 0 }]), []);
     }
 }
