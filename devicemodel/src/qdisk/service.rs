@@ -219,16 +219,31 @@ impl Service {
                     self.disks.insert(device, disk);
                     self.look(device);
                 }
+                // One that was refused or has ended: who removes it waits until it says so again.
+                Ok(None) if self.is_closing(device) => self.close(device),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!("PV disk {device}: {error}");
-                    // Closed: nobody waits for it, and it is not tried again.
-                    let refused = self.store.write(&format!("{}/{device}/state", self.root), "6");
-                    if let Err(error) = refused {
-                        tracing::warn!("PV disk {device}: {error}");
-                    }
+                    // Nobody waits for it, and it is not tried again.
+                    self.close(device);
                 }
             }
+        }
+    }
+
+    fn state(&self, device: u32) -> String {
+        format!("{}/{device}/state", self.root)
+    }
+
+    /// Whether the toolstack asks for the end of a disk (`XenbusStateClosing`).
+    fn is_closing(&self, device: u32) -> bool {
+        matches!(self.store.find(&self.state(device)), Ok(Some(state)) if state == "5")
+    }
+
+    /// `XenbusStateClosed`.
+    fn close(&self, device: u32) {
+        if let Err(error) = self.store.write(&self.state(device), "6") {
+            tracing::warn!("PV disk {device}: {error}");
         }
     }
 
