@@ -9,6 +9,7 @@ mod dom0;
 mod lab;
 mod linux;
 pub mod packages;
+mod pulse;
 mod record;
 mod sectors;
 mod suite;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use guest_tests::Program;
 
+use super::pulse::Pulse;
 use crate::place::Place;
 use crate::ui::Step;
 
@@ -125,12 +126,20 @@ impl Lab {
             && (line.is_empty() || String::from_utf8_lossy(&line).contains(&*self.folder.to_string_lossy()))
     }
 
+    fn keep_awake(&self, pulse: &mut Pulse) {
+        if let Some(pid) = self.pid() {
+            pulse.keep(pid, &self.folder);
+        }
+    }
+
     fn wait_ready(&self) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         let ready = self.share().join("ready");
+        let mut pulse = Pulse::new();
         while !ready.exists() {
             ensure!(self.is_alive(), "the emulator ended{}", self.last_words());
             ensure!(Instant::now() < until, "dom0 did not come up in {PATIENCE:?}{}", self.last_words());
+            self.keep_awake(&mut pulse);
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
@@ -161,6 +170,7 @@ impl Lab {
         fs::rename(file("new"), file("sh"))?;
         let until = Instant::now() + limit + GRACE;
         let mut passed = 0;
+        let mut pulse = Pulse::new();
         loop {
             let status = fs::read_to_string(file("rc")).ok();
             passed += follow(&file("out"), passed, &mut said)?;
@@ -172,6 +182,7 @@ impl Lab {
             }
             ensure!(self.is_alive(), "the lab ended{}", self.last_words());
             ensure!(Instant::now() < until, "dom0 does not answer{}", self.last_words());
+            self.keep_awake(&mut pulse);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -271,7 +282,7 @@ fn command(place: &Place, boot: &Boot, manner: Manner, folder: &Path) -> Result<
     command.args(["-device", "virtio-blk-pci,drive=root"]);
     let share = path(&folder.join("share"));
     command.arg("-virtfs").arg(format!("local,path={share},mount_tag=lab,security_model=none"));
-    // For a look at a lab that hangs. The path is short because a socket's may be no longer than 107 bytes.
+    // For a look at a lab that hangs, and a push. The path is short because a socket's may be no longer than 107 bytes.
     command.current_dir(folder).args(["-qmp", "unix:monitor,server=on,wait=off"]);
     let log = path(&folder.join("console.log"));
     match manner {

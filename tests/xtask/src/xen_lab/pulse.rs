@@ -1,0 +1,60 @@
+//! Whether the emulator's processor still runs, and what wakes it.
+//!
+//! Under nested SVM the emulator (QEMU 7.2, TCG) now and then forgets to wake a processor that halts in Xen's idle loop:
+//! the APIC timer's interrupt stands in IRR, nothing masks it, and nothing ever looks at it again. Any other interrupt
+//! makes it look. dom0 takes a key press for one and does nothing with it.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use guest_tests::Qmp;
+use serde_json::json;
+
+use crate::bench::process::cpu_time;
+
+/// How often to look. Xen's clocks are lost when nobody reads the platform's timer for some seconds.
+const PERIOD: Duration = Duration::from_secs(1);
+/// dom0 looks for jobs many times a second: an emulator that works for less than this in a period does not wake.
+const LEAST: Duration = Duration::from_millis(10);
+
+/// What was seen of an emulator.
+pub struct Pulse {
+    at: Instant,
+    worked: Duration,
+}
+
+impl Pulse {
+    /// Nothing yet.
+    pub fn new() -> Pulse {
+        Pulse { at: Instant::now(), worked: Duration::ZERO }
+    }
+
+    /// Presses a key at the monitor in `folder` if the processes below `pid` have stood still for a while.
+    pub fn keep(&mut self, pid: u32, folder: &Path) {
+        if self.at.elapsed() < PERIOD {
+            return;
+        }
+        let worked = work_below(pid);
+        if worked.saturating_sub(self.worked) < LEAST {
+            let socket = folder.join("monitor");
+            // The monitor may have another client, who may keep it for long.
+            std::thread::spawn(move || press(&socket));
+        }
+        *self = Pulse { at: Instant::now(), worked };
+    }
+}
+
+/// CPU time of a process and of its children: the emulator is one of `timeout`.
+fn work_below(pid: u32) -> Duration {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let all = children.split_whitespace().filter_map(|child| child.parse().ok()).chain([pid]);
+    all.map(|pid| cpu_time(pid).unwrap_or_default()).sum()
+}
+
+/// One that cannot be pressed is tried again in a while.
+fn press(monitor: &Path) {
+    if let Ok(mut monitor) = Qmp::connect(monitor, || false) {
+        let _ = monitor.execute("send-key", json!({ "keys": [{ "type": "qcode", "data": "shift" }] }));
+    }
+}
