@@ -1,8 +1,9 @@
 //! What a case has in its hands: a machine, words for accesses, and a place to write down what it found.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
-use crate::machine::{Broken, Machine, Op, Size};
+use crate::machine::{Broken, Input, Machine, Op, Size};
 
 /// What a case found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,6 +239,34 @@ impl<'a> Bench<'a> {
             value = self.inb(port);
         }
         value
+    }
+
+    // The world outside.
+
+    /// Lets something come from outside. When a device knows of it is seen by [`arrives`](Bench::arrives).
+    pub fn input(&mut self, inputs: &[Input<'_>]) {
+        Self::must(self.machine.input(inputs));
+    }
+    /// Reads a port until `wanted` holds of it, at most some seconds of the host's time. What it read last.
+    pub fn arrives(&mut self, port: u16, wanted: impl Fn(u8) -> bool) -> u8 {
+        let mut value = self.inb(port);
+        for _ in 0..2000 {
+            if wanted(value) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            value = self.inb(port);
+        }
+        value
+    }
+    /// Gives what comes from outside the time to come in, where none is expected to show.
+    pub fn settle(&mut self) {
+        std::thread::sleep(Duration::from_millis(50));
+        self.wait(10_000_000);
+    }
+    /// What COM1 has sent: `len` bytes, or those that there are.
+    pub fn com1(&mut self, len: usize) -> Vec<u8> {
+        Self::must(self.machine.com1(len))
     }
 
     // Interrupts and reset.

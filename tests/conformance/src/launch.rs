@@ -17,6 +17,9 @@ pub enum Line<'a> {
     Socket(&'a Path),
 }
 
+/// The socket in the machine's folder where it waits for who wants to be at COM1's line.
+pub const COM1_SOCKET: &str = "com1";
+
 /// Bytes of an image that hold the pattern; those beyond are zero. A case that needs a large disk reads near its
 /// beginning or writes first.
 pub const PATTERN_MAX: u64 = 16 << 20;
@@ -27,7 +30,8 @@ fn field(path: &Path) -> String {
 }
 
 /// Makes the setup's images in `folder` and gives the words that every program is started with: the PC of
-/// [`RAM_MIB`] MiB, its firmware, VGA, the drives, the setup's own words, COM1 to nowhere, COM2 to `com2`.
+/// [`RAM_MIB`] MiB, its firmware, VGA, the drives, the setup's own words, COM1 to [`COM1_SOCKET`], COM2 to
+/// `com2`.
 pub fn words(setup: &Setup, folder: &Path, firmware: &Path, com2: Line<'_>) -> io::Result<Vec<OsString>> {
     let ram = RAM_MIB.to_string();
     let mut words: Vec<OsString> = ["-machine", "pc", "-m", &ram, "-nodefaults", "-display", "none"]
@@ -45,11 +49,9 @@ pub fn words(setup: &Setup, folder: &Path, firmware: &Path, com2: Line<'_>) -> i
         Line::Null => "null,id=com2".to_owned(),
         Line::Socket(path) => format!("socket,id=com2,path={}", field(path)),
     };
-    for line in [["-chardev", "null,id=com1"], ["-serial", "chardev:com1"]] {
-        words.extend(line.map(OsString::from));
-    }
-    for line in [["-chardev", &com2], ["-serial", "chardev:com2"]] {
-        words.extend(line.map(OsString::from));
+    let com1 = format!("socket,id=com1,path={},server=on,wait=off", field(&folder.join(COM1_SOCKET)));
+    for (name, chardev) in [("chardev:com1", com1), ("chardev:com2", com2)] {
+        words.extend(["-chardev", &chardev, "-serial", name].map(OsString::from));
     }
     Ok(words)
 }

@@ -31,6 +31,19 @@ pub enum Op {
     Now,
 }
 
+/// Something that comes to a machine from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// A key, by its name in QEMU (QKeyCode), goes down or up.
+    Key(&'a str, bool),
+    /// The mouse moves by so many counts: to the right, and towards its user.
+    Move(i32, i32),
+    /// A button of it, by its name in QEMU (InputButton; notches of the wheel are buttons), goes down or up.
+    Button(&'a str, bool),
+    /// Bytes come in by the line of COM1.
+    Com1(&'a [u8]),
+}
+
 /// The machine cannot be driven any more.
 #[derive(Debug, Error)]
 #[error("{machine}: {why}")]
@@ -52,6 +65,12 @@ pub trait Machine {
     fn peek(&mut self, address: u64, len: usize) -> Result<Vec<u8>, Broken>;
     /// Puts bytes into RAM.
     fn poke(&mut self, address: u64, data: &[u8]) -> Result<(), Broken>;
+    /// Lets this come from outside, all in one go. A device may come to know of it a little later, by the host's
+    /// time.
+    fn input(&mut self, inputs: &[Input<'_>]) -> Result<(), Broken>;
+    /// What COM1 has sent since the first [`input`](Machine::input) or the last call: `len` bytes, or fewer if
+    /// no more come within a second of the host's time.
+    fn com1(&mut self, len: usize) -> Result<Vec<u8>, Broken>;
     /// The reset button. RAM may be kept; everything else begins as after power-on.
     fn reset(&mut self) -> Result<(), Broken>;
     /// Enables interrupts until one has been taken or `ns` have passed, with both 8259s as the case has

@@ -3,7 +3,7 @@
 use crate::allowed::Allowed;
 use crate::case::{Case, Group, Setup, case};
 use crate::cases::GROUPS;
-use crate::machine::{Broken, Machine, Op};
+use crate::machine::{Broken, Input, Machine, Op};
 use crate::models::{Family, Model};
 use crate::run::{Run, run};
 use crate::verdict::{BROKEN, NOTHING, Score, Verdict};
@@ -24,6 +24,12 @@ impl Machine for Fake {
     }
     fn poke(&mut self, _: u64, _: &[u8]) -> Result<(), Broken> {
         Ok(())
+    }
+    fn input(&mut self, _: &[Input<'_>]) -> Result<(), Broken> {
+        Ok(())
+    }
+    fn com1(&mut self, len: usize) -> Result<Vec<u8>, Broken> {
+        Ok(vec![self.0 as u8; len])
     }
     fn reset(&mut self) -> Result<(), Broken> {
         Err(Broken { machine: "fake".into(), why: "it has no button".into() })

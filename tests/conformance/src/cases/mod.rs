@@ -8,6 +8,7 @@ mod hpet;
 mod i440fx;
 mod i8042;
 mod ide;
+mod input;
 mod ioapic;
 mod pic;
 mod piix3;
@@ -16,6 +17,7 @@ mod pit;
 mod port92;
 mod ps2;
 mod rtc;
+mod serial;
 mod tools;
 mod uart;
 mod vga;
@@ -37,7 +39,9 @@ pub const GROUPS: &[Group] = &[
     dma8237::GROUP,
     i8042::GROUP,
     ps2::GROUP,
+    input::GROUP,
     uart::GROUP,
+    serial::GROUP,
     ide::GROUP,
     atapi::GROUP,
     vga::GROUP,

@@ -7,14 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use guest_tests::{Program, Qmp};
+use guest_tests::Program;
 
 use super::process::{PATIENCE, Process, quoted};
 use crate::agent::layout;
 use crate::agent::wire::{self, Answer, BLOCK_MAX, Command, Reader, WireError};
 use crate::case::Setup;
 use crate::launch::{self, Line};
-use crate::machine::{Broken, FREE_RAM, Machine, Op, RAM_MIB};
+use crate::machine::{Broken, FREE_RAM, Input, Machine, Op, RAM_MIB};
 
 /// How the program runs the CPU.
 #[derive(Clone, Copy, Debug)]
@@ -56,12 +56,10 @@ pub struct AgentMachine {
     cpu: Cpu,
     process: Process,
     link: Link<UnixStream>,
-    monitor: Option<Qmp>,
     ram: Option<File>,
 }
 
 const AGENT_SOCKET: &str = "agent";
-const MONITOR_SOCKET: &str = "qmp";
 
 impl AgentMachine {
     /// Starts a program and waits for its agent.
@@ -79,7 +77,7 @@ impl AgentMachine {
             .set_read_timeout(Some(Duration::from_millis(100)))
             .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
         timed.map_err(|error| process.broken(format!("the agent's line: {error}")))?;
-        let mut machine = AgentMachine { cpu, process, link: Link::new(stream), monitor: None, ram };
+        let mut machine = AgentMachine { cpu, process, link: Link::new(stream), ram };
         machine.greeted()?;
         Ok(machine)
     }
@@ -152,8 +150,7 @@ fn prepare(process: &Process, setup: &Setup, socket: &Path) -> io::Result<Vec<st
     let firmware = process.folder().join("agent.bin");
     std::fs::write(&firmware, crate::agent::image().map_err(io::Error::other)?)?;
     let mut words = launch::words(setup, process.folder(), &firmware, Line::Socket(socket))?;
-    let monitor = quoted(&process.folder().join(MONITOR_SOCKET));
-    words.extend(["-qmp".into(), format!("unix:{monitor},server=on,wait=off").into()]);
+    words.extend(process.monitor_words().map(Into::into));
     Ok(words)
 }
 
@@ -234,8 +231,16 @@ impl Machine for AgentMachine {
     }
 
     fn reset(&mut self) -> Result<(), Broken> {
-        self.process.press_reset(MONITOR_SOCKET, &mut self.monitor)?;
+        self.process.press_reset()?;
         self.greeted()
+    }
+
+    fn input(&mut self, inputs: &[Input<'_>]) -> Result<(), Broken> {
+        self.process.input(inputs)
+    }
+
+    fn com1(&mut self, len: usize) -> Result<Vec<u8>, Broken> {
+        self.process.com1(len)
     }
 
     fn interrupt(&mut self, ns: u64) -> Result<Option<u8>, Broken> {

@@ -3,24 +3,22 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
-use guest_tests::{Program, Qmp};
+use guest_tests::Program;
 
 use super::process::{PATIENCE, Process, quoted};
 use crate::case::Setup;
 use crate::launch::{self, Line};
-use crate::machine::{Broken, Machine, Op, Size};
+use crate::machine::{Broken, Input, Machine, Op, Size};
 
 /// What it is called.
 pub const NAME: &str = "qtest";
 
 const QTEST_SOCKET: &str = "qtest";
-const MONITOR_SOCKET: &str = "qmp";
 
 /// A program that is driven over a socket.
 pub struct QtestMachine {
     process: Process,
     line: BufReader<UnixStream>,
-    monitor: Option<Qmp>,
     vectors: [Vectors; 2],
 }
 
@@ -65,11 +63,11 @@ impl QtestMachine {
         let mut command = program.command();
         command.args(words).args(["-accel", "qtest", "-qtest-log", "none"]);
         command.args(["-qtest", &format!("unix:{}", quoted(&folder.join(QTEST_SOCKET)))]);
-        command.args(["-qmp", &format!("unix:{},server=on,wait=off", quoted(&folder.join(MONITOR_SOCKET)))]);
+        command.args(process.monitor_words());
         let stream = process.connected(&mut command, &folder.join(QTEST_SOCKET))?;
         let timed = stream.set_read_timeout(Some(PATIENCE));
         timed.map_err(|error| process.broken(error.to_string()))?;
-        Ok(QtestMachine { process, line: BufReader::new(stream), monitor: None, vectors: Default::default() })
+        Ok(QtestMachine { process, line: BufReader::new(stream), vectors: Default::default() })
     }
 
     /// Sends commands and takes their answers: what follows `OK`.
@@ -189,7 +187,15 @@ impl Machine for QtestMachine {
     }
 
     fn reset(&mut self) -> Result<(), Broken> {
-        self.process.press_reset(MONITOR_SOCKET, &mut self.monitor)
+        self.process.press_reset()
+    }
+
+    fn input(&mut self, inputs: &[Input<'_>]) -> Result<(), Broken> {
+        self.process.input(inputs)
+    }
+
+    fn com1(&mut self, len: usize) -> Result<Vec<u8>, Broken> {
+        self.process.com1(len)
     }
 
     /// There is no acknowledge cycle in the protocol: the 8259s are polled (8259A datasheet, "Poll Command"),

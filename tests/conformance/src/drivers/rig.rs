@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::case::Setup;
 use crate::launch::{self, Line};
-use crate::machine::{Broken, Machine, Op};
+use crate::machine::{Broken, Input, Machine, Op};
 
 /// What it is called.
 pub const NAME: &str = "rig";
@@ -86,6 +86,13 @@ impl Machine for RigMachine {
         self.step(Op::Wait(0))?;
         self.bare.machine().reset();
         Ok(())
+    }
+    /// Who wants to come in from outside finds no door here: there is neither a monitor nor a line.
+    fn input(&mut self, _: &[Input<'_>]) -> Result<(), Broken> {
+        Err(broken("nothing comes in from outside"))
+    }
+    fn com1(&mut self, _: usize) -> Result<Vec<u8>, Broken> {
+        Err(broken("nothing goes outside"))
     }
     fn interrupt(&mut self, ns: u64) -> Result<Option<u8>, Broken> {
         const STEP: u64 = 1000;
