@@ -140,10 +140,14 @@ create_linux() { # NAME [xl's arguments...]: to its userland, with all that it s
     wait_text 400 "/root/$name.serial" GUEST-READY
 }
 
+declare -A READERS=()
 listen() { # NAME: what the guest's serial terminal says goes to /root/NAME.serial
+    # Two readers of one terminal would each get half of it.
+    [ -z "${READERS[$1]-}" ] || kill "${READERS[$1]}" 2>/dev/null
     TTY=$(xenstore-read "/local/domain/$ID/serial/0/tty") || fail "no serial terminal of $1"
     stty -F "$TTY" raw -echo || fail "no terminal $TTY"
     cat "$TTY" >"/root/$1.serial" 2>/dev/null &
+    READERS[$1]=$!
     exec 8>"$TTY"
 }
 
