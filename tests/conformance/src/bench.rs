@@ -1,7 +1,7 @@
 //! What a case has in its hands: a machine, words for accesses, and a place to write down what it found.
 
 use std::fmt::{Display, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::machine::{Broken, Input, Machine, Op, Size};
 
@@ -247,13 +247,12 @@ impl<'a> Bench<'a> {
     pub fn input(&mut self, inputs: &[Input<'_>]) {
         Self::must(self.machine.input(inputs));
     }
-    /// Reads a port until `wanted` holds of it, at most some seconds of the host's time. What it read last.
+    /// Reads a port until `wanted` holds of it, as long as the machine may take for what comes from outside. What
+    /// it read last.
     pub fn arrives(&mut self, port: u16, wanted: impl Fn(u8) -> bool) -> u8 {
+        let until = Instant::now() + self.machine.patience();
         let mut value = self.inb(port);
-        for _ in 0..2000 {
-            if wanted(value) {
-                break;
-            }
+        while !wanted(value) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
             value = self.inb(port);
         }
@@ -261,7 +260,7 @@ impl<'a> Bench<'a> {
     }
     /// Gives what comes from outside the time to come in, where none is expected to show.
     pub fn settle(&mut self) {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(self.machine.patience().min(Duration::from_millis(50)));
         self.wait(10_000_000);
     }
     /// What COM1 has sent: `len` bytes, or those that there are.

@@ -1,6 +1,7 @@
 //! The PC under test, reduced to what cases need.
 
 use std::fmt;
+use std::time::Duration;
 
 pub use ioreq::Size;
 use thiserror::Error;
@@ -80,6 +81,10 @@ pub trait Machine {
     /// [`perform`](Machine::perform), and beyond a [`Op::Wait`]. Between two calls any time may pass,
     /// unless this is 0.
     fn slack(&self) -> u64;
+    /// How long a device may take to know of an [`input`](Machine::input), by the host's time.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(2)
+    }
     /// Whether a processor makes the accesses: what lies between it and the bus (address line 20) shows then.
     fn has_cpu(&self) -> bool {
         false

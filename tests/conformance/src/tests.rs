@@ -1,5 +1,7 @@
 //! The suite itself: that it can fail, and what it says then.
 
+use std::time::Duration;
+
 use crate::allowed::Allowed;
 use crate::case::{Case, Group, Setup, case};
 use crate::cases::GROUPS;
@@ -30,6 +32,9 @@ impl Machine for Fake {
     }
     fn com1(&mut self, len: usize) -> Result<Vec<u8>, Broken> {
         Ok(vec![self.0 as u8; len])
+    }
+    fn patience(&self) -> Duration {
+        Duration::ZERO
     }
     fn reset(&mut self) -> Result<(), Broken> {
         Err(Broken { machine: "fake".into(), why: "it has no button".into() })
