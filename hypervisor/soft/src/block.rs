@@ -323,9 +323,12 @@ impl Cpu {
         // Still not whole: it runs past the limit of its segment.
         let Some((ops, len, count)) = built else { return Err(self.gp(0)) };
         let crosses = fetched.far.is_some();
+        // That an instruction is none may be for bytes of its second page, which it then does not reach: all bytes
+        // that were looked at must stay what they were.
+        let kept = if crosses && len <= fetched.near { fetched.len } else { len };
         let block = Block {
             ops,
-            code: fetched.bytes[..len].into(),
+            code: fetched.bytes[..kept].into(),
             generation,
             counter,
             page: gpa & PAGE_MASK,

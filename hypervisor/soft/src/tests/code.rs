@@ -165,6 +165,37 @@ fn the_second_page_is_that_of_the_linear_address() {
     assert_eq!([RBX, RCX, RDX, RAX].map(|r| bare.cpu.gpr[r]), [0x11, 0x11, 0x11, 0x2211]);
 }
 
+#[test]
+fn what_is_no_instruction_for_its_second_page_is_one_when_that_changes() {
+    // `lock mov [rax], ecx` is none; `lock add [rax], ecx` is. The opcode lies on the second page.
+    let mut bare = machine(|a| {
+        a.mov(rax, FRAMES + 0x1800).unwrap();
+        a.mov(ecx, 5).unwrap();
+        for _ in 0..3 {
+            call(a, PAGES + 0xfff);
+        }
+        a.mov(byte_ptr(FRAMES + 0x1000), 0x01).unwrap();
+        call(a, PAGES + 0xfff);
+        a.hlt().unwrap();
+    });
+    // The handler counts, and goes back behind the call.
+    bare.gate(6, 0x8e, 8, CODE + 0x800);
+    bare.write(
+        CODE + 0x800,
+        &assemble(64, CODE + 0x800, |a| {
+            a.inc(rbx).unwrap();
+            a.mov(rsp, qword_ptr(rsp + 24)).unwrap();
+            a.ret().unwrap();
+        }),
+    );
+    map(&bare, 0, 0, SUPER);
+    map(&bare, 1, 1, SUPER);
+    bare.write(FRAMES + 0xfff, &[0xf0, 0x89, 0x08, 0xc3]);
+    bare.halts();
+    assert_eq!(bare.cpu.gpr[RBX], 3, "times it was none");
+    assert_eq!(bare.read64(FRAMES + 0x1800), 5);
+}
+
 /// Calls `at`, maps page `page` to frame 2 and does `then`, calls again: what is in RBX, and then in RAX.
 fn remapped(flags: u64, at: u64, page: u64, then: impl FnOnce(&mut CodeAssembler)) -> [u64; 2] {
     let mut bare = machine(|a| {
