@@ -17,28 +17,36 @@ struct Step {
     buttons: u8,
 }
 
+/// What the machine is told, in this order.
+#[derive(Debug, PartialEq, Eq)]
+enum Act<'a> {
+    Key(&'a str, bool),
+    Mouse(Step),
+}
+
 impl Mouse {
     /// Acts on the machine.
     pub(super) fn act(&mut self, machine: &Machine, inputs: &[Input]) {
-        for input in inputs {
-            if let Input::Key(name, down) = input {
-                machine.key(name, *down);
+        for act in self.acts(inputs) {
+            match act {
+                Act::Key(name, down) => machine.key(name, down),
+                Act::Mouse(step) => machine.mouse(step.dx, step.dy, step.dz, step.buttons),
             }
-        }
-        for step in self.steps(inputs) {
-            machine.mouse(step.dx, step.dy, step.dz, step.buttons);
         }
     }
 
-    /// What comes together is one step, as in QEMU, so that a way of both axes is one packet. Only a button that goes
-    /// both ways makes two of it: none of its strokes is lost.
-    fn steps(&mut self, inputs: &[Input]) -> Vec<Step> {
-        let mut steps = Vec::new();
+    /// What comes together is one step of the mouse, as in QEMU, so that a way of both axes is one packet. A button
+    /// that goes both ways makes two of it: none of its strokes is lost. So does a key: a click between its strokes
+    /// stays there.
+    fn acts<'a>(&mut self, inputs: &'a [Input]) -> Vec<Act<'a>> {
+        let mut acts = Vec::new();
         let mut step = Step { buttons: self.0, ..Step::default() };
-        let mut changed = 0;
         for input in inputs {
             match input {
-                Input::Key(..) => {}
+                Input::Key(name, down) => {
+                    self.end(&mut step, &mut acts);
+                    acts.push(Act::Key(name, *down));
+                }
                 Input::Move { dx, dy } => {
                     step.dx = step.dx.saturating_add(*dx);
                     step.dy = step.dy.saturating_add(*dy);
@@ -47,21 +55,24 @@ impl Mouse {
                     let (bit, wheel) = meaning(*button);
                     step.dz = step.dz.saturating_add(if *down { wheel } else { 0 });
                     let buttons = if *down { step.buttons | bit } else { step.buttons & !bit };
-                    if buttons != step.buttons && changed & bit != 0 {
-                        steps.push(step);
-                        step = Step { buttons: step.buttons, ..Step::default() };
-                        changed = 0;
+                    if buttons != step.buttons && (step.buttons ^ self.0) & bit != 0 {
+                        self.end(&mut step, &mut acts);
                     }
-                    changed |= buttons ^ step.buttons;
                     step.buttons = buttons;
                 }
             }
         }
-        self.0 = step.buttons;
-        if changed != 0 || (step.dx, step.dy, step.dz) != (0, 0, 0) {
-            steps.push(step);
+        self.end(&mut step, &mut acts);
+        acts
+    }
+
+    /// Ends a step, and begins the next one; one that changes nothing is none.
+    fn end(&mut self, step: &mut Step, acts: &mut Vec<Act<'_>>) {
+        if *step != (Step { buttons: self.0, ..Step::default() }) {
+            acts.push(Act::Mouse(*step));
         }
-        steps
+        self.0 = step.buttons;
+        *step = Step { buttons: self.0, ..Step::default() };
     }
 }
 
@@ -83,8 +94,8 @@ fn meaning(button: Button) -> (u8, i32) {
 mod tests {
     use super::*;
 
-    fn step(dx: i32, dy: i32, dz: i32, buttons: u8) -> Step {
-        Step { dx, dy, dz, buttons }
+    fn step(dx: i32, dy: i32, dz: i32, buttons: u8) -> Act<'static> {
+        Act::Mouse(Step { dx, dy, dz, buttons })
     }
 
     #[test]
@@ -92,18 +103,27 @@ mod tests {
         let mut mouse = Mouse::default();
         let way =
             [Input::Move { dx: 3, dy: 0 }, Input::Move { dx: 0, dy: -4 }, Input::Button(Button::Left, true)];
-        assert_eq!(mouse.steps(&way), [step(3, -4, 0, 1)]);
-        assert_eq!(mouse.steps(&[Input::Move { dx: 1, dy: 1 }]), [step(1, 1, 0, 1)]);
+        assert_eq!(mouse.acts(&way), [step(3, -4, 0, 1)]);
+        assert_eq!(mouse.acts(&[Input::Move { dx: 1, dy: 1 }]), [step(1, 1, 0, 1)]);
         let wheel = [Input::Button(Button::WheelUp, true), Input::Button(Button::WheelUp, false)];
-        assert_eq!(mouse.steps(&wheel), [step(0, 0, -1, 1)]);
+        assert_eq!(mouse.acts(&wheel), [step(0, 0, -1, 1)]);
     }
 
     #[test]
     fn no_stroke_of_a_button_is_lost_and_none_is_made_up() {
         let mut mouse = Mouse::default();
         let click = [Input::Button(Button::Right, true), Input::Button(Button::Right, false)];
-        assert_eq!(mouse.steps(&click), [step(0, 0, 0, 2), step(0, 0, 0, 0)]);
-        assert_eq!(mouse.steps(&click[1..]), []);
-        assert_eq!(mouse.steps(&[Input::Move { dx: 0, dy: 0 }]), []);
+        assert_eq!(mouse.acts(&click), [step(0, 0, 0, 2), step(0, 0, 0, 0)]);
+        assert_eq!(mouse.acts(&click[1..]), []);
+        assert_eq!(mouse.acts(&[Input::Move { dx: 0, dy: 0 }]), []);
+    }
+
+    #[test]
+    fn a_click_stays_between_the_strokes_of_a_key() {
+        let key = |down| Input::Key("ctrl".into(), down);
+        let inputs =
+            [key(true), Input::Button(Button::Left, true), Input::Button(Button::Left, false), key(false)];
+        let want = [Act::Key("ctrl", true), step(0, 0, 0, 1), step(0, 0, 0, 0), Act::Key("ctrl", false)];
+        assert_eq!(Mouse::default().acts(&inputs), want);
     }
 }
