@@ -4,7 +4,6 @@
 //! meanwhile hits both alike.
 
 mod measures;
-pub(crate) mod process;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -14,6 +14,7 @@ mod initrd;
 mod iso;
 mod modules;
 mod place;
+mod process;
 mod qmp;
 mod soak;
 mod ui;

@@ -95,7 +95,7 @@ pub fn work(place: &Place, arguments: &Arguments) -> Result<u8> {
         status = test(place, arguments)?;
     } else if nothing {
         for test in Test::all(place)? {
-            println!("{:16}{}", test.name, test.about);
+            println!("{:20}{}", test.name, test.about);
         }
     }
     if arguments.stop {

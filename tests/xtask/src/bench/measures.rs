@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use guest_tests::{Guest, Machine, Program, seconds};
 
 use super::Better;
-use super::process;
+use crate::process;
 
 /// One figure that both programs are asked for.
 pub struct Measure {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use guest_tests::Qmp;
 use serde_json::json;
 
-use crate::bench::process::cpu_time;
+use crate::process::cpu_time;
 
 /// How often to look. Xen's clocks are lost when nobody reads the platform's timer for some seconds.
 const PERIOD: Duration = Duration::from_secs(1);

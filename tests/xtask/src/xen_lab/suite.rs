@@ -233,11 +233,11 @@ fn folder(place: &Place) -> PathBuf {
 
 /// The report: a line for every test and device model.
 pub fn table(rows: &[Row]) -> String {
-    let mut text = format!("\n{:<16}{:<14}{:<8}{:>8}\n", "test", "device model", "result", "seconds");
+    let mut text = format!("\n{:<20}{:<14}{:<8}{:>8}\n", "test", "device model", "result", "seconds");
     for row in rows {
         let result = if row.failure.is_none() { "passed" } else { "FAILED" };
         let seconds = row.time.as_secs_f32();
-        text += &format!("{:<16}{:<14}{result:<8}{seconds:>8.1}", row.test, row.model.name());
+        text += &format!("{:<20}{:<14}{result:<8}{seconds:>8.1}", row.test, row.model.name());
         if let Some(why) = &row.failure {
             text += &format!("  {why}");
         }
@@ -267,7 +267,7 @@ mod tests {
             failure: failure.map(str::to_owned),
         };
         let text = table(&[row(Model::Stock, None), row(Model::Ailurus, Some("no HELLO in 60 s"))]);
-        assert!(text.contains("hello           stock         passed       9.1\n"), "{text}");
+        assert!(text.contains("hello               stock         passed       9.1\n"), "{text}");
         assert!(text.contains("ailurus       FAILED       9.1  no HELLO in 60 s\n"), "{text}");
     }
 }
