@@ -2,6 +2,7 @@
 //! reference"), "Keyboard" with its tables of scan codes and "Auxiliary device"; the wheel after Microsoft's
 //! "IntelliMouse" device notes.
 
+use super::ps2::{self, FULL, OF_MOUSE, begin_with, drain};
 use crate::bench::Bench;
 use crate::case::{Case, Group, Setup, case};
 use crate::machine::Input::{self, Button, Key, Move};
@@ -45,49 +46,35 @@ const CASES: &[Case] = &[
     case("both: a reset forgets what came in", "PS/2 reference, power-on", forgotten),
 ];
 
-const FULL: u8 = 1;
-const OF_MOUSE: u8 = 0x20;
-
-/// The controller's command byte as given, nothing in its buffer.
-fn begin(bench: &mut Bench<'_>, command_byte: u8) {
-    bench.outb(0x64, 0x60);
-    bench.outb(0x60, command_byte);
-    // No more than both devices can hold.
-    for _ in 0..40 {
-        if bench.poll(0x64, 3, |status| status & FULL != 0) & FULL == 0 {
-            break;
-        }
-        bench.inb(0x60);
-    }
-}
-
 /// Sends the keyboard bytes and takes its acknowledgements.
 fn keyboard(bench: &mut Bench<'_>, bytes: &[u8]) {
     for byte in bytes {
-        bench.outb(0x60, *byte);
-        arrived(bench, 1);
+        ps2::keyboard(bench, *byte, 1);
     }
 }
 
 /// Sends the mouse bytes and takes its acknowledgements.
 fn mouse(bench: &mut Bench<'_>, bytes: &[u8]) {
     for byte in bytes {
-        bench.outb(0x64, 0xd4);
-        bench.outb(0x60, *byte);
-        arrived(bench, 1);
+        ps2::mouse(bench, *byte, 1);
     }
 }
 
-/// As [`begin`], and the mouse sends what it is moved.
+/// As [`begin_with`], and the mouse sends what it is moved.
 fn begin_mouse(bench: &mut Bench<'_>, command_byte: u8) {
-    begin(bench, command_byte);
+    begin_with(bench, command_byte);
     mouse(bench, &[0xf6, 0xf4]);
+}
+
+/// The controller's status once a byte is there.
+fn full(bench: &mut Bench<'_>) -> u8 {
+    bench.arrives(0x64, |status| status & FULL != 0)
 }
 
 /// So many bytes that come, or those that there are.
 fn arrived(bench: &mut Bench<'_>, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while bytes.len() < count && bench.arrives(0x64, |status| status & FULL != 0) & FULL != 0 {
+    while bytes.len() < count && full(bench) & FULL != 0 {
         bytes.push(bench.inb(0x60));
     }
     bytes
@@ -118,7 +105,7 @@ fn stroke(bench: &mut Bench<'_>, key: &str, make: &[u8]) {
 }
 
 fn make_and_break(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     gives(bench, "down", &[Key("a", true)], &[0x1c]);
     gives(bench, "up", &[Key("a", false)], &[0xf0, 0x1c]);
     gives(bench, "control down", &[Key("ctrl", true)], &[0x14]);
@@ -126,7 +113,7 @@ fn make_and_break(bench: &mut Bench<'_>) {
 }
 
 fn letters(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     let codes = [
         ("b", 0x32),
         ("c", 0x21),
@@ -191,7 +178,7 @@ fn letters(bench: &mut Bench<'_>) {
 }
 
 fn functions(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     let codes = [0x05, 0x06, 0x04, 0x0c, 0x03, 0x0b, 0x83, 0x0a, 0x01, 0x09, 0x78, 0x07];
     for (number, make) in (1..).zip(codes) {
         stroke(bench, &format!("f{number}"), &[make]);
@@ -209,7 +196,7 @@ fn functions(bench: &mut Bench<'_>) {
 }
 
 fn grey(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     let codes = [
         ("up", 0x75),
         ("down", 0x72),
@@ -235,7 +222,7 @@ fn grey(bench: &mut Bench<'_>) {
 }
 
 fn pause(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     let all = [0xe1, 0x14, 0x77, 0xe1, 0xf0, 0x14, 0xf0, 0x77];
     gives(bench, "down", &[Key("pause", true)], &all);
     gives(bench, "up", &[Key("pause", false)], &[]);
@@ -245,7 +232,7 @@ fn pause(bench: &mut Bench<'_>) {
 }
 
 fn print_screen(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     gives(bench, "down", &[Key("print", true)], &[0xe0, 0x12, 0xe0, 0x7c]);
     gives(bench, "up", &[Key("print", false)], &[0xe0, 0xf0, 0x7c, 0xe0, 0xf0, 0x12]);
     bench.input(&[Key("alt", true)]);
@@ -255,7 +242,7 @@ fn print_screen(bench: &mut Bench<'_>) {
 }
 
 fn translated(bench: &mut Bench<'_>) {
-    begin(bench, 0x40);
+    begin_with(bench, 0x40);
     for (key, make) in [("a", 0x1eu8), ("esc", 1), ("f12", 0x58), ("f7", 0x41), ("shift_r", 0x36)] {
         gives(bench, key, &[Key(key, true), Key(key, false)], &[make, make | 0x80]);
     }
@@ -264,7 +251,7 @@ fn translated(bench: &mut Bench<'_>) {
 }
 
 fn set_one(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     keyboard(bench, &[0xf0, 1]);
     gives(bench, "a", &[Key("a", true), Key("a", false)], &[0x1e, 0x9e]);
     gives(bench, "up", &[Key("up", true), Key("up", false)], &[0xe0, 0x48, 0xe0, 0xc8]);
@@ -273,13 +260,13 @@ fn set_one(bench: &mut Bench<'_>) {
 }
 
 fn order(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     let keys = [Key("shift", true), Key("a", true), Key("a", false), Key("b", true), Key("shift", false)];
     gives(bench, "five events", &keys, &[0x12, 0x1c, 0xf0, 0x1c, 0x32, 0xf0, 0x12]);
 }
 
 fn keyboard_off(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     keyboard(bench, &[0xf5]);
     gives(bench, "off", &[Key("a", true), Key("a", false)], &[]);
     keyboard(bench, &[0xf4]);
@@ -288,7 +275,7 @@ fn keyboard_off(bench: &mut Bench<'_>) {
 }
 
 fn interface_off(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     bench.outb(0x64, 0xad);
     gives(bench, "shut", &[Key("a", true)], &[]);
     bench.outb(0x64, 0xae);
@@ -297,11 +284,11 @@ fn interface_off(bench: &mut Bench<'_>) {
 }
 
 fn keyboard_line(bench: &mut Bench<'_>) {
-    begin(bench, 1);
+    begin_with(bench, 1);
     bench.interrupts();
     bench.input(&[Key("a", false)]);
     for byte in ["first", "second"] {
-        bench.arrives(0x64, |status| status & FULL != 0);
+        full(bench);
         let asks = bench.irq(1);
         bench.check_that(format!("{byte}: it asks"), asks, "IRR is clear");
         // An edge stays in the 8259 until it is taken; the next one is that of the next byte.
@@ -314,11 +301,11 @@ fn keyboard_line(bench: &mut Bench<'_>) {
 }
 
 fn keyboard_vector(bench: &mut Bench<'_>) {
-    begin(bench, 1);
+    begin_with(bench, 1);
     bench.interrupts();
     bench.outb(0x21, 0xfd);
     bench.input(&[Key("a", true)]);
-    bench.arrives(0x64, |status| status & FULL != 0);
+    full(bench);
     let vector = bench.interrupt(1_000_000);
     bench.check("vector", vector.map_or(0, u16::from), 0x21u16);
     let code = bench.inb(0x60);
@@ -326,7 +313,7 @@ fn keyboard_vector(bench: &mut Bench<'_>) {
 }
 
 fn keyboard_quiet(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     bench.interrupts();
     bench.input(&[Key("a", true)]);
     let code = arrived(bench, 1);
@@ -336,21 +323,18 @@ fn keyboard_quiet(bench: &mut Bench<'_>) {
 }
 
 fn flood(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     bench.input(&[Key("a", true); 40]);
     bench.settle();
     let codes = arrived(bench, 15);
     bench.check_bytes("the first 15 are there", &codes, &[0x1c; 15]);
-    let mut rest = Vec::new();
-    while bench.poll(0x64, 3, |status| status & FULL != 0) & FULL != 0 && rest.len() < 40 {
-        rest.push(bench.inb(0x60));
-    }
+    let rest: Vec<u8> = drain(bench).into_iter().map(|(_, byte)| byte).collect();
     bench.note_bytes("what else was kept", &rest);
     gives(bench, "it goes on", &[Key("b", true)], &[0x32]);
 }
 
 fn mouse_off(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     mouse(bench, &[0xf6]);
     gives(bench, "off", &[Move(5, 0)], &[]);
     mouse(bench, &[0xf4]);
@@ -450,7 +434,7 @@ fn five(bench: &mut Bench<'_>) {
 }
 
 fn remote(bench: &mut Bench<'_>) {
-    begin(bench, 0);
+    begin_with(bench, 0);
     mouse(bench, &[0xf6, 0xf0, 0xf4]);
     gives(bench, "unasked", &[Move(5, 0), Button("left", true)], &[]);
     bench.outb(0x64, 0xd4);
@@ -473,7 +457,7 @@ fn mouse_line(bench: &mut Bench<'_>) {
     bench.interrupts();
     bench.input(&[Move(5, 0)]);
     for byte in ["first", "second", "third"] {
-        bench.arrives(0x64, |status| status & FULL != 0);
+        full(bench);
         let asks = bench.irq(12);
         bench.check_that(format!("{byte}: it asks"), asks, "IRR is clear");
         bench.inb(0x60);
@@ -488,7 +472,7 @@ fn mouse_vector(bench: &mut Bench<'_>) {
     bench.outb(0x21, 0xfb);
     bench.outb(0xa1, 0xef);
     bench.input(&[Move(5, 0)]);
-    bench.arrives(0x64, |status| status & FULL != 0);
+    full(bench);
     let vector = bench.interrupt(1_000_000);
     bench.check("vector", vector.map_or(0, u16::from), 0x2cu16);
 }
@@ -496,12 +480,12 @@ fn mouse_vector(bench: &mut Bench<'_>) {
 fn whose(bench: &mut Bench<'_>) {
     begin_mouse(bench, 0);
     bench.input(&[Key("a", true)]);
-    let status = bench.arrives(0x64, |status| status & FULL != 0);
+    let status = full(bench);
     bench.check_bits("a key's", status, OF_MOUSE, 0u8);
     bench.inb(0x60);
     bench.input(&[Move(5, 0)]);
     for byte in 1..=3 {
-        let status = bench.arrives(0x64, |status| status & FULL != 0);
+        let status = full(bench);
         bench.check_bits(format!("a move's, byte {byte}"), status, OF_MOUSE, OF_MOUSE);
         bench.inb(0x60);
     }
@@ -511,7 +495,7 @@ fn whose(bench: &mut Bench<'_>) {
     bench.settle();
     let (mut keys, mut packet) = (Vec::new(), Vec::new());
     for _ in 0..4 {
-        let status = bench.arrives(0x64, |status| status & FULL != 0);
+        let status = full(bench);
         let byte = bench.inb(0x60);
         if status & OF_MOUSE != 0 { packet.push(byte) } else { keys.push(byte) }
     }
@@ -525,7 +509,7 @@ fn forgotten(bench: &mut Bench<'_>) {
     bench.settle();
     bench.reset();
     nothing(bench, "neither key nor move");
-    begin(bench, 0);
+    begin_with(bench, 0);
     gives(bench, "the mouse is off", &[Move(5, 0)], &[]);
     gives(bench, "the keyboard is on", &[Key("b", true)], &[0x32]);
 }

@@ -56,13 +56,19 @@ const CASES: &[Case] = &[
 
 const ACK: u8 = 0xfa;
 const RESEND: u8 = 0xfe;
-const FULL: u8 = 1;
-const OF_MOUSE: u8 = 0x20;
+/// Of the controller's status: a byte is there, and it is the mouse's.
+pub(super) const FULL: u8 = 1;
+pub(super) const OF_MOUSE: u8 = 0x20;
 
 /// No interrupts, no translation, both on, nothing in the buffer.
 fn begin(bench: &mut Bench<'_>) {
+    begin_with(bench, 0);
+}
+
+/// The controller's command byte as given, nothing in its buffer.
+pub(super) fn begin_with(bench: &mut Bench<'_>, command_byte: u8) {
     bench.outb(0x64, 0x60);
-    bench.outb(0x60, 0);
+    bench.outb(0x60, command_byte);
     drain(bench);
 }
 
@@ -72,10 +78,10 @@ fn begin_mouse(bench: &mut Bench<'_>) {
     mouse(bench, 0xff, 3);
 }
 
-/// Bytes of one of the two until there are no more; at most 8.
-fn drain(bench: &mut Bench<'_>) -> Vec<(bool, u8)> {
+/// Bytes until there are no more, and whether they are the mouse's; no more than both devices can hold.
+pub(super) fn drain(bench: &mut Bench<'_>) -> Vec<(bool, u8)> {
     let mut bytes = Vec::new();
-    while bytes.len() < 8 {
+    while bytes.len() < 40 {
         let status = bench.poll(0x64, 3, |status| status & FULL != 0);
         if status & FULL == 0 {
             break;
@@ -99,13 +105,13 @@ fn take(bench: &mut Bench<'_>, count: usize) -> Vec<u8> {
 }
 
 /// Sends the keyboard a byte, and takes the answer.
-fn keyboard(bench: &mut Bench<'_>, byte: u8, count: usize) -> Vec<u8> {
+pub(super) fn keyboard(bench: &mut Bench<'_>, byte: u8, count: usize) -> Vec<u8> {
     bench.outb(0x60, byte);
     take(bench, count)
 }
 
 /// Sends the mouse a byte, and takes the answer.
-fn mouse(bench: &mut Bench<'_>, byte: u8, count: usize) -> Vec<u8> {
+pub(super) fn mouse(bench: &mut Bench<'_>, byte: u8, count: usize) -> Vec<u8> {
     bench.outb(0x64, 0xd4);
     bench.outb(0x60, byte);
     take(bench, count)

@@ -1,5 +1,6 @@
 //! What goes over a serial line, seen from both its ends: National Semiconductor's PC16550D datasheet.
 
+use super::uart::{CHARACTER, DATA, FCR, IER, IIR, LCR, LOOP, LSR, MCR, check_iir, setup};
 use crate::bench::Bench;
 use crate::case::{Case, Group, Setup, case};
 use crate::machine::Input::Com1;
@@ -34,29 +35,13 @@ const CASES: &[Case] = &[
     case("a reset forgets what came in", "PC16550D 8.0, table I", reset),
 ];
 
-const DATA: u16 = 0x3f8;
-const IER: u16 = 0x3f9;
-const IIR: u16 = 0x3fa;
-const FCR: u16 = 0x3fa;
-const LCR: u16 = 0x3fb;
-const MCR: u16 = 0x3fc;
-const LSR: u16 = 0x3fd;
-
-/// A character at 115200 baud takes 87 us.
-const CHARACTER: u64 = 87_000;
 const READY: u8 = 1;
 const EMPTY: u8 = 0x60;
-const LOOP: u8 = 0x10;
 const OUT2: u8 = 8;
 
-/// 115200 baud, 8N1, FIFO control as given; and somebody is at the other end.
+/// The port set up with this FIFO control, and somebody at the other end of its line.
 fn begin(bench: &mut Bench<'_>, fifo: u8) {
-    bench.outb(LCR, 0x83);
-    bench.outb(DATA, 1);
-    bench.outb(IER, 0);
-    bench.outb(LCR, 3);
-    bench.outb(FCR, fifo);
-    bench.outb(MCR, OUT2);
+    setup(bench, fifo, OUT2);
     bench.input(&[Com1(&[])]);
     bench.settle();
     for port in [LSR, DATA, IIR] {
@@ -64,10 +49,15 @@ fn begin(bench: &mut Bench<'_>, fifo: u8) {
     }
 }
 
+/// Line status once a byte is there.
+fn ready(bench: &mut Bench<'_>) -> u8 {
+    bench.arrives(LSR, |status| status & READY != 0)
+}
+
 /// So many bytes that come in, or those that there are.
 fn arrived(bench: &mut Bench<'_>, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while bytes.len() < count && bench.arrives(LSR, |status| status & READY != 0) & READY != 0 {
+    while bytes.len() < count && ready(bench) & READY != 0 {
         bytes.push(bench.inb(DATA));
         // The next one takes its time on the line.
         bench.wait(CHARACTER);
@@ -97,15 +87,10 @@ fn goes(bench: &mut Bench<'_>, what: &str, bytes: &[u8]) {
     bench.check_bytes(what, &got, bytes);
 }
 
-fn check_iir(bench: &mut Bench<'_>, what: &str, want: u8) {
-    let iir = bench.inb(IIR);
-    bench.check_bits(what, iir, 0x0fu8, want);
-}
-
 fn one(bench: &mut Bench<'_>) {
     begin(bench, 0);
     bench.input(&[Com1(b"x")]);
-    let status = bench.arrives(LSR, |status| status & READY != 0);
+    let status = ready(bench);
     bench.check("line status", status, EMPTY | READY);
     let byte = bench.inb(DATA);
     bench.check("data", byte, b'x');
@@ -121,7 +106,7 @@ fn values(bench: &mut Bench<'_>) {
 fn held(bench: &mut Bench<'_>) {
     begin(bench, 0);
     bench.input(&[Com1(b"first second")]);
-    bench.arrives(LSR, |status| status & READY != 0);
+    ready(bench);
     bench.settle();
     let got = arrived(bench, 12);
     // Software at the other end waits until it is taken: a line of this kind has flow control.
@@ -157,7 +142,7 @@ fn received(bench: &mut Bench<'_>) {
     bench.outb(IER, 1);
     check_iir(bench, "before", 1);
     bench.input(&[Com1(b"x")]);
-    bench.arrives(LSR, |status| status & READY != 0);
+    ready(bench);
     check_iir(bench, "a byte is there", 4);
     check_iir(bench, "and still", 4);
     bench.inb(DATA);
@@ -167,7 +152,7 @@ fn received(bench: &mut Bench<'_>) {
 fn quiet(bench: &mut Bench<'_>) {
     begin(bench, 0);
     bench.input(&[Com1(b"x")]);
-    bench.arrives(LSR, |status| status & READY != 0);
+    ready(bench);
     check_iir(bench, "not enabled", 1);
     bench.outb(IER, 1);
     check_iir(bench, "enabled", 4);
@@ -178,7 +163,7 @@ fn line(bench: &mut Bench<'_>) {
     bench.interrupts();
     bench.outb(IER, 1);
     bench.input(&[Com1(b"x")]);
-    bench.arrives(LSR, |status| status & READY != 0);
+    ready(bench);
     let asks = bench.irq(4);
     bench.check_that("a byte is there: it asks", asks, "IRR is clear");
     bench.inb(DATA);
@@ -186,7 +171,7 @@ fn line(bench: &mut Bench<'_>) {
     bench.check_that("it was taken: it does not", !asks, "IRR is set");
     bench.outb(0x21, 0xef);
     bench.input(&[Com1(b"y")]);
-    bench.arrives(LSR, |status| status & READY != 0);
+    ready(bench);
     let vector = bench.interrupt(1_000_000);
     bench.check("vector", vector.map_or(0, u16::from), 0x24u16);
 }
@@ -209,7 +194,7 @@ fn timeout(bench: &mut Bench<'_>) {
     begin(bench, 0xc7);
     bench.outb(IER, 1);
     bench.input(&[Com1(b"abc")]);
-    bench.arrives(LSR, |status| status & READY != 0);
+    ready(bench);
     bench.settle();
     check_iir(bench, "after four characters", 0x0c);
     let got = arrived(bench, 3);
@@ -220,7 +205,7 @@ fn timeout(bench: &mut Bench<'_>) {
 fn divisor(bench: &mut Bench<'_>) {
     begin(bench, 1);
     bench.input(&[Com1(b"x")]);
-    bench.arrives(LSR, |status| status & READY != 0);
+    ready(bench);
     bench.outb(LCR, 0x83);
     let low = bench.inb(DATA);
     bench.check("the divisor", low, 1u8);
@@ -233,7 +218,7 @@ fn cleared(bench: &mut Bench<'_>) {
     // At this trigger level all three are let in.
     begin(bench, 0xc1);
     bench.input(&[Com1(b"abc")]);
-    bench.arrives(LSR, |status| status & READY != 0);
+    ready(bench);
     bench.settle();
     bench.outb(FCR, 0xc3);
     nothing(bench, "empty");
@@ -316,7 +301,7 @@ fn both(bench: &mut Bench<'_>) {
 fn reset(bench: &mut Bench<'_>) {
     begin(bench, 0xc1);
     bench.input(&[Com1(b"abc")]);
-    bench.arrives(LSR, |status| status & READY != 0);
+    ready(bench);
     bench.settle();
     bench.reset();
     nothing(bench, "empty");

@@ -47,22 +47,22 @@ const CASES: &[Case] = &[
 ];
 
 const BASE: u16 = 0x3f8;
-const DATA: u16 = BASE;
-const IER: u16 = BASE + 1;
-const IIR: u16 = BASE + 2;
-const FCR: u16 = BASE + 2;
-const LCR: u16 = BASE + 3;
-const MCR: u16 = BASE + 4;
-const LSR: u16 = BASE + 5;
+pub(super) const DATA: u16 = BASE;
+pub(super) const IER: u16 = BASE + 1;
+pub(super) const IIR: u16 = BASE + 2;
+pub(super) const FCR: u16 = BASE + 2;
+pub(super) const LCR: u16 = BASE + 3;
+pub(super) const MCR: u16 = BASE + 4;
+pub(super) const LSR: u16 = BASE + 5;
 const MSR: u16 = BASE + 6;
 const SCRATCH: u16 = BASE + 7;
 
 /// A character at 115200 baud takes 87 us.
-const CHARACTER: u64 = 87_000;
-const LOOP: u8 = 0x10;
+pub(super) const CHARACTER: u64 = 87_000;
+pub(super) const LOOP: u8 = 0x10;
 
 /// 115200 baud, 8N1, FIFO control and modem control as given, status registers read.
-fn setup(bench: &mut Bench<'_>, fifo: u8, modem: u8) {
+pub(super) fn setup(bench: &mut Bench<'_>, fifo: u8, modem: u8) {
     bench.outb(LCR, 0x83);
     bench.outb(DATA, 1);
     bench.outb(IER, 0);
@@ -80,7 +80,7 @@ fn send(bench: &mut Bench<'_>, byte: u8) {
     bench.wait(3 * CHARACTER);
 }
 
-fn check_iir(bench: &mut Bench<'_>, what: &str, want: u8) {
+pub(super) fn check_iir(bench: &mut Bench<'_>, what: &str, want: u8) {
     let iir = bench.inb(IIR);
     bench.check_bits(format!("{what}: interrupt identification"), iir, 0x0fu8, want);
 }
