@@ -96,5 +96,4 @@ helper
 destroy linux
 wait_for 5 "end of who served the disks" no_process "$HELPER"
 rm -f /root/data.img /root/linux.save
-rm -rf /run/xen/qemu-root-*
 nothing_left

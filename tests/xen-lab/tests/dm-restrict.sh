@@ -66,6 +66,4 @@ else
     destroy hello
 fi
 rm -f /root/*.iso
-# libxl leaves the folders that it made for the chroot.
-rm -rf /run/xen/qemu-root-*
 nothing_left

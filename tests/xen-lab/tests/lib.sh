@@ -84,6 +84,7 @@ config() { # NAME LINE...: the guest's configuration in /root/NAME.cfg, with the
         shift
         printf '%s\n' "$@"
         [ "$MODEL" = ailurus ] && echo "device_model_override=\"$AILURUS\""
+        [ -z "${RESTRICT-}" ] || echo 'dm_restrict=1'
     } >"$file"
 }
 
@@ -219,6 +220,16 @@ holds() { # IMAGE: whether its first 100 MB have the checksum SUM, and are ten t
     [ "$parts" = "$line" ] || fail "$1 does not hold the same ten times over"
 }
 
+same_as_before() { # WHAT SUM: after that the guest's /tmp/data still has this checksum, and its clock is right
+    local host late
+    guest 60 'sha256sum </tmp/data' || fail "no answer after $1"
+    [ "$OUTPUT" = "$2" ] || fail "the guest's memory changed: $2, then $OUTPUT"
+    guest 30 'date +%s' || fail "no date after $1"
+    printf -v host '%(%s)T' -1
+    late=$((host - ${OUTPUT%%[!0-9]*}))
+    [ ${late#-} -lt 5 ] || fail "the guest's clock is $late s late"
+}
+
 restart() { # NAME ID: waits for the domain that xl, in the background, makes of the one that reboots
     wait_for 60 "end of domain $2" eval "! xenstore-exists /local/domain/$2"
     wait_for 60 "new domain" eval "xl domid $1 >/dev/null 2>&1"
@@ -261,8 +272,8 @@ nodes() { # the paths in xenstore, without the folders that the first guest of a
         grep -vxE "/libxl|/vm|/local/domain/0/(device-model|backend(/[a-z0-9]+)?)"
 }
 
-leftovers() { # files of guests in /run/xen, without libxl's own list of past domains and its lock
-    ls /run/xen | grep -vxE "domid-history|dm-reaper-lock"
+leftovers() { # files of guests in /run/xen, without libxl's own list of past domains, its lock, and its root folders
+    ls /run/xen | grep -vxE "domid-history|dm-reaper-lock|qemu-root-[0-9]+"
 }
 
 remember() { # what there is before a test

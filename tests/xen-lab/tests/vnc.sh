@@ -1,4 +1,4 @@
-# a VNC client sees the firmware's text, and its keys reach the guest
+# a VNC client sees the firmware's text and its boot menu, and its keys reach both the menu and the guest
 # seconds 400
 bytes() { # COUNT: from the server, as numbers into BYTES
     local text
@@ -34,12 +34,15 @@ update() { # asks for the whole screen; how many bytes of it are not zero into L
     note "${TOTAL} bytes of screen, $LIT of them not black"
 }
 
+press() { # KEYSYM: its four bytes, as printf takes them; goes down and up
+    printf '\4\1\0\0'"$1"'\4\0\0\0'"$1" >&7
+}
+
 rm -f /root/hello.serial
 [ -e /root/hello.img ] || cp /srv/hello.img /root/
 config hello 'memory=64' 'vnc=1' 'vnclisten="127.0.0.1"' 'vncunused=1' 'vga="stdvga"' 'videoram=16' \
     'serial="file:/root/hello.serial"' "$(disk /root/hello.img)"
-create hello
-wait_for 120 "first beat" beats_beyond /root/hello.serial 0
+create hello -p
 port=$(xenstore-read "/local/domain/$ID/console/vnc-port") || fail "no VNC port in xenstore"
 exec 7<>"/dev/tcp/127.0.0.1/$port" || fail "no VNC server at $port"
 version=$(timeout 20 head -c 12 <&7)
@@ -62,9 +65,30 @@ SIZE=$(printf '\\%03o\\%03o\\%03o\\%03o' "${BYTES[0]}" "${BYTES[1]}" "${BYTES[2]
 bytes "${BYTES[23]}"
 note "a screen of $width x $height"
 printf '\2\0\0\1\0\0\0\0' >&7
+try xl unpause hello
 update
+for ((tries = 0; tries < 60 && LIT < 1000; tries++)); do
+    nap 0.5
+    update
+done
 [ $LIT -gt 1000 ] && [ $LIT -lt $((TOTAL / 2)) ] || fail "no text on the screen: $LIT of $TOTAL bytes are not black"
-printf '\4\1\0\0\0\0\0a\4\0\0\0\0\0\0a' >&7
+# The firmware's name and the guest's: two lines. The menu is longer than these, what else it says is shorter. It is
+# asked for with Escape while the firmware says so, for 2.5 s; in the menu Escape would go on.
+banner=$LIT
+for ((tries = 0; tries < 20 && LIT * 10 < banner * 16; tries++)); do
+    press '\0\0\377\033'
+    nap 0.5
+    update
+done
+nap 6
+has /root/hello.serial HELLO && fail "the guest began: no boot menu was seen"
+note "the boot menu is shown and waits"
+press '\0\0\0001'
+wait_text 30 /root/hello.serial "HELLO from the boot sector"
+update
+[ $LIT -gt $banner ] || fail "the guest's text is not on the screen"
+wait_for 30 "first beat" beats_beyond /root/hello.serial 0
+press '\0\0\0a'
 wait_text 20 /root/hello.serial "key a"
 exec 7>&-
 destroy hello

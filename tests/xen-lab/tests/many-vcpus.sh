@@ -1,0 +1,9 @@
+# as many vCPUs as Xen gives an HVM guest
+# seconds 600
+hello_config hello 'vcpus=128'
+create hello
+wait_for 400 "first beat" beats_beyond /root/hello.serial 0
+line=$(xl vcpu-list hello | grep -c '^hello')
+[ "$line" = 128 ] || fail "the guest has $line vCPUs"
+destroy hello
+nothing_left
