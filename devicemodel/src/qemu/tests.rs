@@ -229,7 +229,7 @@ fn mistakes_are_named() {
         ("-m 0", "this guest: a guest needs memory: give at least 1 MiB"),
         ("-m 1.5G", "-m 1.5G: size=1.5G: expected a size such as 512M or 2G"),
         ("-smp 4,maxcpus=2", "-smp 4,maxcpus=2: 4 CPUs of at most 2 cannot be"),
-        ("-smp 1,maxcpus=4000000000", "this guest: maxvcpus is not between 1 and 64"),
+        ("-smp 1,maxcpus=4000000000", "this guest: maxvcpus is not between 1 and 128"),
         ("-drive file=a,index=9", "-drive a: the IDE controller has places for four drives"),
         ("-drive file=a,index=0 -drive file=b,index=0", "this guest: two disks ask for IDE place 0"),
         ("-device ide-hd,drive=x", "-device ide-hd: there is no drive 'x'"),
