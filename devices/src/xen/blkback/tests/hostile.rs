@@ -2,26 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use devices_core::rig::Random;
 use vm_memory::Bytes;
 
 use super::super::spec::{X86_32, X86_64, op, ring};
 use super::super::*;
 use super::fake::{FIRST, Front, OURS, Setup, THEIRS, config, segment_bytes};
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 #[test]
 fn a_ring_with_more_requests_than_room_is_left_alone() {
@@ -73,8 +59,12 @@ fn begin(setup: &mut Setup, random: &mut Random) -> Front {
 fn request(front: &Front, random: &mut Random) -> Vec<u8> {
     let ops = [op::READ, op::WRITE, op::FLUSH, op::DISCARD, op::INDIRECT, op::INDIRECT, 2];
     let kind = ops[random.below(ops.len() as u64) as usize];
-    let sector = if random.below(20) == 0 { random.next() } else { random.below(2100) };
-    let mut raw = front.raw(kind, random.below(4) as u8, random.next(), sector);
+    let sector = match random.below(40) {
+        0 => random.draw(),
+        1 => !(random.draw() >> random.below(48)),
+        _ => random.below(2100),
+    };
+    let mut raw = front.raw(kind, random.below(4) as u8, random.draw(), sector);
     for chunk in raw[front.layout.segments..].as_chunks_mut::<8>().0 {
         *chunk = segment(random);
     }
@@ -85,7 +75,7 @@ fn request(front: &Front, random: &mut Random) -> Vec<u8> {
     }
     if random.below(10) == 0 {
         let at = random.below(raw.len() as u64) as usize;
-        raw[at] = random.next() as u8;
+        raw[at] = random.draw() as u8;
     }
     raw
 }
@@ -129,7 +119,7 @@ fn step(setup: &mut Setup, front: &mut Front, random: &mut Random) {
     match random.below(32) {
         // Noise where data and segments are, and once in a while in the ring.
         0..4 if page != front.first || random.below(20) == 0 => {
-            let bytes: Vec<u8> = (0..random.below(64)).map(|_| random.next() as u8).collect();
+            let bytes: Vec<u8> = (0..random.below(64)).map(|_| random.draw() as u8).collect();
             setup.guest.page(page).write_slice(&bytes, random.below(4000) as usize).unwrap();
         }
         4..16 => {
@@ -138,9 +128,9 @@ fn step(setup: &mut Setup, front: &mut Front, random: &mut Random) {
         }
         // Answers are taken; or the frontend does as if.
         16..20 => front.consumed = front.word(ring::RSP_PROD),
-        20 => front.set_word(ring::RSP_EVENT, random.next() as u32),
+        20 => front.set_word(ring::RSP_EVENT, random.draw() as u32),
         21 if random.below(20) == 0 => {
-            front.produced = front.produced.wrapping_add(random.next() as u32);
+            front.produced = front.produced.wrapping_add(random.draw() as u32);
             front.set_word(ring::REQ_PROD, front.produced);
         }
         22 if page != front.first => {
@@ -176,8 +166,17 @@ fn step(setup: &mut Setup, front: &mut Front, random: &mut Random) {
 
 #[test]
 fn a_frontend_that_does_what_it_likes() {
-    let steps = std::env::var("BLKBACK_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000);
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    likes(200_000);
+}
+
+#[test]
+#[ignore = "soak: ten million steps of a hostile frontend of a PV disk"]
+fn a_frontend_that_does_what_it_likes_for_long() {
+    likes(10_000_000);
+}
+
+fn likes(steps: u32) {
+    let mut random = Random::new(2026);
     let mut setup = Setup::new(config());
     let mut front = begin(&mut setup, &mut random);
     let (mut connected, mut worked) = (0u32, 0);
