@@ -96,14 +96,23 @@ impl Lab {
         self.folder.join("share")
     }
 
-    /// Puts a file into /share.
+    /// Puts a file into /share, with its time, unless it is there.
     pub fn push(&self, file: &Path, name: &str) -> Result<()> {
-        let target = self.share().join(name);
-        let (new, copied) =
-            (self.share().join(format!(".{name}")), format!("cannot copy {}", file.display()));
-        fs::copy(file, &new).with_context(|| copied.clone())?;
-        // At once, and never into a program that runs.
-        fs::rename(&new, &target).context(copied)
+        let (new, target) = (self.share().join(format!(".{name}")), self.share().join(name));
+        let copy = || -> std::io::Result<()> {
+            let from = fs::metadata(file)?;
+            let modified = from.modified()?;
+            if fs::metadata(&target).is_ok_and(|there| {
+                there.len() == from.len() && there.modified().is_ok_and(|at| at == modified)
+            }) {
+                return Ok(());
+            }
+            fs::copy(file, &new)?;
+            File::options().write(true).open(&new)?.set_modified(modified)?;
+            // At once, and never into a program that runs.
+            fs::rename(&new, &target)
+        };
+        copy().with_context(|| format!("cannot copy {}", file.display()))
     }
 
     /// Everything that Xen and dom0 said on the console.
