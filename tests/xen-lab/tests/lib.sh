@@ -171,9 +171,13 @@ guest() { # SECONDS COMMAND: runs it in the Linux guest listened to last; its ou
 settle() { # waits until the guest listened to last answers; a resumed one may lose what it is sent
     local file=/root/${GUEST:-linux}.serial tries
     for ((tries = 0; tries < 20; tries++)); do
-        printf '\necho SETTLED\n' >&8
+        printf '\necho SETTLED %d\n' $tries >&8
         nap 3
-        has "$file" SETTLED && { nap 1; return; }
+        if has "$file" SETTLED; then
+            # A late answer must not be taken for that of the next command.
+            wait_text 60 "$file" "SETTLED $tries"$'\n'"GUEST-STATUS 0"
+            return
+        fi
     done
     fail "the guest does not answer"
 }
@@ -192,7 +196,8 @@ load() { # DEVICE [FIRST]: the guest writes and reads there from now on, from th
 
 loops() { # how often the guest has done so, into LOOPS, if it never failed
     guest 60 'cat /tmp/loops; [ ! -e /tmp/failed ]' || fail "the guest reads other data than it wrote: $OUTPUT"
-    LOOPS=${OUTPUT%%[!0-9]*}
+    [[ $OUTPUT =~ ^[0-9]+ ]] || fail "no count of loops: $OUTPUT"
+    LOOPS=${BASH_REMATCH[0]}
 }
 
 more_loops() { # than so many
