@@ -25,8 +25,9 @@ const STREAM_VERSION: u32 = 1;
 const END: &str = "end";
 /// Most bytes of a body: the largest is video memory.
 const LARGEST: u32 = 128 << 20;
-/// Bodies from this length on are packed.
-const PACK_FROM: usize = 512;
+/// Bodies from this length on are packed: video memory and RAM. To pack one takes a quarter of a megabyte of tables,
+/// which are far more work to lay out than a device's registers are to write.
+const PACK_FROM: usize = 4096;
 
 /// What is wrong with a saved file.
 #[derive(Debug, Error)]
