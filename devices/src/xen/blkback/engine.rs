@@ -16,6 +16,11 @@ use super::{Channel, GrantError, Host, Medium, MediumError};
 
 /// Most bytes of data in flight; one request may go beyond.
 const IN_FLIGHT: usize = 16 << 20;
+/// Most bytes of buffers that are kept for the next requests. A new one costs its pages, which are dear in a
+/// paravirtualised dom0: each is a call of Xen's.
+pub(super) const SPARE: usize = 1 << 20;
+/// Shorter ones are the allocator's to keep.
+pub(super) const SPARE_FROM: usize = 16 << 10;
 /// Most requests that are taken of a ring at once.
 const AT_ONCE: usize = 64;
 
@@ -42,6 +47,32 @@ impl Queue {
         }
         let layout = *self.ring.layout();
         Ok(self.ring.take(&mut raw)?.then(|| Request::parse(&layout, &raw[..layout.entry])))
+    }
+}
+
+/// Buffers between two requests.
+#[derive(Default)]
+pub(super) struct Spare {
+    buffers: Vec<Vec<u8>>,
+    pub(super) bytes: usize,
+}
+
+impl Spare {
+    /// A buffer, with whatever its last request left in it.
+    pub(super) fn take(&mut self, len: usize) -> Vec<u8> {
+        let fits = self.buffers.iter().rposition(|buffer| buffer.capacity() >= len);
+        let mut buffer = fits.map_or_else(Vec::new, |at| self.buffers.swap_remove(at));
+        self.bytes -= buffer.capacity();
+        buffer.resize(len, 0);
+        buffer
+    }
+
+    pub(super) fn put(&mut self, buffer: Vec<u8>) {
+        let bytes = self.bytes + buffer.capacity();
+        if buffer.capacity() >= SPARE_FROM && bytes <= SPARE {
+            self.bytes = bytes;
+            self.buffers.push(buffer);
+        }
     }
 }
 
@@ -77,6 +108,7 @@ pub struct Engine {
     /// What the backend had no room for. All of them are jobs.
     refused: VecDeque<BlockRequest>,
     bytes: usize,
+    spare: Spare,
     token: u64,
     paused: bool,
 }
@@ -94,6 +126,7 @@ impl Engine {
             jobs: HashMap::new(),
             refused: VecDeque::new(),
             bytes: 0,
+            spare: Spare::default(),
             token: 0,
             paused: false,
         }
@@ -125,6 +158,7 @@ impl Engine {
     /// Lets go of all rings. What is in flight is done, and answered to nobody.
     pub fn close(&mut self) {
         self.queues.clear();
+        self.spare = Spare::default();
         self.jobs.values_mut().for_each(|job| job.queue = None);
         for request in std::mem::take(&mut self.refused) {
             self.forget(request.token);
@@ -228,7 +262,7 @@ impl Engine {
         let job = |then| Job { queue: Some(at), id: request.id, op: request.op, then, bytes };
         match want {
             Want::Read(segments) => {
-                let payload = Payload::Buffer(vec![0; bytes]);
+                let payload = Payload::Buffer(self.spare.take(bytes));
                 self.begin(job(Then::Fill(segments)), BlockOp::Read, request.offset, payload, host);
             }
             Want::Write(segments) => match self.fetch(at, &segments, host) {
@@ -259,17 +293,18 @@ impl Engine {
     /// makes no sense.
     fn resolve(&mut self, at: usize, want: &Want, host: &dyn Host) -> Option<Want> {
         let Want::Indirect { write, count, pages } = want else { return Some(want.clone()) };
-        let len = |reference: &u32| Segment { reference: *reference, offset: 0, len: PAGE as u16 };
-        let segments: Vec<_> = pages.iter().map(len).collect();
-        let mut raw = vec![0; sum(&segments)];
-        let queue = self.queues.get_mut(at)?;
+        let mut raw = vec![0; count * SEGMENT_LEN];
+        let lens = raw.chunks(PAGE).map(|part| part.len() as u16);
+        let page = |(reference, len): (&u32, u16)| Segment { reference: *reference, offset: 0, len };
+        let segments: Vec<_> = pages.iter().zip(lens).map(page).collect();
+        let queue = self.queues.get_mut(at).filter(|_| sum(&segments) == raw.len())?;
         queue.pages.transfer(host, &segments, &mut raw, Way::FromGuest).ok()?;
-        let segments = Segment::parse_all(raw.get(..count * SEGMENT_LEN)?, *count)?;
+        let segments = Segment::parse_all(&raw, *count)?;
         Some(if *write { Want::Write(segments) } else { Want::Read(segments) })
     }
 
     fn fetch(&mut self, at: usize, segments: &[Segment], host: &dyn Host) -> Result<Payload, GrantError> {
-        let mut buffer = vec![0; sum(segments)];
+        let mut buffer = self.spare.take(sum(segments));
         let queue = self.queues.get_mut(at).ok_or_else(|| GrantError("the ring is closed".to_owned()))?;
         queue.pages.transfer(host, segments, &mut buffer, Way::FromGuest)?;
         Ok(Payload::Buffer(buffer))
@@ -327,6 +362,7 @@ impl Engine {
             },
             (result, _) => result.is_ok(),
         };
+        self.spare.put(buffer);
         self.answer(at, job.id, job.op, if result { status::OKAY } else { status::ERROR });
     }
 

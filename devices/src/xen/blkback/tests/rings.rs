@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::super::engine::{SPARE, SPARE_FROM, Spare};
 use super::super::spec::{PAGE, X86_32, X86_64, op, ring, status};
 use super::super::*;
 use super::fake::{FIRST, Front, Setup, config, segment_bytes};
@@ -27,6 +28,46 @@ fn data_goes_both_ways() {
     assert_eq!(disk[110 * 512], 110);
     assert_eq!(setup.guest.bytes(DATA + 2, 0, PAGE), [vec![0; 7 * 512], vec![99; 512]].concat());
     assert_eq!(setup.guest.bytes(DATA + 3, 0, PAGE), [vec![0xaa; 1024], vec![0; 6 * 512]].concat());
+}
+
+#[test]
+fn a_buffer_that_serves_again_brings_nothing_along() {
+    let mut setup = Setup::new(config());
+    let mut front = setup.connect();
+    let pages = |first: u32| [0, 1, 2, 3, 4].map(|at| (first + at, 0, 7));
+    (DATA..DATA + 5).for_each(|page| setup.guest.fill(page, 0xaa));
+    front.put(&front.transfer(op::WRITE, 1, 0, &pages(DATA)));
+    setup.run();
+    // The second one is shorter than the buffer that it gets.
+    front.put(&front.transfer(op::READ, 2, 200, &pages(DATA)));
+    setup.run();
+    front.put(&front.transfer(op::READ, 3, 300, &pages(DATA + 10)[..4]));
+    setup.run();
+    assert_eq!(front.responses(), [(1, op::WRITE, 0), (2, op::READ, 0), (3, op::READ, 0)]);
+    let disk = setup.medium.store.contents();
+    let read = |first: u32, count: u32| -> Vec<u8> {
+        (0..count).flat_map(|at| setup.guest.bytes(first + at, 0, PAGE)).collect()
+    };
+    assert_eq!(read(DATA, 5), disk[200 * 512..240 * 512]);
+    assert_eq!(read(DATA + 10, 4), disk[300 * 512..332 * 512]);
+}
+
+#[test]
+fn buffers_are_kept_for_later_within_bounds() {
+    let mut spare = Spare::default();
+    for _ in 0..2 {
+        let taken: Vec<Vec<u8>> = (0..100).map(|_| spare.take(SPARE_FROM)).collect();
+        assert_eq!(spare.bytes, 0);
+        taken.into_iter().for_each(|buffer| spare.put(buffer));
+        assert_eq!(spare.bytes, SPARE);
+    }
+    let buffer = spare.take(2 * SPARE);
+    assert_eq!((buffer.len(), spare.bytes), (2 * SPARE, SPARE), "none is long enough");
+    spare.put(buffer);
+    spare.put(vec![0; SPARE_FROM - 1]);
+    assert_eq!(spare.bytes, SPARE);
+    assert_eq!(spare.take(SPARE_FROM / 2).len(), SPARE_FROM / 2);
+    assert_eq!(spare.bytes, SPARE - SPARE_FROM);
 }
 
 #[test]
