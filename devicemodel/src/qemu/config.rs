@@ -3,10 +3,18 @@
 use std::path::PathBuf;
 
 use super::keyval::Fields;
-use super::plan::Incoming;
 use crate::config::{CacheMode, DiskKind, SerialConfig};
 use crate::qtest::server::{LogTo, Place};
 use crate::sandbox;
+
+/// Where a saved guest comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A file that was given to us with this number.
+    Fd(i32),
+    /// A file.
+    File(PathBuf),
+}
 
 /// A command line of QEMU's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -23,12 +23,12 @@ use std::path::Path;
 use thiserror::Error;
 
 pub use config::{
-    BlockSource, Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Interface, MachineArg,
+    BlockSource, Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineArg,
     MachineKind, Mon, Netdev, QemuConfig, Smp, SocketAt, VncArg, VncListen,
 };
 pub use drivers::is_built;
 pub use parse::parse;
-pub use plan::{HostOptions, Incoming, MonitorSocket, Plan, QtestOptions, Task, XenOptions};
+pub use plan::{HostOptions, MonitorSocket, Plan, QtestOptions, Task, XenOptions};
 
 /// Why one option is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

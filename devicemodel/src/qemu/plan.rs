@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::{
-    Blockdev, ChardevTarget, DeviceArg, Drive, Interface, MachineKind, QemuConfig, SocketAt, VncArg,
+    Blockdev, ChardevTarget, DeviceArg, Drive, Incoming, Interface, MachineKind, QemuConfig, SocketAt, VncArg,
 };
 use super::drivers::{Role, role};
 use super::{QemuError, Refusal, blockdev};
@@ -13,15 +13,6 @@ use crate::config::{
 };
 use crate::qtest::server::{LogTo, Place};
 use crate::sandbox;
-
-/// Where a saved guest comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Incoming {
-    /// A file that was given to us with this number.
-    Fd(i32),
-    /// A file.
-    File(PathBuf),
-}
 
 /// A socket on which QMP is spoken.
 #[derive(Clone, Debug, PartialEq, Eq)]

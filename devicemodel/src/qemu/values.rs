@@ -6,12 +6,11 @@ use chrono::{NaiveDate, NaiveDateTime};
 
 use super::Refusal;
 use super::config::{
-    Chardev, ChardevTarget, DeviceArg, Drive, Global, Interface, MachineArg, MachineKind, Mon, Netdev, Smp,
-    VncArg, VncListen,
+    Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Mon,
+    Netdev, Smp, VncArg, VncListen,
 };
 use super::drivers::{Role, role};
 use super::keyval::{Fields, number};
-use super::plan::Incoming;
 use crate::config::{CacheMode, DiskKind, SerialConfig};
 use crate::qtest::server::{LogTo, Place};
 use crate::sandbox::{self, User};
