@@ -274,8 +274,13 @@ fn fitting(schema: &Value, of: &str) -> Value {
             let mut fill = |entry: &Value| {
                 for member in entry["members"].as_array().unwrap() {
                     if member.get("default").is_none() {
-                        let value = fitting(schema, member["type"].as_str().unwrap());
-                        object.insert(member["name"].as_str().unwrap().into(), value);
+                        let name = member["name"].as_str().unwrap();
+                        // Some are opened, and made where they are not there.
+                        let value = match name {
+                            "filename" => json!("/dev/null"),
+                            _ => fitting(schema, member["type"].as_str().unwrap()),
+                        };
+                        object.insert(name.into(), value);
                     }
                 }
             };
