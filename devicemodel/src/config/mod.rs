@@ -206,8 +206,8 @@ impl Default for GuestConfig {
     }
 }
 
-/// Most vCPUs of a guest: what Xen gives an HVM guest (`HVM_MAX_VCPUS`). A hypervisor may have fewer.
-pub const MAX_VCPUS: u32 = 128;
+/// Most vCPUs of a guest: those that Xen gives an HVM guest. Another hypervisor may have fewer.
+pub const MAX_VCPUS: u32 = hypervisor_xen::MAX_VCPUS;
 /// Most RAM of a guest in MiB (1 TiB): the CPU announces 40 address bits.
 pub const MAX_MEMORY_MIB: u64 = 1 << 20;
 
