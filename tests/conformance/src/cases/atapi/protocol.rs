@@ -106,6 +106,16 @@ pub(super) fn software_reset(bench: &mut Bench<'_>) {
     bench.check("no interrupt", up, false);
 }
 
+/// The packet's command has come to its end.
+fn done(bench: &mut Bench<'_>) {
+    let status = CHANNEL.settled(bench);
+    bench.check_bits("it is done", status, BSY | DRDY | DRQ | ERR, DRDY);
+    let reason = CHANNEL.get(bench, COUNT);
+    bench.check_bits("reason: end", reason, 3u8, 3u8);
+    let up = bench.irq(15);
+    bench.check("interrupt at the end", up, true);
+}
+
 pub(super) fn no_data(bench: &mut Bench<'_>) {
     ready(bench);
     let status = CHANNEL.command(bench, [0, 0, 0, 0, 0, 0xa0], 0xa0);
@@ -117,12 +127,7 @@ pub(super) fn no_data(bench: &mut Bench<'_>) {
     bench.check("no interrupt before the packet", up, false);
     CHANNEL.give(bench, &TEST_UNIT_READY);
     bench.wait(1000);
-    let status = CHANNEL.settled(bench);
-    bench.check_bits("it is done", status, BSY | DRDY | DRQ | ERR, DRDY);
-    let reason = CHANNEL.get(bench, COUNT);
-    bench.check_bits("reason: end", reason, 3u8, 3u8);
-    let up = bench.irq(15);
-    bench.check("interrupt at the end", up, true);
+    done(bench);
 }
 
 pub(super) fn with_data(bench: &mut Bench<'_>) {
@@ -137,12 +142,7 @@ pub(super) fn with_data(bench: &mut Bench<'_>) {
     let [_, _, low, high] = CHANNEL.file(bench);
     bench.check("byte count", u16::from_le_bytes([low, high]), 36u16);
     CHANNEL.take(bench, 36);
-    let status = CHANNEL.settled(bench);
-    bench.check_bits("it is done", status, BSY | DRDY | DRQ | ERR, DRDY);
-    let reason = CHANNEL.get(bench, COUNT);
-    bench.check_bits("reason: end", reason, 3u8, 3u8);
-    let up = bench.irq(15);
-    bench.check("interrupt at the end", up, true);
+    done(bench);
 }
 
 pub(super) fn interrupt(bench: &mut Bench<'_>) {
