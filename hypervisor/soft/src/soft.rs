@@ -81,7 +81,7 @@ impl Soft {
     /// A machine at power-on, paused, its RAM mapped.
     pub fn new(config: SoftConfig) -> Result<Soft, Error> {
         if config.vcpus == 0 || config.vcpus > MAX_VCPUS {
-            return Err(Error::Unsupported(format!("1 to {MAX_VCPUS} vCPUs, not {}", config.vcpus)));
+            return Err(Error::Unsupported(format!("soft has 1 to {MAX_VCPUS} vCPUs, not {}", config.vcpus)));
         }
         let mut blocks = vec![memory::new_block(0, config.ram_below)?];
         if config.ram_above > 0 {

@@ -99,7 +99,7 @@ impl Xen {
     /// The same over any kernel.
     pub fn over(kernel: Arc<dyn Kernel>, config: XenConfig) -> Result<Xen, Error> {
         if config.vcpus == 0 || config.vcpus > MAX_VCPUS {
-            return Err(Error::Unsupported(format!("1 to {MAX_VCPUS} vCPUs, not {}", config.vcpus)));
+            return Err(Error::Unsupported(format!("Xen has 1 to {MAX_VCPUS} vCPUs, not {}", config.vcpus)));
         }
         let free = FOUR_GIB.checked_add(config.ram_above).map(|end| end.div_ceil(PAGE));
         let bad = Error::Range { start: FOUR_GIB, len: config.ram_above, why: "wraps around" };

@@ -168,16 +168,18 @@ guest() { # SECONDS COMMAND: runs it in the Linux guest listened to last; its ou
     return "${status%%[!0-9]*}"
 }
 
-settle() { # waits until the guest listened to last answers; a resumed one may lose what it is sent
-    local file=/root/${GUEST:-linux}.serial tries
-    for ((tries = 0; tries < 20; tries++)); do
-        printf '\necho SETTLED %d\n' $tries >&8
-        nap 3
-        if has "$file" SETTLED; then
-            # A late answer must not be taken for that of the next command.
-            wait_text 60 "$file" "SETTLED $tries"$'\n'"GUEST-STATUS 0"
-            return
-        fi
+settle() { # waits until the guest listened to last answers; a resumed one may lose some of what it is sent
+    local file=/root/${GUEST:-linux}.serial try end
+    for ((try = 1; try <= 10; try++)); do
+        printf '\necho SETTLED %d\n' $try >&8
+        now
+        end=$((NOW + try * 2000))
+        while [ $NOW -lt $end ]; do
+            # The last one's answer: none can come any more that would be taken for that of the next command.
+            has "$file" "SETTLED $try"$'\n'"GUEST-STATUS 0" && return
+            nap 0.1
+            now
+        done
     done
     fail "the guest does not answer"
 }
