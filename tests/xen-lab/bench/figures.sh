@@ -94,12 +94,12 @@ timed_in_guest() { # COMMAND: how long it takes there, in hundredths of a second
     HUNDREDTHS=$((10#${BASH_REMATCH[3]}${BASH_REMATCH[4]} - 10#${BASH_REMATCH[1]}${BASH_REMATCH[2]}))
 }
 
-rate() { # NAME MEGABYTES: in that time
+rate() { # NAME COUNT: a second, in the time taken
     local rate=$(($2 * 10000 / HUNDREDTHS))
     printf 'figure %s %d.%02d\n' "$1" $((rate / 100)) $((rate % 100))
 }
 
-throughput() { # NAME DEVICE: of a guest's disk of 64 MB, past the guest's cache
+throughput() { # NAME DEVICE READS: of a guest's disk of 64 MB, past the guest's cache; so many small reads, a multiple of 8
     local write="dd if=/dev/zero of=$2 bs=1M count=64 oflag=direct"
     local read="dd if=$2 of=/dev/null bs=1M count=64 iflag=direct"
     local some="dd if=$2 of=/dev/null bs=4k iflag=direct"
@@ -109,9 +109,9 @@ throughput() { # NAME DEVICE: of a guest's disk of 64 MB, past the guest's cache
     rate "$1-write" 128
     timed_in_guest "$read 2>/dev/null && $read"
     rate "$1-read" 128
-    timed_in_guest "$some count=2000"
-    figure "$1-one" $((2000 * 100 / HUNDREDTHS))
+    timed_in_guest "$some count=$3"
+    rate "$1-one" $3
     # A process for each read of a random place would be what is measured.
-    timed_in_guest "{ for at in 0 7 2 5 1 6 3 4; do $some skip=\$((at * 2048)) count=500 & done; wait; }"
-    figure "$1-random" $((4000 * 100 / HUNDREDTHS))
+    timed_in_guest "{ for at in 0 7 2 5 1 6 3 4; do $some skip=\$((at * 2048)) count=$(($3 / 8)) & done; wait; }"
+    rate "$1-random" $3
 }

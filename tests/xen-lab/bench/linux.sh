@@ -7,6 +7,6 @@ pv() { echo "format=raw,vdev=$1,access=rw,backendtype=qdisk,target=$2"; }
 echo "disk=[\"$(pv hda /root/linux.img)\", \"$(pv xvdb /root/data.img)\"]" >>/root/linux.cfg
 create_linux linux
 
-throughput qdisk /dev/xvdb
+throughput qdisk /dev/xvdb 2000
 destroy linux
 rm -f /root/data.img

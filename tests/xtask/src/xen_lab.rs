@@ -34,7 +34,8 @@ pub struct Arguments {
     /// Tests to run, `all`, or `bench`; the tests' names and what they show are listed when none is named
     ///
     /// They run in the lab that `--keep` left, or else in one of their own that ends with them. `bench` measures both
-    /// device models in a lab of its own, and keeps the table in build/xen-lab/bench.md.
+    /// device models in a lab of its own, and keeps the table in build/xen-lab/bench.md; `bench ide` takes only that
+    /// part's figures, and the parts are sector, linux and ide.
     tests: Vec<String>,
     /// Only with this device model
     #[arg(long, value_enum)]
@@ -89,14 +90,15 @@ pub fn work(place: &Place, arguments: &Arguments) -> Result<u8> {
         })?;
     }
     let nothing = !(arguments.keep || arguments.run.is_some() || arguments.stop) && arguments.push.is_empty();
-    if arguments.tests == ["bench"] {
-        measure(place, arguments)?;
-    } else if !arguments.tests.is_empty() {
-        status = test(place, arguments)?;
-    } else if nothing {
-        for test in Test::all(place)? {
-            println!("{:20}{}", test.name, test.about);
+    match arguments.tests.split_first() {
+        Some((first, parts)) if first == "bench" => measure(place, arguments, parts)?,
+        Some(_) => status = test(place, arguments)?,
+        None if nothing => {
+            for test in Test::all(place)? {
+                println!("{:20}{}", test.name, test.about);
+            }
         }
+        None => {}
     }
     if arguments.stop {
         running(place)?.stop()?;
@@ -112,11 +114,12 @@ fn program(place: &Place, arguments: &Arguments) -> PathBuf {
     arguments.ailurus.clone().unwrap_or_else(|| place.workspace.join("target/release/ailurus"))
 }
 
-fn measure(place: &Place, arguments: &Arguments) -> Result<()> {
+fn measure(place: &Place, arguments: &Arguments, parts: &[String]) -> Result<()> {
+    let parts = bench::parts(parts)?;
     let boot = artefacts(place)?;
     let sector = place.build.join("xen-lab/bench.img");
     fs::write(&sector, sectors::bench()?)?;
-    bench::bench(place, &program(place, arguments), &boot, &sector, arguments.rounds.max(1))
+    bench::bench(place, &program(place, arguments), &boot, &sector, &parts, arguments.rounds.max(1))
 }
 
 fn test(place: &Place, arguments: &Arguments) -> Result<i32> {

@@ -18,22 +18,49 @@ use crate::xen_lab::lab::{Boot, Lab, Manner};
 use crate::xen_lab::suite::{self, Model};
 use figures::{Figures, ROWS, Row, figures};
 
-/// How long a round of one device model may take. That with small reads of an emulated disk takes many minutes.
-const LIMIT: Duration = Duration::from_secs(1500);
-/// The parts: a script each in `tests/xen-lab/bench`, and in how many rounds it comes once.
-const PARTS: [(&str, usize); 3] = [("sector", 1), ("linux", 3), ("ide", 3)];
+/// A part of the bench: a script in `tests/xen-lab/bench`.
+pub struct Part {
+    name: &'static str,
+    /// In how many rounds it comes once.
+    share: usize,
+    /// How long a round of one device model may take.
+    limit: Duration,
+}
+
+const PARTS: [Part; 3] = [part("sector", 1, 480), part("linux", 3, 720), part("ide", 3, 900)];
+
+const fn part(name: &'static str, share: usize, seconds: u64) -> Part {
+    Part { name, share, limit: Duration::from_secs(seconds) }
+}
+
+/// The parts of these names, or all if none is named.
+pub fn parts(names: &[String]) -> Result<Vec<Part>> {
+    if let Some(name) = names.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
+        let known = PARTS.map(|part| part.name).join(", ");
+        bail!("the bench has no part {name}; its parts are {known}");
+    }
+    let wanted = |part: &Part| names.is_empty() || names.iter().any(|name| name == part.name);
+    Ok(PARTS.into_iter().filter(wanted).collect())
+}
 
 /// Measures, prints the table and keeps it in `build/xen-lab/bench.md`.
-pub fn bench(place: &Place, program: &Path, boot: &Boot, sector: &Path, rounds: usize) -> Result<()> {
+pub fn bench(
+    place: &Place,
+    program: &Path,
+    boot: &Boot,
+    sector: &Path,
+    parts: &[Part],
+    rounds: usize,
+) -> Result<()> {
     ensure!(program.is_file(), "no program {}; `cargo build --release` makes it", program.display());
     let mut running = None;
     let mut taken = [Figures::new(), Figures::new()];
     let report = place.build.join("xen-lab/bench.md");
-    for (part, share) in PARTS {
-        let rounds = rounds.div_ceil(share);
+    for part in parts {
+        let rounds = rounds.div_ceil(part.share);
         for round in 1..=rounds {
             for (model, taken) in Model::ALL.into_iter().zip(&mut taken) {
-                let step = Step::begin(format!("{part} {round}/{rounds} with {}", model.name()));
+                let step = Step::begin(format!("{} {round}/{rounds} with {}", part.name, model.name()));
                 let lab = match running.take() {
                     Some(lab) => lab,
                     None => prepare(place, boot, program, sector)?,
@@ -69,7 +96,8 @@ fn prepare(place: &Place, boot: &Boot, program: &Path, sector: &Path) -> Result<
 }
 
 /// One part with one device model.
-fn one(place: &Place, lab: &Lab, part: &str, model: Model) -> Result<Vec<(String, f64)>> {
+fn one(place: &Place, lab: &Lab, part: &Part, model: Model) -> Result<Vec<(String, f64)>> {
+    let Part { name: part, limit, .. } = part;
     let name = format!("bench-{part}-{}", model.name());
     let logs = place.build.join("xen-lab/logs").join(&name);
     if logs.exists() {
@@ -79,7 +107,7 @@ fn one(place: &Place, lab: &Lab, part: &str, model: Model) -> Result<Vec<(String
     let script =
         format!("MODEL={} TEST={part} TESTS=/share/bench\n. /share/tests/lib.sh\nrun_test", model.name());
     let mut output = Vec::new();
-    let status = lab.run(&script, LIMIT, |text| output.extend_from_slice(text))?;
+    let status = lab.run(&script, *limit, |text| output.extend_from_slice(text))?;
     fs::write(logs.join("output.txt"), &output)?;
     suite::collect(lab, &name, &logs)?;
     let output = String::from_utf8_lossy(&output);
@@ -141,6 +169,17 @@ fn shown(mut figures: Vec<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_chosen_by_name() {
+        let names = |of: &[&str]| {
+            let of: Vec<String> = of.iter().map(ToString::to_string).collect();
+            parts(&of).map(|parts| parts.iter().map(|part| part.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[]).unwrap(), ["sector", "linux", "ide"]);
+        assert_eq!(names(&["ide", "sector"]).unwrap(), ["sector", "ide"]);
+        assert!(names(&["ide", "disk"]).unwrap_err().to_string().contains("no part disk"));
+    }
 
     #[test]
     fn the_table_shows_medians_ratios_and_gaps() {
