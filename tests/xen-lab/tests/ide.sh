@@ -9,7 +9,7 @@ on() { echo "format=$3,vdev=$1,access=rw,backendtype=qdisk,target=$2"; }
 disks=("$(on hda /root/linux.img raw)" "$(on hdb /root/data.img raw)" "$(on hdd /root/data.qcow2 qcow2)")
 echo "disk=[\"${disks[0]}\", \"${disks[1]}\", \"${disks[2]}\"]" >>/root/linux.cfg
 create_linux linux
-guest 30 '[ -b /dev/sdc ] && [ ! -e /dev/xvda ]' || fail "the guest is not on its IDE disks"
+guest 60 'until [ -b /dev/sdc ]; do sleep 1; done; [ ! -e /dev/xvda ]' || fail "the guest is not on its IDE disks"
 
 disk_at() { # CHANNEL DRIVE: its name in the guest into DISK; the kernel looks at both channels at once
     guest 20 "for d in /sys/block/sd*; do case \$(readlink \$d/device) in */$1:0:$2:0) echo \${d##*/};; esac; done"
