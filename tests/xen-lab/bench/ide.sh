@@ -6,6 +6,7 @@ sed -i '/^disk=/d' /root/linux.cfg
 on() { echo "format=raw,vdev=$1,access=rw,backendtype=qdisk,target=$2"; }
 echo "disk=[\"$(on hda /root/linux.img)\", \"$(on hdb /root/data.img)\"]" >>/root/linux.cfg
 create_linux linux
-throughput ide /dev/sdb 400
+disk_at 0 1
+throughput ide "$DISK" 400
 destroy linux
 rm -f /root/data.img

@@ -87,7 +87,8 @@ linux_config linux 'dm_restrict=1' 'xen_platform_pci=0'
 sed -i '/^disk=/d' /root/linux.cfg
 echo "disk=[\"$(pv hda /root/linux.img)\", \"$(pv hdb /root/data.img)\"]" >>/root/linux.cfg
 create_linux linux
-guest 60 'dd if=/dev/urandom of=/tmp/part bs=1M count=4 2>/dev/null; dd if=/tmp/part of=/dev/sdb bs=1M conv=fsync' ||
+disk_at 0 1
+guest 60 "dd if=/dev/urandom of=/tmp/part bs=1M count=4 2>/dev/null; dd if=/tmp/part of=$DISK bs=1M conv=fsync" ||
     fail "the guest cannot write to its emulated disk: $OUTPUT"
 guest 60 'sha256sum </tmp/part' || fail "no checksum: $OUTPUT"
 line=$(head -c 4194304 /root/data.img | sha256sum)

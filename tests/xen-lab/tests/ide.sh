@@ -9,14 +9,7 @@ on() { echo "format=$3,vdev=$1,access=rw,backendtype=qdisk,target=$2"; }
 disks=("$(on hda /root/linux.img raw)" "$(on hdb /root/data.img raw)" "$(on hdd /root/data.qcow2 qcow2)")
 echo "disk=[\"${disks[0]}\", \"${disks[1]}\", \"${disks[2]}\"]" >>/root/linux.cfg
 create_linux linux
-guest 60 'until [ -b /dev/sdc ]; do sleep 1; done; [ ! -e /dev/xvda ]' || fail "the guest is not on its IDE disks"
-
-disk_at() { # CHANNEL DRIVE: its name in the guest into DISK; the kernel looks at both channels at once
-    guest 20 "for d in /sys/block/sd*; do case \$(readlink \$d/device) in */$1:0:$2:0) echo \${d##*/};; esac; done"
-    DISK=/dev/${OUTPUT%%[!a-z]*}
-    [ "$DISK" != /dev/ ] || fail "the guest has no drive $2 on channel $1"
-    note "drive $2 of channel $1 is $DISK"
-}
+guest 20 '[ ! -e /dev/xvda ]' || fail "the guest is not on its IDE disks"
 disk_at 0 1
 write_and_read "$DISK"
 holds /root/data.img

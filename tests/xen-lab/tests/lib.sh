@@ -184,6 +184,14 @@ settle() { # waits until the guest listened to last answers; a resumed one may l
     fail "the guest does not answer"
 }
 
+disk_at() { # CHANNEL DRIVE: its name in the guest into DISK, once it is there; the kernel names them as they come
+    guest 60 "until ls -d /sys/bus/scsi/devices/$1:0:$2:0/block/sd* 2>/dev/null; do sleep 1; done" ||
+        fail "no drive $2 on channel $1: $OUTPUT"
+    DISK=${OUTPUT##*/block/}
+    DISK=/dev/${DISK%%[!a-z]*}
+    note "drive $2 of channel $1 is $DISK"
+}
+
 # Writes what it reads back, for ever, 16 MB of a disk.
 LOAD='n=0; while :; do head -c 2097152 /dev/urandom >/tmp/a;
 dd if=/tmp/a of=DISK bs=64k seek=$((FIRST + n % 8 * 32)) conv=fsync || touch /tmp/failed; echo 3 >/proc/sys/vm/drop_caches;
@@ -374,6 +382,8 @@ clean_up() { # ends all guests and device models, and moves logs to the folder L
         kill -9 "$pid"
     done
     cp /var/log/xen/* /root/*.cfg /root/*.serial /root/*.log "$LOGS" 2>/dev/null
+    # What a guest did to them shall not trouble the next.
+    rm -f /root/*.img /root/*.qcow2 /root/*.save
     rm -f /var/log/xen/* /root/*.cfg /root/*.serial /root/*.log
     [ "$(xl list | wc -l)" = 2 ]
 }
