@@ -147,7 +147,9 @@ listen() { # NAME: what the guest's serial terminal says goes to /root/NAME.seri
     [ -z "${READERS[$1]-}" ] || kill "${READERS[$1]}" 2>/dev/null
     TTY=$(xenstore-read "/local/domain/$ID/serial/0/tty") || fail "no serial terminal of $1"
     stty -F "$TTY" raw -echo || fail "no terminal $TTY"
-    cat "$TTY" >"/root/$1.serial" 2>/dev/null &
+    # What the last one said must be gone when this returns.
+    : >"/root/$1.serial"
+    cat "$TTY" >>"/root/$1.serial" 2>/dev/null &
     READERS[$1]=$!
     exec 8>"$TTY"
 }
