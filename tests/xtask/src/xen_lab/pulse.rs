@@ -1,8 +1,9 @@
 //! Whether the emulator's processor still runs, and what wakes it.
 //!
-//! Under nested SVM the emulator (QEMU 7.2, TCG) now and then forgets to wake a processor that halts in Xen's idle loop:
-//! the APIC timer's interrupt stands in IRR, nothing masks it, and nothing ever looks at it again. Any other interrupt
-//! makes it look. dom0 takes a key press for one and does nothing with it.
+//! Under nested SVM the emulator (QEMU 7.2, TCG) now and then forgets the timer of the local APIC: its interrupt stands
+//! in IRR, nothing masks it, and nothing ever looks at it again. A processor that halts in Xen's idle loop sleeps on;
+//! one that runs a guest stays with it, and dom0 gets no more time. Any other interrupt makes it look. dom0 takes a key
+//! press for one and does nothing with it.
 
 use std::fs;
 use std::path::Path;
@@ -17,31 +18,38 @@ use crate::process::cpu_time;
 const PERIOD: Duration = Duration::from_secs(1);
 /// dom0 looks for jobs many times a second: an emulator that works for less than this in a period does not wake.
 const LEAST: Duration = Duration::from_millis(10);
+/// How often to press a key while it works, for it may work on the wrong thing. libxl waits 10 s for a device model.
+const BUSY: Duration = Duration::from_secs(3);
 
 /// What was seen of an emulator.
 pub struct Pulse {
     at: Instant,
     worked: Duration,
+    pressed: Instant,
 }
 
 impl Pulse {
     /// Nothing yet.
     pub fn new() -> Pulse {
-        Pulse { at: Instant::now(), worked: Duration::ZERO }
+        let now = Instant::now();
+        Pulse { at: now, worked: Duration::ZERO, pressed: now }
     }
 
-    /// Presses a key at the monitor in `folder` if the processes below `pid` have stood still for a while.
+    /// Presses a key at the monitor in `folder` if the processes below `pid` have stood still for a while, and now and
+    /// then if they have not.
     pub fn keep(&mut self, pid: u32, folder: &Path) {
         if self.at.elapsed() < PERIOD {
             return;
         }
         let worked = work_below(pid);
-        if worked.saturating_sub(self.worked) < LEAST {
+        if worked.saturating_sub(self.worked) < LEAST || self.pressed.elapsed() >= BUSY {
             let socket = folder.join("monitor");
             // The monitor may have another client, who may keep it for long.
             std::thread::spawn(move || press(&socket));
+            self.pressed = Instant::now();
         }
-        *self = Pulse { at: Instant::now(), worked };
+        self.at = Instant::now();
+        self.worked = worked;
     }
 }
 
