@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use guest_tests::Qmp;
@@ -26,13 +27,15 @@ pub struct Pulse {
     at: Instant,
     worked: Duration,
     pressed: Instant,
+    /// Who presses; one waits while the monitor has another client.
+    pressing: Option<JoinHandle<()>>,
 }
 
 impl Pulse {
     /// Nothing yet.
     pub fn new() -> Pulse {
         let now = Instant::now();
-        Pulse { at: now, worked: Duration::ZERO, pressed: now }
+        Pulse { at: now, worked: Duration::ZERO, pressed: now, pressing: None }
     }
 
     /// Presses a key at the monitor in `folder` if the processes below `pid` have stood still for a while, and now and
@@ -42,10 +45,10 @@ impl Pulse {
             return;
         }
         let worked = work_below(pid);
-        if worked.saturating_sub(self.worked) < LEAST || self.pressed.elapsed() >= BUSY {
+        let due = worked.saturating_sub(self.worked) < LEAST || self.pressed.elapsed() >= BUSY;
+        if due && self.pressing.as_ref().is_none_or(JoinHandle::is_finished) {
             let socket = folder.join("monitor");
-            // The monitor may have another client, who may keep it for long.
-            std::thread::spawn(move || press(&socket));
+            self.pressing = Some(std::thread::spawn(move || press(&socket)));
             self.pressed = Instant::now();
         }
         self.at = Instant::now();
