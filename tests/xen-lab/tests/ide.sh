@@ -9,8 +9,8 @@ on() { echo "format=$3,vdev=$1,access=rw,backendtype=qdisk,target=$2"; }
 disks=("$(on hda /root/linux.img raw)" "$(on hdb /root/data.img raw)" "$(on hdd /root/data.qcow2 qcow2)")
 echo "disk=[\"${disks[0]}\", \"${disks[1]}\", \"${disks[2]}\"]" >>/root/linux.cfg
 create_linux linux
-guest 20 '[ ! -e /dev/xvda ]' || fail "the guest is not on its IDE disks"
 disk_at 0 1
+guest 20 '[ ! -e /dev/xvda ]' || fail "the guest is not on its IDE disks"
 write_and_read "$DISK"
 holds /root/data.img
 disk_at 1 1

@@ -171,14 +171,14 @@ guest() { # SECONDS COMMAND: runs it in the Linux guest listened to last; its ou
 }
 
 settle() { # waits until the guest listened to last answers; a resumed one may lose some of what it is sent
-    local file=/root/${GUEST:-linux}.serial try end
-    for ((try = 1; try <= 10; try++)); do
-        printf '\necho SETTLED %d\n' $try >&8
+    local file=/root/${GUEST:-linux}.serial turn end
+    for ((turn = 1; turn <= 10; turn++)); do
+        printf '\necho SETTLED %d\n' $turn >&8
         now
-        end=$((NOW + try * 2000))
+        end=$((NOW + turn * 2000))
         while [ $NOW -lt $end ]; do
             # The last one's answer: none can come any more that would be taken for that of the next command.
-            has "$file" "SETTLED $try"$'\n'"GUEST-STATUS 0" && return
+            has "$file" "SETTLED $turn"$'\n'"GUEST-STATUS 0" && return
             nap 0.1
             now
         done
