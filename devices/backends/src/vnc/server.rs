@@ -360,12 +360,16 @@ impl Server {
         }
     }
 
-    /// Gives each client what it waits for: a rectangle, and as much output as its socket takes.
+    /// Gives each client what it waits for: a rectangle, and as much output as its socket takes. An update
+    /// begins only when the screen has just been looked at: who asks is told what is there now, and nobody
+    /// is told more often than that.
     fn update(&mut self, now: Instant) {
         let absolute = self.input.absolute();
         for client in &mut self.clients {
             if let Some(picture) = &self.picture {
-                client.session.begin_update(picture, absolute);
+                if self.looked == Some(now) {
+                    client.session.begin_update(picture, absolute);
+                }
                 client.session.encode(picture);
             }
             client.flush(now);

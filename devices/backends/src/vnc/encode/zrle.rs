@@ -1,6 +1,6 @@
 //! ZRLE (RFC 6143, 7.7.6).
 
-use flate2::{Compress, Compression, FlushCompress, Status};
+use flate2::{Compress, Compression, FlushCompress};
 
 use super::Block;
 use crate::vnc::format::Pixels;
@@ -12,6 +12,8 @@ const PALETTE: usize = 127;
 const PACKED: usize = 16;
 /// Speed counts for more than size.
 const LEVEL: u32 = 3;
+/// Deflated bytes that are taken at a time.
+const PIECE: usize = 1 << 14;
 
 const RAW: u8 = 0;
 const SOLID: u8 = 1;
@@ -26,18 +28,27 @@ impl Deflate {
         Deflate(Compress::new(Compression::new(LEVEL), true))
     }
 
-    /// Appends `data`, deflated, so that it can be inflated at once.
+    /// Appends `data`, deflated, so that all of it can be inflated at once (RFC 6143, 7.7.6).
     fn run(&mut self, data: &[u8], out: &mut Vec<u8>) {
+        let mut piece = [0; PIECE];
         let start = self.0.total_in();
+        // Room that was left does not say that all is out: a call that starts with output of the one before
+        // may end with that, its own flush undone. One that starts with nothing owed and leaves room is whole.
+        let mut owed = false;
         loop {
-            out.reserve(data.len() / 2 + 256);
-            let done = (self.0.total_in() - start) as usize;
-            let rest = data.get(done..).unwrap_or_default();
-            match self.0.compress_vec(rest, out, FlushCompress::Sync) {
-                Ok(Status::Ok | Status::BufError) if out.len() == out.capacity() => {}
-                // Room was left: all is out. Nothing in memory makes deflating fail.
-                _ => return,
+            let (taken, given) = (self.0.total_in(), self.0.total_out());
+            let rest = data.get((taken - start) as usize..).unwrap_or_default();
+            let status = self.0.compress(rest, &mut piece, FlushCompress::Sync);
+            let written = (self.0.total_out() - given) as usize;
+            out.extend(piece.get(..written).unwrap_or_default());
+            let consumed = (self.0.total_in() - taken) as usize;
+            let room = written < piece.len();
+            let whole = room && !owed && consumed == rest.len();
+            // With nothing taken and nothing given there is nothing left to do, or no way to.
+            if whole || status.is_err() || (written == 0 && consumed == 0) {
+                return;
             }
+            owed = !room;
         }
     }
 }

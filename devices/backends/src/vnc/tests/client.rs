@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use devices_core::picture::Picture;
-use flate2::{Decompress, FlushDecompress, Status};
 
+use super::inflate::Inflate;
 use crate::vnc::auth;
 
 /// Bits a pixel, whether the high byte comes first, largest colours, shifts.
@@ -34,7 +34,7 @@ pub struct Client {
     /// Colours of a table, once one came.
     pub table: Vec<[u16; 3]>,
     pub pixels: Vec<u32>,
-    inflate: Decompress,
+    inflate: Inflate,
 }
 
 impl Client {
@@ -50,7 +50,7 @@ impl Client {
             format: DEFAULT,
             table: Vec::new(),
             pixels: Vec::new(),
-            inflate: Decompress::new(true),
+            inflate: Inflate::default(),
         }
     }
 
@@ -270,9 +270,7 @@ impl Client {
     fn zrle(&mut self, left: usize, top: usize, width: usize, height: usize) {
         let len = self.u32() as usize;
         let packed = self.take_vec(len);
-        let mut data = Vec::with_capacity(width * height * 4 + 4096);
-        let status = self.inflate.decompress_vec(&packed, &mut data, FlushDecompress::Sync).unwrap();
-        assert_ne!(status, Status::StreamEnd);
+        let data = self.inflate.packet(&packed);
         let mut data = &data[..];
         for y in (0..height).step_by(64) {
             for x in (0..width).step_by(64) {

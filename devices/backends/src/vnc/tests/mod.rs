@@ -3,7 +3,9 @@
 mod client;
 mod handshake;
 mod hostile;
+mod inflate;
 mod input;
+mod noise;
 mod screen;
 
 use std::path::PathBuf;
