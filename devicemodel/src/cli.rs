@@ -159,7 +159,8 @@ pub struct SaveArgs {
     /// Which guest.
     #[command(flatten)]
     pub monitor: MonitorArgs,
-    /// The file; one that is there is replaced when the save has succeeded.
+    /// The file; one that is there is replaced when the save has succeeded. A device, a pipe and a folder are
+    /// refused; /dev/null takes everything.
     pub file: PathBuf,
     /// Let the guest run on.
     #[arg(long, short = 'c', conflicts_with = "paused")]

@@ -25,4 +25,5 @@ pub mod stand_in;
 pub mod stream;
 pub mod trace;
 pub mod vnc;
+pub mod whole_file;
 pub mod xlcfg;

@@ -10,10 +10,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use backends::image::ImageError;
 use devices_core::bus::Bus;
 use devices_core::{Saved, StateError};
 use hypervisor::memory::PAGE;
@@ -24,6 +25,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::config::GuestConfig;
 use crate::stream::{Reader, Record, StreamError, Writer};
+use crate::whole_file::WholeFile;
 
 /// The machine whose state this build saves and loads.
 const MACHINE: &str = "pc-1";
@@ -54,6 +56,9 @@ pub enum SaveError {
         /// What is wrong.
         why: String,
     },
+    /// A disk's image could not be brought to rest beside it.
+    #[error("{0}")]
+    Image(#[from] ImageError),
     /// A device does not come to rest.
     #[error("{0} did not finish what it was doing")]
     Busy(String),
@@ -116,35 +121,16 @@ pub fn unquiesce(bus: &Bus) {
     }
 }
 
-/// Saves a paused, quiet machine. The file appears under its name only when it is whole.
+/// Saves a paused, quiet machine. The file appears under its name only when it is whole and on the disk.
 pub fn save(parts: &Parts<'_>, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), SaveError> {
-    let mut partial = file.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
     let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
-    let written = write(parts, file, &partial, progress)
-        .and_then(|()| std::fs::rename(&partial, file).map_err(|error| at_file(error.into())));
-    if written.is_err() {
-        // What is there of it is of no use to anybody.
-        let _ = std::fs::remove_file(&partial);
-    }
-    written
-}
-
-fn write(
-    parts: &Parts<'_>,
-    file: &Path,
-    partial: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<(), SaveError> {
-    let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
-    let to = File::create(partial).map_err(|error| at_file(error.into()))?;
-    let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, to)).map_err(at_file)?;
+    let whole = WholeFile::create(file).map_err(|error| at_file(error.into()))?;
+    let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, whole.file())).map_err(at_file)?;
     write_machine(parts, file, &mut writer)?;
     write_ram(&parts.hypervisor.memory(), file, &mut writer, progress)?;
-    let file_written = writer.finish().map_err(at_file)?;
-    let inner = file_written.into_inner().map_err(|error| at_file(error.into_error().into()))?;
-    inner.sync_all().map_err(|error| at_file(error.into()))
+    let written = writer.finish().map_err(at_file)?;
+    written.into_inner().map_err(|error| at_file(error.into_error().into()))?;
+    whole.commit().map_err(|error| at_file(error.into()))
 }
 
 /// Writes everything but RAM, for a host that saves the guest's RAM itself. `name` is for messages.
@@ -157,11 +143,7 @@ pub fn save_devices(parts: &Parts<'_>, to: File, name: &Path) -> Result<(), Save
 }
 
 /// Everything but RAM.
-fn write_machine(
-    parts: &Parts<'_>,
-    file: &Path,
-    writer: &mut Writer<BufWriter<File>>,
-) -> Result<(), SaveError> {
+fn write_machine(parts: &Parts<'_>, file: &Path, writer: &mut Writer<impl Write>) -> Result<(), SaveError> {
     let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
     let mut record = |path: &str, saved: Result<Saved, StateError>| {
         let saved = saved.map_err(|error| part_error(file, path, error))?;
@@ -186,7 +168,7 @@ fn write_machine(
 fn write_ram(
     ram: &hypervisor::GuestRam,
     file: &Path,
-    writer: &mut Writer<BufWriter<File>>,
+    writer: &mut Writer<impl Write>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), SaveError> {
     let total = ram.iter().map(|region| region.len()).sum();

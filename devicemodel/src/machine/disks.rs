@@ -177,7 +177,7 @@ fn place_name(disk: &DiskConfig, place: usize) -> String {
 fn serve(image: Image, clock: ClockMode, wiring: &Wiring, images: &Images) -> Arc<dyn BlockBackend> {
     match clock {
         ClockMode::Host => images.serve(image),
-        ClockMode::Icount => Arc::new(Inline::new(Arc::new(image), wiring.clone())),
+        ClockMode::Icount => Arc::new(Inline::new(images.hold(image), wiring.clone())),
     }
 }
 

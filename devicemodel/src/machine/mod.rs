@@ -225,6 +225,11 @@ impl Machine {
         }
         saved::quiesce(&self.bus)
     }
+    /// What is cached of the disks' images is on the disk: a saved guest goes on with them as they are now. The
+    /// machine is quiet.
+    pub(crate) fn flush_images(&self) -> Result<(), ImageError> {
+        self.images.flush()
+    }
     /// Lets another process have the disks' images, with all that was written. The machine is quiet.
     pub(crate) fn lend_images(&self) -> Result<(), LendError> {
         self.images.lend()?;

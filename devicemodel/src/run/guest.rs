@@ -104,6 +104,7 @@ impl Guest for Runner {
         }
         self.machine.pause();
         let result = self.machine.quiesce().and_then(|()| {
+            self.machine.flush_images()?;
             let parts = Parts {
                 config: self.machine.config(),
                 hypervisor: self.machine.hypervisor(),

@@ -25,6 +25,7 @@ use super::record::{Effect, Entry, Facts};
 use crate::machine::Machine;
 use crate::saved::SaveError;
 use crate::stream::{StreamError, Writer};
+use crate::whole_file::WholeFile;
 
 /// Bytes of a piece.
 const PIECE: usize = 256 << 10;
@@ -65,6 +66,8 @@ struct Log {
     since: u64,
     to: Option<SyncSender<Piece>>,
     thread: Option<JoinHandle<Result<(), StreamError>>>,
+    /// The file, until the recording begins.
+    whole: Option<WholeFile>,
 }
 
 impl Log {
@@ -98,7 +101,9 @@ fn write(mut writer: Writer<BufWriter<File>>, from: &Receiver<Piece>) -> Result<
     while let Ok((path, saved)) = from.recv() {
         writer.record(&path, &saved)?;
     }
-    writer.finish().map(|_| ())
+    let written = writer.finish()?;
+    written.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+    Ok(())
 }
 
 /// Records one machine.
@@ -121,10 +126,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Recorder {
-    /// A recorder to that file of a guest whose time that is. The file is made, but nothing is recorded yet.
+    /// A recorder to that file of a guest whose time that is. Nothing is recorded yet, and what lies there now
+    /// stays until [`begin`](Recorder::begin).
     pub fn new(file: &Path, clock: Arc<dyn Clock>) -> Result<Arc<Recorder>, SaveError> {
         let failed = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
-        let created = File::create(file).map_err(|error| failed(error.into()))?;
+        let whole = WholeFile::create(file).map_err(|error| failed(error.into()))?;
+        let created = whole.file().try_clone().map_err(|error| failed(error.into()))?;
         let writer = Writer::with_magic(BufWriter::new(created), MAGIC).map_err(failed)?;
         let (to, from) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("recording".into());
@@ -133,7 +140,7 @@ impl Recorder {
             file: file.to_owned(),
             clock,
             gate: Mutex::new(0),
-            log: Mutex::new(Log { to: Some(to), thread: Some(thread), ..Log::default() }),
+            log: Mutex::new(Log { to: Some(to), thread: Some(thread), whole: Some(whole), ..Log::default() }),
             running: AtomicBool::new(false),
             devices: OnceLock::new(),
             media: Mutex::default(),
@@ -163,6 +170,11 @@ impl Recorder {
                 Ok(saved) => log.pass((part, saved)),
                 Err(error) => return Err(SaveError::Part { file, part, why: error.to_string() }),
             }
+        }
+        // The file gets its name now: a recording that is cut later is good up to there.
+        if let Some(whole) = log.whole.take() {
+            let named = whole.commit();
+            named.map_err(|error| SaveError::Stream { file: self.file.clone(), source: error.into() })?;
         }
         drop(log);
         // A machine begins once.

@@ -412,3 +412,13 @@ fn a_hostile_recording_ends() {
         let _ = replay(&file);
     }
 }
+
+#[test]
+fn a_recording_takes_the_place_of_an_older_one_only_when_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("recording");
+    std::fs::write(&file, "an older one").unwrap();
+    drop(super::Recorder::new(&file, Arc::new(hypervisor::ManualClock::default())).unwrap());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "an older one");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+}

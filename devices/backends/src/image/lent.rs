@@ -27,11 +27,24 @@ impl Images {
 
     /// Serves one more image, from threads of its own, until the pool is dropped.
     pub fn serve(&self, image: Image) -> Arc<Pool> {
+        Pool::new(self.hold(image))
+    }
+
+    /// The same of an image that somebody else serves.
+    pub fn hold(&self, image: Image) -> Arc<Image> {
         let image = Arc::new(image);
         let mut served = self.served();
         served.images.retain(|image| image.strong_count() > 0);
         served.images.push(Arc::downgrade(&image));
-        Pool::new(image)
+        image
+    }
+
+    /// Writes what is cached of every image to the disk, whatever the cache mode says: what is saved beside them
+    /// is worth as much as they are. The guest stands, and nothing is in flight.
+    pub fn flush(&self) -> Result<(), ImageError> {
+        let images: Vec<_> = self.served().images.iter().filter_map(Weak::upgrade).collect();
+        let mut writable = images.iter().filter(|image| !image.info.read_only);
+        writable.try_for_each(|image| image.flush().map_err(|error| image.claim.failed(error)))
     }
 
     /// Writes what is cached of every image, and lets other processes have the images. The guest stands, and
