@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vm_memory::{GuestAddress, GuestRegionCollection, GuestRegionMmap, MmapRegion};
 
 use crate::Error;
-pub use region::{Foreign, Pinned, Region, Tap, pin, read, write};
+pub use region::{Foreign, Pinned, Region, SliceTrack, Tap, pin, read, write};
 pub use track::{DirtyLog, PageTrack};
 
 /// Bytes of a page, the unit of tracking and mapping.

@@ -1,8 +1,9 @@
 //! One stretch of guest RAM, whose bytes may belong to another domain.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use vm_memory::bitmap::BS;
+use vm_memory::bitmap::{BS, Bitmap, BitmapSlice, RefSlice, WithBitmapSlice};
 use vm_memory::{
     Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryRegion,
     GuestMemoryRegionBytes, GuestUsize, MemoryRegionAddress, MmapRegion, VolatileSlice,
@@ -13,11 +14,13 @@ use super::{GuestRam, PageTrack, RamBlock};
 type Result<T> = std::result::Result<T, GuestMemoryError>;
 
 /// Brings pages of another domain into a block's host addresses, which are reserved for the block's whole
-/// life: a page that was taken away reads as zeros and keeps nothing, but never faults.
+/// life. Only bytes that are pinned may be touched: a hole, and pages that are just being mapped, fault.
 pub trait Foreign: Send + Sync {
     /// Makes the bytes present and keeps them so until [`unpin`](Foreign::unpin). False when a page of them
     /// is a hole; then nothing is kept.
     fn pin(&self, offset: u64, len: u64) -> bool;
+    /// One more pin of bytes that the caller has pinned: it neither waits nor fails.
+    fn pin_again(&self, offset: u64, len: u64);
     /// The reverse of one successful [`pin`](Foreign::pin) of the same bytes.
     fn unpin(&self, offset: u64, len: u64);
 }
@@ -74,20 +77,88 @@ impl Region {
         region.bitmap()
     }
 
-    /// Runs `access` with the bytes present.
-    fn with<T>(&self, at: MemoryRegionAddress, len: usize, access: impl FnOnce() -> Result<T>) -> Result<T> {
-        let Some(foreign) = &self.foreign else { return access() };
-        if !foreign.pin(at.0, len as u64) {
+    /// Pins bytes, if they are another domain's.
+    fn hold(&self, at: MemoryRegionAddress, len: usize) -> Result<Option<Hold<'_>>> {
+        let Some(foreign) = self.foreign.as_deref() else { return Ok(None) };
+        let (offset, len) = (at.0, len as u64);
+        if !foreign.pin(offset, len) {
             return Err(GuestMemoryError::InvalidGuestAddress(self.start_addr().unchecked_add(at.0)));
         }
-        let result = access();
-        foreign.unpin(at.0, len as u64);
-        result
+        Ok(Some(Hold { foreign, offset, len }))
+    }
+}
+
+/// One pin. Each clone is one too.
+struct Hold<'a> {
+    foreign: &'a dyn Foreign,
+    offset: u64,
+    len: u64,
+}
+
+impl Clone for Hold<'_> {
+    fn clone(&self) -> Self {
+        self.foreign.pin_again(self.offset, self.len);
+        Hold { ..*self }
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.foreign.unpin(self.offset, self.len);
+    }
+}
+
+/// What a slice of a [`Region`] carries with it, as does every part and copy of the slice: who is told of its
+/// writes, and the pin that keeps its pages.
+#[derive(Clone)]
+pub struct SliceTrack<'a> {
+    track: RefSlice<'a, PageTrack>,
+    hold: Option<Hold<'a>>,
+}
+
+impl std::fmt::Debug for SliceTrack<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SliceTrack").field("foreign", &self.hold.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl WithBitmapSlice<'_> for SliceTrack<'_> {
+    type S = Self;
+}
+
+impl BitmapSlice for SliceTrack<'_> {}
+
+impl Bitmap for SliceTrack<'_> {
+    fn mark_dirty(&self, offset: usize, len: usize) {
+        self.track.mark_dirty(offset, len);
+    }
+    fn dirty_at(&self, offset: usize) -> bool {
+        self.track.dirty_at(offset)
+    }
+    fn slice_at(&self, offset: usize) -> Self {
+        SliceTrack { track: self.track.slice_at(offset), hold: self.hold.clone() }
+    }
+}
+
+impl<'a> WithBitmapSlice<'a> for Region {
+    type S = SliceTrack<'a>;
+}
+
+/// What is known of the region's pages.
+impl Bitmap for Region {
+    fn mark_dirty(&self, offset: usize, len: usize) {
+        self.track().mark_dirty(offset, len);
+    }
+    fn dirty_at(&self, offset: usize) -> bool {
+        self.track().dirty_at(offset)
+    }
+    fn slice_at(&self, offset: usize) -> SliceTrack<'_> {
+        SliceTrack { track: self.track().slice_at(offset), hold: None }
     }
 }
 
 impl GuestMemoryRegion for Region {
-    type B = PageTrack;
+    type B = Region;
 
     fn len(&self) -> GuestUsize {
         self.block.len()
@@ -95,20 +166,24 @@ impl GuestMemoryRegion for Region {
     fn start_addr(&self) -> GuestAddress {
         self.block.start_addr()
     }
-    fn bitmap(&self) -> BS<'_, PageTrack> {
-        self.block.bitmap()
+    fn bitmap(&self) -> SliceTrack<'_> {
+        self.slice_at(0)
     }
-    /// The pages are present when it returns; only [`pin`] keeps them.
+    /// Whoever follows the pointer has the bytes [pinned](pin): another domain's may be away otherwise.
     fn get_host_address(&self, at: MemoryRegionAddress) -> Result<*mut u8> {
-        self.with(at, 1, || self.block.get_host_address(at))
+        self.hold(at, 1)?;
+        self.block.get_host_address(at)
     }
-    /// The pages are present when it returns; only [`pin`] keeps them.
-    fn get_slice(
-        &self,
-        at: MemoryRegionAddress,
-        count: usize,
-    ) -> Result<VolatileSlice<'_, BS<'_, PageTrack>>> {
-        self.with(at, count, || self.block.get_slice(at, count))
+    /// The slice keeps its pages in place while it lives.
+    fn get_slice(&self, at: MemoryRegionAddress, count: usize) -> Result<VolatileSlice<'_, BS<'_, Region>>> {
+        let hold = self.hold(at, count)?;
+        let found = self.block.get_slice(at, count)?;
+        let track = SliceTrack { track: *found.bitmap(), hold };
+        let (addr, len) = (found.ptr_guard_mut().as_ptr(), found.len());
+        // SAFETY: the addresses are those of a slice of the block, which the region keeps for the borrow. Pages
+        // of another domain are behind them for as long as the pin, which the slice's bitmap has: no part of a
+        // slice is without one. Everybody else who has the pages is told to use volatile accesses likewise.
+        Ok(unsafe { VolatileSlice::with_bitmap(addr, len, track, None) })
     }
 }
 
@@ -124,11 +199,11 @@ impl Drop for Pinned {
     }
 }
 
-/// Fills `data` from `gpa`, with the pages pinned meanwhile. False when they are not all RAM; then part of it may
-/// have been filled.
+/// Fills `data` from `gpa`. False when it is not all RAM; then nothing has been filled.
 pub fn read(ram: &GuestRam, gpa: u64, data: &mut [u8]) -> bool {
-    let pinned = pin(ram, gpa, data.len() as u64);
-    let done = pinned.is_some() && ram.read_slice(data, GuestAddress(gpa)).is_ok();
+    let done = copy(ram, gpa, data.len(), |slice, range| {
+        data.get_mut(range).is_some_and(|data| slice.read_slice(data, 0).is_ok())
+    });
     match tap(ram) {
         None => done,
         Some(tap) => tap.read(gpa, data, done),
@@ -137,12 +212,36 @@ pub fn read(ram: &GuestRam, gpa: u64, data: &mut [u8]) -> bool {
 
 /// Writes `data` to `gpa`, likewise.
 pub fn write(ram: &GuestRam, gpa: u64, data: &[u8]) -> bool {
-    let pinned = pin(ram, gpa, data.len() as u64);
-    let done = pinned.is_some() && ram.write_slice(data, GuestAddress(gpa)).is_ok();
+    let done = copy(ram, gpa, data.len(), |slice, range| {
+        data.get(range).is_some_and(|data| slice.write_slice(data, 0).is_ok())
+    });
     match tap(ram) {
         None => done,
         Some(tap) => tap.write(gpa, data, done),
     }
+}
+
+/// Moves what is at `gpa`, a region at a time; `each` gets where in the data it is. The pages are pinned once
+/// and for all of it: a second pin, after an invalidation, would wait for the first.
+fn copy(
+    ram: &GuestRam,
+    gpa: u64,
+    len: usize,
+    mut each: impl FnMut(VolatileSlice<'_, BS<'_, PageTrack>>, Range<usize>) -> bool,
+) -> bool {
+    let Some(_pinned) = pin(ram, gpa, len as u64) else { return false };
+    let mut done = 0;
+    while done < len {
+        let at = GuestAddress(gpa + done as u64);
+        let Some((region, offset)) = ram.to_region_addr(at) else { return false };
+        let now = ((region.len() - offset.0) as usize).min(len - done);
+        let Ok(slice) = region.block.get_slice(offset, now) else { return false };
+        if !each(slice, done..done + now) {
+            return false;
+        }
+        done += now;
+    }
+    true
 }
 
 fn tap(ram: &GuestRam) -> Option<&dyn Tap> {
@@ -173,6 +272,8 @@ pub fn pin(ram: &GuestRam, gpa: u64, len: u64) -> Option<Pinned> {
 mod tests {
     use std::sync::Mutex;
 
+    use vm_memory::VolatileMemory;
+
     use super::super::{PAGE, new_block, ram_of};
     use super::*;
 
@@ -189,6 +290,11 @@ mod tests {
                 self.pins.lock().unwrap().push((offset, len));
             }
             !hole
+        }
+        fn pin_again(&self, offset: u64, len: u64) {
+            let mut pins = self.pins.lock().unwrap();
+            assert!(pins.contains(&(offset, len)), "was not pinned");
+            pins.push((offset, len));
         }
         fn unpin(&self, offset: u64, len: u64) {
             let mut pins = self.pins.lock().unwrap();
@@ -223,5 +329,28 @@ mod tests {
         assert_eq!(*domain.pins.lock().unwrap(), [(3 * PAGE, PAGE), (0, PAGE)]);
         drop(pinned);
         assert!(domain.pins.lock().unwrap().is_empty());
+    }
+
+    /// A pin that ended before its slice let the pages go while they were copied.
+    #[test]
+    fn a_slice_and_each_part_of_it_keep_their_pages() {
+        let domain = Arc::new(Ballooned::default());
+        let region = Region::foreign(new_block(0, 4 * PAGE).unwrap(), domain.clone());
+        let pins = || domain.pins.lock().unwrap().len();
+        let whole = region.get_slice(MemoryRegionAddress(2 * PAGE), 64).unwrap();
+        assert_eq!(pins(), 1);
+        let (head, tail) = (whole.subslice(0, 8).unwrap(), whole.offset(8).unwrap());
+        drop(whole);
+        assert_eq!(pins(), 2);
+        head.get_ref::<u32>(4).unwrap().store(7);
+        assert_eq!(head.get_ref::<u32>(4).unwrap().load(), 7);
+        assert!(region.track().take_dirty(super::super::DirtyLog::Migration, 2), "a write is told");
+        drop(head);
+        assert_eq!(pins(), 1);
+        drop(tail);
+        assert_eq!(pins(), 0);
+        assert!(region.get_slice(MemoryRegionAddress(PAGE), 8).is_err());
+        assert!(region.get_slice(MemoryRegionAddress(4 * PAGE - 8), 16).is_err());
+        assert_eq!(pins(), 0, "a slice that there is not keeps nothing");
     }
 }

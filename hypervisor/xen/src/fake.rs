@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use zerocopy::{FromBytes, IntoBytes};
@@ -70,6 +70,7 @@ pub struct FakeXen {
     view: Pages,
     state: Mutex<State>,
     changed: Condvar,
+    me: Weak<FakeXen>,
 }
 
 fn memory_file(len: u64) -> File {
@@ -91,15 +92,16 @@ impl FakeXen {
     pub fn new(pages: u64) -> Arc<FakeXen> {
         let shared = memory_file(2 * PAGE as u64);
         let view = Pages::of_file(shared.as_raw_fd(), 2 * PAGE, 0, true).unwrap();
-        let fake = FakeXen {
+        let fake = Arc::new_cyclic(|me| FakeXen {
             memory: memory_file(1 << 32),
             shared,
             view,
             state: Mutex::default(),
             changed: Condvar::new(),
-        };
+            me: me.clone(),
+        });
         fake.give(0..pages);
-        Arc::new(fake)
+        fake
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -364,6 +366,11 @@ impl Kernel for FakeXen {
     ) -> io::Result<()> {
         assert_eq!(domid, DOMID);
         self.state().mapped += 1;
+        // As the kernel's: first nothing is there, which a touch does not survive, then the pages come.
+        let (len, flags) = (gfns.len() * PAGE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED);
+        // SAFETY: the trait's callers own the pages, and nobody touches them now.
+        let empty = unsafe { libc::mmap(addr.as_ptr().cast(), len, libc::PROT_NONE, flags, -1, 0) };
+        assert_ne!(empty, libc::MAP_FAILED);
         self.place_foreign(addr, gfns, errors);
         Ok(())
     }
@@ -402,7 +409,7 @@ impl Kernel for FakeXen {
     }
 
     fn events(&self) -> io::Result<Box<dyn Events>> {
-        Ok(Box::new(FakeEvents { channels: Arc::default(), fake: self.handle() }))
+        Ok(Box::new(FakeEvents { channels: Arc::default(), fake: self.me.clone() }))
     }
 
     fn restrict(&self, domid: u16) -> io::Result<()> {
@@ -445,28 +452,7 @@ impl Channels {
 
 struct FakeEvents {
     channels: Arc<Channels>,
-    fake: Handle,
-}
-
-/// What channels need of the fake: it outlives them in every test, but they are made from a plain reference.
-#[derive(Clone, Copy)]
-struct Handle(*const FakeXen);
-// SAFETY: the fake is Sync, and lives in an Arc that the domain keeps for as long as its channels.
-unsafe impl Send for Handle {}
-// SAFETY: as above.
-unsafe impl Sync for Handle {}
-
-impl Handle {
-    fn get(&self) -> &FakeXen {
-        // SAFETY: see the impls above.
-        unsafe { &*self.0 }
-    }
-}
-
-impl FakeXen {
-    fn handle(&self) -> Handle {
-        Handle(self)
-    }
+    fake: Weak<FakeXen>,
 }
 
 impl Events for FakeEvents {
@@ -474,7 +460,12 @@ impl Events for FakeEvents {
         assert_eq!(domid, DOMID);
         let local = 30 + remote_port;
         self.channels.state().ports.insert(local, (remote_port, false, false));
-        self.fake.get().state().bound.insert(remote_port, (self.channels.clone(), local));
+        self.fake
+            .upgrade()
+            .expect("the domain lives")
+            .state()
+            .bound
+            .insert(remote_port, (self.channels.clone(), local));
         Ok(local)
     }
 
@@ -486,7 +477,7 @@ impl Events for FakeEvents {
     fn notify(&self, port: u32) -> io::Result<()> {
         let remote = self.channels.state().ports.get(&port).map(|(remote, ..)| *remote);
         let remote = remote.ok_or_else(|| errno(libc::ENOTCONN))?;
-        let fake = self.fake.get();
+        let fake = self.fake.upgrade().expect("the domain lives");
         *fake.state().notified.entry(remote).or_default() += 1;
         fake.changed.notify_all();
         Ok(())

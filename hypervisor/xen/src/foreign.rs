@@ -3,12 +3,12 @@
 //! A region of RAM is one reserved range of host addresses, filled with anonymous pages that nobody has
 //! touched. It is divided into buckets; the first pin of a page maps its bucket, in place. When the guest
 //! gives pages away Xen asks us to let go of all of them ([`ForeignRam::invalidate`]): idle buckets go back
-//! to anonymous pages at once, pinned ones at their last unpin. So an address of the region can be stale but
-//! never dangles. Pages that the domain does not have ("holes") make a pin fail, and are tried again at the
-//! next one.
+//! to anonymous pages at once, pinned ones at their last unpin. So no address of the region is ever another
+//! mapping's. Pages that the domain does not have ("holes") make a pin fail, and are tried again at the next
+//! one.
 //!
 //! Only what is pinned may be touched: a hole in a mapped bucket, and a bucket while it is being mapped, have
-//! nothing behind them.
+//! nothing behind them. Every slice of a region has a pin of its own, so safe code cannot touch anything else.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -175,7 +175,8 @@ impl ForeignRam {
         let gfns: Vec<u64> = pages.clone().map(|page| self.first_gfn + page).collect();
         let mut errors = vec![0; gfns.len()];
         let id = self.domain.id();
-        // SAFETY: the pages are ours, and none is pinned: the bucket is not mapped.
+        // SAFETY: the pages are our block's. The bucket is not mapped, so that none of them has a pin, and
+        // without one nobody touches them; whoever wants a pin waits for the lock, which `holes` proves.
         let done = unsafe { self.domain.kernel().map_foreign(id, self.at(pages.start), &gfns, &mut errors) };
         self.mapped.fetch_add(1, Ordering::Relaxed);
         let all_failed = errors.iter().all(|error| *error != 0);
@@ -220,7 +221,8 @@ impl ForeignRam {
             let gfns: Vec<u64> = (page..end).map(|page| self.first_gfn + page).collect();
             let mut errors = vec![0; gfns.len()];
             let (id, addr) = (self.domain.id(), self.at(page));
-            // SAFETY: the run lies in one bucket that was mapped at once, and all of it are holes.
+            // SAFETY: the run lies in one bucket that was mapped at once, and all of it are holes, which no pin
+            // has: those of the same bucket are of its other pages.
             let done = unsafe { self.domain.kernel().fill_foreign(id, addr, &gfns, &mut errors) };
             if done.is_err() {
                 return false;
@@ -341,6 +343,15 @@ impl Foreign for ForeignRam {
             }
         }
         true
+    }
+
+    fn pin_again(&self, offset: u64, len: u64) {
+        let pages = self.pages_of(offset, len).unwrap_or(0..0);
+        for (index, _) in self.split(pages) {
+            // Flags may change meanwhile, but a bucket with a pin stays what it is.
+            let state = self.buckets[index].fetch_add(1, Ordering::AcqRel);
+            assert!((1..PINS).contains(&(state & PINS)), "pinned again without a pin, or without an end");
+        }
     }
 
     fn unpin(&self, offset: u64, len: u64) {

@@ -62,15 +62,19 @@ impl Linux {
         }
     }
 
-    fn hypercall(&self, op: u64, arg: [u64; 5]) -> io::Result<i32> {
+    /// # Safety
+    /// What the arguments point to is as the hypercall takes it, and the caller's own while it lasts.
+    unsafe fn hypercall(&self, op: u64, arg: [u64; 5]) -> io::Result<i32> {
         let mut call = Hypercall { op, arg };
-        // SAFETY: the structure is the request's; what its arguments point to is the callers' business, who
-        // pass addresses of resident pages that they own.
+        // SAFETY: the structure is the request's; for its arguments the caller has spoken.
         unsafe { ioctl(self.fd(), privcmd::HYPERCALL, &mut call) }
     }
 
     /// One `memory_op` or `hvm_op` on a structure, which is given back as Xen left it.
-    fn call_with<T: IntoBytes + FromBytes + zerocopy::Immutable>(
+    ///
+    /// # Safety
+    /// The command takes that structure, and what this points to is as [`hypercall`](Linux::hypercall) says.
+    unsafe fn call_with<T: IntoBytes + FromBytes + zerocopy::Immutable>(
         &self,
         op: u64,
         command: u64,
@@ -81,14 +85,24 @@ impl Linux {
         let bytes = value.as_bytes();
         // SAFETY: the buffer is a page of our own that nobody else knows, and the structure fits it.
         unsafe { buffer.addr().as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        let result = self.hypercall(op, [command, buffer.addr().as_ptr() as u64, 0, 0, 0])?;
+        // SAFETY: the buffer has the structure that the command takes, as the caller says.
+        let result = unsafe { self.hypercall(op, [command, buffer.addr().as_ptr() as u64, 0, 0, 0]) }?;
         // SAFETY: as above; Xen is done with it.
         let back = unsafe { std::slice::from_raw_parts(buffer.addr().as_ptr(), size_of::<T>()) };
         let value = T::read_from_bytes(back).map_err(|_| io::ErrorKind::InvalidData)?;
         Ok((result, value))
     }
 
-    fn batch(&self, domid: u16, addr: NonNull<u8>, gfns: &[u64], errors: &mut [i32]) -> io::Result<()> {
+    /// # Safety
+    /// `addr` is the caller's own, in a mapping of this file, and nobody touches as many pages from it on as
+    /// there are frames.
+    unsafe fn batch(
+        &self,
+        domid: u16,
+        addr: NonNull<u8>,
+        gfns: &[u64],
+        errors: &mut [i32],
+    ) -> io::Result<()> {
         if gfns.len() != errors.len() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -100,8 +114,8 @@ impl Linux {
             gfns: gfns.as_ptr(),
             errors: errors.as_mut_ptr(),
         };
-        // SAFETY: the arrays are as long as `num` says; the kernel checks that the addresses are a mapping of
-        // this file with nothing in it yet.
+        // SAFETY: the arrays are as long as `num` says. The addresses are as the caller says, and the kernel
+        // puts pages only where this file's mapping has none.
         match unsafe { ioctl(self.fd(), privcmd::MMAPBATCH_V2, &mut batch) } {
             // Some pages were put out by Xen's pager: their errors say so.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
@@ -153,15 +167,18 @@ impl Kernel for Linux {
         if mapped == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        self.batch(domid, addr, gfns, errors)?;
+        // SAFETY: the range is a mapping of this file since a moment ago; the rest is as the caller says.
+        unsafe { self.batch(domid, addr, gfns, errors) }?;
         let mut tries = PAGED_TRIES;
         while tries > 0 && errors.contains(&-libc::ENOENT) {
             std::thread::sleep(std::time::Duration::from_micros(100));
             tries -= 1;
             for (page, error) in errors.iter_mut().enumerate().filter(|(_, error)| **error == -libc::ENOENT) {
-                // SAFETY: the page lies in the range.
-                let at = unsafe { addr.add(page * PAGE) };
-                self.batch(domid, at, &gfns[page..=page], std::slice::from_mut(error))?;
+                // SAFETY: the page lies in the range, for which the caller's word holds.
+                unsafe {
+                    let at = addr.add(page * PAGE);
+                    self.batch(domid, at, &gfns[page..=page], std::slice::from_mut(error))?;
+                }
             }
         }
         Ok(())
@@ -174,7 +191,8 @@ impl Kernel for Linux {
         gfns: &[u64],
         errors: &mut [i32],
     ) -> io::Result<()> {
-        self.batch(domid, addr, gfns, errors)
+        // SAFETY: the pages are part of what `map_foreign` has mapped; the rest is as the caller says.
+        unsafe { self.batch(domid, addr, gfns, errors) }
     }
 
     fn populate(&self, domid: u16, first_gfn: u64, pages: u64) -> io::Result<()> {
@@ -188,7 +206,8 @@ impl Kernel for Linux {
             }
             let extents = frames.addr().as_ptr() as u64;
             let reservation = MemoryReservation { extents, count, domid, ..Default::default() };
-            let (got, _) = self.call_with(hypercall::MEMORY_OP, POPULATE_PHYSMAP, reservation)?;
+            // SAFETY: the command takes a reservation; its frame numbers are in a page of ours, so many.
+            let (got, _) = unsafe { self.call_with(hypercall::MEMORY_OP, POPULATE_PHYSMAP, reservation) }?;
             done += got as u64;
             if got as u64 != count {
                 let why = format!("Xen gave {done} pages of {pages}: the domain may have no more");
@@ -200,13 +219,15 @@ impl Kernel for Linux {
 
     fn get_param(&self, domid: u16, param: Param) -> io::Result<u64> {
         let value = HvmParam { domid, index: param as u32, ..Default::default() };
-        let (_, value) = self.call_with(hypercall::HVM_OP, HVMOP_GET_PARAM, value)?;
+        // SAFETY: the command takes that structure, which points to nothing.
+        let (_, value) = unsafe { self.call_with(hypercall::HVM_OP, HVMOP_GET_PARAM, value) }?;
         Ok(value.value)
     }
 
     fn set_param(&self, domid: u16, param: Param, value: u64) -> io::Result<()> {
         let value = HvmParam { domid, index: param as u32, value, ..Default::default() };
-        self.call_with(hypercall::HVM_OP, HVMOP_SET_PARAM, value).map(|_| ())
+        // SAFETY: as above.
+        unsafe { self.call_with(hypercall::HVM_OP, HVMOP_SET_PARAM, value) }.map(|_| ())
     }
 
     fn events(&self) -> io::Result<Box<dyn Events>> {

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, Payload, SECTOR, Segment};
-use hypervisor::memory::{self, Pinned};
+use hypervisor::memory;
 use imago::file::File;
 use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::{FormatAccess, Storage, StorageExt};
@@ -258,7 +258,6 @@ impl Image {
             (BlockOp::Read, Payload::Buffer(buffer)) => self.read(buffer.as_mut_slice().into(), offset),
             (BlockOp::Read, Payload::Guest(ram, segments)) => {
                 each_batch(segments, offset, |batch, offset| {
-                    let _pinned = pins(ram, batch)?;
                     let slices = slices(ram, batch)?;
                     let (vector, _guard) = IoVectorMut::from_volatile_slice(slices.as_slice());
                     self.read(vector, offset)
@@ -267,7 +266,6 @@ impl Image {
             (BlockOp::Write, Payload::Buffer(buffer)) => self.write(buffer.as_slice().into(), offset),
             (BlockOp::Write, Payload::Guest(ram, segments)) => {
                 each_batch(segments, offset, |batch, offset| {
-                    let _pinned = pins(ram, batch)?;
                     let slices = slices(ram, batch)?;
                     let (vector, _guard) = IoVector::from_volatile_slice(slices.as_slice());
                     self.write(vector, offset)
@@ -305,15 +303,9 @@ fn each_batch(
     Ok(())
 }
 
-type Track<'a> = vm_memory::bitmap::BS<'a, hypervisor::memory::PageTrack>;
+type Track<'a> = vm_memory::bitmap::BS<'a, memory::Region>;
 
-/// Keeps the pages of segments in place.
-fn pins(ram: &hypervisor::GuestRam, segments: &[Segment]) -> io::Result<Vec<Pinned>> {
-    let hole = || io::Error::other("the guest gave its memory away");
-    segments.iter().map(|s| memory::pin(ram, s.gpa, s.len.into()).ok_or_else(hole)).collect()
-}
-
-/// The host's memory behind segments, which are pinned.
+/// The host's memory behind segments. It stays in place while the slices live.
 fn slices<'a>(
     ram: &'a hypervisor::GuestRam,
     segments: &[Segment],
@@ -322,7 +314,7 @@ fn slices<'a>(
     for segment in segments {
         let pieces = GuestMemoryBackend::get_slices(ram, GuestAddress(segment.gpa), segment.len as usize);
         for piece in pieces {
-            found.push(piece.map_err(io::Error::other)?);
+            found.push(piece.map_err(|_| io::Error::other("the guest gave its memory away"))?);
         }
     }
     Ok(found)

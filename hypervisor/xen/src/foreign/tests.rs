@@ -5,6 +5,7 @@ use hypervisor::memory::{Region, new_block, pin, ram_of, read, write};
 use super::*;
 use crate::fake::{DOMID, FakeXen, extents};
 use hypervisor::GuestRam;
+use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileMemory};
 
 const MIB: u64 = 1 << 20;
 
@@ -173,4 +174,45 @@ fn memory_is_right_while_it_comes_and_goes() {
     });
     g.foreign.invalidate();
     assert_eq!(g.foreign.mapped(), 0);
+}
+
+/// Slices that are used without a pin of their own, while all of memory comes, goes and changes: in the
+/// kernel, pages that are being mapped have nothing behind them, and touching them was the end.
+#[test]
+fn slices_are_right_while_memory_comes_and_goes() {
+    const TURNS: u64 = 400;
+    let g = guest(2);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..3u64)
+            .map(|worker| {
+                let ram = &g.ram;
+                scope.spawn(move || {
+                    for turn in 0..TURNS {
+                        let at = GuestAddress((turn * 7919 % 448) * PAGE + worker * 64);
+                        let value = turn << 8 | worker;
+                        let slice = ram.get_slice(at, 64).unwrap();
+                        for place in 0..8 {
+                            slice.get_ref(place * 8).unwrap().store(value);
+                            std::thread::yield_now();
+                        }
+                        let parts = slice.split_at(32).unwrap();
+                        drop(slice);
+                        for place in 0..4 {
+                            assert_eq!(parts.0.get_ref::<u64>(place * 8).unwrap().load(), value);
+                            assert_eq!(parts.1.get_ref::<u64>(place * 8).unwrap().load(), value);
+                        }
+                    }
+                })
+            })
+            .collect();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            // The guest balloons pages out and in that nobody uses, in buckets that are in use.
+            g.fake.take(0x1f0..0x200);
+            g.foreign.invalidate();
+            std::thread::yield_now();
+            g.fake.give(0x1f0..0x200);
+        }
+    });
+    g.foreign.invalidate();
+    assert_eq!(g.foreign.mapped(), 0, "no slice, no pin");
 }
