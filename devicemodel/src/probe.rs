@@ -10,6 +10,7 @@ use crate::monitor::facts::NewMedium;
 use crate::monitor::protocol::QmpError;
 use crate::monitor::server::Server;
 use crate::run::LoopError;
+use crate::screenshot::ImageFormat;
 
 /// Serves the monitors until one of them is told to quit.
 pub fn run(server: Server) -> Result<(), LoopError> {
@@ -71,7 +72,7 @@ impl Guest for Nobody {
     fn inspect(&mut self, _path: &str) -> Result<String, QmpError> {
         Err(no_guest())
     }
-    fn screendump(&mut self, _file: &Path) -> Result<(), QmpError> {
+    fn screendump(&mut self, _file: &Path, _format: ImageFormat) -> Result<(), QmpError> {
         Err(no_guest())
     }
     fn send_key(&mut self, _keys: &[String], _hold_ms: u64) -> Result<(), QmpError> {

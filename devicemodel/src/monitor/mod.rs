@@ -27,6 +27,8 @@ use facts::{
 };
 use protocol::QmpError;
 
+use crate::screenshot::ImageFormat;
+
 /// The error of what this machine cannot do.
 fn not_here(what: &str) -> QmpError {
     QmpError::generic(format!("{what}: not available on this machine"))
@@ -52,8 +54,8 @@ pub trait Guest {
     fn reset(&mut self);
     /// The tree below `path` as text.
     fn inspect(&mut self, path: &str) -> Result<String, QmpError>;
-    /// Writes the screen to a PNG file.
-    fn screendump(&mut self, file: &Path) -> Result<(), QmpError>;
+    /// Writes the screen to a file.
+    fn screendump(&mut self, file: &Path, format: ImageFormat) -> Result<(), QmpError>;
     /// Presses keys (QKeyCode names) together and lets them go after `hold_ms`.
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError>;
     /// Saves the whole guest to a file, telling how far it is: (bytes done, of so many).

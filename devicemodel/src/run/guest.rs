@@ -15,7 +15,8 @@ use crate::monitor::facts::{
 use crate::monitor::protocol::QmpError;
 use crate::monitor::{Guest, is_object_type};
 use crate::saved::{self, Parts, SaveError};
-use crate::{screenshot, vnc};
+use crate::screenshot::{self, ImageFormat};
+use crate::vnc;
 
 fn save_error(error: SaveError) -> QmpError {
     QmpError::generic(error.to_string())
@@ -79,10 +80,10 @@ impl Guest for Runner {
             .ok_or_else(|| QmpError::generic(format!("the machine has no node '{path}'; try without a path")))
     }
 
-    fn screendump(&mut self, file: &Path) -> Result<(), QmpError> {
+    fn screendump(&mut self, file: &Path, format: ImageFormat) -> Result<(), QmpError> {
         let screen = self.machine.screen();
         let picture = screen.ok_or_else(|| QmpError::generic("There is no display device"))?;
-        screenshot::write(&picture, file)
+        screenshot::write(&picture, file, format)
             .map_err(|error| QmpError::generic(format!("failed to open file '{}': {error}", file.display())))
     }
 

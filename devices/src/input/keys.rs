@@ -139,6 +139,32 @@ const KEYS: &[(&str, Code, Option<u8>)] = &[
     ("lang1", Plain(0xf2), None),
     ("lang2", Plain(0xf1), None),
     ("volumemute", Extended(0x23), None),
+    ("audiomute", Extended(0x23), None),
+    ("stop", Extended(0x28), None),
+    ("again", Extended(0x25), None),
+    ("props", Extended(0x2e), None),
+    ("undo", Extended(0x36), None),
+    ("front", Extended(0x4e), None),
+    ("copy", Extended(0x63), None),
+    ("open", Plain(0x08), None),
+    ("paste", Plain(0x10), None),
+    ("find", Extended(0x02), None),
+    ("cut", Extended(0x06), None),
+    ("lf", Plain(0x1f), None),
+    ("help", Extended(0x5c), Some(0x09)),
+    ("hiragana", Plain(0x62), None),
+    ("f13", Plain(0x2f), None),
+    ("f14", Plain(0x37), None),
+    ("f15", Plain(0x3f), None),
+    ("f16", Plain(0x60), None),
+    ("f17", Extended(0x1e), None),
+    ("f18", Extended(0x62), None),
+    ("f19", Extended(0x26), None),
+    ("f20", Plain(0x17), None),
+    ("f21", Plain(0x53), None),
+    ("f22", Extended(0x64), None),
+    ("f23", Plain(0x50), None),
+    ("f24", Plain(0x6f), None),
     ("volumedown", Extended(0x21), None),
     ("volumeup", Extended(0x32), None),
     ("audionext", Extended(0x4d), None),
@@ -240,6 +266,10 @@ mod tests {
             (0x7d, "yen"),
             (0x72, "lang1"),
             (0xb5, "kp_divide"),
+            (0x77, "hiragana"),
+            (0x5d, "f13"),
+            (0xe8, "stop"),
+            (0xf5, "help"),
         ];
         for (code, expected) in some {
             assert_eq!(name(code), Some(expected), "{code:#x}");
@@ -249,6 +279,25 @@ mod tests {
             let found = Key::by_scancode(key.set_1()).unwrap();
             assert_eq!(found.set_2(), key.set_2(), "{} or the same key by another name", key.name());
         }
+    }
+
+    #[test]
+    fn every_qkeycode_is_a_key() {
+        // QAPI's enumeration; `unmapped` is no key.
+        let names = "shift shift_r alt alt_r ctrl ctrl_r menu esc 1 2 3 4 5 6 7 8 9 0 minus equal backspace \
+            tab q w e r t y u i o p bracket_left bracket_right ret a s d f g h j k l semicolon apostrophe \
+            grave_accent backslash z x c v b n m comma dot slash asterisk spc caps_lock f1 f2 f3 f4 f5 f6 f7 \
+            f8 f9 f10 num_lock scroll_lock kp_divide kp_multiply kp_subtract kp_add kp_enter kp_decimal \
+            sysrq kp_0 kp_1 kp_2 kp_3 kp_4 kp_5 kp_6 kp_7 kp_8 kp_9 less f11 f12 print home pgup pgdn end \
+            left up down right insert delete stop again props undo front copy open paste find cut lf help \
+            meta_l meta_r compose pause ro hiragana henkan yen muhenkan katakanahiragana kp_comma kp_equals \
+            power sleep wake audionext audioprev audiostop audioplay audiomute volumeup volumedown \
+            mediaselect mail calculator computer ac_home ac_back ac_forward ac_refresh ac_bookmarks lang1 \
+            lang2 f13 f14 f15 f16 f17 f18 f19 f20 f21 f22 f23 f24";
+        for name in names.split_whitespace() {
+            assert!(Key::by_name(name).is_some(), "{name}");
+        }
+        assert_eq!(Key::by_name("unmapped"), None);
     }
 
     #[test]

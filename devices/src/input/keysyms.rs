@@ -21,6 +21,7 @@ const NAMED: &[(u32, &str)] = &[
     (0xff1b, "esc"),
     (0xff22, "muhenkan"),
     (0xff23, "henkan"),
+    (0xff25, "hiragana"),
     (0xff27, "katakanahiragana"),
     (0xff2a, "grave_accent"),
     (0xff31, "lang1"),
@@ -35,7 +36,12 @@ const NAMED: &[(u32, &str)] = &[
     (0xff57, "end"),
     (0xff61, "print"),
     (0xff63, "insert"),
+    (0xff65, "undo"),
+    (0xff66, "again"),
     (0xff67, "menu"),
+    (0xff68, "find"),
+    (0xff69, "stop"),
+    (0xff6a, "help"),
     (0xff6b, "pause"),
     (0xff7e, "alt_r"),
     (0xff7f, "num_lock"),
@@ -71,6 +77,12 @@ const NAMED: &[(u32, &str)] = &[
     (0xffeb, "meta_l"),
     (0xffec, "meta_r"),
     (0xffff, "delete"),
+    (0x1005_ff70, "props"),
+    (0x1005_ff71, "front"),
+    (0x1005_ff72, "copy"),
+    (0x1005_ff73, "open"),
+    (0x1005_ff74, "paste"),
+    (0x1005_ff75, "cut"),
     (0x1008_ff11, "volumedown"),
     (0x1008_ff12, "volumemute"),
     (0x1008_ff13, "volumeup"),
@@ -90,6 +102,10 @@ const NAMED: &[(u32, &str)] = &[
     (0x1008_ff30, "ac_bookmarks"),
     (0x1008_ff32, "mediaselect"),
     (0x1008_ff33, "computer"),
+    (0x1008_ff57, "copy"),
+    (0x1008_ff58, "cut"),
+    (0x1008_ff6b, "open"),
+    (0x1008_ff6d, "paste"),
 ];
 
 /// What else is printed on a key, without and with Shift.
@@ -123,7 +139,10 @@ const LETTERS: [&str; 26] = [
     "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t", "u",
     "v", "w", "x", "y", "z",
 ];
-const FUNCTIONS: [&str; 12] = ["f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12"];
+const FUNCTIONS: [&str; 24] = [
+    "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13", "f14", "f15", "f16",
+    "f17", "f18", "f19", "f20", "f21", "f22", "f23", "f24",
+];
 const KEYPAD: [&str; 10] = ["kp_0", "kp_1", "kp_2", "kp_3", "kp_4", "kp_5", "kp_6", "kp_7", "kp_8", "kp_9"];
 
 /// Keysyms of Latin-1 are its code points; others of Unicode have this bit.
@@ -135,7 +154,7 @@ pub(super) fn name(keysym: u32) -> Option<&'static str> {
     match keysym {
         0x61..=0x7a => pick(&LETTERS, 0x61),
         0x41..=0x5a => pick(&LETTERS, 0x41),
-        0xffbe..=0xffc9 => pick(&FUNCTIONS, 0xffbe),
+        0xffbe..=0xffd5 => pick(&FUNCTIONS, 0xffbe),
         0xffb0..=0xffb9 => pick(&KEYPAD, 0xffb0),
         _ => named(keysym).or_else(|| printed(keysym)),
     }
@@ -174,7 +193,7 @@ mod tests {
 
     #[test]
     fn symbols_that_no_key_has_are_none() {
-        for keysym in [0, 0x1f, 0x7f, 0xe9, 0xfe50, 0xffca, 0x0100_20ac, u32::MAX] {
+        for keysym in [0, 0x1f, 0x7f, 0xe9, 0xfe50, 0xffd6, 0x0100_20ac, u32::MAX] {
             assert_eq!(name(keysym), None, "{keysym:#x}");
         }
         assert_eq!(name(UNICODE | '7' as u32), Some("7"));

@@ -8,12 +8,15 @@ use serde::Deserialize;
 use super::super::facts::{Button, Input};
 use super::super::protocol::{Command, QmpError};
 use super::{Answer, Context, arguments, nothing};
+use crate::screenshot::ImageFormat;
 
 #[derive(Deserialize)]
 struct Screendump {
     filename: String,
     device: Option<String>,
     head: Option<i64>,
+    #[serde(default)]
+    format: ImageFormat,
 }
 
 #[derive(Deserialize)]
@@ -29,9 +32,10 @@ enum KeyValue {
 }
 
 impl KeyValue {
-    /// The key's name; none for a number that no key of ours has.
+    /// The key's name; none for a number that no key of ours has, and for what stands for no key.
     fn name(self) -> Option<String> {
         match self {
+            KeyValue::Qcode(name) if name == "unmapped" => None,
             KeyValue::Qcode(name) => Some(name),
             KeyValue::Number(code) => {
                 u8::try_from(code).ok().and_then(Key::by_scancode).map(|key| key.name().to_owned())
@@ -87,12 +91,12 @@ fn refuse_display(device: Option<&str>) -> Result<(), QmpError> {
 }
 
 fn screendump(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
-    let Screendump { filename, device, head } = arguments(command)?;
+    let Screendump { filename, device, head, format } = arguments(command)?;
     refuse_display(device.as_deref())?;
     if head.is_some() {
         return Err(QmpError::generic("'head' must be specified together with 'device'"));
     }
-    context.guest.screendump(Path::new(&filename))
+    context.guest.screendump(Path::new(&filename), format)
 }
 
 fn send_key(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {

@@ -9,6 +9,7 @@ use super::super::facts::{
     NewMedium, NewNode, NewNodeKind, NodeFacts, PciFacts, Source, VncFacts,
 };
 use super::*;
+use crate::screenshot::ImageFormat;
 
 /// A guest that writes down what is done to it.
 pub struct Fake {
@@ -61,8 +62,8 @@ impl Guest for Fake {
     fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
         if path == "no" { Err(QmpError::generic("nothing there")) } else { Ok(format!("tree {path}\n")) }
     }
-    fn screendump(&mut self, file: &Path) -> Result<(), QmpError> {
-        self.log.push(format!("screen {}", file.display()));
+    fn screendump(&mut self, file: &Path, format: ImageFormat) -> Result<(), QmpError> {
+        self.log.push(format!("screen {} {format:?}", file.display()));
         Ok(())
     }
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {
@@ -675,11 +676,37 @@ fn people_have_their_monitor_too() {
     assert!(bench.human("help").contains("info pci"));
     bench.human("sendkey ctrl-alt-delete");
     bench.human("sendkey a 5");
+    bench.human("sendkey 0x1e 7");
+    bench.human("sendkey ctrl-0xb8-<");
+    bench.human("screendump /tmp/a.ppm");
+    bench.human("screendump /tmp/a.png -f png");
+    bench.human("screendump -f ppm /tmp/b.ppm");
+    for (line, answer) in [
+        ("sendkey ctrl-nokey", "invalid parameter: nokey\r\n"),
+        ("sendkey 0xff", "invalid parameter: 0xff\r\n"),
+        ("sendkey a soon", "Error: 'soon' is not a number\r\n"),
+        ("sendkey", "Error: sendkey: expected KEY[-KEY...] [MILLISECONDS]\r\n"),
+        ("screendump /tmp/a -f gif", "Error: screendump: the format is ppm or png, not gif\r\n"),
+        ("screendump /tmp/a vga0", "Error: Device 'vga0' not found\r\n"),
+        ("screendump", "Error: screendump: expected FILE [-f FORMAT]\r\n"),
+    ] {
+        assert_eq!(bench.human(line), answer, "{line}");
+    }
     bench.human("mouse_move 1 2");
     bench.human("change ide-5632 /srv/b.iso qcow2");
     assert_eq!(
         bench.guest.log,
-        ["keys ctrl+alt+delete 100", "keys a 5", "Move { dx: 1, dy: 2 }", "insert ide-5632 qcow2 /srv/b.iso"]
+        [
+            "keys ctrl+alt+delete 100",
+            "keys a 5",
+            "keys a 7",
+            "keys ctrl+alt_r+less 100",
+            "screen /tmp/a.ppm Ppm",
+            "screen /tmp/a.png Png",
+            "screen /tmp/b.ppm Ppm",
+            "Move { dx: 1, dy: 2 }",
+            "insert ide-5632 qcow2 /srv/b.iso"
+        ]
     );
 }
 

@@ -1,8 +1,7 @@
 //! The monitor for people, as far as `human-monitor-command` brings it: one line in, text out.
 
 mod info;
-
-use std::path::Path;
+mod keys;
 
 use super::commands::{Context, execute};
 use super::facts::{Button, Input, NewMedium, Source};
@@ -10,7 +9,7 @@ use super::protocol::{Command, QmpError};
 
 const HELP: &str = "\
 cont | stop | quit | system_reset | system_powerdown | system_wakeup
-eject [-f] DRIVE | change DRIVE FILE [FORMAT] | sendkey KEY-KEY [MS] | screendump FILE
+eject [-f] DRIVE | change DRIVE FILE [FORMAT] | sendkey KEY-KEY [MS] | screendump FILE [-f FORMAT]
 mouse_move DX DY [DZ] | mouse_button STATE | device_del ID | chardev-remove ID | closefd NAME
 netdev_del ID | object_del ID | set_link NAME on|off | balloon MIB | qom-list PATH | qom-get PATH PROPERTY
 ";
@@ -56,12 +55,8 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
                 (Source::Path(file.into()), format.first().map(|&format| format.to_owned()));
             guest.change_medium(drive, NewMedium { source, format, force: false })?;
         }
-        ["screendump", file] => guest.screendump(Path::new(file))?,
-        ["sendkey", chord, hold @ ..] => {
-            let keys: Vec<String> = chord.split('-').map(str::to_owned).collect();
-            let hold = hold.first().and_then(|hold| hold.parse().ok());
-            guest.send_key(&keys, hold.unwrap_or(100))?;
-        }
+        ["screendump", rest @ ..] => keys::screendump(rest, context)?,
+        ["sendkey", rest @ ..] => return keys::send(rest, context),
         ["mouse_move", dx, dy, wheel @ ..] => move_mouse(dx, dy, wheel, context)?,
         ["mouse_button", state] => press(number(state)?, context)?,
         ["device_del", id] => drop(same("device_del", json!({ "id": id }), context)?),

@@ -90,7 +90,8 @@ impl Schema {
     pub fn get() -> &'static Schema {
         static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
             let mut schema = parse::parse(include_str!("table.txt"));
-            let keys = Key::all().map(|key| key.name().to_owned()).collect();
+            let names = Key::all().map(Key::name).chain(["unmapped"]);
+            let keys = names.map(str::to_owned).collect();
             schema.types.insert("QKeyCode".into(), Definition::Enum(keys));
             schema
         });

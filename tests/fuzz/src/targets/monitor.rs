@@ -8,6 +8,8 @@ use devicemodel::monitor::facts::{Input, NewLine, NewMedium, NewNode};
 use devicemodel::monitor::protocol::{Decoder, Incoming, QmpError, failure, success};
 use devicemodel::monitor::schema::Schema;
 
+use devicemodel::screenshot::ImageFormat;
+
 use super::outcome;
 
 /// A guest that lets everything happen to it.
@@ -30,7 +32,7 @@ impl Guest for Patient {
     fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
         Ok(path.into())
     }
-    fn screendump(&mut self, _file: &Path) -> Result<(), QmpError> {
+    fn screendump(&mut self, _file: &Path, _format: ImageFormat) -> Result<(), QmpError> {
         Ok(())
     }
     fn send_key(&mut self, _keys: &[String], _hold_ms: u64) -> Result<(), QmpError> {
