@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backends::vnc::Listener;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -31,6 +30,7 @@ use crate::saved::{self, SaveError};
 use crate::select;
 use crate::stand_in;
 use crate::trace::Border;
+use crate::vnc::Viewers;
 
 /// Why the program ends without a guest's ending.
 #[derive(Debug, Error)]
@@ -196,7 +196,7 @@ pub(crate) struct Start {
     /// The guest ends after this.
     pub(crate) timeout: Option<Duration>,
     /// Where VNC viewers come in.
-    pub(crate) vnc: Option<Listener>,
+    pub(crate) vnc: Option<Viewers>,
     /// The vCPUs wait for the monitor's `cont`.
     pub(crate) paused: bool,
     /// What the process gives up before the guest runs.

@@ -123,7 +123,7 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     }
     let server = open_monitors(&plan.host.monitors, crate::run::MONITOR)?;
     let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
-    let vnc = plan.host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
+    let vnc = crate::vnc::listen(&plan.host)?;
     let (debugcon, paused, given_up) = (plan.host.debugcon, plan.host.paused, plan.host.sandbox);
     let confine = Box::new(move || Ok(sandbox::enter(&given_up)?));
     let host = Start { server, debugcon, timeout: None, vnc, paused, confine, record: None };
@@ -157,7 +157,7 @@ fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
         options.place.as_ref().map(|place| qtest::server::Server::open(session, place, &options.log));
     let qtest = opened.transpose().map_err(StandInError::Qtest)?;
     let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
-    let vnc = host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
+    let vnc = crate::vnc::listen(&host)?;
     let options = Options {
         server,
         qtest,
@@ -176,7 +176,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     let Plan { mut guest, host, .. } = plan;
     let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
-    let vnc = host.vnc.as_ref().map(crate::vnc::listen).transpose()?;
+    let vnc = crate::vnc::listen(&host)?;
     let mut saved = host.incoming.as_ref().map(incoming).transpose()?;
     domain::stay(&mut guest);
     let domain = Domain::open(xen, &guest, saved.as_mut())?;

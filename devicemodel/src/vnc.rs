@@ -8,12 +8,13 @@ use backends::vnc::{
 use devices::display::vga::Vga;
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
+use devices::input::layouts::Layout;
 use devices_core::Slot;
 use devices_core::picture::Picture;
 use hypervisor::Hypervisor;
 
 use crate::monitor::facts::VncFacts;
-use crate::qemu::{VncArg, VncListen};
+use crate::qemu::{HostOptions, VncListen};
 use crate::trace::Border;
 use crate::trace::record::Host;
 
@@ -28,6 +29,49 @@ pub struct Console {
     border: Border,
     /// Where the pointer was, for a mouse that only knows how far it went.
     pointer: Mutex<Option<(u16, u16)>>,
+    /// The viewers' keyboard; none: a US one.
+    layout: Option<Layout>,
+    symbols: Mutex<Symbols>,
+}
+
+/// Keys that are held by their symbols.
+#[derive(Default)]
+struct Symbols {
+    held: Vec<(u32, Key)>,
+}
+
+impl Symbols {
+    /// Most keys that are remembered.
+    const MOST: usize = 64;
+
+    fn holds(&self, names: &[&str]) -> bool {
+        self.held.iter().any(|(_, key)| names.contains(&key.name()))
+    }
+
+    /// The key of a symbol. One that goes up is the one that went down with it, whatever else has gone up before:
+    /// with AltGr released first, a symbol of AltGr would be on another key.
+    fn key(&mut self, keysym: u32, down: bool, layout: Option<&Layout>) -> Option<Key> {
+        if let Some(at) = self.held.iter().position(|&(held, _)| held == keysym) {
+            let (_, key) = if down { self.held[at] } else { self.held.remove(at) };
+            return Some(key);
+        }
+        let (shift, alt_gr) = (self.holds(&["shift", "shift_r"]), self.holds(&["alt_r"]));
+        let key =
+            layout.map_or_else(|| Key::by_keysym(keysym), |layout| layout.key(keysym, shift, alt_gr))?;
+        if down {
+            self.held.truncate(Self::MOST - 1);
+            self.held.push((keysym, key));
+        }
+        Some(key)
+    }
+}
+
+/// Where viewers come in, and the keyboard that they have.
+pub struct Viewers {
+    /// Sockets that listen.
+    pub listener: Listener,
+    /// None: a US keyboard.
+    pub layout: Option<Layout>,
 }
 
 impl Console {
@@ -38,7 +82,20 @@ impl Console {
         keyboard: Arc<Slot<I8042>>,
         border: Border,
     ) -> Console {
-        Console { hypervisor, vga, keyboard, border, pointer: Mutex::default() }
+        Console {
+            hypervisor,
+            vga,
+            keyboard,
+            border,
+            pointer: Mutex::default(),
+            layout: None,
+            symbols: Mutex::default(),
+        }
+    }
+
+    /// For viewers with such a keyboard.
+    pub(crate) fn with_layout(self, layout: Option<Layout>) -> Console {
+        Console { layout, ..self }
     }
 
     /// Presses or releases a key.
@@ -67,8 +124,11 @@ impl Screen for Console {
 
 impl Input for Console {
     fn key(&self, key: Keystroke, down: bool) {
-        let by_code = key.scancode.and_then(Key::by_scancode);
-        if let Some(key) = by_code.or_else(|| Key::by_keysym(key.keysym)) {
+        let by_symbol = || {
+            let mut symbols = self.symbols.lock().unwrap_or_else(PoisonError::into_inner);
+            symbols.key(key.keysym, down, self.layout.as_ref())
+        };
+        if let Some(key) = key.scancode.and_then(Key::by_scancode).or_else(by_symbol) {
             self.press(key, down);
         }
     }
@@ -89,8 +149,9 @@ impl Input for Console {
     }
 }
 
-/// Takes the sockets, before there is a guest.
-pub(crate) fn listen(arg: &VncArg) -> Result<Listener, VncError> {
+/// Takes the sockets, if there is to be a server, before there is a guest.
+pub(crate) fn listen(host: &HostOptions) -> Result<Option<Viewers>, VncError> {
+    let Some(arg) = &host.vnc else { return Ok(None) };
     let place = match &arg.listen {
         VncListen::Unix(path) => Place::Unix(path.clone()),
         VncListen::Tcp { host, display } => {
@@ -98,7 +159,9 @@ pub(crate) fn listen(arg: &VncArg) -> Result<Listener, VncError> {
             Place::Tcp { host: host.clone(), display: *display, to }
         }
     };
-    Listener::bind(Options { place, password: arg.password, share: Share::default() })
+    let listener = Listener::bind(Options { place, password: arg.password, share: Share::default() })?;
+    let layout = host.keymap.as_deref().and_then(Layout::by_name);
+    Ok(Some(Viewers { listener, layout }))
 }
 
 /// For `query-vnc`.
@@ -110,5 +173,28 @@ pub(crate) fn facts(server: &Vnc) -> VncFacts {
         family: facts.address.family,
         auth: facts.auth,
         clients: facts.clients.into_iter().map(|client| (client.host, client.service)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_goes_up_on_the_key_that_it_went_down_on() {
+        let layout = Layout::by_name("de").unwrap();
+        let mut symbols = Symbols::default();
+        let mut key =
+            |keysym: u32, down: bool| symbols.key(keysym, down, Some(&layout)).map(|key| key.name());
+        // AltGr goes down, the at sign too; AltGr goes up first.
+        assert_eq!([key(0xfe03, true), key('@' as u32, true)], [Some("alt_r"), Some("q")]);
+        assert_eq!([key(0xfe03, false), key('@' as u32, false)], [Some("alt_r"), Some("q")]);
+        // It repeats, and goes up once.
+        assert_eq!([key('y' as u32, true), key('y' as u32, true), key('y' as u32, false)], [Some("z"); 3]);
+        for keysym in 0x100..0x1000 {
+            key(keysym, true);
+        }
+        assert!(symbols.held.len() <= Symbols::MOST);
+        assert_eq!(Symbols::default().key('y' as u32, true, None).map(Key::name), Some("y"));
     }
 }

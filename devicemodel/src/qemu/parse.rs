@@ -109,7 +109,7 @@ impl Parser {
             Opt::Vga => config.vga = Some(values::vga(value)?),
             Opt::Vnc => config.vnc = values::vnc(value)?,
             Opt::Display => values::display(value)?,
-            Opt::Keymap => config.keymap = Some(value.into()),
+            Opt::Keymap => config.keymap = Some(values::keymap(value)?),
             Opt::Chardev => config.chardevs.push(values::chardev(value)?),
             Opt::Mon => config.monitors.push(values::mon(value)?),
             Opt::Qmp => {

@@ -176,6 +176,8 @@ fn the_rest_of_the_contract_is_read() {
     let listen = VncListen::Tcp { host: "::1".into(), display: 3 };
     assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), password: true }));
     assert_eq!(plan.host.keymap.as_deref(), Some("de"));
+    let refused = refusal("-k klingon");
+    assert!(refused.contains("'klingon'") && refused.contains("pt-br"), "{refused}");
     let xen = plan.xen.unwrap();
     assert_eq!(
         (xen.platform_device, xen.pv_device, xen.max_ram_below_4g),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::{NaiveDate, NaiveDateTime};
+use devices::input::layouts::Layout;
 
 use super::Refusal;
 use super::config::{
@@ -303,6 +304,15 @@ pub(super) fn display(value: &str) -> Result<(), Refusal> {
         Some("none") => Ok(()),
         other => Err(Refusal::not_built(format!("{} (window)", other.unwrap_or("")))),
     }
+}
+
+/// The name of a keyboard layout.
+pub(super) fn keymap(value: &str) -> Result<String, Refusal> {
+    if Layout::names().any(|name| name == value) {
+        return Ok(value.into());
+    }
+    let all = Layout::names().collect::<Vec<_>>().join(", ");
+    Err(Refusal::bad(format!("could not read keymap file: '{value}': the layouts are {all}")))
 }
 
 /// The keys of `-vnc`.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backends::vnc::{Listener, Vnc};
+use backends::vnc::Vnc;
 
 use devices_core::power::PowerEvent;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
@@ -24,6 +24,7 @@ use crate::monitor::Guest;
 use crate::monitor::server::Server;
 use crate::power::{Notice, Notices};
 use crate::qtest::server::{self as qtest, Between};
+use crate::vnc::Viewers;
 use events::Rare;
 use lines::Lines;
 use mouse::Mouse;
@@ -110,7 +111,7 @@ pub struct Options {
     /// The guest ends with [`Ending::TimedOut`] after this.
     pub timeout: Option<Duration>,
     /// Where VNC viewers come in.
-    pub vnc: Option<Listener>,
+    pub vnc: Option<Viewers>,
     /// Who drives a machine that has no CPU.
     pub qtest: Option<qtest::Server>,
     /// The vCPUs wait for the monitor's `cont`.
@@ -139,9 +140,9 @@ pub fn bind_monitor(path: &Path) -> io::Result<Server> {
 /// Runs the machine until it ends.
 pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Ending, LoopError> {
     let signals = signals()?;
-    let viewed = |listener| {
-        let console = Arc::new(machine.console());
-        Vnc::start(listener, &machine.config().name, console.clone(), console)
+    let viewed = |viewers: Viewers| {
+        let console = Arc::new(machine.console().with_layout(viewers.layout));
+        Vnc::start(viewers.listener, &machine.config().name, console.clone(), console)
     };
     let vnc = options.vnc.map(viewed).transpose();
     let vnc = vnc.map_err(|error| LoopError::Events(error.to_string()))?;

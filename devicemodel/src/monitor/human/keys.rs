@@ -39,9 +39,9 @@ pub(super) fn screendump(words: &[&str], context: &mut Context<'_>) -> Result<()
 
 /// `sendkey KEY[-KEY...] [MILLISECONDS]`: names, or codes of set 1 in hexadecimal with bit 7 for the grey keys.
 pub(super) fn send(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError> {
-    let (chord, hold) = match words {
-        &[chord] => (chord, HOLD),
-        &[chord, hold] => (chord, u64::try_from(number(hold)?).unwrap_or(HOLD)),
+    let (chord, hold) = match *words {
+        [chord] => (chord, HOLD),
+        [chord, hold] => (chord, u64::try_from(number(hold)?).unwrap_or(HOLD)),
         _ => return Err(QmpError::generic("sendkey: expected KEY[-KEY...] [MILLISECONDS]")),
     };
     let mut keys = Vec::new();
