@@ -127,6 +127,7 @@ fn interrupted(format: &'static str, name: &str, amount: Amount) -> Result<()> {
 }
 
 #[test]
+#[ignore = "all: ten times what the other disk tests write, in the same way"]
 fn raw_disk_keeps_200_mb_over_a_reboot() {
     case("IDE disk, raw: 200 MB written, rebooted, read, fsck", || {
         write_and_reboot("raw", "disk.img", Amount::Whole)

@@ -1,9 +1,11 @@
 //! What the host's kernel says of a process: its memory, its time.
 
 use std::fs;
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 /// Ticks a second of the times in /proc, the same on every x86 Linux.
 const TICKS: u64 = 100;
@@ -23,6 +25,31 @@ fn parse_cpu_time(stat: &str) -> Option<Duration> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(Duration::from_millis((user + system) * 1000 / TICKS))
+}
+
+/// The same with the time of every process that it has waited for: fields 14 to 17.
+fn parse_cpu_time_of_all(stat: &str) -> Option<Duration> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Option<Vec<u64>> =
+        rest.split_whitespace().skip(11).take(4).map(|field| field.parse().ok()).collect();
+    let fields = fields.filter(|fields| fields.len() == 4)?;
+    Some(Duration::from_millis(fields.iter().sum::<u64>() * 1000 / TICKS))
+}
+
+/// Runs a command to its end; gives the CPU time that it and all that it waited for have used.
+pub fn run_timed(command: &mut Command) -> std::io::Result<(ExitStatus, Duration)> {
+    let mut child = command.spawn()?;
+    let time = time_at_the_end(&child);
+    // Whoever cannot be asked for the time has none: a figure in a table is not worth a failure.
+    child.wait().map(|status| (status, time.unwrap_or_default()))
+}
+
+/// Waits until the process has ended, and asks for its time before anybody takes its exit status.
+fn time_at_the_end(child: &Child) -> Option<Duration> {
+    let pid = Pid::from_raw(child.id().try_into().ok()?)?;
+    let ended = || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    while ended().is_err_and(|error| error == rustix::io::Errno::INTR) {}
+    parse_cpu_time_of_all(&fs::read_to_string(format!("/proc/{pid}/stat", pid = child.id())).ok()?)
 }
 
 /// One or more mappings without a gap between them.
@@ -89,6 +116,18 @@ mod tests {
         let stat = "7 (a (b) c) S 1 7 7 0 -1 4194304 1 0 0 0 150 50 0 0 20 0 1 0 100 1 1";
         assert_eq!(parse_cpu_time(stat), Some(Duration::from_secs(2)));
         assert_eq!(parse_cpu_time("nonsense"), None);
+        let stat = "7 (a) Z 1 7 7 0 -1 4194304 1 0 0 0 150 50 100 25 20 0 1 0 100 1 1";
+        assert_eq!(parse_cpu_time_of_all(stat), Some(Duration::from_millis(3250)));
+        assert_eq!(parse_cpu_time_of_all("7 (a) Z 1"), None);
+    }
+
+    #[test]
+    fn the_time_of_what_a_shell_waited_for_counts() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "(i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done); exit 3"]);
+        let (status, time) = run_timed(&mut shell).unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert!(time > Duration::ZERO, "{time:?}");
     }
 
     #[test]

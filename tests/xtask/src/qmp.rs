@@ -11,17 +11,10 @@ use crate::{check, fetch, ui};
 /// The version that the test was written for.
 const PACKAGE: &str = "qemu.qmp==0.0.6";
 
-/// Builds the program and drives it with the client. Where the machine has no Python, or no way to the package,
-/// that is said in a line and nothing fails.
+/// Builds the program and drives it with the client. Where the machine has no Python, or no way to the package, nothing
+/// fails.
 pub fn qmp(place: &Place) -> Result<()> {
-    let Some(python) = machine_tool("python3") else {
-        ui::say("the qemu.qmp client is left out: this machine has no python3");
-        return Ok(());
-    };
-    let Some(packages) = bring(place, &python)? else {
-        ui::say("the qemu.qmp client is left out: pip could not bring the package");
-        return Ok(());
-    };
+    let Some((python, packages)) = bring_all(place)? else { return Ok(()) };
     fetch::fetch(place, &[fetch::Group::Firmware], false)?;
     ui::show(&mut check::cargo(place, &["build", "--bin", "ailurus"]))?;
     let folder = place.build.join("qmp-run");
@@ -37,6 +30,19 @@ pub fn qmp(place: &Place) -> Result<()> {
         .arg(place.workspace.join("target/debug/ailurus"))
         .arg(folder);
     ui::show(&mut command)
+}
+
+/// Python and the folder with the package, brought if it is not there; none if that is not possible here, which is said.
+pub fn bring_all(place: &Place) -> Result<Option<(PathBuf, PathBuf)>> {
+    let Some(python) = machine_tool("python3") else {
+        ui::say("the qemu.qmp client is left out: this machine has no python3");
+        return Ok(None);
+    };
+    let Some(packages) = bring(place, &python)? else {
+        ui::say("the qemu.qmp client is left out: pip could not bring the package");
+        return Ok(None);
+    };
+    Ok(Some((python, packages)))
 }
 
 /// The folder with the package, brought if it is not there; none if that is not possible here.

@@ -130,14 +130,9 @@ fn test(place: &Place, arguments: &Arguments) -> Result<i32> {
     Ok(i32::from(rows.iter().any(|row| row.failure.is_some())))
 }
 
-/// The lab's part of `cargo xtask test`: a domain that libxl starts with the program, to Linux's userland.
-pub fn smoke(place: &Place) -> Result<()> {
-    let tests = Test::named(place, &["smoke".to_owned()])?;
-    let program = place.workspace.join("target/release/ailurus");
-    let rows = suite::run(place, &tests, &[Model::Ailurus], &program, || artefacts(place))?;
-    println!("{}", suite::table(&rows));
-    anyhow::ensure!(rows.iter().all(|row| row.failure.is_none()), "the Xen lab's smoke test failed");
-    Ok(())
+/// Makes what `cargo xtask test` boots a lab from.
+pub fn make(place: &Place) -> Result<()> {
+    artefacts(place).map(|_| ())
 }
 
 /// Makes what a lab is booted from, as far as it is not there.

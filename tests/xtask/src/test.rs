@@ -1,0 +1,239 @@
+//! `cargo xtask test`: everything whose failure would stop a change, and with `--all` the rest.
+//!
+//! Two CPUs are kept busy: packages come while the checks are compiled, and afterwards guests, the device cases and the
+//! Xen lab run side by side, one on each CPU. A test that takes long and has never been alone in finding a fault is
+//! marked `#[ignore = "all: why"]`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::check::{cargo, on_guests};
+use crate::fetch::{Group, fetch};
+use crate::jobs::{self, Job};
+use crate::marks::{self, Mark, Marked};
+use crate::place::{Place, machine_tool};
+use crate::times::Times;
+use crate::{guests, qmp, ui, xen_lab};
+
+/// How much is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What needs no guest.
+    Quick,
+    /// What stops a change.
+    Usual,
+    /// All but the soak tests.
+    All,
+}
+
+/// The package of the tests with real guests.
+const GUESTS: &str = "guest-tests";
+/// Its tests that take longest begin first, so that none of them runs alone at the end.
+const LONG: [&str; 5] = ["save_restore", "disk", "installer", "inventory", "pae"];
+
+/// Brings what the tests need, runs them, and prints how long each step took.
+pub fn test(place: &Place, reach: Reach) -> Result<()> {
+    let times = Times::default();
+    let began = Instant::now();
+    let result = work(place, reach, &times);
+    eprintln!("{}", times.table(began.elapsed()));
+    result
+}
+
+fn work(place: &Place, reach: Reach, times: &Times) -> Result<()> {
+    times.show("formatting", &mut cargo(place, &["fmt", "--all", "--check"]))?;
+    std::thread::scope(|scope| {
+        let (tell, firmware) = mpsc::channel();
+        let bringing = scope.spawn(move || bring(place, reach, times, &tell));
+        let checked = check(place, reach, times, &firmware);
+        if let Err(error) = &checked {
+            eprintln!("\nerror: {error:#}");
+            ui::say("what is on its way into build/ is still brought");
+        }
+        let brought = bringing.join().map_err(|_| anyhow!("the thread that brings packages panicked"))?;
+        checked.and(brought)
+    })?;
+    side_by_side(place, reach, times)?;
+    if reach == Reach::All {
+        rest(place, times)?;
+    }
+    Ok(())
+}
+
+/// Brings and makes everything that a test needs; tells when the firmware is there, which unit tests read.
+fn bring(place: &Place, reach: Reach, times: &Times, firmware: &mpsc::Sender<()>) -> Result<()> {
+    times.step("bring the firmware and iasl", || fetch(place, &[Group::Firmware, Group::Acpica], false))?;
+    // Who waits for it may have failed meanwhile.
+    let _ = firmware.send(());
+    times.step("bring the monitor's client", || qmp::bring_all(place).map(|_| ()))?;
+    if reach == Reach::Quick {
+        return Ok(());
+    }
+    times.step("bring and make guests", || guests::guests(place))?;
+    times.step("bring and make the Xen lab", || xen_lab::make(place))
+}
+
+/// What cargo says of the sources, the unit and scenario tests, and the programs that the rest is run with.
+fn check(place: &Place, reach: Reach, times: &Times, firmware: &mpsc::Receiver<()>) -> Result<()> {
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    times.show("lints", &mut cargo(place, &clippy))?;
+    let mut doc = cargo(place, &["doc", "--workspace", "--no-deps"]);
+    times.show("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    let workspace = ["--workspace", "--exclude", GUESTS];
+    let nextest = machine_tool("cargo-nextest").is_some();
+    let (build, run): (&[&str], &[&str]) = if nextest {
+        (&["nextest", "run", "--no-run"], &["nextest", "run", "--no-fail-fast", "--status-level", "slow"])
+    } else {
+        ui::say("cargo-nextest is not installed; `cargo test` does the same, more slowly");
+        (&["test", "--lib", "--bins", "--tests", "--no-run"], &["test", "--lib", "--bins", "--tests"])
+    };
+    times.show("compile the unit tests", cargo(place, build).args(workspace))?;
+    firmware.recv().context("the firmware was not brought")?;
+    times.show("unit and scenario tests", cargo(place, run).args(workspace))?;
+    times.show("examples in the documentation", cargo(place, &["test", "--doc"]).args(workspace))?;
+    if reach == Reach::Quick {
+        return Ok(());
+    }
+    let release = ["build", "--release", "--bin", "ailurus", "--bin", "conformance"];
+    times.show("compile the release", &mut cargo(place, &release))
+}
+
+/// Everything that runs the finished program: one job a CPU.
+fn side_by_side(place: &Place, reach: Reach, times: &Times) -> Result<()> {
+    let mut all = Vec::new();
+    if reach != Reach::Quick {
+        // `--all` runs every test of the lab later.
+        if reach == Reach::Usual {
+            all.push(own(place, "Xen lab: smoke", &["xen-lab", "smoke", "--model", "ailurus"])?);
+        }
+        all.push(own(place, "conformance", &["conformance", "--twice", "--jobs", "1"])?);
+        all.extend(guest_tests(place, reach, times)?);
+    }
+    all.push(own(place, "monitor's client", &["qmp"])?);
+    jobs::run(all, jobs::at_a_time(), &place.build.join("test-logs"), times)
+}
+
+/// A task of this program's, as a job.
+fn own(place: &Place, name: &str, words: &[&str]) -> Result<Job> {
+    let mut command = Command::new(std::env::current_exe().context("where this program lies")?);
+    command.args(words).current_dir(&place.workspace);
+    Ok(Job { name: name.into(), command })
+}
+
+/// The rest, which no day waits for.
+fn rest(place: &Place, times: &Times) -> Result<()> {
+    let mut failed = Vec::new();
+    for test in marks::find(&place.workspace, Mark::All)?.iter().filter(|test| test.package != GUESTS) {
+        if let Err(error) = times.step(&test.name, || test.run(place)) {
+            eprintln!("FAILED  {}: {error:#}", test.name);
+            failed.push(test.name.clone());
+        }
+    }
+    let mut lab = own(place, "Xen lab", &["xen-lab", "all"])?;
+    if let Err(error) = times.show(&lab.name, &mut lab.command) {
+        eprintln!("FAILED  {error:#}");
+        failed.push(lab.name);
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("failed: {}", failed.join(", "))
+}
+
+/// A test program of the guests' package.
+struct Program {
+    name: String,
+    path: PathBuf,
+}
+
+/// A job for each test with a real guest, the long ones first.
+fn guest_tests(place: &Place, reach: Reach, times: &Times) -> Result<Vec<Job>> {
+    let build = ["test", "--release", "--package", GUESTS, "--no-run", "--message-format", "json"];
+    let text = times.step("compile the guests' tests", || ui::run(&mut cargo(place, &build)))?;
+    let mut programs = programs(&text);
+    programs.sort_by_key(|program| LONG.iter().position(|long| program.name == *long).unwrap_or(LONG.len()));
+    let marked = match reach {
+        Reach::All => marks::find(&place.workspace, Mark::All)?,
+        Reach::Quick | Reach::Usual => Vec::new(),
+    };
+    let mut jobs = Vec::new();
+    for program in &programs {
+        let list = |more: &[&str]| {
+            let words = [more, &["--list", "--format", "terse"]].concat();
+            ui::run(Command::new(&program.path).args(words)).map(|text| names(&text))
+        };
+        for test in chosen(&program.name, &list(&[])?, &list(&["--ignored"])?, &marked) {
+            let mut command = on_guests(place, Command::new(&program.path));
+            command.args(["--include-ignored", "--nocapture", "--exact", &test]);
+            jobs.push(Job { name: format!("{}::{test}", program.name), command });
+        }
+    }
+    Ok(jobs)
+}
+
+/// The tests of a program that are to be run: those that are not ignored, and those ignored ones that are marked.
+fn chosen(program: &str, all: &[String], ignored: &[String], marked: &[Marked]) -> Vec<String> {
+    let is_marked = |test: &String| {
+        marked.iter().any(|mark| {
+            mark.package == GUESTS
+                && mark.file.as_deref().is_none_or(|file| file == program)
+                && test.rsplit("::").next() == Some(&mark.name)
+        })
+    };
+    all.iter().filter(|test| !ignored.contains(test) || is_marked(test)).cloned().collect()
+}
+
+/// The test programs that cargo's messages name, in cargo's order.
+fn programs(messages: &str) -> Vec<Program> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact" && message["profile"]["test"] == true)
+        .filter_map(|message| {
+            Some(Program {
+                name: message["target"]["name"].as_str()?.to_owned(),
+                path: message["executable"].as_str()?.into(),
+            })
+        })
+        .collect()
+}
+
+/// The tests in a test program's own list.
+fn names(listed: &str) -> Vec<String> {
+    listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_programs_are_found_in_cargos_messages() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"anyhow\"},\"profile\":{\"test\":false},\
+                        \"executable\":null}\nnot a message\n{\"reason\":\"compiler-artifact\",\
+                        \"target\":{\"name\":\"disk\"},\"profile\":{\"test\":true},\"executable\":\"/t/disk-1\"}\n\
+                        {\"reason\":\"build-finished\",\"success\":true}\n";
+        let found = programs(messages);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].name.as_str(), found[0].path.to_str()), ("disk", Some("/t/disk-1")));
+    }
+
+    #[test]
+    fn ignored_tests_run_only_if_they_are_marked() {
+        let all = names("a: test\nm::b: test\nc: test\n\n3 tests, 0 benchmarks\n");
+        let ignored = names("m::b: test\nc: test\n");
+        let mark = |name: &str, file: Option<&str>| Marked {
+            name: name.into(),
+            reason: String::new(),
+            package: GUESTS.into(),
+            file: file.map(str::to_owned),
+        };
+        assert_eq!(chosen("disk", &all, &ignored, &[]), ["a"]);
+        assert_eq!(chosen("disk", &all, &ignored, &[mark("b", Some("disk"))]), ["a", "m::b"]);
+        assert_eq!(chosen("disk", &all, &ignored, &[mark("c", Some("cloud"))]), ["a"]);
+    }
+}
