@@ -126,6 +126,13 @@ pub trait Dispatch: Send {
     /// Carries out one request and returns the value read (zero for writes and string requests).
     /// Unclaimed reads are all ones. Returns only when the access is complete.
     fn request(&mut self, request: &Request) -> u64;
+    /// The same for who stands in between: a write may still be under way when it returns, until
+    /// [`settle`](Dispatch::settle) does.
+    fn begin(&mut self, request: &Request) -> u64 {
+        self.request(request)
+    }
+    /// Waits until the last request is complete.
+    fn settle(&mut self) {}
     /// An interrupt acknowledge cycle of the processor: the 8259 pair's vector.
     /// Only asked of a device model that emulates the 8259 itself.
     fn acknowledge(&mut self) -> u8;

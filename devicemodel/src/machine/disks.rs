@@ -10,7 +10,8 @@ use backends::image::{Cache, Format, Image, ImageOptions, Images};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
 use devices::timer::rtc::firmware as cmos;
 use devices_core::block::{
-    BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Inline, Locked, Medium,
+    BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, CompletionQueue, Inline, Locked,
+    Medium, Recall,
 };
 use devices_core::{Slot, Wiring};
 
@@ -120,6 +121,9 @@ impl BlockBackend for Counted {
             BlockOp::Discard(_) => {}
         }
         Ok(())
+    }
+    fn recall(&self, done: &CompletionQueue, token: u64, what: Recall) -> Option<Completion> {
+        self.0.recall(done, token, what)
     }
     fn idle(&self) -> bool {
         self.0.idle()

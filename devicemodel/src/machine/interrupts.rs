@@ -73,14 +73,22 @@ const SPURIOUS: u8 = 0x0f;
 
 impl Dispatch for Dispatcher {
     fn request(&mut self, request: &Request) -> u64 {
+        let value = self.begin(request);
+        self.settle();
+        value
+    }
+    fn begin(&mut self, request: &Request) -> u64 {
         // Here, since only here we are on the thread that serves the vCPU, and the guest runs.
         if !self.confined {
             self.confined = true;
             filter::narrow(filter::Kind::Vcpu);
         }
-        let value = self.view.request(request);
+        let value = self.view.begin(request);
         tracing::trace!(target: "io", ?request, value);
         value
+    }
+    fn settle(&mut self) {
+        self.view.settle();
     }
     fn acknowledge(&mut self) -> u8 {
         self.controllers.as_ref().map_or(SPURIOUS, |own| own.pic.acknowledge())

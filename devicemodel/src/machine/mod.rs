@@ -11,6 +11,7 @@ mod serial;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -135,6 +136,8 @@ pub struct Machine {
     pv_disks: Option<PvDisks>,
     terminals: Vec<Terminal>,
     notifier: Notifier,
+    /// The vCPUs are to go on as soon as nothing moves any more for what a reset cut off.
+    waiting: AtomicBool,
     thread: Option<JoinHandle<()>>,
     border: Border,
 }
@@ -211,6 +214,7 @@ impl Machine {
     /// Stops the vCPUs and guest time, and waits until they stand. Disks finish what they have begun:
     /// [`quiesce`](Machine::quiesce) waits for that.
     pub fn pause(&self) {
+        self.waiting.store(false, Ordering::Release);
         self.hypervisor.pause();
         if let Some(disks) = &self.pv_disks {
             disks.pause();
@@ -244,8 +248,16 @@ impl Machine {
         self.images.take()?;
         Ok(self.pv_disks.as_ref().map_or(Ok(()), PvDisks::take)?)
     }
-    /// Lets them go on.
+    /// Lets them go on. After a reset they do as soon as what was in flight before is over, which
+    /// [`settle`](Machine::settle) sees to: the guest must not find its memory or its disks changed by that.
     pub fn resume(&self) {
+        if !self.bus.drained() {
+            if !self.waiting.swap(true, Ordering::AcqRel) {
+                self.remind();
+            }
+            return;
+        }
+        self.waiting.store(false, Ordering::Release);
         if let Some(disks) = &self.pv_disks {
             disks.resume();
         }
@@ -258,6 +270,8 @@ impl Machine {
     }
     /// Ends the vCPU threads and lets the disks finish.
     pub fn shut_down(&mut self) {
+        // A vCPU may be waiting for a host that hangs.
+        self.bus.let_go();
         self.hypervisor.pause();
         self.hypervisor.stop();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
@@ -290,8 +304,12 @@ impl Machine {
         };
         self.leaving().push((media, done));
     }
-    /// Lets go of unplugged disks whose data is safe. True while there are others: ask again soon.
+    /// Lets go of unplugged disks whose data is safe, and lets the vCPUs go on that waited for the end of what a
+    /// reset cut off. True while there is more of that: ask again soon.
     pub fn settle(&self) -> bool {
+        if self.waiting.load(Ordering::Acquire) {
+            self.resume();
+        }
         let mut leaving = self.leaving();
         for (media, done) in std::mem::take(&mut *leaving) {
             let media: Vec<Unplugged> =
@@ -302,7 +320,7 @@ impl Machine {
                 leaving.push((media, done));
             }
         }
-        !leaving.is_empty()
+        !leaving.is_empty() || self.waiting.load(Ordering::Acquire)
     }
     /// The guest wakes from suspend to RAM.
     pub fn wake_up(&self) -> Result<(), hypervisor::Error> {

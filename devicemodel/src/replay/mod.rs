@@ -287,7 +287,8 @@ fn carry_out(
 ) {
     match entry {
         Entry::Request(request) => {
-            let value = vcpu.request(request);
+            // What its vCPU waited for is recorded too, and comes later.
+            let value = vcpu.begin(request);
             if request.dir == Dir::Read && matches!(request.data, Data::Value(_)) {
                 player.does(Effect::Answer(value));
             }

@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices_core::block::{
-    BlockBackend, BlockError, BlockInfo, BlockOp, BlockRequest, Completion, CompletionQueue, Payload,
+    BlockBackend, BlockError, BlockInfo, BlockOp, BlockRequest, Completion, CompletionQueue, Payload, Recall,
 };
 use devices_core::chardev::CharBackend;
 use devices_core::power::{Power, PowerEvent};
@@ -254,6 +254,23 @@ impl BlockBackend for Medium {
         let waiting = Waiting { token, read: op == BlockOp::Read, payload, done };
         self.player.inner().waiting.insert((self.number, number), waiting);
         Ok(())
+    }
+    fn recall(&self, done: &CompletionQueue, token: u64, what: Recall) -> Option<Completion> {
+        let number = {
+            let inner = self.player.inner();
+            let theirs = |((medium, _), it): &(&(u32, u64), &Waiting)| {
+                *medium == self.number && it.token == token && it.done.is(done)
+            };
+            inner.waiting.iter().find(theirs)?.0.1
+        };
+        let effect = Effect::Recall(self.number, number, what == Recall::Request, None);
+        let Some(Effect::Recall(.., Some((result, data)))) = self.player.does(effect) else { return None };
+        let Waiting { read, payload, .. } = self.player.inner().waiting.remove(&(self.number, number))?;
+        let payload = match payload {
+            Payload::Buffer(own) if read && own.len() == data.len() => Payload::Buffer(data),
+            other => other,
+        };
+        Some(Completion::new(token, payload, result))
     }
     fn idle(&self) -> bool {
         !self.player.inner().waiting.keys().any(|(medium, _)| *medium == self.number)

@@ -48,6 +48,7 @@ mod tag {
     pub const RECEIVE: u8 = 0x19;
     pub const POWER: u8 = 0x1a;
     pub const ARM: u8 = 0x1b;
+    pub const RECALL: u8 = 0x1c;
     pub const SLOT: u8 = 0x40;
 }
 
@@ -160,6 +161,7 @@ fn error_code(result: Result<(), BlockError>) -> u8 {
         Err(BlockError::OutOfRange) => 2,
         Err(BlockError::ReadOnly) => 3,
         Err(BlockError::NoSpace) => 4,
+        Err(BlockError::Cancelled) => 5,
     }
 }
 
@@ -317,6 +319,16 @@ impl Encoder {
                 to.number((*sum).into());
             }
             Effect::Submit(submit) => put_submit(to, submit),
+            Effect::Recall(medium, request, begun, answer) => {
+                to.byte(tag::RECALL);
+                to.number((*medium).into());
+                to.number(*request);
+                to.byte(u8::from(*begun) | u8::from(answer.is_some()) << 1);
+                if let Some((result, data)) = answer {
+                    to.byte(error_code(*result));
+                    to.bytes(data);
+                }
+            }
             Effect::Send(port, data, taken) => {
                 to.byte(tag::SEND);
                 to.byte(*port);
@@ -541,6 +553,11 @@ impl Decoder {
             tag::READ => Effect::Read(number(from)?, flag(from)?, bytes(from)?),
             tag::WRITE => Effect::Write(number(from)?, flag(from)?, number(from)?, narrow(from)?),
             tag::SUBMIT => Effect::Submit(submit(from)?),
+            tag::RECALL => {
+                let (medium, request, flags) = (narrow(from)?, number(from)?, byte(from)?);
+                let answer = if flags & 2 != 0 { Some((result(from)?, bytes(from)?)) } else { None };
+                Effect::Recall(medium, request, flags & 1 != 0, answer)
+            }
             tag::SEND => Effect::Send(byte(from)?, bytes(from)?, number(from)?),
             tag::RECEIVE => Effect::Receive(byte(from)?, number(from)?, bytes(from)?),
             tag::POWER => Effect::Power(match byte(from)? {
@@ -587,6 +604,7 @@ fn result(from: &mut &[u8]) -> Decoded<Result<(), BlockError>> {
         2 => Err(BlockError::OutOfRange),
         3 => Err(BlockError::ReadOnly),
         4 => Err(BlockError::NoSpace),
+        5 => Err(BlockError::Cancelled),
         _ => return Err(Senseless("an unknown result")),
     })
 }

@@ -115,6 +115,9 @@ pub enum Effect {
     Write(u64, bool, u64, u32),
     /// A medium gets a request.
     Submit(Submit),
+    /// A request is taken back from a medium: the medium, the request, whether also one that was not begun,
+    /// and the answer that came: its result and what was read.
+    Recall(u32, u64, bool, Option<(Result<(), BlockError>, Vec<u8>)>),
     /// A serial port sends: which, the bytes, and how many of them were taken.
     Send(u8, Vec<u8>, u64),
     /// A serial port asks for so many bytes, and what it got.
@@ -156,6 +159,9 @@ impl Effect {
             (Effect::Receive(port, len, _), Effect::Receive(other, asked, _)) => {
                 (port, len) == (other, asked)
             }
+            (Effect::Recall(medium, request, begun, _), Effect::Recall(of, which, also, _)) => {
+                (medium, request, begun) == (of, which, also)
+            }
             (Effect::Submit(it), Effect::Submit(other)) => it == &Submit { taken: it.taken, ..other.clone() },
             _ => self == recorded,
         }
@@ -196,6 +202,9 @@ impl fmt::Display for Effect {
                         write!(to, "{} bytes at {:#x} and {others} more pieces", first.len, first.gpa)
                     }
                 }
+            }
+            Effect::Recall(medium, request, ..) => {
+                write!(to, "request {request} of medium {medium} taken back")
             }
             Effect::Send(port, data, _) => write!(to, "serial port {port} sends {}", Bytes(data)),
             Effect::Receive(port, len, _) => write!(to, "serial port {port} asks for {len} bytes"),

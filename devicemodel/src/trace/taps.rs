@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use devices_core::Waker;
-use devices_core::block::{BlockBackend, BlockInfo, BlockOp, BlockRequest, CompletionQueue, Payload};
+use devices_core::block::{
+    BlockBackend, BlockInfo, BlockOp, BlockRequest, Completion, CompletionQueue, Payload, Recall,
+};
 use devices_core::chardev::CharBackend;
 use devices_core::power::{Power, PowerEvent};
 use hypervisor::memory::Tap;
@@ -97,11 +99,14 @@ impl Dispatch for Vcpu {
         if matches!(request.target, Target::TimeOffset | Target::Invalidate) {
             return inner.request(request);
         }
-        let _entry = recorder.entry(&Entry::Request(*request));
-        let value = inner.request(request);
+        let entry = recorder.entry(&Entry::Request(*request));
+        let value = inner.begin(request);
         if request.dir == Dir::Read && matches!(request.data, Data::Value(_)) {
             recorder.note(&Effect::Answer(value));
         }
+        // What the vCPU waits for reaches the devices by another way.
+        drop(entry);
+        inner.settle();
         value
     }
     fn acknowledge(&mut self) -> u8 {
@@ -168,7 +173,7 @@ impl Answers {
     fn answered(&self) {
         let Some(mut completion) = self.queue.pop() else { return };
         let request = completion.token;
-        let Some(Waiting { op, token, done }) = self.flight().waiting.remove(&request) else { return };
+        let Some(op) = self.flight().waiting.get(&request).map(|waiting| waiting.op) else { return };
         let entry = Entry::Completion {
             medium: self.number,
             request,
@@ -176,8 +181,10 @@ impl Answers {
             // What was written comes back as it went.
             data: if op == BlockOp::Read { completion.buffer.clone() } else { Vec::new() },
         };
-        completion.token = token;
+        // It can be asked for until the devices hear of it.
         let _entry = self.recorder.entry(&entry);
+        let Some(Waiting { token, done, .. }) = self.flight().waiting.remove(&request) else { return };
+        completion.token = token;
         done.deliver(completion);
     }
 }
@@ -267,6 +274,25 @@ impl BlockBackend for Medium {
         submit.taken = result.is_ok();
         recorder.note(&Effect::Submit(submit));
         result
+    }
+
+    fn recall(&self, done: &CompletionQueue, token: u64, what: Recall) -> Option<Completion> {
+        let Answers { recorder, number, queue, .. } = &*self.answers;
+        let mut flight = self.answers.flight();
+        let theirs = |(_, it): &(&u64, &Waiting)| it.token == token && it.done.is(done);
+        let request = *flight.waiting.iter().find(theirs)?.0;
+        let answer = self.inner.recall(queue, request, what);
+        let op = flight.waiting.get(&request).map(|waiting| waiting.op);
+        if answer.is_some() {
+            flight.waiting.remove(&request);
+        }
+        drop(flight);
+        let told = answer.as_ref().map(|answer| {
+            let read = op == Some(BlockOp::Read);
+            (answer.result, if read { answer.buffer.clone() } else { Vec::new() })
+        });
+        recorder.note(&Effect::Recall(*number, request, what == Recall::Request, told));
+        answer.map(|answer| Completion { token, ..answer })
     }
 
     fn idle(&self) -> bool {

@@ -1,7 +1,9 @@
 //! The device itself, its regions, and answers that come later.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use hypervisor::inspect::Node;
 
@@ -72,6 +74,9 @@ pub enum Io {
     Defer(Deferred),
 }
 
+/// How often a vCPU that waits looks whether the machine ends.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// The device's half of a late answer. Dropped unanswered, it answers all ones: a lost request cannot
 /// hang a vCPU.
 #[derive(Debug)]
@@ -96,9 +101,15 @@ impl Ticket {
 }
 
 impl Deferred {
-    /// Blocks until the ticket is completed or dropped.
-    pub(crate) fn wait(self) -> u64 {
-        self.0.recv().unwrap_or(u64::MAX)
+    /// Blocks until the ticket is completed or dropped, or until there is nothing to wait for any more.
+    pub(crate) fn wait(self, over: &AtomicBool) -> u64 {
+        loop {
+            match self.0.recv_timeout(LOOK) {
+                Ok(value) => return value,
+                Err(RecvTimeoutError::Timeout) if !over.load(Ordering::Acquire) => {}
+                Err(_) => return u64::MAX,
+            }
+        }
     }
 }
 
@@ -141,9 +152,15 @@ pub trait Device: Send {
     /// A timer fired or a backend finished. From any thread, with the device's lock held.
     fn wake(&mut self, _why: Wake) {}
 
-    /// Power-on state, as after a hard reset of the platform. The vCPUs stand still. Interrupt lines are
-    /// lowered and timers cancelled by the device itself.
+    /// Power-on state, as after a hard reset of the platform. The vCPUs stand still, until the device is
+    /// [`drained`](Device::drained). Interrupt lines are lowered and timers cancelled by the device itself.
     fn reset(&mut self);
+
+    /// After a reset: whether no byte moves any more, to memory or to a medium, for what was begun before
+    /// it. The vCPUs stand still until every device says so.
+    fn drained(&self) -> bool {
+        true
+    }
 
     /// Before a save, repeatedly, with the vCPUs paused: starts nothing new and says whether nothing is
     /// in flight.
@@ -169,6 +186,12 @@ pub trait Device: Send {
     /// A configuration write; true if [`placements`](Device::placements) may have changed.
     fn config_write(&mut self, reg: u16, data: &[u8]) -> bool {
         self.pci().is_some_and(|config| config.write(reg, data))
+    }
+
+    /// After a configuration write, with the same lock held: late answers that the write waits for, because
+    /// what it ended has not ended yet.
+    fn config_written(&mut self) -> Vec<Deferred> {
+        Vec::new()
     }
 
     /// Where the floating windows are now, only those that are decoded.

@@ -5,6 +5,7 @@ mod isa;
 mod xen;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use backends::image::Images;
@@ -132,6 +133,7 @@ impl Machine {
             pv_disks: None,
             terminals,
             notifier,
+            waiting: AtomicBool::new(false),
             thread: None,
             border,
             config,

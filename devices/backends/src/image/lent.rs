@@ -1,11 +1,18 @@
 //! Images that another process uses for a while: a guest that moves to another device model of the same host
 //! is in both for a moment, and only one of them may have its disks.
 
+use std::io;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use devices_core::block::{BlockOp, BlockStore, Payload};
+
 use super::{Image, ImageError, Pool};
 
+/// How long writing what is cached may take, of all images together: a host that hangs must not hold up the
+/// event loop for ever.
+const WRITING: Duration = Duration::from_secs(10);
 /// How long the other process may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -47,11 +54,13 @@ impl Images {
         writable.try_for_each(|image| image.flush().map_err(|error| image.claim.failed(error)))
     }
 
-    /// Writes what is cached of every image, and lets other processes have the images. The guest stands, and
+    /// Writes what is cached of every image (for at most ten seconds), and lets other processes have the images. The guest stands, and
     /// nothing is in flight. After an error no image is lent.
     pub fn lend(&self) -> Result<(), ImageError> {
         let mut served = self.served();
         let images: Vec<_> = served.images.iter().filter_map(Weak::upgrade).collect();
+        flush(&images, Instant::now() + WRITING)?;
+        // What is left to be written now is nothing.
         let lent = images.iter().try_for_each(|image| image.lend());
         if lent.is_err() {
             // Nobody can have taken one yet who was not to.
@@ -80,4 +89,33 @@ impl Images {
         served.lent = false;
         Ok(())
     }
+}
+
+/// Has every image write what is cached.
+fn flush(images: &[Arc<Image>], end: Instant) -> Result<(), ImageError> {
+    let (say, said) = sync_channel(images.len());
+    let mut awaited = 0;
+    for (at, image) in images.iter().enumerate().filter(|(_, image)| !image.info.read_only) {
+        let (image, say) = (image.clone(), say.clone());
+        let work = move || {
+            let result = image.run(BlockOp::Flush, 0, &mut Payload::None);
+            // Nobody listens any more if it took too long. The image is let go of first: who is told may close it.
+            drop(image);
+            let _ = say.send((at, result));
+        };
+        let started = std::thread::Builder::new().name("disk".to_owned()).spawn(work);
+        started.map_err(|error| images[at].claim.failed(error))?;
+        awaited += 1;
+    }
+    for _ in 0..awaited {
+        match said.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok((_, Ok(()))) => {}
+            Ok((at, Err(error))) => return Err(images[at].claim.failed(io::Error::other(error.to_string()))),
+            Err(_) => {
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the host does not write it in time");
+                return Err(images[0].claim.failed(late));
+            }
+        }
+    }
+    Ok(())
 }

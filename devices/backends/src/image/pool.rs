@@ -1,26 +1,45 @@
 //! Threads that work on a disk, so that no vCPU waits for the host.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use devices_core::block::{BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, Payload};
+use devices_core::block::{
+    BlockBackend, BlockError, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, CompletionQueue,
+    Payload, Recall,
+};
 
 /// Threads of a disk. A controller with one request at a time keeps one busy.
 const THREADS: usize = 4;
 /// Most requests in flight.
 const DEPTH: usize = 256;
 
-/// A store with threads. Dropping it finishes what was submitted.
+/// How long the process still waits, for all its pools together, until what is dropped is closed. In
+/// nanoseconds.
+static PATIENCE: AtomicU64 = AtomicU64::new(2_000_000_000);
+
+thread_local! {
+    /// This is a thread of a pool.
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A store with threads. Dropping it has them finish what was submitted, flush what was written and close the
+/// store. Who drops it waits for that if something may get lost, and only so long as the process has
+/// [patience](Pool::set_patience): a host that hangs holds up nobody. Where nothing runs and all is flushed
+/// the store is closed at once.
 pub struct Pool {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Arc<Threads>,
 }
 
 struct Shared {
     store: Arc<dyn BlockStore>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Something was written since the last flush.
+    dirty: AtomicBool,
 }
 
 #[derive(Default)]
@@ -31,24 +50,31 @@ struct State {
     closing: bool,
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Those that have not ended. The last one lets go of the store before it does.
+#[derive(Default)]
+struct Threads {
+    count: Mutex<usize>,
+    ended: Condvar,
+}
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
     fn serve(&self) {
         while let Some(request) = self.next() {
             let BlockRequest { token, op, offset, mut payload, done } = request;
-            let result = self.store.run(op, offset, &mut payload);
+            let result = self.run(op, offset, &mut payload);
             let completion = Completion::new(token, payload, result);
             // Idle is said before the controller knows: it may ask at once.
-            self.state().running -= 1;
+            lock(&self.state).running -= 1;
             done.deliver(completion);
         }
     }
 
     fn next(&self) -> Option<BlockRequest> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         loop {
             if let Some(request) = state.queue.pop_front() {
                 state.running += 1;
@@ -62,27 +88,79 @@ impl Shared {
             state.waiting -= 1;
         }
     }
+
+    fn run(&self, op: BlockOp, offset: u64, payload: &mut Payload) -> Result<(), BlockError> {
+        match op {
+            BlockOp::Read => self.store.run(op, offset, payload),
+            BlockOp::Write | BlockOp::Discard(_) => {
+                self.dirty.store(true, Ordering::SeqCst);
+                self.store.run(op, offset, payload)
+            }
+            BlockOp::Flush => {
+                // What is written from now on needs another.
+                let dirty = self.dirty.swap(false, Ordering::SeqCst);
+                let result = self.store.run(op, offset, payload);
+                if result.is_err() && dirty {
+                    self.dirty.store(true, Ordering::SeqCst);
+                }
+                result
+            }
+        }
+    }
+
+    /// What the guest wrote survives us even if it did not flush.
+    fn last_flush(&self) {
+        if self.dirty.load(Ordering::SeqCst)
+            && let Err(error) = self.run(BlockOp::Flush, 0, &mut Payload::None)
+        {
+            tracing::warn!(%error, "last flush of a disk");
+        }
+    }
+}
+
+/// A thread from its start to its end.
+fn thread(shared: Arc<Shared>, threads: &Threads) {
+    SERVES.set(true);
+    shared.serve();
+    // The last one out: nobody else works on the store any more.
+    let mut count = lock(&threads.count);
+    if *count == 1 {
+        drop(count);
+        shared.last_flush();
+        count = lock(&threads.count);
+    }
+    drop(shared);
+    *count -= 1;
+    threads.ended.notify_all();
 }
 
 impl Pool {
     /// Serves a store. Threads start as they are needed.
     pub fn new(store: Arc<dyn BlockStore>) -> Arc<Pool> {
-        let shared = Arc::new(Shared { store, state: Mutex::default(), changed: Condvar::new() });
-        Arc::new(Pool { shared, threads: Mutex::default() })
+        let shared =
+            Shared { store, state: Mutex::default(), changed: Condvar::new(), dirty: AtomicBool::new(false) };
+        Arc::new(Pool { shared: Arc::new(shared), threads: Arc::default() })
+    }
+
+    /// How long this process waits at most, for all pools that it will drop together, until they are closed:
+    /// two seconds, if nothing else is said.
+    pub fn set_patience(patience: Duration) {
+        let nanoseconds = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        PATIENCE.store(nanoseconds, Ordering::SeqCst);
     }
 
     /// One more thread, if all are busy and there may be more. False: there is none at all.
     fn grow(&self) -> bool {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        if threads.len() < THREADS {
-            let shared = self.shared.clone();
-            let started = std::thread::Builder::new().name("disk".to_owned()).spawn(move || shared.serve());
-            match started {
-                Ok(thread) => threads.push(thread),
+        let mut count = lock(&self.threads.count);
+        if *count < THREADS {
+            let (shared, threads) = (self.shared.clone(), self.threads.clone());
+            let run = move || thread(shared, &threads);
+            match std::thread::Builder::new().name("disk".to_owned()).spawn(run) {
+                Ok(_) => *count += 1,
                 Err(error) => tracing::warn!(%error, "no thread for a disk"),
             }
         }
-        !threads.is_empty()
+        *count > 0
     }
 }
 
@@ -93,7 +171,7 @@ impl BlockBackend for Pool {
 
     fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
         let idle = {
-            let state = self.shared.state();
+            let state = lock(&self.shared.state);
             if state.queue.len() + state.running >= DEPTH {
                 return Err(request);
             }
@@ -102,35 +180,182 @@ impl BlockBackend for Pool {
         if !idle && !self.grow() {
             return Err(request);
         }
-        self.shared.state().queue.push_back(request);
+        lock(&self.shared.state).queue.push_back(request);
         self.shared.changed.notify_one();
         Ok(())
     }
 
+    fn recall(&self, done: &CompletionQueue, token: u64, what: Recall) -> Option<Completion> {
+        if what != Recall::Request {
+            return None;
+        }
+        let queue = &mut lock(&self.shared.state).queue;
+        let at = queue.iter().position(|request| request.token == token && request.done.is(done))?;
+        let BlockRequest { token, payload, .. } = queue.remove(at)?;
+        Some(Completion::new(token, payload, Err(BlockError::Cancelled)))
+    }
+
     fn idle(&self) -> bool {
-        let state = self.shared.state();
+        let state = lock(&self.shared.state);
         state.queue.is_empty() && state.running == 0
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.state().closing = true;
+        let busy = {
+            let mut state = lock(&self.shared.state);
+            state.closing = true;
+            state.running > 0 || !state.queue.is_empty()
+        };
         self.shared.changed.notify_all();
-        let threads = std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
-        let here = std::thread::current().id();
-        for thread in threads {
-            // The last handle may go with a request that a thread of ours has just finished.
-            if thread.thread().id() != here {
-                // A thread of ours does not panic: work on an image is guarded.
-                let _ = thread.join();
-            }
+        // What only reads loses nothing, and a thread of a pool would wait for itself: the last handle may go
+        // with a request that it has just finished.
+        let reads = busy && self.shared.store.info().read_only;
+        if reads || SERVES.get() {
+            return;
         }
-        // What the guest wrote survives us even if it did not flush.
-        if !self.shared.store.info().read_only
-            && let Err(error) = self.shared.store.run(BlockOp::Flush, 0, &mut Payload::None)
-        {
-            tracing::warn!(%error, "last flush of a disk");
+        let begun = Instant::now();
+        let end = begun + Duration::from_nanos(PATIENCE.load(Ordering::SeqCst));
+        let mut count = lock(&self.threads.count);
+        while *count > 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::error!("a disk was not closed in time: what was not flushed may be lost");
+                break;
+            }
+            let waited = self.threads.ended.wait_timeout(count, left);
+            count = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let waited = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let less = |left: u64| Some(left.saturating_sub(waited));
+        // It cannot fail: there is always a new value.
+        let _ = PATIENCE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use devices_core::Waker;
+    use devices_core::block::{MemoryStore, Requests};
+
+    use super::*;
+
+    /// A store whose work waits for a gate to be opened.
+    struct Gated {
+        store: MemoryStore,
+        open: Mutex<bool>,
+        opened: Condvar,
+        flushes: AtomicU64,
+    }
+
+    impl Gated {
+        fn new(open: bool, read_only: bool) -> Arc<Gated> {
+            let store = MemoryStore::new(vec![0; 8192], read_only);
+            let (opened, flushes) = Default::default();
+            Arc::new(Gated { store, open: Mutex::new(open), opened, flushes })
+        }
+        fn open(&self) {
+            *lock(&self.open) = true;
+            self.opened.notify_all();
+        }
+    }
+
+    impl BlockStore for Gated {
+        fn info(&self) -> BlockInfo {
+            self.store.info()
+        }
+        fn run(&self, op: BlockOp, offset: u64, payload: &mut Payload) -> Result<(), BlockError> {
+            let mut open = lock(&self.open);
+            while !*open {
+                open = self.opened.wait(open).unwrap();
+            }
+            drop(open);
+            if op == BlockOp::Flush {
+                self.flushes.fetch_add(1, Ordering::SeqCst);
+            }
+            self.store.run(op, offset, payload)
+        }
+    }
+
+    fn write(byte: u8) -> Payload {
+        Payload::Buffer(vec![byte; 512])
+    }
+
+    fn requests() -> Requests {
+        Requests::new(CompletionQueue::new(Waker::default(), 0))
+    }
+
+    /// Waits until it is so.
+    fn until(mut so: impl FnMut() -> bool) {
+        while !so() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn what_was_given_up_ends_before_anything_new_begins() {
+        let store = Gated::new(false, false);
+        let pool = Pool::new(store.clone());
+        let disk: Arc<dyn BlockBackend> = pool.clone();
+        let requests = requests();
+        let send = |offset, byte| requests.submit(&disk, BlockOp::Write, offset, write(byte)).unwrap();
+        let running: Vec<_> = (0..THREADS as u64).map(|at| send(512 * at, 1)).collect();
+        until(|| lock(&pool.shared.state).running == THREADS);
+        let queued: Vec<_> = (0..4).map(|at| send(4096 + 512 * at, 1)).collect();
+        drop(queued);
+        assert!(requests.drained(), "they were not begun");
+        drop(running);
+        assert!(!requests.drained());
+        let newer = send(0, 2);
+        assert!(lock(&pool.shared.state).queue.is_empty(), "it is not sent past the old write");
+        store.open();
+        let mut answer = None;
+        until(|| {
+            answer = requests.next();
+            answer.is_some()
+        });
+        assert!(answer.is_some_and(|answer| newer.is(&answer) && answer.result.is_ok()));
+        assert!(requests.drained() && requests.idle());
+        let contents = store.store.contents();
+        assert_eq!([contents[0], contents[512], contents[4096]], [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_host_that_hangs_holds_nobody_up_for_long() {
+        let begun = Instant::now();
+        let reading = Gated::new(false, true);
+        let pool = Pool::new(reading.clone());
+        let requests = requests();
+        let disc: Arc<dyn BlockBackend> = pool.clone();
+        let read = requests.submit(&disc, BlockOp::Read, 0, write(0));
+        until(|| lock(&pool.shared.state).running == 1);
+        drop((read, disc, requests, pool));
+        // The other one may have something to lose: that is worth the wait, once.
+        Pool::set_patience(Duration::from_millis(300));
+        for _ in 0..10 {
+            let pool = Pool::new(Gated::new(false, false));
+            let done = CompletionQueue::new(Waker::default(), 0);
+            let request = BlockRequest { token: 1, op: BlockOp::Write, offset: 0, payload: write(1), done };
+            assert!(pool.submit(request).is_ok());
+        }
+        assert_eq!(PATIENCE.load(Ordering::SeqCst), 0, "the process has waited enough");
+        assert!(begun.elapsed() < Duration::from_secs(60), "ten patiences, or no end at all");
+    }
+
+    #[test]
+    fn a_pool_is_closed_when_it_is_dropped_and_flushes_what_was_written() {
+        Pool::set_patience(Duration::from_secs(60));
+        for (op, flushes) in [(BlockOp::Write, 1), (BlockOp::Read, 0), (BlockOp::Flush, 1)] {
+            let store = Gated::new(true, false);
+            let pool = Pool::new(store.clone());
+            let done = CompletionQueue::new(Waker::default(), 0);
+            let request = BlockRequest { token: 1, op, offset: 0, payload: write(1), done: done.clone() };
+            assert!(pool.submit(request).is_ok());
+            until(|| done.pop().is_some());
+            drop(pool);
+            assert_eq!(store.flushes.load(Ordering::SeqCst), flushes, "{op:?}");
+            assert_eq!(Arc::strong_count(&store), 1, "nobody has it any more");
         }
     }
 }

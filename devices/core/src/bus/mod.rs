@@ -10,7 +10,7 @@ mod map;
 mod tests;
 mod view;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     generation: AtomicU64,
     /// PCI configuration mechanism 1: the latch at port 0xcf8.
     config_address: AtomicU32,
+    /// Nobody waits for late answers any more.
+    over: AtomicBool,
     mapper: Arc<dyn Mapper>,
     ram: GuestRam,
 }
@@ -73,6 +75,7 @@ impl Bus {
             map: ArcSwap::from_pointee(Map::default()),
             generation: AtomicU64::new(1),
             config_address: AtomicU32::new(0),
+            over: AtomicBool::new(false),
             mapper,
             ram,
         };
@@ -122,6 +125,16 @@ impl Bus {
             slot.1.lock().reset();
         }
         self.remap_all();
+    }
+
+    /// Whether nothing moves any more for what was begun before a reset: see [`Device::drained`].
+    pub fn drained(&self) -> bool {
+        self.slots().iter().all(|(_, slot)| slot.lock().drained())
+    }
+
+    /// The machine ends: a vCPU that waits for a late answer goes on without it, within a tenth of a second.
+    pub fn let_go(&self) {
+        self.shared.over.store(true, Ordering::Release);
     }
 
     /// Every device by name, in order of attachment.

@@ -8,7 +8,7 @@ use ioreq::{Data, Dir, Request, Sbdf, Target};
 
 use super::map::{Map, Range};
 use super::{Bus, Shared};
-use crate::device::{At, Device, Io, Slot, Space};
+use crate::device::{At, Deferred, Device, Io, Slot, Space};
 
 /// Ports of PCI configuration mechanism 1 (PCI Local Bus Specification 3.0, section 3.2.2.3.2).
 const CONFIG_ADDRESS: u64 = 0xcf8;
@@ -24,6 +24,8 @@ pub struct View {
     map: Arc<Map>,
     generation: u64,
     last: Option<Hit>,
+    /// Late answers to writes of the request in hand.
+    late: Vec<Deferred>,
 }
 
 /// The window that answered last and the part of it that was visible.
@@ -36,12 +38,32 @@ struct Hit {
 impl View {
     pub(super) fn new(shared: Arc<Shared>) -> View {
         let map = shared.map.load_full();
-        View { generation: 0, last: None, map, shared }
+        View { generation: 0, last: None, map, shared, late: Vec::new() }
     }
 
     /// Carries out one request; returns what a read gave, zero-extended (all ones from nobody), and zero
     /// for writes and string requests.
     pub fn request(&mut self, request: &Request) -> u64 {
+        let value = self.begin(request);
+        self.settle();
+        value
+    }
+
+    /// Carries out one request, and leaves late answers to its writes to [`settle`](View::settle), or to
+    /// nobody: then the next request forgets them.
+    pub fn begin(&mut self, request: &Request) -> u64 {
+        self.late.clear();
+        self.carry_out(request)
+    }
+
+    /// Waits for late answers to the writes of the last request.
+    pub fn settle(&mut self) {
+        for late in self.late.drain(..) {
+            late.wait(&self.shared.over);
+        }
+    }
+
+    fn carry_out(&mut self, request: &Request) -> u64 {
         let (space, address) = match request.target {
             Target::Pio(port) => (Space::Pio, u64::from(port)),
             Target::Mmio(address) => (Space::Mmio, address),
@@ -62,7 +84,7 @@ impl View {
             // `rep stos` is one value for a row of addresses.
             (Data::Value(value), Dir::Write) => {
                 for index in 0..request.count.max(1) {
-                    self.write(space, place(request, index, address), &value.to_le_bytes()[..size]);
+                    self.put(space, place(request, index, address), &value.to_le_bytes()[..size]);
                 }
                 0
             }
@@ -78,11 +100,11 @@ impl View {
         if let Some((range, at, run)) = self.locate(space, address, data.len()) {
             if run == data.len() && run <= range.widest {
                 let io = range.slot.lock().read(at, data);
-                return finish_read(io, data);
+                return self.finish_read(io, data);
             }
             let (now, later) = data.split_at_mut(cut(run, range.widest, data.len()));
             let io = range.slot.lock().read(at, now);
-            finish_read(io, now);
+            self.finish_read(io, now);
             if !later.is_empty() {
                 self.read_pieces(space, address.wrapping_add(now.len() as u64), later);
             }
@@ -95,6 +117,11 @@ impl View {
 
     /// Writes `data` (1, 2, 4 or 8 bytes).
     pub fn write(&mut self, space: Space, address: u64, data: &[u8]) {
+        self.put(space, address, data);
+        self.settle();
+    }
+
+    fn put(&mut self, space: Space, address: u64, data: &[u8]) {
         if space == Space::Pio && address == CONFIG_ADDRESS && data.len() == 4 {
             let value = u32::from_le_bytes([data[0], data[1], data[2], data[3]]);
             // Register bits 1:0 and the reserved bits read as zero, as on the 82441FX.
@@ -104,9 +131,7 @@ impl View {
         if let Some((range, at, run)) = self.locate(space, address, data.len()) {
             let (now, later) = data.split_at(cut(run, range.widest, data.len()));
             let io = range.slot.lock().write(at, now);
-            if let Io::Defer(deferred) = io {
-                deferred.wait();
-            }
+            self.late(io);
             if !later.is_empty() {
                 self.write_pieces(space, address.wrapping_add(now.len() as u64), later);
             }
@@ -132,7 +157,7 @@ impl View {
         let mut address = wrap(space, address);
         while !data.is_empty() {
             let (now, later) = data.split_at(1 << data.len().ilog2());
-            self.write(space, address, now);
+            self.put(space, address, now);
             address = wrap(space, address.wrapping_add(now.len() as u64));
             data = later;
         }
@@ -222,7 +247,7 @@ impl View {
                 }
                 Dir::Write => {
                     let _ = memory::read(&self.shared.ram, gpa, data);
-                    self.write(space, at, data);
+                    self.put(space, at, data);
                 }
             }
         }
@@ -265,6 +290,24 @@ impl View {
         }
     }
 
+    fn late(&mut self, io: Io) {
+        if let Io::Defer(deferred) = io {
+            self.late.push(deferred);
+        }
+    }
+
+    fn finish_read(&self, io: Io, data: &mut [u8]) {
+        match io {
+            Io::Done => {}
+            Io::Unclaimed => data.fill(0xff),
+            Io::Defer(deferred) => {
+                let value = deferred.wait(&self.shared.over).to_le_bytes();
+                let len = data.len().min(8);
+                data[..len].copy_from_slice(&value[..len]);
+            }
+        }
+    }
+
     fn function(&mut self, sbdf: Sbdf) -> Option<Arc<Slot<dyn Device>>> {
         self.shared.map.load().function(sbdf).cloned()
     }
@@ -277,7 +320,12 @@ impl View {
 
     fn config_write(&mut self, sbdf: Sbdf, reg: u16, data: &[u8]) {
         let Some(slot) = self.function(sbdf) else { return };
-        let moved = slot.lock().config_write(reg, data);
+        let moved = {
+            let mut device = slot.lock();
+            let moved = device.config_write(reg, data);
+            self.late.append(&mut device.config_written());
+            moved
+        };
         if moved {
             Bus::from_shared(self.shared.clone()).remap(&slot);
         }
@@ -301,16 +349,4 @@ fn place(request: &Request, index: u32, address: u64) -> u64 {
 
 fn wrap(space: Space, address: u64) -> u64 {
     if space == Space::Pio { address & 0xffff } else { address }
-}
-
-fn finish_read(io: Io, data: &mut [u8]) {
-    match io {
-        Io::Done => {}
-        Io::Unclaimed => data.fill(0xff),
-        Io::Defer(deferred) => {
-            let value = deferred.wait().to_le_bytes();
-            let len = data.len().min(8);
-            data[..len].copy_from_slice(&value[..len]);
-        }
-    }
 }

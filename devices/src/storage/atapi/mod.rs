@@ -92,17 +92,6 @@ impl Transfer {
         self.dma && !self.running
     }
 
-    /// As before the engine ran.
-    pub(super) fn rewind(&mut self) {
-        self.running = false;
-        self.segments.clear();
-        self.at = 0;
-        self.start = 0;
-        if self.lba.is_some() {
-            self.data.clear();
-        }
-    }
-
     fn frame(&self) -> u64 {
         if self.raw { RAW_FRAME } else { FRAME }
     }
@@ -420,7 +409,7 @@ impl Drive {
         let lba = u64::from(transfer.lba.unwrap_or(0)) + first;
         self.status = if transfer.dma { READY | Status::DRQ } else { READY | Status::BSY };
         let medium = self.cd().and_then(|cd| cd.medium.clone());
-        self.pending = medium.and_then(|to| host.submit(&to, BlockOp::Read, lba * FRAME, payload));
+        self.pending = medium.and_then(|to| self.requests.submit(&to, BlockOp::Read, lba * FRAME, payload));
         if self.pending.is_none() {
             self.transfer_failed(host);
         }

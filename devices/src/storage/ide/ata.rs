@@ -39,6 +39,7 @@ impl Drive {
             cmd::DEVICE_RESET if self.is_cd() => {
                 self.reset();
                 self.diagnose();
+                self.after_old_requests(Work::DeviceReset);
             }
             cmd::PACKET if self.is_cd() => self.packet_command(host),
             cmd::IDENTIFY_PACKET if self.is_cd() => self.answer(host, identify::cd(self)),

@@ -87,9 +87,9 @@ impl BusMaster {
         self.status.contains(BmStatus::ACTIVE)
     }
 
-    /// The drive has no more data: the engine goes idle, unless the table was longer.
+    /// The drive has no more data: the engine goes idle, unless the table was longer and it was not stopped.
     pub fn finish(&mut self, longer: bool) {
-        self.status.set(BmStatus::ACTIVE, longer);
+        self.status.set(BmStatus::ACTIVE, longer && self.command.contains(BmCommand::START));
     }
 
     /// The engine stops on an address that is not memory.

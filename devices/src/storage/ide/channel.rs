@@ -1,13 +1,11 @@
 //! A channel: two drives on one cable, their common registers, interrupt and bus master.
 
-use std::sync::Arc;
-
-use devices_core::block::{BlockBackend, BlockOp, BlockRequest, CompletionQueue, Payload};
+use devices_core::device::{Deferred, Ticket, deferred};
 use devices_core::dma::Dma;
 use devices_core::irq::IrqLine;
 
 use super::busmaster::{BusMaster, Edge};
-use super::drive::{Drive, Kind};
+use super::drive::{Drive, Kind, Work};
 use super::spec::{BmStatus, Control, DEVICE_1, DEVICE_ONES, Status, reg};
 
 /// What the drives of a channel share, and what they reach the world through.
@@ -16,8 +14,6 @@ pub struct Host {
     pub(in crate::storage) dma: Dma,
     pub(super) control: Control,
     pub(super) irq: IrqLine,
-    pub(super) queue: CompletionQueue,
-    pub(super) token: u64,
 }
 
 impl Host {
@@ -28,38 +24,30 @@ impl Host {
             self.irq.set(true);
         }
     }
-
-    /// Sends a request; its token. None: the backend takes no more.
-    pub(in crate::storage) fn submit(
-        &mut self,
-        to: &Arc<dyn BlockBackend>,
-        op: BlockOp,
-        offset: u64,
-        payload: Payload,
-    ) -> Option<u64> {
-        self.token = self.token.wrapping_add(1);
-        let token = self.token;
-        let request = BlockRequest { token, op, offset, payload, done: self.queue.clone() };
-        to.submit(request).is_ok().then_some(token)
-    }
 }
 
 /// One channel.
 pub struct Channel {
     pub(super) drives: [Drive; 2],
     pub(super) host: Host,
+    /// vCPUs that have stopped the engine, until nothing is in flight.
+    pub(super) stopping: Vec<Ticket>,
 }
 
+/// Most vCPUs that wait for the engine to stop; more than a machine has.
+const STOPPING: usize = 1024;
+
 impl Channel {
-    pub(super) fn new(drives: [Drive; 2], irq: IrqLine, dma: Dma, queue: CompletionQueue) -> Channel {
-        let host = Host { bm: BusMaster::default(), dma, control: Control::empty(), irq, queue, token: 0 };
-        Channel { drives, host }
+    pub(super) fn new(drives: [Drive; 2], irq: IrqLine, dma: Dma) -> Channel {
+        let host = Host { bm: BusMaster::default(), dma, control: Control::empty(), irq };
+        Channel { drives, host, stopping: Vec::new() }
     }
 
     /// Power-on state.
     pub(super) fn reset(&mut self) {
         for drive in &mut self.drives {
             drive.reset();
+            drive.after_old_requests(Work::HardReset);
             drive.mode = None;
             if let Kind::Disk(disk) = &mut drive.kind {
                 disk.write_cache = true;
@@ -148,10 +136,10 @@ impl Channel {
         }
         for drive in &mut self.drives {
             drive.halt();
-            drive.diagnose();
-            drive.task.device = 0;
+            drive.status = Status::BSY | Status::DSC;
+            drive.work = Work::Diagnostic;
         }
-        self.host.raise();
+        self.settle();
     }
 
     /// Device control register.
@@ -167,9 +155,9 @@ impl Channel {
         }
         if was && !is {
             for drive in &mut self.drives {
-                drive.reset();
-                drive.diagnose();
+                drive.work = Work::SoftReset;
             }
+            self.settle();
         }
         if value.contains(Control::NIEN) || (is && !was) {
             self.host.irq.set(false);
@@ -188,28 +176,77 @@ impl Channel {
         drive.write_data(host, size, data)
     }
 
-    /// A byte of the bus master's registers (0 to 7).
-    pub(super) fn write_bus_master(&mut self, offset: u64, value: u8) {
+    /// A byte of the bus master's registers (0 to 7). Some: the answer comes when the engine has stopped.
+    pub(super) fn write_bus_master(&mut self, offset: u64, value: u8) -> Option<Deferred> {
         match self.host.bm.write(offset, value) {
-            Edge::None => {}
+            Edge::None => None,
             Edge::Start => {
                 let selected = self.selected();
                 let ready = [selected, 1 - selected].into_iter().find(|&unit| self.drives[unit].wants_dma());
                 if let Some(unit) = ready {
                     self.drives[unit].start_dma(&mut self.host);
                 }
+                None
             }
-            Edge::Stop => self.drives.iter_mut().for_each(Drive::stop_dma),
+            Edge::Stop => self.stop_dma(),
         }
     }
 
-    /// Takes the answers that have come. Those that nobody waits for any more are dropped.
+    /// The engine was stopped, or may not reach memory any more. A transfer cannot be cut off in the middle of
+    /// a host call, so it is carried through, as in QEMU: some vCPU waits for that, and memory is its own
+    /// when it goes on.
+    pub(super) fn stop_dma(&mut self) -> Option<Deferred> {
+        while self.drives.iter().any(Drive::hasten_dma) {
+            self.completions();
+        }
+        let moves = self.drives.iter().any(|drive| drive.pending.is_some() && drive.works_by_dma());
+        let old = !self.drives.iter().all(|drive| drive.requests.drained());
+        if !(moves || old) || self.stopping.len() >= STOPPING {
+            return None;
+        }
+        let (done, answer) = deferred();
+        self.stopping.push(done);
+        Some(answer)
+    }
+
+    /// Takes the answers that have come, and ends what waited for them.
     pub(super) fn completions(&mut self) {
-        while let Some(completion) = self.host.queue.pop() {
-            let waiting = |drive: &Drive| drive.pending == Some(completion.token);
-            if let Some(unit) = self.drives.iter().position(waiting) {
-                self.drives[unit].complete(&mut self.host, completion);
+        for drive in &mut self.drives {
+            while let Some(completion) = drive.requests.next() {
+                if drive.pending.as_ref().is_some_and(|pending| pending.is(&completion)) {
+                    drive.complete(&mut self.host, completion);
+                }
             }
+        }
+        self.settle();
+    }
+
+    /// Ends resets once nothing moves any more for what they cut off.
+    pub(super) fn settle(&mut self) {
+        if !self.stopping.is_empty() && self.drives.iter().all(|drive| drive.requests.idle()) {
+            self.stopping.drain(..).for_each(|waiting| waiting.complete(0));
+        }
+        let drained = self.drives.each_ref().map(|drive| drive.requests.drained());
+        let all = drained == [true; 2];
+        let mut diagnosed = false;
+        for (drive, drained) in self.drives.iter_mut().zip(drained) {
+            match drive.work {
+                Work::HardReset if drained => drive.reset(),
+                Work::SoftReset | Work::DeviceReset if drained => {
+                    drive.reset();
+                    drive.diagnose();
+                }
+                Work::Diagnostic if all => {
+                    drive.halt();
+                    drive.diagnose();
+                    drive.task.device = 0;
+                    diagnosed = true;
+                }
+                _ => {}
+            }
+        }
+        if diagnosed {
+            self.host.raise();
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use devices_core::block::{BlockBackend, BlockError, BlockOp, Completion, Payload, Segment};
+use devices_core::block::{
+    BlockBackend, BlockError, BlockOp, Completion, InFlight, Payload, Requests, Segment,
+};
 use devices_core::events::{DeviceEvent, Observer};
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +154,14 @@ pub enum Work {
     Ignore,
     /// A packet's data goes to the host.
     Transfer(Transfer),
+    /// Power-on or a reset line: ready once what was in flight is over.
+    HardReset,
+    /// The same after SRST.
+    SoftReset,
+    /// EXECUTE DEVICE DIAGNOSTIC, the same.
+    Diagnostic,
+    /// DEVICE RESET, the same.
+    DeviceReset,
 }
 
 /// One drive.
@@ -166,8 +176,9 @@ pub struct Drive {
     pub(in crate::storage) error: u8,
     pub(in crate::storage) pio: Pio,
     pub(in crate::storage) work: Work,
-    /// Token of the request in flight.
-    pub(in crate::storage) pending: Option<u64>,
+    pub(in crate::storage) requests: Requests,
+    /// The request in flight that is waited for.
+    pub(in crate::storage) pending: Option<InFlight>,
     /// Transfer mode set by SET FEATURES.
     pub(in crate::storage) mode: Option<u8>,
     pub(super) watch: Watch,
@@ -195,7 +206,7 @@ impl Watch {
 pub const READY: Status = Status::DRDY.union(Status::DSC);
 
 impl Drive {
-    pub(super) fn new(kind: Kind, serial: String) -> Drive {
+    pub(super) fn new(kind: Kind, serial: String, requests: Requests) -> Drive {
         let mut drive = Drive {
             kind,
             unplugged: false,
@@ -205,6 +216,7 @@ impl Drive {
             error: 0,
             pio: Pio::default(),
             work: Work::Idle,
+            requests,
             pending: None,
             mode: None,
             watch: Watch::default(),
@@ -229,7 +241,8 @@ impl Drive {
         if let Kind::Disk(disk) = &mut self.kind { Some(disk) } else { None }
     }
 
-    /// Drops whatever is under way; a late answer will not be known any more.
+    /// Gives up whatever is under way, also the request in flight. What of it runs moves bytes until
+    /// the drive's requests have drained.
     pub(in crate::storage) fn halt(&mut self) {
         self.pending = None;
         self.work = Work::Idle;
@@ -247,6 +260,14 @@ impl Drive {
             Kind::Absent => {}
             Kind::Disk(disk) => disk.reset(),
             Kind::Cd(cd) => cd.reset(),
+        }
+    }
+
+    /// If something old is still in flight, the drive is busy with that until it is over.
+    pub(super) fn after_old_requests(&mut self, work: Work) {
+        if !self.requests.drained() {
+            self.status = Status::BSY | Status::DSC;
+            self.work = work;
         }
     }
 
@@ -359,7 +380,8 @@ impl Drive {
             Work::Packet => self.packet(host),
             Work::Ignore => self.packet_done(host),
             Work::Transfer(_) => self.transfer_next(host),
-            Work::Idle | Work::Dma { .. } | Work::Flush | Work::TrimList { .. } | Work::Trim { .. } => {}
+            // None of them has a data block.
+            _ => {}
         }
     }
 
@@ -375,7 +397,10 @@ impl Drive {
 
     /// Whether the bus master works, or is to work, for it.
     pub(super) fn works_by_dma(&self) -> bool {
-        self.wants_dma() || matches!(self.work, Work::Dma { .. })
+        match &self.work {
+            Work::Transfer(transfer) => transfer.dma,
+            work => self.wants_dma() || matches!(work, Work::Dma { .. }),
+        }
     }
 
     /// The drive is ready for DMA: goes on if the engine is running.
@@ -397,15 +422,9 @@ impl Drive {
         }
     }
 
-    /// The engine was stopped: what it has moved is forgotten, and the drive waits for it again.
-    pub(super) fn stop_dma(&mut self) {
-        match &mut self.work {
-            Work::Dma { segments, .. } => segments.clear(),
-            Work::Transfer(transfer) if transfer.dma => transfer.rewind(),
-            _ => return,
-        }
-        self.pending = None;
-        self.status = READY | Status::DRQ;
+    /// Has the answer of a transfer come at once, if only that is missing.
+    pub(super) fn hasten_dma(&self) -> bool {
+        self.works_by_dma() && self.pending.as_ref().is_some_and(|pending| self.requests.hasten(pending))
     }
 
     /// Memory could not be reached: the engine has stopped and the command ends.
@@ -441,11 +460,11 @@ impl Drive {
                     .map(|&(lba, count)| (BlockOp::Discard(count * SECTOR as u64), lba, Payload::None))
             }
             Work::Transfer(_) => return self.submit_transfer(host),
-            Work::Idle | Work::Answer | Work::TrimList { .. } | Work::Packet | Work::Ignore => None,
+            _ => None,
         };
         let Some((op, lba, payload)) = request else { return };
         let backend = self.disk().map(|disk| disk.backend.clone());
-        self.pending = backend.and_then(|to| host.submit(&to, op, lba * SECTOR as u64, payload));
+        self.pending = backend.and_then(|to| self.requests.submit(&to, op, lba * SECTOR as u64, payload));
         if self.pending.is_none() {
             self.abort(host);
         }
@@ -470,7 +489,7 @@ impl Drive {
         let no_space = match error {
             BlockError::Io => false,
             BlockError::NoSpace => true,
-            BlockError::OutOfRange | BlockError::ReadOnly => return,
+            BlockError::OutOfRange | BlockError::ReadOnly | BlockError::Cancelled => return,
         };
         let write = match self.work {
             Work::Read { .. } | Work::Transfer(_) => false,

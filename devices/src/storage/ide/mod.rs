@@ -3,7 +3,7 @@
 //!
 //! Left out: the timing registers have no effect, the simplex and DMA-capable bits are software's own, a
 //! drive's interrupt that came while nIEN was set is lost (as in QEMU), and the bus master moves a command's
-//! data as one piece, so that stopping it in the middle starts the command's data over.
+//! data as one piece: stopping it waits until that is done (as in QEMU).
 
 mod ata;
 mod busmaster;
@@ -19,7 +19,8 @@ mod unplug;
 
 use std::sync::Arc;
 
-use devices_core::block::{BlockBackend, CompletionQueue, Medium};
+use devices_core::block::{BlockBackend, CompletionQueue, Medium, Requests};
+use devices_core::device::Deferred;
 use devices_core::dma::Dma;
 use devices_core::events::Observer;
 use devices_core::irq::IrqLine;
@@ -105,10 +106,9 @@ impl Ide {
             build(wiring, number as u32, config)
         };
         let [irq0, irq1] = irqs;
-        let queue = |number| CompletionQueue::new(wiring.waker(), number);
         let channels = [
-            Channel::new([drive(), drive()], irq0, dma.clone(), queue(0)),
-            Channel::new([drive(), drive()], irq1, dma, queue(1)),
+            Channel::new([drive(), drive()], irq0, dma.clone()),
+            Channel::new([drive(), drive()], irq1, dma),
         ];
         Ide { config, channels }
     }
@@ -144,14 +144,16 @@ impl Ide {
         }
     }
 
-    fn write_byte(&mut self, at: At, value: u8) {
+    /// Some: the answer comes later.
+    fn write_byte(&mut self, at: At, value: u8) -> Option<Deferred> {
         match at.region {
             COMMAND_0 => self.channels[0].write(at.offset, value),
             COMMAND_1 => self.channels[1].write(at.offset, value),
             CONTROL_0 => self.channels[0].write_control(value),
             CONTROL_1 => self.channels[1].write_control(value),
-            _ => self.channels[usize::from(at.offset >= 8)].write_bus_master(at.offset & 7, value),
+            _ => return self.channels[usize::from(at.offset >= 8)].write_bus_master(at.offset & 7, value),
         }
+        None
     }
 
     /// The channel whose data port this is.
@@ -166,8 +168,10 @@ impl Ide {
 
 fn build(wiring: &Wiring, number: u32, config: Option<DriveConfig>) -> Drive {
     let named = |serial: Option<String>| serial.unwrap_or_else(|| format!("QM{:05}", number + 1));
+    // Both drives of a channel wake it.
+    let requests = Requests::new(CompletionQueue::new(wiring.waker(), number / 2));
     match config {
-        None => Drive::new(Kind::Absent, String::new()),
+        None => Drive::new(Kind::Absent, String::new(), requests),
         Some(DriveConfig::Disk { backend, geometry, serial }) => {
             let disk = Disk {
                 backend,
@@ -177,11 +181,11 @@ fn build(wiring: &Wiring, number: u32, config: Option<DriveConfig>) -> Drive {
                 write_cache: true,
                 smart: Smart::default(),
             };
-            Drive::new(Kind::Disk(Box::new(disk)), named(serial))
+            Drive::new(Kind::Disk(Box::new(disk)), named(serial), requests)
         }
         Some(DriveConfig::Cd { medium, serial }) => {
             let tray = Medium::new(wiring.waker(), WAKE_MEDIUM + number);
-            Drive::new(Kind::Cd(Box::new(Cd::new(medium, tray))), named(serial))
+            Drive::new(Kind::Cd(Box::new(Cd::new(medium, tray))), named(serial), requests)
         }
     }
 }
@@ -217,10 +221,11 @@ impl Device for Ide {
             channel.write_data(data.len(), data);
             return Io::Done;
         }
+        let mut later = None;
         for (index, &byte) in data.iter().enumerate() {
-            self.write_byte(byte_at(at, index), byte);
+            later = self.write_byte(byte_at(at, index), byte).or(later);
         }
-        Io::Done
+        later.map_or(Io::Done, Io::Defer)
     }
 
     fn read_run(&mut self, at: At, size: usize, out: &mut [u8]) -> usize {
@@ -247,9 +252,23 @@ impl Device for Ide {
         self.channels.iter_mut().for_each(Channel::reset);
     }
 
+    fn drained(&self) -> bool {
+        self.channels.iter().flat_map(|channel| &channel.drives).all(|drive| drive.requests.drained())
+    }
+
     fn quiesce(&mut self) -> bool {
         self.channels.iter_mut().for_each(Channel::completions);
         self.channels.iter().flat_map(|channel| &channel.drives).all(Drive::idle)
+    }
+
+    fn config_written(&mut self) -> Vec<Deferred> {
+        let mut late = Vec::new();
+        for channel in &mut self.channels {
+            if !channel.host.dma.enabled() {
+                late.extend(channel.stop_dma());
+            }
+        }
+        late
     }
 
     fn pci(&mut self) -> Option<&mut PciConfig> {
@@ -274,11 +293,12 @@ impl Device for Ide {
 impl Drive {
     /// Whether no backend works for it.
     fn idle(&self) -> bool {
-        match &self.kind {
+        let medium = match &self.kind {
             Kind::Absent => true,
             Kind::Disk(disk) => disk.backend.idle(),
             Kind::Cd(cd) => cd.idle(),
-        }
+        };
+        medium && self.requests.idle()
     }
 }
 
@@ -316,7 +336,7 @@ impl Drive {
         node.value("serial", &self.serial).hex("status", self.status.bits()).hex("error", self.error);
         let file: Vec<String> = (1..=5).map(|r| format!("{:02x}", self.task.get(r, false))).collect();
         node.value("registers", file.join(" ")).hex("device", self.task.device);
-        node.value("in_flight", self.pending.is_some());
+        node.value("in_flight", self.pending.is_some()).value("drained", self.requests.drained());
         node.value("pio", format_args!("{} of {}", self.pio.at, self.pio.buffer.len()));
         let work = match &self.work {
             Work::Idle => "idle",
@@ -330,6 +350,7 @@ impl Drive {
             Work::Packet => "packet",
             Work::Ignore => "parameters",
             Work::Transfer(_) => "packet data",
+            Work::HardReset | Work::SoftReset | Work::Diagnostic | Work::DeviceReset => "reset",
         };
         node.value("work", work);
     }

@@ -80,9 +80,9 @@ pub(super) fn save(ide: &Ide) -> Result<Saved, StateError> {
 }
 
 fn save_channel(channel: &Channel) -> ChannelState {
-    let Channel { drives, host } = channel;
-    // Tokens are of this process; the queue is empty of anything that is waited for.
-    let Host { bm, dma: _, control, irq, queue: _, token: _ } = host;
+    // Who waits is of this process, and so is what it waits for.
+    let Channel { drives, host, stopping: _ } = channel;
+    let Host { bm, dma: _, control, irq } = host;
     let BusMaster { command, status, table } = *bm;
     ChannelState {
         control: control.bits(),
@@ -95,7 +95,21 @@ fn save_channel(channel: &Channel) -> ChannelState {
 }
 
 fn save_drive(drive: &Drive) -> DriveState {
-    let Drive { kind, unplugged, serial: _, task, status, error, pio, work, pending, mode, watch: _ } = drive;
+    // What was given up is of this process too: a drive that waits for it is ready in another.
+    let Drive {
+        kind,
+        unplugged,
+        serial: _,
+        task,
+        status,
+        error,
+        pio,
+        work,
+        requests: _,
+        pending,
+        mode,
+        watch: _,
+    } = drive;
     let kind = match kind {
         Kind::Absent if *unplugged => KindState::Unplugged,
         Kind::Absent => KindState::Absent,
@@ -143,6 +157,7 @@ fn load_channel(channel: &mut Channel, state: ChannelState) -> Result<(), StateE
     for (drive, state) in channel.drives.iter_mut().zip(drives) {
         load_drive(drive, &mut channel.host, state)?;
     }
+    channel.settle();
     Ok(())
 }
 
@@ -219,6 +234,7 @@ fn check_work(drive: &Drive, host: &Host, work: &Work) -> Result<(), StateError>
             segments
         }
         Work::Idle | Work::Answer | Work::Flush | Work::Packet | Work::Ignore => return Ok(()),
+        Work::HardReset | Work::SoftReset | Work::Diagnostic | Work::DeviceReset => return Ok(()),
     };
     // The guest may have taken the bus from the controller since the transfer began.
     let ram = Dma::always(host.dma.ram().clone());
@@ -233,7 +249,7 @@ impl Drive {
             Work::Read { .. } | Work::Write { .. } | Work::Flush | Work::Trim { .. } => self.disk().is_some(),
             Work::Dma { segments, .. } => self.disk().is_some() && !segments.is_empty(),
             Work::Transfer(transfer) => self.is_cd() && transfer.lba.is_some(),
-            Work::Idle | Work::Answer | Work::TrimList { .. } | Work::Packet | Work::Ignore => false,
+            _ => false,
         }
     }
 }

@@ -80,7 +80,13 @@ impl Drive {
     /// Nobody is there any more. A late answer will not be known.
     pub(super) fn unplug(&mut self) {
         let device = self.task.device;
-        *self = Drive::new(Kind::Absent, String::new());
+        // What is in flight is over when its medium has settled.
+        self.halt();
+        self.kind = Kind::Absent;
+        self.serial.clear();
+        self.watch = Default::default();
+        self.mode = None;
+        self.reset();
         self.task.device = device;
         self.unplugged = true;
     }

@@ -1,8 +1,11 @@
 //! Requests that are slow, refused or late, and states that are lies.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use devices_core::block::{BlockInfo, BlockRequest, BlockStore, Completion};
+use devices_core::block::{
+    BlockError, BlockInfo, BlockRequest, BlockStore, Completion, CompletionQueue, Recall,
+};
 use devices_core::{Device, Saved, Slot};
 
 use super::*;
@@ -12,11 +15,13 @@ const BASE: u16 = 0x1f0;
 const STATUS: u16 = 0x1f7;
 const ALT: u16 = 0x3f6;
 
-/// A backend that answers when it is told to, and takes so many requests.
+/// A backend that answers when it is told to, and takes so many requests. Those that wait are running,
+/// unless it is `sleepy`: then they have not been begun.
 struct Slow {
     store: MemoryStore,
     waiting: Mutex<Vec<BlockRequest>>,
     room: usize,
+    sleepy: AtomicBool,
 }
 
 impl BlockBackend for Slow {
@@ -31,12 +36,25 @@ impl BlockBackend for Slow {
         waiting.push(request);
         Ok(())
     }
+    fn recall(&self, done: &CompletionQueue, token: u64, what: Recall) -> Option<Completion> {
+        if what == Recall::Answer || !self.sleepy.load(Ordering::SeqCst) {
+            return None;
+        }
+        let mut waiting = self.waiting.lock().unwrap();
+        let at = waiting.iter().position(|request| request.token == token && request.done.is(done))?;
+        let BlockRequest { token, payload, .. } = waiting.remove(at);
+        Some(Completion::new(token, payload, Err(BlockError::Cancelled)))
+    }
     fn idle(&self) -> bool {
         self.waiting.lock().unwrap().is_empty()
     }
 }
 
 impl Slow {
+    fn waiting(&self) -> usize {
+        self.waiting.lock().unwrap().len()
+    }
+
     /// Answers the oldest request.
     fn answer(&self) {
         let BlockRequest { token, op, offset, mut payload, done } = self.waiting.lock().unwrap().remove(0);
@@ -49,12 +67,13 @@ fn slow(room: usize) -> (Machine, Arc<Slow>, Arc<Slot<Ide>>) {
     let mut rig = Rig::new();
     let wiring = rig.wiring();
     let store = MemoryStore::new(pattern(DISK_SECTORS), false);
-    let backend = Arc::new(Slow { store, waiting: Mutex::default(), room });
+    let backend = Arc::new(Slow { store, waiting: Mutex::default(), room, sleepy: AtomicBool::new(false) });
     let geometry = Geometry::guess(DISK_SECTORS as u64, &[]).0;
     let disk = DriveConfig::Disk { backend: backend.clone(), geometry, serial: None };
     let cd = DriveConfig::Cd { medium: None, serial: None };
+    let disc = DriveConfig::Cd { medium: Some(backend.clone()), serial: None };
     let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
-    let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(disk), Some(cd), None, None]);
+    let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(disk), Some(cd), Some(disc), None]);
     let tray = ide.medium(1).expect("there is a CD drive");
     let slot = rig.attach_pci(ide, &wiring, 1, 1);
     rig.config_write(1, 1, pci_reg::BAR0 + 16, Size::B4, BM.into());
@@ -74,55 +93,166 @@ fn quiesce_waits_for_the_disk() {
     assert_eq!(m.data(BASE, 512), pattern(4)[3 * 512..]);
 }
 
-#[test]
-fn a_late_answer_is_nobodys() {
-    let (mut m, disk, _) = slow(8);
+/// READ DMA of sector 3 into the page at 0x2_0000, under way.
+fn read_page(m: &mut Machine) {
     m.table(0, &[(0x2_0000, 512)]);
     m.command(BASE, 0, 1, 3, cmd::READ_DMA);
     m.out(BM, 9);
-    m.out(ALT, 4);
-    m.out(ALT, 0);
-    m.command(BASE, 0, 1, 5, cmd::READ);
-    disk.answer();
-    assert_eq!(m.inb(ALT) & BSY, BSY, "the new command still waits");
-    assert!(!m.rig.irq(14));
-    disk.answer();
-    assert_eq!(m.data(BASE, 512), pattern(6)[5 * 512..]);
 }
 
 #[test]
-fn a_stopped_engine_starts_the_data_over() {
-    let (mut m, disk, _) = slow(8);
-    m.table(0, &[(0x2_0000, 512)]);
-    m.command(BASE, 0, 1, 3, cmd::READ_DMA);
-    m.out(BM, 9);
-    m.out(BM, 8);
-    assert_eq!(m.inb(BM + 2) & 1, 0);
+fn a_software_reset_lasts_until_the_old_read_is_over() {
+    let (mut m, disk, slot) = slow(8);
+    read_page(&mut m);
+    m.out(ALT, 4);
+    m.out(ALT, 0);
+    assert_eq!(m.inb(ALT), BSY | 0x10, "the page may still be written");
+    m.command(BASE, 0, 1, 5, cmd::READ);
+    assert_eq!(disk.waiting(), 1, "a busy drive takes no command");
+    assert!(!slot.lock().quiesce() && !slot.lock().drained());
     disk.answer();
+    assert_eq!([m.inb(ALT), m.inb(0x1f1)], [READY, 1]);
+    assert!(slot.lock().quiesce() && slot.lock().drained());
+    m.rig.poke(0x2_0000, &[0xaa; 512]);
     assert!(!m.rig.irq(14));
-    m.table(0, &[(0x3_0000, 512)]);
-    m.out(BM, 9);
+    m.command(BASE, 0, 1, 5, cmd::READ);
     disk.answer();
+    assert_eq!(m.data(BASE, 512), pattern(6)[5 * 512..]);
+    assert_eq!(m.rig.peek(0x2_0000, 512), [0xaa; 512]);
+}
+
+#[test]
+fn what_was_not_begun_never_is() {
+    let (mut m, disk, _) = slow(8);
+    disk.sleepy.store(true, Ordering::SeqCst);
+    m.table(0, &[(0x2_0000, 512)]);
+    m.rig.poke(0x2_0000, &[0xaa; 512]);
+    m.command(BASE, 0, 1, 3, cmd::WRITE_DMA);
+    m.out(BM, 1);
+    assert_eq!(disk.waiting(), 1);
+    m.out(ALT, 4);
+    m.out(ALT, 0);
+    assert_eq!([m.inb(ALT), m.inb(0x1f1)], [READY, 1], "at once");
+    assert_eq!(disk.waiting(), 0);
+    assert_eq!(disk.store.contents(), pattern(DISK_SECTORS));
+}
+
+#[test]
+fn diagnostics_and_a_reset_of_the_machine_wait_for_old_writes_too() {
+    let (mut m, disk, slot) = slow(8);
+    m.table(0, &[(0x2_0000, 512)]);
+    m.command(BASE, 0, 1, 3, cmd::WRITE_DMA);
+    m.out(BM, 1);
+    m.rig.reset();
+    assert!(!slot.lock().drained(), "the vCPUs stand still until the write is over");
+    assert_eq!(m.inb(ALT) & BSY, BSY);
+    m.out(ALT, 4);
+    m.out(ALT, 0);
+    m.command(BASE, 0, 0, 0, cmd::DIAGNOSTIC);
+    assert_eq!(m.inb(ALT) & BSY, BSY);
+    disk.answer();
+    assert!(slot.lock().drained());
+    assert_eq!([m.inb(ALT), m.inb(0x1f1)], [READY, 1]);
+    m.command(BASE, 0, 0, 0, cmd::DIAGNOSTIC);
     assert!(m.rig.irq(14));
-    assert_eq!(m.rig.peek(0x3_0000, 512), pattern(4)[3 * 512..]);
+    assert_eq!([m.inb(ALT), m.inb(0x1f1)], [READY, 1]);
+}
+
+#[test]
+fn a_stopped_engine_has_stopped_when_the_vcpu_goes_on() {
+    for off_by_config in [false, true] {
+        let (mut m, disk, _) = slow(8);
+        read_page(&mut m);
+        // Only the answer lets the vCPU go on, so it comes from elsewhere.
+        let answering = std::thread::spawn({
+            let disk = disk.clone();
+            move || disk.answer()
+        });
+        if off_by_config {
+            m.rig.config_write(1, 1, pci_reg::COMMAND, Size::B2, 1);
+        } else {
+            m.out(BM, 8);
+        }
+        assert_eq!(disk.waiting(), 0, "it waited");
+        answering.join().unwrap();
+        assert_eq!(m.inb(BM + 2) & 5, 4, "not active, interrupt");
+        assert!(m.rig.irq(14));
+        assert_eq!(m.inb(STATUS), READY);
+        assert_eq!(m.rig.peek(0x2_0000, 512), pattern(4)[3 * 512..]);
+    }
+}
+
+#[test]
+fn a_new_command_is_not_sent_past_an_old_one() {
+    let (mut m, disk, _) = slow(8);
+    m.command(BASE, 0, 1, 3, cmd::READ);
+    m.rig.save_load();
+    assert_eq!(disk.waiting(), 1, "the loaded command waits for the one of before");
+    disk.answer();
+    assert_eq!((disk.waiting(), m.inb(ALT) & BSY), (1, BSY));
+    disk.answer();
+    assert_eq!(m.data(BASE, 512), pattern(4)[3 * 512..]);
+}
+
+#[test]
+fn a_reset_that_waits_is_saved_so() {
+    for reset in [Reset::Soft, Reset::Hard, Reset::Device] {
+        let (mut m, disk, slot) = slow(8);
+        let base = match reset {
+            Reset::Device => 0x170,
+            Reset::Soft | Reset::Hard => BASE,
+        };
+        match reset {
+            Reset::Soft | Reset::Hard => {
+                m.command(base, 0, 1, 3, cmd::READ);
+            }
+            Reset::Device => {
+                m.command(base, 0, 0, 0xfe_0000, cmd::PACKET);
+                for word in [0x28u16, 0, 0, 0, 1, 0] {
+                    m.rig.outw(base, word);
+                }
+            }
+        }
+        assert_eq!(disk.waiting(), 1);
+        match reset {
+            Reset::Soft => {
+                m.out(base + 0x206, 4);
+                m.rig.save_load();
+                m.out(base + 0x206, 0);
+            }
+            Reset::Hard => m.rig.reset(),
+            Reset::Device => m.out(base + 7, cmd::DEVICE_RESET),
+        }
+        m.rig.save_load();
+        assert_eq!(m.inb(base + 0x206) & BSY, BSY);
+        let waits = m.rig.bus().save().unwrap().remove(0).1;
+        disk.answer();
+        let (ready, diagnosed) = match reset {
+            Reset::Soft => (READY, 1),
+            Reset::Hard => (READY, 0),
+            Reset::Device => (0, 1),
+        };
+        assert_eq!([m.inb(base + 0x206), m.inb(base + 1)], [ready, diagnosed]);
+        // Another process has nothing to wait for.
+        m.rig.reset();
+        slot.lock().load(&waits).unwrap();
+        assert_eq!(m.inb(base + 0x206), ready);
+    }
+}
+
+/// Resets that wait.
+enum Reset {
+    Soft,
+    Hard,
+    Device,
 }
 
 #[test]
 fn a_full_backend_ends_the_command_with_an_error() {
-    let (mut m, disk, _) = slow(2);
-    for _ in 0..3 {
-        m.command(BASE, 0, 1, 0, cmd::READ);
-        m.out(ALT, 4);
-        m.out(ALT, 0);
-    }
-    assert_eq!(disk.waiting.lock().unwrap().len(), 2);
+    let (mut m, disk, _) = slow(0);
     m.command(BASE, 0, 1, 0, cmd::READ);
     assert_eq!([m.inb(STATUS) & 0x89, m.inb(0x1f1)], [1, 4]);
-    disk.answer();
-    disk.answer();
-    m.command(BASE, 0, 1, 0, cmd::READ);
-    disk.answer();
-    assert_eq!(m.data(BASE, 512), pattern(1));
+    assert_eq!(disk.waiting(), 0);
 }
 
 #[test]
