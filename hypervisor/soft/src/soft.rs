@@ -56,6 +56,8 @@ struct Running {
     stopped: bool,
     /// Threads that are not parked.
     active: u32,
+    /// What a thread died of.
+    died: Option<String>,
 }
 
 /// The software hypervisor.
@@ -182,9 +184,6 @@ impl Soft {
                 }
             }
         }
-        let mut running = self.running();
-        running.active -= 1;
-        self.changed.notify_all();
     }
 
     /// All vCPUs in turn, time by instructions.
@@ -195,9 +194,23 @@ impl Soft {
                 self.round(&mut cpus, counter, events);
             }
         }
+    }
+
+    /// Runs a thread of the machine to its end. One that panics ends the machine: nobody waits for what is no more.
+    fn guarded(&self, counts: bool, what: &str, body: impl FnOnce()) {
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
         let mut running = self.running();
-        running.active -= 1;
+        running.active -= counts as u32;
+        if let Err(payload) = &ended {
+            let said = payload.downcast_ref::<&str>().map(|s| s.to_string());
+            let said = said.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+            running.died.get_or_insert(format!("{what} has died: {said}"));
+        }
         self.changed.notify_all();
+        drop(running);
+        if ended.is_err() {
+            self.stop();
+        }
     }
 
     fn any_has(&self, bits: u32) -> bool {
@@ -308,12 +321,16 @@ impl Hypervisor for Soft {
             let thread = || std::thread::Builder::new().stack_size(STACK);
             if let Some(counter) = self.shared.counter.clone() {
                 let events = events.clone();
-                return thread().spawn_scoped(scope, move || self.count(&counter, &events)).map(|_| ());
+                let body = move || self.guarded(true, "the vCPUs' thread", || self.count(&counter, &events));
+                return thread().spawn_scoped(scope, body).map(|_| ());
             }
-            scope.spawn(|| self.shared.timers.serve(&*self.shared.clock));
+            let serve = || self.shared.timers.serve(&*self.shared.clock);
+            scope.spawn(move || self.guarded(false, "the timers' thread", serve));
             for n in 0..self.cpus.len() {
                 let events = events.clone();
-                let spawned = thread().spawn_scoped(scope, move || self.thread(n, &events));
+                let body =
+                    move || self.guarded(true, &format!("vCPU {n}'s thread"), || self.thread(n, &events));
+                let spawned = thread().spawn_scoped(scope, body);
                 if let Err(source) = spawned {
                     self.running().active -= (self.cpus.len() - n) as u32;
                     self.stop();
@@ -326,7 +343,12 @@ impl Hypervisor for Soft {
         for n in 0..self.cpus.len() {
             self.cpu(n).dispatch = None;
         }
-        Ok(())
+        match self.running().died.take() {
+            Some(died) => {
+                Err(Error::Host { what: "a thread of the machine", source: std::io::Error::other(died) })
+            }
+            None => Ok(()),
+        }
     }
     fn suspend(&self) {
         self.running().paused = true;

@@ -2,7 +2,7 @@
 //!
 //! The chip alone: it holds registers and says what follows from an access ([`Effect`]). Who it is wired to, its
 //! timer and its messages, is in `wire`. Time is in nanoseconds of guest time and the timer's clock is 1 GHz, as the
-//! TSC's. Left out: thermal, performance and machine-check sources of its LVT never fire; SMI.
+//! TSC's. A masked timer wakes nobody. Left out: thermal, performance and machine-check sources of its LVT never fire; SMI.
 
 pub mod spec;
 mod state;
@@ -45,6 +45,9 @@ pub struct Message {
     /// Level-triggered.
     pub level: bool,
 }
+
+/// Shortest period of the timer, in ns; that of the devices' timers.
+const FLOOR: u64 = 10_000;
 
 /// One local APIC.
 #[derive(Clone, Debug)]
@@ -273,16 +276,19 @@ impl Apic {
         if self.initial == 0 || self.mode() == 2 || self.due.is_none() {
             return 0;
         }
-        let gone = now.saturating_sub(self.started) % self.period().max(1);
+        let (gone, period) = (now.saturating_sub(self.started), self.period().max(1));
+        // A one-shot count stops at zero, a periodic one begins anew.
+        let gone = if self.mode() == 1 { gone % period } else { gone.min(period) };
         self.initial - (gone >> self.shift()) as u32
     }
     fn start_count(&mut self, now: u64) {
         self.started = now;
         self.due = (self.initial != 0 && self.mode() != 2).then(|| now.saturating_add(self.period()));
     }
-    /// When the timer fires, in guest time.
+    /// When somebody must call [`expire`](Apic::expire), in guest time: while the timer is masked, never. What it
+    /// would have done is made up for at the next access to its registers.
     pub fn due(&self) -> Option<u64> {
-        self.due
+        self.due.filter(|_| self.lvt[lvt::TIMER] & lvt::MASK == 0)
     }
     /// The deadline is reached. True if an interrupt was accepted.
     pub fn expire(&mut self, now: u64) -> bool {
@@ -292,7 +298,7 @@ impl Apic {
             // Whole periods that were slept through are lost.
             let period = self.period().max(1);
             self.started = now - (now - due) % period;
-            self.due = Some(self.started.saturating_add(period.max(1000)));
+            self.due = Some(self.started.saturating_add(period.max(FLOOR)));
         }
         if self.mode() == 2 {
             self.deadline = 0;
@@ -305,20 +311,22 @@ impl Apic {
         true
     }
     /// IA32_TSC_DEADLINE.
-    pub fn deadline(&self) -> u64 {
+    pub fn deadline(&mut self, now: u64) -> u64 {
+        self.expire(now);
         if self.mode() == 2 { self.deadline } else { 0 }
     }
-    /// Sets it; `ahead` is what the TSC is ahead of guest time.
+    /// Sets it; `ahead` is what the TSC is ahead of guest time. One that is past fires at once.
     pub fn set_deadline(&mut self, tsc: u64, ahead: u64, now: u64) {
         if self.mode() != 2 {
             return;
         }
+        self.expire(now);
         self.deadline = tsc;
-        // A deadline that is past fires at once.
         self.due = (tsc != 0).then(|| {
             let left = tsc.wrapping_sub(now.wrapping_add(ahead)) as i64;
             now.saturating_add(left.max(0) as u64)
         });
+        self.expire(now);
     }
 
     /// Reads a register; none if there is no such one.
@@ -344,7 +352,10 @@ impl Apic {
             ICR_HIGH if !x2 => self.icr >> 32,
             LVT_TIMER..=LVT_ERROR => self.lvt[(reg - LVT_TIMER) as usize] as u64,
             INITIAL => self.initial as u64,
-            CURRENT => self.current(now) as u64,
+            CURRENT => {
+                self.expire(now);
+                self.current(now) as u64
+            }
             DIVIDE => self.divide as u64,
             _ => return None,
         })
@@ -354,6 +365,9 @@ impl Apic {
     pub fn write(&mut self, reg: u32, v: u64, now: u64) -> Effect {
         let x2 = self.x2apic();
         let low = v as u32;
+        if x2 && v & !x2apic_writable(reg) != 0 {
+            return Effect::Illegal;
+        }
         match reg {
             ID if !x2 => Effect::None,
             TPR => {
@@ -370,11 +384,12 @@ impl Apic {
                 Effect::None
             }
             SVR => {
-                self.svr = low & 0x1ff;
+                self.svr = low & SVR_WRITABLE;
                 if !self.software_enabled() {
+                    self.expire(now);
                     self.lvt.iter_mut().for_each(|l| *l |= lvt::MASK);
                 }
-                Effect::Check
+                Effect::Timer
             }
             ESR => {
                 self.esr = std::mem::take(&mut self.esr_next);
@@ -395,11 +410,13 @@ impl Apic {
             }
             LVT_TIMER..=LVT_ERROR => self.write_lvt((reg - LVT_TIMER) as usize, low, now),
             INITIAL => {
+                self.expire(now);
                 self.initial = low;
                 self.start_count(now);
                 Effect::Timer
             }
             DIVIDE => {
+                self.expire(now);
                 self.divide = low & 0xb;
                 if self.mode() != 2 && self.due.is_some() {
                     self.start_count(now);
@@ -413,17 +430,20 @@ impl Apic {
 
     fn write_lvt(&mut self, n: usize, v: u32, now: u64) -> Effect {
         let mask = if self.software_enabled() { 0 } else { lvt::MASK };
+        if n == lvt::TIMER {
+            // What was due is by the old mode, vector and mask.
+            self.expire(now);
+        }
         let old = std::mem::replace(&mut self.lvt[n], v & lvt::WRITABLE[n] | mask);
-        if n == lvt::TIMER && (old ^ v) >> 17 & 3 != 0 {
-            // Another mode: what was counted is void.
+        if n != lvt::TIMER {
+            return Effect::Check;
+        }
+        if (old ^ v) >> 18 & 1 != 0 {
+            // To or from deadlines: disarmed. Between one-shot and periodic the count goes on as it is.
             self.deadline = 0;
             self.due = None;
-            if self.mode() == 1 && old >> 17 & 3 == 0 && self.initial != 0 {
-                self.start_count(now);
-            }
-            return Effect::Timer;
         }
-        Effect::Check
+        Effect::Timer
     }
 
     fn end(&mut self) -> Effect {

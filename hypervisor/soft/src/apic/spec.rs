@@ -43,6 +43,23 @@ pub mod lvt {
 pub const VERSION_VALUE: u32 = 0x5_0014;
 /// SVR: software enable.
 pub const SVR_ENABLE: u32 = 1 << 8;
+/// SVR: vector, enable, and focus checking, which AMD's have.
+pub const SVR_WRITABLE: u32 = 0x3ff;
+
+/// Bits that an x2APIC's register takes; any other is #GP (APM volume 2, 16.11; SDM volume 3, 11.12.1.2). Of the LVT
+/// those that can only be read are let through, for whoever writes back what it read.
+pub fn x2apic_writable(reg: u32) -> u64 {
+    match reg {
+        TPR | SELF_IPI => 0xff,
+        EOI | ESR => 0,
+        SVR => SVR_WRITABLE as u64,
+        // Vector, mode, logical, level, trigger and shorthand; the destination above.
+        ICR => !0xffff_ffff | 0xc_dfff,
+        LVT_TIMER..=LVT_ERROR => (lvt::WRITABLE[(reg - LVT_TIMER) as usize] | 0x5000) as u64,
+        DIVIDE => 0xb,
+        _ => 0xffff_ffff,
+    }
+}
 
 /// Delivery modes.
 pub mod delivery {

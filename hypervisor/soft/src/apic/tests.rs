@@ -65,7 +65,96 @@ fn one_shot_and_deadline_fire_once() {
     apic.set_deadline(1100, 1000, 60);
     assert_eq!(apic.due(), Some(100));
     assert!(apic.expire(100));
-    assert_eq!(apic.deadline(), 0);
+    assert_eq!(apic.deadline(100), 0);
+    // One that is past is pending at once.
+    apic.write(LVT_TIMER, 0x4_0055, 100);
+    apic.set_deadline(1099, 1000, 100);
+    assert_eq!((apic.pending(), apic.deadline(100), apic.due()), (Some(0x55), 0, None));
+}
+
+/// A timer that divides by 1, with vector 0x41 and `mode` bits, counting from 1000 since 0.
+fn counting(mode: u64) -> Apic {
+    let mut apic = on();
+    apic.write(LVT_TIMER, 0x41 | mode, 0);
+    apic.write(DIVIDE, 0xb, 0);
+    apic.write(INITIAL, 1000, 0);
+    apic
+}
+
+#[test]
+fn a_one_shot_count_stays_at_zero() {
+    let mut apic = counting(0x1_0000);
+    assert_eq!(apic.read(CURRENT, 600), Some(400));
+    assert_eq!(apic.read(CURRENT, 1600), Some(0), "however late it is looked at");
+    assert_eq!(apic.pending(), None, "it was masked when it was due");
+    apic.write(LVT_TIMER, 0x41, 1700);
+    assert_eq!((apic.due(), apic.pending()), (None, None));
+    // Unmasked it is pending by the time that it reads as zero.
+    let mut apic = counting(0);
+    assert_eq!((apic.read(CURRENT, 1600), apic.pending()), (Some(0), Some(0x41)));
+}
+
+#[test]
+fn a_change_between_one_shot_and_periodic_leaves_the_count() {
+    let mut apic = counting(0);
+    apic.write(LVT_TIMER, 0x2_0041, 300);
+    assert_eq!((apic.due(), apic.read(CURRENT, 400)), (Some(1000), Some(600)));
+    assert!(apic.expire(1000));
+    apic.write(LVT_TIMER, 0x41, 1100);
+    assert_eq!(apic.read(CURRENT, 1200), Some(800), "the period that began goes on to its end");
+    // A count that has ended is not begun again.
+    let mut apic = counting(0);
+    assert!(apic.expire(1000));
+    apic.write(LVT_TIMER, 0x2_0041, 1100);
+    assert_eq!((apic.due(), apic.read(CURRENT, 1500)), (None, Some(0)));
+    // Deadlines and back: disarmed.
+    let mut apic = counting(0x2_0000);
+    apic.write(LVT_TIMER, 0x4_0041, 300);
+    apic.write(LVT_TIMER, 0x2_0041, 400);
+    assert_eq!(apic.due(), None);
+}
+
+#[test]
+fn a_masked_timer_wakes_nobody_and_a_fast_one_seldom() {
+    let mut apic = counting(0x3_0000);
+    assert_eq!(apic.due(), None);
+    assert_eq!(apic.read(CURRENT, 12_300), Some(700), "it counts");
+    apic.write(LVT_TIMER, 0x2_0041, 12_300);
+    let due = apic.due().unwrap();
+    assert!(apic.pending().is_none() && due > 12_300);
+    assert!(apic.expire(due));
+    assert!(apic.due().unwrap() >= due + 9_000, "10 us between two, less what it was late");
+    // Masked while it was due, before anybody looked: it had fired.
+    let mut apic = counting(0x2_0000);
+    apic.write(LVT_TIMER, 0x3_0041, 1500);
+    assert_eq!((apic.pending(), apic.due()), (Some(0x41), None));
+}
+
+#[test]
+fn x2apic_registers_refuse_reserved_bits() {
+    let mut apic = on();
+    assert!(apic.set_base(apic.base() | base::X2APIC));
+    let refused = [
+        (SELF_IPI, 0x140),
+        (TPR, 0x100),
+        (EOI, 1),
+        (SVR, 0x1_01ff),
+        (ESR, 1),
+        (ICR, 0x10_0040),
+        (ICR, 0x2040),
+        (LVT_TIMER, 0x8_0040),
+        (LVT_ERROR, 0x8_00fe),
+        (DIVIDE, 4),
+        (INITIAL, 1 << 32),
+    ];
+    for (reg, v) in refused {
+        assert_eq!(apic.write(reg, v, 0), Effect::Illegal, "{reg:#x} {v:#x}");
+    }
+    assert_eq!(apic.pending(), None);
+    for (reg, v) in [(SELF_IPI, 0x40), (SVR, 0x1ff), (ESR, 0), (ICR, 5 << 32 | 0xc_4841), (DIVIDE, 0xb)] {
+        assert_ne!(apic.write(reg, v, 0), Effect::Illegal, "{reg:#x} {v:#x}");
+    }
+    assert_eq!(apic.pending(), Some(0x40));
 }
 
 #[test]

@@ -237,6 +237,9 @@ impl Cpu {
             unit.apic.illegal();
             return 0;
         };
+        drop(unit);
+        // A timer that reads as ended has fired.
+        self.ask(attention::IRQ);
         v >> (8 * (offset & 3)) & size.mask()
     }
     /// Writes by MMIO.
@@ -278,13 +281,14 @@ impl Cpu {
         let mut unit = self.shared.unit(self.id);
         let v = if unit.apic.x2apic() { unit.apic.read(n - 0x800, now) } else { None };
         drop(unit);
+        self.ask(attention::IRQ);
         v.ok_or_else(|| self.gp(0))
     }
     /// Writes by MSR.
     pub(crate) fn x2apic_write(&mut self, n: u32, v: u64) -> Exec {
         let reg = n - 0x800;
         let x2 = self.shared.unit(self.id).apic.x2apic();
-        if !x2 || reg != super::spec::ICR && v >> 32 != 0 || reg == super::spec::EOI && v != 0 {
+        if !x2 {
             return Err(self.gp(0));
         }
         match self.apic_access(reg, v) {
@@ -304,8 +308,11 @@ impl Cpu {
     }
 
     /// IA32_TSC_DEADLINE.
-    pub(crate) fn apic_deadline(&self) -> u64 {
-        self.shared.unit(self.id).apic.deadline()
+    pub(crate) fn apic_deadline(&mut self) -> u64 {
+        let now = self.now();
+        let deadline = self.shared.unit(self.id).apic.deadline(now);
+        self.ask(attention::IRQ);
+        deadline
     }
     /// Sets it.
     pub(crate) fn set_apic_deadline(&mut self, v: u64) {
@@ -315,6 +322,7 @@ impl Cpu {
         unit.arm();
         drop(unit);
         self.deadline_moved();
+        self.ask(attention::IRQ);
     }
     /// After the TSC was moved: the deadline is by the TSC.
     pub(crate) fn rearm_deadline(&mut self) {

@@ -129,7 +129,7 @@ impl Cpu {
             0x277 => m.pat,
             0x2ff => m.mtrr_def_type,
             0x400..=0x427 => m.mc[(n as usize - 0x400) / 4][n as usize & 3],
-            0x6e0 => self.apic_deadline(),
+            0x6e0 => return Ok(self.apic_deadline()),
             0x800..=0x8ff => return self.x2apic_read(n),
             0xc000_0080 => m.efer,
             0xc000_0081 => m.star,
@@ -176,6 +176,8 @@ impl Cpu {
             0x200..=0x20f => self.msr.mtrr_var[n as usize & 15] = v,
             0x277 if pat_is_good(v) => self.msr.pat = v,
             0x2ff => self.msr.mtrr_def_type = v & 0xcff,
+            // The status of a bank can be cleared, not set: HWCR.McStatusWrEn stays clear here.
+            0x400..=0x427 if n & 3 == 1 && v != 0 => return Err(self.gp(0)),
             0x400..=0x427 => self.msr.mc[(n as usize - 0x400) / 4][n as usize & 3] = v,
             0x6e0 => self.set_apic_deadline(v),
             0x800..=0x8ff => return self.x2apic_write(n, v),
@@ -223,7 +225,7 @@ impl Cpu {
 fn lenient(n: u32) -> bool {
     matches!(n, 0xc001_0000..=0xc001_1fff | 0xc1..=0xc8 | 0x186..=0x18d | 0x1d9 | 0x1db..=0x1de | 0x38d..=0x391
         | 0xce | 0x17 | 0x2a | 0x2c | 0x34 | 0x35 | 0xe7 | 0xe8 | 0x198 | 0x199 | 0x19a..=0x19c | 0x1a2 | 0x1aa
-        | 0x1ad | 0x1b0 | 0x1fc | 0x345 | 0x3f1 | 0x48 | 0x49 | 0x79 | 0xcd | 0x140 | 0x611 | 0x606)
+        | 0x1ad | 0x1b0 | 0x1fc | 0x345 | 0x3f1 | 0x79 | 0xcd | 0x140 | 0x611 | 0x606)
 }
 
 /// RDMSR.

@@ -178,3 +178,42 @@ fn counting_repeats_exactly() {
     assert_eq!(first.len(), 3);
     assert_eq!(first, run());
 }
+
+/// A device model that panics at the first port access.
+struct Panics;
+
+impl Dispatch for Panics {
+    fn request(&mut self, request: &Request) -> u64 {
+        assert!(!matches!(request.target, Target::Pio(_)), "a fault of ours");
+        0
+    }
+    fn acknowledge(&mut self) -> u8 {
+        0x20
+    }
+    fn end_of_interrupt(&mut self, _: u8) {}
+}
+
+#[test]
+fn a_thread_that_panics_ends_the_machine_and_says_so() {
+    for clock in [ClockKind::Host, ClockKind::Icount] {
+        let config = SoftConfig { vcpus: 2, ram_below: 1 << 20, ram_above: 0, clock };
+        let soft = Arc::new(Soft::new(config).unwrap());
+        let rom = soft.add_ram("rom", 0x1_0000).unwrap();
+        // out 0x80, al at the reset vector.
+        rom.write_slice(&[0xe6, 0x80, 0xf4], MemoryRegionAddress(0xfff0)).unwrap();
+        soft.map(Mapping::rom(0xffff_0000, 0x1_0000, &rom, 0)).unwrap();
+        let runs = soft.clone();
+        let (done, ended) = channel();
+        std::thread::spawn(move || {
+            let result = runs.run(&mut |_| Box::new(Panics), Arc::new(|_| {}));
+            done.send(result.map_err(|e| e.to_string())).unwrap();
+        });
+        soft.resume();
+        // Nobody waits for a thread that is no more, whether it pauses before or after.
+        soft.pause();
+        soft.resume();
+        let said = ended.recv_timeout(LONG).unwrap().unwrap_err();
+        assert!(said.contains("has died: a fault of ours"), "{said}");
+        soft.pause();
+    }
+}
