@@ -388,8 +388,10 @@ fn build(bytes: &[u8], ip: u64, mode: u32, most: usize) -> Option<(Box<[Op]>, us
         _ => 16,
     };
     let mut ctx = Ctx { code: bits, stack, mode, block_ip: ip, branch: None };
+    // Where the vendors differ, as CPUID's vendor: near branches of 16 bits in 64-bit code, far pointers of 32 at most.
     // What we do not announce decodes as on processors before it.
-    let options = DecoderOptions::NO_WBNOINVD
+    let options = DecoderOptions::AMD
+        | DecoderOptions::NO_WBNOINVD
         | DecoderOptions::NO_MPFX_0FBC
         | DecoderOptions::NO_MPFX_0FBD
         | DecoderOptions::FORCE_RESERVED_NOP;

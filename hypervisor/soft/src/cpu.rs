@@ -83,8 +83,6 @@ pub mod special {
     pub const DEBUG: u32 = 1 << 4;
     /// Instruction breakpoints are armed.
     pub const IBREAK: u32 = 1 << 5;
-    /// RFLAGS.RF is set: no instruction breakpoint at the next instruction.
-    pub const RF: u32 = 1 << 6;
 }
 
 /// What handlers return.
@@ -237,6 +235,10 @@ pub struct Cpu {
     pub(crate) special: u32,
     /// True while a single-instruction block runs.
     pub(crate) single: bool,
+    /// The TF that the running instruction began with makes no trap at its end.
+    pub(crate) no_step: bool,
+    /// `icount` when RFLAGS.RF was set: it is clear again once an instruction was run.
+    pub(crate) rf_at: u64,
     /// Instructions run since power-on.
     pub icount: u64,
     /// Offsets of code must stay below this.

@@ -23,6 +23,8 @@ pub enum Leave {
 
 /// Instructions after which the loop must not take interrupts.
 const SHADOW: u32 = special::STI | special::MOV_SS;
+/// What comes before any interrupt: the shadows' instruction, one that runs again alone, and debug traps.
+const FIRST: u32 = SHADOW | special::ONCE | special::DEBUG;
 
 /// Blocks that follow each other without a return to the loop. Where the compiler makes no jump of a handler's call
 /// of the next one (without optimisation), each operation takes stack.
@@ -91,14 +93,11 @@ impl Cpu {
         self.choose_set();
     }
 
-    /// After EFLAGS.IF, TF, RF, AC or VM may have changed.
+    /// After EFLAGS.IF, TF, AC or VM may have changed.
     pub(crate) fn flags_changed(&mut self) {
-        let mut special = self.special & !(special::TF | special::RF);
+        let mut special = self.special & !special::TF;
         if self.flags & fl::TF != 0 {
             special |= special::TF;
-        }
-        if self.flags & fl::RF != 0 && special & special::IBREAK != 0 {
-            special |= special::RF;
         }
         self.set_special(special);
         if self.irq_waiting && self.flags & fl::IF != 0 {
@@ -127,7 +126,7 @@ impl Cpu {
         loop {
             let busy = self.attention() || self.icount >= self.icount_limit;
             if busy
-                && self.special & (SHADOW | special::ONCE) == 0
+                && self.special & FIRST == 0
                 && let Some(leave) = self.attend()
             {
                 return leave;
@@ -203,7 +202,8 @@ impl Cpu {
     fn fault_taken(&mut self) {
         match self.fault.why {
             Why::Single => self.add_special(special::ONCE),
-            Why::Again => {}
+            // Whatever comes before it goes on finds RF set, as of an instruction that was begun (APM vol. 2, 3.1.6).
+            Why::Again => self.set_flags(fl::RF, fl::RF),
             Why::Exception | Why::Shutdown => {
                 self.set_special(self.special & (special::TF | special::IBREAK));
                 self.dr6_pending = 0;
@@ -216,17 +216,23 @@ impl Cpu {
     #[cold]
     fn run_special(&mut self) {
         let before = self.special;
-        if before & special::IBREAK != 0 && before & (special::RF | special::MOV_SS) == 0 {
+        if before & special::DEBUG != 0 {
+            // Of the instruction before, which has ended.
+            let hits = std::mem::take(&mut self.dr6_pending);
+            return self.debug_exception(hits);
+        }
+        if before & special::IBREAK != 0 && !self.resumes() {
             let hits = self.instruction_breakpoints();
             if hits != 0 {
-                self.db(hits);
-                self.set_special(before & (special::TF | special::IBREAK));
-                self.exception();
-                return;
+                // AMD's processors take it behind MOV SS too, where Intel's hold it back; with it comes what MOV SS
+                // itself has held back.
+                let held = std::mem::take(&mut self.dr6_pending);
+                return self.debug_exception(hits | held);
             }
         }
         // These hold for this instruction only; it may set them again.
         self.set_special(before & !(special::ONCE | SHADOW) | special::ONCE);
+        self.no_step = false;
         let block = match self.find_block() {
             Ok(block) => block,
             Err(_) => {
@@ -248,17 +254,13 @@ impl Cpu {
             return;
         }
         self.set_special(self.special & !special::ONCE);
-        if before & special::RF != 0 && self.flags & fl::RF != 0 {
-            self.flags &= !fl::RF;
-            self.set_special(self.special & !special::RF);
-        }
         self.debug_trap(before);
     }
 
     /// Debug traps after an instruction that began with `before` in `special`.
     fn debug_trap(&mut self, before: u32) {
         let mut hits = std::mem::take(&mut self.dr6_pending);
-        if before & special::TF != 0 && self.fault.why != Why::Shutdown {
+        if before & special::TF != 0 && !self.no_step && self.fault.why != Why::Shutdown {
             hits |= 1 << 14;
         }
         if hits == 0 {
@@ -269,9 +271,25 @@ impl Cpu {
             self.dr6_pending = hits & 0xf;
             return;
         }
+        self.debug_exception(hits);
+    }
+
+    /// #DB with bits of DR6, at RIP.
+    fn debug_exception(&mut self, hits: u64) {
         self.db(hits);
         self.set_special(self.special & (special::TF | special::IBREAK));
         self.exception();
+        // Time passes even for a handler that is itself a breakpoint.
+        self.icount += 1;
+    }
+
+    /// SYSCALL and SYSRET single-step by the TF that they load, at once: not, as other instructions, by the old one.
+    pub(crate) fn step_by_new_flags(&mut self) {
+        self.no_step = true;
+        if self.flags & fl::TF != 0 {
+            self.dr6_pending |= 1 << 14;
+            self.add_special(special::DEBUG);
+        }
     }
 
     /// Attention or the end of the count.

@@ -193,7 +193,13 @@ impl Cpu {
     }
     /// The whole of RFLAGS.
     pub fn eflags(&self) -> u64 {
-        self.flags | self.status() | ONE
+        let stale = if self.resumes() { 0 } else { RF };
+        self.flags & !stale | self.status() | ONE
+    }
+    /// Whether RF is set, so that no instruction breakpoint is taken at the next instruction. Every instruction that
+    /// ends clears it, but the one that set it: that is found by the count, and costs none of them anything.
+    pub(crate) fn resumes(&self) -> bool {
+        self.flags & RF != 0 && self.rf_at == self.icount
     }
     /// Sets the flags in `mask` from `value`: status flags and any others. Whoever changes IF, TF, VM, AC
     /// or IOPL calls `Cpu::flags_changed` afterwards.
@@ -202,6 +208,9 @@ impl Cpu {
         if mask & STATUS != 0 {
             let now = self.status();
             self.set_status(now & !mask | value & mask);
+        }
+        if mask & RF != 0 {
+            self.rf_at = self.icount;
         }
         let mask = mask & ALL & !STATUS;
         self.flags = self.flags & !mask | value & mask;

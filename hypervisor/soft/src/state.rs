@@ -44,6 +44,8 @@ impl Cpu {
             stamps: Default::default(),
             special: 0,
             single: false,
+            no_step: false,
+            rf_at: 0,
             icount: 0,
             ip_bound: 0,
             irq_waiting: false,
@@ -316,6 +318,7 @@ impl SavedCpu {
         (cpu.nmi_blocked, cpu.halted, cpu.shutdown) = (nmi_blocked, halted, shutdown);
         (cpu.reported, cpu.wait_startup) = (shutdown, wait_startup);
         (cpu.icount, cpu.time_offset) = (icount, time_offset);
+        cpu.rf_at = icount;
         cpu.irq_waiting = true;
         // The size of the code before decides which bounds change.
         cpu.code = 16;

@@ -11,7 +11,7 @@ fn target<T: Int>(cpu: &Cpu, op: &Op) -> u64 {
     T::from64(after::<T>(cpu, op).wrapping_add(op.imm)).zext()
 }
 
-/// [`Cpu::jump`]; operands of 64 bits occur in 64-bit code alone, and no others do there.
+/// [`Cpu::jump`]; operands of 64 bits occur in 64-bit code alone.
 #[inline(always)]
 fn go_to<T: Int>(cpu: &mut Cpu, to: u64) -> Exec {
     if T::BITS != 64 {

@@ -1,6 +1,7 @@
 //! LAHF, SAHF, the carry and direction flags, BOUND, UD, and all that does nothing here.
 
 use super::{Cpu, Ctx, Exec, Int, Op, calc, ea_plus, wide};
+use crate::cpu::RAX;
 use iced_x86::{Instruction, Mnemonic};
 
 /// Byte offset of AH in the register file.
@@ -29,6 +30,13 @@ fn carry<const WHAT: u8>(cpu: &mut Cpu, _: &Op) -> Exec {
 
 fn direction<const SET: bool>(cpu: &mut Cpu, _: &Op) -> Exec {
     cpu.set_flags(calc::DF.into(), if SET { calc::DF.into() } else { 0 });
+    Ok(())
+}
+
+/// SALC: AL is all ones if CF, else zero.
+fn salc(cpu: &mut Cpu, _: &Op) -> Exec {
+    let v = if cpu.cf() { 0xff } else { 0 };
+    u8::set(cpu, 8 * RAX as u8, v);
     Ok(())
 }
 
@@ -64,6 +72,7 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     Some(match i.mnemonic() {
         Lahf => Op::line(lahf),
         Sahf => Op::line(sahf),
+        Salc => Op::line(salc),
         Clc => Op::line(carry::<0>),
         Stc => Op::line(carry::<1>),
         Cmc => Op::line(carry::<2>),

@@ -109,7 +109,8 @@ pub(crate) fn ea_plus(cpu: &Cpu, op: &Op, by: u64) -> u64 {
 
 /// The condition of a short or near Jcc.
 pub(crate) fn branch_condition(i: &Instruction) -> Option<u8> {
-    if i.is_jcc_short_or_near() { mov::condition(i) } else { None }
+    let wide = i.op0_kind() == iced_x86::OpKind::NearBranch64;
+    if wide && i.is_jcc_short_or_near() { mov::condition(i) } else { None }
 }
 
 /// Lowers an instruction of the integer set; `None` for any other.

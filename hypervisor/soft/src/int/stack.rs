@@ -84,7 +84,8 @@ fn enter<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
 fn enter_frame<T: Int>(cpu: &mut Cpu, size: u64, level: u64) -> Exec {
     let bp = T::get(cpu, RBP as u8);
     cpu.push::<T>(bp)?;
-    let frame = cpu.sp();
+    // All of it, however little of it the stack uses: the operand size alone cuts what RBP gets.
+    let frame = cpu.gpr[RSP];
     let mut link = cpu.gpr[RBP];
     for _ in 1..level {
         link = link.wrapping_sub(u64::from(T::BITS / 8));

@@ -5,7 +5,7 @@
 //! instruction again goes on from there. Ascending stretches inside a page of RAM are done at once on host memory.
 
 use super::{Cpu, Ctx, Exec, Int, Op};
-use crate::cpu::{RAX, RCX, RDI, RSI};
+use crate::cpu::{RAX, RCX, RDI, RSI, special};
 use iced_x86::{Code, Instruction, Register};
 
 /// No prefix.
@@ -106,7 +106,8 @@ fn repeat<K: Kind<T, A>, T: Int, A: Int, const PREFIX: u8>(cpu: &mut Cpu, op: &O
             return Ok(());
         }
         let (mut done, mut compared) = (0, None);
-        if !cpu.df() {
+        let traps = cpu.special & special::TF != 0;
+        if !cpu.df() && !traps {
             (done, compared) = K::stretch(cpu, op, left, Some(PREFIX == REP));
         }
         if done == 0 {
@@ -120,7 +121,9 @@ fn repeat<K: Kind<T, A>, T: Int, A: Int, const PREFIX: u8>(cpu: &mut Cpu, op: &O
             leave_flags(cpu, compared);
             return Ok(());
         }
-        if (done > 1 || slow % STRETCH == 0) && cpu.attention() {
+        // A single step is one item, and a watched one traps before the next.
+        let look = (done > 1 || slow % STRETCH == 0) && cpu.attention();
+        if look || traps || cpu.dr6_pending != 0 {
             leave_flags(cpu, compared);
             return Err(cpu.again());
         }

@@ -308,6 +308,9 @@ fn system_segment(cpu: &mut Cpu, selector: u16, kinds: &[u8]) -> Result<(Segment
             return Err(cpu.gp(error));
         }
         s.base |= high << 32;
+        if (s.base as i64) << 16 >> 16 != s.base as i64 {
+            return Err(cpu.gp(error));
+        }
     }
     Ok((s, at))
 }
@@ -513,19 +516,17 @@ pub(super) fn verify<const MEM: bool, const WRITE: bool>(cpu: &mut Cpu, op: &Op)
     Ok(())
 }
 
-/// ARPL: raises the RPL of the destination to that of `rm`.
+/// ARPL: raises the RPL of the destination to that of `rm`. One that is high enough is only read.
 pub(super) fn arpl<const MEM: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
     protected(cpu)?;
     let rpl = u16::get(cpu, op.rm) & 3;
-    let raise = |old: u16| if old & 3 < rpl { old & !3 | rpl } else { old };
-    let (old, new) = if MEM {
-        cpu.modify::<u16, false>(op, raise)?
-    } else {
-        let old = u16::get(cpu, op.reg);
-        u16::set(cpu, op.reg, raise(old));
-        (old, raise(old))
-    };
-    cpu.set_zf(old != new);
+    let old = source16::<MEM>(cpu, op)?;
+    let raised = old & 3 < rpl;
+    if raised {
+        let new = old & !3 | rpl;
+        if MEM { cpu.store(op, new)? } else { u16::set(cpu, op.reg, new) }
+    }
+    cpu.set_zf(raised);
     Ok(())
 }
 

@@ -6,6 +6,9 @@ use crate::system::bits::cr4;
 use crate::system::segment::{Desc, error_of, null_ss};
 use crate::tlb::set;
 
+/// DR6.BD: an access to a debug register while DR7.GD is set.
+const GENERAL_DETECT: u64 = 1 << 13;
+
 /// Where an event comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
@@ -145,18 +148,25 @@ impl Cpu {
         self.external = false;
         if done.is_ok() {
             self.halted = false;
-            let keep = crate::cpu::special::IBREAK;
+            // A trap of the instruction is not also one of the handler's first; a new task may bring one.
+            let keep = crate::cpu::special::IBREAK | crate::cpu::special::DEBUG;
             self.set_special(self.special & keep);
+            self.no_step = true;
             self.flags_changed();
         }
         done
     }
 
     fn deliver_by_mode(&mut self, vector: u8, source: Source, error: Option<u32>) -> Exec {
-        // Faults are restarted, so their instruction breakpoint must not hit again.
+        // Faults are restarted, so their instruction breakpoint must not hit again. That of #DB by such a breakpoint
+        // itself is for the handler to set (APM vol. 2, 3.1.6); of the others of #DB one is a fault: general detect.
         let mut image = self.eflags();
-        let trap = vector == 1 && self.fault.extra & 0xf == 0 || matches!(vector, 3 | 4);
-        if source == Source::Exception && !trap && vector != 8 && vector != 18 {
+        let fault = match vector {
+            1 => self.fault.extra & GENERAL_DETECT != 0,
+            3 | 4 | 8 | 18 => false,
+            _ => true,
+        };
+        if source == Source::Exception && fault {
             image |= fl::RF;
         }
         if !self.protected() {
@@ -391,7 +401,10 @@ impl Cpu {
                     image = image & !fl::IF | fl::IOPL | if self.flags & fl::VIF != 0 { fl::IF } else { 0 };
                 }
                 let this = std::mem::replace(&mut self.gpr[IP], next);
-                return self.deliver_real(vector, image).inspect_err(|_| self.gpr[IP] = this);
+                self.deliver_real(vector, image).inspect_err(|_| self.gpr[IP] = this)?;
+                self.no_step = true;
+                self.flags_changed();
+                return Ok(());
             }
             if self.flags & fl::IOPL != fl::IOPL {
                 return Err(self.gp(0));

@@ -233,7 +233,9 @@ impl Cpu {
             if self.long_mode() {
                 return Err(self.gp(0));
             }
-            return self.task_return();
+            self.task_return()?;
+            self.nmi_ended();
+            return Ok(());
         }
         let mut stack = self.this_stack();
         let ip = stack.pop(self, size)?;
@@ -255,9 +257,16 @@ impl Cpu {
         } else {
             self.return_to(cs, ip, size, stack, 0, Some(flags))?;
         }
-        self.nmi_blocked = false;
+        self.nmi_ended();
         self.flags_changed();
         Ok(())
+    }
+
+    /// An IRET that has ended lets NMIs in again: one that waits is taken next, whatever IF says.
+    fn nmi_ended(&mut self) {
+        if std::mem::take(&mut self.nmi_blocked) {
+            self.ask(crate::machine::attention::IRQ);
+        }
     }
 
     /// IRET of virtual-8086 mode below IOPL 3: only with VME, and only of 16 bits.
@@ -277,7 +286,7 @@ impl Cpu {
         self.gpr[IP] = ip;
         self.set_flags((fl::STATUS | fl::DF | fl::NT) & 0xffff, flags);
         self.flags = self.flags & !fl::VIF | if flags & fl::IF != 0 { fl::VIF } else { 0 };
-        self.nmi_blocked = false;
+        self.nmi_ended();
         self.flags_changed();
         Ok(())
     }
@@ -435,6 +444,7 @@ impl Cpu {
             self.gpr[IP] = self.msr.star & 0xffff_ffff;
         }
         self.flags_changed();
+        self.step_by_new_flags();
         Ok(())
     }
 
@@ -443,7 +453,8 @@ impl Cpu {
         if self.msr.efer & efer::SCE == 0 || !self.protected() {
             return Err(self.ud());
         }
-        if self.cpl != 0 || self.code == 64 && size == 8 && !canonical(self.gpr[RCX]) {
+        // A target that is not canonical faults there, at CPL 3: AMD's order. Intel's processors refuse it here.
+        if self.cpl != 0 {
             return Err(self.gp(0));
         }
         let base = (self.msr.star >> 48) as u16;
@@ -459,41 +470,41 @@ impl Cpu {
         let cs = base.wrapping_add(if long { 16 } else { 0 }) | 3;
         self.flat_segments(cs, base.wrapping_add(8) | 3, 3, long);
         self.flags_changed();
+        self.step_by_new_flags();
         Ok(())
     }
 
-    /// SYSENTER.
+    /// SYSENTER: not in long mode, where AMD's processors have SYSCALL alone.
     pub(crate) fn sysenter(&mut self) -> Exec {
         let cs = self.msr.sysenter_cs as u16;
+        if self.long_mode() {
+            return Err(self.ud());
+        }
         if !self.protected() || cs & 0xfffc == 0 {
             return Err(self.gp(0));
         }
-        let long = self.long_mode();
         self.flags &= !(fl::VM | fl::IF | fl::RF);
-        self.flat_segments(cs & !3, (cs & !3).wrapping_add(8), 0, long);
-        let cut = if long { u64::MAX } else { 0xffff_ffff };
-        self.gpr[RSP] = self.msr.sysenter_esp & cut;
-        self.gpr[IP] = self.msr.sysenter_eip & cut;
+        self.flat_segments(cs & !3, (cs & !3).wrapping_add(8), 0, false);
+        self.gpr[RSP] = self.msr.sysenter_esp & 0xffff_ffff;
+        self.gpr[IP] = self.msr.sysenter_eip & 0xffff_ffff;
         self.flags_changed();
         Ok(())
     }
 
-    /// SYSEXIT with the operand size in bytes.
-    pub(crate) fn sysexit(&mut self, size: u8) -> Exec {
+    /// SYSEXIT, likewise.
+    pub(crate) fn sysexit(&mut self) -> Exec {
         let cs = self.msr.sysenter_cs as u16 & !3;
+        if self.long_mode() {
+            return Err(self.ud());
+        }
         if !self.protected() || self.cpl != 0 || cs == 0 {
             return Err(self.gp(0));
         }
-        let long = size == 8;
         let (ip, sp) = (self.gpr[RDX], self.gpr[RCX]);
-        if long && !(canonical(ip) && canonical(sp)) {
-            return Err(self.gp(0));
-        }
-        let cs = cs.wrapping_add(if long { 32 } else { 16 });
-        self.flat_segments(cs | 3, cs.wrapping_add(8) | 3, 3, long);
-        let mask = if long { u64::MAX } else { 0xffff_ffff };
-        self.gpr[RSP] = sp & mask;
-        self.gpr[IP] = ip & mask;
+        let cs = cs.wrapping_add(16);
+        self.flat_segments(cs | 3, cs.wrapping_add(8) | 3, 3, false);
+        self.gpr[RSP] = sp & 0xffff_ffff;
+        self.gpr[IP] = ip & 0xffff_ffff;
         self.flags_changed();
         Ok(())
     }

@@ -59,7 +59,14 @@ pub(super) fn into(cpu: &mut Cpu, op: &Op) -> Exec {
 /// INT1: a debug trap that asks no privilege.
 pub(super) fn int1(cpu: &mut Cpu, op: &Op) -> Exec {
     let next = cpu.next_ip(op);
-    cpu.software_interrupt(1, next, Source::Trap)
+    cpu.software_interrupt(1, next, Source::Trap)?;
+    // What MOV SS held back comes with it: one #DB. As any, it opens the debug registers to its handler.
+    let held = std::mem::take(&mut cpu.dr6_pending);
+    if held != 0 {
+        cpu.dr[4] = cpu.dr[4] & !0xf | held;
+    }
+    cpu.dr[5] &= !(1 << 13);
+    Ok(())
 }
 
 /// SYSCALL.
@@ -76,8 +83,8 @@ pub(super) fn sysenter(cpu: &mut Cpu, _: &Op) -> Exec {
     cpu.sysenter()
 }
 /// SYSEXIT.
-pub(super) fn sysexit(cpu: &mut Cpu, op: &Op) -> Exec {
-    cpu.sysexit(op.rm)
+pub(super) fn sysexit(cpu: &mut Cpu, _: &Op) -> Exec {
+    cpu.sysexit()
 }
 
 /// MOV Sreg, r/m16; `rm` the segment slot.
@@ -170,8 +177,6 @@ pub(super) fn popf<T: Int>(cpu: &mut Cpu, _: &Op) -> Exec {
     let mut mask = fl::STATUS | fl::TF | fl::DF | fl::NT;
     if T::BITS > 16 {
         mask |= fl::AC | fl::ID;
-        // RF reads as zero and is cleared.
-        cpu.flags &= !fl::RF;
     }
     if !v86 && cpu.cpl == 0 {
         mask |= fl::IOPL;

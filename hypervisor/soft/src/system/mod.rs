@@ -57,6 +57,8 @@ fn moves(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     let (a, b) = (i.op0_register(), i.op1_register());
     let number = |r: Register| r.number() as u8;
     Some(match i.code() {
+        // With a LOCK prefix it would be CR8, on processors of AMD's that announce it.
+        Mov_r32_cr | Mov_r64_cr | Mov_cr_r32 | Mov_cr_r64 if i.has_lock_prefix() => return None,
         Mov_r32_cr | Mov_r64_cr => Op::stop(mov_from_cr).reg(number(a)).rm(number(b)),
         Mov_cr_r32 | Mov_cr_r64 => Op::stop(mov_to_cr).reg(number(b)).rm(number(a)),
         Mov_r32_dr | Mov_r64_dr => Op::stop(mov_from_dr).reg(number(a)).rm(number(b)),
@@ -137,8 +139,7 @@ fn far_moves(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         Sysretd => Op::jump(sysret).rm(4),
         Sysretq => Op::jump(sysret).rm(8),
         Sysenter => Op::jump(sysenter),
-        Sysexitd => Op::jump(sysexit).rm(4),
-        Sysexitq => Op::jump(sysexit).rm(8),
+        Sysexitd | Sysexitq => Op::jump(sysexit),
         _ => return None,
     })
 }

@@ -202,6 +202,8 @@ impl Cpu {
             self.load_task_segments(&image.segs)?;
         }
         self.flags_changed();
+        // The new task's first step is its first instruction.
+        self.no_step = true;
         if image.trap {
             self.dr6_pending |= 1 << 15;
             self.add_special(crate::cpu::special::DEBUG);

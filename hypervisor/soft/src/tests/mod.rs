@@ -3,8 +3,10 @@
 mod code;
 mod machine;
 mod modes;
+mod segments;
 mod speed;
 mod system;
+mod traps;
 
 use std::sync::{Arc, Mutex};
 

@@ -83,6 +83,7 @@ fn an_instruction_breakpoint_faults_once() {
         a.inc(rbx).unwrap();
         a.mov(rdx, dr6).unwrap();
         a.mov(rcx, rsi).unwrap();
+        a.or(dword_ptr(rsp + 16), 0x1_0000).unwrap(); // RF
         a.iretq().unwrap();
     });
     bare.halts();
