@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{ClockMode, ConfigError, DiskConfig, GuestConfig, HypervisorChoice, SerialConfig};
+use crate::restore::Given;
 use crate::xlcfg;
 
 /// Runs x86 guests on emulated PC devices: on Xen, on KVM, or on a CPU of its own.
@@ -30,7 +31,11 @@ pub enum Command {
     /// Save a running guest to a file; its process ends then, unless told otherwise.
     Save(SaveArgs),
     /// Continue a saved guest in a new process.
-    Restore(RestoreArgs),
+    ///
+    /// The whole file is checked before anything else is opened. What it names of this host (images, a kernel,
+    /// serial ports' files and sockets) is not opened unasked: give it here, or --trust-paths. Without either it is
+    /// shown, and the status is 2.
+    Restore(Box<RestoreArgs>),
     /// Give a recording (`run --record-io`) to the devices again, and stop where they do something else.
     ///
     /// No CPU runs, so it takes a fraction of the time. Beside the file it needs what --kernel and --initrd
@@ -175,6 +180,24 @@ pub struct SaveArgs {
 pub struct RestoreArgs {
     /// The file that `ailurus save` wrote.
     pub file: PathBuf,
+    /// What the file names of this host is right: open it.
+    #[arg(long)]
+    pub trust_paths: bool,
+    /// A disk, in the place of the one that the file names; may be given several times, in the order of the places.
+    #[arg(long, value_name = "PATH[,format=raw|qcow2][,unit=N][,readonly][,snapshot][,cache=MODE]")]
+    pub disk: Vec<String>,
+    /// Likewise a CD.
+    #[arg(long, value_name = "PATH")]
+    pub cdrom: Vec<PathBuf>,
+    /// Likewise the kernel that was booted directly.
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Likewise its initial RAM disk.
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// Likewise the firmware.
+    #[arg(long, value_name = "bios|PATH")]
+    pub firmware: Option<String>,
     /// Leave the guest paused until `ailurus resume`.
     #[arg(long, short = 'p')]
     pub paused: bool,
@@ -258,6 +281,21 @@ impl HostArgs {
     /// The serial ports that were asked for.
     pub fn serial(&self) -> Result<Vec<SerialConfig>, ConfigError> {
         self.serial.iter().map(|text| SerialConfig::parse(text)).collect()
+    }
+}
+
+impl RestoreArgs {
+    /// What is given in the place of what the file names.
+    pub fn given(&self) -> Result<Given, ConfigError> {
+        Ok(Given {
+            disks: self.disk.iter().map(|text| DiskConfig::parse(text)).collect::<Result<_, _>>()?,
+            cds: self.cdrom.clone(),
+            kernel: self.kernel.clone(),
+            initrd: self.initrd.clone(),
+            firmware: self.firmware.as_deref().map(|text| (text != "bios").then(|| text.into())),
+            serial: self.host.serial()?,
+            trust: self.trust_paths,
+        })
     }
 }
 

@@ -16,6 +16,7 @@ mod qdisk;
 pub mod qemu;
 pub mod qtest;
 pub mod replay;
+pub mod restore;
 pub mod run;
 pub mod sandbox;
 pub mod saved;

@@ -25,6 +25,7 @@ use crate::power::notices;
 use crate::qdisk::{self, QdiskError};
 use crate::qemu;
 use crate::replay::{self, Outcome, ReplayError, Report};
+use crate::restore;
 use crate::run::{LoopError, Options, Step, bind_monitor, nothing, run};
 use crate::saved::{self, SaveError};
 use crate::select;
@@ -86,7 +87,7 @@ pub fn main() -> ExitCode {
     }
     let result = match cli.command {
         Command::Run(args) => run_guest(&args),
-        Command::Restore(args) => restore(&args),
+        Command::Restore(args) => restore_guest(&args),
         Command::Save(args) => save(&args),
         Command::Replay(args) => play(&args),
         Command::Screenshot(args) => screenshot(&args),
@@ -133,13 +134,12 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
     })
 }
 
-fn restore(args: &RestoreArgs) -> Result<u8, Failure> {
-    let saved = saved::open(&args.file)?;
-    let mut config = saved.config.clone();
-    let serial = args.host.serial()?;
-    if !serial.is_empty() {
-        config.serial = serial;
-    }
+fn restore_guest(args: &RestoreArgs) -> Result<u8, Failure> {
+    let mut saved = saved::open(&args.file, None)?;
+    // The file is looked through before anything that it names, or the command line, is opened.
+    saved.config.check()?;
+    let saved = saved.check()?;
+    let mut config = restore::settle(saved.config.clone(), &args.given()?)?;
     config.check()?;
     let host = Start::new(&args.host, args.paused)?;
     start(config, host, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))

@@ -12,7 +12,7 @@ use hypervisor::Still;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, GuestConfig};
 use crate::domain::{self, Domain, DomainError};
 use crate::machine::{BuildError, Machine, Setting, split_ram};
 use crate::monitor::server::Server;
@@ -177,7 +177,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&host)?;
-    let mut saved = host.incoming.as_ref().map(incoming).transpose()?;
+    let mut saved = host.incoming.as_ref().map(|from| incoming(from, &guest)).transpose()?;
     domain::stay(&mut guest);
     let domain = Domain::open(xen, &guest, saved.as_mut())?;
     let (notifier, notices) = notices().map_err(LoopError::from)?;
@@ -210,15 +210,15 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     Ok(run::run(machine, notices, options)?.status())
 }
 
-/// Opens the saved guest that is to go on.
-fn incoming(from: &Incoming) -> Result<SavedGuest, DomainError> {
+/// Opens the saved guest that is to go on. What it may hold is what the toolstack's guest has.
+fn incoming(from: &Incoming, guest: &GuestConfig) -> Result<SavedGuest, DomainError> {
     let opened = match from {
-        Incoming::File(path) => saved::open(path),
+        Incoming::File(path) => saved::open(path, Some(guest)),
         Incoming::Fd(fd) => {
             let name = PathBuf::from(format!("fd:{fd}"));
             let file =
                 inherited::duplicate(*fd).map_err(|source| DomainError::Incoming { fd: *fd, source })?;
-            saved::open_file(File::from(file), &name)
+            saved::open_file(File::from(file), &name, Some(guest))
         }
     };
     Ok(opened?)

@@ -23,8 +23,15 @@ const MAGIC: &[u8; 8] = b"AILURUS\n";
 const STREAM_VERSION: u32 = 1;
 /// Path of the last record.
 const END: &str = "end";
-/// Most bytes of a body: the largest is video memory.
+/// Bytes of its body.
+const END_LEN: usize = 8;
+/// Most bytes of a body where nobody says less.
 const LARGEST: u32 = 128 << 20;
+/// Most bytes of a body that is written: the largest is the state of a display adapter with all of the most video
+/// memory that there can be, which packing may not make smaller.
+const WRITTEN_MOST: usize = (512 << 20) + (8 << 20);
+/// Most bytes of a path or a kind.
+const NAME_MOST: u16 = 255;
 /// Bodies from this length on are packed: video memory and RAM. Of a save of the devices alone three quarters of the
 /// instructions were the tables that packing two records begins with.
 const PACK_FROM: usize = 4096;
@@ -47,7 +54,18 @@ pub enum StreamError {
     /// A record is damaged.
     #[error("it is damaged: {0}")]
     Damaged(String),
+    /// A record is whole and has no place in this file.
+    #[error("{part}: {why}")]
+    Refused {
+        /// The record's path.
+        part: String,
+        /// What is wrong.
+        why: String,
+    },
 }
+
+/// Asked of every record before anything of its body is held: path, kind, and bytes when unpacked.
+pub type Admit<'a> = &'a mut dyn FnMut(&str, &str, u32) -> Result<(), String>;
 
 /// One record: a part of the machine and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,23 +98,33 @@ impl<W: Write> Writer<W> {
     /// Writes one record.
     pub fn record(&mut self, path: &str, saved: &Saved) -> Result<(), StreamError> {
         let Saved { kind, version, body } = saved;
-        if body.len() > LARGEST as usize {
-            return Err(StreamError::Damaged(format!("{path} has {} bytes of state", body.len())));
+        let too_long = |what: &str, len: usize| StreamError::Refused {
+            part: path.to_owned(),
+            why: format!("{what} of {len} bytes is not saved"),
+        };
+        if body.len() > WRITTEN_MOST {
+            return Err(too_long("a state", body.len()));
         }
-        let (codec, stored) = pack(body)?;
-        let mut bytes = Vec::with_capacity(stored.len() + path.len() + kind.len() + 32);
+        let packed = pack(body)?;
+        let stored = packed.as_deref().unwrap_or(body);
+        let mut head = Vec::with_capacity(path.len() + kind.len() + 32);
         for text in [path, kind] {
-            bytes.write_u16::<LittleEndian>(text.len() as u16)?;
-            bytes.write_all(text.as_bytes())?;
+            if text.len() > NAME_MOST.into() {
+                return Err(too_long("a name", text.len()));
+            }
+            head.write_u16::<LittleEndian>(text.len() as u16)?;
+            head.write_all(text.as_bytes())?;
         }
-        bytes.write_u16::<LittleEndian>(*version)?;
-        bytes.write_u8(codec)?;
-        bytes.write_u32::<LittleEndian>(body.len() as u32)?;
-        bytes.write_u32::<LittleEndian>(stored.len() as u32)?;
-        bytes.write_all(&stored)?;
-        let check = crc32fast::hash(&bytes);
-        bytes.write_u32::<LittleEndian>(check)?;
-        self.to.write_all(&bytes)?;
+        head.write_u16::<LittleEndian>(*version)?;
+        head.write_u8(packed.is_some().into())?;
+        head.write_u32::<LittleEndian>(body.len() as u32)?;
+        head.write_u32::<LittleEndian>(stored.len() as u32)?;
+        let mut check = crc32fast::Hasher::new();
+        check.update(&head);
+        check.update(stored);
+        self.to.write_all(&head)?;
+        self.to.write_all(stored)?;
+        self.to.write_u32::<LittleEndian>(check.finalize())?;
         self.records += 1;
         Ok(())
     }
@@ -110,21 +138,22 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn pack(body: &[u8]) -> Result<(u8, Vec<u8>), StreamError> {
-    if body.len() >= PACK_FROM {
-        let mut packed = Vec::new();
-        ZlibEncoder::new(body, Compression::fast()).read_to_end(&mut packed)?;
-        if packed.len() < body.len() {
-            return Ok((1, packed));
-        }
+/// The body packed, if that makes it shorter.
+fn pack(body: &[u8]) -> Result<Option<Vec<u8>>, StreamError> {
+    if body.len() < PACK_FROM {
+        return Ok(None);
     }
-    Ok((0, body.to_vec()))
+    let mut packed = Vec::new();
+    ZlibEncoder::new(body, Compression::fast()).take(body.len() as u64).read_to_end(&mut packed)?;
+    Ok((packed.len() < body.len()).then_some(packed))
 }
 
 /// Reads a saved file.
 pub struct Reader<R: Read> {
     from: Checked<R>,
     records: u64,
+    /// Bytes of the record's stored body that have not been read.
+    left: u64,
 }
 
 /// Sums and counts what is read.
@@ -166,7 +195,7 @@ impl<R: Read> Reader<R> {
         if version > STREAM_VERSION {
             return Err(StreamError::Version(version));
         }
-        Ok(Reader { from, records: 0 })
+        Ok(Reader { from, records: 0, left: 0 })
     }
 
     /// How many bytes have been read.
@@ -174,8 +203,27 @@ impl<R: Read> Reader<R> {
         self.from.position
     }
 
+    /// The file, which may have been read further than to the last record.
+    pub fn into_inner(self) -> R {
+        self.from.inner
+    }
+
+    /// The file.
+    pub fn get_ref(&self) -> &R {
+        &self.from.inner
+    }
+
     /// The next record; None after a good end.
     pub fn next_record(&mut self) -> Result<Option<Record>, StreamError> {
+        self.next_within(&mut |_, _, len| match len {
+            0..=LARGEST => Ok(()),
+            _ => Err(format!("a record of {len} bytes")),
+        })
+    }
+
+    /// The next record, if `admit` takes it; None after a good end. One that it does not take is passed by with
+    /// nothing held, and is an error: it is damaged if its checksum says so, and refused if not.
+    pub fn next_within(&mut self, admit: Admit<'_>) -> Result<Option<Record>, StreamError> {
         self.from.sum.reset();
         let path = self.text()?;
         let kind = self.text()?;
@@ -183,25 +231,66 @@ impl<R: Read> Reader<R> {
         let codec = self.from.read_u8().map_err(cut)?;
         let len = self.from.read_u32::<LittleEndian>().map_err(cut)?;
         let stored = self.from.read_u32::<LittleEndian>().map_err(cut)?;
-        if len > LARGEST || stored > LARGEST {
-            return Err(StreamError::Damaged(format!("a record of {} bytes", len.max(stored))));
+        let shape = match codec {
+            0 if stored == len => Ok(()),
+            1 if stored < len => Ok(()),
+            0 | 1 => Err("it has not the length that it says".to_owned()),
+            _ => Err("it is packed in an unknown way".to_owned()),
+        };
+        let admitted = shape.and_then(|()| match path == END {
+            true if len as usize == END_LEN => Ok(()),
+            true => Err("it has another length than an end".to_owned()),
+            false => admit(&path, &kind, len),
+        });
+        self.left = stored.into();
+        let body = match admitted {
+            Ok(()) => self.body(codec == 1, len as usize, stored),
+            Err(why) => Err(StreamError::Refused { part: path.escape_default().to_string(), why }),
+        };
+        let body = self.checked(body, &path)?;
+        if path == END {
+            return self.end(&body);
         }
-        // Grows with what is really there: a wrong length in a short file takes no memory.
+        self.records += 1;
+        Ok(Some(Record { path, saved: Saved { kind, version, body } }))
+    }
+
+    /// A body, after which `stored` bytes have been read, unless it is wrong. No more than `len` bytes are held.
+    fn body(&mut self, packed: bool, len: usize, stored: u32) -> Result<Vec<u8>, StreamError> {
+        let wrong = |why: &str| StreamError::Damaged(why.to_owned());
         let mut body = Vec::new();
-        (&mut self.from).take(stored.into()).read_to_end(&mut body)?;
-        if body.len() < stored as usize {
+        body.try_reserve_exact(len).map_err(|error| StreamError::Io(io::Error::other(error)))?;
+        let mut from = (&mut self.from).take(stored.into());
+        let read = if packed {
+            let mut decoder = ZlibDecoder::new(&mut from);
+            let read = (&mut decoder).take(len as u64).read_to_end(&mut body);
+            // One byte more than promised is enough to see that it lies.
+            read.and_then(|read| Ok(read + decoder.read(&mut [0])?))
+        } else {
+            from.read_to_end(&mut body)
+        };
+        self.left = from.limit();
+        match read {
+            Err(error) if packed && is_content(&error) => Err(wrong("a body that does not unpack")),
+            Err(error) => Err(error.into()),
+            Ok(read) if read != len => Err(wrong("a body has not the length that it says")),
+            Ok(_) => Ok(body),
+        }
+    }
+
+    /// What came of a body, once the rest of it has been read and its checksum has been seen: only that tells a
+    /// damaged file from one that was made so.
+    fn checked(&mut self, body: Result<Vec<u8>, StreamError>, path: &str) -> Result<Vec<u8>, StreamError> {
+        let rest = std::mem::take(&mut self.left);
+        let passed = io::copy(&mut (&mut self.from).take(rest), &mut io::sink())?;
+        if passed < rest {
             return Err(StreamError::Cut);
         }
         let sum = self.from.sum.clone().finalize();
         if self.from.read_u32::<LittleEndian>().map_err(cut)? != sum {
             return Err(StreamError::Damaged(format!("the checksum of '{}' differs", path.escape_default())));
         }
-        let body = unpack(codec, body, len as usize, &path)?;
-        if path == END {
-            return self.end(&body);
-        }
-        self.records += 1;
-        Ok(Some(Record { path, saved: Saved { kind, version, body } }))
+        body
     }
 
     fn end(&mut self, body: &[u8]) -> Result<Option<Record>, StreamError> {
@@ -220,27 +309,19 @@ impl<R: Read> Reader<R> {
 
     fn text(&mut self) -> Result<String, StreamError> {
         let len = self.from.read_u16::<LittleEndian>().map_err(cut)?;
+        if len > NAME_MOST {
+            return Err(StreamError::Damaged(format!("a name of {len} bytes")));
+        }
         let mut bytes = vec![0; len.into()];
         self.from.read_exact(&mut bytes).map_err(cut)?;
         String::from_utf8(bytes).map_err(|_| StreamError::Damaged("a name that is no text".into()))
     }
 }
 
-fn unpack(codec: u8, stored: Vec<u8>, len: usize, path: &str) -> Result<Vec<u8>, StreamError> {
-    let body = match codec {
-        0 => stored,
-        1 => {
-            let mut body = Vec::new();
-            // One byte more than promised is enough to see that it lies.
-            ZlibDecoder::new(stored.as_slice()).take(len as u64 + 1).read_to_end(&mut body)?;
-            body
-        }
-        _ => return Err(StreamError::Damaged(format!("{path} is packed in an unknown way"))),
-    };
-    if body.len() != len {
-        return Err(StreamError::Damaged(format!("{path} has not the length that it says")));
-    }
-    Ok(body)
+/// Whether a decoder complains of what it was given, and not of the host.
+fn is_content(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 #[cfg(test)]

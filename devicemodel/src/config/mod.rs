@@ -4,6 +4,7 @@ mod disk;
 
 use std::path::PathBuf;
 
+use devices::display::vga::{VRAM_MAX, VRAM_MIN};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -101,7 +102,7 @@ pub enum VgaConfig {
     None,
     /// QEMU's standard VGA.
     Std {
-        /// Its memory in MiB: a power of two up to 256.
+        /// Its memory in MiB: a power of two up to 512.
         mib: u32,
     },
 }
@@ -245,6 +246,11 @@ impl GuestConfig {
         }
         if self.boot.len() > 3 {
             return invalid(format!("boot: '{}' has more than three letters", self.boot));
+        }
+        if let VgaConfig::Std { mib } = self.vga
+            && !(mib.is_power_of_two() && (VRAM_MIN..=VRAM_MAX).contains(&(u64::from(mib) << 20)))
+        {
+            return invalid(format!("there is no video memory of {mib} MiB"));
         }
         if self.serial.len() > 4 {
             return invalid("a PC has four serial ports".into());

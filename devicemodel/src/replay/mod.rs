@@ -10,17 +10,17 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use devices::display::vga::{VRAM_MAX, VRAM_MIN};
 use devices_core::bus::AnySlot;
 use devices_core::{Space, StateError, Wake};
 use hypervisor::{Clock, Dispatch, Still};
 use ioreq::{Data, Dir, Request, Sbdf, Target};
 use thiserror::Error;
 
-use crate::config::{ConfigError, VgaConfig};
+use crate::config::ConfigError;
 use crate::machine::{BuildError, Machine, Setting, split_ram};
 use crate::power::notices;
 
+use crate::saved::Bounds;
 use crate::stream::{Reader, Record as Part, StreamError};
 use crate::trace::header::{Header, Identity, MACHINE, MAGIC, MachineState};
 use crate::trace::record::{Effect, Entry, Facts, Host, Time};
@@ -186,8 +186,9 @@ impl Recording {
     fn load(mut self, machine: &Machine, player: &Player, clock: &dyn Clock) -> Result<u64, ReplayError> {
         let mut state = None;
         let mut left = machine.bus().slots().len();
+        let mut bounds = Bounds::of(&self.header.config);
         while left > 0 {
-            let record = self.reader.next_record();
+            let record = self.reader.next_within(&mut |path, kind, len| bounds.admit(path, kind, len));
             let record = record.map_err(|source| ReplayError::File { file: self.file.clone(), source })?;
             let part = |part: &str, why: String| ReplayError::Part {
                 file: self.file.clone(),
@@ -226,11 +227,6 @@ fn check(header: &Header) -> Result<(), String> {
     let Header { config, files, media, .. } = header;
     if config.memory_mib > MEMORY_MOST {
         return Err(format!("a guest of more than {MEMORY_MOST} MiB is not replayed"));
-    }
-    if let VgaConfig::Std { mib } = config.vga
-        && !(mib.is_power_of_two() && (VRAM_MIN..=VRAM_MAX).contains(&(u64::from(mib) << 20)))
-    {
-        return Err(format!("there is no video memory of {mib} MiB"));
     }
     let known = |path: &PathBuf| files.iter().any(|file| file.path == *path);
     if ![&config.kernel, &config.initrd].into_iter().flatten().all(known) {

@@ -34,7 +34,7 @@ fn work() -> MutexGuard<'static, TempDir> {
 }
 
 fn load(file: &Path) -> Result<Golden> {
-    let saved = saved::open(file)?;
+    let saved = saved::open(file, None)?.check()?;
     let golden = Golden::build(saved.config.clone())?;
     saved.load(golden.machine.hypervisor(), golden.machine.bus())?;
     saved::unquiesce(golden.machine.bus());

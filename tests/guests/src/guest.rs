@@ -44,7 +44,7 @@ impl Guest {
         let program = Program::chosen()?;
         let folder = place::temporary()?;
         let mut command = program.command();
-        command.arg("restore").arg(file).args(["--serial", "stdio", "--display", "none"]);
+        command.arg("restore").arg(file).args(["--trust-paths", "--serial", "stdio", "--display", "none"]);
         command.arg("--monitor").arg(format!("unix:{}", folder.path().join("monitor").display()));
         Guest::spawn(command, program, folder)
     }

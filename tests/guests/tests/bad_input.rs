@@ -293,7 +293,15 @@ fn saved_files_that_are_damaged() {
         drop(again);
         let restore = |what: String, bytes: &[u8], says: &str| -> Result<()> {
             let path = write(folder.path(), "damaged", bytes)?;
-            let output = Subcommand::new()?.run(&["restore", &path, "--serial", "none", "--timeout", "2"])?;
+            let output = Subcommand::new()?.run(&[
+                "restore",
+                &path,
+                "--trust-paths",
+                "--serial",
+                "none",
+                "--timeout",
+                "2",
+            ])?;
             refused(&what, &output, says)?;
             ensure!(fs::read(&path)? == bytes, "{what}: the file was written to");
             Ok(())
@@ -334,7 +342,13 @@ fn a_restore_needs_its_disks() {
         guest.monitor()?;
         guest.save(&file).context("saving")?;
         fs::remove_file(&image)?;
-        let output = Subcommand::new()?.run(&["restore", &file.display().to_string(), "--timeout", "2"])?;
+        let output = Subcommand::new()?.run(&[
+            "restore",
+            &file.display().to_string(),
+            "--trust-paths",
+            "--timeout",
+            "2",
+        ])?;
         refused("restore", &output, "image")?;
         Ok(())
     });

@@ -8,9 +8,13 @@
 //! | `device/NAME` | each device |
 //! | `ram` | a MiB each, pages of zeros left out |
 
-use std::collections::{BTreeSet, VecDeque};
+mod bounds;
+mod load;
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,8 +28,11 @@ use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::config::GuestConfig;
-use crate::stream::{Reader, Record, StreamError, Writer};
+use crate::stream::{StreamError, Writer};
 use crate::whole_file::WholeFile;
+
+pub(crate) use bounds::Bounds;
+pub use load::{SavedGuest, open, open_file};
 
 /// The machine whose state this build saves and loads.
 const MACHINE: &str = "pc-1";
@@ -76,7 +83,7 @@ struct MachineState {
     config_address: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct RamChunk {
     gpa: u64,
     /// A bit a page, first page lowest: whether it is in `data`.
@@ -205,129 +212,4 @@ fn read_chunk(ram: &hypervisor::GuestRam, gpa: u64, len: u64) -> Option<RamChunk
         }
     }
     (!data.is_empty()).then_some(RamChunk { gpa, present, data })
-}
-
-/// A saved file that is open and whose header has been read.
-pub struct SavedGuest {
-    file: PathBuf,
-    reader: Reader<BufReader<File>>,
-    /// Records that were read ahead.
-    ahead: VecDeque<Record>,
-    /// What the machine must be built from.
-    pub config: GuestConfig,
-}
-
-/// Opens a saved file and reads its header.
-pub fn open(file: &Path) -> Result<SavedGuest, SaveError> {
-    let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
-    let from = File::open(file).map_err(|error| at_file(error.into()))?;
-    open_file(from, file)
-}
-
-/// The same with a file that is open already; `file` is its name in messages.
-pub fn open_file(from: File, file: &Path) -> Result<SavedGuest, SaveError> {
-    let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
-    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, from)).map_err(at_file)?;
-    let Some(Record { path, saved }) = reader.next_record().map_err(at_file)? else {
-        return Err(part_error(file, "header", "it is missing"));
-    };
-    if path != "header" {
-        return Err(part_error(file, "header", "it is missing"));
-    }
-    let header: Header = saved.decode(MACHINE, 0).map_err(|error| part_error(file, "header", error))?;
-    Ok(SavedGuest { file: file.to_owned(), reader, ahead: VecDeque::new(), config: header.config })
-}
-
-impl SavedGuest {
-    /// Loads everything into a machine that was built from [`config`](SavedGuest::config), is reset and
-    /// paused. On an error the machine must be thrown away.
-    pub fn load(mut self, hypervisor: &dyn Hypervisor, bus: &Bus) -> Result<(), SaveError> {
-        let mut missing: BTreeSet<String> = bus.slots().into_iter().map(|(name, _)| name).collect();
-        let mut own = Some(Vec::new());
-        let mut machine = None;
-        let load_own = |own: Option<Vec<SavedPart>>, file: &Path| {
-            let own = own.unwrap_or_default();
-            hypervisor.load(&own).map_err(|error| part_error(file, "cpu", error))
-        };
-        while let Some(Record { path, saved }) = self.next_record()? {
-            let bad = |error: StateError| part_error(&self.file, &path, error);
-            if path == "ram" {
-                load_chunk(hypervisor, &saved.decode("ram", 0).map_err(bad)?)
-                    .ok_or_else(|| part_error(&self.file, &path, "it does not fit the guest's RAM"))?;
-            } else if path == "machine" {
-                let state: MachineState = saved.decode("machine", 0).map_err(bad)?;
-                // Guest time first: devices arm their timers by it.
-                hypervisor.clock().set(state.clock);
-                machine = Some(state);
-            } else if let Some(name) = path.strip_prefix("device/") {
-                if !missing.remove(name) {
-                    return Err(part_error(&self.file, &path, "this machine has no such device"));
-                }
-                // The processors before the first device: what a device hears from outside while it is loaded
-                // may interrupt, and what a processor's interrupt controller knew before its load is lost.
-                if own.is_some() {
-                    load_own(own.take(), &self.file)?;
-                }
-                bus.load(name, &saved).unwrap_or(Ok(())).map_err(bad)?;
-            } else if saved.kind == "hypervisor" {
-                let late = || part_error(&self.file, &path, "it comes behind a device");
-                let part = SavedPart { path: path.clone(), version: saved.version, body: saved.body };
-                own.as_mut().ok_or_else(late)?.push(part);
-            } else {
-                return Err(part_error(&self.file, &path, "this build does not know it"));
-            }
-        }
-        if let Some(name) = missing.first() {
-            return Err(part_error(&self.file, &format!("device/{name}"), "it is missing"));
-        }
-        let machine = machine.ok_or_else(|| part_error(&self.file, "machine", "it is missing"))?;
-        if own.is_some() {
-            load_own(own, &self.file)?;
-        }
-        bus.set_config_address(machine.config_address);
-        bus.remap_all();
-        Ok(())
-    }
-
-    /// The hypervisor's own parts, for one that needs them to be built. They come before the devices, and are few.
-    pub fn own_parts(&mut self) -> Result<Vec<SavedPart>, SaveError> {
-        let mut own = Vec::new();
-        let mut ahead = VecDeque::new();
-        while let Some(record) = self.next_record()? {
-            let Record { path, saved } = &record;
-            if saved.kind == "hypervisor" {
-                own.push(SavedPart { path: path.clone(), version: saved.version, body: saved.body.clone() });
-            }
-            let last = path.starts_with("device/") || ahead.len() > 1024;
-            ahead.push_back(record);
-            if last {
-                break;
-            }
-        }
-        self.ahead = ahead;
-        Ok(own)
-    }
-
-    fn next_record(&mut self) -> Result<Option<Record>, SaveError> {
-        if let Some(record) = self.ahead.pop_front() {
-            return Ok(Some(record));
-        }
-        self.reader.next_record().map_err(|source| SaveError::Stream { file: self.file.clone(), source })
-    }
-}
-
-fn load_chunk(hypervisor: &dyn Hypervisor, chunk: &RamChunk) -> Option<()> {
-    let RamChunk { gpa, present, data } = chunk;
-    let ram = hypervisor.memory();
-    let mut pages = data.as_slice();
-    for index in 0..present.len() * 8 {
-        if present[index / 8] & (1 << (index % 8)) == 0 {
-            continue;
-        }
-        let mut page = [0; PAGE as usize];
-        pages.read_exact(&mut page).ok()?;
-        let at = gpa.checked_add(index as u64 * PAGE)?;
-        ram.write_slice(&page, GuestAddress(at)).ok()?;
-    }
-    pages.is_empty().then_some(())
 }

@@ -1,0 +1,218 @@
+//! What a saved guest may have of this host.
+//!
+//! The file of a saved guest names images, a kernel, files and sockets for its serial ports. Whoever made the file chose
+//! those names, and opening a serial port's file destroys what is in it. So names come from the command line, or the
+//! person has seen them and trusts them (`--trust-paths`).
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{ConfigError, DiskConfig, DiskKind, GuestConfig, SerialConfig};
+
+/// What the person gives, in the place of what the file names.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Hard disks: for the place that they name, or in the order of the places.
+    pub disks: Vec<DiskConfig>,
+    /// CDs, in the order of the drives that have one.
+    pub cds: Vec<PathBuf>,
+    /// The kernel that was booted.
+    pub kernel: Option<PathBuf>,
+    /// Its initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The firmware; None within: what is found.
+    pub firmware: Option<Option<PathBuf>>,
+    /// Serial ports, from COM1 on.
+    pub serial: Vec<SerialConfig>,
+    /// What the file names is right.
+    pub trust: bool,
+}
+
+/// The guest to build from a file's configuration, which has been checked: nothing of the host is in it that the
+/// person did not give, or trust.
+pub fn settle(saved: GuestConfig, given: &Given) -> Result<GuestConfig, ConfigError> {
+    let mut config = saved;
+    // What the file names and nobody gave, as lines.
+    let mut named = Vec::new();
+    media(&mut config, given, DiskKind::Disk, &mut named)?;
+    media(&mut config, given, DiskKind::Cdrom, &mut named)?;
+    let mut file = |what: &str, at: &mut Option<PathBuf>, given: &Option<PathBuf>| match (&at, given) {
+        (None, Some(_)) => Err(ConfigError::Invalid(format!("the saved guest has no {what}"))),
+        (Some(path), None) => {
+            named.push(format!("{what}: {}", shown(path)));
+            Ok(())
+        }
+        (_, given) => {
+            *at = given.clone();
+            Ok(())
+        }
+    };
+    file("kernel", &mut config.kernel, &given.kernel)?;
+    file("initial RAM disk", &mut config.initrd, &given.initrd)?;
+    match &given.firmware {
+        Some(firmware) => config.firmware = firmware.clone(),
+        None => file("firmware", &mut config.firmware, &None)?,
+    }
+    lines(&mut config, &given.serial, &mut named)?;
+    if given.trust || named.is_empty() {
+        return Ok(config);
+    }
+    let text = "the saved guest names files of this host, which are not opened unasked:";
+    let end = "give others (--disk, --cdrom, --kernel, --initrd, --firmware, --serial), or --trust-paths if they \
+               are right";
+    Err(ConfigError::Invalid(format!("{text}\n  {}\n{end}", named.join("\n  "))))
+}
+
+/// A path for people: nothing in it can move the cursor or hide.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().chars().flat_map(char::escape_debug).collect()
+}
+
+/// Puts the images that were given into the drives that had one.
+fn media(
+    config: &mut GuestConfig,
+    given: &Given,
+    kind: DiskKind,
+    named: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    let mut images: Vec<DiskConfig> = match kind {
+        DiskKind::Disk => given.disks.clone(),
+        DiskKind::Cdrom => given.cds.iter().map(DiskConfig::cdrom).collect(),
+    };
+    let mut drives: Vec<&mut DiskConfig> =
+        config.disks.iter_mut().filter(|disk| disk.kind == kind && disk.path.is_some()).collect();
+    drives.sort_by_key(|disk| disk.slot);
+    let name = if kind == DiskKind::Disk { "disk" } else { "CD" };
+    for drive in drives {
+        let own = images.iter().position(|image| image.slot.is_some() && image.slot == drive.slot);
+        let free = || images.iter().position(|image| image.slot.is_none());
+        match own.or_else(free) {
+            Some(at) => {
+                let image = images.remove(at);
+                // How the guest knows it stays as it is, and what it was not to write too.
+                *drive = DiskConfig {
+                    id: drive.id.take(),
+                    slot: drive.slot,
+                    readonly: image.readonly || drive.readonly,
+                    ..image
+                };
+            }
+            None => {
+                let place = drive.slot.unwrap_or(0);
+                let write = if drive.readonly { "read only" } else { "written" };
+                let path = drive.path.as_deref().map(shown).unwrap_or_default();
+                named.push(format!("{name} at IDE place {place}, {write}: {path}"));
+            }
+        }
+    }
+    match images.first() {
+        None => Ok(()),
+        Some(_) => {
+            Err(ConfigError::Invalid(format!("the saved guest has no {name} where one more was given")))
+        }
+    }
+}
+
+/// Leads the serial ports where the person wants them. Which ports there are is the guest's.
+fn lines(
+    config: &mut GuestConfig,
+    given: &[SerialConfig],
+    named: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    for (index, to) in given.iter().enumerate() {
+        let port = config.serial.get_mut(index).filter(|port| **port != SerialConfig::None);
+        match (port, to) {
+            (Some(port), SerialConfig::None) => *port = SerialConfig::Null,
+            (Some(port), to) => *port = to.clone(),
+            (None, SerialConfig::None) => {}
+            (None, _) => {
+                return Err(ConfigError::Invalid(format!("the saved guest has no serial port {index}")));
+            }
+        }
+    }
+    for (index, port) in config.serial.iter().enumerate().skip(given.len()) {
+        match port {
+            SerialConfig::File(path) => {
+                named.push(format!("serial port {index}, written anew: {}", shown(path)))
+            }
+            SerialConfig::Unix(path) | SerialConfig::Connect(path) => {
+                named.push(format!("serial port {index}, a socket: {}", shown(path)));
+            }
+            SerialConfig::None | SerialConfig::Null | SerialConfig::Stdio | SerialConfig::Pty => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DiskFormat;
+
+    fn saved() -> GuestConfig {
+        let mut config = GuestConfig {
+            disks: vec![
+                DiskConfig { format: Some(DiskFormat::Qcow2), ..DiskConfig::new("/a.qcow2") },
+                DiskConfig::new("/b.img"),
+                DiskConfig::cdrom("/c.iso"),
+            ],
+            kernel: Some("/vmlinuz".into()),
+            firmware: Some("/rom\x1b[2J".into()),
+            serial: vec![SerialConfig::File("/etc/passwd".into()), SerialConfig::None, SerialConfig::Stdio],
+            ..GuestConfig::default()
+        };
+        config.check().unwrap();
+        config
+    }
+
+    #[test]
+    fn what_a_file_names_is_shown_and_not_opened_unasked() {
+        let error = settle(saved(), &Given::default()).unwrap_err().to_string();
+        let lines: Vec<&str> = error.lines().collect();
+        assert_eq!(
+            lines[1..7],
+            [
+                "  disk at IDE place 0, written: /a.qcow2",
+                "  disk at IDE place 1, written: /b.img",
+                "  CD at IDE place 2, read only: /c.iso",
+                "  kernel: /vmlinuz",
+                "  firmware: /rom\\u{1b}[2J",
+                "  serial port 0, written anew: /etc/passwd",
+            ]
+        );
+        assert!(lines[7].contains("--trust-paths"));
+        assert_eq!(settle(saved(), &Given { trust: true, ..Given::default() }), Ok(saved()));
+        let nothing = GuestConfig { serial: vec![SerialConfig::Stdio], ..GuestConfig::default() };
+        assert_eq!(settle(nothing.clone(), &Given::default()), Ok(nothing));
+    }
+
+    #[test]
+    fn the_command_line_names_all_of_it() {
+        let given = Given {
+            disks: vec![DiskConfig::parse("/y,unit=1").unwrap(), DiskConfig::parse("/x").unwrap()],
+            cds: vec!["/z".into()],
+            kernel: Some("/k".into()),
+            firmware: Some(None),
+            serial: vec![SerialConfig::None],
+            ..Given::default()
+        };
+        let config = settle(saved(), &given).unwrap();
+        let paths: Vec<_> = config.disks.iter().map(|disk| disk.path.clone().unwrap()).collect();
+        assert_eq!(paths, ["/x", "/y", "/z"].map(PathBuf::from));
+        assert_eq!(config.disks[0].format, None, "the format is given, or it is raw");
+        assert_eq!(
+            config.disks.iter().map(|disk| disk.slot).collect::<Vec<_>>(),
+            [Some(0), Some(1), Some(2)]
+        );
+        assert_eq!((config.kernel, config.firmware), (Some("/k".into()), None));
+        assert_eq!(config.serial, [SerialConfig::Null, SerialConfig::None, SerialConfig::Stdio]);
+        // What is left out is still asked for.
+        let less = Given { kernel: None, ..given.clone() };
+        assert!(settle(saved(), &less).unwrap_err().to_string().contains("\n  kernel: /vmlinuz\n"));
+        let more = Given { initrd: Some("/i".into()), ..given.clone() };
+        assert!(settle(saved(), &more).unwrap_err().to_string().contains("no initial RAM disk"));
+        let more = Given { cds: vec!["/z".into(), "/zz".into()], ..given.clone() };
+        assert!(settle(saved(), &more).unwrap_err().to_string().contains("no CD where"));
+        let more = Given { serial: vec![SerialConfig::Null, SerialConfig::Pty], ..given };
+        assert!(settle(saved(), &more).unwrap_err().to_string().contains("no serial port 1"));
+    }
+}

@@ -1,0 +1,109 @@
+//! What a saved file that somebody else made can do to the host it is restored on: nothing unasked.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use devicemodel::config::{GuestConfig, SerialConfig};
+use devicemodel::stream::Writer;
+use devices_core::Saved;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Header {
+    build: String,
+    config: GuestConfig,
+}
+
+const PRECIOUS: &str = "what was there";
+
+/// A saved file whose guest has a serial port that leads to a file of the host's.
+fn made(folder: &Path, more: &[(&str, Saved)]) -> (PathBuf, PathBuf) {
+    let (file, precious) = (folder.join("saved"), folder.join("precious"));
+    fs::write(&precious, PRECIOUS).unwrap();
+    let config = GuestConfig {
+        memory_mib: 2,
+        serial: vec![SerialConfig::File(precious.clone())],
+        kernel: Some(precious.clone()),
+        ..GuestConfig::default()
+    };
+    let mut writer = Writer::new(File::create(&file).unwrap()).unwrap();
+    let header = Header { build: "x".into(), config };
+    writer.record("header", &Saved::encode("pc-1", 0, &header).unwrap()).unwrap();
+    for (path, saved) in more {
+        writer.record(path, saved).unwrap();
+    }
+    writer.finish().unwrap();
+    (file, precious)
+}
+
+fn machine() -> Saved {
+    #[derive(Serialize)]
+    struct State {
+        clock: u64,
+        config_address: u32,
+    }
+    Saved::encode("machine", 0, &State { clock: 0, config_address: 0 }).unwrap()
+}
+
+fn restore(file: &Path, more: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ailurus"));
+    command.arg("restore").arg(file).args(more).args(["--timeout", "1"]).stdin(Stdio::null());
+    let Output { status, stderr, .. } = command.output().unwrap();
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+#[test]
+fn what_the_file_names_is_shown_and_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, precious) = made(folder.path(), &[("machine", machine())]);
+    let (status, said) = restore(&file, &[]);
+    assert_eq!(status, Some(2), "{said}");
+    for line in [
+        format!("\n  kernel: {}\n", precious.display()),
+        format!("\n  serial port 0, written anew: {}\n", precious.display()),
+    ] {
+        assert!(said.contains(&line), "{said}");
+    }
+    assert!(said.contains("--trust-paths"), "{said}");
+    assert_eq!(fs::read_to_string(&precious).unwrap(), PRECIOUS);
+}
+
+#[test]
+fn a_damaged_file_is_found_out_before_anything_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, precious) = made(folder.path(), &[("machine", machine())]);
+    let good = fs::read(&file).unwrap();
+    let monitor = folder.path().join("monitor");
+    let monitor_at = format!("unix:{}", monitor.display());
+    let mut flipped = good.clone();
+    let near_the_end = good.len() - 10;
+    flipped[near_the_end] ^= 4;
+    for bad in [&good[..good.len() - 1], &flipped] {
+        fs::write(&file, bad).unwrap();
+        let (status, said) = restore(&file, &["--trust-paths", "--monitor", &monitor_at]);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("damaged") || said.contains("cut short"), "{said}");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), PRECIOUS);
+        assert!(!monitor.exists());
+    }
+}
+
+#[test]
+fn parts_that_cannot_be_are_found_out_before_anything_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = |kind: &str| Saved { kind: kind.into(), version: 0, body: vec![0; 8] };
+    for (parts, says) in [
+        (vec![], "machine: it is missing"),
+        (vec![("machine", machine()), ("toaster", part("x"))], "toaster: this build does not know it"),
+        (vec![("device/x", part("x")), ("machine", machine())], "machine: it comes behind a device"),
+        (vec![("machine", machine()), ("machine", machine())], "machine: it is there twice"),
+        (vec![("machine", machine()), ("ram", part("ram"))], "ram: it does not decode"),
+    ] {
+        let (file, precious) = made(folder.path(), &parts);
+        let (status, said) = restore(&file, &["--trust-paths"]);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), PRECIOUS);
+    }
+}
