@@ -21,7 +21,7 @@ use crate::program::{Failure, Start, say, start};
 use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, QtestOptions, SocketAt, Task, XenOptions};
 use crate::qtest::command::Session;
 use crate::qtest::{self, Access, Taps};
-use crate::run::{self, LoopError, Options};
+use crate::run::{self, Ending, LoopError, Options};
 use crate::saved::{self, SavedGuest};
 use crate::trace::Border;
 use crate::{inherited, probe, sandbox, select};
@@ -118,22 +118,25 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     }
     let chosen = select::choose(plan.hypervisor)?;
     refuse_elsewhere(&plan)?;
-    if let Some(why) = chosen.why {
-        say(&why);
-    }
+    plan.host.notes.iter().chain(&chosen.why).for_each(|line| say(line));
+    let panic_fails = plan.host.panic_fails;
     let server = open_monitors(&plan.host.monitors, crate::run::MONITOR)?;
     let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&plan.host)?;
     let (debugcon, paused, given_up) = (plan.host.debugcon, plan.host.paused, plan.host.sandbox);
     let confine = Box::new(move || Ok(sandbox::enter(&given_up)?));
     let host = Start { server, debugcon, timeout: None, vnc, paused, confine, record: None };
-    Ok(start(plan.guest, host, |_| Ok(()))?)
+    let status = start(plan.guest, host, |_| Ok(()))?;
+    // A panic is an end like another for QEMU, unless the command line says that it is a failure.
+    let crashed = status == Ending::Crashed.status();
+    Ok(if crashed { u8::from(panic_fails) } else { status })
 }
 
 /// A machine with no CPU, driven by the qtest protocol.
 fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
     refuse_elsewhere(&plan)?;
     let Plan { guest, host, .. } = plan;
+    host.notes.iter().for_each(|line| say(line));
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let (notifier, notices) = notices().map_err(LoopError::from)?;
     let taps = Taps::new().map_err(LoopError::from)?;
@@ -174,6 +177,7 @@ fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
 /// Serves a Xen domain, from its start (or from where it was saved) to its end.
 fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     let Plan { mut guest, host, .. } = plan;
+    host.notes.iter().for_each(|line| say(line));
     let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&host)?;
@@ -181,7 +185,8 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     domain::stay(&mut guest);
     let domain = Domain::open(xen, &guest, saved.as_mut())?;
     let (notifier, notices) = notices().map_err(LoopError::from)?;
-    let mut machine = Machine::build(guest, domain.setting(notifier)).map_err(Failure::from)?;
+    let setting = Setting { debugcon: host.debugcon.clone(), ..domain.setting(notifier) };
+    let mut machine = Machine::build(guest, setting).map_err(Failure::from)?;
     let restored = saved.is_some();
     if let Some(saved) = saved {
         saved.load(machine.hypervisor(), machine.bus()).map_err(DomainError::from)?;

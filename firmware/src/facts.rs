@@ -79,8 +79,16 @@ pub struct MachineFacts {
     pub graphics: bool,
     /// SeaBIOS offers its boot menu (Esc) and waits for it.
     pub boot_menu: bool,
+    /// How long menu and picture wait, in ms; none: as long as the firmware likes.
+    pub splash_ms: Option<u16>,
+    /// The firmware resets the machine so many ms after a boot that failed; none: never.
+    pub reboot_ms: Option<u16>,
+    /// Nothing is booted that the order does not name.
+    pub strict_boot: bool,
     /// Bootable devices, first choice first, as [`crate::boot_order`] names them. Empty: the CMOS boot order counts.
     pub boot_order: Vec<String>,
+    /// The PIIX4's power management and the ACPI tables are there.
+    pub acpi: bool,
     /// The HPET at 0xfed00000 is there.
     pub hpet: bool,
     /// ACPI PCI hotplug registers at 0xae00 are there; without them no slot can be ejected.
@@ -121,7 +129,11 @@ impl MachineFacts {
             uuid: [0; 16],
             graphics: true,
             boot_menu: false,
+            splash_ms: None,
+            reboot_ms: None,
+            strict_boot: false,
             boot_order: Vec::new(),
+            acpi: true,
             hpet: true,
             pci_hotplug: true,
             s3: false,

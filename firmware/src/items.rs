@@ -32,15 +32,23 @@ const FOUR_GIB: u64 = 1 << 32;
 pub fn fw_cfg_items(facts: &MachineFacts, kernel: Option<&DirectKernel>) -> Vec<Item> {
     let mut items = numeric(facts);
     items.push(Item::file("etc/e820", e820(facts)));
-    items.push(Item::file("etc/system-states", system_states(facts)));
-    // -1: after a failed boot wait for ever instead of resetting.
-    items.push(Item::file("etc/boot-fail-wait", u32::MAX.to_le_bytes()));
-    items.extend(acpi::items(facts));
+    // ms; -1: after a failed boot wait for ever instead of resetting.
+    let fail_wait = facts.reboot_ms.map_or(u32::MAX, u32::from);
+    items.push(Item::file("etc/boot-fail-wait", fail_wait.to_le_bytes()));
+    items.extend(facts.splash_ms.map(|ms| Item::file("etc/boot-menu-wait", ms.to_le_bytes())));
+    if facts.acpi {
+        items.push(Item::file("etc/system-states", system_states(facts)));
+        items.extend(acpi::items(facts));
+    }
     items.extend(smbios::items(facts));
     let mut order = facts.boot_order.clone();
     if let Some(kernel) = kernel {
         order.insert(0, boot_order::rom(crate::kernel::ROM_FILE));
         items.extend(kernel.items());
+    }
+    if facts.strict_boot {
+        // SeaBIOS's word for an order that ends.
+        order.push("HALT".into());
     }
     if !order.is_empty() {
         items.push(Item::file("bootorder", boot_order::file(&order)));
@@ -114,6 +122,23 @@ mod tests {
 
     fn find<'a>(items: &'a [Item], key: &FwCfgKey) -> &'a [u8] {
         &items.iter().find(|item| item.key == *key).unwrap().bytes
+    }
+
+    #[test]
+    fn boot_options_have_their_forms() {
+        let file = |name: &str| FwCfgKey::File(name.into());
+        let mut facts = MachineFacts::new(64 << 20, 0, 1);
+        let plain = fw_cfg_items(&facts, None);
+        assert_eq!(find(&plain, &file("etc/boot-fail-wait")), [0xff; 4]);
+        assert!(plain.iter().all(|item| item.key != file("etc/boot-menu-wait")));
+        (facts.splash_ms, facts.reboot_ms, facts.strict_boot) = (Some(0x1234), Some(5000), true);
+        facts.acpi = false;
+        let items = fw_cfg_items(&facts, None);
+        assert_eq!(find(&items, &file("etc/boot-menu-wait")), [0x34, 0x12]);
+        assert_eq!(find(&items, &file("etc/boot-fail-wait")), 5000_u32.to_le_bytes());
+        assert_eq!(find(&items, &file("bootorder")), b"HALT\0");
+        let acpi = ["etc/acpi/tables", "etc/acpi/rsdp", "etc/table-loader", "etc/system-states"];
+        assert!(items.iter().all(|item| acpi.iter().all(|name| item.key != file(name))));
     }
 
     #[test]

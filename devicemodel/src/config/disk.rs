@@ -131,7 +131,7 @@ impl CacheMode {
         match text {
             "writeback" => Ok(CacheMode::Writeback),
             "none" => Ok(CacheMode::None),
-            "writethrough" | "directsync" => Ok(CacheMode::Writethrough),
+            "writethrough" => Ok(CacheMode::Writethrough),
             "unsafe" => Ok(CacheMode::Unsafe),
             _ => Err(ConfigError::value("disk cache", text, "writeback, none, writethrough or unsafe")),
         }
@@ -191,9 +191,16 @@ mod tests {
             ..DiskConfig::default()
         };
         assert_eq!(disk, expected);
-        for bad in
-            ["", ",format=raw", "a,format=vmdk", "a,bus=scsi", "a,colour=red", "a,unit=4", "a,readonly=maybe"]
-        {
+        for bad in [
+            "",
+            ",format=raw",
+            "a,format=vmdk",
+            "a,bus=scsi",
+            "a,colour=red",
+            "a,unit=4",
+            "a,readonly=maybe",
+            "a,cache=directsync",
+        ] {
             assert!(DiskConfig::parse(bad).is_err(), "{bad}");
         }
     }

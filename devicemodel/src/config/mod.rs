@@ -1,6 +1,7 @@
 //! What a guest is made of: the one description that command lines and xl.cfg files are turned into.
 
 mod disk;
+mod features;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use disk::{CacheMode, DiskConfig, DiskFormat, DiskKind};
+pub use features::{BootOptions, Features};
 
 /// A configuration that cannot be run. Each is one sentence for the person who wrote it.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -122,6 +124,8 @@ pub enum Action {
     Restart,
     /// The machine stands still for a look at it.
     Preserve,
+    /// Nothing: the guest goes on. Only a crash can be taken so.
+    Ignore,
 }
 
 impl Action {
@@ -154,6 +158,12 @@ pub struct GuestConfig {
     pub disks: Vec<DiskConfig>,
     /// BIOS boot order: letters of `a` (floppy), `c` (disk), `d` (CD), `n` (network).
     pub boot: String,
+    /// What else the firmware is told about booting.
+    #[serde(default)]
+    pub boot_options: BootOptions,
+    /// Parts of the PC that there are.
+    #[serde(default)]
+    pub features: Features,
     /// A kernel to boot directly.
     pub kernel: Option<PathBuf>,
     /// Its initial RAM disk.
@@ -191,6 +201,8 @@ impl Default for GuestConfig {
             max_vcpus: None,
             disks: Vec::new(),
             boot: "cd".into(),
+            boot_options: BootOptions::default(),
+            features: Features::default(),
             kernel: None,
             initrd: None,
             cmdline: String::new(),
@@ -237,15 +249,9 @@ impl GuestConfig {
         if self.kernel.is_none() && !self.cmdline.is_empty() {
             return invalid("a kernel command line needs a kernel: give --kernel too".into());
         }
-        if let Some(letter) = self.boot.chars().find(|c| !"acdn".contains(*c)) {
-            return Err(ConfigError::value(
-                "boot",
-                &letter.to_string(),
-                "letters of a (floppy), c (disk), d (CD), n (network)",
-            ));
-        }
-        if self.boot.len() > 3 {
-            return invalid(format!("boot: '{}' has more than three letters", self.boot));
+        check_order("boot", &self.boot)?;
+        if let Some(once) = &self.boot_options.once {
+            check_order("boot once", once)?;
         }
         if let VgaConfig::Std { mib } = self.vga
             && !(mib.is_power_of_two() && (VRAM_MIN..=VRAM_MAX).contains(&(u64::from(mib) << 20)))
@@ -260,6 +266,18 @@ impl GuestConfig {
         }
         disk::place(&mut self.disks)
     }
+}
+
+/// Whether these letters are a boot order.
+fn check_order(what: &str, order: &str) -> Result<(), ConfigError> {
+    if let Some(letter) = order.chars().find(|c| !"acdn".contains(*c)) {
+        let expected = "letters of a (floppy), c (disk), d (CD), n (network)";
+        return Err(ConfigError::value(what, &letter.to_string(), expected));
+    }
+    if order.len() > 3 {
+        return Err(ConfigError::Invalid(format!("{what}: '{order}' has more than three letters")));
+    }
+    Ok(())
 }
 
 /// Reads a UUID in its text form.

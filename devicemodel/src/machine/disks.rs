@@ -318,8 +318,22 @@ pub(super) fn cd_drives(
 /// What SeaBIOS finds in the clock's RAM.
 pub(super) fn cmos_facts(config: &GuestConfig, geometry: Geometries) -> cmos::Facts {
     let (below_4g, above_4g) = split_ram(config.memory_mib << 20);
+    let boot = boot_places(config.boot_options.once.as_ref().unwrap_or(&config.boot));
+    let boot_any_floppy = !config.features.floppy_check;
+    let facts = cmos::Facts { below_4g, above_4g, boot, boot_any_floppy, ..cmos::Facts::default() };
+    cmos::Facts { vcpus: config.vcpus, disks: geometry, ..facts }
+}
+
+/// The bytes of the clock's RAM that say what to boot from, for another order than that of the start.
+pub(super) fn boot_bytes(config: &GuestConfig, order: &str) -> impl Iterator<Item = (u8, u8)> {
+    let boot_any_floppy = !config.features.floppy_check;
+    let facts = cmos::Facts { boot: boot_places(order), boot_any_floppy, ..cmos::Facts::default() };
+    facts.bytes().into_iter().filter(|(at, _)| matches!(at, 0x38 | 0x3d))
+}
+
+fn boot_places(order: &str) -> [cmos::Boot; 3] {
     let mut boot = [cmos::Boot::None; 3];
-    for (place, letter) in boot.iter_mut().zip(config.boot.chars()) {
+    for (place, letter) in boot.iter_mut().zip(order.chars()) {
         *place = match letter {
             'a' => cmos::Boot::Floppy,
             'c' => cmos::Boot::Disk,
@@ -327,5 +341,5 @@ pub(super) fn cmos_facts(config: &GuestConfig, geometry: Geometries) -> cmos::Fa
             _ => cmos::Boot::Network,
         };
     }
-    cmos::Facts { below_4g, above_4g, vcpus: config.vcpus, boot, disks: geometry, ..cmos::Facts::default() }
+    boot
 }

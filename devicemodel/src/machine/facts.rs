@@ -53,7 +53,8 @@ impl Machine {
     pub(crate) fn plug_cpu(&self, index: u32, id: &str) {
         if self.present().insert(index, id.to_owned()).is_none() {
             let number = index as u8;
-            self.border.host(|| Host::PlugCpu(number), || self.pm.lock().plug_cpu(number));
+            let plug = || self.pm.iter().for_each(|pm| pm.lock().plug_cpu(number));
+            self.border.host(|| Host::PlugCpu(number), plug);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the firmware is and what it is told.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use devices::chipset::fw_cfg::Item;
@@ -9,7 +11,7 @@ use hypervisor::{Hypervisor, Mapping, RamBlock, memory::PAGE};
 use vm_memory::{Bytes, MemoryRegionAddress};
 
 use super::BuildError;
-use crate::config::{DiskConfig, DiskKind, GuestConfig, SerialConfig};
+use crate::config::{ConfigError, DiskConfig, DiskKind, GuestConfig, SerialConfig};
 
 /// Where RAM below 4 GiB may end at most, and where it ends when there is more: QEMU's i440FX splits like
 /// this, and so do the tables.
@@ -56,8 +58,40 @@ fn facts(config: &GuestConfig, processor_id: u64) -> MachineFacts {
     for (present, port) in facts.serial.iter_mut().zip(0..4) {
         *present = config.serial.get(port).is_some_and(|serial| *serial != SerialConfig::None);
     }
-    facts.boot_order = boot_order(config);
+    facts.acpi = config.features.acpi;
+    facts.hpet = config.features.hpet;
+    facts.graphics = config.features.graphics;
+    let boot = &config.boot_options;
+    facts.boot_menu = boot.menu;
+    facts.strict_boot = boot.strict;
+    facts.splash_ms = boot.splash_ms;
+    facts.reboot_ms = boot.reboot_ms;
+    // Where the order changes with the first reset, it is told by the clock's RAM alone.
+    if boot.once.is_none() {
+        facts.boot_order = boot_order(config);
+    }
     facts
+}
+
+/// Largest picture that is shown at the start: what SeaBIOS has room for.
+const SPLASH_MOST: u64 = 16 << 20;
+
+/// The picture that the firmware shows, under the name by which it knows its form.
+fn splash(path: &Path) -> Result<firmware::Item, BuildError> {
+    let file = |source| BuildError::File { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(file)?.take(SPLASH_MOST + 1).read_to_end(&mut bytes).map_err(file)?;
+    let wrong = |why: &str| ConfigError::Invalid(format!("splash: {}: {why}", path.display()));
+    if bytes.len() as u64 > SPLASH_MOST {
+        return Err(wrong("the picture is larger than 16 MiB").into());
+    }
+    // A BMP's bits a pixel.
+    let bits = bytes.get(28..30).map(|bits| u16::from(bits[0]) | u16::from(bits[1]) << 8);
+    match bytes.get(..2) {
+        Some([0xff, 0xd8]) => Ok(firmware::Item::file("bootsplash.jpg", bytes)),
+        Some(b"BM") if bits == Some(24) => Ok(firmware::Item::file("bootsplash.bmp", bytes)),
+        _ => Err(wrong("expected a JPEG picture, or a BMP of 24 bits").into()),
+    }
 }
 
 /// Boot devices by the names that SeaBIOS knows, in the order that the letters give.
@@ -95,7 +129,8 @@ fn kernel(config: &GuestConfig) -> Result<Option<DirectKernel>, BuildError> {
 /// What the firmware reads from the configuration device.
 pub(super) fn items(config: &GuestConfig, processor_id: u64) -> Result<Vec<Item>, BuildError> {
     let kernel = kernel(config)?;
-    let items = firmware::fw_cfg_items(&facts(config, processor_id), kernel.as_ref());
+    let mut items = firmware::fw_cfg_items(&facts(config, processor_id), kernel.as_ref());
+    items.extend(config.boot_options.splash.as_deref().map(splash).transpose()?);
     Ok(items.into_iter().map(convert).collect())
 }
 
@@ -115,6 +150,38 @@ mod tests {
         assert_eq!(split_ram(256 << 20), (256 << 20, 0));
         assert_eq!(split_ram(3584 << 20), (3 << 30, 512 << 20));
         assert_eq!(split_ram(6 << 30), (3 << 30, 3 << 30));
+    }
+
+    #[test]
+    fn a_splash_is_known_by_what_it_begins_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |bytes: &[u8]| {
+            let path = folder.path().join("s");
+            std::fs::write(&path, bytes).unwrap();
+            splash(&path).map(|item| item.key)
+        };
+        let file = |name: &str| FwCfgKey::File(name.into());
+        let mut bmp = b"BM".to_vec();
+        bmp.resize(54, 0);
+        assert!(name(&bmp).is_err(), "no bits a pixel");
+        bmp[28] = 24;
+        assert_eq!(name(&bmp).unwrap(), file("bootsplash.bmp"));
+        assert_eq!(name(&[0xff, 0xd8, 0xff]).unwrap(), file("bootsplash.jpg"));
+        assert!(name(b"").is_err());
+        assert!(splash(Path::new("/nonexistent")).is_err());
+    }
+
+    #[test]
+    fn what_is_told_of_booting_follows_the_options() {
+        let mut config = GuestConfig { boot: "cd".into(), ..GuestConfig::default() };
+        config.disks = vec![DiskConfig::new("a")];
+        config.check().unwrap();
+        assert_eq!(facts(&config, 0).boot_order.len(), 1);
+        config.boot_options.once = Some("n".into());
+        config.boot_options.menu = true;
+        config.features.acpi = false;
+        let facts = facts(&config, 0);
+        assert!(facts.boot_order.is_empty() && facts.boot_menu && !facts.acpi);
     }
 
     #[test]

@@ -115,7 +115,8 @@ pub struct Machine {
     bus: Bus,
     controllers: Option<Controllers>,
     isa: IrqBank,
-    pm: Arc<Slot<Piix4Pm>>,
+    /// None in a machine without ACPI.
+    pm: Option<Arc<Slot<Piix4Pm>>>,
     ide: Arc<Slot<Ide>>,
     keyboard: Arc<Slot<I8042>>,
     vga: Option<Arc<Slot<Vga>>>,
@@ -266,7 +267,15 @@ impl Machine {
     /// Power-on state of everything but RAM. Paused.
     pub fn reset(&self) {
         self.border.host(|| Host::Reset, || self.bus.reset());
+        self.usual_boot_order();
         self.hypervisor.reset();
+    }
+    /// After the first boot its own order is over.
+    fn usual_boot_order(&self) {
+        if let (Some(_), Some(clock)) = (&self.config.boot_options.once, &self.rtc.clock) {
+            let mut clock = clock.lock();
+            disks::boot_bytes(&self.config, &self.config.boot).for_each(|(at, value)| clock.set(at, value));
+        }
     }
     /// Ends the vCPU threads and lets the disks finish.
     pub fn shut_down(&mut self) {
@@ -287,7 +296,8 @@ impl Machine {
 
     /// Presses the power button.
     pub fn press_power_button(&self) {
-        self.border.host(|| Host::PowerButton, || self.pm.lock().press_power_button());
+        let press = || self.pm.iter().for_each(|pm| pm.lock().press_power_button());
+        self.border.host(|| Host::PowerButton, press);
     }
     /// The screen now; none without a display adapter.
     pub fn screen(&self) -> Option<Picture> {
@@ -324,7 +334,7 @@ impl Machine {
     }
     /// The guest wakes from suspend to RAM.
     pub fn wake_up(&self) -> Result<(), hypervisor::Error> {
-        self.border.host(|| Host::WakeUp, || self.pm.lock().wake_up());
+        self.border.host(|| Host::WakeUp, || self.pm.iter().for_each(|pm| pm.lock().wake_up()));
         self.hypervisor.wake_up()
     }
     fn leaving(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Unplugged>, Ticket)>> {

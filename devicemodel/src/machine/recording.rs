@@ -76,8 +76,8 @@ impl Machine {
             }
             Host::Mouse(dx, dy, dz, buttons) => self.console().mouse(*dx, *dy, *dz, *buttons),
             Host::PowerButton => self.press_power_button(),
-            Host::PlugCpu(number) => self.pm.lock().plug_cpu(*number),
-            Host::WakeUp => self.pm.lock().wake_up(),
+            Host::PlugCpu(number) => self.pm.iter().for_each(|pm| pm.lock().plug_cpu(*number)),
+            Host::WakeUp => self.pm.iter().for_each(|pm| pm.lock().wake_up()),
             Host::Reset => self.reset(),
             Host::Resume => self.unquiesce(),
             // The tray answers as it did: locked or not.

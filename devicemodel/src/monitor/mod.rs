@@ -9,6 +9,7 @@ pub mod commands;
 pub mod facts;
 pub mod fdset;
 mod human;
+pub mod json;
 mod objects;
 pub mod protocol;
 mod qom;

@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use super::json::{self, DEEPEST};
+
 /// Most bytes of one command: a client that sends more without an end is a fault.
 pub const LONGEST: usize = 1 << 20;
-/// Most objects and lists that lie in each other.
-const DEEPEST: usize = 120;
 
 /// An answer that is an error.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -75,10 +75,11 @@ pub struct Decoder {
 
 /// Inside a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum InString {
-    Plain,
+struct InString {
+    /// What it began with, and ends with.
+    quote: u8,
     /// After a backslash.
-    Escaped,
+    escaped: bool,
 }
 
 /// What the bytes that have been looked at are.
@@ -114,7 +115,7 @@ impl Decoder {
         Some(match piece {
             Piece::TooDeep => Err("JSON nesting depth limit exceeded".into()),
             // A line with something else than an object may still be JSON: a number, a word.
-            _ => serde_json::from_slice(&bytes).map_err(|error| format!("JSON parse error, {error}")),
+            _ => json::parse(&bytes).map_err(|error| format!("JSON parse error, {error}")),
         })
     }
 
@@ -131,13 +132,19 @@ impl Decoder {
             match (self.string, byte) {
                 // A string does not go over lines in JSON: somebody forgot a quote.
                 (Some(_), b'\n') => return Piece::Nonsense,
-                (Some(InString::Escaped), _) => self.string = Some(InString::Plain),
-                (Some(InString::Plain), b'\\') => self.string = Some(InString::Escaped),
-                (Some(InString::Plain), b'"') => self.string = None,
-                (Some(InString::Plain), _) => {}
+                (Some(InString { quote, escaped: true }), _) => {
+                    self.string = Some(InString { quote, escaped: false });
+                }
+                (Some(InString { quote, .. }), b'\\') => {
+                    self.string = Some(InString { quote, escaped: true });
+                }
+                (Some(InString { quote, .. }), byte) if *byte == quote => self.string = None,
+                (Some(_), _) => {}
                 (None, b'{' | b'[') if self.depth >= DEEPEST => return Piece::TooDeep,
                 (None, b'{' | b'[') => self.depth += 1,
-                (None, b'"') if self.depth > 0 => self.string = Some(InString::Plain),
+                (None, quote @ (b'"' | b'\'')) if self.depth > 0 => {
+                    self.string = Some(InString { quote: *quote, escaped: false });
+                }
                 (None, b'}' | b']') if self.depth > 0 => {
                     self.depth -= 1;
                     if self.depth == 0 {
@@ -257,6 +264,21 @@ mod tests {
         assert_eq!(decode(&[text]), expected);
         let bytes: Vec<&[u8]> = text.chunks(1).collect();
         assert_eq!(decode(&bytes), expected);
+    }
+
+    #[test]
+    fn single_quotes_are_quotes_too() {
+        let text = br#"{'execute':'a', 'id':'}"\'{'} {"execute":'b',"id":"'"}"#;
+        let command = |name: &str, id: &str| {
+            let (name, arguments) = (name.to_owned(), Map::new());
+            Incoming::Command(Command { name, arguments, id: Some(json!(id)) })
+        };
+        let expected = [command("a", "}\"'{"), command("b", "'")];
+        assert_eq!(decode(&[text]), expected);
+        assert_eq!(decode(&text.chunks(1).collect::<Vec<_>>()), expected);
+        let twice = decode(&[b"{'execute':'a','execute':'b'}"]);
+        let Incoming::Bad(answer) = &twice[0] else { panic!("{twice:?}") };
+        assert_eq!(answer["error"]["desc"], "JSON parse error, duplicate key");
     }
 
     #[test]

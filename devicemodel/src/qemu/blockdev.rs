@@ -4,33 +4,36 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::Refusal;
 use super::config::{BlockSource, Blockdev, Drive, Interface};
 use super::keyval::Fields;
+use super::{Refusal, values};
 use crate::config::{CacheMode, DiskKind};
+use crate::monitor::json;
 
 /// Most nodes that lie on each other.
 const DEPTH: usize = 8;
 
 /// Reads one node.
 pub(super) fn parse(value: &str) -> Result<Blockdev, Refusal> {
-    let mut fields = if value.starts_with('{') { json(value)? } else { Fields::parse(value, Some("driver")) };
+    let mut fields =
+        if value.starts_with('{') { of_json(value)? } else { Fields::parse(value, Some("driver")) };
     let driver = fields.required("driver")?;
     let name = fields.required("node-name")?;
-    let readonly = fields.flag("read-only")?.unwrap_or(false);
-    let direct = fields.flag("cache.direct")?.unwrap_or(false);
-    let no_flush = fields.flag("cache.no-flush")?.unwrap_or(false);
-    let cache = match (no_flush, direct) {
-        (true, _) => CacheMode::Unsafe,
-        (false, true) => CacheMode::None,
-        (false, false) => CacheMode::Writeback,
-    };
+    if fields.get("cache").is_some() {
+        return Err(Refusal::bad("a node has cache.direct= and cache.no-flush=, not cache="));
+    }
+    // What the file below says, the node that is made with it has too.
+    let readonly = [fields.flag("read-only")?, fields.flag("file.read-only")?].contains(&Some(true));
+    for key in ["cache.direct", "cache.no-flush"] {
+        if let Some(value) = fields.take(&format!("file.{key}")) {
+            fields.default(key, &value);
+        }
+    }
+    let cache = values::cache(&mut fields)?;
     let source = source(&driver, &mut fields)?;
     // Hints about how the host does it.
     for prefix in ["", "file."] {
-        for key in
-            ["aio", "discard", "detect-zeroes", "auto-read-only", "locking", "cache.direct", "read-only"]
-        {
+        for key in ["aio", "discard", "detect-zeroes", "auto-read-only", "locking"] {
             fields.ignore(&[&format!("{prefix}{key}")]);
         }
     }
@@ -63,8 +66,8 @@ fn source(driver: &str, fields: &mut Fields) -> Result<BlockSource, Refusal> {
 }
 
 /// A JSON object as the fields that its dotted form would have.
-fn json(text: &str) -> Result<Fields, Refusal> {
-    let value: Value = serde_json::from_str(text).map_err(|error| Refusal::bad(format!("JSON: {error}")))?;
+fn of_json(text: &str) -> Result<Fields, Refusal> {
+    let value = json::parse(text.as_bytes()).map_err(|error| Refusal::bad(format!("JSON: {error}")))?;
     let mut pairs = Vec::new();
     flatten("", &value, &mut pairs)?;
     Ok(Fields::of(pairs))
@@ -141,6 +144,12 @@ mod tests {
         assert!(parse("driver=zfs,node-name=a,filename=b").is_err());
         assert!(parse("{\"driver\":[1]}").is_err());
         assert!(parse("{\"driver\":").is_err());
+        let twice = r#"{"driver":"file","node-name":"a","filename":"/a","filename":"/b"}"#;
+        assert_eq!(parse(twice), Err(Refusal::bad("JSON: duplicate key")));
+        let direct =
+            parse("driver=raw,node-name=a,file.filename=/a,file.cache.direct=on,file.read-only=on").unwrap();
+        assert_eq!((direct.cache, direct.readonly), (CacheMode::None, true));
+        assert!(parse("driver=file,node-name=a,filename=/a,cache=none").is_err());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::boot::Ends;
 use super::keyval::Fields;
-use crate::config::{CacheMode, DiskKind, SerialConfig};
+use crate::config::{BootOptions, CacheMode, DiskKind, Features, SerialConfig};
 use crate::qtest::server::{LogTo, Place};
 use crate::sandbox;
 
@@ -37,6 +38,8 @@ pub struct QemuConfig {
     pub smp: Option<Smp>,
     /// `-boot order=`.
     pub boot: Option<String>,
+    /// The rest of `-boot`.
+    pub boot_options: BootOptions,
     /// `-bios`.
     pub bios: Option<PathBuf>,
     /// `-kernel`.
@@ -53,8 +56,6 @@ pub struct QemuConfig {
     pub nodefaults: bool,
     /// `-nographic`.
     pub nographic: bool,
-    /// `-no-acpi`.
-    pub no_acpi: bool,
     /// `-drive`, `-hda`, `-cdrom`, in their order.
     pub drives: Vec<Drive>,
     /// `-snapshot`.
@@ -89,10 +90,8 @@ pub struct QemuConfig {
     pub debugcon: Option<PathBuf>,
     /// `-S`.
     pub stopped: bool,
-    /// `-no-shutdown`.
-    pub no_shutdown: bool,
-    /// `-no-reboot`.
-    pub no_reboot: bool,
+    /// `-action`, `-no-shutdown` and `-no-reboot`.
+    pub ends: Ends,
     /// `-incoming`.
     pub incoming: Option<Incoming>,
     /// `-pidfile`.
@@ -103,6 +102,8 @@ pub struct QemuConfig {
     pub xen_domid: Option<u16>,
     /// `-xen-domid-restrict`.
     pub xen_restrict: bool,
+    /// What was taken and changes nothing, each a sentence for the person.
+    pub notes: Vec<String>,
     /// Everything that was asked for and is not built, as sentences' parts.
     pub not_built: Vec<String>,
 }
@@ -130,6 +131,8 @@ pub struct MachineArg {
     pub max_ram_below_4g: Option<u64>,
     /// `suppress-vmdesc=`.
     pub suppress_vmdesc: bool,
+    /// Parts of the PC.
+    pub features: Features,
 }
 
 /// `-smp`.

@@ -4,7 +4,6 @@
 //! with a path are split only where a key follows that the option has: see [`Fields::with_path`].
 
 use std::fmt::Display;
-use std::str::FromStr;
 
 use super::Refusal;
 
@@ -17,17 +16,20 @@ pub struct Fields {
 
 impl Fields {
     /// Splits `text` at its single commas. A first part without `=` is the value of the key `implied`;
-    /// another part without `=` is a flag that is on (`off` when it begins with `no`).
+    /// another part without `=` is a flag: `key` is `key=on` and `nokey` is `key=off`.
     pub fn parse(text: &str, implied: Option<&str>) -> Fields {
         Fields::from_parts(split(text, |_| true), implied)
     }
 
     /// As [`parse`](Fields::parse), but a single comma separates only where one of the keys in `known` and
-    /// `=` follow, or where one of `known` is the whole part. Anything else belongs to the value before.
+    /// `=` follow, or where one of `known` is the whole part, alone or after `no`. Anything else belongs to the value
+    /// before.
     pub fn with_path(text: &str, implied: Option<&str>, known: &[&str]) -> Fields {
         let begins_field = |rest: &str| {
             let end = rest.find([',', '=']).unwrap_or(rest.len());
-            rest.get(..end).is_some_and(|key| known.contains(&key))
+            let (key, after) = rest.split_at(end);
+            let is_off = || key.strip_prefix("no").is_some_and(|key| known.contains(&key));
+            known.contains(&key) || !after.starts_with('=') && is_off()
         };
         Fields::from_parts(split(text, begins_field), implied)
     }
@@ -37,10 +39,14 @@ impl Fields {
         for (index, part) in parts.into_iter().enumerate() {
             let pair = match (part.split_once('='), implied) {
                 (None, Some(key)) if index == 0 && !part.is_empty() => (key.to_owned(), part),
+                // A path with a comma before its `=`: no key has one.
+                (Some((before, _)), Some(key)) if index == 0 && before.contains(',') => {
+                    (key.to_owned(), part)
+                }
                 (None, _) if part.is_empty() => continue,
+                // The short form of flags, which QEMU takes with a warning and libxl 4.13 to 4.15 writes.
                 (None, _) => match part.strip_prefix("no") {
-                    // QEMU's old form of a flag that is off: `nowait`, `nodelay`.
-                    Some(flag) if matches!(flag, "wait" | "delay") => (flag.to_owned(), "off".to_owned()),
+                    Some(flag) if !flag.is_empty() => (flag.to_owned(), "off".to_owned()),
                     _ => (part, "on".to_owned()),
                 },
                 (Some((key, value)), _) => (key.to_owned(), value.to_owned()),
@@ -109,7 +115,19 @@ impl Fields {
         size(&value, unit).map(Some).ok_or_else(wrong)
     }
 
-    /// Takes fields that change nothing here.
+    /// Takes a field of which only what is so anyway (one of `so`) can be asked for; `what` says what anything else
+    /// would need. `on` and `off` stand for the other words that QEMU has for them.
+    pub fn only(&mut self, key: &str, so: &[&str], what: &str) -> Result<(), Refusal> {
+        let Some(value) = self.take(key) else { return Ok(()) };
+        let plain = match value.as_str() {
+            "yes" | "true" | "y" => "on",
+            "no" | "false" | "n" => "off",
+            other => other,
+        };
+        if so.contains(&plain) { Ok(()) } else { Err(Refusal::not_built(format!("{key}={value} ({what})"))) }
+    }
+
+    /// Takes fields that are hints to the host, and change nothing that anybody can see.
     pub fn ignore(&mut self, keys: &[&str]) {
         self.pairs.retain(|(name, _)| !keys.contains(&name.as_str()));
     }
@@ -123,16 +141,47 @@ impl Fields {
     }
 }
 
-/// Reads a number: decimal, or hexadecimal with `0x`.
+/// Reads a number as C writes it: decimal, hexadecimal with `0x`, octal with `0`.
 pub fn number<T: TryFrom<u64>>(what: impl Display, text: &str) -> Result<T, Refusal> {
-    let digits = text.strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16));
-    let parsed = digits.unwrap_or_else(|| u64::from_str(text));
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = match (hex, text.strip_prefix('0')) {
+        (Some(hex), _) => (hex, 16),
+        (None, Some(octal)) if !octal.is_empty() => (octal, 8),
+        _ => (text, 10),
+    };
+    let parsed = u64::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'));
     let wrong = || Refusal::bad(format!("{what}={text}: expected a number in range"));
-    parsed.ok().and_then(|value| T::try_from(value).ok()).ok_or_else(wrong)
+    parsed.and_then(|value| T::try_from(value).ok()).ok_or_else(wrong)
 }
 
-/// Reads a size with QEMU's suffixes; without one it counts `unit` bytes. In bytes.
+/// Digits after a point that a size may have: enough for the bytes of a terabyte.
+const FRACTION_MOST: usize = 12;
+
+/// `digits` (with a point or none) times `unit`, rounded down to whole bytes.
+fn scaled(digits: &str, unit: u64) -> Option<u64> {
+    let only_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = match digits.split_once('.') {
+        // Less than a byte cannot be asked for.
+        Some((whole, fraction)) if unit > 1 && only_digits(fraction) => (whole, fraction),
+        Some(_) => return None,
+        None => (digits, ""),
+    };
+    if !only_digits(whole) || fraction.len() > FRACTION_MOST {
+        return None;
+    }
+    let part = match fraction {
+        "" => 0,
+        _ => fraction.parse::<u128>().ok()? * u128::from(unit) / 10_u128.pow(fraction.len() as u32),
+    };
+    whole.parse::<u64>().ok()?.checked_mul(unit)?.checked_add(u64::try_from(part).ok()?)
+}
+
+/// Reads a size with QEMU's suffixes (`1.5G` too) or in hexadecimal; without a suffix it counts `unit` bytes. In
+/// bytes.
 pub fn size(text: &str, unit: u64) -> Option<u64> {
+    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return u64::from_str_radix(hex, 16).ok().filter(|_| !hex.starts_with('+'))?.checked_mul(unit);
+    }
     let (digits, unit) = match text.char_indices().next_back()? {
         (_, '0'..='9') => (text, unit),
         (at, suffix) => {
@@ -142,12 +191,14 @@ pub fn size(text: &str, unit: u64) -> Option<u64> {
                 'm' => 20,
                 'g' => 30,
                 't' => 40,
+                'p' => 50,
+                'e' => 60,
                 _ => return None,
             };
             (text.get(..at)?, 1 << shift)
         }
     };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
+    scaled(digits, unit)
 }
 
 /// Splits at single commas that `separates` what follows them; two commas are one in the text.
@@ -200,22 +251,56 @@ mod tests {
     }
 
     #[test]
+    fn flags_have_a_short_form_and_the_last_of_a_name_counts() {
+        let mut fields = Fields::parse("pc,usb,nohpet,hpet=on,nohpet,a=1,a=2,no,", Some("type"));
+        assert_eq!(fields.flag("usb"), Ok(Some(true)));
+        assert_eq!(fields.flag("hpet"), Ok(Some(false)));
+        assert_eq!(fields.take("a").as_deref(), Some("2"));
+        assert_eq!(fields.flag("no"), Ok(Some(true)));
+        assert_eq!(fields.take("type").as_deref(), Some("pc"));
+        assert_eq!(fields.end(), Ok(()));
+        let mut fields = Fields::parse("x=octal,octal=017,hex=0X1f", None);
+        assert_eq!((fields.number("octal"), fields.number("hex")), (Ok(Some(15_u8)), Ok(Some(31_u8))));
+        for bad in ["n=", "n=+1", "n=0x+1", "n=08", "n=-1", "n=1 "] {
+            assert!(Fields::parse(bad, None).number::<u8>("n").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_otherwise_is_refused_by_name() {
+        let only = |text: &str| Fields::parse(text, None).only("smm", &["off", "auto"], "SMM");
+        assert_eq!(
+            (only("smm=auto"), only("smm=no"), only("nosmm"), only("")),
+            (Ok(()), Ok(()), Ok(()), Ok(()))
+        );
+        assert_eq!(only("smm=true"), Err(Refusal::not_built("smm=true (SMM)")));
+        assert_eq!(only("smm"), Err(Refusal::not_built("smm=on (SMM)")));
+    }
+
+    #[test]
     fn a_path_keeps_its_commas() {
-        let known = ["file", "if", "format", "readonly"];
+        let known = ["file", "if", "format", "readonly", "wait"];
         let path = |text: &str| Fields::with_path(text, None, &known).take("file").unwrap();
         assert_eq!(path("file=/a,b.img,if=ide"), "/a,b.img");
         assert_eq!(path("file=/a,,b,c=d,x,format=raw"), "/a,b,c=d,x");
         assert_eq!(path("if=none,file=/a, b,"), "/a, b,");
         assert_eq!(path("file=/a,readonly"), "/a");
         assert_eq!(path("file=/a,readonly-not"), "/a,readonly-not");
+        assert_eq!(path("file=/a,nowait"), "/a");
+        assert_eq!(path("file=/a,noreadonly,format=raw"), "/a");
+        assert_eq!(path("file=/a,nowait=b,nothing,no"), "/a,nowait=b,nothing,no");
     }
 
     #[test]
     fn sizes_have_units() {
         assert_eq!(size("112", 1 << 20), Some(112 << 20));
         assert_eq!(size("2G", 1), Some(2 << 30));
+        assert_eq!(size("1.5G", 1), Some(3 << 29));
+        assert_eq!(size("0.5", 1 << 20), Some(1 << 19));
+        assert_eq!(size("0x10", 1 << 20), Some(16 << 20));
         assert_eq!(size("99999999999999T", 1), None);
-        for bad in ["", "G", "-1", "1X", "1é"] {
+        for bad in ["", "G", "-1", "1X", "1é", "+1", "1.", ".5G", "1.5", "1.5.5G", "0x", "1.0000000000000G"]
+        {
             assert_eq!(size(bad, 1), None, "{bad}");
         }
     }

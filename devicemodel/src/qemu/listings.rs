@@ -1,7 +1,7 @@
 //! `-machine help` and its like: what can be asked for.
 
 use super::drivers;
-use super::options::Opt;
+use super::options::{self, Opt};
 
 const MACHINES: &str = "\
 Supported machines are:
@@ -64,7 +64,7 @@ pub(super) fn of(option: Opt, value: &str) -> Option<String> {
         Opt::Netdev | Opt::Net => Some(NETDEVS.into()),
         Opt::Display => Some(DISPLAYS.into()),
         Opt::Vga => Some(VGAS.into()),
-        Opt::Cpu => Some(CPUS.into()),
+        Opt::Note(options::NO_CPU) => Some(CPUS.into()),
         _ => None,
     }
 }

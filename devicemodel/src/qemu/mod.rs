@@ -5,9 +5,11 @@
 //! asks for what is not built is refused by its name before anything is opened or started.
 
 mod blockdev;
+mod boot;
 mod config;
 mod drivers;
 pub mod keyval;
+mod lines;
 mod listings;
 pub mod options;
 mod parse;
@@ -22,6 +24,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
+pub use boot::{Ends, Panic};
 pub use config::{
     BlockSource, Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineArg,
     MachineKind, Mon, Netdev, QemuConfig, Smp, SocketAt, VncArg, VncListen,

@@ -5,6 +5,8 @@
 pub enum Opt {
     /// It says what is so anyway, or what does not matter here.
     Nothing,
+    /// Taken, and changes nothing: what the person is told.
+    Note(&'static str),
     /// Refused by name; what it would need.
     NotBuilt(&'static str),
     /// `-machine` and `-M`.
@@ -13,8 +15,6 @@ pub enum Opt {
     Accel,
     /// `-enable-kvm`.
     EnableKvm,
-    /// `-cpu`.
-    Cpu,
     /// `-name`.
     Name,
     /// `-uuid`.
@@ -81,8 +81,18 @@ pub enum Opt {
     NoShutdown,
     /// `-no-reboot`.
     NoReboot,
+    /// `-action`.
+    Action,
     /// `-no-acpi`.
     NoAcpi,
+    /// `-no-hpet`.
+    NoHpet,
+    /// `-no-fd-bootchk`.
+    NoFloppyCheck,
+    /// `-overcommit`.
+    Overcommit,
+    /// `-msg`.
+    Msg,
     /// `-incoming`.
     Incoming,
     /// `-pidfile`.
@@ -141,38 +151,59 @@ const fn absent(name: &'static str, value: &'static str, needs: &'static str) ->
     Row { name, value: Some(value), means: Opt::NotBuilt(needs), help: "not built yet" }
 }
 
+/// What is told about `-cpu`.
+pub(super) const NO_CPU: &str =
+    "-cpu: taken, and changes nothing: the hypervisor decides what its CPUs can do";
+const NO_FOLDER: &str = "-L: taken, and changes nothing: firmware is looked for in our own places";
+
 const PROPERTIES: &str = "key=value[,...]";
 
 /// All options, as QEMU 7.2 to 10 and libxl 4.13 to 4.22 have them.
 pub const OPTIONS: &[Row] = &[
     // The machine.
-    with("machine", "TYPE[,key=value...]", Opt::Machine, "xenfv, pc or none; accel=, max-ram-below-4g="),
+    with(
+        "machine",
+        "TYPE[,key=value...]",
+        Opt::Machine,
+        "xenfv, pc or none; accel=, acpi=, hpet=, graphics=, max-ram-below-4g=",
+    ),
     with("M", "TYPE[,key=value...]", Opt::Machine, "the same as -machine"),
     with("accel", "NAME", Opt::Accel, "who runs the CPUs: xen, kvm, tcg (our own CPU) or qtest (nobody)"),
     flag("enable-kvm", Opt::EnableKvm, "the same as -accel kvm"),
-    with("cpu", "MODEL", Opt::Cpu, "taken; the hypervisor decides what its CPUs can do"),
+    with("cpu", "MODEL", Opt::Note(NO_CPU), "taken; the hypervisor decides what its CPUs can do"),
     with("name", "NAME", Opt::Name, "name of the guest"),
     with("uuid", "UUID", Opt::Uuid, "identity of the guest"),
     with("m", "MiB", Opt::Memory, "RAM"),
     with("smp", "N[,maxcpus=N]", Opt::Smp, "CPUs at the start, and at most"),
-    with("boot", "[order=]LETTERS", Opt::Boot, "boot order: letters of a, c, d, n"),
+    with(
+        "boot",
+        "[order=]LETTERS[,once=LETTERS][,menu=on][,strict=on]",
+        Opt::Boot,
+        "boot order: letters of a, c, d, n; splash=FILE, splash-time=MS, reboot-timeout=MS",
+    ),
     with("bios", "FILE", Opt::Bios, "firmware image"),
-    with("L", "FOLDER", Opt::Nothing, "taken; firmware is looked for in our own places"),
+    with("L", "FOLDER", Opt::Note(NO_FOLDER), "taken; firmware is looked for in our own places"),
     with("kernel", "FILE", Opt::Kernel, "Linux kernel to boot directly"),
     with("initrd", "FILE", Opt::Initrd, "its initial RAM disk"),
     with("append", "TEXT", Opt::Append, "its command line"),
     with("rtc", "base=utc|localtime|DATE", Opt::Rtc, "what the real-time clock shows first"),
     flag("nodefaults", Opt::NoDefaults, "only the devices that are named"),
     flag("no-user-config", Opt::Nothing, "taken; there is none"),
-    flag("no-acpi", Opt::NoAcpi, "taken under Xen, where the toolstack makes the tables"),
-    flag("no-hpet", Opt::Nothing, "taken; the hypervisor has the HPET or not"),
-    flag("no-fd-bootchk", Opt::Nothing, "taken"),
-    flag("win2k-hack", Opt::Nothing, "taken"),
+    flag("no-acpi", Opt::NoAcpi, "no power management and no ACPI tables"),
+    flag("no-hpet", Opt::NoHpet, "no HPET; under Xen it is the hypervisor's"),
+    flag("no-fd-bootchk", Opt::NoFloppyCheck, "boot from floppies with no mark, too"),
+    absent_flag("win2k-hack", "a disk that answers late"),
     flag("S", Opt::Stopped, "the CPUs wait for the monitor's cont"),
     flag("no-shutdown", Opt::NoShutdown, "stay when the guest switches itself off"),
     flag("no-reboot", Opt::NoReboot, "end when the guest resets itself"),
-    with("overcommit", PROPERTIES, Opt::Nothing, "taken"),
-    flag("mem-prealloc", Opt::Nothing, "taken"),
+    with(
+        "action",
+        "[reboot=reset|shutdown][,shutdown=poweroff|pause][,panic=...]",
+        Opt::Action,
+        "what the guest's ends do",
+    ),
+    with("overcommit", "[mem-lock=off][,cpu-pm=off]", Opt::Overcommit, "as it is anyway"),
+    absent_flag("mem-prealloc", "memory taken from the host at the start"),
     absent("mem-path", "FILE", "guest memory in a file"),
     absent("object", PROPERTIES, "user-made objects"),
     with("global", "MODEL.KEY=VALUE", Opt::Global, "a property of every -device of a model"),
@@ -187,7 +218,6 @@ pub const OPTIONS: &[Row] = &[
     absent("acpitable", PROPERTIES, "user-made ACPI tables"),
     absent("smbios", PROPERTIES, "user-made SMBIOS tables"),
     absent("watchdog", "MODEL", "watchdog"),
-    absent("action", PROPERTIES, "actions on events"),
     absent("tpmdev", PROPERTIES, "TPM"),
     absent("fsdev", PROPERTIES, "shared folders"),
     absent("virtfs", PROPERTIES, "shared folders"),
@@ -238,7 +268,7 @@ pub const OPTIONS: &[Row] = &[
     with("chardev", "TYPE,id=ID[,key=value...]", Opt::Chardev, "a line: socket, pty, file, stdio, null"),
     with("mon", "[chardev=]ID,mode=control", Opt::Mon, "a monitor on a line"),
     with("qmp", "unix:PATH,server=on,wait=off", Opt::Qmp, "a QMP monitor"),
-    with("qmp-pretty", "unix:PATH,server=on,wait=off", Opt::Qmp, "a QMP monitor"),
+    absent("qmp-pretty", "unix:PATH,server=on,wait=off", "answers of several lines; -qmp"),
     with("monitor", "none", Opt::Monitor, "the monitor for people"),
     with("serial", "pty|stdio|file:PATH|unix:PATH|null|none", Opt::Serial, "a serial port"),
     with("parallel", "none", Opt::Parallel, "a parallel port"),
@@ -251,10 +281,10 @@ pub const OPTIONS: &[Row] = &[
     with("runas", "USER|UID:GID", Opt::Runas, "who this process is when it runs"),
     with("run-with", "chroot=FOLDER,user=USER", Opt::RunWith, "the same two in one"),
     with("sandbox", "on|off", Opt::Sandbox, "confine the process when it runs, as -xen-domid-restrict does"),
-    with("msg", PROPERTIES, Opt::Nothing, "taken; see AILURUS_LOG"),
-    with("D", "FILE", Opt::Nothing, "taken; see AILURUS_LOG"),
-    with("d", "ITEMS", Opt::Nothing, "taken; see AILURUS_LOG"),
-    with("trace", "EVENTS", Opt::Nothing, "taken; see AILURUS_LOG"),
+    with("msg", "timestamp=on", Opt::Msg, "as it is anyway"),
+    absent("D", "FILE", "a log file; AILURUS_LOG says what goes to standard error"),
+    absent("d", "ITEMS", "QEMU's log; AILURUS_LOG says what goes to standard error"),
+    absent("trace", "EVENTS", "QEMU's trace events; AILURUS_LOG says what goes to standard error"),
     absent_flag("daemonize", "going to the background"),
     absent("add-fd", PROPERTIES, "fd sets on the command line"),
     absent_flag("only-migratable", "check for devices that cannot be saved"),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::options::{self, Opt};
-use super::{QemuConfig, QemuError, Refusal, blockdev, listings, values};
+use super::{QemuConfig, QemuError, Refusal, blockdev, boot, lines, listings, values};
 use crate::config::parse_uuid;
 
 /// Reads the arguments that follow the program's name. Asking for what is not built is not an error yet:
@@ -58,7 +58,10 @@ impl Parser {
     fn option(&mut self, option: Opt, value: &str) -> Result<(), Refusal> {
         let config = &mut self.config;
         match option {
-            Opt::Nothing | Opt::Cpu => {}
+            Opt::Nothing => {}
+            Opt::Note(why) => config.notes.push(why.into()),
+            Opt::Overcommit => values::overcommit(value)?,
+            Opt::Msg => values::msg(value)?,
             Opt::NotBuilt(needs) => return Err(Refusal::not_built(format!("({needs})"))),
             Opt::Help => config.help = true,
             Opt::Version => config.version = true,
@@ -71,19 +74,25 @@ impl Parser {
             }
             Opt::Memory => config.memory_mib = Some(values::memory(value)?),
             Opt::Smp => config.smp = Some(values::smp(value)?),
-            Opt::Boot => config.boot = values::boot(value)?,
+            Opt::Boot => boot::boot(&mut config.boot, &mut config.boot_options, value)?,
+            Opt::Action => config.ends.read(value)?,
             Opt::Bios => config.bios = Some(values::path(value)?),
             Opt::Kernel => config.kernel = Some(values::path(value)?),
             Opt::Initrd => config.initrd = Some(values::path(value)?),
             Opt::Append => config.append = Some(value.into()),
             Opt::Rtc => (config.rtc_base, config.localtime) = values::rtc(value)?,
             Opt::NoDefaults => config.nodefaults = true,
-            Opt::NoAcpi => config.no_acpi = true,
+            Opt::NoAcpi => config.machine.features.acpi = false,
+            Opt::NoHpet => config.machine.features.hpet = false,
+            Opt::NoFloppyCheck => config.machine.features.floppy_check = false,
             Opt::Snapshot => config.snapshot = true,
             Opt::Stopped => config.stopped = true,
-            Opt::NoShutdown => config.no_shutdown = true,
-            Opt::NoReboot => config.no_reboot = true,
-            Opt::NoGraphic => config.nographic = true,
+            Opt::NoShutdown => config.ends.stays = true,
+            Opt::NoReboot => config.ends.no_reboot = true,
+            Opt::NoGraphic => {
+                config.nographic = true;
+                config.machine.features.graphics = false;
+            }
             _ => return self.device_option(option, value),
         }
         Ok(())
@@ -103,24 +112,24 @@ impl Parser {
                 config.icount = true;
             }
             Opt::Qtest => self.qtest = Some(value.into()),
-            Opt::QtestLog => config.qtest_log = Some(values::qtest_log(value)?),
+            Opt::QtestLog => config.qtest_log = Some(lines::qtest_log(value)?),
             Opt::Netdev => config.netdevs.push(values::netdev(value)?),
             Opt::Net => values::net(value)?,
             Opt::Vga => config.vga = Some(values::vga(value)?),
             Opt::Vnc => config.vnc = values::vnc(value)?,
             Opt::Display => values::display(value)?,
             Opt::Keymap => config.keymap = Some(values::keymap(value)?),
-            Opt::Chardev => config.chardevs.push(values::chardev(value)?),
-            Opt::Mon => config.monitors.push(values::mon(value)?),
+            Opt::Chardev => config.chardevs.push(lines::chardev(value)?),
+            Opt::Mon => config.monitors.push(lines::mon(value)?),
             Opt::Qmp => {
-                let (chardev, mon) = values::qmp(value, config.monitors.len())?;
+                let (chardev, mon) = lines::qmp(value, config.monitors.len())?;
                 config.chardevs.push(chardev);
                 config.monitors.push(mon);
             }
-            Opt::Monitor => values::no_line(value, "the monitor for people")?,
-            Opt::Parallel => values::no_line(value, "parallel port")?,
+            Opt::Monitor => lines::no_line(value, "the monitor for people")?,
+            Opt::Parallel => lines::no_line(value, "parallel port")?,
             Opt::Serial => self.serials.push(value.into()),
-            Opt::Debugcon => config.debugcon = Some(values::debugcon(value)?),
+            Opt::Debugcon => config.debugcon = Some(lines::debugcon(value)?),
             Opt::Incoming => config.incoming = Some(values::incoming(value)?),
             Opt::Pidfile => config.pidfile = Some(values::path(value)?),
             Opt::Chroot => config.sandbox.chroot = Some(values::path(value)?),
@@ -140,7 +149,7 @@ impl Parser {
 
     fn finish(mut self) -> Result<QemuConfig, QemuError> {
         for (index, text) in self.serials.iter().enumerate() {
-            match values::serial(text, &self.config.chardevs) {
+            match lines::serial(text, &self.config.chardevs) {
                 Ok(line) => self.config.serials.push(line),
                 Err(Refusal::NotBuilt(what)) => self.config.not_built.push(format!("-serial {what}")),
                 Err(Refusal::Bad(why)) => {
@@ -149,7 +158,7 @@ impl Parser {
             }
         }
         if let Some(text) = &self.qtest {
-            match values::qtest(text, &self.config.chardevs) {
+            match lines::qtest(text, &self.config.chardevs) {
                 Ok(place) => self.config.qtest = Some(place),
                 Err(Refusal::NotBuilt(what)) => self.config.not_built.push(format!("-qtest {what}")),
                 Err(Refusal::Bad(why)) => {

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use super::boot::Panic;
 use super::config::{
-    Blockdev, ChardevTarget, DeviceArg, Drive, Incoming, Interface, MachineKind, QemuConfig, SocketAt, VncArg,
+    Blockdev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineKind, QemuConfig,
+    SocketAt, VncArg,
 };
 use super::drivers::{Role, role};
+use super::keyval::Fields;
 use super::{QemuError, Refusal, blockdev};
 use crate::config::{
-    Action, ClockMode, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
-    VgaConfig,
+    ClockMode, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig, VgaConfig,
 };
 use crate::qtest::server::{LogTo, Place};
 use crate::sandbox;
@@ -42,6 +44,10 @@ pub struct HostOptions {
     pub pidfile: Option<PathBuf>,
     /// Gets what firmware says on port 0x402.
     pub debugcon: Option<PathBuf>,
+    /// The exit status says that the guest panicked.
+    pub panic_fails: bool,
+    /// What was taken and changes nothing, each a sentence for the person.
+    pub notes: Vec<String>,
 }
 
 /// What only a Xen domain has.
@@ -102,12 +108,13 @@ fn bad(option: impl Into<String>, why: impl Into<String>) -> QemuError {
     QemuError::Bad { option: option.into(), why: why.into() }
 }
 
-/// The refusal of a `-device` as an error.
-fn device_error(device: &DeviceArg, refusal: Refusal) -> QemuError {
-    let option = format!("-device {}", device.driver);
-    match refusal {
-        Refusal::Bad(why) => bad(option, why),
-        Refusal::NotBuilt(what) => QemuError::NotBuilt(vec![format!("{option} {what}")]),
+impl Refusal {
+    /// As an error about an option.
+    fn at(self, option: String) -> QemuError {
+        match self {
+            Refusal::Bad(why) => bad(option, why),
+            Refusal::NotBuilt(what) => QemuError::NotBuilt(vec![format!("{option} {what}")]),
+        }
     }
 }
 
@@ -141,8 +148,10 @@ impl Task {
             for global in config.globals.iter().filter(|global| global.driver == device.driver) {
                 with_globals.props.default(&global.property, &global.value);
             }
-            plan.device(with_globals, &mut drives).map_err(|refusal| device_error(device, refusal))?;
+            plan.device(with_globals, &mut drives)
+                .map_err(|refusal| refusal.at(format!("-device {}", device.driver)))?;
         }
+        plan.globals(&config)?;
         plan.guest.disks = drives.disks;
         if !config.nodefaults {
             plan.guest.empty_cd();
@@ -248,6 +257,8 @@ fn host(config: &QemuConfig, monitors: Vec<MonitorSocket>) -> HostOptions {
         paused: config.stopped,
         pidfile: config.pidfile.clone(),
         debugcon: config.debugcon.clone(),
+        panic_fails: config.ends.panic == Panic::ExitFailure,
+        notes: config.notes.clone(),
     }
 }
 
@@ -264,7 +275,11 @@ fn guest(config: &QemuConfig) -> GuestConfig {
     guest.vcpus = smp.map_or(1, |smp| smp.cpus);
     guest.max_vcpus = smp.map(|smp| smp.maxcpus);
     // The clock's RAM has room for three, and QEMU's order may name more.
-    guest.boot = config.boot.as_deref().unwrap_or("cad").chars().take(3).collect();
+    let order = |letters: &str| letters.chars().take(3).collect();
+    guest.boot = order(config.boot.as_deref().unwrap_or("cad"));
+    guest.boot_options = config.boot_options.clone();
+    guest.boot_options.once = guest.boot_options.once.as_deref().map(order);
+    guest.features = config.machine.features.clone();
     guest.kernel = config.kernel.clone();
     guest.initrd = config.initrd.clone();
     guest.cmdline = config.append.clone().unwrap_or_default();
@@ -280,8 +295,9 @@ fn guest(config: &QemuConfig) -> GuestConfig {
         true => VgaConfig::default(),
         false => VgaConfig::None,
     };
-    guest.on_poweroff = if config.no_shutdown { Action::Preserve } else { Action::Destroy };
-    guest.on_reboot = if config.no_reboot { Action::Destroy } else { Action::Restart };
+    guest.on_poweroff = config.ends.on_poweroff();
+    guest.on_reboot = config.ends.on_reboot();
+    guest.on_crash = config.ends.on_crash();
     guest
 }
 
@@ -319,10 +335,7 @@ impl Drives {
             let index = index.filter(|index| *index < 4);
             let index =
                 index.ok_or_else(|| bad(option(), "the IDE controller has places for four drives"))?;
-            let disk = disk(drive, drive.kind, drives.snapshot).map_err(|refusal| match refusal {
-                Refusal::Bad(why) => bad(option(), why),
-                Refusal::NotBuilt(what) => QemuError::NotBuilt(vec![format!("{} {what}", option())]),
-            })?;
+            let disk = disk(drive, drive.kind, drives.snapshot).map_err(|refusal| refusal.at(option()))?;
             drives.disks.push(DiskConfig { slot: Some(index), ..disk });
         }
         Ok(drives)
@@ -394,16 +407,46 @@ fn disk(drive: &Drive, kind: DiskKind, snapshot: bool) -> Result<DiskConfig, Ref
 }
 
 impl Plan {
+    /// Properties of devices that no `-device` makes.
+    fn globals(&mut self, config: &QemuConfig) -> Result<(), QemuError> {
+        let named = |global: &&Global| config.devices.iter().any(|device| device.driver == global.driver);
+        for global in config.globals.iter().filter(|global| !named(global)) {
+            let name = format!("-global {}.{}", global.driver, global.property);
+            let by_drive = |interface| config.drives.iter().any(|drive| drive.interface == interface);
+            match role(&global.driver) {
+                Some(Role::Vga) if self.guest.vga != VgaConfig::None => {
+                    let props = vec![(global.property.clone(), global.value.clone())];
+                    let device =
+                        DeviceArg { driver: global.driver.clone(), id: None, props: Fields::of(props) };
+                    self.vga(device).map_err(|refusal| refusal.at(name))?;
+                }
+                Some(Role::IdeCd | Role::IdeDisk) if by_drive(Interface::Ide) => {
+                    return Err(QemuError::NotBuilt(vec![format!(
+                        "{name} (for drives that -drive attaches)"
+                    )]));
+                }
+                _ => self
+                    .host
+                    .notes
+                    .push(format!("{name}: taken, and changes nothing: there is no such device")),
+            }
+        }
+        Ok(())
+    }
+
+    fn vga(&mut self, mut device: DeviceArg) -> Result<(), Refusal> {
+        let mib = device.props.number::<u32>("vgamem_mb")?.unwrap_or(16);
+        device.props.end()?;
+        if !mib.is_power_of_two() || mib > 256 {
+            return Err(Refusal::bad("vgamem_mb= is a power of two up to 256"));
+        }
+        self.guest.vga = VgaConfig::Std { mib };
+        Ok(())
+    }
+
     fn device(&mut self, mut device: DeviceArg, drives: &mut Drives) -> Result<(), Refusal> {
         match role(&device.driver) {
-            Some(Role::Vga) => {
-                let mib = device.props.number::<u32>("vgamem_mb")?.unwrap_or(16);
-                device.props.end()?;
-                if !mib.is_power_of_two() || mib > 256 {
-                    return Err(Refusal::bad("vgamem_mb= is a power of two up to 256"));
-                }
-                self.guest.vga = VgaConfig::Std { mib };
-            }
+            Some(Role::Vga) => self.vga(device)?,
             Some(Role::IdeCd) => drives.plug(device, DiskKind::Cdrom)?,
             Some(Role::IdeDisk) => drives.plug(device, DiskKind::Disk)?,
             Some(Role::Pvpanic) => device.props.end()?,

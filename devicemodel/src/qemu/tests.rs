@@ -85,6 +85,7 @@ fn libxl_starts_a_guest() {
         serial: vec![SerialConfig::File("/tmp/full-serial.log".into())],
         vga: VgaConfig::Std { mib: 16 },
         on_poweroff: crate::config::Action::Preserve,
+        on_crash: crate::config::Action::Preserve,
         ..GuestConfig::default()
     };
     assert_eq!(plan.guest, expected);
@@ -229,7 +230,7 @@ fn mistakes_are_named() {
         ("-xen-domid 1", "-xen-domid: it needs -machine xenfv or -machine pc,accel=xen"),
         ("-mon chardev=x,mode=control", "-mon chardev=x: there is no such chardev"),
         ("-m 0", "this guest: a guest needs memory: give at least 1 MiB"),
-        ("-m 1.5G", "-m 1.5G: size=1.5G: expected a size such as 512M or 2G"),
+        ("-m 1.5X", "-m 1.5X: size=1.5X: expected a size such as 512M or 2G"),
         ("-smp 4,maxcpus=2", "-smp 4,maxcpus=2: 4 CPUs of at most 2 cannot be"),
         ("-smp 1,maxcpus=4000000000", "this guest: maxvcpus is not between 1 and 128"),
         ("-drive file=a,index=9", "-drive a: the IDE controller has places for four drives"),
@@ -242,6 +243,138 @@ fn mistakes_are_named() {
     ] {
         assert_eq!(refusal(line), expected, "{line}");
     }
+}
+
+/// What libxl of Xen 4.13 to 4.15.0 writes, and its neighbours.
+#[test]
+fn flags_of_sockets_have_a_short_form() {
+    for chardev in [
+        "socket,id=libxl-cmd,path=/q,server,nowait",
+        "socket,server,nowait,id=libxl-cmd,path=/q",
+        "socket,id=libxl-cmd,path=/q,server=on,nowait",
+        "socket,id=libxl-cmd,server,nowait,path=/q",
+        "socket,id=libxl-cmd,path=/x,path=/q,noserver,server",
+        "backend=socket,id=libxl-cmd,path=/q,server,nowait,nodelay",
+    ] {
+        let plan = plan(&format!("-m 64 -nodefaults -chardev {chardev} -mon libxl-cmd,mode=control"));
+        assert_eq!(plan.host.monitors[0].at, SocketAt::Path("/q".into()), "{chardev}");
+    }
+    let plan = plan("-qmp unix:/q,server,nowait -serial unix:/s,nowait,server");
+    assert_eq!(plan.host.monitors[0].at, SocketAt::Path("/q".into()));
+    assert_eq!(plan.guest.serial, [SerialConfig::Unix("/s".into())]);
+}
+
+#[test]
+fn short_flags_work_in_every_list() {
+    let plan = plan(
+        "-m size=1.5G -machine pc,nohpet,noacpi -drive file=/a,b,readonly,nosnapshot -vnc :1,password,nolossy
+         -device VGA,vgamem_mb=8,vgamem_mb=32 -boot c,menu,strict -netdev tap,id=n,script=no,downscript=no,novhost",
+    );
+    assert_eq!(plan.guest.memory_mib, 1536);
+    assert!(!plan.guest.features.acpi && !plan.guest.features.hpet && plan.guest.features.graphics);
+    let disk = &plan.guest.disks[0];
+    assert_eq!((disk.path.as_deref(), disk.readonly), (Some("/a,b".as_ref()), true));
+    assert!(plan.host.vnc.unwrap().password);
+    assert_eq!(plan.guest.vga, VgaConfig::Std { mib: 32 });
+    assert!(plan.guest.boot_options.menu && plan.guest.boot_options.strict);
+}
+
+#[test]
+fn acpi_can_be_left_out() {
+    for line in ["-machine pc,acpi=off", "-no-acpi", "-M acpi=no", "-no-acpi -machine pc"] {
+        assert!(!plan(line).guest.features.acpi, "{line}");
+    }
+    assert!(plan("-machine pc,acpi=on").guest.features.acpi);
+    assert!(!plan("-no-hpet").guest.features.hpet);
+    assert!(!plan("-no-fd-bootchk").guest.features.floppy_check);
+    assert!(!plan("-nographic").guest.features.graphics);
+}
+
+/// Words that asked for something else than there is, and were taken in silence.
+#[test]
+fn no_word_is_taken_in_silence() {
+    for (line, expected) in [
+        ("-machine pc,smm=on", "-machine smm=on (system management mode)"),
+        ("-machine pc,i8042=off", "-machine i8042=off (a PC without it)"),
+        ("-machine pc,vmport=on", "-machine vmport=on (VMware's port)"),
+        ("-name a,process=b", "-name process=b (another name of the process)"),
+        ("-overcommit mem-lock=on", "-overcommit mem-lock=on (locked memory)"),
+        ("-mem-prealloc", "-mem-prealloc (memory taken from the host at the start)"),
+        ("-win2k-hack", "-win2k-hack (a disk that answers late)"),
+        ("-D log", "-D (a log file; AILURUS_LOG says what goes to standard error)"),
+        ("-rtc base=utc,driftfix=slew", "-rtc driftfix=slew (making up for lost interrupts)"),
+        (
+            "-drive file=a,cache=directsync",
+            "-drive cache=directsync (every write on the disk, past the page cache)",
+        ),
+        (
+            "-drive file=a,cache.direct=on,cache.writeback=off",
+            "-drive cache=directsync (every write on the disk, past the page cache)",
+        ),
+        ("-drive file=a,werror=stop", "-drive werror=stop (stopping the guest, or hiding errors from it)"),
+        ("-drive file=a,copy-on-read", "-drive copy-on-read=on (copying what is read from a backing file)"),
+        ("-chardev file,id=a,path=b,append=on", "-chardev append=on (writing behind what a file has)"),
+        ("-chardev null,id=a,mux=on", "-chardev mux=on (several users of one line)"),
+        (
+            "-chardev socket,id=a,path=b,server=on,wait=on",
+            "-chardev wait=on (a start that waits for a client)",
+        ),
+        ("-vnc :1,share=ignore", "-vnc share=ignore (another rule for several clients)"),
+        ("-vnc :1,power-control", "-vnc power-control=on (power control by clients)"),
+        ("-icount shift=0,align=on", "-icount align=on (keeping to the host's time)"),
+        ("-action watchdog=pause", "-action watchdog=pause (watchdog)"),
+    ] {
+        assert_eq!(refusal(line), format!("not built yet: {expected}"), "{line}");
+    }
+    for (line, expected) in [
+        ("-accel tcg,speed=9", "-accel tcg,speed=9: the property 'speed' is not known"),
+        ("-display none,gl=on", "-display none,gl=on: the property 'gl' is not known"),
+        ("-name guest=a,b=c,d=e", ""),
+        ("-name a,b=c,d=e", ""),
+        ("-drive file=a,aio=fast", "-drive file=a,aio=fast: aio=fast: expected threads, native, io_uring"),
+        (
+            "-boot splash-time=70000",
+            "-boot splash-time=70000: splash-time is invalid, it should be a value between 0 and 65535",
+        ),
+    ] {
+        match task(line) {
+            Err(error) => assert_eq!(error.to_string(), expected, "{line}"),
+            Ok(_) => assert_eq!(expected, "", "{line}"),
+        }
+    }
+    let said = |line: &str| plan(line).host.notes;
+    assert!(said("-cpu max")[0].starts_with("-cpu: taken, and changes nothing"));
+    assert!(said("-L /usr/share")[0].starts_with("-L: taken"));
+    assert!(said("-global ide-hd.serial=1")[0].contains("there is no such device"));
+    assert!(said("-m 64 -name a,debug-threads=on -msg timestamp=on -overcommit mem-lock=off").is_empty());
+}
+
+#[test]
+fn globals_reach_the_display_that_comes_by_itself() {
+    assert_eq!(plan("-global VGA.vgamem_mb=64").guest.vga, VgaConfig::Std { mib: 64 });
+    assert_eq!(plan("-vga none -global VGA.vgamem_mb=64").guest.vga, VgaConfig::None);
+    assert!(refusal("-global VGA.colour=1").contains("'colour' is not known"));
+    assert!(refusal("-hda a -global ide-hd.serial=1").contains("-drive attaches"));
+}
+
+#[test]
+fn actions_and_boot_options_reach_the_guest() {
+    use crate::config::Action;
+    let ends = |line: &str| {
+        let guest = plan(line).guest;
+        (guest.on_poweroff, guest.on_reboot, guest.on_crash)
+    };
+    assert_eq!(ends(""), (Action::Destroy, Action::Restart, Action::Destroy));
+    assert_eq!(ends("-no-reboot -no-shutdown"), (Action::Preserve, Action::Preserve, Action::Preserve));
+    assert_eq!(
+        ends("-action reboot=shutdown,panic=none"),
+        (Action::Destroy, Action::Destroy, Action::Ignore)
+    );
+    assert!(plan("-action panic=exit-failure").host.panic_fails);
+    let guest = plan("-boot order=cd,once=dnca,splash-time=100 -boot menu=on,reboot-timeout=-1").guest;
+    assert_eq!((guest.boot.as_str(), guest.boot_options.once.as_deref()), ("cd", Some("dnc")));
+    assert_eq!((guest.boot_options.splash_ms, guest.boot_options.reboot_ms), (Some(100), None));
+    assert!(guest.boot_options.menu);
 }
 
 #[test]

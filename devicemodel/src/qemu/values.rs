@@ -7,13 +7,11 @@ use devices::input::layouts::Layout;
 
 use super::Refusal;
 use super::config::{
-    Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Mon,
-    Netdev, Smp, VncArg, VncListen,
+    DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Netdev, Smp, VncArg, VncListen,
 };
 use super::drivers::{Role, role};
 use super::keyval::{Fields, number};
-use crate::config::{CacheMode, DiskKind, SerialConfig};
-use crate::qtest::server::{LogTo, Place};
+use crate::config::{CacheMode, DiskKind};
 use crate::sandbox::{self, User};
 
 /// Greatest domain id: those from 0x7ff0 on have other meanings (Xen `public/xen.h`, DOMID_FIRST_RESERVED).
@@ -48,18 +46,28 @@ pub(super) fn machine(machine: &mut MachineArg, value: &str) -> Result<(), Refus
     if let Some(accel) = fields.take("accel") {
         machine.accels = accel.split(':').map(accel_name).collect::<Result<_, _>>()?;
     }
-    if fields.flag("igd-passthru")? == Some(true) {
-        return Err(Refusal::not_built("igd-passthru=on (PCI passthrough)"));
-    }
-    if fields.flag("usb")? == Some(true) {
-        return Err(Refusal::not_built("usb=on (USB)"));
-    }
     machine.max_ram_below_4g = fields.size("max-ram-below-4g", 1)?.or(machine.max_ram_below_4g);
     machine.suppress_vmdesc |= fields.flag("suppress-vmdesc")?.unwrap_or(false);
-    // What these say is so, or is the hypervisor's matter.
-    fields.ignore(&["vmport", "hpet", "acpi", "smm", "pit", "sata", "smbus", "i8042", "graphics", "nvdimm"]);
-    fields.ignore(&["dump-guest-core", "mem-merge", "kernel-irqchip", "memory-encryption", "usb"]);
+    machine.features.acpi = fields.flag("acpi")?.unwrap_or(machine.features.acpi);
+    machine.features.hpet = fields.flag("hpet")?.unwrap_or(machine.features.hpet);
+    machine.features.graphics = fields.flag("graphics")?.unwrap_or(machine.features.graphics);
+    machine_parts(&mut fields)?;
+    // How the host keeps the guest's memory, and what only KVM has; the chipset of `pc` has no SATA.
+    fields.ignore(&["dump-guest-core", "mem-merge", "kernel-irqchip", "sata"]);
     fields.end()
+}
+
+/// Parts that are always there, and parts that never are.
+fn machine_parts(fields: &mut Fields) -> Result<(), Refusal> {
+    for key in ["pit", "i8042", "smbus"] {
+        fields.only(key, &["on"], "a PC without it")?;
+    }
+    fields.only("vmport", &["off", "auto"], "VMware's port")?;
+    fields.only("smm", &["off", "auto"], "system management mode")?;
+    fields.only("nvdimm", &["off"], "NVDIMMs")?;
+    fields.only("usb", &["off"], "USB")?;
+    fields.only("igd-passthru", &["off"], "PCI passthrough")?;
+    fields.only("memory-encryption", &[], "encrypted guests")
 }
 
 fn accel_name(name: &str) -> Result<String, Refusal> {
@@ -70,12 +78,45 @@ fn accel_name(name: &str) -> Result<String, Refusal> {
 }
 
 pub(super) fn accel(value: &str) -> Result<String, Refusal> {
-    // What follows tunes QEMU's own engines.
-    accel_name(value.split(',').next().unwrap_or(""))
+    let mut fields = Fields::parse(value, Some("accel"));
+    let name = accel_name(&fields.required("accel")?)?;
+    match name.as_str() {
+        "tcg" => {
+            // How fast QEMU's engine is, not what it does.
+            fields.ignore(&["thread", "tb-size", "split-wx", "one-insn-per-tb"]);
+        }
+        "kvm" => fields.ignore(&["kernel-irqchip", "dirty-ring-size", "notify-vmexit"]),
+        "xen" => fields.only("igd-passthru", &["off"], "PCI passthrough")?,
+        _ => {}
+    }
+    fields.end()?;
+    Ok(name)
 }
 
 pub(super) fn name(value: &str) -> Result<String, Refusal> {
-    Fields::with_path(value, Some("guest"), &["guest", "process", "debug-threads"]).required("guest")
+    let mut fields = Fields::with_path(value, Some("guest"), &["guest", "process", "debug-threads"]);
+    let name = fields.required("guest")?;
+    fields.only("process", &[], "another name of the process")?;
+    // Threads have names anyway.
+    fields.flag("debug-threads")?;
+    fields.end()?;
+    Ok(name)
+}
+
+/// `-overcommit`: how the host is to keep the guest's memory and CPUs.
+pub(super) fn overcommit(value: &str) -> Result<(), Refusal> {
+    let mut fields = Fields::parse(value, None);
+    fields.only("mem-lock", &["off"], "locked memory")?;
+    fields.only("cpu-pm", &["off"], "the guest's power states on the host's CPUs")?;
+    fields.end()
+}
+
+/// `-msg`: every message has the time.
+pub(super) fn msg(value: &str) -> Result<(), Refusal> {
+    let mut fields = Fields::parse(value, None);
+    fields.only("timestamp", &["on"], "messages without the time")?;
+    fields.only("guest-name", &["off"], "the guest's name before messages")?;
+    fields.end()
 }
 
 /// In MiB.
@@ -112,23 +153,12 @@ pub(super) fn smp(value: &str) -> Result<Smp, Refusal> {
     Ok(Smp { cpus, maxcpus })
 }
 
-pub(super) fn boot(value: &str) -> Result<Option<String>, Refusal> {
-    let mut fields = Fields::parse(value, Some("order"));
-    let order = fields.take("order");
-    if fields.take("once").is_some() {
-        return Err(Refusal::not_built("once= (another order the first time)"));
-    }
-    // The firmware's own menu and looks.
-    fields.ignore(&["menu", "strict", "splash", "splash-time", "reboot-timeout"]);
-    fields.end()?;
-    Ok(order)
-}
-
 /// Seconds since 1970, and whether the clock shows local time.
 pub(super) fn rtc(value: &str) -> Result<(Option<u64>, bool), Refusal> {
     let mut fields = Fields::parse(value, None);
     let base = fields.take("base").unwrap_or_else(|| "utc".into());
-    fields.ignore(&["clock", "driftfix"]);
+    fields.only("clock", &["host", "vm"], "a clock of its own")?;
+    fields.only("driftfix", &["none"], "making up for lost interrupts")?;
     fields.end()?;
     match base.as_str() {
         "utc" => return Ok((None, false)),
@@ -204,27 +234,57 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
         snapshot: fields.flag("snapshot")?.unwrap_or(false),
         cache: cache(&mut fields)?,
     };
-    // Hints about how the host does it, and names that nothing here refers to.
-    fields.ignore(&["aio", "discard", "detect-zeroes", "werror", "rerror", "copy-on-read", "node-name"]);
+    // Hints about how the host does it.
+    one_of(&mut fields, "aio", &["threads", "native", "io_uring"])?;
+    one_of(&mut fields, "discard", &["ignore", "off", "unmap", "on"])?;
+    one_of(&mut fields, "detect-zeroes", &["off", "on", "unmap"])?;
     fields.ignore(&["auto-read-only", "file.locking"]);
-    if fields.take("serial").is_some() {
-        return Err(Refusal::not_built("serial="));
-    }
+    // The guest is told of every error.
+    fields.only("werror", &["report"], "stopping the guest, or hiding errors from it")?;
+    fields.only("rerror", &["report"], "stopping the guest, or hiding errors from it")?;
+    fields.only("copy-on-read", &["off"], "copying what is read from a backing file")?;
+    fields.only("node-name", &[], "names of nodes; -blockdev gives them")?;
+    fields.only("serial", &[], "a serial number")?;
     fields.end()?;
     Ok(drive)
 }
 
-fn cache(fields: &mut Fields) -> Result<CacheMode, Refusal> {
+/// Takes a field whose words all come to the same here.
+fn one_of(fields: &mut Fields, key: &str, words: &[&str]) -> Result<(), Refusal> {
+    match fields.take(key) {
+        Some(word) if !words.contains(&word.as_str()) => {
+            Err(Refusal::bad(format!("{key}={word}: expected {}", words.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `cache=`, or the three switches that it stands for.
+pub(super) fn cache(fields: &mut Fields) -> Result<CacheMode, Refusal> {
     let mode = fields.take("cache");
-    let direct = fields.flag("cache.direct")?.unwrap_or(false);
-    let no_flush = fields.flag("cache.no-flush")?.unwrap_or(false);
-    let writeback = fields.flag("cache.writeback")?.unwrap_or(true);
-    match mode {
-        Some(mode) => CacheMode::parse(&mode).map_err(|error| Refusal::bad(error.to_string())),
-        None if no_flush => Ok(CacheMode::Unsafe),
-        None if !writeback => Ok(CacheMode::Writethrough),
-        None if direct => Ok(CacheMode::None),
-        None => Ok(CacheMode::Writeback),
+    let (direct, no_flush, writeback) = match mode.as_deref() {
+        None | Some("writeback") => (false, false, true),
+        Some("none") => (true, false, true),
+        Some("writethrough") => (false, false, false),
+        Some("directsync") => (true, false, false),
+        Some("unsafe") => (false, true, true),
+        Some(other) => {
+            let words = "writeback, none, writethrough, directsync or unsafe";
+            return Err(Refusal::bad(format!("cache={other}: expected {words}")));
+        }
+    };
+    let direct = fields.flag("cache.direct")?.unwrap_or(direct);
+    let no_flush = fields.flag("cache.no-flush")?.unwrap_or(no_flush);
+    let writeback = fields.flag("cache.writeback")?.unwrap_or(writeback);
+    match (direct, no_flush, writeback) {
+        (false, false, true) => Ok(CacheMode::Writeback),
+        (true, false, true) => Ok(CacheMode::None),
+        (false, false, false) => Ok(CacheMode::Writethrough),
+        (false, true, true) => Ok(CacheMode::Unsafe),
+        (true, false, false) => {
+            Err(Refusal::not_built("cache=directsync (every write on the disk, past the page cache)"))
+        }
+        (_, true, _) => Err(Refusal::not_built("cache.no-flush=on beside another cache than writeback")),
     }
 }
 
@@ -272,7 +332,10 @@ pub(super) fn netdev(value: &str) -> Result<Netdev, Refusal> {
                 return Err(Refusal::not_built("script= (scripts of our own; the toolstack runs them)"));
             }
             let netdev = Netdev::Tap { id, ifname: fields.take("ifname"), bridge: fields.take("br") };
-            fields.ignore(&["vhost", "queues", "sndbuf"]);
+            fields.only("vhost", &["off"], "vhost")?;
+            fields.only("queues", &["1"], "several queues")?;
+            // How much waits in the host's kernel.
+            fields.ignore(&["sndbuf"]);
             fields.end()?;
             Ok(netdev)
         }
@@ -300,9 +363,10 @@ pub(super) fn vga(value: &str) -> Result<bool, Refusal> {
 }
 
 pub(super) fn display(value: &str) -> Result<(), Refusal> {
-    match value.split(',').next() {
-        Some("none") => Ok(()),
-        other => Err(Refusal::not_built(format!("{} (window)", other.unwrap_or("")))),
+    let mut fields = Fields::parse(value, Some("type"));
+    match fields.required("type")?.as_str() {
+        "none" => fields.end(),
+        other => Err(Refusal::not_built(format!("{other} (window)"))),
     }
 }
 
@@ -355,8 +419,13 @@ pub(super) fn vnc(value: &str) -> Result<Option<VncArg>, Refusal> {
     }
     let to = fields.number("to")?;
     let password = fields.flag("password")?.unwrap_or(false);
-    fields.ignore(&["lossy", "non-adaptive", "share", "key-delay-ms", "connections", "power-control"]);
-    fields.ignore(&["ipv4", "ipv6", "id"]);
+    // How pictures are packed, and how fast keys come.
+    fields.ignore(&["lossy", "non-adaptive", "key-delay-ms", "id"]);
+    fields.only("share", &["allow-exclusive"], "another rule for several clients")?;
+    fields.only("connections", &[], "another number of clients")?;
+    fields.only("power-control", &["off"], "power control by clients")?;
+    fields.only("ipv4", &["on"], "one family of addresses alone")?;
+    fields.only("ipv6", &["on"], "one family of addresses alone")?;
     fields.end()?;
     if let Some(socket) = address.strip_prefix("unix:") {
         return Ok(Some(VncArg { listen: VncListen::Unix(path(socket)?), to, password }));
@@ -370,167 +439,6 @@ pub(super) fn vnc(value: &str) -> Result<Option<VncArg>, Refusal> {
     Ok(Some(VncArg { listen: VncListen::Tcp { host: bare.into(), display }, to, password }))
 }
 
-/// The keys of `-chardev`.
-const CHARDEV_KEYS: &[&str] = &[
-    "backend",
-    "id",
-    "path",
-    "fd",
-    "host",
-    "port",
-    "server",
-    "wait",
-    "logfile",
-    "logappend",
-    "mux",
-    "append",
-    "name",
-    "signal",
-    "nodelay",
-    "reconnect",
-    "telnet",
-    "to",
-    "ipv4",
-    "ipv6",
-    "abstract",
-    "tight",
-    "input-path",
-];
-
-pub(super) fn chardev(value: &str) -> Result<Chardev, Refusal> {
-    let mut fields = Fields::with_path(value, Some("backend"), CHARDEV_KEYS);
-    let backend = fields.required("backend")?;
-    let id = fields.required("id")?;
-    if fields.take("logfile").is_some() {
-        return Err(Refusal::not_built("logfile="));
-    }
-    let line = match backend.as_str() {
-        "null" => SerialConfig::Null,
-        "pty" => SerialConfig::Pty,
-        "stdio" => SerialConfig::Stdio,
-        "file" => SerialConfig::File(path(&fields.required("path")?)?),
-        "socket" => return socket(id, fields),
-        "spicevmc" | "spiceport" | "vc" | "pipe" | "udp" | "serial" | "tty" | "parallel" | "parport"
-        | "ringbuf" | "memory" | "msmouse" | "braille" | "testdev" | "wctablet" | "console" | "dbus" => {
-            return Err(Refusal::not_built(format!("{backend},id={id}")));
-        }
-        _ => return Err(Refusal::bad(format!("there is no character device '{backend}'"))),
-    };
-    fields.ignore(&["mux", "append", "signal", "logappend"]);
-    fields.end()?;
-    Ok(Chardev { id, target: ChardevTarget::Line(line) })
-}
-
-/// A socket that we listen on, with nobody waiting for the first client, or that we connect to.
-fn socket(id: String, mut fields: Fields) -> Result<Chardev, Refusal> {
-    if fields.get("host").or(fields.get("port")).is_some() {
-        return Err(Refusal::not_built(format!("socket,id={id},port= (TCP)")));
-    }
-    let server = fields.flag("server")?.unwrap_or(false);
-    let fd = fields.number::<i32>("fd")?;
-    let file = fields.take("path");
-    // Nothing here waits for a client, whatever is asked.
-    fields.ignore(&["wait", "reconnect", "nodelay", "mux", "logappend"]);
-    fields.end()?;
-    let target = match (fd, file) {
-        (Some(fd), None) if server => ChardevTarget::Fd(inherited(fd)?),
-        (Some(_), None) => {
-            return Err(Refusal::not_built(format!(
-                "socket,id={id},fd= without server=on (a given connection)"
-            )));
-        }
-        (None, Some(file)) if server => ChardevTarget::Line(SerialConfig::Unix(path(&file)?)),
-        (None, Some(file)) => ChardevTarget::Line(SerialConfig::Connect(path(&file)?)),
-        _ => return Err(Refusal::bad("a socket has one of path= and fd=")),
-    };
-    Ok(Chardev { id, target })
-}
-
-/// The number of a file that was given to us: the first three have a meaning of their own.
-fn inherited(fd: i32) -> Result<i32, Refusal> {
-    if fd > 2 { Ok(fd) } else { Err(Refusal::bad(format!("fd {fd} is none that can be given to us"))) }
-}
-
-pub(super) fn mon(value: &str) -> Result<Mon, Refusal> {
-    let mut fields = Fields::parse(value, Some("chardev"));
-    let chardev = fields.required("chardev")?;
-    match fields.take("mode").as_deref() {
-        Some("control") => {}
-        None | Some("readline") => {
-            return Err(Refusal::not_built(format!("{chardev} (the monitor for people)")));
-        }
-        Some(other) => return Err(Refusal::bad(format!("mode={other}: expected control"))),
-    }
-    fields.ignore(&["pretty"]);
-    fields.end()?;
-    Ok(Mon { chardev })
-}
-
-/// A line and a monitor on it.
-pub(super) fn qmp(value: &str, index: usize) -> Result<(Chardev, Mon), Refusal> {
-    let socket = value.strip_prefix("unix:").ok_or_else(|| Refusal::not_built(value))?;
-    let id = format!("compat_monitor{index}");
-    let chardev = Chardev { id: id.clone(), target: ChardevTarget::Line(unix(socket)?) };
-    Ok((chardev, Mon { chardev: id }))
-}
-
-/// What follows `unix:`.
-fn unix(value: &str) -> Result<SerialConfig, Refusal> {
-    let mut fields = Fields::with_path(value, Some("path"), &["server", "wait", "nowait", "reconnect"]);
-    let file = fields.required("path")?;
-    let server = fields.flag("server")?.unwrap_or(false);
-    fields.ignore(&["wait", "reconnect"]);
-    fields.end()?;
-    let file = path(&file)?;
-    Ok(if server { SerialConfig::Unix(file) } else { SerialConfig::Connect(file) })
-}
-
-pub(super) fn serial(value: &str, chardevs: &[Chardev]) -> Result<SerialConfig, Refusal> {
-    let (kind, rest) = value.split_once(':').unwrap_or((value, ""));
-    match (kind, rest) {
-        ("none", "") => Ok(SerialConfig::None),
-        ("null", "") => Ok(SerialConfig::Null),
-        ("pty", "") => Ok(SerialConfig::Pty),
-        ("stdio", "") | ("mon", "stdio") => Ok(SerialConfig::Stdio),
-        ("file", file) => Ok(SerialConfig::File(path(file)?)),
-        ("unix", socket) => unix(socket),
-        ("chardev", id) => {
-            match chardevs.iter().find(|chardev| chardev.id == id).map(|found| &found.target) {
-                Some(ChardevTarget::Line(line)) => Ok(line.clone()),
-                Some(ChardevTarget::Fd(_)) => {
-                    Err(Refusal::not_built(format!("chardev:{id} (on a given fd)")))
-                }
-                None => Err(Refusal::bad(format!("there is no chardev '{id}'"))),
-            }
-        }
-        ("tcp" | "telnet" | "udp" | "pipe" | "vc" | "mon" | "msmouse" | "braille" | "con", _) => {
-            Err(Refusal::not_built(value))
-        }
-        _ if value.starts_with("/dev/") => Err(Refusal::not_built(format!("{value} (a device of the host)"))),
-        _ => Err(Refusal::bad("expected pty, stdio, file:PATH, unix:PATH, null or none")),
-    }
-}
-
-/// Where a machine with no CPU is driven from.
-pub(super) fn qtest(value: &str, chardevs: &[Chardev]) -> Result<Place, Refusal> {
-    let line = match value.split_once(':') {
-        _ if value == "stdio" => SerialConfig::Stdio,
-        Some(("unix", socket)) => unix(socket)?,
-        Some(("chardev", _)) => serial(value, chardevs)?,
-        _ => return Err(Refusal::bad("expected unix:PATH, chardev:ID or stdio")),
-    };
-    match line {
-        SerialConfig::Stdio => Ok(Place::Stdio),
-        SerialConfig::Unix(path) => Ok(Place::Listen(path)),
-        SerialConfig::Connect(path) => Ok(Place::Connect(path)),
-        _ => Err(Refusal::not_built(format!("{value} (neither a socket nor standard input)"))),
-    }
-}
-
-pub(super) fn qtest_log(value: &str) -> Result<LogTo, Refusal> {
-    if value == "none" { Ok(LogTo::Nothing) } else { Ok(LogTo::File(path(value)?)) }
-}
-
 /// Only whether instructions are counted; how long each takes is fixed.
 pub(super) fn icount(value: &str) -> Result<(), Refusal> {
     let mut fields = Fields::parse(value, Some("shift"));
@@ -538,11 +446,10 @@ pub(super) fn icount(value: &str) -> Result<(), Refusal> {
         number::<u8>("shift", &shift)?;
     }
     for key in ["rr", "rrfile", "rrsnapshot"] {
-        if fields.take(key).is_some() {
-            return Err(Refusal::not_built(format!("{key}= (QEMU's record and replay; --record-io)")));
-        }
+        fields.only(key, &[], "QEMU's record and replay; --record-io")?;
     }
-    fields.ignore(&["sleep", "align"]);
+    fields.only("align", &["off"], "keeping to the host's time")?;
+    fields.flag("sleep")?;
     fields.end()
 }
 
@@ -565,17 +472,9 @@ pub(super) fn global(value: &str) -> Result<Global, Refusal> {
     Ok(Global { driver, property, value })
 }
 
-/// A line that we do not have: only its absence can be asked for.
-pub(super) fn no_line(value: &str, what: &str) -> Result<(), Refusal> {
-    match value {
-        "none" | "null" | "/dev/null" => Ok(()),
-        _ => Err(Refusal::not_built(format!("{value} ({what})"))),
-    }
-}
-
-pub(super) fn debugcon(value: &str) -> Result<PathBuf, Refusal> {
-    let file = value.strip_prefix("file:").ok_or_else(|| Refusal::not_built(value))?;
-    path(file)
+/// The number of a file that was given to us: the first three have a meaning of their own.
+pub(super) fn inherited(fd: i32) -> Result<i32, Refusal> {
+    if fd > 2 { Ok(fd) } else { Err(Refusal::bad(format!("fd {fd} is none that can be given to us"))) }
 }
 
 pub(super) fn incoming(value: &str) -> Result<Incoming, Refusal> {
@@ -605,7 +504,9 @@ pub(super) fn run_with(sandbox: &mut sandbox::Options, value: &str) -> Result<()
     if let Some(name) = fields.take("user") {
         sandbox.user = Some(user(&name)?);
     }
-    fields.ignore(&["async-teardown", "exit-with-parent"]);
+    fields.only("exit-with-parent", &["off"], "ending with the parent")?;
+    // How the host gets the memory back.
+    fields.flag("async-teardown")?;
     fields.end()
 }
 

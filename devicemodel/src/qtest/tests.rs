@@ -62,6 +62,55 @@ fn a_test_finds_the_size_of_ram_in_fw_cfg() {
     assert_eq!(size, 64 << 20);
 }
 
+/// A machine with something changed in its configuration.
+fn changed(change: impl FnOnce(&mut GuestConfig)) -> (Session, Bare) {
+    let mut config =
+        GuestConfig { memory_mib: 64, serial: vec![SerialConfig::Null], ..GuestConfig::default() };
+    change(&mut config);
+    let mut bare = Bare::new(config, None).unwrap();
+    let still = bare.access().still().clone();
+    let machine = bare.machine();
+    let session = Session::new(Access::new(still, machine.bus()), machine.isa(), Arc::clone(bare.taps()));
+    (session, bare)
+}
+
+#[test]
+fn a_machine_may_be_without_acpi_and_hpet() {
+    let there = |session: &mut Session| {
+        assert_eq!(say(session, "outl 0xcf8 0x80000b00"), "OK");
+        (say(session, "inl 0xcfc"), say(session, "readl 0xfed00000"))
+    };
+    let (mut session, _bare) = changed(|_| ());
+    let both = ("OK 0x71138086".to_owned(), "OK 0x000000008086a201".to_owned());
+    assert_eq!(there(&mut session), both);
+    let (mut session, bare) = changed(|config| {
+        config.features.acpi = false;
+        config.features.hpet = false;
+    });
+    assert_eq!(there(&mut session), ("OK 0xffffffff".to_owned(), "OK 0x00000000ffffffff".to_owned()));
+    bare.machine().press_power_button();
+}
+
+#[test]
+fn the_first_boot_may_have_an_order_of_its_own() {
+    let order = |session: &mut Session| {
+        let mut byte = |at: &str| {
+            say(session, &format!("outb 0x70 {at}"));
+            say(session, "inb 0x71")
+        };
+        (byte("0x3d"), byte("0x38"))
+    };
+    let (mut session, mut bare) = changed(|config| {
+        config.boot = "cad".into();
+        config.boot_options.once = Some("nc".into());
+        config.features.floppy_check = false;
+    });
+    assert_eq!(order(&mut session), ("OK 0x0024".into(), "OK 0x0001".into()));
+    say(&mut session, "outb 0xcf9 6");
+    bare.settle();
+    assert_eq!(order(&mut session), ("OK 0x0012".into(), "OK 0x0031".into()), "the usual one after a reset");
+}
+
 #[test]
 fn time_moves_when_it_is_told_and_wires_are_reported() {
     let (mut session, _bare) = machine();

@@ -299,30 +299,35 @@ impl Runner {
         match self.machine.config().on_poweroff {
             Action::Destroy => self.ending = Some(Ending::PoweredOff),
             Action::Restart => self.reset_by("guest-reset"),
-            Action::Preserve => self.state = RunState::Shutdown,
+            Action::Preserve | Action::Ignore => self.state = RunState::Shutdown,
         }
     }
 
     fn crashed(&mut self) {
+        if self.machine.config().on_crash == Action::Ignore {
+            self.events.push(("GUEST_PANICKED", json!({ "action": "run" })));
+            self.machine.resume();
+            return;
+        }
         self.machine.pause();
         self.events.push(("GUEST_PANICKED", json!({ "action": "pause" })));
         match self.machine.config().on_crash {
             Action::Destroy => self.ending = Some(Ending::Crashed),
             Action::Restart => self.reset_by("guest-panic"),
-            Action::Preserve => self.state = RunState::Panicked,
+            Action::Preserve | Action::Ignore => self.state = RunState::Panicked,
         }
     }
 
     fn reset_by(&mut self, reason: &str) {
         let by_guest = reason != "host-qmp-system-reset";
-        if by_guest && self.machine.config().on_reboot == Action::Destroy {
+        let action = self.machine.config().on_reboot;
+        if by_guest && matches!(action, Action::Destroy | Action::Preserve) {
             self.machine.pause();
-            self.ending = Some(Ending::PoweredOff);
-            return;
-        }
-        if by_guest && self.machine.config().on_reboot == Action::Preserve {
-            self.machine.pause();
-            self.state = RunState::Shutdown;
+            self.events.push(("SHUTDOWN", json!({ "guest": true, "reason": reason })));
+            match action {
+                Action::Destroy => self.ending = Some(Ending::PoweredOff),
+                _ => self.state = RunState::Shutdown,
+            }
             return;
         }
         self.machine.pause();

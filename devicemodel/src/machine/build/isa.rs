@@ -49,8 +49,10 @@ pub(super) fn clocks(
     // The HPET first: a load must know who drives IRQ 0 and 8 before the others raise their lines.
     let legacy = Legacy::new(isa);
     let inputs = legacy.inputs();
-    let wiring = board.wiring();
-    board.attach(Hpet::new(&wiring, isa.clone(), legacy), &wiring)?;
+    if board.config.features.hpet {
+        let wiring = board.wiring();
+        board.attach(Hpet::new(&wiring, isa.clone(), legacy), &wiring)?;
+    }
     let wiring = board.wiring();
     board.attach(Pit::new(&wiring, inputs.line(legacy::PIT)), &wiring)?;
     let wiring = board.wiring();

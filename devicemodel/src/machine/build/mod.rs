@@ -216,7 +216,10 @@ fn power_management(
     capabilities: Capabilities,
     isa: &IrqBank,
     xen: bool,
-) -> Result<Arc<Slot<Piix4Pm>>, BuildError> {
+) -> Result<Option<Arc<Slot<Piix4Pm>>>, BuildError> {
+    if !board.config.features.acpi {
+        return Ok(None);
+    }
     let there =
         |port: usize| board.config.serial.get(port).is_some_and(|serial| *serial != SerialConfig::None);
     let options = PmOptions {
@@ -231,7 +234,7 @@ fn power_management(
     let pm = Piix4Pm::new(options, isa.line(9), board.power.clone(), eject, &wiring);
     let pm = board.attach_pci(pm, &wiring, 1, 3)?;
     (0..board.config.vcpus).for_each(|cpu| pm.lock().set_cpu_present(cpu as u8));
-    Ok(pm)
+    Ok(Some(pm))
 }
 
 /// The screen, in the next free slot.

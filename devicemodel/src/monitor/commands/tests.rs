@@ -646,6 +646,21 @@ fn libxl_saves_the_devices() {
 }
 
 #[test]
+fn people_quote_paths_and_write_numbers_in_every_form() {
+    let mut bench = Bench::default();
+    assert_eq!(bench.human("change ide1-cd0 \"/a b/\\\"c\\\".iso\" raw"), "");
+    assert_eq!(bench.human("change ide1-cd0 -f /d.iso"), "");
+    let log = &bench.guest.log;
+    assert!(log.contains(&"insert ide1-cd0 raw /a b/\"c\".iso".to_owned()), "{log:?}");
+    assert!(log.contains(&"insert ide1-cd0  /d.iso by force".to_owned()), "{log:?}");
+    assert_eq!(bench.human("change ide1-cd0 \"/d"), "Error: unterminated string\r\n");
+    assert_eq!(bench.human("mouse_move 0x10 -010"), "");
+    assert_eq!(bench.human("mouse_button 1|4"), "");
+    assert!(bench.human("mouse_button 0x100000000").starts_with("Error: "));
+    assert_eq!(bench.human("set_link net0 maybe"), "Error: Expected 'on' or 'off'\r\n");
+}
+
+#[test]
 fn people_have_their_monitor_too() {
     let mut bench = Bench::default();
     assert_eq!(bench.human("info status"), "VM status: running\r\n");

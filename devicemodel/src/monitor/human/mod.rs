@@ -2,10 +2,12 @@
 
 mod info;
 mod keys;
+mod words;
 
 use super::commands::{Context, execute};
 use super::facts::{Button, Input, NewMedium, Source};
 use super::protocol::{Command, QmpError};
+use crate::qemu::keyval;
 
 const HELP: &str = "\
 cont | stop | quit | system_reset | system_powerdown | system_wakeup
@@ -16,8 +18,9 @@ netdev_del ID | object_del ID | set_link NAME on|off | balloon MIB | qom-list PA
 
 /// Runs a line and gives what it prints, lines ended as QEMU ends them.
 pub(super) fn run(line: &str, context: &mut Context<'_>) -> String {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let text = match command(&words, context) {
+    let words = words::split(line);
+    let run = |words: Vec<String>| command(&words.iter().map(String::as_str).collect::<Vec<_>>(), context);
+    let text = match words.and_then(run) {
         Ok(text) => text,
         Err(error) => format!("Error: {error}\n"),
     };
@@ -50,11 +53,8 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["system_wakeup"] => guest.wakeup()?,
         ["eject", "-f", drive] => guest.eject(drive, true)?,
         ["eject", drive] => guest.eject(drive, false)?,
-        ["change", drive, file, format @ ..] => {
-            let (source, format) =
-                (Source::Path(file.into()), format.first().map(|&format| format.to_owned()));
-            guest.change_medium(drive, NewMedium { source, format, force: false })?;
-        }
+        ["change", drive, "-f", file, format @ ..] => change(drive, file, format, true, context)?,
+        ["change", drive, file, format @ ..] => change(drive, file, format, false, context)?,
         ["screendump", rest @ ..] => keys::screendump(rest, context)?,
         ["sendkey", rest @ ..] => return keys::send(rest, context),
         ["mouse_move", dx, dy, wheel @ ..] => move_mouse(dx, dy, wheel, context)?,
@@ -65,10 +65,10 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["netdev_del", id] => drop(same("netdev_del", json!({ "id": id }), context)?),
         ["object_del", id] => drop(same("object-del", json!({ "id": id }), context)?),
         ["set_link", name, up] => {
-            drop(same("set_link", json!({ "name": name, "up": *up == "on" }), context)?);
+            drop(same("set_link", json!({ "name": name, "up": switch(up)? }), context)?);
         }
         ["balloon", mib] => {
-            drop(same("balloon", json!({ "value": i64::from(number(mib)?) << 20 }), context)?);
+            drop(same("balloon", json!({ "value": size(mib)? }), context)?);
         }
         ["qom-list", path] => {
             let all = same("qom-list", json!({ "path": path }), context)?;
@@ -87,8 +87,41 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
     Ok(String::new())
 }
 
+/// A number in any of the forms that there are; one of more than 32 bits is out of range.
 fn number(text: &str) -> Result<i32, QmpError> {
-    text.parse().map_err(|_| QmpError::generic(format!("'{text}' is not a number")))
+    let value = words::number(text)?;
+    i32::try_from(value).map_err(|_| QmpError::generic(format!("'{text}' is out of range")))
+}
+
+/// Bytes: a number counts MiB unless a suffix says otherwise.
+fn size(text: &str) -> Result<i64, QmpError> {
+    let bytes = keyval::size(text, 1 << 20).and_then(|bytes| i64::try_from(bytes).ok());
+    bytes.ok_or_else(|| QmpError::generic("invalid size"))
+}
+
+/// `on` or `off`.
+fn switch(text: &str) -> Result<bool, QmpError> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(QmpError::generic("Expected 'on' or 'off'")),
+    }
+}
+
+fn change(
+    drive: &str,
+    file: &str,
+    rest: &[&str],
+    force: bool,
+    context: &mut Context<'_>,
+) -> Result<(), QmpError> {
+    let format = match rest {
+        [] => None,
+        [format] => Some((*format).to_owned()),
+        // How the medium may be written is the drive's matter.
+        [_, mode, ..] => return Err(QmpError::generic(format!("{mode}: not available on this machine"))),
+    };
+    context.guest.change_medium(drive, NewMedium { source: Source::Path(file.into()), format, force })
 }
 
 fn move_mouse(dx: &str, dy: &str, wheel: &[&str], context: &mut Context<'_>) -> Result<(), QmpError> {
