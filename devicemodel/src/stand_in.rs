@@ -85,14 +85,23 @@ fn run(arguments: &[OsString]) -> Result<u8, StandInError> {
             "QEMU emulator version 7.2.0 (ailurus {}: the command line and monitor of that QEMU)",
             env!("CARGO_PKG_VERSION")
         ),
-        Task::Probe(monitors) => {
-            if let Some(server) = open_monitors(&monitors, 0)? {
-                probe::run(server)?;
-            }
-        }
+        Task::Probe(monitors, qtest) => probe(&monitors, qtest.as_ref())?,
         Task::Guest(plan) => return guest(*plan),
     }
     Ok(0)
+}
+
+/// Answers questions, with no guest.
+fn probe(monitors: &[MonitorSocket], options: Option<&QtestOptions>) -> Result<(), StandInError> {
+    let served = options.and_then(|options| Some((options.place.as_ref()?, &options.log)));
+    let open = |(place, log)| {
+        let session = probe::session().map_err(Failure::from)?;
+        qtest::server::Server::open(session, place, log).map_err(StandInError::Qtest)
+    };
+    // The client waits for this connection first, and for the monitor's after it.
+    let qtest = served.map(open).transpose()?;
+    let server = open_monitors(monitors, crate::run::MONITOR)?;
+    Ok(probe::run(server, qtest)?)
 }
 
 /// Opens the monitors' sockets. Tokens from `first_token` on are the server's.

@@ -51,6 +51,8 @@ pub enum Opt {
     Netdev,
     /// `-net` and `-nic`.
     Net,
+    /// `-audio` and `-audiodev`.
+    Audio,
     /// `-vga`.
     Vga,
     /// `-vnc`.
@@ -251,8 +253,8 @@ pub const OPTIONS: &[Row] = &[
     absent_flag("usb", "USB"),
     absent("usbdevice", "NAME", "USB"),
     absent("soundhw", "NAME", "sound"),
-    absent("audio", PROPERTIES, "sound"),
-    absent("audiodev", PROPERTIES, "sound"),
+    with("audio", "none", Opt::Audio, "no sound"),
+    with("audiodev", "none,id=ID", Opt::Audio, "where sound goes"),
     // Tests.
     with("qtest", "unix:PATH|chardev:ID|stdio", Opt::Qtest, "who drives a machine with -accel qtest"),
     with("qtest-log", "FILE|none", Opt::QtestLog, "what is said there; standard error if this is not given"),

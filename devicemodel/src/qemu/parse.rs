@@ -115,6 +115,7 @@ impl Parser {
             Opt::QtestLog => config.qtest_log = Some(lines::qtest_log(value)?),
             Opt::Netdev => config.netdevs.push(values::netdev(value)?),
             Opt::Net => values::net(value)?,
+            Opt::Audio => values::audio(value)?,
             Opt::Vga => config.vga = Some(values::vga(value)?),
             Opt::Vnc => config.vnc = values::vnc(value)?,
             Opt::Display => values::display(value)?,

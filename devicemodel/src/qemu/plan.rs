@@ -98,8 +98,8 @@ pub enum Task {
     Version,
     /// A list of what can be asked for.
     Listing(String),
-    /// No guest: answer questions on these monitors.
-    Probe(Vec<MonitorSocket>),
+    /// No guest: answer questions on these monitors, and let this client drive what is not there.
+    Probe(Vec<MonitorSocket>, Option<QtestOptions>),
     /// A guest.
     Guest(Box<Plan>),
 }
@@ -136,10 +136,10 @@ impl Task {
             return Err(QemuError::NotBuilt(not_built));
         }
         let monitors = monitors(&config)?;
-        if config.machine.kind == MachineKind::None {
-            return Ok(Task::Probe(monitors));
-        }
         let qtest = qtest(&config)?;
+        if config.machine.kind == MachineKind::None {
+            return Ok(Task::Probe(monitors, qtest));
+        }
         let (hypervisor, xen) = hypervisor(&config)?;
         let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors), xen, qtest };
         let mut drives = Drives::new(&config)?;

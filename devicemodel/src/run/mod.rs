@@ -198,7 +198,7 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
 }
 
 /// A stream that becomes readable on SIGINT, SIGTERM and SIGHUP.
-fn signals() -> io::Result<UnixStream> {
+pub(crate) fn signals() -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
