@@ -95,6 +95,9 @@ pub enum KernelError {
     /// A zero byte would end the command line early.
     #[error("the kernel command line has a zero byte in it")]
     CommandLineZero,
+    /// `vga=` with something that is no video mode.
+    #[error("the kernel command line has vga={0}: expected normal, ext, ask or a number of 16 bits")]
+    VideoMode(String),
     /// Kernel and RAM disk need more memory.
     #[error(
         "the kernel and its initrd do not fit: they need {} MiB of memory below {} MiB",
@@ -147,6 +150,9 @@ impl DirectKernel {
         }
         let command_line = check_command_line(&header, command_line)?;
         let initrd_address = place_initrd(&header, kernel.len(), initrd.len(), ram_below_4g)?;
+        if let Some(mode) = video_mode(&command_line)? {
+            header.vid_mode = mode;
+        }
 
         header.type_of_loader = LOADER_UNKNOWN;
         header.loadflags |= CAN_USE_HEAP;
@@ -240,6 +246,29 @@ fn check_command_line(header: &setup_header, text: &str) -> Result<Vec<u8>, Kern
     Ok(bytes)
 }
 
+/// The video mode that the first `vga=` of a command line asks for: the boot loader hands it to the setup code, which
+/// does not look at the command line (Linux `Documentation/arch/x86/boot.rst`, "vga=<mode>").
+fn video_mode(command_line: &[u8]) -> Result<Option<u16>, KernelError> {
+    let word = command_line.trim_ascii_end().split(|byte| matches!(byte, b' ' | b'\t' | b'\n' | 0));
+    let Some(mode) = word.into_iter().find_map(|word| word.strip_prefix(b"vga=")) else { return Ok(None) };
+    let mode = String::from_utf8_lossy(mode);
+    let number = || {
+        let hex = mode.strip_prefix("0x").or_else(|| mode.strip_prefix("0X"));
+        let (digits, radix) = match (hex, mode.strip_prefix('0')) {
+            (Some(hex), _) => (hex, 16),
+            (None, Some(octal)) if !octal.is_empty() => (octal, 8),
+            _ => (&*mode, 10),
+        };
+        u16::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
+    };
+    match &*mode {
+        "normal" => Ok(Some(0xffff)),
+        "ext" => Ok(Some(0xfffe)),
+        "ask" => Ok(Some(0xfffd)),
+        _ => number().map(Some).ok_or_else(|| KernelError::VideoMode(mode.escape_debug().to_string())),
+    }
+}
+
 /// The RAM disk goes as high as the kernel and the firmware allow. What the kernel unpacks itself over must stay free.
 fn place_initrd(
     header: &setup_header,
@@ -319,6 +348,31 @@ mod tests {
         assert_eq!(setup[0x211], LOADED_HIGH | CAN_USE_HEAP);
         assert_eq!(u16::from_le_bytes([setup[0x224], setup[0x225]]), 0xde00);
         assert_eq!(setup[0x26c], 0x90, "code behind the header stays");
+    }
+
+    #[test]
+    fn the_video_mode_of_the_command_line_is_handed_over() {
+        let mode = |line: &str| {
+            let kernel = DirectKernel::new(&image(0x020f, 5000), Vec::new(), line, 256 << 20)?;
+            let items = kernel.items();
+            let setup = find(&items, selector::SETUP_DATA);
+            Ok::<_, KernelError>(u16::from_le_bytes([setup[0x1fa], setup[0x1fb]]))
+        };
+        assert_eq!(mode("quiet"), Ok(0x9090), "the image's own");
+        for (line, expected) in [
+            ("vga=791", 791),
+            ("quiet vga=0x317 vga=1", 0x317),
+            ("vga=01427 ro", 0o1427),
+            ("vga=normal", 0xffff),
+            ("a=b vga=ext", 0xfffe),
+            ("vga=ask", 0xfffd),
+            ("novga=7 vgas=1", 0x9090),
+        ] {
+            assert_eq!(mode(line), Ok(expected), "{line}");
+        }
+        for line in ["vga=", "vga=nice", "vga=65536", "vga=-1", "vga=+1"] {
+            assert!(matches!(mode(line), Err(KernelError::VideoMode(_))), "{line}");
+        }
     }
 
     #[test]
