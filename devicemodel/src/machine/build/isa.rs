@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use devices::chipset::debugcon::{Debugcon, LineSink};
+use devices::chipset::debugcon::{ByteSink, Debugcon};
 use devices::chipset::dma8237::Dma8237;
 use devices::chipset::port92::Port92;
 use devices::chipset::post::Post;
@@ -27,7 +27,7 @@ use crate::config::{ClockMode, GuestConfig};
 use crate::machine::{BuildError, Clock};
 
 /// Most bytes of the firmware's log: a guest must not fill the host's disk.
-const DEBUGCON_MOST: u64 = 16 << 20;
+const DEBUGCON_MOST: usize = 16 << 20;
 
 /// The clocks that the hypervisor does not have, and the RAM of the real-time clock.
 pub(super) fn clocks(
@@ -107,17 +107,15 @@ pub(super) fn rest(
     Ok(())
 }
 
-/// A sink that writes lines to a file, up to a bound.
-fn log_to(path: &Path) -> Result<LineSink, BuildError> {
+/// A sink that writes to a file, up to a bound.
+fn log_to(path: &Path) -> Result<ByteSink, BuildError> {
     let file_error = |source| BuildError::File { path: path.to_owned(), source };
     let mut file = File::create(path).map_err(file_error)?;
     let mut left = DEBUGCON_MOST;
-    Ok(Box::new(move |line| {
-        let len = line.len() as u64 + 1;
-        if len <= left {
-            left -= len;
-            // The log is a help; a full disk must not stop the guest.
-            let _ = writeln!(file, "{line}");
-        }
+    Ok(Box::new(move |bytes| {
+        let len = bytes.len().min(left);
+        left -= len;
+        // The log is a help; a full disk must not stop the guest.
+        let _ = file.write_all(bytes.get(..len).unwrap_or_default());
     }))
 }

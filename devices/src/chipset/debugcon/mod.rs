@@ -3,8 +3,8 @@
 //! Hardware: QEMU's `isa-debugcon` at port 0x402, where SeaBIOS and OVMF look for it; a read gives 0xe9,
 //! by which they know that somebody listens. It has no registers beside that.
 //!
-//! Nothing is left out. Text is handed on in lines; a line that is too long is cut, and what is not
-//! printable ASCII is shown as an escape, so that a guest cannot send a terminal control sequences.
+//! Nothing is left out. Bytes are handed on as they come, each at once: whoever shows them on a terminal
+//! shows what the guest wrote, control sequences too.
 
 mod spec;
 mod state;
@@ -13,34 +13,25 @@ mod tests;
 
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
-use crate::lines::Lines;
-
-/// Takes one line at a time, without its end. Must not block. Whoever writes them to a file limits how
-/// many: the guest can send as many as it likes.
-pub type LineSink = Box<dyn FnMut(&str) + Send>;
+/// Takes the bytes. Must not block. Whoever writes them to a file limits how many: the guest can send as
+/// many as it likes.
+pub type ByteSink = Box<dyn FnMut(&[u8]) + Send>;
 
 /// The debug console.
 pub struct Debugcon {
-    lines: Lines,
     regions: [Region; 1],
-    sink: LineSink,
+    sink: ByteSink,
 }
 
 impl Debugcon {
     /// A console at port 0x402.
-    pub fn new(sink: LineSink) -> Debugcon {
+    pub fn new(sink: ByteSink) -> Debugcon {
         Debugcon::at(spec::PORT, sink)
     }
 
     /// A console at another port (0xe9 in Bochs).
-    pub fn at(port: u16, sink: LineSink) -> Debugcon {
-        Debugcon { lines: Lines::default(), regions: [Region::pio("console", port, 1)], sink }
-    }
-
-    fn put(&mut self, byte: u8) {
-        if let Some(line) = self.lines.put(byte) {
-            (self.sink)(&line);
-        }
+    pub fn at(port: u16, sink: ByteSink) -> Debugcon {
+        Debugcon { regions: [Region::pio("console", port, 1)], sink }
     }
 }
 
@@ -56,21 +47,17 @@ impl Device for Debugcon {
         Io::Done
     }
     fn write(&mut self, _at: At, data: &[u8]) -> Io {
-        data.iter().for_each(|&byte| self.put(byte));
+        (self.sink)(data);
         Io::Done
     }
     fn write_run(&mut self, _at: At, size: usize, data: &[u8]) -> usize {
         if size != 1 {
             return 0;
         }
-        data.iter().for_each(|&byte| self.put(byte));
+        (self.sink)(data);
         data.len()
     }
-    fn reset(&mut self) {
-        if let Some(line) = self.lines.end() {
-            (self.sink)(&line);
-        }
-    }
+    fn reset(&mut self) {}
     fn save(&mut self) -> Result<Saved, StateError> {
         state::save(self)
     }
@@ -78,6 +65,6 @@ impl Device for Debugcon {
         state::load(self, saved)
     }
     fn inspect(&self, node: &mut Node) {
-        node.value("line", self.lines.begun().escape_ascii());
+        node.value("read", format_args!("{:#x}", spec::PRESENT));
     }
 }
