@@ -8,7 +8,8 @@ use crate::config::{ClockMode, ConfigError, DiskConfig, GuestConfig, HypervisorC
 use crate::restore::Given;
 use crate::xlcfg;
 
-/// Runs x86 guests on emulated PC devices: on Xen, on KVM, or on a CPU of its own.
+/// Runs x86 guests on emulated PC devices: on a CPU of its own, or on Xen, started by its toolstack in the
+/// place of QEMU (`ailurus install-xen`).
 ///
 /// `ailurus run --memory 512 --cdrom debian.iso --serial stdio` boots a CD with the guest's first serial
 /// port on this terminal (Ctrl-A x ends). `ailurus run guest.cfg` takes a guest from an xl.cfg(5) file.

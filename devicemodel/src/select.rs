@@ -17,25 +17,27 @@ pub struct Chosen {
     pub why: Option<String>,
 }
 
-/// Chooses. The only one that is built is `soft`; the others say so.
+/// Chooses who runs a guest that this program makes itself. A guest of Xen's is made by its toolstack, which starts the
+/// device model for it: there is nothing to choose there.
 pub fn choose(wanted: HypervisorChoice) -> Result<Chosen, ConfigError> {
     match wanted {
         HypervisorChoice::Soft => Ok(Chosen { why: None }),
         HypervisorChoice::Auto => Ok(Chosen { why: Some(auto(Path::new("/dev"))) }),
-        HypervisorChoice::Kvm => Err(not_built("kvm")),
-        HypervisorChoice::Xen => Err(not_built("xen")),
+        HypervisorChoice::Kvm => Err(ConfigError::Invalid(
+            "hypervisor: kvm is not built yet; --hypervisor soft runs guests on a CPU of our own".into(),
+        )),
+        HypervisorChoice::Xen => Err(ConfigError::Invalid(
+            "hypervisor: a guest of Xen's is made by its toolstack, which starts this program for it: `ailurus \
+             install-xen` puts it there, and `xl create` makes the guest; --hypervisor soft runs guests on a CPU of \
+             our own"
+                .into(),
+        )),
     }
-}
-
-fn not_built(name: &str) -> ConfigError {
-    ConfigError::Invalid(format!(
-        "hypervisor: {name} is not built yet; --hypervisor soft runs guests on a CPU of our own"
-    ))
 }
 
 fn auto(devices: &Path) -> String {
     let seen = if devices.join("xen/privcmd").exists() {
-        "Xen is here, but is not built yet"
+        "Xen is here, where its toolstack makes guests (`ailurus install-xen`, then `xl create`)"
     } else if devices.join("kvm").exists() {
         "KVM is here, but is not built yet"
     } else {
@@ -65,6 +67,11 @@ mod tests {
         std::fs::write(folder.path().join("kvm"), "").unwrap();
         assert!(auto(folder.path()).contains("KVM is here"));
         assert!(choose(HypervisorChoice::Kvm).unwrap_err().to_string().contains("not built yet"));
+        std::fs::create_dir(folder.path().join("xen")).unwrap();
+        std::fs::write(folder.path().join("xen/privcmd"), "").unwrap();
+        assert!(auto(folder.path()).contains("xl create"));
+        let xen = choose(HypervisorChoice::Xen).unwrap_err().to_string();
+        assert!(xen.contains("install-xen") && !xen.contains("not built"), "{xen}");
         assert_eq!(choose(HypervisorChoice::Soft).unwrap().why, None);
     }
 }

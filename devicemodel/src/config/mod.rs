@@ -91,9 +91,9 @@ pub enum HypervisorChoice {
     Auto,
     /// Our own CPU.
     Soft,
-    /// /dev/kvm.
+    /// /dev/kvm; not built yet.
     Kvm,
-    /// A Xen domain.
+    /// A Xen domain, which xl makes: see install-xen.
     Xen,
 }
 
