@@ -262,6 +262,11 @@ fn host(config: &QemuConfig, monitors: Vec<MonitorSocket>) -> HostOptions {
     }
 }
 
+/// The clock's RAM has room for three letters, and QEMU's order may name more.
+fn three(letters: &str) -> String {
+    letters.chars().take(3).collect()
+}
+
 /// Everything of the guest but its devices.
 fn guest(config: &QemuConfig) -> GuestConfig {
     let mut guest = GuestConfig::default();
@@ -274,11 +279,9 @@ fn guest(config: &QemuConfig) -> GuestConfig {
     guest.memory_mib = config.memory_mib.unwrap_or(128);
     guest.vcpus = smp.map_or(1, |smp| smp.cpus);
     guest.max_vcpus = smp.map(|smp| smp.maxcpus);
-    // The clock's RAM has room for three, and QEMU's order may name more.
-    let order = |letters: &str| letters.chars().take(3).collect();
-    guest.boot = order(config.boot.as_deref().unwrap_or("cad"));
+    guest.boot = three(config.boot.as_deref().unwrap_or("cad"));
     guest.boot_options = config.boot_options.clone();
-    guest.boot_options.once = guest.boot_options.once.as_deref().map(order);
+    guest.boot_options.once = guest.boot_options.once.as_deref().map(three);
     guest.features = config.machine.features.clone();
     guest.kernel = config.kernel.clone();
     guest.initrd = config.initrd.clone();
