@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use devices::display::Picture;
+use devices_core::picture::Frame;
 use serde::Deserialize;
 
 use crate::whole_file;
@@ -20,29 +20,45 @@ pub enum ImageFormat {
 }
 
 /// Writes a picture; the file appears under its name only when it is whole.
-pub fn write(picture: &Picture, file: &Path, format: ImageFormat) -> io::Result<()> {
+pub fn write(frame: &dyn Frame, file: &Path, format: ImageFormat) -> io::Result<()> {
     whole_file::write(file, |to| match format {
-        ImageFormat::Ppm => ppm(picture, to),
-        ImageFormat::Png => Ok(png(picture, to)?),
+        ImageFormat::Ppm => ppm(frame, to),
+        ImageFormat::Png => Ok(png(frame, to)?),
     })
 }
 
-fn ppm(picture: &Picture, to: &mut dyn Write) -> io::Result<()> {
-    write!(to, "P6\n{} {}\n255\n", picture.width(), picture.height())?;
-    to.write_all(picture.pixels())
+fn ppm(frame: &dyn Frame, to: &mut dyn Write) -> io::Result<()> {
+    let (width, height) = frame.size();
+    write!(to, "P6\n{width} {height}\n255\n")?;
+    lines(frame, to)
 }
 
-fn png(picture: &Picture, to: &mut dyn Write) -> Result<(), png::EncodingError> {
-    let mut encoder = png::Encoder::new(to, picture.width(), picture.height());
+fn png(frame: &dyn Frame, to: &mut dyn Write) -> Result<(), png::EncodingError> {
+    let (width, height) = frame.size();
+    let mut encoder = png::Encoder::new(to, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(picture.pixels())?;
+    let mut pixels = writer.stream_writer()?;
+    lines(frame, &mut pixels)?;
+    pixels.finish()?;
     writer.finish()
+}
+
+/// Red, green and blue bytes of all lines; one line is in memory at a time.
+fn lines(frame: &dyn Frame, to: &mut dyn Write) -> io::Result<()> {
+    let (width, height) = frame.size();
+    let mut line = vec![[0; 3]; width as usize];
+    (0..height).try_for_each(|y| {
+        frame.line(0, y, &mut line);
+        to.write_all(line.as_flattened())
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use devices_core::picture::Picture;
+
     use super::*;
 
     #[test]

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backends::vnc::{
     Input, Keystroke, Listener, Motion, Options, Place, PointerEvent, Screen, Share, Vnc, VncError,
 };
-use devices::display::vga::Vga;
+use devices::display::vga::{Eye, Vga};
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices::input::layouts::Layout;
 use devices_core::Slot;
-use devices_core::picture::Picture;
+use devices_core::picture::{Frame, Lines, Picture};
 use hypervisor::Hypervisor;
 
 use crate::monitor::facts::VncFacts;
@@ -112,13 +112,12 @@ impl Console {
 }
 
 impl Screen for Console {
-    fn take_changed(&self) -> bool {
+    fn look(&self) -> (Box<dyn Frame>, Lines) {
         self.hypervisor.refresh_display();
-        self.vga.as_ref().is_some_and(|vga| vga.lock().take_changed())
-    }
-    fn picture(&self) -> Picture {
-        let black = || Picture::new(NO_SCREEN.0, NO_SCREEN.1);
-        self.vga.as_ref().map_or_else(black, |vga| vga.lock().screen())
+        let black = || -> (Box<dyn Frame>, Lines) {
+            (Box::new(Picture::new(NO_SCREEN.0, NO_SCREEN.1)), Lines::default())
+        };
+        self.vga.as_ref().map_or_else(black, |vga| Eye::new(vga).look())
     }
 }
 

@@ -19,7 +19,7 @@ use backends::chardev::{self, CharError};
 use backends::image::{ImageError, Images};
 use devices::chipset::piix4_pm::Piix4Pm;
 use devices::display::Picture;
-use devices::display::vga::Vga;
+use devices::display::vga::{Eye, Vga};
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices::storage::ide::{Ide, Unplugged};
@@ -27,6 +27,7 @@ use devices::timer::rtc::Rtc;
 use devices::xen::platform::Unplug;
 use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
+use devices_core::picture::Frame;
 use devices_core::{Node, Slot, Ticket};
 use hypervisor::Hypervisor;
 use thiserror::Error;
@@ -300,8 +301,12 @@ impl Machine {
         self.border.host(|| Host::PowerButton, press);
     }
     /// The screen now; none without a display adapter.
+    pub fn frame(&self) -> Option<Box<dyn Frame>> {
+        self.vga.as_ref().map(|vga| Eye::new(vga).frame())
+    }
+    /// A copy of it.
     pub fn screen(&self) -> Option<Picture> {
-        self.vga.as_ref().map(|vga| vga.lock().screen())
+        self.frame().map(|frame| Picture::of(&*frame))
     }
     /// Takes emulated devices away; `done` is completed by [`settle`](Machine::settle) when their data is safe.
     pub fn unplug(&self, what: Unplug, done: Ticket) {

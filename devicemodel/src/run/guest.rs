@@ -81,9 +81,9 @@ impl Guest for Runner {
     }
 
     fn screendump(&mut self, file: &Path, format: ImageFormat) -> Result<(), QmpError> {
-        let screen = self.machine.screen();
-        let picture = screen.ok_or_else(|| QmpError::generic("There is no display device"))?;
-        screenshot::write(&picture, file, format)
+        let screen = self.machine.frame();
+        let frame = screen.ok_or_else(|| QmpError::generic("There is no display device"))?;
+        screenshot::write(&*frame, file, format)
             .map_err(|error| QmpError::generic(format!("failed to open file '{}': {error}", file.display())))
     }
 

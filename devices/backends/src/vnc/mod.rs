@@ -2,8 +2,10 @@
 //!
 //! After RFC 6143 (RFB 3.3, 3.7 and 3.8) and rfbproto's registry for the pseudo-encodings. One thread serves
 //! all clients: `server` has the sockets and the clock, `session` one client's conversation without
-//! either. The screen is looked at only while a client waits for an update, at most 30 times a second, and
-//! compared in tiles with what was seen before; each client has a set of the tiles that it has not got yet.
+//! either. The screen is looked at only while a client waits for an update, at most 30 times a second, where
+//! it may have changed, and compared in tiles with what was seen before, of which only a hash a tile is kept: no
+//! copy of the picture. Each client has a set of the tiles that it has not got yet; its pixels come from the
+//! screen itself when their rectangle is encoded.
 //!
 //! A client is bounded in what it makes us keep (an unfinished message, a bounded rectangle or two of
 //! output, a set of tiles) and in what it makes us do at once (a rectangle and 4 KiB of input a turn, so
@@ -26,7 +28,7 @@ mod tiles;
 
 use std::io;
 
-use devices_core::picture::Picture;
+use devices_core::picture::{Frame, Lines};
 use thiserror::Error;
 
 pub use listen::{Address, Listener};
@@ -35,10 +37,9 @@ pub use server::{Facts, Vnc};
 
 /// The screen that is shown. Called from the server's thread only.
 pub trait Screen: Send + Sync {
-    /// Whether it may show something else than when this was last asked. May say so too often.
-    fn take_changed(&self) -> bool;
-    /// What it shows now.
-    fn picture(&self) -> Picture;
+    /// What it shows now, and the lines that may show something else than when this was last asked. May name too
+    /// many. What is read of the picture later may be newer; then the next look names its line.
+    fn look(&self) -> (Box<dyn Frame>, Lines);
 }
 
 /// A key, as a client names it.

@@ -1,19 +1,21 @@
 //! The server's thread: sockets, clocks, and whose turn it is.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use devices_core::picture::Picture;
+use devices_core::picture::Frame;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::listen::{Address, Connection, Listener};
 use super::options::Share;
 use super::session::{Hangup, Host, Session, size_of};
-use super::tiles::{changes, size};
+use super::tiles::{Seen, TILE, Tiles, size};
 use super::{Input, Screen, VncError};
 
 /// Most connections. Who comes after that takes the place of who has been in the handshake longest.
@@ -29,6 +31,10 @@ const ALLOWANCE: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_nanos(33_333_334);
 /// Between two looks at a screen that has not changed for some time.
 const IDLE: Duration = Duration::from_millis(200);
+/// Pixels that are looked at in one turn, or a row of tiles if that is more.
+const PIXELS: u32 = 1 << 19;
+/// Between two looks: so many times as long as the last one took.
+const REST: u32 = 2;
 /// For a handshake, a person who types a password included.
 const HANDSHAKE: Duration = Duration::from_secs(60);
 /// For the last words to somebody who is turned away.
@@ -92,7 +98,10 @@ impl Vnc {
             screen,
             input,
             clients: Vec::new(),
-            picture: None,
+            frame: None,
+            seen: Seen::new((0, 0)),
+            unseen: BTreeSet::new(),
+            changed: false,
             looked: None,
             interval: BUSY,
             deaf: None,
@@ -237,9 +246,15 @@ struct Server {
     screen: Arc<dyn Screen>,
     input: Arc<dyn Input>,
     clients: Vec<Client>,
-    /// The screen as it was last seen.
-    picture: Option<Picture>,
-    /// When that was.
+    /// The screen as it was last looked at. Its pixels are where the guest has them.
+    frame: Option<Box<dyn Frame>>,
+    /// What was seen of it.
+    seen: Seen,
+    /// Rows of tiles that the last look has not come to yet.
+    unseen: BTreeSet<u32>,
+    /// It has found a change.
+    changed: bool,
+    /// When it began.
     looked: Option<Instant>,
     /// How long until it is looked at again.
     interval: Duration,
@@ -252,9 +267,9 @@ impl Server {
         while !self.shared.stopping.load(Ordering::Acquire) {
             let now = Instant::now();
             self.refill(now);
-            self.look(now);
+            let fresh = self.look(now);
             self.admit();
-            self.update(now);
+            self.update(now, fresh);
             self.bury(now);
             let wait = self.wait(now);
             let Ok(events) = self.poll(wait) else {
@@ -310,34 +325,56 @@ impl Server {
         self.clients.iter().any(waits)
     }
 
-    /// Looks at the screen, if it is time.
-    fn look(&mut self, now: Instant) {
-        if !self.asked() || self.next_look(now) > now {
-            return;
-        }
-        self.looked = Some(now);
-        if !self.screen.take_changed() && self.picture.is_some() {
-            self.interval = (self.interval * 3 / 2).min(IDLE);
-            return;
-        }
-        let new = self.screen.picture();
-        let tiles = self.picture.as_ref().filter(|old| size(old) == size(&new)).map(|old| changes(old, &new));
-        self.interval = match &tiles {
-            Some(tiles) if tiles.is_empty() => (self.interval * 3 / 2).min(IDLE),
-            _ => BUSY,
-        };
-        for client in &mut self.clients {
-            match &tiles {
-                Some(tiles) => client.session.damage(tiles),
-                None => client.session.damage_all(),
+    /// Looks at the screen, if it is time, a part of it a turn. Whether a look ends with this.
+    fn look(&mut self, now: Instant) -> bool {
+        if self.unseen.is_empty() {
+            if !self.asked() || self.next_look(now) > now {
+                return false;
             }
+            self.begin_look(now);
         }
-        self.picture = Some(new);
+        let Some(frame) = &self.frame else { return false };
+        let (width, height) = self.seen.size();
+        let mut tiles = Tiles::none(width, height);
+        let rows = (PIXELS / (u32::from(width) * TILE).max(1)).max(1);
+        for _ in 0..rows {
+            let Some(row) = self.unseen.pop_first() else { break };
+            self.seen.look(&**frame, row, &mut tiles);
+        }
+        if !tiles.is_empty() {
+            self.changed = true;
+            self.clients.iter_mut().for_each(|client| client.session.damage(&tiles));
+        }
+        if !self.unseen.is_empty() {
+            return false;
+        }
+        self.interval = if self.changed { BUSY } else { (self.interval * 3 / 2).min(IDLE) };
+        // A guest that changes all of a huge picture all the time does not keep us from everything else.
+        let took = self.looked.map_or(Duration::ZERO, |looked| looked.elapsed());
+        self.interval = self.interval.max(took * REST);
+        true
+    }
+
+    fn begin_look(&mut self, now: Instant) {
+        self.looked = Some(now);
+        self.changed = false;
+        let (frame, lines) = self.screen.look();
+        if self.frame.is_none() || self.seen.size() != size(&*frame) {
+            self.seen = Seen::new(size(&*frame));
+            self.unseen = (0..self.seen.rows()).collect();
+            self.changed = true;
+            self.clients.iter_mut().for_each(|client| client.session.damage_all());
+        } else {
+            let rows = self.seen.rows();
+            let touched = |lines: &Range<u32>| lines.start / TILE..lines.end.div_ceil(TILE).min(rows);
+            self.unseen = lines.ranges().iter().flat_map(touched).collect();
+        }
+        self.frame = Some(frame);
     }
 
     /// Lets in those who have said all that is needed.
     fn admit(&mut self) {
-        let Some(size) = self.picture.as_ref().map(size_of) else { return };
+        let Some(size) = self.frame.as_deref().map(size_of) else { return };
         for at in 0..self.clients.len() {
             let waiting = self.clients.get(at).filter(|client| !client.gone);
             let Some(shared) = waiting.and_then(|client| client.session.waits_for_size()) else { continue };
@@ -363,14 +400,14 @@ impl Server {
     /// Gives each client what it waits for: a rectangle, and as much output as its socket takes. An update
     /// begins only when the screen has just been looked at: who asks is told what is there now, and nobody
     /// is told more often than that.
-    fn update(&mut self, now: Instant) {
+    fn update(&mut self, now: Instant, fresh: bool) {
         let absolute = self.input.absolute();
         for client in &mut self.clients {
-            if let Some(picture) = &self.picture {
-                if self.looked == Some(now) {
-                    client.session.begin_update(picture, absolute);
+            if let Some(frame) = self.frame.as_deref() {
+                if fresh {
+                    client.session.begin_update(frame, absolute);
                 }
-                client.session.encode(picture);
+                client.session.encode(frame, &mut self.seen);
             }
             client.flush(now);
         }
@@ -386,7 +423,9 @@ impl Server {
         }
         self.clients.retain(|client| !client.gone);
         if self.clients.is_empty() {
-            self.picture = None;
+            self.frame = None;
+            self.seen = Seen::new((0, 0));
+            self.unseen.clear();
         }
         let up = self.clients.iter().filter(|client| client.session.is_up());
         let up: Vec<_> = up.map(|client| client.connection.address().clone()).collect();
@@ -398,7 +437,7 @@ impl Server {
 
     /// How long nothing will happen by itself. None: for ever.
     fn wait(&self, now: Instant) -> Option<Duration> {
-        if self.clients.iter().any(|client| client.session.can_encode()) {
+        if !self.unseen.is_empty() || self.clients.iter().any(|client| client.session.can_encode()) {
             return Some(Duration::ZERO);
         }
         let look = self.asked().then(|| self.next_look(now));

@@ -1,6 +1,8 @@
 //! Which parts of a picture have changed, in tiles of 16 by 16 pixels.
 
-use devices_core::picture::Picture;
+use std::hash::{BuildHasher, RandomState};
+
+use devices_core::picture::Frame;
 
 /// Pixels of a tile's side.
 pub const TILE: u32 = 16;
@@ -218,31 +220,104 @@ fn stacked(spans: &[Span]) -> Vec<Span> {
     done
 }
 
-/// What differs between two pictures of one size.
-pub fn changes(old: &Picture, new: &Picture) -> Tiles {
-    let mut tiles = Tiles::none(size(new).0, size(new).1);
-    let stride = (new.width() as usize * 3).max(1);
-    let tile = TILE as usize * 3;
-    for (y, (old, new)) in old.pixels().chunks(stride).zip(new.pixels().chunks(stride)).enumerate() {
-        if old == new {
-            continue;
+/// What the screen showed when it was last looked at: a hash of each tile. A guest that makes two pictures with
+/// one hash fools only its own viewers.
+pub struct Seen {
+    size: (u16, u16),
+    /// Row by row; 0: nobody can say.
+    hashes: Vec<u64>,
+    /// Where hashes begin, different in each process.
+    seed: u64,
+}
+
+impl Seen {
+    /// A screen of that size of which nothing was seen yet.
+    pub fn new(size: (u16, u16)) -> Seen {
+        let mut seen = Seen { size, hashes: Vec::new(), seed: RandomState::new().hash_one(size) };
+        seen.hashes.resize(seen.columns() * usize::from(size.1).div_ceil(TILE as usize), 0);
+        seen
+    }
+
+    /// The screen's size.
+    pub fn size(&self) -> (u16, u16) {
+        self.size
+    }
+
+    /// Rows of tiles.
+    pub fn rows(&self) -> u32 {
+        u32::from(self.size.1).div_ceil(TILE)
+    }
+
+    fn columns(&self) -> usize {
+        usize::from(self.size.0).div_ceil(TILE as usize)
+    }
+
+    /// Looks at a row of tiles, and adds those that have changed.
+    pub fn look(&mut self, frame: &dyn Frame, row: u32, changed: &mut Tiles) {
+        let mut line = vec![[0; 3]; usize::from(self.size.0)];
+        let mut new = vec![self.seed; self.columns()];
+        for y in row * TILE..(row * TILE + TILE).min(u32::from(self.size.1)) {
+            frame.line(0, y, &mut line);
+            for (hash, part) in new.iter_mut().zip(line.chunks(TILE as usize)) {
+                *hash = mixed(*hash, part);
+            }
         }
-        for (column, (old, new)) in old.chunks(tile).zip(new.chunks(tile)).enumerate() {
-            if old != new {
-                tiles.set(column as u32, y as u32 / TILE);
+        let start = row as usize * new.len();
+        let old = self.hashes.get_mut(start..).unwrap_or_default();
+        for ((column, old), new) in (0..).zip(old).zip(new) {
+            if std::mem::replace(old, new.max(1)) != new.max(1) {
+                changed.set(column, row);
             }
         }
     }
-    tiles
+
+    /// A client is sent a part of the screen, rows of `colours`. A tile in it that is not as it was seen was
+    /// written since, and is in the next look's lines; it must then count as changed, even if it has become again
+    /// what it was.
+    pub fn sent(&mut self, rect: Rect, colours: &[[u8; 3]]) {
+        let tile = TILE as usize;
+        let (left, width) = (usize::from(rect.x), usize::from(rect.width).max(1));
+        for (band, y) in colours.chunks(width * tile).zip((usize::from(rect.y)..).step_by(tile)) {
+            for x in (0..width).step_by(tile) {
+                let whole = usize::from(self.size.0).saturating_sub(left + x).min(tile);
+                let lines = usize::from(self.size.1).saturating_sub(y).min(tile);
+                if (left + x) % tile != 0 || y % tile != 0 || whole == 0 || lines == 0 {
+                    continue;
+                }
+                let rows = band.chunks(width).take(lines);
+                let parts = rows.map(|row| row.get(x..(x + whole).min(row.len())).unwrap_or_default());
+                let hash = parts.fold(self.seed, mixed).max(1);
+                let at = y / tile * self.columns() + (left + x) / tile;
+                if let Some(seen) = self.hashes.get_mut(at).filter(|seen| **seen != hash) {
+                    *seen = 0;
+                }
+            }
+        }
+    }
 }
 
-/// A picture's size in the protocol's terms.
-pub fn size(picture: &Picture) -> (u16, u16) {
-    (picture.width().min(0xffff) as u16, picture.height().min(0xffff) as u16)
+/// Goes on with a hash: each eight bytes are multiplied into it, and the product's halves folded.
+fn mixed(hash: u64, part: &[[u8; 3]]) -> u64 {
+    // An odd constant whose bits are spread evenly: the golden ratio's.
+    let fold = |hash: u64, word: u64| {
+        let product = u128::from(hash ^ word) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
+        (product as u64 ^ (product >> 64) as u64).rotate_left(23)
+    };
+    let (words, rest) = part.as_flattened().as_chunks::<8>();
+    let hash = words.iter().fold(hash, |hash, word| fold(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, &byte| fold(hash, u64::from(byte)))
+}
+
+/// A screen's size in the protocol's terms.
+pub fn size(frame: &dyn Frame) -> (u16, u16) {
+    let (width, height) = frame.size();
+    (width.min(0xffff) as u16, height.min(0xffff) as u16)
 }
 
 #[cfg(test)]
 mod tests {
+    use devices_core::picture::Picture;
+
     use super::*;
 
     fn all(width: u16, height: u16) -> Rect {
@@ -330,16 +405,49 @@ mod tests {
         assert_eq!(small.take(all(32, 32)), [all(32, 32)]);
     }
 
+    /// What a look at all of a picture finds.
+    fn look(seen: &mut Seen, picture: &Picture) -> Vec<Rect> {
+        let (width, height) = size(picture);
+        let mut tiles = Tiles::none(width, height);
+        (0..seen.rows()).for_each(|row| seen.look(picture, row, &mut tiles));
+        tiles.take(all(width, height))
+    }
+
     #[test]
     fn changes_are_found_to_the_tile() {
-        let old = Picture::new(100, 50);
-        let mut new = old.clone();
-        new.row_mut(49)[99 * 3 + 2] = 1;
-        new.row_mut(16)[16 * 3] = 1;
-        let mut tiles = changes(&old, &new);
-        let rects = tiles.take(all(100, 50));
+        let mut picture = Picture::new(100, 50);
+        let mut seen = Seen::new(size(&picture));
+        assert_eq!(look(&mut seen, &picture), [all(100, 50)], "nothing was seen before");
+        assert_eq!(look(&mut seen, &picture), []);
+        picture.row_mut(49)[99 * 3 + 2] = 1;
+        picture.row_mut(16)[16 * 3] = 1;
         let expected =
             [Rect { x: 16, y: 16, width: 16, height: 16 }, Rect { x: 96, y: 48, width: 4, height: 2 }];
-        assert_eq!(rects, expected);
+        assert_eq!(look(&mut seen, &picture), expected);
+        assert_eq!(look(&mut seen, &picture), []);
+    }
+
+    #[test]
+    fn what_was_sent_newer_than_seen_counts_as_changed_though_it_goes_back() {
+        let mut picture = Picture::new(100, 50);
+        let mut seen = Seen::new(size(&picture));
+        look(&mut seen, &picture);
+        let sent = |seen: &mut Seen, picture: &Picture, rect: Rect| {
+            let mut colours = vec![[0; 3]; usize::from(rect.width) * usize::from(rect.height)];
+            for (y, row) in (u32::from(rect.y)..).zip(colours.chunks_mut(rect.width.into())) {
+                picture.line(rect.x.into(), y, row);
+            }
+            seen.sent(rect, &colours);
+        };
+        sent(&mut seen, &picture, all(100, 50));
+        assert_eq!(look(&mut seen, &picture), [], "it was sent as it was seen");
+        // The guest writes, a client is sent that, and the guest takes it back, all between two looks.
+        let before = picture.clone();
+        picture.row_mut(49)[99 * 3] = 9;
+        sent(&mut seen, &picture, Rect { x: 64, y: 32, width: 36, height: 18 });
+        assert_eq!(look(&mut seen, &before), [Rect { x: 96, y: 48, width: 4, height: 2 }]);
+        // Beyond the screen, for a client that believes in a larger one.
+        sent(&mut seen, &before, all(300, 300));
+        assert_eq!(look(&mut seen, &before), []);
     }
 }

@@ -13,6 +13,7 @@
 mod dac;
 mod dispi;
 mod edid;
+mod eye;
 mod memory;
 mod registers;
 mod render;
@@ -28,8 +29,10 @@ use hypervisor::RamBlock;
 
 use super::Picture;
 use dispi::Dispi;
+pub use eye::Eye;
 use memory::Window;
 use registers::Registers;
+use render::{Render, Snapshot};
 use vram::Vram;
 
 /// Smallest video memory in bytes: QEMU's lower limit.
@@ -117,9 +120,9 @@ impl Vga {
         self
     }
 
-    /// What the screen shows now. Black while it is off.
+    /// What the screen shows now, all of it copied. Black while it is off.
     pub fn screen(&self) -> Picture {
-        self.render().picture()
+        Picture::of(&self.render())
     }
 
     /// The characters of a text mode, a line for each row without the blanks at its end. None in graphics
@@ -128,15 +131,17 @@ impl Vga {
         self.render().text()
     }
 
-    /// Whether the screen may show something else than when last asked: a register or any of the video
-    /// memory was written. Takes the memory's display dirty log.
-    pub fn take_changed(&mut self) -> bool {
-        let memory = self.vram.take_changed();
-        std::mem::take(&mut self.changed) || memory
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            vga: self.vga.clone(),
+            dispi: self.dispi.clone(),
+            vram: self.vram.clone(),
+            big_endian: self.big_endian,
+        }
     }
 
-    fn render(&self) -> render::Render<'_> {
-        render::Render::new(&self.vga, &self.dispi, &self.vram, self.big_endian)
+    fn render(&self) -> Render {
+        Render::new(self.snapshot())
     }
 
     fn window(&mut self) -> Window<'_> {

@@ -17,7 +17,8 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     ZERO.get(..bytes.len()) == Some(bytes)
 }
 
-/// The video memory. All writes land in the block's dirty logs.
+/// The video memory, a handle of it. All writes land in the block's dirty logs.
+#[derive(Clone)]
 pub struct Vram(RamBlock);
 
 fn at(offset: usize) -> MemoryRegionAddress {
@@ -54,11 +55,10 @@ impl Vram {
     pub fn write(&self, offset: usize, data: &[u8]) {
         let _ = self.0.write_slice(data, at(offset));
     }
-    /// Whether anything was written since last asked, by whatever the dirty log knows of.
-    pub fn take_changed(&self) -> bool {
+    /// The pages that were written since last asked, by whatever the dirty log knows of.
+    pub fn take_changed(&self) -> Vec<usize> {
         let track = (**self.0).bitmap();
-        // All pages are taken, not only those up to the first that changed.
-        (0..track.pages()).filter(|&page| track.take_dirty(DirtyLog::Display, page)).count() > 0
+        (0..track.pages()).filter(|&page| track.take_dirty(DirtyLog::Display, page)).collect()
     }
     /// Zeroes a range, touching only pages that are not zero yet: the host gives memory for no other.
     pub fn clear(&self, offset: usize, len: usize) {

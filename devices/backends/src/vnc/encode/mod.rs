@@ -3,11 +3,11 @@
 mod hextile;
 mod zrle;
 
-use devices_core::picture::Picture;
+use devices_core::picture::Frame;
 
 use super::format::{PixelFormat, Pixels};
 use super::spec::encoding;
-use super::tiles::Rect;
+use super::tiles::{Rect, Seen};
 
 /// A client's pixels of one rectangle, rows from the top.
 pub struct Block {
@@ -16,20 +16,15 @@ pub struct Block {
 }
 
 impl Block {
-    /// Those of a part of a picture; black outside the picture.
-    fn of(picture: &Picture, rect: Rect, pixels: &Pixels) -> Block {
+    /// Those of a part of a screen; black outside it. `seen` is told what was there.
+    fn of(frame: &dyn Frame, rect: Rect, pixels: &Pixels, seen: &mut Seen) -> Block {
         let width = usize::from(rect.width).max(1);
-        let stride = picture.width() as usize * 3;
-        let black = pixels.pixel([0; 3]);
-        let mut block = Vec::with_capacity(width * usize::from(rect.height));
-        for y in usize::from(rect.y)..usize::from(rect.y) + usize::from(rect.height) {
-            let row = picture.pixels().get(y * stride..(y + 1) * stride).unwrap_or_default();
-            let row = row.get(usize::from(rect.x) * 3..).unwrap_or_default();
-            let end = block.len() + width;
-            block.extend(row.as_chunks::<3>().0.iter().take(width).map(|&colour| pixels.pixel(colour)));
-            block.resize(end, black);
+        let mut colours = vec![[0; 3]; width * usize::from(rect.height)];
+        for (y, row) in (u32::from(rect.y)..).zip(colours.chunks_mut(width)) {
+            frame.line(u32::from(rect.x), y, row);
         }
-        Block { width, pixels: block }
+        seen.sent(rect, &colours);
+        Block { width, pixels: colours.into_iter().map(|colour| pixels.pixel(colour)).collect() }
     }
 
     /// The tiles of `side` pixels (fewer at the right and bottom edge), row by row.
@@ -97,9 +92,9 @@ impl Encoder {
     }
 
     /// Appends a rectangle with its header.
-    pub fn rect(&mut self, out: &mut Vec<u8>, picture: &Picture, rect: Rect) {
+    pub fn rect(&mut self, out: &mut Vec<u8>, frame: &dyn Frame, rect: Rect, seen: &mut Seen) {
         header(out, rect, self.encoding.number());
-        let block = Block::of(picture, rect, &self.pixels);
+        let block = Block::of(frame, rect, &self.pixels, seen);
         match self.encoding {
             Encoding::Raw => block.pixels.iter().for_each(|&pixel| self.pixels.put(out, pixel)),
             Encoding::Hextile => hextile::encode(out, &block, &self.pixels),

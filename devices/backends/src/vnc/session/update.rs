@@ -1,12 +1,12 @@
 //! Updates of the screen (RFC 6143, 7.6.1).
 
-use devices_core::picture::Picture;
+use devices_core::picture::Frame;
 
 use super::{OUTPUT, Session};
 use crate::vnc::encode::header;
 use crate::vnc::format::PixelFormat;
 use crate::vnc::spec::{desktop_size, encoding, server};
-use crate::vnc::tiles::{Rect, Tiles, size};
+use crate::vnc::tiles::{Rect, Seen, Tiles, size};
 
 /// A rectangle that has no pixels, with what follows its header.
 struct Pseudo {
@@ -28,10 +28,10 @@ impl Session {
 
     /// Starts an update if the client waits for one and there is something to tell. `absolute` is the kind
     /// of pointer that the guest has.
-    pub fn begin_update(&mut self, picture: &Picture, absolute: bool) -> bool {
+    pub fn begin_update(&mut self, frame: &dyn Frame, absolute: bool) -> bool {
         let Some(request) = self.request.filter(|_| self.waits_for_update()) else { return false };
         self.settle();
-        let now = size_of(picture);
+        let now = size_of(frame);
         let resized = now != self.size && self.follow(now);
         let pseudo = self.pseudo(resized, absolute);
         // After a change of size the client asks anew.
@@ -112,18 +112,18 @@ impl Session {
     }
 
     /// Encodes the next rectangle of the update.
-    pub fn encode(&mut self, picture: &Picture) {
+    pub fn encode(&mut self, frame: &dyn Frame, seen: &mut Seen) {
         if self.can_encode()
             && let Some(rect) = self.update.pop()
         {
-            self.encoder.rect(&mut self.out, picture, rect);
+            self.encoder.rect(&mut self.out, frame, rect, seen);
         }
     }
 }
 
 /// A screen of no pixels at all would confuse clients.
-pub fn size_of(picture: &Picture) -> (u16, u16) {
-    let (width, height) = size(picture);
+pub fn size_of(frame: &dyn Frame) -> (u16, u16) {
+    let (width, height) = size(frame);
     (width.max(1), height.max(1))
 }
 

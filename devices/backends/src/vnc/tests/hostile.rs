@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use super::*;
 use crate::vnc::session::{Host, Session, size_of};
-use crate::vnc::tiles::Tiles;
+use crate::vnc::tiles::{Seen, Tiles};
 
 /// Whether the server still serves.
 fn alive(setup: &Setup) {
@@ -119,6 +119,7 @@ fn a_session_keeps_a_bounded_amount_whatever_comes() {
     let input = FakeInput::default();
     let host = Host { input: &input, needs_password: false, password: None };
     let pictures = [picture(300, 200), picture(64, 300), picture(1, 1), Picture::new(0, 7)];
+    let mut seen = Seen::new((300, 200));
     let (mut most, mut updates, mut sessions) = (0, 0, 0);
     while updates < 5_000 {
         let mut session = Session::new();
@@ -146,7 +147,7 @@ fn a_session_keeps_a_bounded_amount_whatever_comes() {
             tiles.set(random() as u32 % 30, random() as u32 % 30);
             session.damage(&tiles);
             updates += usize::from(session.begin_update(shown, random() & 31 == 0));
-            session.encode(shown);
+            session.encode(shown, &mut seen);
             most = most.max(session.output().len());
             // It reads all, or some, or nothing.
             let len = session.output().len();

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use devices_core::picture::Picture;
+use devices_core::picture::{Frame, Lines, Picture};
 use tempfile::TempDir;
 
 use super::{Input, Keystroke, Listener, PointerEvent, Screen, Vnc, VncSpec};
@@ -24,7 +24,6 @@ pub struct FakeScreen {
     picture: Mutex<Picture>,
     changed: AtomicBool,
     asked: AtomicUsize,
-    looks: AtomicUsize,
 }
 
 impl FakeScreen {
@@ -44,13 +43,12 @@ impl FakeScreen {
 }
 
 impl Screen for FakeScreen {
-    fn take_changed(&self) -> bool {
+    fn look(&self) -> (Box<dyn Frame>, Lines) {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        self.changed.swap(false, Ordering::SeqCst)
-    }
-    fn picture(&self) -> Picture {
-        self.looks.fetch_add(1, Ordering::SeqCst);
-        self.now()
+        let changed = self.changed.swap(false, Ordering::SeqCst);
+        let now = self.now();
+        let lines = if changed { (0..now.height()).into() } else { Lines::default() };
+        (Box::new(now), lines)
     }
 }
 
@@ -99,7 +97,6 @@ impl Setup {
             picture: Mutex::new(picture),
             changed: AtomicBool::new(true),
             asked: AtomicUsize::new(0),
-            looks: AtomicUsize::new(0),
         });
         let input = Arc::new(FakeInput::default());
         let listener = Listener::bind(spec).unwrap();

@@ -1,8 +1,7 @@
 //! Graphics modes of the VGA itself, and DISPI's planar one.
 
 use super::raster::Row;
-use super::{Planes, Render, paint};
-use crate::display::Picture;
+use super::{Planes, Render};
 use crate::display::vga::spec::{attr, crtc};
 
 /// Eight dots of a byte of each plane.
@@ -13,7 +12,7 @@ fn planar_dots(bytes: [u8; 4], shown: u8, dots: &mut Vec<u8>) {
     }
 }
 
-impl Render<'_> {
+impl Render {
     /// Planes that are shown.
     fn shown(&self) -> u8 {
         self.vga.attribute[attr::PLANES] & 0x0f
@@ -62,23 +61,17 @@ impl Render<'_> {
         self.fetch(planes, row).for_each(|bytes| dots.extend(bytes.into_iter().flat_map(|b| [b, b])));
     }
 
-    /// DISPI with 4 bits a pixel.
-    pub(super) fn dispi_planar(&self, picture: &mut Picture) {
-        let colours = self.colours();
+    /// DISPI with 4 bits a pixel: a part of a line.
+    pub(super) fn dispi_planar(&self, x: usize, y: usize, out: &mut [[u8; 3]]) {
         let shown = self.shown();
-        let mut line = vec![0; self.dispi.width() as usize / 2];
-        let mut dots = Vec::with_capacity(line.len() * 2);
-        for y in 0..self.dispi.height() {
-            let start = self.dispi.start() + y as usize * self.dispi.line_bytes();
-            if !self.vram.read(start, &mut line) {
-                return;
-            }
-            dots.clear();
-            for bytes in line.as_chunks().0 {
-                planar_dots(*bytes, shown, &mut dots);
-            }
-            dots.iter_mut().for_each(|dot| *dot = self.palette(*dot));
-            paint(picture.row_mut(y), &dots, 0, &colours);
+        let first = x / 8;
+        let mut bytes = vec![0; ((x + out.len()).div_ceil(8) - first) * 4];
+        let start = self.dispi.start() + y * self.dispi.line_bytes() + first * 4;
+        if !self.vram.read(start, &mut bytes) {
+            return;
         }
+        let mut dots = Vec::with_capacity(bytes.len() * 2);
+        bytes.as_chunks().0.iter().for_each(|&bytes| planar_dots(bytes, shown, &mut dots));
+        self.paint(dots.iter().skip(x % 8).map(|&dot| self.palette(dot)), out);
     }
 }

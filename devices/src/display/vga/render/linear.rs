@@ -1,7 +1,6 @@
 //! DISPI modes with packed pixels.
 
-use super::{Render, paint};
-use crate::display::Picture;
+use super::Render;
 
 /// A component of `bits` bits at `shift`, widened to 8 by repeating its upper bits.
 fn widen(value: u16, shift: u32, bits: u32) -> u8 {
@@ -17,43 +16,39 @@ fn rgb565(value: u16) -> [u8; 3] {
     [widen(value, 11, 5), widen(value, 5, 6), widen(value, 0, 5)]
 }
 
-impl Render<'_> {
-    /// All lines. One that does not lie in the memory, which the registers do not allow, stays black.
-    pub(super) fn linear(&self, picture: &mut Picture) {
+impl Render {
+    /// A part of a line. One that does not lie in the memory, which the registers do not allow, stays black.
+    pub(super) fn linear(&self, x: usize, y: usize, out: &mut [[u8; 3]]) {
         let bytes = match self.dispi.bpp() {
             8 => 1,
             15 | 16 => 2,
             24 => 3,
             _ => 4,
         };
-        let colours = self.colours();
-        let mut line = vec![0; self.dispi.width() as usize * bytes];
-        for y in 0..self.dispi.height() {
-            let start = self.dispi.start() + y as usize * self.dispi.line_bytes();
-            if !self.vram.read(start, &mut line) {
-                return;
-            }
-            let row = picture.row_mut(y);
-            match bytes {
-                1 => paint(row, &line, 0, &colours),
-                2 => self.words(row, &line),
-                3 => pixels(row, &line, |&[b, g, r]: &[u8; 3]| [r, g, b]),
-                _ if self.big_endian => pixels(row, &line, |&[_, r, g, b]: &[u8; 4]| [r, g, b]),
-                _ => pixels(row, &line, |&[b, g, r, _]: &[u8; 4]| [r, g, b]),
-            }
+        let mut line = vec![0; out.len() * bytes];
+        let start = self.dispi.start() + y * self.dispi.line_bytes() + x * bytes;
+        if !self.vram.read(start, &mut line) {
+            return;
+        }
+        match bytes {
+            1 => self.paint(line.iter().copied(), out),
+            2 => self.words(out, &line),
+            3 => pixels(out, &line, |&[b, g, r]: &[u8; 3]| [r, g, b]),
+            _ if self.big_endian => pixels(out, &line, |&[_, r, g, b]: &[u8; 4]| [r, g, b]),
+            _ => pixels(out, &line, |&[b, g, r, _]: &[u8; 4]| [r, g, b]),
         }
     }
 
-    fn words(&self, row: &mut [u8], line: &[u8]) {
+    fn words(&self, out: &mut [[u8; 3]], line: &[u8]) {
         let colour = if self.dispi.bpp() == 15 { rgb555 } else { rgb565 };
         let word = if self.big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
-        pixels(row, line, |bytes: &[u8; 2]| colour(word(*bytes)));
+        pixels(out, line, |bytes: &[u8; 2]| colour(word(*bytes)));
     }
 }
 
-/// Converts a line of pixels of `N` bytes.
-fn pixels<const N: usize>(row: &mut [u8], line: &[u8], colour: impl Fn(&[u8; N]) -> [u8; 3]) {
-    for (to, from) in row.as_chunks_mut().0.iter_mut().zip(line.as_chunks().0) {
+/// Converts pixels of `N` bytes.
+fn pixels<const N: usize>(out: &mut [[u8; 3]], line: &[u8], colour: impl Fn(&[u8; N]) -> [u8; 3]) {
+    for (to, from) in out.iter_mut().zip(line.as_chunks().0) {
         *to = colour(from);
     }
 }

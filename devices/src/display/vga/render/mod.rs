@@ -10,11 +10,12 @@ mod linear;
 mod raster;
 mod text;
 
+use devices_core::picture::{Frame, Lines};
+
 use super::dispi::Dispi;
 use super::registers::Registers;
 use super::spec::{attr, gfx, seq};
-use super::vram::Vram;
-use crate::display::Picture;
+use super::vram::{PAGE_BYTES, Vram};
 
 /// Bytes of the four planes that the CRTC can address.
 const PLANES_LEN: usize = 4 << 16;
@@ -38,12 +39,25 @@ enum Mode {
     Dispi,
 }
 
-/// A view of the device for one picture.
-pub struct Render<'a> {
-    vga: &'a Registers,
-    dispi: &'a Dispi,
-    vram: &'a Vram,
+/// The registers at one instant, and a handle of the memory.
+pub struct Snapshot {
+    pub vga: Registers,
+    pub dispi: Dispi,
+    pub vram: Vram,
+    pub big_endian: bool,
+}
+
+/// A view of the device for one picture. The VGA's own modes have a copy of their planes, 256 KiB; DISPI modes are
+/// read from the memory as they are asked for.
+pub struct Render {
+    vga: Registers,
+    dispi: Dispi,
+    vram: Vram,
     big_endian: bool,
+    mode: Mode,
+    colours: [[u8; 3]; 256],
+    planes: Planes,
+    rows: Vec<raster::Row>,
 }
 
 /// The planes as they were at one instant.
@@ -57,24 +71,19 @@ impl Planes {
     }
 }
 
-impl<'a> Render<'a> {
-    pub fn new(vga: &'a Registers, dispi: &'a Dispi, vram: &'a Vram, big_endian: bool) -> Render<'a> {
-        Render { vga, dispi, vram, big_endian }
-    }
-
-    fn mode(&self) -> Mode {
-        let dispi = self.dispi.enabled();
-        let off = !self.vga.display_on() || (!dispi && self.vga.sequencer[seq::CLOCK] & seq::OFF != 0);
-        let shift = self.vga.graphics[gfx::MODE];
-        match () {
-            () if off => Mode::Off,
-            () if self.dispi.packed() => Mode::Dispi,
-            () if dispi => Mode::DispiPlanar,
-            () if self.vga.graphics[gfx::MISC] & gfx::GRAPHICS == 0 => Mode::Text,
-            () if shift & gfx::SHIFT_256 != 0 => Mode::Bytes,
-            () if shift & gfx::SHIFT_CGA != 0 => Mode::Cga,
-            () => Mode::Planar,
+impl Render {
+    /// Reads what the mode needs at once.
+    pub fn new(snapshot: Snapshot) -> Render {
+        let Snapshot { vga, dispi, vram, big_endian } = snapshot;
+        let mode = mode(&vga, &dispi);
+        let colours = vga.dac.colours(dispi.dac_8bit());
+        let (mut planes, mut rows) = (Vec::new(), Vec::new());
+        if matches!(mode, Mode::Text | Mode::Planar | Mode::Cga | Mode::Bytes) {
+            planes.resize(PLANES_LEN, 0);
+            vram.read(0, &mut planes);
+            rows.extend(raster::rows(&vga));
         }
+        Render { vga, dispi, vram, big_endian, mode, colours, planes: Planes(planes), rows }
     }
 
     /// Width and height of the picture in pixels: at most 16000 by 12000, and no more pixels than twice
@@ -87,7 +96,7 @@ impl<'a> Render<'a> {
         let dots = if text { self.vga.dots() } else { 8 };
         let (width, height) = ((self.vga.columns() * dots) << self.wide(), self.vga.lines());
         let tiny = width < 160 || height < 100;
-        if self.mode() == Mode::Off && tiny { (640, 400) } else { (width, height) }
+        if self.mode == Mode::Off && tiny { (640, 400) } else { (width, height) }
     }
 
     /// 1 if every dot is two pixels wide.
@@ -95,48 +104,48 @@ impl<'a> Render<'a> {
         u32::from(self.vga.sequencer[seq::CLOCK] & seq::HALF_CLOCK != 0)
     }
 
-    /// The picture.
-    pub fn picture(&self) -> Picture {
-        let (width, height) = self.size();
-        let mut picture = Picture::new(width, height);
-        match self.mode() {
-            Mode::Off => {}
-            Mode::Dispi => self.linear(&mut picture),
-            Mode::DispiPlanar => self.dispi_planar(&mut picture),
-            mode => self.scan(mode, &mut picture),
-        }
-        picture
-    }
-
-    /// The VGA's own modes, line by line.
-    fn scan(&self, mode: Mode, picture: &mut Picture) {
-        let planes = self.planes();
-        let colours = self.colours();
+    /// A line of the VGA's own modes.
+    fn scan(&self, x: u32, row: &raster::Row, out: &mut [[u8; 3]]) {
         let mut dots = Vec::new();
-        for (y, row) in raster::rows(self.vga).enumerate() {
-            dots.clear();
-            match mode {
-                Mode::Text => self.text_line(&planes, &row, &mut dots),
-                Mode::Planar => self.planar_line(&planes, &row, &mut dots),
-                Mode::Cga => self.cga_line(&planes, &row, &mut dots),
-                _ => self.byte_line(&planes, &row, &mut dots),
-            }
-            if mode != Mode::Bytes {
-                dots.iter_mut().for_each(|dot| *dot = self.palette(*dot));
-            }
-            let shown = dots.get(self.pan(mode, &row)..).unwrap_or_default();
-            paint(picture.row_mut(y as u32), shown, self.wide(), &colours);
+        match self.mode {
+            Mode::Text => self.text_line(&self.planes, row, &mut dots),
+            Mode::Planar => self.planar_line(&self.planes, row, &mut dots),
+            Mode::Cga => self.cga_line(&self.planes, row, &mut dots),
+            _ => self.byte_line(&self.planes, row, &mut dots),
         }
+        if self.mode != Mode::Bytes {
+            dots.iter_mut().for_each(|dot| *dot = self.palette(*dot));
+        }
+        let shown = dots.get(self.pan(self.mode, row)..).unwrap_or_default();
+        let shown = shown.iter().flat_map(|&dot| std::iter::repeat_n(dot, 1 << self.wide()));
+        self.paint(shown.skip(x as usize), out);
     }
 
-    fn planes(&self) -> Planes {
-        let mut planes = vec![0; PLANES_LEN];
-        self.vram.read(0, &mut planes);
-        Planes(planes)
+    /// Colours dots.
+    fn paint(&self, dots: impl Iterator<Item = u8>, out: &mut [[u8; 3]]) {
+        out.iter_mut().zip(dots).for_each(|(pixel, dot)| *pixel = self.colours[usize::from(dot)]);
     }
 
-    fn colours(&self) -> [[u8; 3]; 256] {
-        self.vga.dac.colours(self.dispi.dac_8bit())
+    /// The lines that pages of the memory, ascending, are on.
+    pub fn lines(&self, pages: &[usize]) -> Lines {
+        let height = self.size().1;
+        let mut lines = Lines::default();
+        match self.mode {
+            Mode::Off => {}
+            Mode::Dispi | Mode::DispiPlanar => {
+                let (start, len) = (self.dispi.start(), self.dispi.line_bytes().max(1));
+                for page in pages {
+                    let from = page * PAGE_BYTES;
+                    let Some(last) = (from + PAGE_BYTES - 1).checked_sub(start) else { continue };
+                    let line = |at: usize| u32::try_from(at / len).unwrap_or(u32::MAX).min(height);
+                    let end = line(last).saturating_add(1).min(height);
+                    lines.push(line(from.saturating_sub(start))..end);
+                }
+            }
+            _ if pages.first().is_some_and(|page| page * PAGE_BYTES < PLANES_LEN) => lines.push(0..height),
+            _ => {}
+        }
+        lines
     }
 
     /// Dots that panning shifts out at the left.
@@ -167,22 +176,53 @@ impl<'a> Render<'a> {
     /// For people: the kind of mode and its size in its own units.
     pub fn describe(&self) -> String {
         let columns = self.vga.columns();
-        match self.mode() {
+        match self.mode {
             Mode::Off => "off".to_owned(),
-            Mode::Text => format!("text {}x{}", columns, raster::text_rows(self.vga)),
-            Mode::Planar => format!("16 colours, {}x{}", columns * 8, raster::distinct_lines(self.vga)),
-            Mode::Cga => format!("CGA, {}x{}", columns * 8, raster::distinct_lines(self.vga)),
-            Mode::Bytes => format!("256 colours, {}x{}", columns * 4, raster::distinct_lines(self.vga)),
+            Mode::Text => format!("text {}x{}", columns, raster::text_rows(&self.vga)),
+            Mode::Planar => format!("16 colours, {}x{}", columns * 8, raster::distinct_lines(&self.vga)),
+            Mode::Cga => format!("CGA, {}x{}", columns * 8, raster::distinct_lines(&self.vga)),
+            Mode::Bytes => format!("256 colours, {}x{}", columns * 4, raster::distinct_lines(&self.vga)),
             Mode::DispiPlanar | Mode::Dispi => format!("DISPI {}", self.dispi.describe()),
         }
     }
 }
 
-/// Colours a line: each dot one pixel, or two.
-fn paint(line: &mut [u8], dots: &[u8], wide: u32, colours: &[[u8; 3]; 256]) {
-    for (x, pixel) in line.chunks_exact_mut(3).enumerate() {
-        if let Some(&dot) = dots.get(x >> wide) {
-            pixel.copy_from_slice(&colours[usize::from(dot)]);
+impl Frame for Render {
+    fn size(&self) -> (u32, u32) {
+        Render::size(self)
+    }
+
+    fn line(&self, x: u32, y: u32, out: &mut [[u8; 3]]) {
+        out.fill([0; 3]);
+        let (width, height) = self.size();
+        let room = width.saturating_sub(x) as usize;
+        let len = room.min(out.len());
+        let Some(out) = out.get_mut(..len).filter(|out| !out.is_empty() && y < height) else { return };
+        match self.mode {
+            Mode::Off => {}
+            Mode::Dispi => self.linear(x as usize, y as usize, out),
+            Mode::DispiPlanar => self.dispi_planar(x as usize, y as usize, out),
+            _ => {
+                if let Some(row) = self.rows.get(y as usize) {
+                    self.scan(x, row, out);
+                }
+            }
         }
+    }
+}
+
+/// What the registers say is on the screen.
+fn mode(vga: &Registers, dispi: &Dispi) -> Mode {
+    let enabled = dispi.enabled();
+    let off = !vga.display_on() || (!enabled && vga.sequencer[seq::CLOCK] & seq::OFF != 0);
+    let shift = vga.graphics[gfx::MODE];
+    match () {
+        () if off => Mode::Off,
+        () if dispi.packed() => Mode::Dispi,
+        () if enabled => Mode::DispiPlanar,
+        () if vga.graphics[gfx::MISC] & gfx::GRAPHICS == 0 => Mode::Text,
+        () if shift & gfx::SHIFT_256 != 0 => Mode::Bytes,
+        () if shift & gfx::SHIFT_CGA != 0 => Mode::Cga,
+        () => Mode::Planar,
     }
 }

@@ -9,7 +9,7 @@ const GLYPH: u16 = 32;
 /// Bytes of a font: 256 characters.
 const FONT: u16 = 256 * GLYPH;
 
-impl Render<'_> {
+impl Render {
     /// The two fonts' places in plane 2: of characters whose attribute bit 3 is clear, and set.
     fn fonts(&self) -> [u16; 2] {
         let select = self.vga.sequencer[seq::FONT];
@@ -54,13 +54,13 @@ impl Render<'_> {
 
     /// The characters on the screen.
     pub fn text(&self) -> Option<String> {
-        if self.mode() != Mode::Text {
+        if self.mode != Mode::Text {
             return None;
         }
-        let planes = self.planes();
+        let planes = &self.planes;
         let characters = cp437::table();
         let mut text = String::new();
-        for row in raster::rows(self.vga).filter(|row| row.first) {
+        for row in raster::rows(&self.vga).filter(|row| row.first) {
             let columns = 0..self.vga.columns() as u16;
             let line: String =
                 columns.map(|c| characters[usize::from(planes.at(row.address.wrapping_add(c))[0])]).collect();

@@ -331,20 +331,84 @@ fn the_palette_goes_through_the_colour_select_register() {
 fn changes_are_told_once() {
     let mut rig = Rig::new();
     let (vga, block) = attach_with(&mut rig, VRAM_MIN);
-    assert!(vga.lock().take_changed());
-    assert!(!vga.lock().take_changed());
+    let eye = Eye::new(&vga);
+    let changed = || !eye.look().1.is_empty();
+    assert!(changed());
+    assert!(!changed());
     set(&mut rig, &modes::TEXT);
-    assert!(vga.lock().take_changed());
+    assert!(changed());
     rig.inb(0x3da);
     rig.mmio_read(0xb_8000, Size::B1);
-    assert!(!vga.lock().take_changed());
+    assert!(!changed());
     put(&mut rig, 0xb_8000, b"x");
-    assert!(vga.lock().take_changed());
+    assert!(changed());
     // Two pages that the guest writes directly.
     use vm_memory::{Bytes, MemoryRegionAddress};
     block.write_slice(&[1; 8192], MemoryRegionAddress(0x8000)).unwrap();
-    assert!(vga.lock().take_changed());
-    assert!(!vga.lock().take_changed());
+    assert!(changed());
+    assert!(!changed());
     rig.save_load();
-    assert!(vga.lock().take_changed());
+    assert!(changed());
+}
+
+#[test]
+fn a_look_tells_the_lines_that_were_written() {
+    use devices_core::picture::Lines;
+    use vm_memory::{Bytes, MemoryRegionAddress};
+    let mut rig = Rig::new();
+    let (vga, block) = attach_with(&mut rig, VRAM_MIN);
+    let eye = Eye::new(&vga);
+    rig.outb(0x3c0, 0x20);
+    // 512 by 200 pixels of 32 bits: two lines in a page, from the third page on.
+    for (index, value) in [(1, 512), (2, 200), (3, 32), (4, 0x41), (9, 4)] {
+        rig.outw(0x1ce, index);
+        rig.outw(0x1d0, value);
+    }
+    assert_eq!(eye.look().1, Lines::from(0..200));
+    assert!(eye.look().1.is_empty());
+    for (at, lines) in [(0x1fff, 0..0), (0x2000, 0..2), (0x2000 + 2048 * 199, 198..200)] {
+        block.write_obj(0x7f_u8, MemoryRegionAddress(at)).unwrap();
+        assert_eq!(eye.look().1, Lines::from(lines), "{at:#x}");
+    }
+    let last = MemoryRegionAddress(0x2000 + 2048 * 200);
+    block.write_obj(1_u8, last).unwrap();
+    block.write_slice(&[1; 4096], MemoryRegionAddress(0x2000 + 2048 * 100)).unwrap();
+    block.write_slice(&[1; 2], MemoryRegionAddress(0x2000 + 2048 * 102 - 1)).unwrap();
+    assert_eq!(eye.look().1, Lines::from(100..104));
+    // Parts of lines are what the whole is.
+    let (frame, whole) = (eye.frame(), vga.lock().screen());
+    for (x, y, len) in [(0, 0, 512), (509, 199, 9), (3, 101, 40), (512, 0, 1), (0, 200, 5)] {
+        let mut out = vec![[9; 3]; len];
+        frame.line(x, y, &mut out);
+        let mut same = vec![[9; 3]; len];
+        devices_core::picture::Frame::line(&whole, x, y, &mut same);
+        assert_eq!(out, same, "{len} pixels at {x},{y}");
+    }
+}
+
+#[test]
+fn the_largest_picture_is_not_copied() {
+    let mut rig = Rig::new();
+    let (vga, _) = attach_with(&mut rig, VRAM_MIN);
+    rig.outb(0x3c0, 0x20);
+    for (index, value) in [(1, 16000), (2, 12000), (3, 4), (4, 0x41)] {
+        rig.outw(0x1ce, index);
+        rig.outw(0x1d0, value);
+    }
+    let eye = Eye::new(&vga);
+    eye.look();
+    let frame = eye.frame();
+    // A vCPU may hold the device for ever: pixels are read without its lock.
+    let held = vga.lock();
+    // Two pixels of four bits to a byte of the memory at most.
+    let (width, height) = frame.size();
+    assert_eq!((width, height), (16000, 131));
+    let mut pixel = [[9; 3]];
+    frame.line(width - 1, height - 1, &mut pixel);
+    assert_eq!(pixel, [[0; 3]]);
+    drop(held);
+    // Its registers are those of the moment.
+    rig.outw(0x1ce, 4);
+    rig.outw(0x1d0, 0);
+    assert_eq!(frame.size(), (width, height));
 }
