@@ -15,6 +15,7 @@
 //! lights of the keyboard, and resizing by the client, which is refused.
 
 mod auth;
+mod conversation;
 mod encode;
 mod format;
 mod listen;
@@ -31,6 +32,7 @@ use std::io;
 use devices_core::picture::{Frame, Lines};
 use thiserror::Error;
 
+pub use conversation::Conversation;
 pub use listen::{Address, Listener};
 pub use options::{FIRST_PORT, Options, Place, Share, VncSpec};
 pub use server::{Facts, Vnc};

@@ -5,6 +5,7 @@ mod files;
 mod ioreq;
 mod monitor;
 mod recording;
+mod vnc;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -27,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "qcow2", run: files::qcow2, seeds: files::qcow2_seeds },
     Target { name: "xlcfg", run: files::xlcfg, seeds: files::xlcfg_seeds },
     Target { name: "qmp", run: monitor::run, seeds: monitor::seeds },
+    Target { name: "vnc", run: vnc::run, seeds: vnc::seeds },
     Target { name: "chipset", run: devices::chipset, seeds: devices::script_seeds },
     Target { name: "clocks", run: devices::clocks, seeds: devices::script_seeds },
     Target { name: "storage", run: devices::storage, seeds: devices::script_seeds },
