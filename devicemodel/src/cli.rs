@@ -138,9 +138,24 @@ pub struct HostArgs {
     /// Record every access, DMA and interrupt to a file, for `ailurus replay`.
     #[arg(long, value_name = "FILE")]
     pub record_io: Option<PathBuf>,
+    /// Whether the process gives up what the guest does not need: files other than those named here, and most system
+    /// calls. Files that are named later go to it as `ailurus save` and `screenshot` hand them over, or lie in the
+    /// folder of the monitor's socket, if that is the guest's own.
+    #[arg(long, value_enum, default_value_t)]
+    pub sandbox: Sandbox,
     /// Write what the firmware says on its debug port (0x402) to a file.
     #[arg(long, value_name = "FILE")]
     pub debugcon: Option<PathBuf>,
+}
+
+/// Whether a guest's process confines itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sandbox {
+    /// It does.
+    #[default]
+    On,
+    /// It keeps what it was started with.
+    Off,
 }
 
 /// Who sees the screen.

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::cli::{
     Cli, Command, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, ReplayArgs, RestoreArgs, RunArgs,
-    SaveArgs, ScreenshotArgs, SendKeyArgs, unix_path,
+    Sandbox, SaveArgs, ScreenshotArgs, SendKeyArgs, unix_path,
 };
 use crate::config::{ConfigError, GuestConfig};
 use crate::install::{self, InstallError};
@@ -27,11 +27,13 @@ use crate::qemu;
 use crate::replay::{self, Outcome, ReplayError, Report};
 use crate::restore;
 use crate::run::{LoopError, Options, Step, bind_monitor, nothing, run};
+use crate::sandbox::{self, Named, SandboxError};
 use crate::saved::{self, SaveError};
 use crate::select;
 use crate::stand_in;
 use crate::trace::Border;
 use crate::vnc::Viewers;
+use crate::whole_file::WholeFile;
 
 /// Why the program ends without a guest's ending.
 #[derive(Debug, Error)]
@@ -54,6 +56,8 @@ pub(crate) enum Failure {
     Replay(#[from] ReplayError),
     #[error("the monitor cannot listen at {path}: {source}")]
     Monitor { path: PathBuf, source: std::io::Error },
+    #[error("{0}; --sandbox off does without it")]
+    Sandbox(#[from] SandboxError),
     #[error("{0}")]
     Host(#[from] std::io::Error),
 }
@@ -203,6 +207,8 @@ pub(crate) struct Start {
     pub(crate) confine: Step,
     /// What reaches the devices is recorded to this.
     pub(crate) record: Option<PathBuf>,
+    /// What is left to the process, if it confines itself from its start, and not only by `confine`.
+    pub(crate) named: Option<Named>,
 }
 
 impl Start {
@@ -218,7 +224,10 @@ impl Start {
         };
         let timeout = host.timeout.map(Duration::from_secs);
         let (debugcon, record) = (host.debugcon.clone(), host.record_io.clone());
-        Ok(Start { server, debugcon, timeout, vnc: None, paused, confine: nothing(), record })
+        let monitor = host.monitor.as_deref().map(unix_path).transpose()?;
+        let named = Named { monitor, debugcon: debugcon.clone(), record: record.clone() };
+        let named = (host.sandbox == Sandbox::On).then_some(named);
+        Ok(Start { server, debugcon, timeout, vnc: None, paused, confine: nothing(), record, named })
     }
 }
 
@@ -228,7 +237,12 @@ pub(crate) fn start(
     host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let Start { server, debugcon, timeout, vnc, paused, confine, record } = host;
+    let Start { server, debugcon, timeout, vnc, paused, mut confine, record, named } = host;
+    if let Some(named) = named {
+        // Before anything of the guest's is opened, and before there is a second thread.
+        sandbox::begin(&named, &config)?;
+        confine = Box::new(|| Ok(sandbox::finish()?));
+    }
     let (notifier, notices) = notices()?;
     let hypervisor = select::soft(&config).map_err(BuildError::from)?;
     let (hypervisor, border) = match record {
@@ -267,13 +281,14 @@ fn simple(args: &MonitorArgs, command: &str) -> Result<u8, Failure> {
     }
 }
 
-/// The path as the guest's process sees it, wherever that was started.
-fn absolute(path: &Path) -> Result<Value, Failure> {
-    let path = std::path::absolute(path)?;
-    let text = path.to_str().ok_or_else(|| {
-        ConfigError::Invalid(format!("{}: only paths in UTF-8 can be sent to a guest", path.display()))
-    })?;
-    Ok(text.into())
+/// A file that the guest's process is to write, and that gets its name from us.
+fn whole(file: &Path) -> Result<WholeFile, Failure> {
+    WholeFile::create(file).map_err(|error| named(file, error))
+}
+
+/// An error with the file that it is about.
+fn named(file: &Path, error: std::io::Error) -> Failure {
+    Failure::Host(std::io::Error::new(error.kind(), format!("{}: {error}", file.display())))
 }
 
 fn save(args: &SaveArgs) -> Result<u8, Failure> {
@@ -281,13 +296,17 @@ fn save(args: &SaveArgs) -> Result<u8, Failure> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let template = "saving {bar:40} {bytes} of {total_bytes}, {eta} to go";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let arguments = json!({ "filename": absolute(&args.file)? });
-    client.execute("save", arguments, |event, data| {
+    // Opened here, since the guest's process may open few files by name; and by whoever asks.
+    let whole = whole(&args.file)?;
+    let (name, set) = client.hand_over(whole.file())?;
+    client.execute("save", json!({ "filename": name }), |event, data| {
         if event == "SAVE_PROGRESS" {
             bar.set_length(data["total"].as_u64().unwrap_or(0));
             bar.set_position(data["transferred"].as_u64().unwrap_or(0));
         }
     })?;
+    client.execute("remove-fd", json!({ "fdset-id": set }), |_, _| ())?;
+    whole.commit().map_err(|error| named(&args.file, error))?;
     bar.finish_and_clear();
     if args.keep_running {
         client.execute("cont", json!({}), |_, _| ())?;
@@ -302,8 +321,11 @@ fn save(args: &SaveArgs) -> Result<u8, Failure> {
 
 fn screenshot(args: &ScreenshotArgs) -> Result<u8, Failure> {
     let mut client = connect(&args.monitor)?;
-    let arguments = json!({ "filename": absolute(&args.file)?, "format": "png" });
-    client.execute("screendump", arguments, |_, _| ())?;
+    let whole = whole(&args.file)?;
+    let (name, set) = client.hand_over(whole.file())?;
+    client.execute("screendump", json!({ "filename": name, "format": "png" }), |_, _| ())?;
+    client.execute("remove-fd", json!({ "fdset-id": set }), |_, _| ())?;
+    whole.commit().map_err(|error| named(&args.file, error))?;
     Ok(0)
 }
 

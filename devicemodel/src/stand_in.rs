@@ -134,7 +134,7 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let vnc = crate::vnc::listen(&plan.host)?;
     let (debugcon, paused, given_up) = (plan.host.debugcon, plan.host.paused, plan.host.sandbox);
     let confine = Box::new(move || Ok(sandbox::enter(&given_up)?));
-    let host = Start { server, debugcon, timeout: None, vnc, paused, confine, record: None };
+    let host = Start { server, debugcon, timeout: None, vnc, paused, confine, record: None, named: None };
     let status = start(plan.guest, host, |_| Ok(()))?;
     // A panic is an end like another for QEMU, unless the command line says that it is a failure.
     let crashed = status == Ending::Crashed.status();

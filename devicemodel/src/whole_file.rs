@@ -5,6 +5,7 @@
 //! followed or written to. When all of it is on the disk it takes the name, and that too is on the disk before the
 //! caller goes on. Who finds a `.partial-` file whose process is gone may delete it.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -35,11 +36,36 @@ pub fn abandon_all() {
     }
 }
 
+/// Files that are open and were handed over, by the names that mean them.
+static HANDED: Mutex<BTreeMap<PathBuf, File>> = Mutex::new(BTreeMap::new());
+
+fn handed() -> MutexGuard<'static, BTreeMap<PathBuf, File>> {
+    HANDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While this lives its name means an open file.
+#[derive(Debug)]
+pub struct Handed(PathBuf);
+
+impl Handed {
+    /// A file that somebody has opened who will give it its name. The name is not looked for on the host.
+    pub fn new(name: &Path, file: File) -> Handed {
+        handed().insert(name.to_owned(), file);
+        Handed(name.to_owned())
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        handed().remove(&self.0);
+    }
+}
+
 /// A file that takes its name when it is whole. Dropped before that, it is gone.
 #[derive(Debug)]
 pub struct WholeFile {
     file: File,
-    /// None: there is nothing to rename, the name is `/dev/null`.
+    /// None: there is nothing to rename. The name is `/dev/null`, or somebody else's to give.
     partial: Option<PathBuf>,
     name: PathBuf,
 }
@@ -49,6 +75,9 @@ impl WholeFile {
     /// replaced, not followed. Anything but a plain file is refused, with `/dev/null` as the only exception: that
     /// takes everything.
     pub fn create(name: &Path) -> io::Result<WholeFile> {
+        if let Some(file) = handed().remove(name) {
+            return Ok(WholeFile { file, partial: None, name: name.to_owned() });
+        }
         match kind(name)? {
             Kind::File => {}
             Kind::Nowhere => {

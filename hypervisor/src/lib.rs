@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod memory;
 pub mod still;
 pub mod timer;
+pub mod work;
 
 use std::sync::Arc;
 

@@ -85,6 +85,7 @@ impl TimerQueue {
     pub fn serve(&self, clock: &dyn Clock) {
         loop {
             let now = clock.now();
+            crate::work::at(crate::work::Kind::Vcpu);
             self.fire(now);
             let state = self.shared.state();
             if state.closed {

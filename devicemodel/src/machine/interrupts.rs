@@ -8,11 +8,10 @@ use devices::interrupt::ioapic::IoapicHandle;
 use devices::interrupt::pic::PicHandle;
 use devices_core::bus::View;
 use devices_core::irq::IrqSink;
-use hypervisor::{Dispatch, IrqTarget, Pin};
+use hypervisor::{Dispatch, IrqTarget, Pin, work};
 use ioreq::Request;
 
 use crate::qtest::Taps;
-use crate::sandbox::filter;
 
 /// The interrupt controllers, where the hypervisor has none.
 #[derive(Clone)]
@@ -81,7 +80,7 @@ impl Dispatch for Dispatcher {
         // Here, since only here we are on the thread that serves the vCPU, and the guest runs.
         if !self.confined {
             self.confined = true;
-            filter::narrow(filter::Kind::Vcpu);
+            work::at(work::Kind::Vcpu);
         }
         let value = self.view.begin(request);
         tracing::trace!(target: "io", ?request, value);

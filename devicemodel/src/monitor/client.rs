@@ -1,9 +1,13 @@
 //! The client that the subcommands use.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -60,11 +64,15 @@ impl Client {
         &mut self,
         name: &str,
         arguments: Value,
-        mut event: impl FnMut(&str, &Value),
+        event: impl FnMut(&str, &Value),
     ) -> Result<Value, ClientError> {
         let mut text = json!({ "execute": name, "arguments": arguments }).to_string();
         text.push('\n');
         self.stream.write_all(text.as_bytes())?;
+        self.answer(event)
+    }
+
+    fn answer(&mut self, mut event: impl FnMut(&str, &Value)) -> Result<Value, ClientError> {
         loop {
             let mut answer = self.receive()?;
             if let Some(name) = answer.get("event").and_then(Value::as_str) {
@@ -75,6 +83,25 @@ impl Client {
                 return Ok(result.take());
             }
         }
+    }
+
+    /// Hands an open file over (`add-fd`); gives the name that means it, and the number of its set.
+    pub fn hand_over(&mut self, file: &File) -> Result<(String, i64), ClientError> {
+        let text = json!({ "execute": "add-fd" }).to_string();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let files = [file.as_fd()];
+        if !control.push(SendAncillaryMessage::ScmRights(&files)) {
+            return Err(ClientError::Io(std::io::ErrorKind::OutOfMemory.into()));
+        }
+        let sent = sendmsg(&self.stream, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::NOSIGNAL);
+        let sent = sent.map_err(std::io::Error::from)?;
+        self.stream.write_all(text.as_bytes().get(sent..).unwrap_or_default())?;
+        self.stream.write_all(b"\n")?;
+        let added = self.answer(|_, _| ())?;
+        let set = added["fdset-id"].as_i64();
+        let set = set.ok_or_else(|| ClientError::Protocol(format!("it answered add-fd with {added}")))?;
+        Ok((format!("/dev/fdset/{set}"), set))
     }
 
     fn receive(&mut self) -> Result<Value, ClientError> {

@@ -11,6 +11,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use serde_json::{Value, json};
 
 use super::protocol::QmpError;
+use crate::whole_file::Handed;
 
 /// Most files in all sets.
 const MOST: usize = 64;
@@ -113,6 +114,13 @@ impl FdSets {
         let why = || QmpError::generic(format!("fd set {id} has no file that can be {}", access.word()));
         let fd = entry.ok_or_else(why)?.fd.as_fd().try_clone_to_owned();
         fd.map_err(|error| QmpError::generic(error.to_string()))
+    }
+
+    /// If `name` means a set, that name means the set's file for as long as the answer lives, to whoever makes a
+    /// [`WholeFile`](crate::whole_file::WholeFile) of it.
+    pub fn hand_over(&self, name: &Path) -> Result<Option<Handed>, QmpError> {
+        let found = self.duplicate(name, Access::Write).transpose()?;
+        Ok(found.map(|file| Handed::new(name, file.into())))
     }
 
     /// The file that `name` means: one of a set, or one of the host's, which is made anew to be written.

@@ -17,6 +17,7 @@ use super::commands::{Context, Session, Shared, execute};
 use super::facts::ChardevFacts;
 use super::protocol::{Command, Decoder, Incoming, QmpError, event, failure, greeting, success};
 use super::schema::Schema;
+use crate::sandbox;
 
 /// Most bytes that wait for a client that does not read: more, and it is disconnected.
 const BACKLOG: usize = 4 << 20;
@@ -310,7 +311,10 @@ impl Server {
         let id = command.id.clone();
         match result {
             Ok(result) => success(result, id),
-            Err(error) => failure(&error, id),
+            Err(mut error) => {
+                sandbox::explain(&mut error.desc);
+                failure(&error, id)
+            }
         }
     }
 

@@ -2,32 +2,30 @@
 //!
 //! Three filters lie on each other; the kernel takes the strictest answer. One ends the process at calls
 //! that only an intruder makes, one lets through what serving a guest needs and answers EPERM to the rest,
-//! and one makes the C library start threads by the call whose flags can be looked at. A thread can give up
-//! more by [`narrow`].
+//! and one makes the C library start threads by the call whose flags can be looked at. A thread that serves vCPUs,
+//! images, viewers or serial lines gives up more when it begins to ([`narrow`]), so that what is left of the process's
+//! calls is the monitor's own.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hypervisor::work::{self, Kind};
 use libc::{c_int, c_long};
+use nix::sys::signal::{SigSet, Signal};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, apply_filter, apply_filter_all_threads,
 };
 
-/// What a thread does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Answers a guest's accesses: it does not talk to clients. It may start threads, as a disk does on first
-    /// use; they inherit what it has given up.
-    Vcpu,
-}
-
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// It is a guest's machine.
+    /// It is a guest's machine, and opens no files.
     Machine,
+    /// It is the machine of a guest that a person has started: its monitor opens and makes files, those that landlock
+    /// leaves it.
+    Guest,
     /// It serves PV disks: opens images, and talks to xenstore, frontends and the machine.
     PvDisks,
 }
@@ -55,10 +53,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_fallocate,
     libc::SYS_ftruncate,
     libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
     libc::SYS_fstatfs,
-    libc::SYS_fcntl,
     libc::SYS_dup,
     libc::SYS_close,
     libc::SYS_pipe2,
@@ -111,7 +106,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_geteuid,
     libc::SYS_getgid,
     libc::SYS_getegid,
-    libc::SYS_tgkill,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
     libc::SYS_rt_sigaction,
@@ -164,8 +158,11 @@ const XEN_IOCTLS: &[u64] = &[0x0010_5005, 0x0020_5004, 0x0020_5007, 0x0008_4501,
 /// copying granted pages (`gntdev.h`).
 const PV_IOCTLS: &[u64] = &[0x0008_4501, 0x0004_4503, 0x0004_4504, 0x0018_4700, 0x0010_4701, 0x0010_4708];
 
-/// Requests to sockets and block devices (size, sector size, discard, zero).
-const DISK_IOCTLS: &[u64] = &[0x541b, 0x5421, 0x8008_1272, 0x1268, 0x1277, 0x127f];
+/// Requests to sockets: bytes to be read, blocking or not.
+const NONBLOCKING: &[u64] = &[0x541b, 0x5421];
+
+/// Requests to block devices (size, sector size, discard, zero).
+const DISK_IOCTLS: &[u64] = &[0x8008_1272, 0x1268, 0x1277, 0x127f];
 
 /// Requests to terminals and tap interfaces (header length, offload).
 const MACHINE_IOCTLS: &[u64] = &[0x5401, 0x5402, 0x5403, 0x5404, 0x5413, 0x4004_54d8, 0x4004_54d0];
@@ -179,18 +176,115 @@ const MACHINE_CALLS: &[c_long] = &[
     libc::SYS_timerfd_create,
 ];
 
-/// What a kind of thread gives up beyond the process's filter.
-fn given_up(kind: Kind) -> &'static [c_long] {
-    match kind {
-        Kind::Vcpu => &[
-            libc::SYS_accept4,
-            libc::SYS_recvfrom,
-            libc::SYS_recvmsg,
-            libc::SYS_sendmsg,
-            libc::SYS_setsockopt,
-            libc::SYS_epoll_create1,
-        ],
+/// Calls that only a guest's monitor makes, which opens and makes files, sockets and pseudo-terminals.
+const GUEST_CALLS: &[c_long] = &[
+    libc::SYS_open,
+    libc::SYS_openat,
+    libc::SYS_unlink,
+    libc::SYS_rename,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_readlink,
+    libc::SYS_access,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_connect,
+];
+
+/// Requests to pseudo-terminals (unlock, number, and both of termios2).
+const PTY_IOCTLS: &[u64] = &[0x4004_5431, 0x8004_5430, 0x802c_542a, 0x402c_542b];
+
+/// Calls that a thread of any kind makes: memory, waiting, logs, its own end.
+const COMMON: &[c_long] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_close,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_futex,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_gettimeofday,
+    libc::SYS_restart_syscall,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Images that are open, and threads of the same kind.
+const DISK_CALLS: &[c_long] = &[
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_preadv2,
+    libc::SYS_pwritev2,
+    libc::SYS_lseek,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_sync_file_range,
+    libc::SYS_fallocate,
+    libc::SYS_ftruncate,
+    libc::SYS_fstat,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+];
+
+/// Sockets that are open, and those who come in by them.
+const SOCKET_CALLS: &[c_long] = &[
+    libc::SYS_readv,
+    libc::SYS_accept4,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_shutdown,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+];
+
+/// What is left to a kind of thread, of what is left to the process.
+fn kept(kind: Kind) -> io::Result<Rules> {
+    let more: &[c_long] = match kind {
+        Kind::Vcpu => &[],
+        Kind::Disk => DISK_CALLS,
+        Kind::Viewer | Kind::Line => SOCKET_CALLS,
+    };
+    let mut rules = plain(COMMON);
+    rules.extend(plain(more));
+    memory(&mut rules)?;
+    ourselves(&mut rules)?;
+    let requests: &[u64] = match kind {
+        Kind::Vcpu | Kind::Viewer => &[],
+        Kind::Disk => DISK_IOCTLS,
+        Kind::Line => MACHINE_IOCTLS,
+    };
+    // Each kind has a device raise interrupts, write to guest memory or look at what the guest drew.
+    ioctls(&mut rules, &[requests, XEN_IOCTLS, NONBLOCKING])?;
+    if kind != Kind::Vcpu {
+        open_files(&mut rules)?;
     }
+    if kind == Kind::Disk {
+        threads(&mut rules)?;
+    }
+    Ok(rules)
 }
 
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
@@ -219,31 +313,88 @@ fn errno(number: c_int) -> SeccompAction {
     SeccompAction::Errno(number.unsigned_abs())
 }
 
-fn allowed(work: Work) -> io::Result<Rules> {
-    let mut rules = plain(ALLOWED);
+/// Memory that cannot be executed.
+fn memory(rules: &mut Rules) -> io::Result<()> {
     let exec = libc::PROT_EXEC as u64;
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         rules.insert(call, vec![argument(2, Op::MaskedEq(exec), 0)?]);
     }
+    Ok(())
+}
+
+/// Threads that start, and their names.
+fn threads(rules: &mut Rules) -> io::Result<()> {
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![argument(0, Op::MaskedEq(thread), thread)?]);
+    // Filtered by itself: it comes to nothing.
+    rules.insert(libc::SYS_clone3, Vec::new());
     rules.insert(libc::SYS_prctl, vec![argument(0, Op::Eq, libc::PR_SET_NAME as u64)?]);
-    let requests: &[&[u64]] = match work {
-        Work::Machine => &[XEN_IOCTLS, DISK_IOCTLS, MACHINE_IOCTLS],
-        Work::PvDisks => &[PV_IOCTLS, DISK_IOCTLS],
-    };
+    Ok(())
+}
+
+/// Signals to threads of ours and to nobody else: `abort` sends one.
+fn ourselves(rules: &mut Rules) -> io::Result<()> {
+    rules.insert(libc::SYS_tgkill, vec![argument(0, Op::Eq, u64::from(std::process::id()))?]);
+    Ok(())
+}
+
+/// What is asked of files that are open: their flags, their locks, another handle, and what they are. A name beside
+/// `AT_EMPTY_PATH` is out of a filter's sight; it tells whether a file is there, and nothing is opened by it.
+fn open_files(rules: &mut Rules) -> io::Result<()> {
+    const COMMANDS: &[c_int] = &[
+        libc::F_DUPFD_CLOEXEC,
+        libc::F_GETFD,
+        libc::F_SETFD,
+        libc::F_GETFL,
+        libc::F_SETFL,
+        libc::F_OFD_GETLK,
+        libc::F_OFD_SETLK,
+    ];
+    let commands = COMMANDS.iter().map(|command| argument(1, Op::Eq, *command as u64));
+    rules.insert(libc::SYS_fcntl, commands.collect::<io::Result<_>>()?);
+    let empty = libc::AT_EMPTY_PATH as u64;
+    rules.insert(libc::SYS_newfstatat, vec![argument(3, Op::MaskedEq(empty), empty)?]);
+    rules.insert(libc::SYS_statx, vec![argument(2, Op::MaskedEq(empty), empty)?]);
+    Ok(())
+}
+
+fn ioctls(rules: &mut Rules, requests: &[&[u64]]) -> io::Result<()> {
     let requests = requests.iter().copied().flatten();
     let requests = requests.map(|request| argument(1, Op::Eq, *request)).collect::<io::Result<_>>()?;
     rules.insert(libc::SYS_ioctl, requests);
+    Ok(())
+}
+
+fn allowed(work: Work) -> io::Result<Rules> {
+    let mut rules = plain(ALLOWED);
+    memory(&mut rules)?;
+    threads(&mut rules)?;
+    ourselves(&mut rules)?;
+    open_files(&mut rules)?;
+    let requests: &[&[u64]] = match work {
+        Work::Machine => &[XEN_IOCTLS, DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS],
+        Work::Guest => &[DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS, PTY_IOCTLS],
+        Work::PvDisks => &[PV_IOCTLS, DISK_IOCTLS, NONBLOCKING],
+    };
+    ioctls(&mut rules, requests)?;
     // For `narrow`, which can only take away.
     let more = argument(0, Op::Eq, libc::PR_SET_NO_NEW_PRIVS as u64)?;
     rules.entry(libc::SYS_prctl).or_default().push(more);
     rules.insert(libc::SYS_seccomp, Vec::new());
-    if work == Work::PvDisks {
-        MACHINE_CALLS.iter().for_each(|call| drop(rules.remove(call)));
-        // Images that are there already.
-        let making = (libc::O_CREAT | libc::O_TRUNC) as u64;
-        rules.insert(libc::SYS_openat, vec![argument(2, Op::MaskedEq(making), 0)?]);
+    match work {
+        Work::Machine => {}
+        Work::Guest => {
+            rules.extend(plain(GUEST_CALLS));
+            rules.insert(libc::SYS_socket, vec![argument(0, Op::Eq, libc::AF_UNIX as u64)?]);
+        }
+        Work::PvDisks => {
+            MACHINE_CALLS.iter().for_each(|call| drop(rules.remove(call)));
+            // Images that are there already.
+            let making = (libc::O_CREAT | libc::O_TRUNC) as u64;
+            rules.insert(libc::SYS_openat, vec![argument(2, Op::MaskedEq(making), 0)?]);
+            // An image is looked at before it is opened.
+            rules.extend(plain(&[libc::SYS_statx, libc::SYS_newfstatat]));
+        }
     }
     Ok(rules)
 }
@@ -259,16 +410,28 @@ pub fn all_threads(work: Work) -> io::Result<()> {
     ];
     filters.iter().try_for_each(|filter| apply_filter_all_threads(filter).map_err(broken))?;
     CONFINED.store(true, Ordering::Release);
+    work::confine(narrow);
     Ok(())
+}
+
+/// Whether the process is confined.
+pub fn is_on() -> bool {
+    CONFINED.load(Ordering::Acquire)
 }
 
 /// Filters the calling thread further, if the process is filtered. Only then: a thread with a filter of its
 /// own could not be reached by [`all_threads`] any more, which would fail.
 pub fn narrow(kind: Kind) {
-    if !CONFINED.load(Ordering::Acquire) {
+    if !is_on() {
         return;
     }
-    let filter = program(plain(given_up(kind)), errno(libc::EPERM), SeccompAction::Allow);
+    // What their handlers do is left to the threads that are not narrowed: a kind of thread may have no calls for it.
+    let mut told = SigSet::empty();
+    told.extend([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]);
+    if let Err(error) = told.thread_block() {
+        tracing::error!("a {kind:?} thread takes signals: {error}");
+    }
+    let filter = kept(kind).and_then(|kept| program(kept, SeccompAction::Allow, errno(libc::EPERM)));
     if let Err(error) = filter.and_then(|filter| apply_filter(&filter).map_err(broken)) {
         // The process's filter holds all the same.
         tracing::error!("a {kind:?} thread keeps system calls that it does not need: {error}");

@@ -4,10 +4,14 @@
 //! order: a root folder of its own, another user, no core dumps, no file by a name (landlock, where the
 //! kernel has it), and only the system calls that serving a guest needs ([`filter`]). What is opened later
 //! comes as an open file (QMP `add-fd`). A Xen device model restricts its privcmd and evtchn files to its
-//! domain before: the filter lets that pass no more. The process that serves its PV disks has no root folder
+//! domain before: the filter lets that pass no more.
+//!
+//! A guest that a person has started without a word confines itself too: [`begin`] leaves it the files that its
+//! command line names ([`Named`]), [`finish`] the system calls. The process that serves its PV disks has no root folder
 //! and no user of its own, because it opens the images that it is told to ([`enter_for_disks`]).
 
 pub mod filter;
+mod named;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -23,7 +27,10 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 use thiserror::Error;
 
 use filter::Work;
+pub use named::Named;
 use paths::Files;
+
+use crate::config::GuestConfig;
 
 /// Who the process becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,24 +102,55 @@ pub fn enter(options: &Options) -> Result<(), SandboxError> {
         become_user(uid, gid)?;
     }
     if options.confine {
-        confine(Files::None, Work::Machine)?;
+        no_tracing()?;
+        only(&Files::default())?;
+        filter::all_threads(Work::Machine).map_err(step("the system call filter"))?;
     }
     Ok(())
 }
 
+/// Gives up, before there is a second thread, what a guest's process does not need that a person has started: files
+/// other than those that are named, and root's power but that over those files.
+pub fn begin(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
+    keep(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER)?;
+    only(&named.files(config))
+}
+
+/// The rest of [`begin`], when everything is open and before the guest runs: system calls. What is opened later are
+/// files that may still be opened.
+pub fn finish() -> Result<(), SandboxError> {
+    filter::all_threads(Work::Guest).map_err(step("the system call filter"))
+}
+
 /// Gives up what a process does not need that serves PV disks and nothing else: all of root's power but that
-/// over files, files other than those that are there, and system calls. Before it starts a thread.
+/// over files, files where no images lie, those that are not there, and system calls. Before it starts a thread.
 pub fn enter_for_disks() -> Result<(), SandboxError> {
     allow_large_files();
-    let kept = CapabilitySet::DAC_OVERRIDE;
+    keep(CapabilitySet::DAC_OVERRIDE)?;
+    no_tracing()?;
+    only(&Files { write: paths::for_images(), ..Files::default() })?;
+    filter::all_threads(Work::PvDisks).map_err(step("the system call filter"))
+}
+
+/// What an error of the host's means to somebody who named a file to a process that is confined.
+pub fn explain(error: &mut String) {
+    if filter::is_on() && (error.contains("Permission denied") || error.contains("Operation not permitted")) {
+        error.push_str(
+            "; the process is confined to the files that it was started with: hand this one over (add-fd), \
+             name one in the folder of the monitor's socket, or start the guest with --sandbox off",
+        );
+    }
+}
+
+/// Gives up all capabilities but these, in the calling thread and those that it starts.
+fn keep(kept: CapabilitySet) -> Result<(), SandboxError> {
     let mut sets = capabilities(None).map_err(|error| step("its capabilities")(error.into()))?;
     sets = CapabilitySets {
         effective: sets.effective & kept,
         permitted: sets.permitted & kept,
         inheritable: CapabilitySet::empty(),
     };
-    set_capabilities(None, sets).map_err(|error| step("giving up capabilities")(error.into()))?;
-    confine(Files::Existing, Work::PvDisks)
+    set_capabilities(None, sets).map_err(|error| step("giving up capabilities")(error.into()))
 }
 
 /// libxl limits a restricted device model to files of 256 KiB, which is meant for logs, but disks are files
@@ -126,15 +164,19 @@ fn allow_large_files() {
     }
 }
 
-/// No core dumps, no tracing, files and system calls.
-fn confine(files: Files, work: Work) -> Result<(), SandboxError> {
+/// Nobody else may look at the process's memory.
+fn no_tracing() -> Result<(), SandboxError> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| step("no tracing")(error.into()))
+}
+
+/// No core dumps, and no files by name but these.
+fn only(files: &Files) -> Result<(), SandboxError> {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none).map_err(|error| step("no core dumps")(error.into()))?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| step("no tracing")(error.into()))?;
     if !paths::restrict(files).map_err(step("landlock"))? {
         tracing::info!("this kernel has no landlock: file names are left to chroot and to the filter");
     }
-    filter::all_threads(work).map_err(step("the system call filter"))
+    Ok(())
 }
 
 impl User {

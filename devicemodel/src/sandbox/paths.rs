@@ -1,40 +1,88 @@
 //! Few files by name or none, no TCP, by Linux's landlock.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, RestrictSelfAttr, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, RestrictSelfAttr, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
 /// The newest rules that we ask for; an older kernel applies those that it knows.
 const NEWEST: ABI = ABI::V8;
 
-/// Which files can still be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Files {
-    /// None.
-    None,
-    /// Those that are there, to read and write: images, of which the next one may be anywhere. None can be
-    /// made, removed or run.
-    Existing,
+/// Files that can still be opened by name. What is not there is passed over. A folder means all below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Files {
+    /// To be read.
+    pub(super) read: Vec<PathBuf>,
+    /// To be read and written.
+    pub(super) write: Vec<PathBuf>,
+    /// Folders in which files can be made, written and removed.
+    pub(super) folders: Vec<PathBuf>,
+    /// Folders in which sockets can be made.
+    pub(super) sockets: Vec<PathBuf>,
 }
 
 /// Takes away every other right that the kernel's landlock handles: from all threads on Linux 7.0 and later,
 /// else from this one and those it starts. False: there is no landlock.
-pub(super) fn restrict(files: Files) -> io::Result<bool> {
-    let kept = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
-    let roots: &[&str] = if files == Files::Existing { &["/"] } else { &[] };
+pub(super) fn restrict(files: &Files) -> io::Result<bool> {
+    // A block device is asked for its size.
+    let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::IoctlDev;
+    let write = read | AccessFs::WriteFile | AccessFs::Truncate;
+    let make = AccessFs::MakeReg | AccessFs::MakeSock | AccessFs::RemoveFile | AccessFs::Refer;
+    let rules: [(&[PathBuf], BitFlags<AccessFs>); 4] = [
+        (&files.read, read),
+        (&files.write, write),
+        (&files.folders, write | make),
+        (&files.sockets, AccessFs::MakeSock.into()),
+    ];
     let status = || -> Result<_, RulesetError> {
-        Ruleset::default()
+        let mut ruleset = Ruleset::default()
             .handle_access(AccessFs::from_all(NEWEST))?
             .handle_access(AccessNet::from_all(NEWEST))?
             .scope(Scope::AbstractUnixSocket)?
-            .create()?
-            .add_rules(path_beneath_rules(roots, kept))?
-            .all_threads(true)?
-            .restrict_self()
+            .create()?;
+        for (path, rights) in
+            rules.iter().flat_map(|(paths, rights)| paths.iter().map(move |path| (path, *rights)))
+        {
+            // There are no rules for a pipe, and it needs none.
+            let _ = (&mut ruleset).add_rules(path_beneath_rules([path], rights));
+        }
+        ruleset.all_threads(true)?.restrict_self()
     };
     let status = status().map_err(io::Error::other)?;
     Ok(status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Where images may lie that are not known yet: everywhere but where the host's own programs and settings are. None can
+/// be made, removed or run. Settings of users begin with a dot.
+pub(super) fn for_images() -> Vec<PathBuf> {
+    const SYSTEM: &[&str] = &[
+        "bin", "boot", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys", "usr", "var", "home",
+        "root",
+    ];
+    let mut paths = below(Path::new("/"), SYSTEM);
+    // Jobs of users, and mail, which may be run.
+    paths.extend(below(Path::new("/var"), &["spool", "mail"]));
+    paths.extend(below(Path::new("/root"), &[]));
+    for home in below(Path::new("/home"), &[]) {
+        paths.extend(below(&home, &[]));
+    }
+    paths
+}
+
+/// What is in a folder now, but for those names and what is hidden.
+fn below(folder: &Path, except: &[&str]) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let shown = entries.filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        !name.starts_with('.') && !except.contains(&name.as_ref())
+    });
+    // A link may lead to what is left out.
+    shown
+        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()))
+        .map(|entry| entry.path())
+        .collect()
 }

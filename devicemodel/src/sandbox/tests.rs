@@ -3,9 +3,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
+
+use hypervisor::work;
 
 use super::*;
 
@@ -35,6 +38,8 @@ fn child() {
         Ok("refused") => refused(&confined),
         Ok("needed") => needed(&confined),
         Ok("disks") => disks(),
+        Ok("guest") => guest(),
+        Ok("kinds") => kinds(&confined),
         Ok("disks-exec") => {
             enter_for_disks().unwrap();
             let error = Command::new("/bin/true").exec();
@@ -64,6 +69,8 @@ fn refused(options: &Options) {
         receive.recv().unwrap();
         eperm(File::open("/etc/passwd"));
     });
+    let null = File::open("/dev/null").unwrap();
+    let again = null.try_clone().unwrap();
     enter(options).unwrap();
     eperm(File::open("/etc/passwd"));
     eperm(File::create("/tmp/x"));
@@ -72,21 +79,23 @@ fn refused(options: &Options) {
     // Another process, by whatever call.
     assert!(Command::new("/bin/true").status().is_err());
     // A hypercall that is no dm_op, on whatever file.
-    let null = std::io::stdin();
     assert_eq!(rustix::io::ioctl_fioclex(&null), Err(rustix::io::Errno::PERM));
+    // What a file is may be asked of an open one, and signals go to nobody else.
+    eperm(std::fs::metadata("/etc/passwd"));
+    null.metadata().unwrap();
+    let init = rustix::process::Pid::from_raw(1).unwrap();
+    eperm(rustix::process::test_kill_process(init).map_err(io::Error::from));
+    eperm(nix::fcntl::fcntl(null.as_fd(), nix::fcntl::FcntlArg::F_GETPIPE_SZ).map_err(io::Error::from));
     send.send(()).unwrap();
     before.join().unwrap();
     let (mut client, mut server) = UnixStream::pair().unwrap();
     client.write_all(b"hello").unwrap();
     let vcpu = std::thread::spawn(move || {
-        filter::narrow(filter::Kind::Vcpu);
+        work::at(work::Kind::Vcpu);
         eperm(server.read(&mut [0; 5]));
-        // It may start a thread, but not to get back what it gave up.
-        let disk = std::thread::spawn(move || {
-            eperm(server.read(&mut [0; 5]));
-            server
-        });
-        disk.join().unwrap()
+        eperm(std::thread::Builder::new().spawn(|| ()));
+        eperm(again.metadata());
+        server
     });
     let mut server = vcpu.join().unwrap();
     // Only those threads have given it up.
@@ -104,6 +113,7 @@ fn disks() {
     File::create(&raw).unwrap().set_len(1 << 20).unwrap();
     let small = Rlimit { current: Some(1 << 18), maximum: None };
     setrlimit(Resource::Fsize, small).unwrap();
+    let status = File::open("/proc/thread-self/status").unwrap();
     enter_for_disks().unwrap();
     let image = Image::open(&ImageOptions::new(&raw, Format::Raw)).unwrap();
     let pool = Images::default().serve(image);
@@ -120,16 +130,106 @@ fn disks() {
     write(1, BlockOp::Write, Payload::Buffer(vec![7; 4096]));
     write(2, BlockOp::Flush, Payload::None);
     assert!(matches!(Image::open(&ImageOptions::new(&raw, Format::Raw)), Err(ImageError::Locked(_))));
+    // What runs as root because it stands in a file.
+    for path in ["/etc/crontab", "/etc/passwd", "/proc/sys/kernel/core_pattern", "/proc/self/mem"] {
+        assert!(File::options().write(true).open(path).is_err(), "{path}");
+        assert!(File::open(path).is_err(), "{path}");
+    }
     assert!(File::create(folder.join("new")).is_err());
     assert!(File::options().write(true).truncate(true).open(&raw).is_err());
     assert!(std::fs::remove_file(&raw).is_err());
     eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
     eperm(UnixStream::connect("/nowhere"));
     assert!(Command::new("/bin/true").status().is_err());
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let status = io::read_to_string(status).unwrap();
     let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).unwrap();
     let permitted = CapabilitySet::from_bits_retain(u64::from_str_radix(permitted, 16).unwrap());
     assert!(CapabilitySet::DAC_OVERRIDE.contains(permitted), "{permitted:?}");
+}
+
+/// A guest that a person has started opens what was named, and what its monitor's clients name beside the monitor.
+fn guest() {
+    let folder = folder();
+    let (own, beside) = (folder.join("own"), folder.join("beside"));
+    std::fs::create_dir(&own).unwrap();
+    for name in ["disk", "cd", "other"] {
+        std::fs::write(folder.join(name), b"x").unwrap();
+    }
+    let config = GuestConfig {
+        disks: vec![
+            crate::config::DiskConfig::new(folder.join("disk")),
+            crate::config::DiskConfig::cdrom(folder.join("cd")),
+        ],
+        serial: vec![crate::config::SerialConfig::File(beside.clone())],
+        ..GuestConfig::default()
+    };
+    begin(&Named { monitor: Some(own.join("monitor")), ..Named::default() }, &config).unwrap();
+    let open = |path: &std::path::Path, write| File::options().read(true).write(write).open(path);
+    let refused = |path: &str, write| assert!(open(path.as_ref(), write).is_err(), "{path} {write}");
+    let check = || {
+        open(&folder.join("disk"), true).unwrap();
+        open(&folder.join("cd"), false).unwrap();
+        assert!(open(&folder.join("cd"), true).is_err(), "a medium is not written");
+        File::create(&beside).unwrap();
+        assert!(open(&folder.join("other"), false).is_err());
+        assert!(File::create(folder.join("new")).is_err());
+        // A takeover gets neither at root's table of jobs nor at what the kernel runs for a dead process.
+        for (path, write) in [
+            ("/etc/passwd", false),
+            ("/etc/crontab", true),
+            ("/proc/sys/kernel/core_pattern", true),
+            ("/proc/self/mem", true),
+        ] {
+            refused(path, write);
+        }
+        // A picture takes its name when it is whole.
+        std::fs::write(own.join("picture.partial"), b"x").unwrap();
+        std::fs::rename(own.join("picture.partial"), own.join("picture")).unwrap();
+        assert!(std::fs::rename(folder.join("other"), own.join("other")).is_err());
+        assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
+    };
+    check();
+    finish().unwrap();
+    check();
+    eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
+    let error = Command::new("/bin/true").exec();
+    panic!("exec came back: {error}");
+}
+
+/// A disk's thread works on files that are open, and starts others of its kind; none opens another.
+fn kinds(options: &Options) {
+    let mut file = File::create(folder().join("image")).unwrap();
+    let (client, mut server) = UnixStream::pair().unwrap();
+    enter(options).unwrap();
+    let disk = move || {
+        work::at(work::Kind::Disk);
+        file.write_all(b"x").unwrap();
+        file.sync_all().unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 1);
+        eperm(UnixStream::pair());
+        let inherited = work::inherited();
+        let spare = move || {
+            inherited.take();
+            work::at(work::Kind::Disk);
+            file.set_len(2).unwrap();
+            eperm(server.read(&mut [0; 1]));
+        };
+        std::thread::Builder::new().name("spare".into()).spawn(spare).unwrap().join().unwrap();
+    };
+    std::thread::spawn(disk).join().unwrap();
+    let mut client = client;
+    let viewer = move || {
+        work::at(work::Kind::Viewer);
+        client.set_nonblocking(true).unwrap();
+        // A handler needs calls that a kind of thread may not have.
+        let blocked = nix::sys::signal::SigSet::thread_get_mask().unwrap();
+        assert!(blocked.contains(nix::sys::signal::Signal::SIGTERM));
+        // Nobody is there any more.
+        let _ = client.read(&mut [0; 1]);
+        eperm(rustix::fs::fsync(&client).map_err(io::Error::from));
+        eperm(std::thread::Builder::new().spawn(|| ()));
+    };
+    std::thread::spawn(viewer).join().unwrap();
 }
 
 fn folder() -> PathBuf {
@@ -173,6 +273,16 @@ fn what_is_needed_goes_on() {
 fn starting_a_program_ends_the_process() {
     assert_eq!(run("exec").signal(), Some(libc::SIGSYS));
     assert_eq!(run("disks-exec").signal(), Some(libc::SIGSYS));
+}
+
+#[test]
+fn a_guest_opens_what_was_named_and_no_more() {
+    assert_eq!(run("guest").signal(), Some(libc::SIGSYS), "it went as far as its last call");
+}
+
+#[test]
+fn each_kind_of_thread_keeps_what_it_needs() {
+    assert!(run("kinds").success());
 }
 
 #[test]

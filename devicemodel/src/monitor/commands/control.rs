@@ -78,6 +78,7 @@ fn people(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpErro
 
 fn save(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
     let Save { filename, .. } = arguments(command)?;
+    let _handed = context.shared.fdsets.hand_over(Path::new(&filename))?;
     let mut progress =
         |done, total| (context.notify)("SAVE_PROGRESS", json!({ "transferred": done, "total": total }));
     context.guest.save(Path::new(&filename), &mut progress)

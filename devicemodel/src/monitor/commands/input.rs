@@ -96,6 +96,7 @@ fn screendump(command: &Command, context: &mut Context<'_>) -> Result<(), QmpErr
     if head.is_some() {
         return Err(QmpError::generic("'head' must be specified together with 'device'"));
     }
+    let _handed = context.shared.fdsets.hand_over(Path::new(&filename))?;
     context.guest.screendump(Path::new(&filename), format)
 }
 

@@ -10,6 +10,7 @@ use devices_core::block::{
     BlockBackend, BlockError, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, CompletionQueue,
     Payload, Recall,
 };
+use hypervisor::work;
 
 /// Threads of a disk. A controller with one request at a time keeps one busy.
 const THREADS: usize = 4;
@@ -62,8 +63,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    fn serve(&self) {
+    fn serve(self: &Arc<Shared>, threads: &Arc<Threads>) {
         while let Some(request) = self.next() {
+            work::at(work::Kind::Disk);
+            grow(self, threads);
             let BlockRequest { token, op, offset, mut payload, done } = request;
             let result = self.run(op, offset, &mut payload);
             let completion = Completion::new(token, payload, result);
@@ -118,10 +121,32 @@ impl Shared {
     }
 }
 
+/// Sees to it that a thread waits for the next request, if there may be more. Who submits a request starts none: a
+/// vCPU's thread may not.
+fn grow(shared: &Arc<Shared>, threads: &Arc<Threads>) {
+    let mut count = lock(&threads.count);
+    let enough = {
+        let state = lock(&shared.state);
+        state.waiting > 0 || state.closing || *count >= THREADS
+    };
+    if enough {
+        return;
+    }
+    let (shared, threads, inherited) = (shared.clone(), threads.clone(), work::inherited());
+    let run = move || {
+        inherited.take();
+        thread(shared, &threads);
+    };
+    match std::thread::Builder::new().name("disk".to_owned()).spawn(run) {
+        Ok(_) => *count += 1,
+        Err(error) => tracing::warn!(%error, "no thread for a disk"),
+    }
+}
+
 /// A thread from its start to its end.
-fn thread(shared: Arc<Shared>, threads: &Threads) {
+fn thread(shared: Arc<Shared>, threads: &Arc<Threads>) {
     SERVES.set(true);
-    shared.serve();
+    shared.serve(threads);
     // The last one out: nobody else works on the store any more.
     let mut count = lock(&threads.count);
     if *count == 1 {
@@ -135,11 +160,13 @@ fn thread(shared: Arc<Shared>, threads: &Threads) {
 }
 
 impl Pool {
-    /// Serves a store. Threads start as they are needed.
+    /// Serves a store, with one thread at first; more start as they are needed.
     pub fn new(store: Arc<dyn BlockStore>) -> Arc<Pool> {
         let shared =
             Shared { store, state: Mutex::default(), changed: Condvar::new(), dirty: AtomicBool::new(false) };
-        Arc::new(Pool { shared: Arc::new(shared), threads: Arc::default() })
+        let pool = Pool { shared: Arc::new(shared), threads: Arc::default() };
+        grow(&pool.shared, &pool.threads);
+        Arc::new(pool)
     }
 
     /// How long this process waits at most, for all pools that it will drop together, until they are closed:
@@ -147,20 +174,6 @@ impl Pool {
     pub fn set_patience(patience: Duration) {
         let nanoseconds = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
         PATIENCE.store(nanoseconds, Ordering::SeqCst);
-    }
-
-    /// One more thread, if all are busy and there may be more. False: there is none at all.
-    fn grow(&self) -> bool {
-        let mut count = lock(&self.threads.count);
-        if *count < THREADS {
-            let (shared, threads) = (self.shared.clone(), self.threads.clone());
-            let run = move || thread(shared, &threads);
-            match std::thread::Builder::new().name("disk".to_owned()).spawn(run) {
-                Ok(_) => *count += 1,
-                Err(error) => tracing::warn!(%error, "no thread for a disk"),
-            }
-        }
-        *count > 0
     }
 }
 
@@ -170,17 +183,15 @@ impl BlockBackend for Pool {
     }
 
     fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
-        let idle = {
-            let state = lock(&self.shared.state);
-            if state.queue.len() + state.running >= DEPTH {
-                return Err(request);
-            }
-            state.waiting > state.queue.len()
-        };
-        if !idle && !self.grow() {
+        if *lock(&self.threads.count) == 0 {
             return Err(request);
         }
-        lock(&self.shared.state).queue.push_back(request);
+        let mut state = lock(&self.shared.state);
+        if state.queue.len() + state.running >= DEPTH {
+            return Err(request);
+        }
+        state.queue.push_back(request);
+        drop(state);
         self.shared.changed.notify_one();
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use devices_core::picture::Frame;
+use hypervisor::work;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::listen::{Address, Connection, Listener};
@@ -266,6 +267,7 @@ impl Server {
     fn run(mut self) {
         while !self.shared.stopping.load(Ordering::Acquire) {
             let now = Instant::now();
+            work::at(work::Kind::Viewer);
             self.refill(now);
             let fresh = self.look(now);
             self.admit();
