@@ -266,16 +266,16 @@ pub struct InstallXenArgs {
     /// Do it.
     #[arg(long)]
     pub apply: bool,
-    /// Root of the system to change.
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub root: PathBuf,
+    /// Root of the system to change [default: /, if that is a Xen host].
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
     /// A guest's xl.cfg file: that guest gets its device_model_override; may be given several times.
     #[arg(long, value_name = "FILE")]
     pub guest: Vec<PathBuf>,
     /// All guests: take the place of the device model that the toolstack starts by itself.
     #[arg(long, conflicts_with = "undo")]
     pub all: bool,
-    /// Everything as it was, apart from guests whose files are not given.
+    /// Everything as it was, apart from guests whose files are not given; the program stays while /etc/xen names it.
     #[arg(long)]
     pub undo: bool,
 }
@@ -322,12 +322,18 @@ impl RunArgs {
         let mut warnings = Vec::new();
         if let Some(file) = &self.guest {
             let at_file = |why: String| ConfigError::Invalid(format!("{}: {why}", file.display()));
-            let text = std::fs::read_to_string(file).map_err(|error| at_file(error.to_string()))?;
+            // Not all of them are UTF-8.
+            let text = std::fs::read(file).map_err(|error| at_file(error.to_string()))?;
             let entries = xlcfg::parse(&text).map_err(|error| at_file(error.to_string()))?;
             let found = xlcfg::apply(&entries, &mut config).map_err(|error| at_file(error.to_string()))?;
             warnings = found.into_iter().map(|warning| format!("{}: {warning}", file.display())).collect();
         }
         self.options(&mut config)?;
+        // xl takes a file with a command line for no kernel; a person who gives one here is told.
+        if config.kernel.is_none() && self.append.is_none() && !config.cmdline.is_empty() {
+            warnings.push(format!("without a kernel its command line '{}' means nothing", config.cmdline));
+            config.cmdline.clear();
+        }
         config.check()?;
         Ok((config, warnings))
     }

@@ -1,5 +1,8 @@
 //! What the keys of an xl.cfg file mean for a guest.
 
+use std::collections::HashMap;
+use std::path::Path;
+
 use super::disk;
 use super::syntax::{Entry, Value};
 use crate::config::{Action, ConfigError, GuestConfig, SerialConfig, parse_uuid};
@@ -7,12 +10,25 @@ use crate::config::{Action, ConfigError, GuestConfig, SerialConfig, parse_uuid};
 /// Keys of Xen that ask for what our machine has anyway, when they are on.
 const MEANINGLESS: &[&str] = &["acpi", "apic", "pae", "nx", "hap", "hpet", "device_model_version"];
 
-/// Changes `config` by the entries of a file. Each key without meaning is named once in the result.
+/// Keys of bounds, which mean nothing if they equal what the guest starts with. They may stand before it.
+const BOUNDS: &[&str] = &["maxmem", "maxvcpus"];
+
+/// Changes `config` by the entries of a file; of a key that stands twice the last counts, as for xl. Each key without
+/// meaning is named once in the result.
 pub fn apply(entries: &[Entry], config: &mut GuestConfig) -> Result<Vec<String>, ConfigError> {
     let mut warnings = Vec::new();
     let mut root = None;
     let mut extra = None;
-    for entry in entries {
+    let last: HashMap<&str, usize> =
+        entries.iter().enumerate().map(|(index, entry)| (entry.key.as_str(), index)).collect();
+    let counts = |(index, entry): &(usize, &Entry)| last.get(entry.key.as_str()) == Some(index);
+    let (bounds, others): (Vec<&Entry>, Vec<&Entry>) = entries
+        .iter()
+        .enumerate()
+        .filter(counts)
+        .map(|(_, entry)| entry)
+        .partition(|entry| BOUNDS.contains(&entry.key.as_str()));
+    for entry in others.into_iter().chain(bounds) {
         let at_line = |error: ConfigError| ConfigError::Invalid(format!("line {}: {error}", entry.line));
         match entry.key.as_str() {
             "root" => root = Some(text(entry).map_err(at_line)?),
@@ -34,16 +50,17 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
         "memory" => config.memory_mib = number(entry)?,
         "vcpus" => config.vcpus = number(entry)?.try_into().unwrap_or(u32::MAX),
         "boot" => config.boot = text(entry)?,
-        "kernel" => config.kernel = Some(text(entry)?.into()),
+        "kernel" => kernel(entry, config, warnings)?,
         "ramdisk" => config.initrd = Some(text(entry)?.into()),
         "cmdline" => config.cmdline = text(entry)?,
         "firmware_override" => config.firmware = Some(text(entry)?.into()),
         "bios" => expect(entry, &["seabios"])?,
-        "type" | "builder" => expect(entry, &["hvm"])?,
+        "type" => expect(entry, &["hvm"])?,
+        "builder" => expect(entry, &["hvm", "generic"])?,
         "localtime" => config.localtime = number(entry)? != 0,
-        "on_poweroff" => config.on_poweroff = Action::parse("on_poweroff", &text(entry)?)?,
-        "on_reboot" => config.on_reboot = Action::parse("on_reboot", &text(entry)?)?,
-        "on_crash" => config.on_crash = Action::parse("on_crash", &text(entry)?)?,
+        "on_poweroff" => config.on_poweroff = action(entry, warnings)?,
+        "on_reboot" => config.on_reboot = action(entry, warnings)?,
+        "on_crash" => config.on_crash = action(entry, warnings)?,
         "serial" => {
             config.serial = texts(entry)?.iter().map(|s| SerialConfig::parse(s)).collect::<Result<_, _>>()?;
         }
@@ -58,10 +75,32 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
             }
         }
         "maxmem" | "maxvcpus" => same_as_now(entry, config, warnings)?,
-        key if is_default(key, &entry.value) => {}
+        _ if is_default(entry) => {}
         key => warnings.push(format!("line {}: '{key}' means nothing here yet and is ignored", entry.line)),
     }
     Ok(())
+}
+
+/// Old files name Xen's own loader of HVM guests here, which is no kernel; xl warns and ignores it, too.
+fn kernel(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let path = text(entry)?;
+    if Path::new(&path).file_name().is_some_and(|name| name == "hvmloader") {
+        warnings
+            .push(format!("line {}: kernel '{path}' is Xen's firmware loader and is ignored", entry.line));
+    } else {
+        config.kernel = Some(path.into());
+    }
+    Ok(())
+}
+
+/// What becomes of a guest that stops. We write no core, and say so.
+fn action(entry: &Entry, warnings: &mut Vec<String>) -> Result<Action, ConfigError> {
+    let word = text(entry)?;
+    let rest = word.strip_prefix("coredump-").filter(|rest| matches!(*rest, "destroy" | "restart"));
+    if let Some(rest) = rest {
+        warnings.push(format!("line {}: {} writes no core: it is '{rest}' here", entry.line, entry.key));
+    }
+    Action::parse(&entry.key, rest.unwrap_or(&word))
 }
 
 /// Ballooning and hot-plug bounds: fine when they equal what the guest starts with.
@@ -75,15 +114,16 @@ fn same_as_now(entry: &Entry, config: &GuestConfig, warnings: &mut Vec<String>) 
 }
 
 /// Whether a key of Xen's asks for what our machine is anyway.
-fn is_default(key: &str, value: &Value) -> bool {
-    let on =
-        matches!(value, Value::Number(n) if *n != 0) || matches!(value, Value::Text(t) if t == "qemu-xen");
-    on && MEANINGLESS.contains(&key)
+fn is_default(entry: &Entry) -> bool {
+    let on = number(entry).is_ok_and(|number| number != 0)
+        || matches!(&entry.value, Value::Text(text) if text == "qemu-xen");
+    on && MEANINGLESS.contains(&entry.key.as_str())
 }
 
+/// One of these words, in any case, as xl takes it.
 fn expect(entry: &Entry, known: &[&str]) -> Result<(), ConfigError> {
     let found = text(entry)?;
-    if known.contains(&found.as_str()) {
+    if known.iter().any(|word| word.eq_ignore_ascii_case(&found)) {
         return Ok(());
     }
     Err(ConfigError::value(&entry.key, &found, &known.join(" or ")))
@@ -92,7 +132,6 @@ fn expect(entry: &Entry, known: &[&str]) -> Result<(), ConfigError> {
 fn wrong<T>(entry: &Entry, expected: &str) -> Result<T, ConfigError> {
     let found = match &entry.value {
         Value::Text(text) => format!("'{text}'"),
-        Value::Number(number) => number.to_string(),
         Value::List(_) => "a list".into(),
     };
     Err(ConfigError::Invalid(format!("'{}' must be {expected}, not {found}", entry.key)))
@@ -101,18 +140,33 @@ fn wrong<T>(entry: &Entry, expected: &str) -> Result<T, ConfigError> {
 fn text(entry: &Entry) -> Result<String, ConfigError> {
     match &entry.value {
         Value::Text(text) => Ok(text.clone()),
-        _ => wrong(entry, "a string"),
+        Value::List(_) => wrong(entry, "a string"),
     }
 }
 
-/// A number; xl also takes one in quotes.
+/// A number, in quotes or not, as C's strtol reads one: hexadecimal after 0x, octal after 0.
 fn number(entry: &Entry) -> Result<u64, ConfigError> {
     let number = match &entry.value {
-        Value::Number(number) => u64::try_from(*number).ok(),
-        Value::Text(text) => text.parse().ok(),
+        Value::Text(text) if !entry.added => strtol(text),
+        Value::Text(_) => return wrong(entry, "set by `=`: a number is not added to"),
         Value::List(_) => None,
     };
     number.map_or_else(|| wrong(entry, "a number that is not negative"), Ok)
+}
+
+fn strtol(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let (digits, base) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(hexadecimal) => (hexadecimal, 16),
+        None if digits.len() > 1 && digits.starts_with('0') => (digits, 8),
+        None => (digits, 10),
+    };
+    // `from_str_radix` would take a second sign.
+    let number = digits
+        .starts_with(|c: char| c.is_ascii_hexdigit())
+        .then(|| u64::from_str_radix(digits, base).ok())?;
+    number.filter(|number| i64::try_from(*number).is_ok())
 }
 
 /// A string, or a list of strings.
@@ -122,11 +176,10 @@ fn texts(entry: &Entry) -> Result<Vec<String>, ConfigError> {
         Value::List(items) => {
             let texts = items.iter().map(|item| match item {
                 Value::Text(text) => Ok(text.clone()),
-                _ => wrong(entry, "a list of strings"),
+                Value::List(_) => wrong(entry, "a list of strings"),
             });
             texts.collect()
         }
-        Value::Number(_) => wrong(entry, "a string or a list of strings"),
     }
 }
 
@@ -139,7 +192,9 @@ mod tests {
         let mut config = GuestConfig::default();
         let warnings =
             apply(&parse(text).map_err(|e| e.to_string())?, &mut config).map_err(|e| e.to_string())?;
-        config.check().map_err(|e| e.to_string())?;
+        if config.kernel.is_some() {
+            config.check().map_err(|e| e.to_string())?;
+        }
         Ok((config, warnings))
     }
 
@@ -157,6 +212,51 @@ mod tests {
     }
 
     #[test]
+    fn old_files_are_read() {
+        let file = "kernel = \"/usr/lib/xen-4.4/boot/hvmloader\"\nbuilder='hvm'\nmaxmem = 512\nmemory = '512'\nname = 7\n\
+                    on_poweroff = 'destroy'\non_crash = 'coredump-restart'\ndisk = [ 'phy:/a,hda,w' ]\n\
+                    disk += [ 'file:/b,hdc:cdrom,r' ]\nextra = 'ro'\nextra += ' quiet'\nacpi=1\n";
+        let (config, warnings) = read(file).unwrap();
+        assert_eq!((config.kernel, config.memory_mib, config.name.as_str()), (None, 512, "7"));
+        assert_eq!(
+            (config.on_crash, config.disks.len(), config.cmdline.as_str()),
+            (Action::Restart, 2, "ro quiet")
+        );
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings.iter().any(|warning| warning.starts_with("line 1: kernel")), "{warnings:?}");
+        assert!(
+            warnings.iter().any(|warning| warning.starts_with("line 7: on_crash writes no core")),
+            "{warnings:?}"
+        );
+        assert!(read("on_crash='coredump-preserve'").is_err());
+    }
+
+    #[test]
+    fn of_a_key_that_stands_twice_the_last_counts() {
+        let (config, _) = read("memory=64\ndisk=['/a,raw,hda']\nmemory=128\ndisk=['/b,raw,hdb']\n").unwrap();
+        assert_eq!((config.memory_mib, config.disks.len(), config.disks[0].slot), (128, 1, Some(1)));
+    }
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        for (text, number) in [("0x40", 64), ("'0X40'", 64), ("0100", 64), ("' +64'", 64), ("64", 64)] {
+            assert_eq!(read(&format!("memory={text}")).unwrap().0.memory_mib, number, "{text}");
+        }
+        for text in ["12x", "'-1'", "08", "'0x'", "'+-1'", "''", "'99999999999999999999'", "'64 '"] {
+            assert!(read(&format!("memory={text}")).is_err(), "{text}");
+        }
+        assert!(read("memory=64\nmemory+=1").unwrap_err().contains("not added to"));
+    }
+
+    #[test]
+    fn a_file_in_latin_1_is_read() {
+        let mut config = GuestConfig::default();
+        let entries = parse(b"# f\xfcr den Gast\nname = 'caf\xe9'\n").unwrap();
+        apply(&entries, &mut config).unwrap();
+        assert_eq!(config.name, "caf\u{e9}");
+    }
+
+    #[test]
     fn wrong_values_name_their_line() {
         assert_eq!(
             read("\nmemory = [1]").unwrap_err(),
@@ -164,6 +264,6 @@ mod tests {
         );
         assert_eq!(read("type='pv'").unwrap_err(), "line 1: type: 'pv' is not known; expected hvm");
         assert!(read("serial='tcp::1'").unwrap_err().contains("stdio, pty"));
-        assert!(read("memory=0").unwrap_err().contains("at least 1 MiB"));
+        assert!(read("memory=0\nkernel='/k'").unwrap_err().contains("at least 1 MiB"));
     }
 }

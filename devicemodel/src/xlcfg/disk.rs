@@ -1,141 +1,57 @@
-//! xl-disk-configuration(5): `target, format, vdev, access` by position, or `key=value`, or a mixture.
+//! What a disk of xl-disk-configuration(5) is to our machine.
 
+use super::spec::{Format, Spec};
 use crate::config::{ConfigError, DiskConfig, DiskFormat, DiskKind};
 
 /// Reads one disk; what means nothing here is added to `warnings`.
 pub(super) fn parse(text: &str, warnings: &mut Vec<String>) -> Result<DiskConfig, ConfigError> {
-    let mut disk = DiskConfig::default();
-    let mut position = 0;
-    let mut rest = text;
-    let mut vdev = None;
-    while !rest.is_empty() {
-        let (part, after) = rest.split_once(',').unwrap_or((rest, ""));
-        let word = part.trim();
-        match word.split_once('=') {
-            // The target takes the rest of the text, commas and all.
-            Some(("target", _)) => {
-                let target = rest.trim_start().trim_start_matches("target=");
-                target_is(&mut disk, target.trim());
-                break;
-            }
-            Some((key, value)) if is_key(key) => option(&mut disk, key, Some(value), &mut vdev, warnings)?,
-            _ if is_flag(word) => option(&mut disk, word, None, &mut vdev, warnings)?,
-            _ => {
-                match position {
-                    0 => {
-                        let target = deprecated_prefix(word, &mut disk.format);
-                        target_is(&mut disk, target);
-                    }
-                    1 if !word.is_empty() => disk.format = Some(format(word)?),
-                    2 if !word.is_empty() => vdev = Some(word.to_owned()),
-                    3 if !word.is_empty() => access(&mut disk, word)?,
-                    1..=3 => {}
-                    _ => {
-                        return Err(ConfigError::value("disk", word, "at most target, format, vdev, access"));
-                    }
-                }
-                position += 1;
-            }
-        }
-        rest = after;
+    let spec = Spec::parse(text)?;
+    // An image that only Xen could reach is not opened as something else.
+    if let Some(script) = &spec.script {
+        return Err(ConfigError::value("disk script", script, "none: there is no Xen to run it"));
     }
-    if let Some(vdev) = vdev {
-        place(&mut disk, &vdev)?;
+    if let Some(backend) =
+        spec.backend.as_deref().filter(|backend| !matches!(*backend, "" | "0" | "Domain-0"))
+    {
+        return Err(ConfigError::value("disk backend", backend, "none: there are no other domains"));
     }
-    if disk.kind == DiskKind::Cdrom {
-        disk.readonly = true;
-    } else if disk.path.is_none() {
-        return Err(ConfigError::Invalid(format!("disk: '{text}' names no image")));
+    if spec.virtio {
+        return Err(ConfigError::value("disk specification", "virtio", "xen"));
     }
-    Ok(disk)
-}
-
-fn target_is(disk: &mut DiskConfig, target: &str) {
-    disk.path = (!target.is_empty()).then(|| target.into());
-}
-
-/// `file:`, `phy:`, `tap:aio:` and their like, from times when the path said how to open it.
-fn deprecated_prefix<'a>(word: &'a str, given: &mut Option<DiskFormat>) -> &'a str {
-    let mut target = word;
-    for (prefix, format) in [
-        ("tap2:", None),
-        ("tap:", None),
-        ("aio:", Some(DiskFormat::Raw)),
-        ("raw:", Some(DiskFormat::Raw)),
-        ("qcow2:", Some(DiskFormat::Qcow2)),
-        ("file:", Some(DiskFormat::Raw)),
-        ("phy:", Some(DiskFormat::Raw)),
-    ] {
-        if let Some(rest) = target.strip_prefix(prefix) {
-            target = rest;
-            *given = format.or(*given);
-        }
-    }
-    target
-}
-
-fn is_key(key: &str) -> bool {
-    matches!(
-        key,
-        "format" | "vdev" | "access" | "devtype" | "backendtype" | "backend" | "script" | "colo-host"
-    )
-}
-
-fn is_flag(word: &str) -> bool {
-    matches!(word, "cdrom" | "direct-io-safe" | "discard" | "no-discard" | "empty")
-}
-
-fn option(
-    disk: &mut DiskConfig,
-    key: &str,
-    value: Option<&str>,
-    vdev: &mut Option<String>,
-    warnings: &mut Vec<String>,
-) -> Result<(), ConfigError> {
-    match (key, value.unwrap_or("")) {
-        ("format", value) => disk.format = Some(format(value)?),
-        ("vdev", value) => *vdev = Some(value.to_owned()),
-        ("access", value) => access(disk, value)?,
-        ("cdrom", _) | ("devtype", "cdrom") => disk.kind = DiskKind::Cdrom,
-        ("devtype", "disk") | ("empty", _) | ("direct-io-safe", _) => {}
-        ("devtype", other) => return Err(ConfigError::value("disk devtype", other, "cdrom or disk")),
-        _ => warnings.push(format!("disk option '{key}' means nothing here")),
-    }
-    Ok(())
-}
-
-fn format(word: &str) -> Result<DiskFormat, ConfigError> {
-    DiskFormat::parse(if word == "aio" { "raw" } else { word })
-}
-
-fn access(disk: &mut DiskConfig, word: &str) -> Result<(), ConfigError> {
-    disk.readonly = match word {
-        "ro" | "r" => true,
-        "rw" | "w" => false,
-        _ => return Err(ConfigError::value("disk access", word, "ro or rw")),
+    warnings.extend(spec.unused.iter().map(|word| format!("disk option '{word}' means nothing here")));
+    let format = match spec.format_or_raw() {
+        Format::Raw => Some(DiskFormat::Raw),
+        Format::Qcow2 => Some(DiskFormat::Qcow2),
+        Format::Empty => None,
+        other => return Err(ConfigError::value("disk format", other.name(), "raw or qcow2")),
     };
-    Ok(())
+    let path = spec.target.as_deref().filter(|target| !target.is_empty() && format.is_some());
+    if path.is_none() && !spec.is_cdrom() {
+        return Err(ConfigError::Invalid(format!(
+            "disk: '{text}' names no image; only a CD drive may be empty"
+        )));
+    }
+    let kind = if spec.is_cdrom() { DiskKind::Cdrom } else { DiskKind::Disk };
+    Ok(DiskConfig {
+        path: path.map(Into::into),
+        format,
+        kind,
+        slot: Some(slot(spec.vdev.as_deref().unwrap_or(""))?),
+        readonly: spec.is_readonly(),
+        ..DiskConfig::default()
+    })
 }
 
-/// `hda` to `hdd`, and `xvda` to `xvdd`, which are the same drives until a guest brings its own drivers.
-fn place(disk: &mut DiskConfig, vdev: &str) -> Result<(), ConfigError> {
-    let name = match vdev.split_once(':') {
-        Some((name, "cdrom")) => {
-            disk.kind = DiskKind::Cdrom;
-            name
-        }
-        _ => vdev,
-    };
-    let letter = name.strip_prefix("hd").or_else(|| name.strip_prefix("xvd"));
-    let slot = match letter {
-        Some("a") => 0,
-        Some("b") => 1,
-        Some("c") => 2,
-        Some("d") => 3,
-        _ => return Err(ConfigError::value("disk vdev", vdev, "hda to hdd or xvda to xvdd")),
-    };
-    disk.slot = Some(slot);
-    Ok(())
+/// `hda` to `hdd`, `xvda` to `xvdd`, `d0` to `d3`, and the numbers that Xen has for them (xen-vbd-interface(7)): the
+/// same drives until a guest brings its own drivers.
+fn slot(vdev: &str) -> Result<u8, ConfigError> {
+    match vdev {
+        "hda" | "xvda" | "d0" | "768" | "0x300" | "51712" | "0xca00" => Ok(0),
+        "hdb" | "xvdb" | "d1" | "832" | "0x340" | "51728" | "0xca10" => Ok(1),
+        "hdc" | "xvdc" | "d2" | "5632" | "0x1600" | "51744" | "0xca20" => Ok(2),
+        "hdd" | "xvdd" | "d3" | "5696" | "0x1640" | "51760" | "0xca30" => Ok(3),
+        _ => Err(ConfigError::value("disk vdev", vdev, "hda to hdd or xvda to xvdd")),
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +59,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> DiskConfig {
-        parse(text, &mut Vec::new()).unwrap()
+        parse(text, &mut Vec::new()).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
@@ -156,30 +72,64 @@ mod tests {
         };
         assert_eq!(read("/dev/vg/guest,raw,hda,rw"), expected);
         assert_eq!(read("format=raw, vdev=hda, access=rw, target=/dev/vg/guest"), expected);
-        assert_eq!(read("phy:/dev/vg/guest,,xvda,w"), expected);
+        assert_eq!(read("phy:/dev/vg/guest,xvda,w"), expected);
         assert_eq!(read("vdev=hda,access=rw,format=raw,target=a,b=c").path, Some("a,b=c".into()));
+    }
+
+    #[test]
+    fn old_words_say_the_same() {
+        for text in
+            ["file:/x,hda,w", "phy:/x,hda,w", "tap:aio:/x,hda,w", "ioemu:/x,hda:disk,w", "raw:/x,768,w"]
+        {
+            assert_eq!(read(text), read("/x,raw,hda,rw"), "{text}");
+        }
+        assert_eq!(read("tap:qcow2:/x,xvdb,r"), read("/x,qcow2,hdb,ro"));
+        for text in ["/x,,hdc:cdrom,r", "file:/x,hdc:cdrom,r", "phy:/x,hdc:cdrom"] {
+            assert_eq!(read(text), read("/x,raw,hdc,ro,cdrom"), "{text}");
+        }
     }
 
     #[test]
     fn cds_are_read_only_and_may_be_empty() {
         let cd = read("/root/image.iso,,hdc,cdrom");
         assert_eq!((cd.kind, cd.slot, cd.readonly), (DiskKind::Cdrom, Some(2), true));
-        let old = read("file:/root/image.iso,hdc:cdrom,r".replace(",hdc", ",,hdc").as_str());
-        assert_eq!((old.kind, old.slot), (DiskKind::Cdrom, Some(2)));
-        assert_eq!(read(",raw,hdc,ro,cdrom").path, None);
+        for text in [
+            ",hdc:cdrom,r",
+            "vdev=hdc,devtype=cdrom,format=empty",
+            ",empty,hdc,cdrom",
+            ",,hdc,cdrom",
+            ",raw,hdc,ro,cdrom",
+            "/x,empty,hdc,cdrom",
+        ] {
+            let cd = read(text);
+            assert_eq!((cd.path, cd.kind, cd.slot), (None, DiskKind::Cdrom, Some(2)), "{text}");
+        }
     }
 
     #[test]
     fn mistakes_are_named() {
         for (text, why) in [
             ("a,vmdk,hda", "disk format: 'vmdk'"),
+            ("a,vhd,hda", "disk format: 'vhd'"),
             ("a,raw,hde", "disk vdev: 'hde'"),
             ("a,raw,hda,maybe", "disk access: 'maybe'"),
+            // It would be a disk that may be written.
+            ("a,raw,hda,acess=ro", "disk: 'acess=ro'"),
             (",raw,hda", "names no image"),
+            (",hda:disk,w", "names no image"),
+            ("a,empty,hda", "names no image"),
             ("a,raw,hda,rw,more", "disk: 'more'"),
+            ("phy:/x,,xvda,w", "disk access: 'xvda'"),
+            ("nbd:/x,hda,w", "disk script: 'block-nbd'"),
+            ("a,raw,hda,backend=storage", "disk backend: 'storage'"),
+            ("a,raw,hda,specification=virtio", "disk specification: 'virtio'"),
+            ("http:/x,hda,w", "disk: 'http:'"),
         ] {
             let error = parse(text, &mut Vec::new()).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
+        let mut warnings = Vec::new();
+        parse("a,raw,hda,discard", &mut warnings).unwrap();
+        assert_eq!(warnings, ["disk option 'discard' means nothing here"]);
     }
 }

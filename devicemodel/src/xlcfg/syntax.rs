@@ -1,15 +1,19 @@
-//! The syntax of an xl.cfg file: `key = value` on lines or between semicolons, where a value is a string
-//! in single or double quotes, a number, or a list of values in brackets. `#` begins a comment.
+//! The syntax of an xl.cfg file as libxlu reads it: `key = value` or `key += value` on lines or between semicolons, where
+//! a value is a string in single or double quotes, a bare number, or a list of values in brackets. `#` begins a comment.
+//!
+//! What xl refuses is refused: capitals in a key, a value on the next line, Windows line ends, a last comment that no line
+//! end follows. `tests.rs` holds what libxlu 4.17 says of each.
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 use thiserror::Error;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// In quotes.
+    /// In quotes, or a bare number, which is its digits. Text that is not UTF-8 is read as Latin-1.
     Text(String),
-    /// Decimal, or hexadecimal with 0x.
-    Number(i64),
     /// In brackets.
     List(Vec<Value>),
 }
@@ -19,10 +23,14 @@ pub enum Value {
 pub struct Entry {
     /// Name.
     pub key: String,
-    /// Value.
+    /// Value. A later `+=` of the same key takes it and has the whole.
     pub value: Value,
+    /// Whether it was added to what was there, by `+=`.
+    pub added: bool,
     /// Line of the key.
     pub line: usize,
+    /// Where it stands in the file, from the key to the end of its value.
+    pub bytes: Range<usize>,
 }
 
 /// Where and how the file is malformed.
@@ -31,7 +39,7 @@ pub struct Entry {
 pub struct SyntaxError {
     /// Line, from 1.
     pub line: usize,
-    /// Column in characters, from 1.
+    /// Column in bytes, from 1.
     pub column: usize,
     /// What would be right there.
     pub expected: &'static str,
@@ -43,211 +51,231 @@ pub struct SyntaxError {
 const DEEPEST: usize = 16;
 
 struct Parser<'a> {
-    rest: std::iter::Peekable<std::str::Chars<'a>>,
-    line: usize,
-    column: usize,
+    file: &'a [u8],
+    at: usize,
+    /// Up to where lines were counted, and how many there were.
+    counted: (usize, usize),
 }
 
-/// Reads a whole file.
-pub fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
-    let mut parser = Parser { rest: text.chars().peekable(), line: 1, column: 1 };
-    let mut entries = Vec::new();
+/// Reads a whole file. Where a key stands twice, the last entry counts.
+pub fn parse(file: impl AsRef<[u8]>) -> Result<Vec<Entry>, SyntaxError> {
+    let mut parser = Parser { file: file.as_ref(), at: 0, counted: (0, 1) };
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut last: HashMap<String, usize> = HashMap::new();
     loop {
-        parser.skip(true);
-        while parser.take(';') {
-            parser.skip(true);
+        parser.lines()?;
+        while parser.take(b';') {
+            parser.lines()?;
         }
         if parser.peek().is_none() {
             return Ok(entries);
         }
-        entries.push(parser.entry()?);
+        let mut entry = parser.entry()?;
+        let before = last.insert(entry.key.clone(), entries.len());
+        if let Some(before) = before.filter(|_| entry.added).and_then(|before| entries.get_mut(before)) {
+            let begin = entry.bytes.start;
+            entry.value = joined(&mut before.value, entry.value).ok_or_else(|| {
+                parser.error(begin, "the same kind of value as before", "a list and a string")
+            })?;
+        }
+        entries.push(entry);
+    }
+}
+
+/// What `+=` makes: texts and lists are put one after the other. The old value is used up, so that a file of many
+/// additions does not become many copies.
+fn joined(old: &mut Value, new: Value) -> Option<Value> {
+    match (old, new) {
+        (Value::Text(old), Value::Text(new)) => {
+            let mut text = std::mem::take(old);
+            text.push_str(&new);
+            Some(Value::Text(text))
+        }
+        (Value::List(old), Value::List(new)) => {
+            let mut list = std::mem::take(old);
+            list.extend(new);
+            Some(Value::List(list))
+        }
+        _ => None,
     }
 }
 
 impl Parser<'_> {
-    fn peek(&mut self) -> Option<char> {
-        self.rest.peek().copied()
+    fn peek(&self) -> Option<u8> {
+        self.file.get(self.at).copied()
     }
 
-    fn next(&mut self) -> Option<char> {
-        let c = self.rest.next()?;
-        if c == '\n' {
-            self.line += 1;
-            self.column = 1;
-        } else {
-            self.column += 1;
-        }
-        Some(c)
-    }
-
-    fn take(&mut self, wanted: char) -> bool {
+    fn take(&mut self, wanted: u8) -> bool {
         let there = self.peek() == Some(wanted);
-        if there {
-            self.next();
-        }
+        self.at += usize::from(there);
         there
     }
 
-    /// Skips blanks and comments; line ends too if `lines`.
-    fn skip(&mut self, lines: bool) {
-        while let Some(c) = self.peek() {
-            match c {
-                '#' => {
-                    while self.peek().is_some_and(|c| c != '\n') {
-                        self.next();
-                    }
-                }
-                '\n' if !lines => return,
-                c if c.is_whitespace() => {
-                    self.next();
-                }
-                _ => return,
-            }
-        }
+    fn take_while(&mut self, is: impl Fn(u8) -> bool) -> &[u8] {
+        let rest = self.file.get(self.at..).unwrap_or_default();
+        let count = rest.iter().position(|byte| !is(*byte)).unwrap_or(rest.len());
+        self.at += count;
+        rest.get(..count).unwrap_or_default()
     }
 
-    fn fail<T>(&mut self, expected: &'static str) -> Result<T, SyntaxError> {
+    /// Skips blanks within a line.
+    fn blanks(&mut self) {
+        self.take_while(|byte| matches!(byte, b' ' | b'\t'));
+    }
+
+    /// Skips the end of a line, with the comment before it; whether one was there.
+    fn line_end(&mut self) -> Result<bool, SyntaxError> {
+        let begin = self.at;
+        if self.take(b'#') {
+            let comment = self.take_while(|byte| byte != b'\n').len();
+            if self.peek().is_none() && comment > 0 {
+                return Err(self.error(
+                    begin,
+                    "a line end after the last comment, as xl does",
+                    "the end of the file",
+                ));
+            }
+        }
+        Ok(self.take(b'\n') || self.at > begin)
+    }
+
+    /// Skips blanks and ends of lines.
+    fn lines(&mut self) -> Result<(), SyntaxError> {
+        self.blanks();
+        while self.line_end()? {
+            self.blanks();
+        }
+        Ok(())
+    }
+
+    fn error(&self, at: usize, expected: &'static str, found: impl Into<String>) -> SyntaxError {
+        let before = self.file.get(..at).unwrap_or(self.file);
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
+        SyntaxError { line, column, expected, found: found.into() }
+    }
+
+    /// The line of a place that comes after the last one that was asked for.
+    fn line(&mut self, at: usize) -> usize {
+        let (from, line) = self.counted;
+        let between = self.file.get(from..at).unwrap_or_default();
+        let line = line + between.iter().filter(|byte| **byte == b'\n').count();
+        self.counted = (at, line);
+        line
+    }
+
+    fn fail<T>(&self, expected: &'static str) -> Result<T, SyntaxError> {
         let found = match self.peek() {
             None => "the end of the file".to_owned(),
-            Some('\n') => "the end of the line".to_owned(),
-            Some(c) => format!("'{}'", c.escape_default()),
+            Some(b'\n') => "the end of the line".to_owned(),
+            Some(b'\r') => "a carriage return (Windows line ends?)".to_owned(),
+            Some(byte) => format!("'{}'", byte.escape_ascii()),
         };
-        Err(SyntaxError { line: self.line, column: self.column, expected, found })
+        Err(self.error(self.at, expected, found))
     }
 
     fn entry(&mut self) -> Result<Entry, SyntaxError> {
-        let line = self.line;
-        let key = self.word();
-        if key.is_empty() || key.starts_with(|c: char| c.is_ascii_digit()) {
-            return self.fail("the name of a setting");
+        let begin = self.at;
+        if !self.peek().is_some_and(|byte| byte.is_ascii_lowercase()) {
+            return self.fail("the name of a setting, in small letters");
         }
-        self.skip(false);
-        if !self.take('=') {
+        let key = self.take_while(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.')).to_vec();
+        self.blanks();
+        let added = self.take(b'+');
+        if !self.take(b'=') {
             return self.fail("'='");
         }
-        self.skip(false);
+        self.blanks();
         let value = self.value(0)?;
-        self.skip(false);
-        match self.peek() {
-            None | Some('\n' | ';') => Ok(Entry { key, value, line }),
-            Some(_) => self.fail("the end of the line or ';'"),
+        let bytes = begin..self.at;
+        self.blanks();
+        if !matches!(self.peek(), None | Some(b'\n' | b'#' | b';')) {
+            return self.fail("the end of the line or ';'");
         }
-    }
-
-    fn word(&mut self) -> String {
-        let mut word = String::new();
-        while let Some(c) = self.peek().filter(|c| c.is_ascii_alphanumeric() || *c == '_') {
-            word.push(c);
-            self.next();
-        }
-        word
+        let line = self.line(begin);
+        Ok(Entry { key: text_of(key), value, added, line, bytes })
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, SyntaxError> {
         match self.peek() {
-            Some(quote @ ('"' | '\'')) => self.text(quote),
-            Some('[') if depth < DEEPEST => self.list(depth),
-            Some('[') => self.fail("lists nested less deeply"),
-            Some(c) if c.is_ascii_digit() || c == '-' => self.number(),
+            Some(quote @ (b'"' | b'\'')) => self.text(quote),
+            Some(b'[') if depth < DEEPEST => self.list(depth),
+            Some(b'[') => self.fail("lists nested less deeply"),
+            Some(b'0'..=b'9') => {
+                let digits = self.take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'x'));
+                Ok(Value::Text(text_of(digits.to_vec())))
+            }
             _ => self.fail("a string in quotes, a number or a list in brackets"),
         }
     }
 
-    fn text(&mut self, quote: char) -> Result<Value, SyntaxError> {
-        self.next();
-        let mut text = String::new();
+    fn text(&mut self, quote: u8) -> Result<Value, SyntaxError> {
+        self.at += 1;
+        let mut text = Vec::new();
         loop {
+            text.extend_from_slice(
+                self.take_while(|byte| byte != quote && !matches!(byte, b'\\' | b'\n' | 0)),
+            );
             match self.peek() {
-                Some(c) if c == quote => break,
-                None | Some('\n') => return self.fail("the closing quote"),
-                Some('\\') => {
-                    self.next();
-                    match self.peek() {
-                        Some('n') => text.push('\n'),
-                        Some('t') => text.push('\t'),
-                        Some(c @ ('\\' | '"' | '\'')) => text.push(c),
-                        _ => return self.fail("an escape: \\n, \\t, \\\\, \\\" or \\'"),
-                    }
-                    self.next();
-                }
-                Some(c) => {
-                    text.push(c);
-                    self.next();
-                }
+                Some(byte) if byte == quote => break,
+                Some(b'\\') => self.escape(&mut text)?,
+                _ => return self.fail("the closing quote"),
             }
         }
-        self.next();
-        Ok(Value::Text(text))
+        self.at += 1;
+        Ok(Value::Text(text_of(text)))
     }
 
-    fn number(&mut self) -> Result<Value, SyntaxError> {
-        let (line, column) = (self.line, self.column);
-        let negative = self.take('-');
-        let word = self.word();
-        let magnitude = match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
-            Some(hex) => i64::from_str_radix(hex, 16),
-            None => word.parse(),
+    /// C's escapes of one letter. An octal one, a digit and two or three more, is read and gives nothing: so does xl.
+    /// Hexadecimal ones xl refuses.
+    fn escape(&mut self, text: &mut Vec<u8>) -> Result<(), SyntaxError> {
+        self.at += 1;
+        let byte = match self.peek() {
+            Some(byte @ (b'\\' | b'"' | b'\'')) => byte,
+            Some(b'a') => 0x07,
+            Some(b'b') => 0x08,
+            Some(b'f') => 0x0c,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'v') => 0x0b,
+            Some(b'0'..=b'7') => {
+                let rest = self.file.get(self.at + 1..).unwrap_or_default();
+                let digits = rest.iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
+                if digits >= 2 {
+                    self.at += 1 + digits;
+                    return Ok(());
+                }
+                return self.fail("an octal escape of three or four digits");
+            }
+            _ => return self.fail("an escape: \\n, \\t, \\r, \\a, \\b, \\f, \\v, \\\\, \\\" or \\'"),
         };
-        let bad = SyntaxError { line, column, expected: "a number", found: format!("'{word}'") };
-        let magnitude = magnitude.map_err(|_| bad)?;
-        Ok(Value::Number(if negative { -magnitude } else { magnitude }))
+        self.at += 1;
+        text.push(byte);
+        Ok(())
     }
 
     fn list(&mut self, depth: usize) -> Result<Value, SyntaxError> {
-        self.next();
+        self.at += 1;
         let mut items = Vec::new();
         loop {
-            self.skip(true);
-            if self.take(']') {
+            self.lines()?;
+            if self.take(b']') {
                 return Ok(Value::List(items));
             }
             items.push(self.value(depth + 1)?);
-            self.skip(true);
-            if !self.take(',') && self.peek() != Some(']') {
+            self.lines()?;
+            if !self.take(b',') && self.peek() != Some(b']') {
                 return self.fail("',' or ']'");
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_usual_file_is_read() {
-        let text = "# a guest\nname = \"win\" ; vcpus=2\nmemory = 0x400\ndisk = [ 'a,raw,hda,rw', # first\n  \"b\",\n]\n";
-        let entries = parse(text).unwrap();
-        assert_eq!(entries.len(), 4);
-        assert_eq!(entries[1], Entry { key: "vcpus".into(), value: Value::Number(2), line: 2 });
-        assert_eq!(entries[2].value, Value::Number(1024));
-        let list = vec![Value::Text("a,raw,hda,rw".into()), Value::Text("b".into())];
-        assert_eq!(entries[3], Entry { key: "disk".into(), value: Value::List(list), line: 4 });
-    }
-
-    #[test]
-    fn errors_say_where_and_what() {
-        let error = |text: &str| parse(text).unwrap_err().to_string();
-        assert_eq!(error("name \"a\""), "line 1, column 6: expected '=', found '\\\"'");
-        assert_eq!(
-            error("\nname = 'a"),
-            "line 2, column 10: expected the closing quote, found the end of the file"
-        );
-        assert_eq!(error("a = 12x"), "line 1, column 5: expected a number, found '12x'");
-        assert_eq!(error("a = [1 2]"), "line 1, column 8: expected ',' or ']', found '2'");
-        assert_eq!(error("a = 1 b = 2"), "line 1, column 7: expected the end of the line or ';', found 'b'");
-        assert!(error(&format!("a = {}", "[".repeat(100_000))).contains("nested"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in ".*") {
-            let _ = parse(&text);
-        }
-        #[test]
-        fn no_near_file_makes_it_panic(text in "([a-z]{1,3} ?= ?['\"\\[\\]0-9,;#\n\\\\x-]{0,9})*") {
-            let _ = parse(&text);
-        }
-    }
+/// Text that is not UTF-8 is Latin-1, whose characters are Unicode's first.
+fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
+
+#[cfg(test)]
+mod tests;

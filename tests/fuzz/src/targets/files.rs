@@ -112,8 +112,7 @@ pub fn qcow2_seeds() -> Vec<Vec<u8>> {
 
 /// An xl.cfg file.
 pub fn xlcfg(bytes: &[u8]) -> u64 {
-    let text = String::from_utf8_lossy(bytes);
-    let entries = match xlcfg::parse(&text) {
+    let entries = match xlcfg::parse(bytes) {
         Ok(entries) => entries,
         Err(error) => return outcome(0, &error.to_string()),
     };
@@ -134,7 +133,7 @@ pub fn xlcfg_seeds() -> Vec<Vec<u8>> {
         "builder='hvm'\nvif = [ 'mac=00:16:3e:00:00:01,bridge=xenbr0,model=e1000' ]\non_poweroff = 'destroy'\n",
         "kernel = '/vmlinuz' # comment\nramdisk = '/initrd'\ncmdline = \"a=b 'c'\"\nroot='/dev/sda'\nextra='x'\n",
         "serial = [ 'pty', 'file:/x', \"none\" ]; uuid = '00112233-4455-6677-8899-aabbccddeeff'\nlocaltime=1\n",
-        "a = [ 1, 0x2, [ 'x', \"\\x41\\101\\n\" ], ]\n",
+        "a = [ 1, 0x2, [ 'x', \"\\t\\101\\n\" ], ]\n",
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec()
