@@ -32,8 +32,8 @@ const KEPT: &str = ".before-ailurus";
 /// What is to be installed.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
-    /// Root of the system that is changed.
-    pub root: PathBuf,
+    /// Root of the system that is changed; none is this one's, if it is a Xen host.
+    pub root: Option<PathBuf>,
     /// xl.cfg files of guests that shall run on us.
     pub guests: Vec<PathBuf>,
     /// All guests shall.
@@ -65,6 +65,24 @@ pub enum InstallError {
     /// The toolstack's device model is nowhere.
     #[error("no device model of a Xen toolstack was found under {}: none of {}", .0.display(), STOCK.join(", "))]
     NoStock(PathBuf),
+    /// Nobody said which system, and this one has no use for us.
+    #[error(
+        "this is no Xen host, and --root does not say which system is meant; --root / is this one all the same"
+    )]
+    NoHost,
+    /// An empty root would be the current folder.
+    #[error("--root is empty")]
+    EmptyRoot,
+    /// A link in the root leads out of it.
+    #[error("{} leads to {}, outside the root {}", .path.display(), .to.display(), .root.display())]
+    Outside {
+        /// Which place.
+        path: PathBuf,
+        /// Where it leads.
+        to: PathBuf,
+        /// The root.
+        root: PathBuf,
+    },
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> InstallError {
@@ -78,7 +96,7 @@ enum Step {
     /// Copies this program.
     Copy { from: PathBuf, to: PathBuf },
     /// Writes a text file.
-    Write { to: PathBuf, text: String, what: String },
+    Write { to: PathBuf, text: Vec<u8>, what: String },
     /// Gives a file another name.
     Rename { from: PathBuf, to: PathBuf },
     /// Makes a symbolic link.
@@ -100,6 +118,16 @@ impl fmt::Display for Step {
 }
 
 impl Step {
+    /// The places that it changes.
+    fn places(&self) -> Vec<&Path> {
+        match self {
+            Step::Copy { to, .. } | Step::Write { to, .. } => vec![to],
+            Step::Rename { from, to } => vec![from, to],
+            Step::Link { at, .. } => vec![at],
+            Step::Remove { path } => vec![path],
+        }
+    }
+
     fn apply(&self) -> Result<(), InstallError> {
         match self {
             Step::Copy { from, to } => {
@@ -108,13 +136,18 @@ impl Step {
             }
             Step::Write { to, text, .. } => {
                 let mode = fs::metadata(to).map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
-                replace(to, text.as_bytes(), mode)
+                replace(to, text, mode)
             }
             Step::Rename { from, to } => fs::rename(from, to).map_err(at(from)),
             Step::Link { at: place, to } => symlink(to, place).map_err(at(place)),
             Step::Remove { path } => fs::remove_file(path).map_err(at(path)),
         }
     }
+}
+
+fn broken(path: &Path) -> impl FnOnce(String) -> InstallError {
+    let path = path.to_owned();
+    |why| InstallError::Guest { path, why }
 }
 
 /// Writes a file beside its place and moves it there: whoever reads it meanwhile, or runs it, has the old
@@ -152,33 +185,47 @@ pub struct Todo {
 impl Todo {
     /// What it takes to fulfil `wish`. `program` is the file of this program.
     pub fn new(wish: &Wish, program: &Path) -> Result<Todo, InstallError> {
+        let root = match &wish.root {
+            Some(root) if root.as_os_str().is_empty() => return Err(InstallError::EmptyRoot),
+            Some(root) => root.clone(),
+            None if is_xen_host(Path::new("/")) => PathBuf::from("/"),
+            None => return Err(InstallError::NoHost),
+        };
         let mut todo = Todo::default();
-        let installed = inside(&wish.root, PROGRAM);
         if wish.undo {
-            todo.undo(wish)?;
-            return Ok(todo);
+            todo.undo(wish, &root)?;
+        } else {
+            todo.install(wish, &root, program)?;
         }
+        let guests: Vec<&Path> = wish.guests.iter().map(PathBuf::as_path).collect();
+        for place in todo.steps.iter().flat_map(Step::places).filter(|place| !guests.contains(place)) {
+            stays_inside(&root, place)?;
+        }
+        Ok(todo)
+    }
+
+    fn install(&mut self, wish: &Wish, root: &Path, program: &Path) -> Result<(), InstallError> {
+        let installed = inside(root, PROGRAM);
         if fs::canonicalize(program).ok() != fs::canonicalize(&installed).ok() {
-            todo.steps.push(Step::Copy { from: program.to_owned(), to: installed });
+            self.steps.push(Step::Copy { from: program.to_owned(), to: installed });
         }
-        todo.write(inside(&wish.root, MANUAL), MANUAL_TEXT.into(), "the manual page");
+        self.write(inside(root, MANUAL), MANUAL_TEXT.into(), "the manual page");
         for path in &wish.guests {
-            let text = fs::read_to_string(path).map_err(at(path))?;
-            let broken = |why: String| InstallError::Guest { path: path.clone(), why };
-            let (text, hints) = guest::point_at_us(&text).map_err(broken)?;
-            todo.write(path.clone(), text, &format!("device_model_override = \"{PROGRAM}\""));
-            todo.notes.extend(hints.into_iter().map(|hint| format!("{}: {hint}", path.display())));
+            let file = fs::read(path).map_err(at(path))?;
+            let (file, hints) = guest::point_at_us(&file).map_err(broken(path))?;
+            self.write(path.clone(), file, &format!("device_model_override = \"{PROGRAM}\""));
+            self.notes.extend(hints.into_iter().map(|hint| format!("{}: {hint}", path.display())));
         }
         if wish.all {
-            todo.stand_in(&wish.root)?;
+            self.stand_in(root)?;
         } else if wish.guests.is_empty() {
-            todo.notes.push(format!(
+            self.notes.push(format!(
                 "for one guest, put this into its xl.cfg:\n    device_model_version = \"qemu-xen\"\n    \
                  device_model_override = \"{PROGRAM}\"\n  or give its file here: --guest FILE"
             ));
-            todo.notes.push("for all guests: --all (xl.conf has no setting for it)".into());
+            self.notes.push("for all guests: --all (xl.conf has no setting for it)".into());
         }
-        Ok(todo)
+        Ok(())
     }
 
     /// Takes the place of the toolstack's device model.
@@ -197,12 +244,12 @@ impl Todo {
         if found { Ok(()) } else { Err(InstallError::NoStock(root.to_owned())) }
     }
 
-    fn undo(&mut self, wish: &Wish) -> Result<(), InstallError> {
+    fn undo(&mut self, wish: &Wish, root: &Path) -> Result<(), InstallError> {
         for path in &wish.guests {
-            let text = fs::read_to_string(path).map_err(at(path))?;
-            self.write(path.clone(), guest::point_elsewhere(&text), "without device_model_override");
+            let file = fs::read(path).map_err(at(path))?;
+            let file = guest::point_elsewhere(&file).map_err(broken(path))?;
+            self.write(path.clone(), file, "without device_model_override");
         }
-        let root = &wish.root;
         for name in STOCK {
             let (stock, kept) = (inside(root, name), kept(root, name));
             if exists(&kept) {
@@ -215,14 +262,21 @@ impl Todo {
                 self.steps.push(Step::Rename { from: kept, to: stock });
             }
         }
+        // Guests that would not start any more keep their device model.
+        let users = guests_of_ours(root, &wish.guests);
+        if !users.is_empty() {
+            let users: Vec<String> = users.iter().map(|path| path.display().to_string()).collect();
+            self.notes.push(format!("{PROGRAM} stays, for it is named by {}", users.join(", ")));
+            return Ok(());
+        }
         let files = [inside(root, PROGRAM), inside(root, MANUAL)];
         self.steps.extend(files.into_iter().filter(|path| exists(path)).map(|path| Step::Remove { path }));
         Ok(())
     }
 
     /// A file that is so already is no step.
-    fn write(&mut self, to: PathBuf, text: String, what: &str) {
-        if fs::read_to_string(&to).ok().as_ref() != Some(&text) {
+    fn write(&mut self, to: PathBuf, text: Vec<u8>, what: &str) {
+        if fs::read(&to).ok().as_ref() != Some(&text) {
             self.steps.push(Step::Write { to, text, what: what.into() });
         }
     }
@@ -254,6 +308,39 @@ fn kept(root: &Path, name: &str) -> PathBuf {
 /// Also a link that leads nowhere.
 fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+/// Whether a Xen toolstack is there: its kernel's folder, its command, or a device model of its own.
+fn is_xen_host(root: &Path) -> bool {
+    let tools = ["/proc/xen/capabilities", "/usr/sbin/xl", "/usr/local/sbin/xl", "/opt/xensource/bin/xe"];
+    tools.iter().chain(STOCK).any(|path| exists(&inside(root, path)))
+}
+
+/// Refuses a place in `root` that a link takes elsewhere: a link of another system's means a place of that system.
+fn stays_inside(root: &Path, path: &Path) -> Result<(), InstallError> {
+    let Ok(whole) = fs::canonicalize(root) else { return Ok(()) };
+    // What is renamed or removed is a link itself, where it is one; its folder is what must lie inside.
+    let folders = path.ancestors().skip(1);
+    let to = folders.map(fs::canonicalize).find_map(Result::ok).unwrap_or_else(|| whole.clone());
+    if to.starts_with(&whole) || whole.starts_with(&to) {
+        return Ok(());
+    }
+    Err(InstallError::Outside { path: path.to_owned(), to, root: root.to_owned() })
+}
+
+/// The files in Xen's folder of guests, apart from `others`, that name us as their device model.
+fn guests_of_ours(root: &Path, others: &[PathBuf]) -> Vec<PathBuf> {
+    let others: Vec<PathBuf> = others.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+    let folders = ["/etc/xen", "/etc/xen/auto"].map(|folder| fs::read_dir(inside(root, folder)));
+    let mut found: Vec<PathBuf> = folders
+        .into_iter()
+        .flatten()
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
+        .filter(|path| fs::canonicalize(path).is_ok_and(|path| path.is_file() && !others.contains(&path)))
+        .filter(|path| fs::read(path).is_ok_and(|file| guest::is_ours(&file)))
+        .collect();
+    found.sort();
+    found
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ impl Place {
     }
 
     fn wish(&self) -> Wish {
-        Wish { root: self.root.path().to_owned(), ..Wish::default() }
+        Wish { root: Some(self.root.path().to_owned()), ..Wish::default() }
     }
 
     fn todo(&self, wish: &Wish) -> Todo {
@@ -54,6 +54,72 @@ fn one_guest_is_pointed_at_us_and_back() {
     assert!(!exists(&program));
 }
 
+/// Settings may share a line, and a file need not be UTF-8.
+#[test]
+fn nothing_but_the_device_model_is_taken_out() {
+    let ours = "device_model_override = \"/usr/libexec/ailurus\"\n";
+    for (text, rest) in [
+        (&b"device_model_override=\"/o\" ; memory=64\nname=\"x\"\n"[..], &b"memory=64\nname=\"x\"\n"[..]),
+        (b"type=\"hvm\"; device_model_override=\"/o\"; memory=64\n", b"type=\"hvm\"; memory=64\n"),
+        (b"memory=64; device_model_override='/o'\n", b"memory=64; \n"),
+        (b"a=1 ; \tdevice_model_override='/o' # ours\n", b"a=1 ; \t # ours\n"),
+        (b"  device_model_override = '/a'\n\ndevice_model_override += '/b'", b"\n"),
+        (
+            b"# device_model_override = 'x'\nname = 'device_model_override=1'\n",
+            b"# device_model_override = 'x'\nname = 'device_model_override=1'\n",
+        ),
+        (b"# f\xfcr\nname='caf\xe9'\n", b"# f\xfcr\nname='caf\xe9'\n"),
+        (
+            b"disk=[ 'a,raw,hda', # first\n 'b,raw,hdb' ]; device_model_override='/o'; vcpus=2\n",
+            b"disk=[ 'a,raw,hda', # first\n 'b,raw,hdb' ]; vcpus=2\n",
+        ),
+    ] {
+        let (new, _) = guest::point_at_us(text).unwrap();
+        assert_eq!(
+            new.escape_ascii().to_string(),
+            [rest, ours.as_bytes()].concat().escape_ascii().to_string()
+        );
+        assert!(guest::is_ours(&new));
+        assert_eq!(guest::point_at_us(&new).unwrap().0, new, "a second time changes nothing");
+        assert_eq!(guest::point_elsewhere(&new).unwrap(), rest);
+    }
+}
+
+/// Who leaves `--root` out, or has it lead elsewhere, does not change a system that was not meant.
+#[test]
+fn only_the_system_that_is_meant_is_changed() {
+    let place = Place::new();
+    assert!(!is_xen_host(place.root.path()));
+    place.file("/usr/sbin/xl", "");
+    assert!(is_xen_host(place.root.path()));
+    let empty = Wish { root: Some(PathBuf::new()), ..Wish::default() };
+    assert!(matches!(Todo::new(&empty, &place.program), Err(InstallError::EmptyRoot)));
+    if !is_xen_host(Path::new("/")) {
+        for wish in [Wish::default(), Wish { undo: true, ..Wish::default() }] {
+            assert!(matches!(Todo::new(&wish, &place.program), Err(InstallError::NoHost)));
+        }
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    symlink(elsewhere.path(), inside(place.root.path(), "/usr/libexec")).unwrap();
+    let error = Todo::new(&place.wish(), &place.program).unwrap_err();
+    assert!(matches!(error, InstallError::Outside { .. }), "{error}");
+}
+
+#[test]
+fn the_program_stays_while_a_guest_needs_it() {
+    let place = Place::new();
+    let named = "name='g'\ndevice_model_override='/usr/libexec/ailurus'\n";
+    let (one, other) = (place.file("/etc/xen/one.cfg", named), place.file("/etc/xen/other.cfg", named));
+    place.todo(&place.wish()).apply().unwrap();
+    let undo = Wish { undo: true, guests: vec![one], ..place.wish() };
+    let todo = place.todo(&undo);
+    assert!(todo.to_string().contains("other.cfg"), "{todo}");
+    todo.apply().unwrap();
+    assert!(exists(&inside(place.root.path(), PROGRAM)));
+    place.todo(&Wish { undo: true, guests: vec![other], ..place.wish() }).apply().unwrap();
+    assert!(!exists(&inside(place.root.path(), PROGRAM)));
+}
+
 #[test]
 fn all_guests_come_by_the_toolstacks_own_path() {
     let place = Place::new();
@@ -71,15 +137,20 @@ fn all_guests_come_by_the_toolstacks_own_path() {
 
 #[test]
 fn what_a_guest_cannot_have_yet_is_said() {
-    let hints = |text: &str| guest::point_at_us(text).unwrap().1;
+    let hints = |text: &str| guest::point_at_us(text.as_bytes()).unwrap().1;
     assert_eq!(hints("vga='stdvga'\nvif=['type=vif,bridge=xenbr0']\n"), Vec::<String>::new());
     let expected = [
         "vga=\"cirrus\" is not built yet: write vga=\"stdvga\" or vga=\"none\"",
         "the network card rtl8139 is not built yet: write type=vif into vif=[...]",
     ];
     assert_eq!(hints("vif=['bridge=xenbr0']"), expected);
+    assert_eq!(hints("stdvga=1"), Vec::<String>::new());
+    assert_eq!(hints("stdvga=0").len(), 1);
+    let traditional = hints("vga='none'\ndevice_model_version='qemu-xen-traditional'");
+    assert!(traditional[0].contains("qemu-xen-traditional"), "{traditional:?}");
+    assert_eq!(hints("vga='none'\ndevice_model_version='qemu-xen'"), Vec::<String>::new());
     assert_eq!(hints("vga='none'\nusb=0\nusbdevice=['tablet']"), ["usbdevice is not built yet: take it out"]);
-    assert!(guest::point_at_us("name = g").is_err());
+    assert!(guest::point_at_us(b"name = g").is_err());
 }
 
 #[test]
