@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use devices::xen::platform::Unplug;
 use devices_core::Ticket;
@@ -33,6 +34,7 @@ pub struct Notifier {
     wake: Arc<EventFd>,
     hypervisor: Arc<OnceLock<Weak<dyn Hypervisor>>>,
     told: Arc<Mutex<VecDeque<DeviceEvent>>>,
+    asked: Arc<Mutex<Asked>>,
 }
 
 /// The receiving end.
@@ -40,6 +42,7 @@ pub struct Notices {
     receive: Receiver<Notice>,
     wake: Arc<EventFd>,
     told: Arc<Mutex<VecDeque<DeviceEvent>>>,
+    asked: Arc<Mutex<Asked>>,
 }
 
 /// Most events of devices that wait; the oldest go.
@@ -50,8 +53,15 @@ pub fn notices() -> std::io::Result<(Notifier, Notices)> {
     let (send, receive) = channel();
     let wake = Arc::new(EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?);
     let told: Arc<Mutex<_>> = Arc::default();
-    let notifier = Notifier { send, wake: wake.clone(), hypervisor: Arc::default(), told: told.clone() };
-    Ok((notifier, Notices { receive, wake, told }))
+    let asked: Arc<Mutex<Asked>> = Arc::default();
+    let notifier = Notifier {
+        send,
+        wake: wake.clone(),
+        hypervisor: Arc::default(),
+        told: told.clone(),
+        asked: asked.clone(),
+    };
+    Ok((notifier, Notices { receive, wake, told, asked }))
 }
 
 impl Notifier {
@@ -69,8 +79,40 @@ impl Notifier {
     }
 }
 
+/// Least time between two reports of a guest that its crash kernel is loaded: it goes on by itself, and could
+/// make them for ever.
+const CRASH_LOADED: Duration = Duration::from_secs(1);
+
+/// Requests of devices on their way to the loop.
+#[derive(Default)]
+struct Asked {
+    /// Each is there once.
+    waiting: Vec<PowerEvent>,
+    crash_loaded: Option<Instant>,
+}
+
+impl Asked {
+    /// Whether the loop is to hear of it.
+    fn take(&mut self, event: PowerEvent) -> bool {
+        if event == PowerEvent::CrashLoaded {
+            if self.crash_loaded.is_some_and(|last| last.elapsed() < CRASH_LOADED) {
+                return false;
+            }
+            self.crash_loaded = Some(Instant::now());
+        }
+        let new = !self.waiting.contains(&event);
+        if new {
+            self.waiting.push(event);
+        }
+        new
+    }
+}
+
 impl Power for Notifier {
     fn request(&self, event: PowerEvent) {
+        if !lock(&self.asked).take(event) {
+            return;
+        }
         if let Some(hypervisor) = self.hypervisor.get().and_then(Weak::upgrade) {
             hypervisor.suspend();
         }
@@ -118,6 +160,35 @@ impl Notices {
     pub fn next(&self) -> Option<Notice> {
         // Reset first: a notice that comes after is seen in the next turn.
         let _ = self.wake.read();
-        self.receive.try_recv().ok()
+        let notice = self.receive.try_recv().ok()?;
+        if let Notice::Power(event) = notice {
+            lock(&self.asked).waiting.retain(|&other| other != event);
+        }
+        Some(notice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_says_the_same_for_ever_fills_nothing() {
+        let (notifier, notices) = notices().unwrap();
+        for _ in 0..100_000 {
+            notifier.request(PowerEvent::CrashLoaded);
+            notifier.request(PowerEvent::Panicked);
+        }
+        let mut heard = 0;
+        while let Some(notice) = notices.next() {
+            heard += 1;
+            // It goes on while the loop listens.
+            if matches!(notice, Notice::Power(PowerEvent::CrashLoaded)) {
+                notifier.request(PowerEvent::CrashLoaded);
+            }
+            assert!(heard < 1000, "one a second, and the other once");
+        }
+        notifier.request(PowerEvent::Panicked);
+        assert!(matches!(notices.next(), Some(Notice::Power(PowerEvent::Panicked))));
     }
 }

@@ -32,15 +32,15 @@ impl Geometry {
     pub fn guess(total: u64, first: &[u8]) -> (Geometry, Translation) {
         let physical = Geometry::of_size(total);
         let Some(logical) = from_partitions(total, first) else { return (physical, physical.translation()) };
-        if logical.heads > 16 {
+        let Some(heads) = u8::try_from(logical.heads).ok().filter(|&heads| heads <= 16) else {
             // A translated geometry made the table: by LBA, unless shifting gives the same.
             let small = u32::from(physical.cylinders) * u32::from(physical.heads) <= 131_072;
             return (physical, if small { Translation::Large } else { Translation::Lba });
-        }
+        };
         let Ok(cylinders) = u16::try_from(logical.cylinders) else {
             return (physical, physical.translation());
         };
-        (Geometry { cylinders, heads: logical.heads, sectors: logical.sectors }, Translation::None)
+        (Geometry { cylinders, heads, sectors: logical.sectors }, Translation::None)
     }
 
     /// 16 heads, 63 sectors, as many cylinders as it takes.
@@ -49,15 +49,10 @@ impl Geometry {
         Geometry { cylinders: cylinders as u16, ..FULL }
     }
 
-    /// The translation that a BIOS chooses for it.
+    /// The translation that QEMU chooses for it: none where the BIOS's ten bits of cylinder are enough, else
+    /// by LBA. By shifting only where a partition table shows that it was made so.
     pub fn translation(self) -> Translation {
-        if self.cylinders <= 1024 {
-            Translation::None
-        } else if u32::from(self.cylinders) * u32::from(self.heads) <= 131_072 {
-            Translation::Large
-        } else {
-            Translation::Lba
-        }
+        if self.cylinders <= 1024 { Translation::None } else { Translation::Lba }
     }
 
     /// Sectors that it reaches.
@@ -68,7 +63,7 @@ impl Geometry {
 
 struct Logical {
     cylinders: u64,
-    heads: u8,
+    heads: u16,
     sectors: u8,
 }
 
@@ -79,7 +74,7 @@ fn from_partitions(total: u64, first: &[u8]) -> Option<Logical> {
     }
     first.get(446..510)?.chunks_exact(16).find_map(|entry| {
         let size = u32::from_le_bytes([entry[12], entry[13], entry[14], entry[15]]);
-        let (heads, sectors) = (entry[5].checked_add(1)?, entry[6] & 63);
+        let (heads, sectors) = (u16::from(entry[5]) + 1, entry[6] & 63);
         if size == 0 || entry[5] == 0 || sectors == 0 {
             return None;
         }
@@ -97,7 +92,15 @@ mod tests {
         assert_eq!(Geometry::guess(1008 * 100, &[]).0, Geometry { cylinders: 100, heads: 16, sectors: 63 });
         assert_eq!(Geometry::guess(1, &[]).0.cylinders, 2);
         assert_eq!(Geometry::guess(u64::MAX, &[]), (FULL, Translation::Lba));
-        assert_eq!(Geometry::guess(1008 * 2000, &[]).1, Translation::Large);
+        for (cylinders, translation) in [
+            (1024, Translation::None),
+            (1025, Translation::Lba),
+            (2000, Translation::Lba),
+            (8192, Translation::Lba),
+            (8193, Translation::Lba),
+        ] {
+            assert_eq!(Geometry::guess(1008 * cylinders, &[]).1, translation, "{cylinders}");
+        }
     }
 
     #[test]
@@ -115,5 +118,9 @@ mod tests {
             Geometry::guess(255 * 63 * 500, &first),
             (Geometry::of_size(255 * 63 * 500), Translation::Large)
         );
+        // 256 heads are a table's, too, though no BIOS has them.
+        first[446 + 5] = 255;
+        assert_eq!(Geometry::guess(1008 * 900, &first), (Geometry::of_size(1008 * 900), Translation::Large));
+        assert_eq!(Geometry::guess(1008 * 9000, &first).1, Translation::Lba);
     }
 }

@@ -199,6 +199,10 @@ fn bars_move_their_windows_and_map_memory() {
     assert_eq!(rig.inl(0xcfc), 0x0001_1234);
     assert_eq!(rig.inw(0xcfe), 1);
     assert_eq!(rig.inl(0xcf8), 0x8000_1800);
+    // Where the latch has the byte too, both count.
+    rig.outl(0xcf8, 0x8000_1802);
+    assert_eq!((rig.inw(0xcfc), rig.inb(0xcfc)), (1, 1));
+    assert_eq!(rig.inl(0xcf8), 0x8000_1800);
     rig.outl(0xcf8, 0x8000_1810);
     rig.outl(0xcfc, 0xe000_0000);
     rig.config_write(3, 0, pci::reg::BAR0 + 4, Size::B4, 0xf000_0000);

@@ -124,8 +124,8 @@ impl View {
     fn put(&mut self, space: Space, address: u64, data: &[u8]) {
         if space == Space::Pio && address == CONFIG_ADDRESS && data.len() == 4 {
             let value = u32::from_le_bytes([data[0], data[1], data[2], data[3]]);
-            // Register bits 1:0 and the reserved bits read as zero, as on the 82441FX.
-            self.shared.config_address.store(value & 0x80ff_fffc, Ordering::Release);
+            // The reserved bits are not kept, as on the 82441FX.
+            self.shared.config_address.store(value & 0x80ff_ffff, Ordering::Release);
             return;
         }
         if let Some((range, at, run)) = self.locate(space, address, data.len()) {
@@ -255,7 +255,8 @@ impl View {
 
     fn read_config_port(&mut self, address: u64, data: &mut [u8]) {
         if address == CONFIG_ADDRESS && data.len() == 4 {
-            data.copy_from_slice(&self.shared.config_address.load(Ordering::Acquire).to_le_bytes());
+            let latch = self.shared.config_address.load(Ordering::Acquire);
+            data.copy_from_slice(&(latch & !3).to_le_bytes());
         } else if let Some((sbdf, reg)) = self.config_target(address, data.len()) {
             self.config_read(sbdf, reg, data);
         }
@@ -270,7 +271,9 @@ impl View {
     fn config_target(&self, address: u64, len: usize) -> Option<(Sbdf, u16)> {
         let latch = self.shared.config_address.load(Ordering::Acquire);
         let inside = address >= CONFIG_DATA && address + len as u64 <= CONFIG_DATA + 4;
-        let reg = (latch & 0xfc) as u16 | (address & 3) as u16;
+        // On the 82441FX bits 1:0 are zero and the port alone tells the byte. Software that sets them reads
+        // at 0xcfc what it wants of the double word, which works with QEMU.
+        let reg = (latch & 0xff) as u16 | (address & 3) as u16;
         (inside && latch & CONFIG_ENABLE != 0).then_some((Sbdf(latch >> 8 & 0xffff), reg))
     }
 

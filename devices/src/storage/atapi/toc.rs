@@ -30,8 +30,7 @@ pub(super) fn read(packet: &Packet, frames: u32) -> Result<Vec<u8>, u8> {
     let format = if packet[2] & 0x0f != 0 { packet[2] & 0x0f } else { packet[9] >> 6 };
     match format {
         0 => tracks(packet[6], as_msf, frames),
-        // One session; QEMU does not say where it begins.
-        1 => Ok(vec![0, 0x0a, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+        1 => Ok(session(as_msf)),
         2 => Ok(raw(as_msf, frames)),
         _ => Err(ASC_FIELD),
     }
@@ -53,6 +52,13 @@ fn tracks(first: u8, as_msf: bool, frames: u32) -> Result<Vec<u8>, u8> {
     body.extend([0, 0x16, LEAD_OUT, 0]);
     body.extend(position(frames, as_msf));
     Ok(with_length(&body))
+}
+
+/// First and last session; the first track of the last one and where it begins (MMC-3, READ TOC, format 1).
+fn session(as_msf: bool) -> Vec<u8> {
+    let mut body = vec![1, 1, 0, DATA, 1, 0];
+    body.extend(position(0, as_msf));
+    with_length(&body)
 }
 
 /// First track, last track, lead-out, track 1.
@@ -101,6 +107,15 @@ mod tests {
                 assert_eq!(usize::from(be16_of(&toc)), toc.len() - 2, "format {format}");
             }
         }
+    }
+
+    #[test]
+    fn the_last_session_begins_with_track_1() {
+        let mut packet = [0; 12];
+        packet[2] = 1;
+        assert_eq!(read(&packet, 1000), Ok(vec![0, 10, 1, 1, 0, 0x14, 1, 0, 0, 0, 0, 0]));
+        packet[1] = 2;
+        assert_eq!(read(&packet, 1000), Ok(vec![0, 10, 1, 1, 0, 0x14, 1, 0, 0, 0, 2, 0]));
     }
 
     fn be16_of(bytes: &[u8]) -> u16 {

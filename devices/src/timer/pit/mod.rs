@@ -1,7 +1,8 @@
 //! The 8254 interval timer and port 0x61, through which the PC gates and watches its counter 2.
 //!
 //! After "82C54 CHMOS Programmable Interval Timer" (Intel 231244). Counter 0 drives IRQ 0. Not here: the
-//! sound of the speaker; in mode 3 a new count begins with the next period, not with the next half; the
+//! sound of the speaker; before counter 0 is set up, which the data sheet leaves undefined, its output is low,
+//! so that no interrupt is pending at power-on; in mode 3 a new count begins with the next period, not with the next half; the
 //! parity and channel check bits of port 0x61 read as zero, as in QEMU.
 
 mod counter;
@@ -47,7 +48,7 @@ impl Pit {
         counter.settle(now);
         others.iter_mut().for_each(|other| other.settle(now));
         self.chip.seen = now;
-        if rose {
+        if rose && !self.chip.silent {
             self.irq.set(false);
             self.irq.set(true);
         }
@@ -56,6 +57,10 @@ impl Pit {
 
     /// Drives the interrupt line and arms its next change.
     fn follow(&mut self, now: u64) {
+        if self.chip.silent {
+            self.irq.set(false);
+            return self.timer.cancel();
+        }
         let [counter, ..] = &self.chip.counters;
         self.irq.set(counter.out(now));
         let next = counter.next_change(now).map(|tick| nanoseconds(tick, HERTZ));
@@ -73,7 +78,10 @@ impl Pit {
         if let Some(counter) = self.chip.counters.get_mut(selected) {
             match access(value) {
                 0 => counter.latch_count(now),
-                access => counter.control(mode(value), access, value & BCD != 0),
+                access => {
+                    counter.control(mode(value), access, value & BCD != 0);
+                    self.chip.silent &= selected != 0;
+                }
             }
             return;
         }
@@ -127,6 +135,7 @@ impl Device for Pit {
         match (at.region, at.offset) {
             (0, CONTROL) => self.control(value, now),
             (0, counter) => {
+                self.chip.silent &= counter != 0;
                 if let Some(counter) = self.chip.counters.get_mut(counter as usize) {
                     counter.write(value, now);
                 }
@@ -149,7 +158,7 @@ impl Device for Pit {
     fn reset(&mut self) {
         let now = self.now();
         let counters = [true, true, false].map(|gate| Counter::power_on(gate, now));
-        self.chip = Chip { counters, seen: now, ..Chip::default() };
+        self.chip = Chip { counters, seen: now, silent: true, ..Chip::default() };
         self.irq.set(false);
         self.follow(now);
     }

@@ -59,6 +59,8 @@ pub struct Chip {
     pub irq: bool,
     /// The tick up to which counter 0 has made its interrupts.
     pub seen: u64,
+    /// Counter 0 has not been set up since power-on: its output is undefined then, and taken to be low.
+    pub silent: bool,
 }
 
 impl Chip {

@@ -299,3 +299,23 @@ fn a_hostile_guest() {
     attach(&mut rig);
     rig.batter(&[(Space::Pio, 0x40, 4), (Space::Pio, 0x61, 1)], 1, 100_000);
 }
+
+#[test]
+fn nothing_is_pending_before_somebody_sets_it_up() {
+    scenario(|rig| {
+        attach(rig);
+        rig.advance(ms(300));
+        assert!(!rig.irq(0));
+        assert_eq!(rises(rig), 0);
+        // It counts already, as in QEMU, and another counter is another matter.
+        assert_ne!(counted(rig, 0), counted(rig, 2));
+        program(rig, 2, 6, 100);
+        rig.advance(ms(300));
+        assert_eq!((rig.irq(0), rises(rig)), (false, 0));
+        program(rig, 0, 4, 11932);
+        rig.advance(ms(15));
+        assert!(rises(rig) > 0);
+        rig.reset();
+        assert!(!rig.irq(0));
+    });
+}

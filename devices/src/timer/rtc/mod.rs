@@ -199,7 +199,12 @@ impl Registers {
             }
             A => {
                 let held = !self.divider_runs();
-                return self.change(A, value & !A_UIP, now, if held { SECOND / 2 } else { fraction });
+                let set = self.change(A, value & !A_UIP, now, if held { SECOND / 2 } else { fraction });
+                if held && self.divider_runs() && !self.runs() {
+                    // The divider's phase does not depend on the set bit: it goes on from here.
+                    self.since = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(SECOND as i64 / 2);
+                }
+                return set;
             }
             // Setting the time ends update interrupts.
             B if value & B_SET != 0 => return self.change(B, value & !B_UIE, now, fraction),

@@ -88,8 +88,8 @@ pub const ANY: u8 = 0xc0;
 pub const HERTZ: u64 = 32_768;
 /// One second in nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
-/// UIP comes up so many nanoseconds before an update.
-pub const UIP_AHEAD: u64 = 244_000;
+/// UIP comes up so many nanoseconds before an update: eight periods of the crystal.
+pub const UIP_AHEAD: u64 = 8 * SECOND / HERTZ;
 
 /// Ticks of the crystal between two periodic interrupts; 0: none.
 pub fn period(a: u8) -> u64 {

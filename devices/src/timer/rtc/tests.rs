@@ -286,3 +286,35 @@ fn whoever_watches_hears_when_the_guest_sets_the_time() {
         assert_eq!(rtc.lock().seconds(), set + 65);
     });
 }
+
+#[test]
+fn the_first_update_after_a_divider_reset_is_announced_eight_periods_before() {
+    scenario(|rig| {
+        attach(rig, LEAP);
+        put(rig, 0x0a, 0x76);
+        put(rig, 0x0a, 0x26);
+        rig.advance(ms(500) - 244_140 - 1);
+        assert_eq!((get(rig, 0x0a), get(rig, 0)), (0x26, 0x50));
+        rig.advance(1);
+        assert_eq!(get(rig, 0x0a), 0xa6);
+        rig.advance(244_140);
+        assert_eq!((get(rig, 0x0a), get(rig, 0)), (0x26, 0x51));
+    });
+}
+
+#[test]
+fn the_divider_goes_on_while_the_time_is_set() {
+    scenario(|rig| {
+        attach(rig, LEAP);
+        put(rig, 0x0a, 0x76);
+        put(rig, 0x0b, 0x82);
+        rig.advance(ms(3300));
+        put(rig, 0x0a, 0x26);
+        rig.advance(ms(300));
+        put(rig, 0x0b, 0x02);
+        rig.advance(ms(199));
+        assert_eq!(get(rig, 0), 0x50);
+        rig.advance(ms(1));
+        assert_eq!(get(rig, 0), 0x51);
+    });
+}

@@ -86,6 +86,8 @@ struct Rate {
     /// Guest time up to which lines have been granted.
     at: u64,
     dropped: u64,
+    /// Bytes that may still be logged.
+    bytes: usize,
 }
 
 impl Rate {
@@ -129,7 +131,7 @@ impl Platform {
             refused: false,
             unplugged: Unplug::empty(),
             lines: Lines::default(),
-            rate: Rate { left: spec::BURST, at: wiring.now(), dropped: 0 },
+            rate: Rate { left: spec::BURST, at: wiring.now(), dropped: 0, bytes: spec::LOG_MOST },
             regions: [
                 Region::pio("fixed", spec::FIXED, spec::FIXED_LEN).widest(4),
                 Region::floating("ports", Space::Pio, spec::PORTS_LEN).widest(1),
@@ -170,7 +172,12 @@ impl Platform {
     }
 
     fn log_line(&mut self, line: &str) {
-        if !self.rate.take(self.wiring.now()) {
+        if self.rate.bytes == 0 || !self.rate.take(self.wiring.now()) {
+            return;
+        }
+        self.rate.bytes = self.rate.bytes.saturating_sub(line.len());
+        if self.rate.bytes == 0 {
+            self.host.log("(that is enough: nothing more of this guest is logged)");
             return;
         }
         if self.rate.dropped > 0 {

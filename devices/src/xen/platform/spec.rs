@@ -38,5 +38,8 @@ pub const BAR_UNPLUG: u64 = 8;
 
 /// Lines that a guest may log in one go.
 pub const BURST: u32 = 100;
-/// Afterwards one line in so many nanoseconds.
+/// Bytes of lines that are logged of one guest, however long it runs: the host's own lines have room beside
+/// them.
+pub const LOG_MOST: usize = 256 << 10;
+/// After the burst one line in so many nanoseconds.
 pub const LINE_INTERVAL: u64 = 100_000_000;

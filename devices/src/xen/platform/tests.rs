@@ -232,6 +232,20 @@ fn the_log_is_cut_and_its_rate_is_limited() {
 }
 
 #[test]
+fn a_guest_that_talks_for_ever_leaves_room_in_the_log() {
+    let mut rig = Rig::new();
+    let (machine, _) = attach(&mut rig);
+    let mut logged = 0;
+    for _ in 0..2000 {
+        rig.advance(ms(100));
+        "spam ".repeat(80).bytes().for_each(|byte| rig.outb(0x12, byte));
+        rig.outb(0x12, b'\n');
+        logged += machine.lines().iter().map(String::len).sum::<usize>();
+    }
+    assert!((100_000..300_000).contains(&logged), "{logged} bytes");
+}
+
+#[test]
 fn a_begun_line_survives_a_load() {
     let mut rig = Rig::new();
     let (machine, _) = attach(&mut rig);

@@ -133,7 +133,7 @@ fn data_port(bench: &mut Bench<'_>) {
     bench.check("word 0", low, 0x8086_u16);
     let high = bench.inw(0xcfe);
     bench.check("word 2", high, 0x1237_u16);
-    // The latch's lowest bits do not count: the port does.
+    // The latch's lowest bits are zero: the port counts.
     bench.outl(0xcf8, 0x8000_0002);
     let id = bench.inl(0xcfc);
     bench.check("all four with the latch at 2", id, 0x1237_8086_u32);

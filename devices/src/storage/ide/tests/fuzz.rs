@@ -4,10 +4,10 @@ use super::*;
 use crate::storage::ide::spec::cmd;
 
 /// A small generator: what it gives depends on the seed only.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self, below: u64) -> u64 {
+    pub(super) fn next(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -50,7 +50,7 @@ const PACKETS: [u8; 21] = [
 ];
 
 /// One thing a guest may do.
-fn step(m: &mut Machine, random: &mut Random) {
+pub(super) fn step(m: &mut Machine, random: &mut Random) {
     let base = random.one_of(&[0x1f0u16, 0x170]);
     let byte = random.next(256) as u8;
     match random.next(20) {

@@ -5,6 +5,7 @@ mod disk;
 mod flight;
 mod fuzz;
 mod seabios;
+mod threads;
 mod unplug;
 
 use std::sync::{Arc, LazyLock, Mutex};
@@ -58,12 +59,17 @@ const CD_FRAMES: usize = 120;
 
 impl Machine {
     fn new(save: bool) -> Machine {
+        Machine::with(save, |rig, store| Arc::new(Inline::new(store, rig.wiring())))
+    }
+
+    /// The same with another host side under its media.
+    fn with(save: bool, serve: impl Fn(&Rig, Arc<MemoryStore>) -> Arc<dyn BlockBackend>) -> Machine {
         let mut rig = Rig::new();
         let wiring = rig.wiring();
         let disk = Arc::new(MemoryStore::new(pattern(DISK_SECTORS), false));
-        let cd = Machine::medium(&rig, CD_FRAMES);
+        let cd = serve(&rig, Arc::new(MemoryStore::new(pattern(CD_FRAMES * 4), true)));
         let geometry = Geometry::guess(DISK_SECTORS as u64, &[]).0;
-        let backend: Arc<dyn BlockBackend> = Arc::new(Inline::new(disk.clone(), rig.wiring()));
+        let backend = serve(&rig, disk.clone());
         let drives = [
             Some(DriveConfig::Disk { backend, geometry, serial: None }),
             None,

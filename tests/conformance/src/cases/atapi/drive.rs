@@ -140,7 +140,7 @@ pub(super) fn toc_sessions(bench: &mut Bench<'_>) {
     ready(bench);
     let data = ask(bench, "format 1", FULL, &toc_command(0, 1, 0));
     bench.check_bytes("one session", data.get(..4).unwrap_or(&[]), &[0, 10, 1, 1]);
-    bench.note_bytes("format 1", &data);
+    bench.check_bytes("first track of the last session", data.get(4..8).unwrap_or(&[]), &[0, 0x14, 1, 0]);
     let data = ask(bench, "format 2", FULL, &toc_command(2, 2, 0));
     bench.check_bytes("format 2: first and last session", data.get(2..4).unwrap_or(&[]), &[1, 1]);
     let len = data.get(..2).map_or(0, |len| usize::from(u16::from_be_bytes([len[0], len[1]])));
