@@ -1,7 +1,8 @@
 //! Debian packages without root: a private copy of apt's lists, downloads into `build/debs`, `dpkg-deb -x`.
 //!
 //! apt reads the machine's own sources and keys, but its lists and cache lie in `build/apt`, so nothing outside the
-//! build folder changes and two architectures work on a machine that has one.
+//! build folder changes and two architectures work on a machine that has one. What is installed on the machine is not
+//! looked at: the same packages are brought everywhere.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,11 +13,29 @@ use anyhow::{Context, Result, bail};
 
 use crate::ui::{self, Step};
 
+/// What programs under `build` take from the machine, and so is never brought. The C library and its loader belong
+/// together, and the loader's path is fixed in every program: there can be only the machine's. The compiler that built
+/// this program needs both these. The others work when a package is installed, which none is.
+const OF_THE_MACHINE: [&str; 10] = [
+    "libc6",
+    "libgcc-s1",
+    "libc-bin",
+    "debconf",
+    "debianutils",
+    "dpkg",
+    "perl-base",
+    "adduser",
+    "passwd",
+    "init-system-helpers",
+];
+
 /// A private apt.
 pub struct Apt {
     state: PathBuf,
     cache: PathBuf,
     debs: PathBuf,
+    /// What apt is told to be installed.
+    status: PathBuf,
 }
 
 /// One package file as apt names it.
@@ -28,12 +47,17 @@ struct Deb {
 impl Apt {
     /// An apt whose lists, cache and packages lie under `build`. Nothing is downloaded yet.
     pub fn new(build: &Path) -> Result<Self> {
-        let apt =
-            Self { state: build.join("apt/state"), cache: build.join("apt/cache"), debs: build.join("debs") };
+        let apt = Self {
+            state: build.join("apt/state"),
+            cache: build.join("apt/cache"),
+            debs: build.join("debs"),
+            status: build.join("apt/status"),
+        };
         for folder in [apt.state.join("lists/partial"), apt.cache.join("archives/partial"), apt.debs.clone()]
         {
             fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
+        fs::write(&apt.status, status()).with_context(|| format!("cannot write {}", apt.status.display()))?;
         Ok(apt)
     }
 
@@ -43,7 +67,7 @@ impl Apt {
         for option in [
             dir("Dir::State", &self.state),
             dir("Dir::Cache", &self.cache),
-            "Dir::State::status=/var/lib/dpkg/status".into(),
+            dir("Dir::State::status", &self.status),
             "Debug::NoLocking=1".into(),
             "APT::Sandbox::User=root".into(),
             "APT::Architectures::=amd64".into(),
@@ -103,30 +127,20 @@ impl Apt {
             .with_context(|| format!("{meta} depends on no {prefix}*"))
     }
 
-    /// The packages that `names` need and that this machine lacks, `names` included where it lacks them.
+    /// The packages that `names` need, `names` included, apart from what is the machine's.
     fn closure(&self, names: &[String]) -> Result<Vec<String>> {
-        let text = ui::run(
-            self.command("apt-get")
-                .args(["-y", "--no-install-recommends", "--print-uris", "install"])
-                .args(names),
-        )?;
-        parse_uris(&text)
-            .into_iter()
-            .map(|deb| {
-                let mut parts = deb.file.trim_end_matches(".deb").rsplit('_');
-                let architecture = parts.next().unwrap_or("amd64");
-                let name = deb.file.split('_').next().unwrap_or_default();
-                Ok(match architecture {
-                    "i386" => format!("{name}:i386"),
-                    _ => name.to_owned(),
-                })
-            })
-            .collect()
+        Ok(packages(&ui::run(&mut self.closure_command(names))?))
+    }
+
+    fn closure_command(&self, names: &[String]) -> Command {
+        let mut command = self.command("apt-get");
+        command.args(["-y", "--no-install-recommends", "--print-uris", "install"]).args(names);
+        command
     }
 
     /// Downloads and unpacks packages into `root`.
     ///
-    /// `plain` are taken alone, `whole` with what they need beyond this machine's packages. A name written
+    /// `plain` are taken alone, `whole` with what they need. A name written
     /// `meta>prefix` stands for the real package behind a metapackage. What is already unpacked is left alone.
     pub fn bring(&self, root: &Path, plain: &[&str], whole: &[&str]) -> Result<()> {
         if !self.has_lists() {
@@ -203,6 +217,33 @@ impl Apt {
     }
 }
 
+/// The status file of a machine that has nothing but [`OF_THE_MACHINE`], in versions that are always new enough.
+fn status() -> String {
+    let stanza = |name: &str| {
+        let provides = if name == "debconf" { "Provides: debconf-2.0\n" } else { "" };
+        format!(
+            "Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: foreign\n{provides}\
+             Version: 9999\nMaintainer: the machine\nDescription: the machine's own\n\n"
+        )
+    };
+    OF_THE_MACHINE.map(stanza).concat()
+}
+
+/// The packages whose files are printed, with their architecture if it is not the usual one.
+fn packages(printed: &str) -> Vec<String> {
+    parse_uris(printed)
+        .into_iter()
+        .map(|deb| {
+            let architecture = deb.file.trim_end_matches(".deb").rsplit('_').next().unwrap_or("amd64");
+            let name = deb.file.split('_').next().unwrap_or_default();
+            match architecture {
+                "i386" => format!("{name}:i386"),
+                _ => name.to_owned(),
+            }
+        })
+        .collect()
+}
+
 /// Reads the lines `'URI' FILE SIZE HASH` that `--print-uris` prints among others.
 fn parse_uris(text: &str) -> Vec<Deb> {
     text.lines()
@@ -219,6 +260,43 @@ fn parse_uris(text: &str) -> Vec<Deb> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// On a machine whose dpkg says that QEMU is installed, QEMU and its libraries are brought all the same.
+    #[test]
+    fn what_the_machine_has_does_not_matter() {
+        if crate::place::machine_tool("apt-get").is_none() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let stanza = |name: &str, more: &str| {
+            format!("Package: {name}\nVersion: 1\nArchitecture: amd64\nMaintainer: x\nDescription: x\n{more}")
+        };
+        let offer = |name: &str, depends: &str| {
+            let file = format!("Filename: ./{name}_1_amd64.deb\nSize: 9\nSHA256: {}\n", "0".repeat(64));
+            stanza(name, &format!("{depends}{file}\n"))
+        };
+        let offers = [
+            offer("qemu-system-x86", "Depends: libpixman-1-0, libc6 (>= 2.36)\n"),
+            offer("libpixman-1-0", "Depends: libc6 (>= 2.36), debconf (>= 0.5) | debconf-2.0\n"),
+            offer("libc6", ""),
+            offer("debconf", ""),
+        ];
+        fs::write(at("Packages"), offers.concat()).unwrap();
+        let installed = "Status: install ok installed\n\n";
+        let has = ["qemu-system-x86", "libpixman-1-0", "libc6"].map(|name| stanza(name, installed));
+        fs::write(at("dpkg-status"), has.concat()).unwrap();
+        fs::write(at("sources"), format!("deb [trusted=yes] file:{} ./\n", folder.path().display())).unwrap();
+        let config = [("Dir::State::status", "dpkg-status"), ("Dir::Etc::sourcelist", "sources")]
+            .map(|(key, name)| format!("{key} \"{}\";\n", at(name).display()));
+        fs::write(at("config"), config.concat() + "Dir::Etc::sourceparts \"/dev/null\";\n").unwrap();
+        let apt = Apt::new(&at("build")).unwrap();
+        ui::run(apt.command("apt-get").env("APT_CONFIG", at("config")).args(["-qq", "update"])).unwrap();
+        let mut command = apt.closure_command(&["qemu-system-x86".to_owned()]);
+        let mut found = packages(&ui::run(command.env("APT_CONFIG", at("config"))).unwrap());
+        found.sort();
+        assert_eq!(found, ["libpixman-1-0", "qemu-system-x86"]);
+    }
 
     #[test]
     fn uris_are_read_among_other_lines() {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::apt::Apt;
-use crate::place::{Place, machine_tool};
+use crate::place::Place;
 use crate::ui;
 use crate::xen_lab;
 
@@ -36,10 +36,6 @@ pub enum Group {
     Xen,
 }
 
-/// A package and the program that it is wanted for.
-#[derive(Clone, Copy, Debug)]
-struct Program(&'static str, &'static str);
-
 impl Group {
     /// Every group that guests and tests need.
     pub const ALL: [Group; 8] = [
@@ -58,20 +54,15 @@ impl Group {
         stamps(place).join(format!("{self:?}").to_lowercase())
     }
 
-    /// Packages of files, taken alone; and packages of programs, taken with the libraries they need where the machine
-    /// lacks the program.
-    fn packages(self) -> (&'static [&'static str], &'static [Program]) {
+    /// Packages of files, taken alone; and packages of programs, taken with the libraries they need.
+    fn packages(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
             Group::Firmware => (&["seabios"], &[]),
-            Group::Iso => (&["isolinux", "syslinux-common"], &[Program("xorriso", "xorriso")]),
+            Group::Iso => (&["isolinux", "syslinux-common"], &["xorriso"]),
             Group::Cloud => (&["linux-image-cloud-amd64>linux-image-", "busybox-static"], &[]),
             Group::Disk => (
                 &["linux-image-amd64>linux-image-", "busybox-static", "grub-pc-bin"],
-                &[
-                    Program("grub-common", "grub-mkimage"),
-                    Program("e2fsprogs", "mkfs.ext4"),
-                    Program("qemu-utils", "qemu-img"),
-                ],
+                &["grub-common", "e2fsprogs", "qemu-utils"],
             ),
             Group::Pae => (&["linux-image-686-pae:i386>linux-image-", "busybox-static:i386"], &[]),
             Group::Small => {
@@ -80,8 +71,8 @@ impl Group {
             Group::Installer => {
                 (&["debian-installer-12-netboot-i386", "debian-installer-12-netboot-amd64"], &[])
             }
-            Group::Acpica => (&[], &[Program("acpica-tools", "iasl")]),
-            Group::Qemu => (&["seabios", "ipxe-qemu"], &[Program("qemu-system-x86", "qemu-system-x86_64")]),
+            Group::Acpica => (&[], &["acpica-tools"]),
+            Group::Qemu => (&["seabios", "ipxe-qemu"], &["qemu-system-x86"]),
             Group::Xen => (&xen_lab::packages::DOM0, &[]),
         }
     }
@@ -117,12 +108,7 @@ pub fn fetch(place: &Place, groups: &[Group], fresh: bool) -> Result<()> {
             Group::Xen => xen_lab::packages::root(place),
             _ => place.root(),
         };
-        let whole: Vec<&str> = whole
-            .iter()
-            .filter(|Program(_, name)| machine_tool(name).is_none())
-            .map(|Program(package, _)| *package)
-            .collect();
-        apt.bring(&root, plain, &whole)
+        apt.bring(&root, plain, whole)
             .with_context(|| format!("cannot bring the packages of `{group:?}`"))?;
         fs::write(&stamp, wanted)?;
     }
