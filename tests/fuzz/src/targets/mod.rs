@@ -6,6 +6,7 @@ mod ioreq;
 mod monitor;
 mod recording;
 mod vnc;
+mod words;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -29,6 +30,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "xlcfg", run: files::xlcfg, seeds: files::xlcfg_seeds },
     Target { name: "qmp", run: monitor::run, seeds: monitor::seeds },
     Target { name: "vnc", run: vnc::run, seeds: vnc::seeds },
+    Target { name: "qtest", run: words::qtest, seeds: words::qtest_seeds },
+    Target { name: "argv", run: words::argv, seeds: words::argv_seeds },
+    Target { name: "human", run: words::human, seeds: words::human_seeds },
+    Target { name: "kernel", run: words::kernel, seeds: words::kernel_seeds },
     Target { name: "chipset", run: devices::chipset, seeds: devices::script_seeds },
     Target { name: "clocks", run: devices::clocks, seeds: devices::script_seeds },
     Target { name: "storage", run: devices::storage, seeds: devices::script_seeds },
