@@ -209,6 +209,51 @@ fn supervisor(bare: &mut Bare) {
     bare.supervisor((GDT, 23), (IDT, 15 * 16 - 1));
 }
 
+/// [`sort`] in 32-bit code.
+fn sort32(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let (mut top, mut next) = (a.create_label(), a.create_label());
+    a.mov(esi, DATA as u32)?;
+    a.mov(edi, DATA as u32 + 0x2000)?;
+    a.set_label(&mut top)?;
+    a.mov(eax, dword_ptr(esi))?;
+    a.mov(edx, dword_ptr(esi + 4))?;
+    a.cmp(eax, edx)?;
+    a.jbe(next)?;
+    a.mov(dword_ptr(esi), edx)?;
+    a.mov(dword_ptr(esi + 4), eax)?;
+    a.set_label(&mut next)?;
+    a.add(esi, 4)?;
+    a.cmp(esi, edi)?;
+    a.jb(top)?;
+    again(a)
+}
+
+/// [`calls`] in 32-bit code.
+fn calls32(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let (mut fib, mut small, mut start) = (a.create_label(), a.create_label(), a.create_label());
+    a.jmp(start)?;
+    a.set_label(&mut fib)?;
+    a.cmp(edi, 2)?;
+    a.jb(small)?;
+    a.push(edi)?;
+    a.dec(edi)?;
+    a.call(fib)?;
+    a.pop(edi)?;
+    a.push(eax)?;
+    a.sub(edi, 2)?;
+    a.call(fib)?;
+    a.pop(edx)?;
+    a.add(eax, edx)?;
+    a.ret()?;
+    a.set_label(&mut small)?;
+    a.mov(eax, edi)?;
+    a.ret()?;
+    a.set_label(&mut start)?;
+    a.mov(edi, 20)?;
+    a.call(fib)?;
+    again(a)
+}
+
 /// Back to the beginning.
 fn again(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.jmp(CODE)
@@ -223,9 +268,10 @@ fn seconds() -> f64 {
 }
 
 fn measure(name: &str, program: Program) -> Result<(), Box<dyn std::error::Error>> {
-    let mut a = CodeAssembler::new(64)?;
+    let bits = if name.ends_with("32") { 32 } else { 64 };
+    let mut a = CodeAssembler::new(bits)?;
     program(&mut a)?;
-    let mut bare = Bare::new(64, &[(CODE, 0x1000), (DATA, DATA_LEN)])?;
+    let mut bare = Bare::new(bits as u8, &[(CODE, 0x1000), (DATA, DATA_LEN)])?;
     bare.write(CODE, &a.assemble(CODE)?);
     let numbers: Vec<u8> = (0..DATA_LEN as u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
     bare.write(DATA, &numbers);
@@ -254,7 +300,7 @@ fn measure(name: &str, program: Program) -> Result<(), Box<dyn std::error::Error
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let only = std::env::args().nth(1);
-    let programs: [(&str, Program); 9] = [
+    let programs: [(&str, Program); 11] = [
         ("registers", registers),
         ("sort", sort),
         ("calls", calls),
@@ -264,6 +310,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("x87", x87),
         ("sse", sse),
         ("faults", faults),
+        ("sort32", sort32),
+        ("calls32", calls32),
     ];
     for (name, program) in programs {
         if only.as_deref().is_none_or(|o| o == name) {
