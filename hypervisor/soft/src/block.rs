@@ -18,6 +18,7 @@ use hypervisor::memory::PAGE;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 
 use crate::cpu::{Cpu, Fault, IP, mode, seg};
+use crate::host;
 use crate::lower;
 use crate::op::{Ctx, Op};
 use crate::paging::Access;
@@ -272,7 +273,7 @@ impl Cpu {
     /// Write counter of a page and its value; none where there is no memory.
     fn generation(&mut self, gpa: u64) -> Option<Counted> {
         let info = self.phys_page(gpa);
-        let (track, page) = info.code_track()?;
+        let (track, page) = info.code_track(&self.shared.physical)?;
         let counter = track.generation(page)?;
         Some((counter, counter.load(Ordering::Acquire)))
     }
@@ -299,10 +300,10 @@ impl Cpu {
 
     fn fetch_page(&mut self, gpa: u64, bytes: &mut [u8]) {
         let info = self.phys_page(gpa);
-        if !info.read.is_null() {
-            let host = info.read.wrapping_add((gpa & (PAGE - 1)) as usize);
-            // SAFETY: `bytes` does not go past the end of the page, which is mapped.
-            unsafe { std::ptr::copy_nonoverlapping(host, bytes.as_mut_ptr(), bytes.len()) };
+        if !info.read().is_null() {
+            let at = info.read().wrapping_add((gpa & (PAGE - 1)) as usize);
+            // SAFETY: `bytes` does not go past the end of the page, which is mapped, and is our own.
+            unsafe { host::copy(at, bytes.as_mut_ptr(), bytes.len()) };
         }
     }
 
@@ -365,7 +366,7 @@ impl Cpu {
     /// Says that this page holds code and makes all writes to it be noticed; gives its counter.
     fn mark_code(&mut self, gpa: u64) -> Counted {
         let info = self.phys_page(gpa);
-        let newly = info.code_track().is_some_and(|(track, page)| track.mark_code(page));
+        let newly = info.code_track(&self.shared.physical).is_some_and(|(track, page)| track.mark_code(page));
         if newly {
             let page = gpa & PAGE_MASK;
             self.flush_writes(|phys| phys == page);
@@ -409,8 +410,11 @@ fn build(bytes: &[u8], ip: u64, mode: u32, most: usize) -> Option<(Box<[Op]>, us
     while open && more && ops.len() < most {
         let len = if i.is_invalid() { 1 } else { i.len() };
         more = ops.len() + 1 < most && decode(&mut ahead, at + len);
+        let fused = ctx.branch.is_some();
         ctx.branch = if more && bits == 64 { crate::int::branch_condition(&ahead) } else { None };
         let mut op = lower::lower(&i, &ctx, &bytes[at..]);
+        // What comes before was promised it.
+        assert!(!fused || op.is_branch(), "the branch that was looked at ahead is one");
         open = op.place(at as u8, len as u8);
         ops.push(op);
         at += len;

@@ -28,7 +28,7 @@ const FIRST: u32 = SHADOW | special::ONCE | special::DEBUG;
 
 /// Blocks that follow each other without a return to the loop. Where the compiler makes no jump of a handler's call
 /// of the next one (without optimisation), each operation takes stack.
-const CHAIN: i32 = if cfg!(debug_assertions) { 32 } else { 4096 };
+pub(crate) const CHAIN: i32 = if cfg!(debug_assertions) { 32 } else { 4096 };
 
 impl Cpu {
     /// Whether CR0.PE is set.
@@ -336,7 +336,7 @@ impl Cpu {
                 continue;
             }
             let info = physical.page(slow.phys & crate::tlb::PAGE_MASK);
-            if let Some((track, page)) = info.dirty_track()
+            if let Some((track, page)) = info.dirty_track(physical)
                 && (all || track.is_code(page))
             {
                 fast.write = crate::tlb::NONE;

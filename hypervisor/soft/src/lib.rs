@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod exec;
 pub mod flags;
 pub mod fp;
+mod host;
 pub mod int;
 pub mod lower;
 pub mod machine;

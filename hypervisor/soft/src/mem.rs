@@ -3,22 +3,16 @@
 //! The inlined part answers the usual access: within the segment, within one page, the page known to the TLB. All
 //! else comes here to the slow path, which checks in architectural order and does the access piece by piece.
 //!
-//! Guest memory is shared with other vCPUs and with devices; aligned accesses of up to 8 bytes are single host
-//! accesses, and x86 hosts order them as x86 guests expect.
-
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+//! Guest memory is shared with other vCPUs and with devices: [`crate::host`] says how it is accessed.
 
 use hypervisor::memory::PAGE;
 use ioreq::{Request, Size, Target};
 
 use crate::cpu::{Cpu, Exec, Fault, RSP, attr, seg};
+use crate::host;
 use crate::op::{Op, Word};
 use crate::paging::Access;
 use crate::tlb::{self, PAGE_MASK, set};
-
-/// Serialises locked accesses that host atomics cannot do: unaligned ones.
-static SPLIT_LOCK: Mutex<()> = Mutex::new(());
 
 const ADDRESS_MASK: [u64; 4] = [0xffff, 0xffff_ffff, u64::MAX, u64::MAX];
 
@@ -60,7 +54,7 @@ impl Cpu {
             if lin.wrapping_add(last) & PAGE_MASK == e.read {
                 let host = lin.wrapping_add(e.addend) as *const T;
                 // SAFETY: a valid tag says that the whole page is host memory at this addend.
-                return Ok(unsafe { host.read_unaligned() });
+                return Ok(unsafe { host::get(host) });
             }
         }
         if T::SIZE <= 8 {
@@ -82,7 +76,7 @@ impl Cpu {
             if lin.wrapping_add(last) & PAGE_MASK == e.write {
                 let host = lin.wrapping_add(e.addend) as *mut T;
                 // SAFETY: a valid tag says that the whole page is writable host memory at this addend.
-                unsafe { host.write_unaligned(v) };
+                unsafe { host::put(host, v) };
                 return Ok(());
             }
         }
@@ -120,7 +114,7 @@ impl Cpu {
             if lin.wrapping_add(last) & PAGE_MASK == e.write {
                 let host = lin.wrapping_add(e.addend) as *mut T;
                 // SAFETY: a valid tag says that the whole page is writable host memory at this addend.
-                return Ok(unsafe { host_modify::<T, LOCK>(host, f) });
+                return Ok(unsafe { host::modify::<T, LOCK>(host, f) });
             }
         }
         self.modify_slow(seg, off, f)
@@ -135,16 +129,17 @@ impl Cpu {
         let [a, b] = pieces;
         if b.len == 0 && lin.is_multiple_of(T::SIZE as u64) {
             let info = self.phys_page(a.gpa);
-            if !info.write.is_null() && std::ptr::eq(info.read, info.write) && !self.is_apic_page(a.gpa) {
+            if !info.write().is_null() && std::ptr::eq(info.read(), info.write()) && !self.is_apic_page(a.gpa)
+            {
                 self.may_write_code(a.gpa)?;
-                let host = info.write.wrapping_add((a.gpa & (PAGE - 1)) as usize).cast::<T>();
+                let host = info.write().wrapping_add((a.gpa & (PAGE - 1)) as usize).cast::<T>();
                 // SAFETY: the piece lies in the page, which is mapped.
-                let both = unsafe { host_modify::<T, true>(host, f) };
+                let both = unsafe { host::modify::<T, true>(host, f) };
                 self.wrote(lin, a.gpa);
                 return Ok(both);
             }
         }
-        let _guard = SPLIT_LOCK.lock().unwrap_or_else(|p| p.into_inner());
+        let _guard = host::lock();
         self.may_write_pieces(&pieces)?;
         let mut bytes = [0u8; 16];
         self.read_pieces(&pieces, &mut bytes)?;
@@ -303,7 +298,7 @@ impl Cpu {
     /// Tells the track of a write, and opens the fast path if nothing else needs to be told.
     fn wrote(&mut self, lin: u64, gpa: u64) {
         let info = self.phys_page(gpa);
-        if let Some((track, page)) = info.dirty_track() {
+        if let Some((track, page)) = info.dirty_track(&self.shared.physical) {
             track.touch(page);
         }
         let who = self.set as usize;
@@ -323,10 +318,10 @@ impl Cpu {
 
     fn read_piece(&mut self, piece: Piece, bytes: &mut [u8]) -> Exec {
         let info = self.phys_page(piece.gpa);
-        if !info.read.is_null() && !self.is_apic_page(piece.gpa) {
-            let host = info.read.wrapping_add((piece.gpa & (PAGE - 1)) as usize);
+        if !info.read().is_null() && !self.is_apic_page(piece.gpa) {
+            let host = info.read().wrapping_add((piece.gpa & (PAGE - 1)) as usize);
             // SAFETY: the piece lies in the page, which is mapped. Sized copies keep small accesses whole.
-            unsafe { copy_in(host, bytes) };
+            unsafe { host::copy_in(host, bytes) };
             return Ok(());
         }
         if !self.single {
@@ -352,15 +347,15 @@ impl Cpu {
     }
 
     fn is_mmio_write(&mut self, gpa: u64) -> bool {
-        self.is_apic_page(gpa) || self.phys_page(gpa).write.is_null()
+        self.is_apic_page(gpa) || self.phys_page(gpa).write().is_null()
     }
 
     fn write_piece(&mut self, lin: u64, piece: Piece, bytes: &[u8]) {
         if !self.is_mmio_write(piece.gpa) {
             let info = self.phys_page(piece.gpa);
-            let host = info.write.wrapping_add((piece.gpa & (PAGE - 1)) as usize);
+            let host = info.write().wrapping_add((piece.gpa & (PAGE - 1)) as usize);
             // SAFETY: the piece lies in the page, which is mapped.
-            unsafe { copy_out(host, bytes) };
+            unsafe { host::copy_out(host, bytes) };
             self.wrote(lin, piece.gpa);
             return;
         }
@@ -415,7 +410,7 @@ impl Cpu {
         use vm_memory::{GuestAddress, GuestMemoryBackend};
         let page = gpa & PAGE_MASK;
         let info = self.phys_page(page);
-        let host: *const u8 = if write { info.write } else { info.read };
+        let host: *const u8 = if write { info.write() } else { info.read() };
         let ram = self.shared.ram.get_host_address(GuestAddress(page & self.a20));
         !self.is_apic_page(page) && ram.is_ok_and(|ram| std::ptr::eq(ram, host))
     }
@@ -522,111 +517,4 @@ fn chunks(gpa: u64, len: usize) -> impl Iterator<Item = (usize, Size)> {
         at += n;
         Some((here, size))
     })
-}
-
-/// # Safety
-/// `host` is good for reads of the whole of `bytes`.
-unsafe fn copy_in(host: *const u8, bytes: &mut [u8]) {
-    // SAFETY: by contract; each arm reads exactly `bytes.len()` bytes.
-    unsafe {
-        match bytes.len() {
-            8 => bytes.copy_from_slice(&host.cast::<u64>().read_unaligned().to_le_bytes()),
-            4 => bytes.copy_from_slice(&host.cast::<u32>().read_unaligned().to_le_bytes()),
-            2 => bytes.copy_from_slice(&host.cast::<u16>().read_unaligned().to_le_bytes()),
-            n => std::ptr::copy_nonoverlapping(host, bytes.as_mut_ptr(), n),
-        }
-    }
-}
-
-/// # Safety
-/// `host` is good for writes of the whole of `bytes`.
-unsafe fn copy_out(host: *mut u8, bytes: &[u8]) {
-    // SAFETY: by contract; each arm writes exactly `bytes.len()` bytes.
-    unsafe {
-        match bytes.len() {
-            8 => host.cast::<[u8; 8]>().write_unaligned(bytes.try_into().unwrap_or_default()),
-            4 => host.cast::<[u8; 4]>().write_unaligned(bytes.try_into().unwrap_or_default()),
-            2 => host.cast::<[u8; 2]>().write_unaligned(bytes.try_into().unwrap_or_default()),
-            n => std::ptr::copy_nonoverlapping(bytes.as_ptr(), host, n),
-        }
-    }
-}
-
-macro_rules! atomic_modify {
-    ($atomic:ty, $int:ty, $t:ty, $host:expr, $f:expr) => {{
-        // SAFETY: the caller vouches for the memory, and it was checked to be aligned.
-        let cell = unsafe { <$atomic>::from_ptr($host.cast()) };
-        let mut old = cell.load(Ordering::Relaxed);
-        loop {
-            let was = <$t>::from128(old as u128);
-            let new = $f(was);
-            let next = new.to128() as $int;
-            match cell.compare_exchange_weak(old, next, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return (was, new),
-                Err(now) => old = now,
-            }
-        }
-    }};
-}
-
-/// # Safety
-/// `host` is good for reads and writes of a `T`.
-#[inline(always)]
-unsafe fn host_modify<T: Word, const LOCK: bool>(host: *mut T, f: impl Fn(T) -> T) -> (T, T) {
-    if LOCK && (host as usize).is_multiple_of(T::SIZE) {
-        match T::SIZE {
-            1 => atomic_modify!(AtomicU8, u8, T, host, f),
-            2 => atomic_modify!(AtomicU16, u16, T, host, f),
-            4 => atomic_modify!(AtomicU32, u32, T, host, f),
-            8 => atomic_modify!(AtomicU64, u64, T, host, f),
-            // SAFETY: by contract, and aligned.
-            _ => return unsafe { wide_modify(host, f) },
-        }
-    }
-    let _guard = LOCK.then(|| SPLIT_LOCK.lock().unwrap_or_else(|p| p.into_inner()));
-    // SAFETY: by contract.
-    let old = unsafe { host.read_unaligned() };
-    let new = f(old);
-    // SAFETY: by contract.
-    unsafe { host.write_unaligned(new) };
-    (old, new)
-}
-
-/// # Safety
-/// `host` is good for reads and writes of 16 aligned bytes.
-unsafe fn wide_modify<T: Word>(host: *mut T, f: impl Fn(T) -> T) -> (T, T) {
-    let host = host.cast::<u128>();
-    let mut old = 0u128;
-    loop {
-        let was = T::from128(old);
-        let new = f(was);
-        // SAFETY: by contract; every host that runs guests of this level has CMPXCHG16B.
-        let now = unsafe { cmpxchg16b(host, old, new.to128()) };
-        if now == old {
-            return (was, new);
-        }
-        old = now;
-    }
-}
-
-/// # Safety
-/// `host` is good for reads and writes of 16 aligned bytes.
-#[inline(always)]
-unsafe fn cmpxchg16b(host: *mut u128, old: u128, new: u128) -> u128 {
-    let (mut low, mut high) = (old as u64, (old >> 64) as u64);
-    // SAFETY: by contract. RBX is the compiler's and is put back.
-    unsafe {
-        std::arch::asm!(
-            "xchg rbx, rsi",
-            "lock cmpxchg16b [rdi]",
-            "mov rbx, rsi",
-            in("rdi") host,
-            inout("rsi") new as u64 => _,
-            in("rcx") (new >> 64) as u64,
-            inout("rax") low,
-            inout("rdx") high,
-            options(nostack),
-        );
-    }
-    (high as u128) << 64 | low as u128
 }

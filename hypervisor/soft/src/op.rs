@@ -288,7 +288,10 @@ impl Op {
         Op::new(run_fast::<F, S>)
     }
     /// [`fast`](Op::fast) with the conditional branch of 64-bit code on `CC` that follows.
-    pub fn fused<F, S, const CC: u8>(_: F, _: S) -> Op
+    ///
+    /// # Safety
+    /// In the block that the operation is put into, a [`branch`](Op::branch) on `CC` follows it.
+    pub unsafe fn fused<F, S, const CC: u8>(_: F, _: S) -> Op
     where
         F: Fn(&mut Cpu, &Op) -> Exec + Copy,
         S: Fn(&mut Cpu, &Op) -> Exec + Copy,
@@ -320,9 +323,13 @@ impl Op {
     pub fn branch<F: Fn(&mut Cpu, &Op) -> Result<bool, Fault> + Copy>(_: F) -> Op {
         Op { seg: BRANCH, ..Op::new(run_branch::<F>) }
     }
+    /// Whether it was made by [`branch`](Op::branch).
+    pub(crate) fn is_branch(&self) -> bool {
+        self.seg == BRANCH
+    }
     /// Tells a conditional branch how many instructions of its block follow.
     pub(crate) fn set_left(&mut self, left: usize) {
-        if self.seg == BRANCH {
+        if self.is_branch() {
             self.disp = left as i64;
         }
     }

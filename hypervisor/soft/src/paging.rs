@@ -79,10 +79,10 @@ impl Cpu {
 
     fn read_entry(&mut self, at: u64, wide: bool) -> u64 {
         let info = self.phys_page(at);
-        if info.read.is_null() {
+        if info.read().is_null() {
             return 0;
         }
-        let host = info.read.wrapping_add((at & (PAGE - 1)) as usize);
+        let host = info.read().wrapping_add((at & (PAGE - 1)) as usize);
         // SAFETY: entries are naturally aligned, so they lie in the page, which is mapped.
         unsafe {
             if wide {
@@ -99,10 +99,10 @@ impl Cpu {
             return true;
         }
         let info = self.phys_page(at);
-        if info.write.is_null() {
+        if info.write().is_null() {
             return true;
         }
-        let host = info.write.wrapping_add((at & (PAGE - 1)) as usize);
+        let host = info.write().wrapping_add((at & (PAGE - 1)) as usize);
         let new = old | set;
         // SAFETY: as in `read_entry`.
         let done = unsafe {
@@ -114,7 +114,7 @@ impl Cpu {
                 entry.compare_exchange(old as u32, new as u32, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             }
         };
-        if let Some((track, page)) = info.dirty_track() {
+        if let Some((track, page)) = info.dirty_track(&self.shared.physical) {
             track.touch(page);
         }
         done
@@ -281,15 +281,17 @@ impl Cpu {
         let slow = self.tlb_sets.slow[who][at];
         let info = self.phys_page(slow.phys & PAGE_MASK);
         let usual = who != set::STRICT && !self.watched(page) && !self.is_apic_page(slow.phys & PAGE_MASK);
-        let read = usual && !info.read.is_null() && slow.phys & perm::READ != 0;
+        let read = usual && !info.read().is_null() && slow.phys & perm::READ != 0;
         let write = read
             && slow.phys & perm::WRITE != 0
-            && std::ptr::eq(info.read, info.write)
-            && info.dirty_track().is_some_and(|(t, n)| t.is_dirty_in_all(n) && !t.is_code(n));
+            && std::ptr::eq(info.read(), info.write())
+            && info
+                .dirty_track(&self.shared.physical)
+                .is_some_and(|(t, n)| t.is_dirty_in_all(n) && !t.is_code(n));
         let fast = &mut self.tlb_sets.fast[who][at];
         fast.read = if read { page } else { tlb::NONE };
         fast.write = if write { page } else { tlb::NONE };
-        fast.addend = (info.read as u64).wrapping_sub(page);
+        fast.addend = (info.read() as u64).wrapping_sub(page);
     }
 
     /// Which TLB set the current privilege uses, and points the fast path at it.

@@ -5,17 +5,16 @@ use std::sync::RwLock;
 use hypervisor::memory::{PAGE, PageTrack};
 use hypervisor::{Backing, Error, Mapping, RamBlock};
 
-/// One physical page as the CPU sees it. Pointers stay good for the life of the [`Physical`] they come from.
+/// One physical page as the CPU sees it. Made by [`Physical::page`] alone, whose blocks the pointers point into: they
+/// stay good for the life of that [`Physical`], which forgets no block.
 #[derive(Clone, Copy, Debug)]
 pub struct PageInfo {
-    /// Host address of the page for reads; null for MMIO.
-    pub read: *const u8,
-    /// Host address of the page for writes; null for MMIO.
-    pub write: *mut u8,
+    read: *const u8,
+    write: *mut u8,
     /// Track and page number of the block that is read.
-    pub read_track: (*const PageTrack, usize),
+    read_track: (*const PageTrack, usize),
     /// Track and page number of the block that is written.
-    pub write_track: (*const PageTrack, usize),
+    write_track: (*const PageTrack, usize),
 }
 
 impl PageInfo {
@@ -26,14 +25,24 @@ impl PageInfo {
         read_track: (std::ptr::null(), 0),
         write_track: (std::ptr::null(), 0),
     };
-    /// The track of reads.
-    pub fn code_track(&self) -> Option<(&PageTrack, usize)> {
-        // SAFETY: null, or kept alive by the Physical that made it.
+    /// Host address of the page for reads; null for MMIO.
+    #[inline(always)]
+    pub(crate) fn read(&self) -> *const u8 {
+        self.read
+    }
+    /// Host address of the page for writes; null for MMIO.
+    #[inline(always)]
+    pub(crate) fn write(&self) -> *mut u8 {
+        self.write
+    }
+    /// The track of reads. `_maker` is who made this: a vCPU knows one [`Physical`], that of its machine.
+    pub(crate) fn code_track<'a>(&self, _maker: &'a Physical) -> Option<(&'a PageTrack, usize)> {
+        // SAFETY: null, or of a block in `blocks` of its maker, which lives for 'a and never drops one.
         unsafe { self.read_track.0.as_ref() }.map(|t| (t, self.read_track.1))
     }
-    /// The track of writes.
-    pub fn dirty_track(&self) -> Option<(&PageTrack, usize)> {
-        // SAFETY: null, or kept alive by the Physical that made it.
+    /// The track of writes, likewise.
+    pub(crate) fn dirty_track<'a>(&self, _maker: &'a Physical) -> Option<(&'a PageTrack, usize)> {
+        // SAFETY: as that of reads.
         unsafe { self.write_track.0.as_ref() }.map(|t| (t, self.write_track.1))
     }
 }

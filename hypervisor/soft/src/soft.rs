@@ -42,7 +42,7 @@ pub struct SoftConfig {
 /// Most vCPUs.
 pub const MAX_VCPUS: u32 = 64;
 /// Stack of a vCPU's thread: operations that cannot jump to the next one call it. Only what is touched is used.
-const STACK: usize = 64 << 20;
+pub(crate) const STACK: usize = 64 << 20;
 /// Longest turn of a vCPU with instruction counting, in instructions.
 const TURN: u64 = 50_000;
 

@@ -182,8 +182,10 @@ fn unary_mem<U: Unary, T: Int, M: Place, const LOCK: bool>(cpu: &mut Cpu, op: &O
 macro_rules! counted {
     ($ctx:expr, $f:expr) => {
         match $ctx.branch {
-            Some(4) => Op::fused::<_, _, 4>($f, $f),
-            Some(5) => Op::fused::<_, _, 5>($f, $f),
+            // SAFETY: the block's maker says that this branch follows, and sees to it.
+            Some(4) => unsafe { Op::fused::<_, _, 4>($f, $f) },
+            // SAFETY: as above.
+            Some(5) => unsafe { Op::fused::<_, _, 5>($f, $f) },
             _ => Op::line($f),
         }
     };
@@ -223,7 +225,8 @@ fn lower_store<A: Alu>(i: &Instruction, ctx: &Ctx) -> Option<Op> {
 macro_rules! fusible {
     ($ctx:expr, $f:expr) => {
         match $ctx.branch {
-            Some(cc) => by_condition!(cc, |CC| Op::fused::<_, _, CC>($f, $f))?,
+            // SAFETY: the block's maker says that this branch follows, and sees to it.
+            Some(cc) => by_condition!(cc, |CC| unsafe { Op::fused::<_, _, CC>($f, $f) })?,
             None => Op::line($f),
         }
     };
@@ -240,10 +243,12 @@ macro_rules! fusible_placed {
         }
         match ($ctx.branch, suits($i, $ctx)) {
             (Some(cc), Suits::Near) => {
-                by_condition!(cc, |CC| Op::fused::<_, _, CC>(at!(Flat<false>), at!(Any)))?
+                // SAFETY: the block's maker says that this branch follows, and sees to it.
+                by_condition!(cc, |CC| unsafe { Op::fused::<_, _, CC>(at!(Flat<false>), at!(Any)) })?
             }
             (Some(cc), Suits::Index) => {
-                by_condition!(cc, |CC| Op::fused::<_, _, CC>(at!(Flat<true>), at!(Any)))?
+                // SAFETY: as above.
+                by_condition!(cc, |CC| unsafe { Op::fused::<_, _, CC>(at!(Flat<true>), at!(Any)) })?
             }
             _ => placed!($i, $ctx, |$M| $f),
         }

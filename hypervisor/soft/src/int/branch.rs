@@ -1,7 +1,9 @@
 //! Near JMP, CALL and RET, Jcc, LOOP and JCXZ. Far transfers and interrupts are elsewhere.
 
 use super::mov::condition;
-use super::{AnyStack, Cpu, Ctx, Exec, Fault, Int, LongStack, Op, Stack, by_condition, in_memory, wide};
+use super::{
+    AnyStack, Cpu, Ctx, Exec, Fault, Int, LongStack, NearStack, Op, Stack, by_condition, in_memory, wide,
+};
 use crate::cpu::{RCX, RSP};
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
@@ -154,7 +156,7 @@ fn displacement(i: &Instruction) -> u64 {
     }
 }
 
-/// A branch that uses the stack, with a quick form in 64-bit code.
+/// A branch that uses the stack, with a quick form in 64-bit code and in 32-bit code.
 macro_rules! stacked {
     ($ctx:expr, |$S:ident| $f:expr) => {{
         let any = {
@@ -165,7 +167,15 @@ macro_rules! stacked {
             type $S = LongStack;
             $f
         };
-        if $ctx.stack == 64 { Op::near_fast(long, any) } else { Op::near(any) }
+        let near = {
+            type $S = NearStack;
+            $f
+        };
+        match ($ctx.stack, $ctx.code) {
+            (64, _) => Op::near_fast(long, any),
+            (32, 32) => Op::near_fast(near, any),
+            _ => Op::near(any),
+        }
     }};
 }
 

@@ -1,6 +1,6 @@
 //! PUSH, POP, PUSHA, POPA, ENTER and LEAVE. Segment registers and flags are pushed elsewhere.
 
-use super::{AnyStack, Cpu, Ctx, Exec, Int, LongStack, Op, Stack, in_memory, wide};
+use super::{AnyStack, Cpu, Ctx, Exec, Int, LongStack, NearStack, Op, Stack, in_memory, wide};
 use crate::cpu::{RAX, RBP, RDI, RSP};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
@@ -119,7 +119,7 @@ fn leave<T: Int, S: Stack>(cpu: &mut Cpu, _: &Op) -> Exec {
     }
 }
 
-/// An operation on the stack, with a quick form in 64-bit code.
+/// An operation on the stack, with a quick form in 64-bit code and in 32-bit code.
 macro_rules! stacked {
     ($ctx:expr, |$S:ident| $f:expr) => {{
         let any = {
@@ -130,7 +130,15 @@ macro_rules! stacked {
             type $S = LongStack;
             $f
         };
-        if $ctx.stack == 64 { Op::fast(long, any) } else { Op::line(any) }
+        let near = {
+            type $S = NearStack;
+            $f
+        };
+        match ($ctx.stack, $ctx.code) {
+            (64, _) => Op::fast(long, any),
+            (32, 32) => Op::fast(near, any),
+            _ => Op::line(any),
+        }
     }};
 }
 

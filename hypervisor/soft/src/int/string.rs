@@ -6,6 +6,7 @@
 
 use super::{Cpu, Ctx, Exec, Int, Op};
 use crate::cpu::{RAX, RCX, RDI, RSI, special};
+use crate::host;
 use iced_x86::{Code, Instruction, Register};
 
 /// No prefix.
@@ -157,9 +158,9 @@ impl<T: Int, A: Int> Kind<T, A> for Movs {
         let len = n.min(m) / size * size;
         let apart = (to as usize).wrapping_sub(from as usize);
         if apart == 0 || apart >= len {
-            // SAFETY: the spans cover `len` bytes of guest RAM each; `copy` allows them to overlap, and reads no
-            // byte that an earlier item has written.
-            unsafe { std::ptr::copy(from, to, len) };
+            // SAFETY: the spans cover `len` bytes of guest RAM each; they may overlap, and no byte is read that
+            // an earlier item has written.
+            unsafe { host::copy(from, to, len) };
             return ((len / size) as u64, None);
         }
         if apart < size {
@@ -171,7 +172,7 @@ impl<T: Int, A: Int> Kind<T, A> for Movs {
         while at < len {
             let n = apart.min(len - at);
             // SAFETY: `at + n <= len`; pieces no longer than the distance do not overlap.
-            unsafe { std::ptr::copy_nonoverlapping(from.add(at), to.add(at), n) };
+            unsafe { host::copy(from.add(at), to.add(at), n) };
             at += n;
         }
         ((len / size) as u64, None)
@@ -194,10 +195,8 @@ impl<T: Int, A: Int> Kind<T, A> for Stos {
         };
         let v = T::get(cpu, RAX as u8);
         let items = n / bytes::<T>() as usize;
-        for k in 0..items {
-            // SAFETY: the span covers `items` whole items of guest RAM.
-            unsafe { to.cast::<T>().add(k).write_unaligned(v) };
-        }
+        // SAFETY: the span covers `items` whole items of guest RAM.
+        unsafe { host::fill(to.cast::<T>(), v, items) };
         (items as u64, None)
     }
 }
@@ -233,7 +232,7 @@ impl<T: Int, A: Int> Kind<T, A> for Scas {
         let mut last = None;
         for k in 0..n / bytes::<T>() as usize {
             // SAFETY: inside the span, by the bound of the loop.
-            let b = unsafe { at.cast::<T>().add(k).read_unaligned() };
+            let b = unsafe { host::get(at.cast::<T>().add(k)) };
             last = Some((a, b));
             if Some(a == b) != until {
                 return (k as u64 + 1, last);
@@ -264,8 +263,7 @@ impl<T: Int, A: Int> Kind<T, A> for Cmps {
         let mut last = None;
         for k in 0..items {
             // SAFETY: inside both spans, by the bound of the loop.
-            let (a, b) =
-                unsafe { (x.cast::<T>().add(k).read_unaligned(), y.cast::<T>().add(k).read_unaligned()) };
+            let (a, b) = unsafe { (host::get(x.cast::<T>().add(k)), host::get(y.cast::<T>().add(k))) };
             last = Some((a, b));
             if Some(a == b) != until {
                 return (k as u64 + 1, last);

@@ -1,6 +1,7 @@
 //! A bare machine for tests: one or more vCPUs, 16 MiB of RAM, a device model that records.
 
 mod code;
+mod depth;
 mod machine;
 mod modes;
 mod segments;
