@@ -2,6 +2,7 @@
 
 mod region;
 mod track;
+mod vectored;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use vm_memory::{GuestAddress, GuestRegionCollection, GuestRegionMmap, MmapRegion
 use crate::Error;
 pub use region::{Foreign, Pinned, Region, SliceTrack, Tap, pin, read, write};
 pub use track::{DirtyLog, PageTrack};
+pub use vectored::{read_file, write_file};
 
 /// Bytes of a page, the unit of tracking and mapping.
 pub const PAGE: u64 = 4096;

@@ -2,25 +2,21 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use devices_core::block::SECTOR;
-use imago::StorageOpenOptions;
-use imago::file::File;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::{ImageError, size_of};
+use super::ImageError;
+use super::host::{DiskFile, HostFile};
 
 /// An open file, locked.
 pub(super) struct Opened {
     pub(super) path: PathBuf,
-    /// For the data.
-    pub(super) file: File,
-    /// For flushes and for the header.
-    pub(super) flush: std::fs::File,
-    /// Both are past the page cache.
+    file: std::fs::File,
+    /// It is past the page cache.
     direct: bool,
 }
 
@@ -112,55 +108,61 @@ impl Opened {
         if locked {
             take(&host, writable, path)?;
         }
-        let flush = host.try_clone().map_err(open_error)?;
-        let options = StorageOpenOptions::new().filename(path).write(writable).direct(direct);
-        let file = File::from_open_file(host, options).map_err(open_error)?;
-        Ok(Opened { path: path.to_owned(), file, flush, direct })
+        Ok(Opened { path: path.to_owned(), file: host, direct })
     }
 
     /// The right to it, as long as any handle is open.
     pub(super) fn claim(&self, writable: bool) -> Result<Claim, ImageError> {
         let path = self.path.clone();
-        match self.flush.try_clone() {
+        match self.file.try_clone() {
             Ok(file) => Ok(Claim { path, file, writable }),
             Err(source) => Err(ImageError::Open { path, source }),
         }
     }
 
-    /// Bytes of a raw disk.
-    pub(super) fn raw_size(&self) -> Result<u64, ImageError> {
-        let size = size_of(&self.file, &self.path)?;
-        if size == 0 || !size.is_multiple_of(SECTOR) {
+    /// Bytes of a raw disk: whole sectors, as QEMU counts them. What is missing of the last one reads as zeros, and
+    /// is there once the guest has written it.
+    pub(super) fn raw_size(&self, tell: bool) -> Result<u64, ImageError> {
+        let failed = |source| ImageError::Open { path: self.path.clone(), source };
+        let file =
+            self.file.try_clone().and_then(|file| DiskFile::new(file, false, false)).map_err(failed)?;
+        let size = file.len().map_err(failed)?;
+        let whole = size.next_multiple_of(SECTOR);
+        if size == 0 {
             return Err(ImageError::Size { path: self.path.clone(), size });
         }
-        Ok(size)
+        if tell && whole != size {
+            let path = self.path.display();
+            tracing::warn!(%path, size, "not whole sectors of {SECTOR} bytes: padded with zeros to {whole}");
+        }
+        Ok(whole)
+    }
+
+    /// The file, to be read and written.
+    pub(super) fn into_disk(self) -> Result<DiskFile, ImageError> {
+        let Opened { path, file, direct } = self;
+        DiskFile::new(file, direct, true).map_err(|source| ImageError::Open { path, source })
     }
 
     /// Bytes that the host writes at once: known for block devices and O_DIRECT only.
     pub(super) fn physical_block(&self) -> u32 {
-        let block = self.flush.metadata().ok().filter(|m| m.file_type().is_block_device());
+        let block = self.file.metadata().ok().filter(|m| m.file_type().is_block_device());
         let block = block.map_or(SECTOR, |m| m.blksize());
         if block.is_power_of_two() && (SECTOR..=4096).contains(&block) { block as u32 } else { SECTOR as u32 }
     }
+}
 
-    /// Bytes from `at` on, as many as there are. Goes past imago, and with O_DIRECT by another handle, which
-    /// need not read whole pages.
-    pub(super) fn bytes(&self, at: u64, len: usize) -> Result<Vec<u8>, ImageError> {
-        let plain = if self.direct { std::fs::File::open(&self.path) } else { self.flush.try_clone() };
-        let read = |file: std::fs::File| {
-            let mut head = vec![0; len];
-            let mut done = 0;
-            while done < len {
-                match file.read_at(&mut head[done..], at.saturating_add(done as u64))? {
-                    0 => break,
-                    more => done += more,
-                }
-            }
-            head.truncate(done);
-            Ok(head)
-        };
-        plain.and_then(read).map_err(|source| ImageError::Open { path: self.path.clone(), source })
-    }
+/// A file that is gone when it is closed.
+pub(super) fn unnamed() -> io::Result<DiskFile> {
+    use rustix::fs::{Mode, OFlags};
+    let folder = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let what = |error: rustix::io::Errno| {
+        let error = io::Error::from(error);
+        io::Error::new(error.kind(), format!("no temporary file in {}: {error}", folder.display()))
+    };
+    let file = rustix::fs::open(&folder, flags, Mode::RUSR | Mode::WUSR).map_err(what)?;
+    DiskFile::new(file.into(), false, false)
 }
 
 fn byte(kind: libc::c_int, at: libc::off_t) -> libc::flock {

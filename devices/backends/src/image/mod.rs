@@ -5,7 +5,9 @@
 
 mod error;
 mod file;
+mod host;
 mod lent;
+mod memory;
 mod pool;
 mod qcow2;
 #[cfg(test)]
@@ -17,19 +19,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
 
 use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, Payload, SECTOR, Segment};
-use hypervisor::memory;
-use imago::file::File;
-use imago::io_buffers::{IoVector, IoVectorMut};
-use imago::{FormatAccess, Storage, StorageExt};
-use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileSlice};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 pub use error::ImageError;
 use file::{Claim, Opened};
+use host::{DiskFile, Guest, HostFile};
 pub use lent::Images;
+use memory::{Source, Target};
 pub use pool::Pool;
+use qcow2::{Qcow2, Refusal};
 
 /// Layout of an image file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,11 +129,56 @@ pub struct Image {
     failures: AtomicU64,
 }
 
+/// What holds the disk's bytes.
 enum Layer {
-    /// The file itself, and a second handle on it to flush.
-    Raw(File, std::fs::File),
-    /// Under a format. Writers of the lock take space away, everybody else reads it.
-    Format(Box<RwLock<FormatAccess<File>>>),
+    /// The file itself. Bytes beyond its end, up to a whole sector, are zeros.
+    Raw(DiskFile),
+    /// Under a format.
+    Qcow2(Box<Qcow2>),
+}
+
+impl Layer {
+    fn read(&self, target: &mut Target<'_>, offset: u64) -> io::Result<()> {
+        match self {
+            Layer::Raw(file) => target.load(file, offset, 0, target.len()),
+            Layer::Qcow2(image) => image.read(target, offset),
+        }
+    }
+
+    /// Fills `len` bytes of a request from `skip` on: for a layer above.
+    fn read_piece(&self, target: &mut Target<'_>, offset: u64, skip: usize, len: usize) -> io::Result<()> {
+        match (self, target) {
+            (Layer::Raw(file), target) => target.load(file, offset, skip, len),
+            (Layer::Qcow2(image), Target::Bytes(bytes)) => {
+                let piece = bytes.get_mut(skip..skip + len).ok_or(io::ErrorKind::InvalidInput)?;
+                image.read(&mut Target::Bytes(piece), offset)
+            }
+            (Layer::Qcow2(image), Target::Guest(slices)) => {
+                image.read(&mut Target::Guest(&host::cut(slices, skip, len)?), offset)
+            }
+        }
+    }
+
+    fn write(&self, source: &Source<'_>, offset: u64) -> io::Result<()> {
+        match self {
+            Layer::Raw(file) => source.store(file, offset, 0, source.len()),
+            Layer::Qcow2(image) => image.write(source, offset),
+        }
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        match self {
+            Layer::Raw(file) => file.sync(),
+            Layer::Qcow2(image) => image.flush(),
+        }
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        match self {
+            Layer::Raw(file) => file.punch(offset, len),
+            Layer::Qcow2(image) => image.discard(offset, len),
+        }
+    }
 }
 
 impl Image {
@@ -149,8 +194,15 @@ impl Image {
     pub fn peek(options: &ImageOptions) -> Result<BlockInfo, ImageError> {
         let opened = Opened::open(&options.path, false, false, false)?;
         let size = match options.format {
-            Format::Raw => opened.raw_size()?,
-            Format::Qcow2 => qcow2::check_header(&opened, !options.read_only && !options.snapshot)?,
+            Format::Raw => opened.raw_size(false)?,
+            Format::Qcow2 => {
+                let writable = !options.read_only && !options.snapshot;
+                let block = opened.physical_block();
+                let file = opened.into_disk()?;
+                let header =
+                    qcow2::read_header(&file, writable).map_err(|refusal| refused(&options.path, refusal))?;
+                return Ok(options.info(header.disk_size(), block));
+            }
         };
         Ok(options.info(size, opened.physical_block()))
     }
@@ -165,32 +217,32 @@ impl Image {
     fn of(opened: Opened, options: &ImageOptions) -> Result<Image, ImageError> {
         let writable = !options.read_only && !options.snapshot;
         let claim = opened.claim(writable)?;
-        let format = |source| ImageError::Format { path: options.path.clone(), source };
-        let (layer, size, block) = match options.format {
-            Format::Raw => {
-                let size = opened.raw_size()?;
-                let block = opened.physical_block();
-                let Opened { file, flush, .. } = opened;
-                if options.snapshot {
-                    (qcow2::overlay_of_raw(file, size).map_err(format)?, size, block)
-                } else {
-                    (Layer::Raw(file, flush), size, block)
-                }
-            }
-            Format::Qcow2 => {
-                let size = qcow2::check_header(&opened, writable)?;
-                let block = opened.physical_block();
-                let base = guarded(|| qcow2::open(opened.file, writable)).map_err(format)?;
-                let layer = if options.snapshot {
-                    qcow2::overlay(base, size).map_err(format)?
-                } else {
-                    Layer::Format(Box::new(RwLock::new(base)))
-                };
-                (layer, size, block)
+        let block = opened.physical_block();
+        let path = options.path.clone();
+        let refused = |refusal| refused(&path, refusal);
+        let raw_size = match options.format {
+            Format::Raw => Some(opened.raw_size(true)?),
+            Format::Qcow2 => None,
+        };
+        let file = opened.into_disk()?;
+        let (base, size) = match raw_size {
+            Some(size) => (Layer::Raw(file), size),
+            None => {
+                let image = guarded_open(|| Qcow2::open(Box::new(file), writable)).map_err(refused)?;
+                let size = image.size();
+                (Layer::Qcow2(Box::new(image)), size)
             }
         };
-        let info = options.info(size, block);
-        Ok(Image { layer, claim, info, cache: options.cache, failures: AtomicU64::new(0) })
+        let layer = if options.snapshot {
+            let file = file::unnamed().map_err(|source| refused(Refusal::Io(source)))?;
+            let above = guarded_open(|| Qcow2::above(Box::new(file), base, size)).map_err(refused)?;
+            Layer::Qcow2(Box::new(above))
+        } else {
+            base
+        };
+        // What is thrown away need not be safe.
+        let cache = if options.snapshot { Cache::Unsafe } else { options.cache };
+        Ok(Image { layer, claim, info: options.info(size, block), cache, failures: AtomicU64::new(0) })
     }
 
     /// The first bytes of the medium, before a guest runs: for guessing a geometry.
@@ -207,84 +259,56 @@ impl Image {
 
     /// Writes all that is cached, and lets other processes use the image. Nothing is in flight.
     fn lend(&self) -> Result<(), ImageError> {
-        if !self.info.read_only {
-            self.run(BlockOp::Flush, 0, &mut Payload::None)
-                .map_err(|error| self.claim.failed(io::Error::other(error.to_string())))?;
+        match &self.layer {
+            Layer::Qcow2(image) => guarded(|| image.lend()).map_err(|error| self.claim.failed(error))?,
+            Layer::Raw(file) if !self.info.read_only => {
+                file.sync().map_err(|error| self.claim.failed(error))?;
+            }
+            Layer::Raw(_) => {}
         }
         self.claim.lend()
     }
 
-    fn read(&self, vector: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
-        match &self.layer {
-            Layer::Raw(file, _) => file.readv(vector, offset),
-            Layer::Format(format) => read_lock(format).readv(vector, offset),
-        }
-    }
-
-    fn write(&self, vector: IoVector<'_>, offset: u64) -> io::Result<()> {
-        match &self.layer {
-            Layer::Raw(file, _) => file.writev(vector, offset),
-            Layer::Format(format) => read_lock(format).writev(vector, offset),
-        }
-    }
-
+    /// Writes what is cached, whatever the cache mode is.
     fn flush(&self) -> io::Result<()> {
-        match &self.layer {
-            Layer::Raw(_, file) => file.sync_data(),
-            Layer::Format(format) => {
-                let format = read_lock(format);
-                format.flush()?;
-                format.sync()
-            }
-        }
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
-        let result = match &self.layer {
-            Layer::Raw(file, _) => file.discard(offset, len),
-            Layer::Format(format) => {
-                format.write().unwrap_or_else(PoisonError::into_inner).discard_to_any(offset, len)
-            }
-        };
-        // A discard is a hint.
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-            other => other,
-        }
+        guarded(|| self.layer.flush())
     }
 
     fn work(&self, op: BlockOp, offset: u64, payload: &mut Payload) -> io::Result<()> {
         match (op, payload) {
-            (BlockOp::Read, Payload::Buffer(buffer)) => self.read(buffer.as_mut_slice().into(), offset),
+            (BlockOp::Read, Payload::Buffer(buffer)) => self.layer.read(&mut Target::Bytes(buffer), offset),
             (BlockOp::Read, Payload::Guest(ram, segments)) => {
                 each_batch(segments, offset, |batch, offset| {
-                    let slices = slices(ram, batch)?;
-                    let (vector, _guard) = IoVectorMut::from_volatile_slice(slices.as_slice());
-                    self.read(vector, offset)
+                    self.layer.read(&mut Target::Guest(&slices(ram, batch)?), offset)
                 })
             }
-            (BlockOp::Write, Payload::Buffer(buffer)) => self.write(buffer.as_slice().into(), offset),
+            (BlockOp::Write, Payload::Buffer(buffer)) => self.layer.write(&Source::Bytes(buffer), offset),
             (BlockOp::Write, Payload::Guest(ram, segments)) => {
                 each_batch(segments, offset, |batch, offset| {
-                    let slices = slices(ram, batch)?;
-                    let (vector, _guard) = IoVector::from_volatile_slice(slices.as_slice());
-                    self.write(vector, offset)
+                    self.layer.write(&Source::Guest(&slices(ram, batch)?), offset)
                 })
             }
             (BlockOp::Flush, _) if self.cache == Cache::Unsafe || self.info.read_only => Ok(()),
-            (BlockOp::Flush, _) => self.flush(),
-            (BlockOp::Discard(len), _) => self.discard(offset, len),
+            (BlockOp::Flush, _) => self.layer.flush(),
+            (BlockOp::Discard(len), _) => self.layer.discard(offset, len),
             (BlockOp::Read | BlockOp::Write, Payload::None) => Ok(()),
         }?;
         if self.cache == Cache::Writethrough && op == BlockOp::Write {
-            self.flush()?;
+            self.layer.flush()?;
         }
         Ok(())
     }
 }
 
-fn read_lock(format: &RwLock<FormatAccess<File>>) -> std::sync::RwLockReadGuard<'_, FormatAccess<File>> {
-    format.read().unwrap_or_else(PoisonError::into_inner)
+/// A refusal with the file's name.
+fn refused(path: &Path, refusal: Refusal) -> ImageError {
+    let path = path.to_owned();
+    match refusal {
+        Refusal::NotQcow2 => ImageError::NotQcow2(path),
+        Refusal::Damaged(what) => ImageError::Header { path, what },
+        Refusal::Unsupported(what) => ImageError::Unsupported { path, what },
+        Refusal::Io(source) => ImageError::Format { path, source },
+    }
 }
 
 /// Segments that one system call takes: half of IOV_MAX, since a segment may lie in two regions.
@@ -303,13 +327,8 @@ fn each_batch(
     Ok(())
 }
 
-type Track<'a> = vm_memory::bitmap::BS<'a, memory::Region>;
-
 /// The host's memory behind segments. It stays in place while the slices live.
-fn slices<'a>(
-    ram: &'a hypervisor::GuestRam,
-    segments: &[Segment],
-) -> io::Result<Vec<VolatileSlice<'a, Track<'a>>>> {
+fn slices<'a>(ram: &'a hypervisor::GuestRam, segments: &[Segment]) -> io::Result<Vec<Guest<'a>>> {
     let mut found = Vec::with_capacity(segments.len());
     for segment in segments {
         let pieces = GuestMemoryBackend::get_slices(ram, GuestAddress(segment.gpa), segment.len as usize);
@@ -323,6 +342,12 @@ fn slices<'a>(
 /// Runs code that reads a hostile file. A panic in it is an error of the file.
 fn guarded<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(io::Error::other("its metadata is damaged")))
+}
+
+/// Likewise, while it is opened.
+fn guarded_open<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let damaged = || Refusal::Io(io::Error::other("its metadata is damaged"));
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged()))
 }
 
 impl BlockStore for Image {
@@ -345,9 +370,4 @@ impl BlockStore for Image {
             if error.kind() == io::ErrorKind::StorageFull { BlockError::NoSpace } else { BlockError::Io }
         })
     }
-}
-
-/// Size in bytes that a file has, for messages and tests.
-fn size_of(file: &File, path: &Path) -> Result<u64, ImageError> {
-    file.size().map_err(|source| ImageError::Open { path: path.to_owned(), source })
 }

@@ -1,0 +1,207 @@
+//! Counting who names each cluster, to find and to mend refcounts that a dead writer left wrong.
+
+use super::header::{Header, Refusal};
+use super::mapping::{Mapping, State};
+use super::spec::*;
+use crate::image::host::HostFile;
+
+/// Clusters that are counted at once.
+const WINDOW: u64 = 4 << 20;
+/// Windows that are counted at most when an image is opened: 16 TiB of clusters of 64 KiB.
+const WINDOWS: u64 = 64;
+/// L2 tables are read, whenever an image is opened to be written, if they have so many bytes together.
+const LOOKED_AT: u64 = 4 << 20;
+/// And if the image needs a repair.
+const REPAIRED: u64 = 1 << 30;
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Clusters whose refcount is under the entries that name them: they may be given out again.
+    pub(super) low: u64,
+    /// Clusters whose refcount is over: they are lost to the file.
+    pub(super) leaked: u64,
+    /// Clusters that are written in place though more than one entry names them.
+    pub(super) shared: u64,
+    /// Entries that point nowhere.
+    pub(super) astray: u64,
+    /// Entries whose COPIED flag says another thing than the refcount.
+    pub(super) flags: u64,
+}
+
+/// Bits of a count: who names the cluster.
+const COUNT: u32 = (1 << 30) - 1;
+/// An entry that lets it be written in place, or metadata.
+const OWNED: u32 = 1 << 30;
+
+/// Calls `visit` with the cluster that each entry names, and whether the entry lets it be written in place; with
+/// None for one that points nowhere.
+fn walk(
+    file: &dyn HostFile,
+    header: &Header,
+    state: &State,
+    visit: &mut dyn FnMut(Option<u64>, bool, u64),
+) -> Result<(), Refusal> {
+    let geometry = header.geometry;
+    let l1 = geometry.index(state.l1_at);
+    let reftable = geometry.index(state.reftable_at);
+    visit(Some(0), true, OFLAG_COPIED);
+    (l1..l1 + geometry.clusters(header.l1_entries * 8)).for_each(|c| visit(Some(c), true, OFLAG_COPIED));
+    let table = geometry.clusters(state.reftable.len() as u64 * 8);
+    (reftable..reftable + table).for_each(|c| visit(Some(c), true, OFLAG_COPIED));
+    for entry in state.reftable.iter().filter(|entry| **entry != 0) {
+        visit(Some(geometry.index(*entry)), true, OFLAG_COPIED);
+    }
+    let mut bytes = vec![0; geometry.cluster() as usize];
+    for entry in state.l1.iter().filter(|entry| **entry & OFFSET != 0) {
+        let at = entry & OFFSET;
+        visit(Some(geometry.index(at)), true, *entry);
+        file.read(&mut bytes, at)?;
+        for entry in bytes.chunks_exact(8).map(|entry| be64(entry, 0)).filter(|entry| *entry != 0) {
+            match state.decode(entry) {
+                Err(_) => visit(None, false, entry),
+                Ok(Mapping::Unallocated | Mapping::Zero(None)) => {}
+                Ok(Mapping::Data { at, .. } | Mapping::Zero(Some(at))) => {
+                    visit(Some(geometry.index(at)), entry & OFLAG_COPIED != 0, entry);
+                }
+                Ok(Mapping::Compressed { at, len }) => {
+                    for cluster in geometry.index(at)..=geometry.index(at + len - 1) {
+                        visit(Some(cluster), false, entry);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Counts the references of a window of clusters.
+fn count(
+    file: &dyn HostFile,
+    header: &Header,
+    state: &State,
+    first: u64,
+    astray: &mut u64,
+) -> Result<Vec<u32>, Refusal> {
+    let len = state.high.saturating_sub(first).min(WINDOW) as usize;
+    let mut counts = vec![0u32; len];
+    walk(file, header, state, &mut |cluster, owned, _| match cluster {
+        None => *astray += 1,
+        Some(cluster) => {
+            if let Some(count) = cluster.checked_sub(first).and_then(|index| counts.get_mut(index as usize)) {
+                *count = (*count & OWNED) | (*count & COUNT).saturating_add(1).min(COUNT);
+                *count |= if owned { OWNED } else { 0 };
+            }
+        }
+    })?;
+    Ok(counts)
+}
+
+/// Looks at every cluster of the file.
+pub(super) fn judge(file: &dyn HostFile, header: &Header, state: &mut State) -> Result<Verdict, Refusal> {
+    let mut verdict = Verdict::default();
+    for first in (0..state.high).step_by(WINDOW as usize) {
+        let mut astray = 0;
+        let counts = count(file, header, state, first, &mut astray)?;
+        verdict.astray = astray;
+        for (cluster, count) in (first..).zip(counts) {
+            let refcount = state.refcount(file, cluster)?;
+            let references = u64::from(count & COUNT);
+            verdict.low += u64::from(refcount < references);
+            verdict.leaked += u64::from(refcount > references);
+            verdict.shared += u64::from(references > 1 && count & OWNED != 0);
+        }
+    }
+    Ok(verdict)
+}
+
+/// Makes refcounts what they should be: those that are too low, and if `all` those that are too high.
+fn repair(file: &dyn HostFile, header: &Header, state: &mut State, all: bool) -> Result<(), Refusal> {
+    let end = state.high;
+    for first in (0..end).step_by(WINDOW as usize) {
+        let counts = count(file, header, state, first, &mut 0)?;
+        for (cluster, count) in (first..end).zip(counts) {
+            let references = u64::from(count & COUNT);
+            let refcount = state.refcount(file, cluster)?;
+            // Blocks that were made meanwhile lie beyond the end.
+            if refcount < references || (all && refcount > references) {
+                state.force_refcount(file, cluster, references)?;
+            }
+        }
+    }
+    state.refcounts.write_changed(&|page| file.write(&page.data, page.at))?;
+    file.sync()?;
+    if !state.reftable_dirty.is_empty() {
+        let bytes: Vec<u8> = state.reftable.iter().flat_map(|entry| entry.to_be_bytes()).collect();
+        file.write(&bytes, state.reftable_at)?;
+        state.reftable_dirty.clear();
+        file.sync()?;
+    }
+    Ok(())
+}
+
+/// Repairs an image that its last writer left unclean, before it is written, if that is safe: no cluster may be used
+/// for two things.
+pub(super) fn mend(file: &dyn HostFile, header: &Header, state: &mut State) -> Result<(), Refusal> {
+    let refused =
+        |why: &str| Err(Refusal::Unsupported(format!("{why}; repair it first (qemu-img check -r all)")));
+    let dirty = header.incompatible & INCOMPAT_DIRTY != 0;
+    let metadata: Vec<u64> = state.metadata.iter().copied().collect();
+    let mut low = false;
+    for cluster in metadata {
+        low |= state.refcount(file, cluster)? == 0;
+    }
+    let tables = state.l1.iter().filter(|entry| **entry & OFFSET != 0).count() as u64;
+    let bytes = tables * header.geometry.cluster();
+    let small = bytes <= LOOKED_AT && state.high <= WINDOW;
+    if !dirty && !low && !small {
+        return Ok(());
+    }
+    if bytes > REPAIRED || state.high > WINDOW * WINDOWS {
+        return refused("was not closed properly and is too large to be repaired here");
+    }
+    let verdict = judge(file, header, state)?;
+    if !dirty && verdict.low == 0 {
+        if verdict.shared + verdict.astray > 0 {
+            tracing::warn!(?verdict, "a disk image has damaged metadata: see qemu-img check");
+        }
+        return Ok(());
+    }
+    if verdict.shared + verdict.astray > 0 {
+        return refused("was not closed properly and has damaged metadata");
+    }
+    // Bitmaps that a later reader may still want are not counted here.
+    repair(file, header, state, dirty && header.autoclear == 0)?;
+    tracing::warn!(
+        low = verdict.low,
+        leaked = verdict.leaked,
+        "a disk image was not closed properly; repaired"
+    );
+    if dirty {
+        let features = header.incompatible & !INCOMPAT_DIRTY;
+        file.write(&features.to_be_bytes(), field::INCOMPATIBLE_FEATURES as u64)?;
+        file.sync()?;
+    }
+    Ok(())
+}
+
+/// Counts the COPIED flags that say another thing than the refcounts, too.
+#[cfg(test)]
+pub(super) fn judge_whole(
+    file: &dyn HostFile,
+    header: &Header,
+    state: &mut State,
+) -> Result<Verdict, Refusal> {
+    let mut verdict = judge(file, header, state)?;
+    let mut named = Vec::new();
+    walk(file, header, state, &mut |cluster, _, entry| named.push((cluster, entry)))?;
+    for (cluster, entry) in named {
+        if let Some(cluster) = cluster
+            && entry & OFLAG_COMPRESSED == 0
+        {
+            let own = state.refcount(file, cluster)? == 1;
+            verdict.flags += u64::from(own != (entry & OFLAG_COPIED != 0));
+        }
+    }
+    Ok(verdict)
+}
