@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use backends::chardev::{self, CharError};
 use backends::image::{ImageError, Images};
@@ -35,6 +36,7 @@ use thiserror::Error;
 use crate::config::{ConfigError, GuestConfig};
 use crate::power::{Notice, Notifier};
 use crate::qdisk::{PvDisks, QdiskError};
+use crate::run::ending::Ending;
 use crate::saved::{self, SaveError};
 use crate::trace::Border;
 use crate::trace::record::Host;
@@ -280,18 +282,31 @@ impl Machine {
     }
     /// Ends the vCPU threads and lets the disks finish.
     pub fn shut_down(&mut self) {
-        // A vCPU may be waiting for a host that hangs.
+        self.shut_down_in_stages(saved::PATIENCE, &|_| ());
+    }
+    /// The same, with somebody who watches that it comes to an end.
+    pub(crate) fn shut_down_watched(&mut self, end: &Ending, asked_for: bool) {
+        let patience = if asked_for { saved::PATIENCE_AT_THE_END } else { saved::PATIENCE };
+        self.shut_down_in_stages(patience, &|stage| end.stage(stage));
+    }
+    fn shut_down_in_stages(&mut self, patience: Duration, stage: &dyn Fn(&'static str)) {
+        stage("a vCPU");
+        // It may be waiting for a host that hangs.
         self.bus.let_go();
         self.hypervisor.pause();
         self.hypervisor.stop();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("a vCPU thread ended by a fault of ours");
         }
+        stage("a PV disk");
         self.pv_disks = None;
-        if let Err(error) = saved::quiesce(&self.bus) {
+        stage("a disk");
+        if let Err(error) = saved::quiesce_within(&self.bus, patience) {
             tracing::error!("at the end: {error}");
         }
+        stage("a serial port");
         chardev::flush_all();
+        stage("the recording");
         self.end_recording();
     }
 

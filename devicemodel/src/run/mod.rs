@@ -1,5 +1,6 @@
 //! The event loop: one guest from its start to its end.
 
+pub mod ending;
 mod events;
 mod guest;
 mod lines;
@@ -139,7 +140,7 @@ pub fn bind_monitor(path: &Path) -> io::Result<Server> {
 
 /// Runs the machine until it ends.
 pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Ending, LoopError> {
-    let signals = signals()?;
+    let (end, signals) = ending::Ending::watch()?;
     let viewed = |viewers: Viewers| {
         let console = Arc::new(machine.console().with_layout(viewers.layout));
         Vnc::start(viewers.listener, &machine.config().name, console.clone(), console)
@@ -174,14 +175,15 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
     let id = manager.add_subscriber(runner);
     loop {
         let runner = manager.subscriber_mut(id).map_err(failed)?;
-        if let Some(ending) = runner.ending {
-            runner.machine.shut_down();
-            return Ok(ending);
-        }
         let now = Instant::now();
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            runner.machine.shut_down();
-            return Ok(Ending::TimedOut);
+        let timed_out = deadline.is_some_and(|deadline| deadline <= now).then_some(Ending::TimedOut);
+        if let Some(ending) = runner.ending.or(timed_out) {
+            let asked_for = ending == Ending::Quit;
+            end.begin(ending.status(), if asked_for { ending::ASKED_FOR } else { ending::BY_ITSELF });
+            runner.machine.shut_down_watched(&end, asked_for);
+            end.stage("a viewer, a monitor, a line or a disk that is closed");
+            drop(manager);
+            return Ok(ending);
         }
         runner.release_keys(now);
         if runner.rare.due().is_some_and(|due| due <= now) {

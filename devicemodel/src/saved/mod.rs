@@ -28,6 +28,7 @@ use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::config::GuestConfig;
+use crate::run::ending;
 use crate::stream::{StreamError, Writer};
 use crate::whole_file::WholeFile;
 
@@ -39,7 +40,9 @@ const MACHINE: &str = "pc-1";
 /// RAM bytes of a record.
 const CHUNK: u64 = 1 << 20;
 /// How long devices have to finish what they began.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The same when the process was asked to end. What the guest has flushed is safe already.
+pub(crate) const PATIENCE_AT_THE_END: Duration = Duration::from_secs(1);
 
 /// Why a guest was not saved or restored.
 #[derive(Debug, Error)]
@@ -66,6 +69,9 @@ pub enum SaveError {
     /// A disk's image could not be brought to rest beside it.
     #[error("{0}")]
     Image(#[from] ImageError),
+    /// The process was asked to end meanwhile.
+    #[error("given up: the process was asked to end")]
+    GivenUp,
     /// A device does not come to rest.
     #[error("{0} did not finish what it was doing")]
     Busy(String),
@@ -109,10 +115,20 @@ fn part_error(file: &Path, part: &str, why: impl ToString) -> SaveError {
 
 /// Waits until no device has anything in flight. The vCPUs are paused.
 pub fn quiesce(bus: &Bus) -> Result<(), SaveError> {
+    let stop = |busy| if ending::is_asked_for() { SaveError::GivenUp } else { busy };
+    quiesce_until(bus, PATIENCE, &ending::is_asked_for).map_err(stop)
+}
+
+/// The same within so long.
+pub(crate) fn quiesce_within(bus: &Bus, patience: Duration) -> Result<(), SaveError> {
+    quiesce_until(bus, patience, &|| false)
+}
+
+fn quiesce_until(bus: &Bus, patience: Duration, give_up: &dyn Fn() -> bool) -> Result<(), SaveError> {
     let begun = Instant::now();
     for (name, slot) in bus.slots() {
         while !slot.lock().quiesce() {
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > patience || give_up() {
                 return Err(SaveError::Busy(name));
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -183,6 +199,9 @@ fn write_ram(
     for region in ram.iter() {
         let mut offset = 0;
         while offset < region.len() {
+            if ending::is_asked_for() {
+                return Err(SaveError::GivenUp);
+            }
             let len = CHUNK.min(region.len() - offset);
             if let Some(chunk) = read_chunk(ram, region.start_addr().0 + offset, len) {
                 let saved = Saved::encode("ram", 0, &chunk);

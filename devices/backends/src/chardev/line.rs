@@ -22,6 +22,8 @@ const INPUT: usize = 4096;
 const OUTPUT: usize = 1 << 16;
 /// Most bytes of one write.
 const CHUNK: usize = 4096;
+/// How long a line's threads may take to end: somewhat more than their last attempt to write.
+const CLOSING: Duration = Duration::from_millis(400);
 /// How long output is waited for at the end.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -33,7 +35,9 @@ pub fn flush_all() {
     let lines: Vec<_> = lock(&LINES).iter().filter_map(Weak::upgrade).collect();
     let deadline = Instant::now() + LAST;
     for line in lines {
-        line.drain(deadline);
+        // Who has had this time gets no more of it when the line is closed.
+        let drained = line.drain(deadline);
+        line.given_up.store(!drained, Ordering::Release);
     }
 }
 
@@ -57,6 +61,8 @@ pub(super) struct Shared {
     /// Readable when the line ends.
     stop: OwnedFd,
     stopping: AtomicBool,
+    /// Nobody took the output when it was waited for.
+    given_up: AtomicBool,
     waker: Waker,
     number: u32,
 }
@@ -86,6 +92,7 @@ impl Shared {
             to: Mutex::default(),
             stop,
             stopping: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
             waker,
             number,
         });
@@ -235,19 +242,20 @@ impl Shared {
     /// for until the line ends, and then a little (false: in vain).
     fn put(&self, to: &Arc<OwnedFd>, mut data: &[u8]) -> bool {
         while !data.is_empty() {
+            // Asked first: standard output may be a pipe that blocks, which takes a piece of this size whole when it
+            // is ready.
+            if !self.ready(to, PollFlags::OUT) {
+                // The line ends: one more chance.
+                let mut fds = [PollFd::new(&**to, PollFlags::OUT)];
+                let last = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+                let last = if self.given_up.load(Ordering::Acquire) { Timespec::default() } else { last };
+                if !matches!(poll(&mut fds, Some(&last)), Ok(1..)) {
+                    return false;
+                }
+            }
             match rustix::io::write(&**to, data) {
                 Ok(len) => data = &data[len..],
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    if !self.ready(to, PollFlags::OUT) {
-                        // The line ends: one more chance.
-                        let mut fds = [PollFd::new(&**to, PollFlags::OUT)];
-                        let last = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-                        if !matches!(poll(&mut fds, Some(&last)), Ok(1..)) {
-                            return false;
-                        }
-                    }
-                }
+                Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(_) => return true,
             }
             if !lock(&self.to).as_ref().is_some_and(|now| Arc::ptr_eq(now, to)) {
@@ -257,16 +265,18 @@ impl Shared {
         true
     }
 
-    fn drain(&self, deadline: Instant) {
+    /// Waits until everything is put out; false: not by then.
+    fn drain(&self, deadline: Instant) -> bool {
         let mut output = lock(&self.output);
         while !output.ring.is_empty() || output.taken > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                return false;
             }
             let wait = self.changed.wait_timeout(output, left);
             output = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
+        true
     }
 
     fn stop(&self) {
@@ -326,12 +336,21 @@ impl CharBackend for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.shared.drain(Instant::now() + LAST);
+        if !self.shared.given_up.load(Ordering::Acquire) {
+            self.shared.drain(Instant::now() + LAST);
+        }
         self.shared.stop();
         let here = std::thread::current().id();
-        for thread in self.threads.drain(..) {
-            if thread.thread().id() != here {
+        let end = Instant::now() + CLOSING;
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != here) {
+            while !thread.is_finished() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // One that is in a write that does not end is left to it: a file of a host that does not answer.
+            if thread.is_finished() {
                 let _ = thread.join();
+            } else {
+                tracing::warn!("a line was not closed in time");
             }
         }
     }

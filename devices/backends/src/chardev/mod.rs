@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use escape::Escape;
 pub use line::{Line, flush_all};
 pub use open::{OpenLine, open};
-pub use terminal::restore as restore_terminal;
+pub use terminal::{leave_signals, restore as restore_terminal};
 
 /// Where a line leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

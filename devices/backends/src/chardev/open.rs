@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use devices_core::Waker;
 use devices_core::chardev::{CharBackend, Null};
 use rustix::event::PollFlags;
+use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
@@ -55,7 +57,17 @@ pub fn open(
         }
         CharSpec::Pty => pty(shared)?,
         CharSpec::File(path) => {
-            let file = OpenOptions::new().write(true).create(true).truncate(true).open(path);
+            // A named pipe is opened for both directions, which needs nobody at its other end; without waiting, so
+            // that only a poll waits for who reads it.
+            let pipe = path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
+            let mut options = OpenOptions::new();
+            options
+                .read(pipe)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .custom_flags(OFlags::NONBLOCK.bits() as i32);
+            let file = options.open(path);
             let file = file.map_err(|source| CharError::Path { what: "file", path: path.clone(), source })?;
             shared.connect(Some(Arc::new(file.into())));
             (Line::start(shared, |_| {}, Box::new(()))?, None)

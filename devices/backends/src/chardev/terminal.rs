@@ -22,6 +22,8 @@ static RAW: AtomicBool = AtomicBool::new(false);
 /// Standard input and output serve a line.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static HOOKS: Once = Once::new();
+/// Somebody else ends the program on a signal.
+static LEFT: AtomicBool = AtomicBool::new(false);
 /// The signal that ends us, and who is told.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static TOLD: OnceLock<OwnedFd> = OnceLock::new();
@@ -36,6 +38,12 @@ pub fn restore() {
         // A terminal that has gone needs nothing.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
     }
+}
+
+/// From now on a signal only puts the terminal back: somebody else ends the program for it. Handlers are called one
+/// after the other, so that this one's end would come in the middle of the other's.
+pub fn leave_signals() {
+    LEFT.store(true, Ordering::Release);
 }
 
 /// Standard input and output, taken by one line; given back when dropped.
@@ -125,6 +133,9 @@ fn install_hooks() {
 /// Only what a signal handler may do: a terminal's mode, an atomic, a write.
 extern "C" fn ended(signal: c_int, _info: *mut siginfo_t, _context: *mut c_void) {
     restore();
+    if LEFT.load(Ordering::Acquire) {
+        return;
+    }
     SIGNAL.store(signal, Ordering::Release);
     if let Some(told) = TOLD.get() {
         let _ = rustix::io::write(told.as_fd(), &1u64.to_ne_bytes());
