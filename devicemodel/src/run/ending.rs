@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::whole_file;
 
-/// How long the way down may take when somebody asked for it; with [`LAST_WORDS`] under five seconds.
+/// How long the way down may take when somebody asked for it; with `LAST_WORDS` under five seconds.
 pub const ASKED_FOR: Duration = Duration::from_millis(4500);
 /// The same when the guest ended by itself: nobody waits, and slow disks have more time for what was not flushed.
 pub const BY_ITSELF: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 //! The inlined part answers the usual access: within the segment, within one page, the page known to the TLB. All
 //! else comes here to the slow path, which checks in architectural order and does the access piece by piece.
 //!
-//! Guest memory is shared with other vCPUs and with devices: [`crate::host`] says how it is accessed.
+//! Guest memory is shared with other vCPUs and with devices: `crate::host` says how it is accessed.
 
 use hypervisor::memory::PAGE;
 use ioreq::{Request, Size, Target};
