@@ -31,6 +31,7 @@ pub use named::Named;
 use paths::Files;
 
 use crate::config::GuestConfig;
+use backends::image::reserve;
 
 /// Who the process becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +113,8 @@ pub fn enter(options: &Options) -> Result<(), SandboxError> {
 /// Gives up, before there is a second thread, what a guest's process does not need that a person has started: files
 /// other than those that are named, and root's power but that over those files.
 pub fn begin(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
+    let layers = config.disks.iter().filter(|disk| disk.snapshot).count();
+    reserve(layers).map_err(step("snapshot"))?;
     keep(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER)?;
     only(&named.files(config))
 }

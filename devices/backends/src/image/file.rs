@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use devices_core::block::SECTOR;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -152,8 +153,28 @@ impl Opened {
     }
 }
 
+/// Files of [`reserve`] that nobody has taken yet.
+static RESERVED: Mutex<Vec<std::fs::File>> = Mutex::new(Vec::new());
+
+fn reserved() -> MutexGuard<'static, Vec<std::fs::File>> {
+    RESERVED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens the temporary files of so many throw-away layers ahead, for a process that may make no file when it opens
+/// its images.
+pub fn reserve(layers: usize) -> io::Result<()> {
+    let files = (0..layers).map(|_| temporary()).collect::<io::Result<Vec<_>>>()?;
+    reserved().extend(files);
+    Ok(())
+}
+
 /// A file that is gone when it is closed.
 pub(super) fn unnamed() -> io::Result<DiskFile> {
+    let ahead = reserved().pop();
+    DiskFile::new(ahead.map_or_else(temporary, Ok)?, false, false)
+}
+
+fn temporary() -> io::Result<std::fs::File> {
     use rustix::fs::{Mode, OFlags};
     let folder = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
@@ -161,8 +182,7 @@ pub(super) fn unnamed() -> io::Result<DiskFile> {
         let error = io::Error::from(error);
         io::Error::new(error.kind(), format!("no temporary file in {}: {error}", folder.display()))
     };
-    let file = rustix::fs::open(&folder, flags, Mode::RUSR | Mode::WUSR).map_err(what)?;
-    DiskFile::new(file.into(), false, false)
+    Ok(rustix::fs::open(&folder, flags, Mode::RUSR | Mode::WUSR).map_err(what)?.into())
 }
 
 fn byte(kind: libc::c_int, at: libc::off_t) -> libc::flock {

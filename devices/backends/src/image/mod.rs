@@ -24,6 +24,7 @@ use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, Payload, S
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 pub use error::ImageError;
+pub use file::reserve;
 use file::{Claim, Opened};
 use host::{DiskFile, Guest, HostFile};
 pub use lent::Images;
