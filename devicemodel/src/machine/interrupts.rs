@@ -11,6 +11,7 @@ use devices_core::irq::IrqSink;
 use hypervisor::{Dispatch, IrqTarget, Pin, work};
 use ioreq::Request;
 
+use crate::config::ClockMode;
 use crate::qtest::Taps;
 
 /// The interrupt controllers, where the hypervisor has none.
@@ -57,13 +58,18 @@ impl Links for LinkRoutes {
 pub(super) struct Dispatcher {
     view: View,
     controllers: Option<Controllers>,
-    /// The thread has given up what it does not need for this.
-    confined: bool,
+    /// What its thread does, until it has given up what that does not need.
+    work: Option<work::Kind>,
 }
 
 impl Dispatcher {
-    pub(super) fn new(view: View, controllers: Option<Controllers>) -> Dispatcher {
-        Dispatcher { view, controllers, confined: false }
+    /// By the count of instructions the vCPU's thread reads and writes the disks itself.
+    pub(super) fn new(view: View, controllers: Option<Controllers>, clock: ClockMode) -> Dispatcher {
+        let work = match clock {
+            ClockMode::Host => work::Kind::Vcpu,
+            ClockMode::Icount => work::Kind::Disk,
+        };
+        Dispatcher { view, controllers, work: Some(work) }
     }
 }
 
@@ -78,9 +84,8 @@ impl Dispatch for Dispatcher {
     }
     fn begin(&mut self, request: &Request) -> u64 {
         // Here, since only here we are on the thread that serves the vCPU, and the guest runs.
-        if !self.confined {
-            self.confined = true;
-            work::at(work::Kind::Vcpu);
+        if let Some(work) = self.work.take() {
+            work::at(work);
         }
         let value = self.view.begin(request);
         tracing::trace!(target: "io", ?request, value);

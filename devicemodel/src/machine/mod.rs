@@ -187,10 +187,11 @@ impl Machine {
         let hypervisor = self.hypervisor.clone();
         let (bus, controllers) = (self.bus.clone(), self.controllers.clone());
         let notifier = self.notifier.clone();
+        let clock = self.config.clock;
         let run = move || {
             let events = notifier.clone();
             let ended = hypervisor.run(
-                &mut |_vcpu| Box::new(Dispatcher::new(bus.view(), controllers.clone())),
+                &mut |_vcpu| Box::new(Dispatcher::new(bus.view(), controllers.clone(), clock)),
                 Arc::new(move |event| events.notify(Notice::Cpu(event))),
             );
             if let Err(error) = ended {

@@ -62,7 +62,7 @@ impl Machine {
 
     /// A way to the devices such as a vCPU has.
     pub(crate) fn dispatcher(&self) -> Box<dyn Dispatch> {
-        Box::new(Dispatcher::new(self.bus.view(), self.controllers.clone()))
+        Box::new(Dispatcher::new(self.bus.view(), self.controllers.clone(), self.config.clock))
     }
 
     /// Does again what came from the host's side.
