@@ -186,6 +186,34 @@ impl Apt {
         Ok(())
     }
 
+    /// Downloads the source package `name` into `folder`, packed.
+    ///
+    /// The machine's sources may name binary packages alone: they are asked for sources, too, with lists apart.
+    pub fn source(&self, name: &str, folder: &Path) -> Result<()> {
+        let home = self.state.with_file_name("source");
+        let (state, parts) = (home.join("state"), home.join("sources.list.d"));
+        for folder in [state.join("lists/partial"), parts.clone()] {
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        for (name, text) in machine_sources() {
+            fs::write(parts.join(name), for_sources(&text))?;
+        }
+        let command = |words: &[&str]| {
+            let mut command = self.command("apt-get");
+            command.arg("-o").arg(format!("Dir::State={}", state.display()));
+            command.args(["-o", "Dir::Etc::sourcelist=/dev/null"]);
+            command.arg("-o").arg(format!("Dir::Etc::sourceparts={}", parts.display()));
+            command.args(words).current_dir(folder);
+            command
+        };
+        let step = Step::begin(format!("apt: the source of {name}"));
+        // One source that fails does not stop the rest.
+        let _ = command(&["-qq", "update"]).output();
+        ui::run(&mut command(&["-q", "--download-only", "source", name]))?;
+        step.done();
+        Ok(())
+    }
+
     fn download(&self, names: &[String], wanted: &[Deb]) -> Result<()> {
         let missing: Vec<&Deb> = wanted
             .iter()
@@ -244,6 +272,29 @@ fn packages(printed: &str) -> Vec<String> {
         .collect()
 }
 
+/// The machine's lists of sources, each with a name that tells its format.
+fn machine_sources() -> Vec<(String, String)> {
+    let folder = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
+    let files = folder.map(|entry| entry.path()).chain([PathBuf::from("/etc/apt/sources.list")]);
+    files
+        .filter_map(|path| {
+            let name = path.file_name()?.to_str()?;
+            let name = if name == "sources.list" { "machine.list" } else { name };
+            Some((name.to_owned(), fs::read_to_string(&path).ok()?))
+        })
+        .collect()
+}
+
+/// A list of sources in either format (sources.list(5)), for source packages instead of binary ones.
+fn for_sources(list: &str) -> String {
+    let line = |line: &str| match line.split_once(' ') {
+        Some(("deb", rest)) => format!("deb-src {rest}"),
+        Some(("Types:", _)) => "Types: deb-src".to_owned(),
+        _ => line.to_owned(),
+    };
+    list.lines().map(|text| line(text) + "\n").collect()
+}
+
 /// Reads the lines `'URI' FILE SIZE HASH` that `--print-uris` prints among others.
 fn parse_uris(text: &str) -> Vec<Deb> {
     text.lines()
@@ -296,6 +347,14 @@ mod tests {
         let mut found = packages(&ui::run(command.env("APT_CONFIG", at("config"))).unwrap());
         found.sort();
         assert_eq!(found, ["libpixman-1-0", "qemu-system-x86"]);
+    }
+
+    #[test]
+    fn both_formats_of_lists_are_turned_to_sources() {
+        let line = "deb [signed-by=/k] http://deb/debian bookworm main\n# deb x\n";
+        assert_eq!(for_sources(line), format!("deb-src{}", line.strip_prefix("deb").unwrap()));
+        let stanza = "Types: deb\nURIs: http://deb/debian\n";
+        assert_eq!(for_sources(stanza), "Types: deb-src\nURIs: http://deb/debian\n");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod modules;
 mod place;
 mod process;
 mod qmp;
+mod qtest;
 mod soak;
 mod test;
 mod times;
@@ -75,6 +76,12 @@ enum Task {
     /// Brings the package into build/ with pip, builds the program, starts it with a paused guest and asks everything
     /// that tools of QEMU's ask. Left out, with a line that says so, where there is no Python or no package.
     Qmp,
+    /// Run QEMU's own tests of its devices on ours
+    ///
+    /// Brings Debian's source package of QEMU, builds its test programs with gcc (a C compiler and Python are needed)
+    /// and runs each case in a process of its own. What fails is named in tests/xtask/src/qtest/explained.txt with its
+    /// reason, or it is an error.
+    Qtest(qtest::Arguments),
     /// Give mutated bytes to everything that takes bytes from strangers
     ///
     /// Targets are in tests/fuzz. Inputs that fail are kept in build/fuzz/TARGET.
@@ -146,6 +153,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Test { .. } => test::test(&place, Reach::Usual),
         Task::Soak { name } => soak::soak(&place, name.as_deref()),
         Task::Qmp => qmp::qmp(&place),
+        Task::Qtest(arguments) => qtest::qtest(&place, &arguments),
         Task::Fuzz { target, what } => fuzz::fuzz(&place, target.as_deref(), what.as_deref()),
         Task::Fetch { groups, fresh } => {
             let groups = if groups.is_empty() { Group::ALL.to_vec() } else { groups };

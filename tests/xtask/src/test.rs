@@ -133,10 +133,12 @@ fn rest(place: &Place, times: &Times) -> Result<()> {
             failed.push(test.name.clone());
         }
     }
-    let mut lab = own(place, "Xen lab", &["xen-lab", "all"])?;
-    if let Err(error) = times.show(&lab.name, &mut lab.command) {
-        eprintln!("FAILED  {error:#}");
-        failed.push(lab.name);
+    for (name, words) in [("QEMU's qtests", &["qtest"][..]), ("Xen lab", &["xen-lab", "all"])] {
+        let mut job = own(place, name, words)?;
+        if let Err(error) = times.show(&job.name, &mut job.command) {
+            eprintln!("FAILED  {error:#}");
+            failed.push(job.name);
+        }
     }
     if failed.is_empty() {
         return Ok(());
