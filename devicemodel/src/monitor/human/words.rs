@@ -44,7 +44,8 @@ const DEEPEST: usize = 64;
 pub(super) type Registers<'a> = &'a dyn Fn(&str) -> Option<u64>;
 
 /// A number of 64 bits: decimal, `0x`, octal with `0`, a character in single quotes, a register with `$`, and
-/// C's operators `+ - | ^`, `* / % &`, `~ - +` and parentheses over them, in QEMU's two ranks. Sums wrap.
+/// operators, the loosest first: `+ -`, then `& | ^`, then `* / %`, then `~ - +` before their operand; and parentheses.
+/// QEMU has them in this order, which is not C's. Sums wrap.
 pub(super) fn expression(text: &str, registers: Registers<'_>) -> Result<u64, QmpError> {
     let mut parser = Expression { rest: text, registers, depth: 0 };
     let value = parser.sum()?;
@@ -85,18 +86,31 @@ impl<'a> Expression<'a> {
     }
 
     fn sum(&mut self) -> Result<u64, QmpError> {
-        let mut value = self.product()?;
+        let mut value = self.bits()?;
         while let Some(operator) = self.operator("+-") {
-            let other = self.product()?;
+            let other = self.bits()?;
             value = if operator == '+' { value.wrapping_add(other) } else { value.wrapping_sub(other) };
         }
         Ok(value)
     }
 
+    fn bits(&mut self) -> Result<u64, QmpError> {
+        let mut value = self.product()?;
+        while let Some(operator) = self.operator("&|^") {
+            let other = self.product()?;
+            value = match operator {
+                '&' => value & other,
+                '|' => value | other,
+                _ => value ^ other,
+            };
+        }
+        Ok(value)
+    }
+
     fn product(&mut self) -> Result<u64, QmpError> {
-        let mut value = self.bits()?;
+        let mut value = self.unary()?;
         while let Some(operator) = self.operator("*/%") {
-            let other = self.bits()?;
+            let other = self.unary()?;
             let divided = if operator == '*' {
                 Some(value.wrapping_mul(other))
             } else if operator == '/' {
@@ -105,19 +119,6 @@ impl<'a> Expression<'a> {
                 value.checked_rem(other)
             };
             value = divided.ok_or_else(|| QmpError::generic("division by zero"))?;
-        }
-        Ok(value)
-    }
-
-    fn bits(&mut self) -> Result<u64, QmpError> {
-        let mut value = self.unary()?;
-        while let Some(operator) = self.operator("&|^") {
-            let other = self.unary()?;
-            value = match operator {
-                '&' => value & other,
-                '|' => value | other,
-                _ => value ^ other,
-            };
         }
         Ok(value)
     }
@@ -207,8 +208,10 @@ mod tests {
             ("2+3*4", 14),
             ("(2+3)*4", 20),
             ("0xff & 0xf0 | 1 ^ 2", 0xf3),
+            ("1 | 2 * 4", 9),
+            ("1 + 2 | 4", 7),
+            ("8 & 4 + 4", 4),
             ("7 % 4 / 2", 1),
-            (" 1 << 2 ".split('<').next().unwrap_or(""), 1),
             ("0xffffffffffffffff", -1),
         ] {
             assert_eq!(value(text), Ok(expected), "{text}");
