@@ -1,9 +1,9 @@
 //! The 8254 interval timer and port 0x61, through which the PC gates and watches its counter 2.
 //!
-//! After "82C54 CHMOS Programmable Interval Timer" (Intel 231244). Counter 0 drives IRQ 0. Not here: the
-//! sound of the speaker; before counter 0 is set up, which the data sheet leaves undefined, its output is low,
-//! so that no interrupt is pending at power-on; in mode 3 a new count begins with the next period, not with the next half; the
-//! parity and channel check bits of port 0x61 read as zero, as in QEMU.
+//! After "82C54 CHMOS Programmable Interval Timer" (Intel 231244). Counter 0 drives IRQ 0. Before it is set up,
+//! which the data sheet leaves undefined, its output is low, so that no interrupt is pending at power-on. Not
+//! here: the sound of the speaker; in mode 3 a new count begins with the next period, not with the next half;
+//! the parity and channel check bits of port 0x61 read as zero, as in QEMU.
 
 mod counter;
 mod spec;
