@@ -71,6 +71,8 @@ pub struct Decoder {
     depth: usize,
     /// A string is open there.
     string: Option<InString>,
+    /// A byte that no JSON has was there: what follows means nothing up to where something new may begin.
+    recovering: bool,
 }
 
 /// Inside a string.
@@ -90,6 +92,8 @@ enum Piece {
     Whole,
     /// No JSON, up to here.
     Nonsense,
+    /// The last byte is one that no JSON has.
+    Impossible,
     /// Too many braces are open.
     TooDeep,
 }
@@ -103,8 +107,10 @@ impl Decoder {
     }
 
     /// The next JSON object or list, if it is whole. Bytes that are no JSON give an error and are dropped,
-    /// up to the end of their line where they are outside of braces. Errors are in QEMU's words.
+    /// up to the end of their line where they are outside of braces; a byte that no JSON has is an error at once.
+    /// Errors are in QEMU's words.
     pub fn next_value(&mut self) -> Option<Result<Value, String>> {
+        self.recover();
         self.skip_space();
         let piece = self.scan();
         if matches!(piece, Piece::Open) {
@@ -114,9 +120,31 @@ impl Decoder {
         (self.seen, self.depth, self.string) = (0, 0, None);
         Some(match piece {
             Piece::TooDeep => Err("JSON nesting depth limit exceeded".into()),
+            Piece::Impossible => {
+                self.recovering = true;
+                Err("JSON parse error, stray byte".into())
+            }
             // A line with something else than an object may still be JSON: a number, a word.
             _ => json::parse(&bytes).map_err(|error| format!("JSON parse error, {error}")),
         })
+    }
+
+    /// Passes over what follows a byte that no JSON has: up to a structural character, or to another such byte, which
+    /// QEMU takes for the wish to begin anew.
+    fn recover(&mut self) {
+        if !self.recovering {
+            return;
+        }
+        let structural = |byte: &u8| matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',');
+        let anew = |byte: &u8| (*byte < 0x20 && *byte != b'\t') || matches!(byte, 0xfe | 0xff);
+        match self.bytes.iter().position(|byte| structural(byte) || anew(byte)) {
+            None => self.bytes.clear(),
+            Some(at) => {
+                let passed = at + usize::from(anew(&self.bytes[at]));
+                self.bytes.drain(..passed);
+                self.recovering = false;
+            }
+        }
     }
 
     fn skip_space(&mut self) {
@@ -132,6 +160,7 @@ impl Decoder {
             match (self.string, byte) {
                 // A string does not go over lines in JSON: somebody forgot a quote.
                 (Some(_), b'\n') => return Piece::Nonsense,
+                (Some(_), 0..0x20 | 0xc0 | 0xc1 | 0xf5..) => return Piece::Impossible,
                 (Some(InString { quote, escaped: true }), _) => {
                     self.string = Some(InString { quote, escaped: false });
                 }
@@ -152,6 +181,8 @@ impl Decoder {
                     }
                 }
                 (None, b'\n') if self.depth == 0 => return Piece::Nonsense,
+                (None, b'\t' | b'\r' | b'\n') => {}
+                (None, 0..0x20 | 0x7f.. | b'%') => return Piece::Impossible,
                 (None, _) => {}
             }
         }
@@ -291,6 +322,23 @@ mod tests {
         assert_eq!(answer["id"], 7);
         assert_eq!(answer["error"]["class"], "GenericError");
         assert!(matches!(&all[4], Incoming::Command(c) if c.name == "stop"));
+    }
+
+    /// As QEMU's own test of the protocol has it: no line ends, and each is answered at once.
+    #[test]
+    fn a_byte_that_no_json_has_is_an_error_at_once() {
+        for bad in [&b"{\xff"[..], b"{\x01", b"{'bad \xff", b"{'execute': 'x', 'id':'\n", b"%p"] {
+            let mut decoder = Decoder::default();
+            assert!(decoder.push(bad));
+            assert!(matches!(decoder.next_command(), Some(Incoming::Bad(_))), "{bad:?}");
+            assert_eq!(decoder.next_command(), None, "{bad:?}");
+            assert!(decoder.push(b"{ 'execute': 'stop' }"));
+            let after: Vec<_> = std::iter::from_fn(|| decoder.next_command()).collect();
+            assert!(
+                matches!(after.last(), Some(Incoming::Command(c)) if c.name == "stop"),
+                "{bad:?} {after:?}"
+            );
+        }
     }
 
     #[test]
