@@ -19,6 +19,8 @@ const REPAIRED: u64 = 1 << 30;
 pub(super) struct Verdict {
     /// Clusters whose refcount is under the entries that name them: they may be given out again.
     pub(super) low: u64,
+    /// Those of them that nobody writes in place: no writer names a new cluster so.
+    pub(super) uncertain: u64,
     /// Clusters whose refcount is over: they are lost to the file.
     pub(super) leaked: u64,
     /// Clusters that are written in place though more than one entry names them.
@@ -55,7 +57,7 @@ fn walk(
     let mut bytes = vec![0; geometry.cluster() as usize];
     for entry in state.l1.iter().filter(|entry| **entry & OFFSET != 0) {
         let at = entry & OFFSET;
-        visit(Some(geometry.index(at)), true, *entry);
+        visit(Some(geometry.index(at)), entry & OFLAG_COPIED != 0, *entry);
         file.read(&mut bytes, at)?;
         for entry in bytes.chunks_exact(8).map(|entry| be64(entry, 0)).filter(|entry| *entry != 0) {
             match state.decode(entry) {
@@ -108,6 +110,7 @@ pub(super) fn judge(file: &dyn HostFile, header: &Header, state: &mut State) -> 
             let refcount = state.refcount(file, cluster)?;
             let references = u64::from(count & COUNT);
             verdict.low += u64::from(refcount < references);
+            verdict.uncertain += u64::from(refcount < references && count & OWNED == 0);
             verdict.leaked += u64::from(refcount > references);
             verdict.shared += u64::from(references > 1 && count & OWNED != 0);
         }
@@ -161,14 +164,17 @@ pub(super) fn mend(file: &dyn HostFile, header: &Header, state: &mut State) -> R
         return refused("was not closed properly and is too large to be repaired here");
     }
     let verdict = judge(file, header, state)?;
+    // What an entry beyond the end names would be another's when the file has grown.
+    if verdict.shared + verdict.astray > 0 {
+        return refused("has damaged metadata");
+    }
     if !dirty && verdict.low == 0 {
-        if verdict.shared + verdict.astray > 0 {
-            tracing::warn!(?verdict, "a disk image has damaged metadata: see qemu-img check");
-        }
         return Ok(());
     }
-    if verdict.shared + verdict.astray > 0 {
-        return refused("was not closed properly and has damaged metadata");
+    // A writer that names clusters before it counts them leaves just these uncounted. A damaged entry names one that is
+    // not its own, and what it named before is lost.
+    if !dirty && verdict.leaked + verdict.uncertain > 0 {
+        return refused("has damaged metadata");
     }
     // Bitmaps that a later reader may still want are not counted here.
     repair(file, header, state, dirty && header.autoclear == 0)?;

@@ -97,7 +97,10 @@ impl Qcow2 {
         let found = match start {
             Mapping::Unallocated => Found::Base,
             Mapping::Zero(_) => Found::Zeros,
-            Mapping::Data { at, .. } => Found::Data(at + within),
+            Mapping::Data { at, .. } => {
+                state.no_metadata(geometry.index(at), count)?;
+                Found::Data(at + within)
+            }
             Mapping::Compressed { at, len } => Found::Compressed(at, len),
         };
         Ok((found, most.min(geometry.at(count) - within)))
@@ -170,17 +173,25 @@ impl Qcow2 {
         }
         let entry = state.page(&*self.file, slot)?.entry(slot.index);
         let Mapping::Data { at, own: true } = state.decode(entry)? else { return Ok(None) };
+        state.no_metadata(geometry.index(at), 1)?;
+        match state.refcount(&*self.file, geometry.index(at))? {
+            0 => return Err(corrupt("an L2 entry names a cluster that counts as free")),
+            1 => {}
+            // Another entry may name it, whatever the flag says.
+            _ => return Ok(None),
+        }
         let mut count = 1;
         while count < clusters {
             let next = state.page(&*self.file, slot)?.entry(slot.index + count as usize);
-            if next != (at + geometry.at(count)) | OFLAG_COPIED {
+            let cluster = geometry.index(at) + count;
+            let follows = next == geometry.at(cluster) | OFLAG_COPIED && cluster < state.high;
+            if !follows
+                || state.refcount(&*self.file, cluster)? != 1
+                || state.no_metadata(cluster, 1).is_err()
+            {
                 break;
             }
             count += 1;
-        }
-        state.no_metadata(geometry.index(at), count)?;
-        if geometry.index(at) + count > state.high {
-            return Err(corrupt("an L2 entry points beyond the end"));
         }
         Ok(Some((at, count)))
     }

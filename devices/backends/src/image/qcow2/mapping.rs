@@ -143,8 +143,20 @@ impl State {
             let entries = header.reftable_clusters * geometry.cluster() / 8;
             state.reftable = table(file, header.reftable_at, entries)?;
             state.note_metadata(header)?;
+        } else {
+            state.note_tables(header);
         }
         Ok(state)
+    }
+
+    /// Notes where the tables lie that a reader needs. A damaged entry is found when it is used.
+    fn note_tables(&mut self, header: &Header) {
+        let geometry = self.geometry;
+        let first = geometry.index(header.l1_at);
+        let l2 =
+            self.l1.iter().map(|entry| geometry.index(entry & OFFSET)).filter(|cluster| *cluster < self.high);
+        let l1 = first..first + geometry.clusters(header.l1_entries * 8);
+        self.metadata = std::iter::once(0).chain(l1).chain(l2).collect();
     }
 
     /// Notes where all metadata lies. No two pieces may lie in one cluster.
@@ -164,6 +176,9 @@ impl State {
                     return Err(damaged("tables that overlap"));
                 }
             }
+        }
+        if self.l1.iter().any(|entry| !sane_l1(*entry)) {
+            return Err(damaged("an entry of its L1 table that is damaged"));
         }
         let blocks = self.reftable.iter().map(|entry| (*entry, "refcount table"));
         let l2 = self.l1.iter().map(|entry| (entry & OFFSET, "L1 table"));
@@ -187,6 +202,9 @@ impl State {
         let table = usize::try_from(cluster >> geometry.l2_bits()).unwrap_or(usize::MAX);
         let entry = self.l1.get(table).ok_or_else(|| corrupt("the L1 table is too short"))?;
         let at = entry & OFFSET;
+        if !sane_l1(*entry) {
+            return Err(corrupt("an L1 entry is damaged"));
+        }
         if at == 0 {
             return Ok(None);
         }
@@ -214,9 +232,22 @@ impl State {
         self.l2.get(slot.page, slot.table, load, None)
     }
 
-    /// What an entry means.
+    /// What an entry means. One that no writer makes is refused: whatever it was, it is not the guest's data.
     pub(super) fn decode(&self, entry: u64) -> io::Result<Mapping> {
         let geometry = self.geometry;
+        let zero = entry & OFLAG_ZERO != 0;
+        let damaged = match entry & OFLAG_COMPRESSED != 0 {
+            // Many may share its sectors: it is never written in place.
+            true => entry & OFLAG_COPIED != 0,
+            false => {
+                entry & L2_RESERVED != 0
+                    || (zero && self.version < 3)
+                    || (entry & OFLAG_COPIED != 0 && entry & OFFSET == 0)
+            }
+        };
+        if damaged {
+            return Err(corrupt("an L2 entry is damaged"));
+        }
         if entry & OFLAG_COMPRESSED != 0 {
             // The offset has 62 - (cluster_bits - 8) bits; above it is the count of further sectors.
             let bits = 62 - (geometry.cluster_bits - 8);
@@ -233,7 +264,7 @@ impl State {
             return Err(corrupt("an L2 entry points nowhere"));
         }
         Ok(match at {
-            _ if self.version >= 3 && entry & OFLAG_ZERO != 0 => Mapping::Zero((at != 0).then_some(at)),
+            _ if zero => Mapping::Zero((at != 0).then_some(at)),
             0 => Mapping::Unallocated,
             at => Mapping::Data { at, own: entry & OFLAG_COPIED != 0 },
         })
@@ -339,6 +370,11 @@ impl State {
     pub(super) fn is_busy(&self, first: u64, end: u64) -> bool {
         self.busy.iter().any(|busy| busy.0 < end && first < busy.1)
     }
+}
+
+/// Whether an L1 entry has no bit that a writer leaves out.
+fn sane_l1(entry: u64) -> bool {
+    entry & L1_RESERVED == 0 && (entry & OFLAG_COPIED == 0 || entry & OFFSET != 0)
 }
 
 /// A table of 8-byte entries.

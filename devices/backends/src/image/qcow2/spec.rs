@@ -52,6 +52,10 @@ pub(super) const OFLAG_COMPRESSED: u64 = 1 << 62;
 pub(super) const OFLAG_ZERO: u64 = 1;
 /// L1 and L2 entries: offset of the cluster.
 pub(super) const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+/// L1 entries: bits that are 0.
+pub(super) const L1_RESERVED: u64 = 0x7f00_0000_0000_01ff;
+/// L2 entries of clusters that are not compressed: bits that are 0. Version 2 has no [`OFLAG_ZERO`] either.
+pub(super) const L2_RESERVED: u64 = 0x3f00_0000_0000_01fe;
 /// Refcount table entries: offset of the refcount block.
 pub(super) const REFTABLE_OFFSET: u64 = !0x1ff;
 

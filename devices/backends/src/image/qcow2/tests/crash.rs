@@ -187,9 +187,8 @@ fn judge(
     qemu: bool,
     what: &str,
 ) -> (Arc<Recorder>, Vec<u64>) {
-    if qemu && qemu_finds_it_whole(&bytes) == Some(false) {
-        std::fs::write(std::env::temp_dir().join("damaged.qcow2"), &bytes).unwrap();
-        panic!("{what}: qemu-img check");
+    if qemu && let Some(Err(said)) = qemu_objects(&bytes) {
+        panic!("{what}: qemu-img check: {said}");
     }
     let file = Recorder::of(bytes);
     let found = verdict(&*file).unwrap_or_else(|refusal| panic!("{what}: {refusal:?}"));
