@@ -135,6 +135,9 @@ pub struct HostArgs {
     /// End with status 4 after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
+    /// How long a save or a pause waits for a processor or a disk that does not answer, before it is given up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub patience: u64,
     /// Record every access, DMA and interrupt to a file, for `ailurus replay`.
     #[arg(long, value_name = "FILE")]
     pub record_io: Option<PathBuf>,

@@ -11,10 +11,10 @@ use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber
 use hypervisor::{Claims, Hypervisor, Mapping, Still};
 
 use crate::machine::BuildError;
-use crate::monitor::Guest;
 use crate::monitor::facts::NewMedium;
 use crate::monitor::protocol::QmpError;
 use crate::monitor::server::Server;
+use crate::monitor::{Begun, Guest};
 use crate::qtest::command::Session;
 use crate::qtest::server::{self as qtest, Between};
 use crate::qtest::{Access, Taps};
@@ -126,15 +126,19 @@ impl Guest for Nobody {
     fn name(&self) -> String {
         String::new()
     }
-    fn stop(&mut self) {}
-    fn cont(&mut self) -> Result<(), QmpError> {
+    fn stop(&mut self) -> Result<Begun, QmpError> {
+        Ok(Begun::Done)
+    }
+    fn cont(&mut self) -> Result<Begun, QmpError> {
         Err(no_guest())
     }
     fn quit(&mut self) {
         self.quit = true;
     }
     fn powerdown(&mut self) {}
-    fn reset(&mut self) {}
+    fn reset(&mut self) -> Result<(), QmpError> {
+        Ok(())
+    }
     fn inspect(&mut self, _path: &str) -> Result<String, QmpError> {
         Err(no_guest())
     }
@@ -144,7 +148,7 @@ impl Guest for Nobody {
     fn send_key(&mut self, _keys: &[String], _hold_ms: u64) -> Result<(), QmpError> {
         Err(no_guest())
     }
-    fn save(&mut self, _file: &Path, _progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
+    fn save(&mut self, _file: &Path) -> Result<Begun, QmpError> {
         Err(no_guest())
     }
     fn eject(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {

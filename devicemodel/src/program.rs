@@ -201,6 +201,8 @@ pub(crate) struct Start {
     pub(crate) timeout: Option<Duration>,
     /// Where VNC viewers come in.
     pub(crate) vnc: Option<Viewers>,
+    /// How long a command waits for vCPUs and devices.
+    pub(crate) patience: Duration,
     /// The vCPUs wait for the monitor's `cont`.
     pub(crate) paused: bool,
     /// What the process gives up before the guest runs.
@@ -227,7 +229,9 @@ impl Start {
         let monitor = host.monitor.as_deref().map(unix_path).transpose()?;
         let named = Named { monitor, debugcon: debugcon.clone(), record: record.clone() };
         let named = (host.sandbox == Sandbox::On).then_some(named);
-        Ok(Start { server, debugcon, timeout, vnc: None, paused, confine: nothing(), record, named })
+        let patience = Duration::from_secs(host.patience);
+        let (vnc, confine) = (None, nothing());
+        Ok(Start { server, debugcon, timeout, vnc, patience, paused, confine, record, named })
     }
 }
 
@@ -237,7 +241,7 @@ pub(crate) fn start(
     host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let Start { server, debugcon, timeout, vnc, paused, mut confine, record, named } = host;
+    let Start { server, debugcon, timeout, vnc, patience, paused, mut confine, record, named } = host;
     if let Some(named) = named {
         // Before anything of the guest's is opened, and before there is a second thread.
         sandbox::begin(&named, &config)?;
@@ -263,7 +267,17 @@ pub(crate) fn start(
     let ending = run(
         machine,
         notices,
-        Options { server, qtest: None, timeout, vnc, paused, restored: false, confine, announce: nothing() },
+        Options {
+            server,
+            qtest: None,
+            timeout,
+            vnc,
+            patience,
+            paused,
+            restored: false,
+            confine,
+            announce: nothing(),
+        },
     )?;
     Ok(ending.status())
 }

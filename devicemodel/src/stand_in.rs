@@ -134,7 +134,17 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let vnc = crate::vnc::listen(&plan.host)?;
     let (debugcon, paused, given_up) = (plan.host.debugcon, plan.host.paused, plan.host.sandbox);
     let confine = Box::new(move || Ok(sandbox::enter(&given_up)?));
-    let host = Start { server, debugcon, timeout: None, vnc, paused, confine, record: None, named: None };
+    let host = Start {
+        server,
+        debugcon,
+        timeout: None,
+        vnc,
+        patience: saved::PATIENCE,
+        paused,
+        confine,
+        record: None,
+        named: None,
+    };
     let status = start(plan.guest, host, |_| Ok(()))?;
     // A panic is an end like another for QEMU, unless the command line says that it is a failure.
     let crashed = status == Ending::Crashed.status();
@@ -175,6 +185,7 @@ fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
         qtest,
         timeout: None,
         vnc,
+        patience: saved::PATIENCE,
         paused: host.paused,
         restored: false,
         confine: Box::new(move || Ok(sandbox::enter(&host.sandbox)?)),
@@ -209,6 +220,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
         qtest: None,
         timeout: None,
         vnc,
+        patience: saved::PATIENCE,
         paused: host.paused,
         restored,
         confine: Box::new(move || {

@@ -30,7 +30,8 @@ fn partial() -> MutexGuard<'static, Vec<PathBuf>> {
 
 /// Removes what has not got its name: the process ends in the middle of it. May wait for a host's disk.
 pub fn abandon_all() {
-    for path in std::mem::take(&mut *partial()) {
+    let mut partial = partial();
+    for path in partial.drain(..) {
         // It is of no use to anybody; gone already is as good.
         let _ = fs::remove_file(path);
     }
@@ -68,6 +69,24 @@ pub struct WholeFile {
     /// None: there is nothing to rename. The name is `/dev/null`, or somebody else's to give.
     partial: Option<PathBuf>,
     name: PathBuf,
+}
+
+/// Ends a file that somebody else writes.
+#[derive(Debug)]
+pub struct Abandoner(Option<PathBuf>);
+
+impl Abandoner {
+    /// It does not get its name, unless it has it already. May wait for a host's disk.
+    pub fn abandon(&self) {
+        let mut partial = partial();
+        if let Some(path) = &self.0
+            && let Some(at) = partial.iter().position(|other| other == path)
+        {
+            partial.remove(at);
+            // Gone already is as good.
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 impl WholeFile {
@@ -112,7 +131,18 @@ impl WholeFile {
         &self.file
     }
 
-    /// All that is written is on the disk, and has the name. The file can be written on.
+    /// For somebody else than who writes it.
+    pub fn abandoner(&self) -> Abandoner {
+        Abandoner(self.partial.clone())
+    }
+
+    /// The name that it will have.
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// All that is written is on the disk, and has the name. The file can be written on. An error, if it was
+    /// abandoned before.
     pub fn commit(mut self) -> io::Result<()> {
         let Some(partial_name) = &self.partial else { return Ok(()) };
         self.file.sync_all()?;
@@ -121,7 +151,14 @@ impl WholeFile {
             let text = format!("it is {what}; only a file can be written");
             return Err(io::Error::new(ErrorKind::InvalidInput, text));
         }
-        fs::rename(partial_name, &self.name)?;
+        {
+            // Whoever abandons it now waits for the lock, or has it already.
+            let partial = partial();
+            if !partial.contains(partial_name) {
+                return Err(io::Error::new(ErrorKind::Interrupted, "it was given up"));
+            }
+            fs::rename(partial_name, &self.name)?;
+        }
         self.forget();
         sync_folder(&self.name)
     }

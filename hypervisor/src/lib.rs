@@ -13,6 +13,7 @@ pub mod timer;
 pub mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ioreq::Request;
 use serde::{Deserialize, Serialize};
@@ -151,6 +152,11 @@ pub enum Event {
     },
 }
 
+/// Who does not come to stand still: `vCPU 1`.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{} did not finish an access to a device, and so did not stop", .0.join(", "))]
+pub struct Laggards(pub Vec<String>);
+
 /// One saved part of a hypervisor's own state, e.g. a vCPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedPart {
@@ -202,6 +208,13 @@ pub trait Hypervisor: Send + Sync {
     /// [`suspend`](Hypervisor::suspend), then waits until every vCPU stands still. Guest time stands too.
     /// Not to be called from a vCPU's thread.
     fn pause(&self);
+    /// The same in bounded time: an error names who does not stand still yet, since he waits for a host that does not
+    /// answer. He does as soon as it has, unless the guest is [resumed](Hypervisor::resume) before. May be called
+    /// again.
+    fn pause_within(&self, _patience: Duration) -> Result<(), Laggards> {
+        self.pause();
+        Ok(())
+    }
     /// Lets the vCPUs and guest time go on.
     fn resume(&self);
     /// Puts every vCPU into its power-on state. Only while paused.

@@ -7,6 +7,7 @@ mod firmware;
 mod interrupts;
 mod media;
 mod recording;
+mod rest;
 mod serial;
 
 use std::collections::BTreeMap;
@@ -30,14 +31,14 @@ use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
 use devices_core::picture::Frame;
 use devices_core::{Node, Slot, Ticket};
-use hypervisor::Hypervisor;
+use hypervisor::{Hypervisor, Laggards};
 use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
 use crate::power::{Notice, Notifier};
 use crate::qdisk::{PvDisks, QdiskError};
 use crate::run::ending::Ending;
-use crate::saved::{self, SaveError};
+use crate::saved;
 use crate::trace::Border;
 use crate::trace::record::Host;
 use crate::vnc::Console;
@@ -46,6 +47,7 @@ use disks::CdDrive;
 pub(crate) use firmware::split_ram;
 use interrupts::{Controllers, Dispatcher};
 pub use recording::recorded;
+pub(crate) use rest::Rest;
 pub use serial::Terminal;
 
 /// Why a machine was not built.
@@ -137,7 +139,7 @@ pub struct Machine {
     /// The images that this process has open.
     images: Images,
     /// PV disks, under Xen.
-    pv_disks: Option<PvDisks>,
+    pv_disks: Option<Arc<PvDisks>>,
     terminals: Vec<Terminal>,
     notifier: Notifier,
     /// The vCPUs are to go on as soon as nothing moves any more for what a reset cut off.
@@ -209,15 +211,14 @@ impl Machine {
     pub(crate) fn serve_pv_disks(&mut self, domid: u16, apart: bool) -> Result<(), QdiskError> {
         let blocks = self.blocks.clone();
         let shared = Box::new(move |path: &Path| disks::image_of(&blocks, path));
-        self.pv_disks = Some(match apart {
+        self.pv_disks = Some(Arc::new(match apart {
             true => PvDisks::apart(domid)?,
             false => PvDisks::here(domid, shared, self.images.clone())?,
-        });
+        }));
         Ok(())
     }
 
-    /// Stops the vCPUs and guest time, and waits until they stand. Disks finish what they have begun:
-    /// [`quiesce`](Machine::quiesce) waits for that.
+    /// Stops the vCPUs and guest time, and waits until they stand. Disks finish what they have begun.
     pub fn pause(&self) {
         self.waiting.store(false, Ordering::Release);
         self.hypervisor.pause();
@@ -225,33 +226,14 @@ impl Machine {
             disks.pause();
         }
     }
-    /// Waits until nothing is in flight in any disk or other device of a paused machine.
-    /// [`unquiesce`](Machine::unquiesce) lets the devices go on.
-    pub fn quiesce(&self) -> Result<(), SaveError> {
-        if let Some(Err(error)) = self.pv_disks.as_ref().map(PvDisks::settle) {
-            tracing::error!("{error}");
-            return Err(SaveError::Busy("a PV disk".to_owned()));
-        }
-        saved::quiesce(&self.bus)
-    }
-    /// What is cached of the disks' images is on the disk: a saved guest goes on with them as they are now. The
-    /// machine is quiet.
-    pub(crate) fn flush_images(&self) -> Result<(), ImageError> {
-        self.images.flush()
-    }
-    /// Lets another process have the disks' images, with all that was written. The machine is quiet.
-    pub(crate) fn lend_images(&self) -> Result<(), LendError> {
-        self.images.lend()?;
-        if let Some(Err(error)) = self.pv_disks.as_ref().map(PvDisks::lend) {
-            self.images.take()?;
-            return Err(error.into());
+    /// The same in bounded time; an error names the vCPUs that do not stand still yet. May be called again.
+    pub(crate) fn pause_within(&self, patience: Duration) -> Result<(), Laggards> {
+        self.waiting.store(false, Ordering::Release);
+        self.hypervisor.pause_within(patience)?;
+        if let Some(disks) = &self.pv_disks {
+            disks.pause();
         }
         Ok(())
-    }
-    /// Takes them back, if they were lent; waits a little for whoever has one.
-    pub(crate) fn take_images(&self) -> Result<(), LendError> {
-        self.images.take()?;
-        Ok(self.pv_disks.as_ref().map_or(Ok(()), PvDisks::take)?)
     }
     /// Lets them go on. After a reset they do as soon as what was in flight before is over, which
     /// [`settle`](Machine::settle) sees to: the guest must not find its memory or its disks changed by that.
@@ -302,7 +284,7 @@ impl Machine {
         stage("a PV disk");
         self.pv_disks = None;
         stage("a disk");
-        if let Err(error) = saved::quiesce_within(&self.bus, patience) {
+        if let Err(error) = saved::quiesce_within(&self.bus, patience, &|| false) {
             tracing::error!("at the end: {error}");
         }
         stage("a serial port");

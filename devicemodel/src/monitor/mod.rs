@@ -37,30 +37,52 @@ fn not_here(what: &str) -> QmpError {
 
 pub use qom::is_type as is_object_type;
 
-/// What a monitor can do with a guest. All calls come from the event loop's thread.
+/// Work that a command has begun and that goes on after the call has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Job(pub u64);
+
+/// How far a call has come that may have to wait for the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Begun {
+    /// All is done.
+    Done,
+    /// It goes on: [`Guest::take_answers`] tells how it ends.
+    Later(Job),
+}
+
+/// What a monitor can do with a guest. All calls come from the event loop's thread, and none waits for the host:
+/// what must wait is begun.
 pub trait Guest {
     /// `running`, `paused`, `shutdown`, ... as QMP's RunState.
     fn status(&self) -> &'static str;
     /// The guest's name.
     fn name(&self) -> String;
     /// Stops the vCPUs and guest time.
-    fn stop(&mut self);
+    fn stop(&mut self) -> Result<Begun, QmpError>;
     /// Lets them go on.
-    fn cont(&mut self) -> Result<(), QmpError>;
+    fn cont(&mut self) -> Result<Begun, QmpError>;
     /// Ends the program.
     fn quit(&mut self);
     /// Presses the power button.
     fn powerdown(&mut self);
     /// Presses the reset button.
-    fn reset(&mut self);
+    fn reset(&mut self) -> Result<(), QmpError>;
     /// The tree below `path` as text.
     fn inspect(&mut self, path: &str) -> Result<String, QmpError>;
     /// Writes the screen to a file.
     fn screendump(&mut self, file: &Path, format: ImageFormat) -> Result<(), QmpError>;
     /// Presses keys (QKeyCode names) together and lets them go after `hold_ms`.
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError>;
-    /// Saves the whole guest to a file, telling how far it is: (bytes done, of so many).
-    fn save(&mut self, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError>;
+    /// Saves the whole guest to a file, which is opened by the time of the return. How far it is comes as events.
+    fn save(&mut self, file: &Path) -> Result<Begun, QmpError>;
+    /// What has come of work that was begun, each told once.
+    fn take_answers(&mut self) -> Vec<(Job, Result<(), QmpError>)> {
+        Vec::new()
+    }
+    /// Somebody wants to end the program: work under way is given up, which [`take_answers`](Guest::take_answers)
+    /// tells of at once.
+    fn give_up(&mut self) {}
     /// Opens the tray of a CD drive and takes the medium out.
     fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError>;
     /// Puts a medium into a CD drive, with its tray opened before and closed after.
@@ -173,7 +195,7 @@ pub trait Guest {
     }
     /// Writes the state of the devices to a file and lets the host have it on disk. `live`: the guest will
     /// go on elsewhere, so that images are let go.
-    fn save_devices(&mut self, _file: File, _live: bool) -> Result<(), QmpError> {
+    fn save_devices(&mut self, _file: File, _live: bool) -> Result<Begun, QmpError> {
         Err(not_here("saving the devices alone"))
     }
     /// Reads the state of the devices from a file.

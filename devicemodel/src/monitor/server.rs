@@ -1,6 +1,6 @@
 //! The monitor's sockets: who is connected, what they said, what they have still to hear.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -12,17 +12,20 @@ use event_manager::{EventOps, EventSet, Events};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
-use super::Guest;
-use super::commands::{Context, Session, Shared, execute};
+use super::commands::{Context, Later, Session, Shared, execute};
 use super::facts::ChardevFacts;
 use super::protocol::{Command, Decoder, Incoming, QmpError, event, failure, greeting, success};
 use super::schema::Schema;
+use super::{Guest, human};
 use crate::sandbox;
 
 /// Most bytes that wait for a client that does not read: more, and it is disconnected.
 const BACKLOG: usize = 4 << 20;
 /// Most clients at a time.
 const CLIENTS: usize = 16;
+/// Most commands of a client that wait for one that is outstanding (QEMU, `QMP_REQ_QUEUE_LEN_MAX`); what comes after
+/// them is not read yet.
+const WAITING: usize = 8;
 /// Most files that came from a client and that no command has taken; more are closed.
 const RECEIVED: usize = 8;
 /// Most files that come with one piece of a stream (Linux, `SCM_MAX_FD`, is 253; clients send one).
@@ -56,7 +59,13 @@ struct Connection {
     session: Session,
     negotiated: bool,
     unsent: Vec<u8>,
+    /// It says nothing any more, but may still be listening.
+    ended: bool,
     closing: bool,
+    /// Commands that wait for the one that is outstanding.
+    waiting: VecDeque<Incoming>,
+    /// A command that is not over. What is answered when it is, and to whom.
+    outstanding: Option<(Later, Value, Option<Value>)>,
 }
 
 impl Connection {
@@ -69,7 +78,10 @@ impl Connection {
             session: Session::default(),
             negotiated: false,
             unsent: Vec::new(),
+            ended: false,
             closing: false,
+            waiting: VecDeque::new(),
+            outstanding: None,
         };
         client.queue(&greeting());
         client.flush();
@@ -80,6 +92,18 @@ impl Connection {
         self.unsent.extend_from_slice(value.to_string().as_bytes());
         self.unsent.extend_from_slice(b"\r\n");
         self.closing |= self.unsent.len() > BACKLOG;
+    }
+
+    /// The outstanding command is over.
+    fn conclude(&mut self, result: Result<(), QmpError>) {
+        let Some((later, answer, id)) = self.outstanding.take() else { return };
+        let answer = match result {
+            Ok(()) => Ok(answer),
+            Err(error) if later.people => Ok(human::failed(&error).into()),
+            Err(error) => Err(error),
+        };
+        self.queue(&finished(answer, id));
+        self.flush();
     }
 
     /// Sends what the socket takes.
@@ -96,9 +120,18 @@ impl Connection {
 
     /// Takes in what is there; false when the peer is gone or sends nonsense without end.
     fn fill(&mut self) -> bool {
+        if !self.is_heard() {
+            self.flush();
+            // It is woken for what it can still be sent, and else for its end.
+            return !self.unsent.is_empty();
+        }
         let mut chunk = [0; 4096];
         loop {
             match self.receive(&mut chunk) {
+                Ok(0) if self.outstanding.is_some() => {
+                    self.ended = true;
+                    return true;
+                }
                 Ok(0) => return false,
                 // One piece a turn: level-triggered polling brings the rest, and nobody starves.
                 Ok(len) => return self.take(chunk.get(..len).unwrap_or_default()),
@@ -106,6 +139,28 @@ impl Connection {
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }
+    }
+
+    /// Whether what it says is read now.
+    fn is_heard(&self) -> bool {
+        !self.ended && self.waiting.len() < WAITING
+    }
+
+    /// The next command, if none is outstanding. Else what comes waits, and `quit` among it is told.
+    fn next_command(&mut self, quits: &mut bool) -> Option<Incoming> {
+        if self.closing {
+            return None;
+        }
+        if self.outstanding.is_none() {
+            return self.waiting.pop_front().or_else(|| self.decoder.next_command());
+        }
+        while self.waiting.len() < WAITING
+            && let Some(incoming) = self.decoder.next_command()
+        {
+            *quits |= matches!(&incoming, Incoming::Command(command) if command.name == "quit");
+            self.waiting.push_back(incoming);
+        }
+        None
     }
 
     /// Takes in bytes; false when they go on without end, which the client is told.
@@ -136,7 +191,8 @@ impl Connection {
     }
 
     fn interest(&self) -> EventSet {
-        let base = EventSet::IN | EventSet::READ_HANG_UP;
+        let heard = EventSet::IN | EventSet::READ_HANG_UP;
+        let base = if self.is_heard() { heard } else { EventSet::empty() };
         if self.unsent.is_empty() { base } else { base | EventSet::OUT }
     }
 }
@@ -226,19 +282,70 @@ impl Server {
         }
         let Some(client) = self.clients.get_mut(&token) else { return };
         client.closing |= !client.fill();
+        self.serve(token, guest);
+        self.answer(guest);
+        self.settle(ops);
+    }
+
+    /// Once a turn of the loop: answers commands that are over by now, and goes on with those after them.
+    pub fn turn(&mut self, ops: &mut EventOps<'_>, guest: &mut dyn Guest) {
+        if self.answer(guest) {
+            self.settle(ops);
+        }
+    }
+
+    /// The same when there is no further turn.
+    pub fn last_turn(&mut self, guest: &mut dyn Guest) {
+        self.answer(guest);
+    }
+
+    /// Carries out what a client has asked for, up to a command that is not over at once.
+    fn serve(&mut self, token: u32, guest: &mut dyn Guest) {
+        let mut quits = false;
         while let Some(incoming) =
-            self.clients.get_mut(&token).filter(|c| !c.closing).and_then(|c| c.decoder.next_command())
+            self.clients.get_mut(&token).and_then(|client| client.next_command(&mut quits))
         {
             let answer = match incoming {
-                Incoming::Bad(answer) => answer,
+                Incoming::Bad(answer) => Some(answer),
                 Incoming::Command(command) => self.command(token, &command, guest),
             };
-            if let Some(client) = self.clients.get_mut(&token) {
+            if let Some((client, answer)) = self.clients.get_mut(&token).zip(answer) {
                 client.queue(&answer);
                 client.flush();
             }
         }
-        self.settle(ops);
+        if quits {
+            guest.give_up();
+        }
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.closing |= client.ended && client.outstanding.is_none() && client.unsent.is_empty();
+        }
+    }
+
+    /// Answers commands that are over; whether there was one.
+    fn answer(&mut self, guest: &mut dyn Guest) -> bool {
+        let mut any = false;
+        loop {
+            let answers = guest.take_answers();
+            if answers.is_empty() {
+                return any;
+            }
+            any = true;
+            for (name, data) in guest.take_events() {
+                tell(&mut self.clients, name, data);
+            }
+            for (job, result) in answers {
+                let asked = |client: &Connection| {
+                    client.outstanding.as_ref().is_some_and(|(later, ..)| later.job == job)
+                };
+                // Who asked may be gone.
+                let client = self.clients.iter_mut().find(|(_, client)| asked(client));
+                if let Some((&token, client)) = client {
+                    client.conclude(result);
+                    self.serve(token, guest);
+                }
+            }
+        }
     }
 
     /// Tells every client that has negotiated.
@@ -281,10 +388,12 @@ impl Server {
         }
     }
 
-    fn command(&mut self, token: u32, command: &Command, guest: &mut dyn Guest) -> Value {
+    /// The answer of a command, if it is over.
+    fn command(&mut self, token: u32, command: &Command, guest: &mut dyn Guest) -> Option<Value> {
         let monitors = self.lines();
         let clients = &mut self.clients;
-        let Some(client) = clients.get_mut(&token) else { return Value::Null };
+        let client = clients.get_mut(&token)?;
+        let mut later = None;
         let result = if client.negotiated {
             let mut session = std::mem::take(&mut client.session);
             let mut context = Context {
@@ -293,8 +402,10 @@ impl Server {
                 session: &mut session,
                 monitors: &monitors,
                 notify: &mut |name, data| tell(clients, name, data),
+                later: None,
             };
             let result = execute(command, &mut context);
+            later = context.later;
             // What a command has brought about is told before it is answered.
             for (name, data) in guest.take_events() {
                 tell(clients, name, data);
@@ -309,12 +420,12 @@ impl Server {
             result
         };
         let id = command.id.clone();
-        match result {
-            Ok(result) => success(result, id),
-            Err(mut error) => {
-                sandbox::explain(&mut error.desc);
-                failure(&error, id)
+        match (result, later) {
+            (Ok(answer), Some(later)) => {
+                clients.get_mut(&token)?.outstanding = Some((later, answer, id));
+                None
             }
+            (result, _) => Some(finished(result, id)),
         }
     }
 
@@ -332,6 +443,17 @@ impl Server {
         });
         if self.clients.is_empty() {
             self.shared.fdsets.clear();
+        }
+    }
+}
+
+/// The answer of a command that is over.
+fn finished(result: Result<Value, QmpError>, id: Option<Value>) -> Value {
+    match result {
+        Ok(result) => success(result, id),
+        Err(mut error) => {
+            sandbox::explain(&mut error.desc);
+            failure(&error, id)
         }
     }
 }

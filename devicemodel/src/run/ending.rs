@@ -8,7 +8,6 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,14 +23,6 @@ pub const ASKED_FOR: Duration = Duration::from_millis(4500);
 pub const BY_ITSELF: Duration = Duration::from_secs(30);
 /// How long the log and the removal of what is not whole may take: they may be what hangs.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-
-/// A signal asked for the end.
-static ASKED: AtomicBool = AtomicBool::new(false);
-
-/// Whether a signal has asked for the end: who works long in the event loop's thread gives up.
-pub fn is_asked_for() -> bool {
-    ASKED.load(Ordering::Acquire)
-}
 
 /// Ends the process, with that status and those words.
 type Exit = Box<dyn FnOnce(u8, &str) + Send>;
@@ -64,7 +55,7 @@ impl Shared {
 impl Ending {
     /// Watches from now on. A signal begins the way down, and makes the second of these readable.
     pub fn watch() -> io::Result<(Ending, UnixStream)> {
-        let (ending, wake) = Ending::watch_with(Box::new(exit), ASKED_FOR, &ASKED)?;
+        let (ending, wake) = Ending::watch_with(Box::new(exit), ASKED_FOR)?;
         let (read, write) = UnixStream::pair()?;
         read.set_nonblocking(true)?;
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
@@ -77,11 +68,7 @@ impl Ending {
     }
 
     /// The same with another end, and no signal yet: what is written to the stream means one.
-    fn watch_with(
-        exit: Exit,
-        patience: Duration,
-        asked: &'static AtomicBool,
-    ) -> io::Result<(Ending, UnixStream)> {
+    fn watch_with(exit: Exit, patience: Duration) -> io::Result<(Ending, UnixStream)> {
         let (signals, by_signal) = UnixStream::pair()?;
         let (changes, wake) = UnixStream::pair()?;
         signals.set_nonblocking(true)?;
@@ -89,7 +76,7 @@ impl Ending {
         let state = State { deadline: None, status: 0, stage: "the event loop", over: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake });
         let watched = shared.clone();
-        let watch = move || watched.watch(&signals.into(), &changes.into(), exit, (patience, asked));
+        let watch = move || watched.watch(&signals.into(), &changes.into(), exit, patience);
         std::thread::Builder::new().name("end".into()).spawn(watch)?;
         Ok((Ending { shared }, by_signal))
     }
@@ -123,13 +110,7 @@ impl Drop for Ending {
 }
 
 impl Shared {
-    fn watch(
-        &self,
-        signals: &OwnedFd,
-        changes: &OwnedFd,
-        exit: Exit,
-        (patience, asked): (Duration, &AtomicBool),
-    ) {
+    fn watch(&self, signals: &OwnedFd, changes: &OwnedFd, exit: Exit, patience: Duration) {
         loop {
             let deadline = {
                 let state = self.state();
@@ -150,7 +131,6 @@ impl Shared {
             // Nothing there is an error too.
             let _ = rustix::io::read(changes, &mut bytes);
             if matches!(rustix::io::read(signals, &mut bytes), Ok(1..)) {
-                asked.store(true, Ordering::Release);
                 let mut state = self.state();
                 let deadline = Instant::now() + patience;
                 state.deadline = Some(state.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
@@ -189,13 +169,10 @@ mod tests {
 
     use super::*;
 
-    /// A signal here is none of the process's.
-    static OTHERS: AtomicBool = AtomicBool::new(false);
-
     fn watched(patience: Duration) -> (Ending, UnixStream, Receiver<(u8, String)>) {
         let (send, ended) = channel();
         let exit = move |status, stage: &str| send.send((status, stage.to_owned())).unwrap();
-        let (ending, signals) = Ending::watch_with(Box::new(exit), patience, &OTHERS).unwrap();
+        let (ending, signals) = Ending::watch_with(Box::new(exit), patience).unwrap();
         (ending, signals, ended)
     }
 

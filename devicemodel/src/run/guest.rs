@@ -6,24 +6,22 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::{Ending, RunState, Runner};
+use super::{BY_HOST, Ending, RunState, Runner};
 use crate::machine::Terminal;
 use crate::monitor::facts::{
     BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine, NewMedium,
     NewNode, NodeFacts, PciFacts, VncFacts,
 };
 use crate::monitor::protocol::QmpError;
-use crate::monitor::{Guest, is_object_type};
-use crate::saved::{self, Parts, SaveError};
+use crate::monitor::{Begun, Guest, Job, is_object_type};
 use crate::screenshot::{self, ImageFormat};
 use crate::vnc;
 
-fn save_error(error: SaveError) -> QmpError {
-    QmpError::generic(error.to_string())
-}
-
 impl Guest for Runner {
     fn status(&self) -> &'static str {
+        if self.is_saving() {
+            return "save-vm";
+        }
         match self.state {
             RunState::Prelaunch => "prelaunch",
             RunState::Running => "running",
@@ -38,26 +36,14 @@ impl Guest for Runner {
         self.machine.config().name.clone()
     }
 
-    fn stop(&mut self) {
-        if self.state == RunState::Running {
-            self.machine.pause();
-            self.state = RunState::Paused;
-            self.events.push(("STOP", Value::Null));
-        }
+    fn stop(&mut self) -> Result<Begun, QmpError> {
+        if self.state == RunState::Running { self.begin_stop() } else { Ok(Begun::Done) }
     }
 
-    fn cont(&mut self) -> Result<(), QmpError> {
+    fn cont(&mut self) -> Result<Begun, QmpError> {
+        self.free()?;
         // Another process had the disks, if the guest was to go on there.
-        self.machine.take_images().map_err(|error| QmpError::generic(error.to_string()))?;
-        match self.state {
-            RunState::Running => Ok(()),
-            RunState::Prelaunch | RunState::Paused => {
-                self.resume();
-                self.events.push(("RESUME", Value::Null));
-                Ok(())
-            }
-            _ => Err(QmpError::generic("Resetting the Virtual Machine is required")),
-        }
+        if self.lent { self.begin_cont() } else { self.go_on().map(|()| Begun::Done) }
     }
 
     fn quit(&mut self) {
@@ -69,8 +55,10 @@ impl Guest for Runner {
         self.machine.press_power_button();
     }
 
-    fn reset(&mut self) {
-        self.reset_by("host-qmp-system-reset");
+    fn reset(&mut self) -> Result<(), QmpError> {
+        self.free()?;
+        self.reset_by(BY_HOST);
+        Ok(())
     }
 
     fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
@@ -99,53 +87,48 @@ impl Guest for Runner {
         Ok(())
     }
 
-    fn save(&mut self, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
+    fn save(&mut self, file: &Path) -> Result<Begun, QmpError> {
         if self.state == RunState::Suspended {
             return Err(QmpError::generic("a guest that sleeps (ACPI S3) cannot be saved"));
         }
-        self.machine.pause();
-        let result = self.machine.quiesce().and_then(|()| {
-            self.machine.flush_images()?;
-            let parts = Parts {
-                config: self.machine.config(),
-                hypervisor: self.machine.hypervisor(),
-                bus: self.machine.bus(),
-            };
-            saved::save(&parts, file, progress)
-        });
-        self.machine.unquiesce();
-        if self.state == RunState::Running {
-            if result.is_ok() {
-                // As with migration: the guest goes on in one place only, and its owner says where.
-                self.state = RunState::Paused;
-            } else {
-                self.machine.resume();
-            }
-        }
-        result.map_err(save_error)
+        self.begin_save(file)
+    }
+
+    fn take_answers(&mut self) -> Vec<(Job, Result<(), QmpError>)> {
+        std::mem::take(&mut self.answers)
+    }
+
+    fn give_up(&mut self) {
+        self.abandon();
     }
 
     fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
+        self.free()?;
         self.machine.eject(device, force)
     }
 
     fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<(), QmpError> {
+        self.free()?;
         self.machine.change_medium(device, medium)
     }
 
     fn open_tray(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
+        self.free()?;
         self.machine.open_tray(device, force)
     }
 
     fn close_tray(&mut self, device: &str) -> Result<(), QmpError> {
+        self.free()?;
         self.machine.close_tray(device)
     }
 
     fn insert_medium(&mut self, device: &str, node: &str) -> Result<(), QmpError> {
+        self.free()?;
         self.machine.insert_medium(device, node)
     }
 
     fn remove_medium(&mut self, device: &str) -> Result<(), QmpError> {
+        self.free()?;
         self.machine.remove_medium(device)
     }
 
@@ -255,6 +238,7 @@ impl Guest for Runner {
         if self.state != RunState::Suspended {
             return Err(QmpError::generic("Unable to wake up: guest is not in suspended state"));
         }
+        self.free()?;
         self.machine.wake_up().map_err(|error| QmpError::generic(error.to_string()))?;
         self.events.push(("WAKEUP", Value::Null));
         self.resume();
@@ -266,21 +250,26 @@ impl Guest for Runner {
         result.map_err(|error| QmpError::generic(error.to_string()))
     }
 
-    fn save_devices(&mut self, file: File, _live: bool) -> Result<(), QmpError> {
+    fn save_devices(&mut self, file: File, _live: bool) -> Result<Begun, QmpError> {
         if self.state == RunState::Running {
             return Err(QmpError::generic("the guest runs: stop it first"));
         }
-        let result = self.machine.quiesce().and_then(|()| {
-            let parts = Parts {
-                config: self.machine.config(),
-                hypervisor: self.machine.hypervisor(),
-                bus: self.machine.bus(),
-            };
-            saved::save_devices(&parts, file, Path::new("the state of the devices"))
-        });
-        self.machine.unquiesce();
-        result.map_err(save_error)?;
         // The guest goes on elsewhere, with its disks; on this host it may be before we end.
-        self.machine.lend_images().map_err(|error| QmpError::generic(error.to_string()))
+        self.begin_save_devices(file)
+    }
+}
+
+impl Runner {
+    /// Lets a guest run that stands still and has its disks.
+    pub(super) fn go_on(&mut self) -> Result<(), QmpError> {
+        match self.state {
+            RunState::Running => Ok(()),
+            RunState::Prelaunch | RunState::Paused => {
+                self.resume();
+                self.events.push(("RESUME", Value::Null));
+                Ok(())
+            }
+            _ => Err(QmpError::generic("Resetting the Virtual Machine is required")),
+        }
     }
 }

@@ -5,6 +5,7 @@ mod events;
 mod guest;
 mod lines;
 mod mouse;
+mod work;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -21,14 +22,16 @@ use thiserror::Error;
 
 use crate::config::Action;
 use crate::machine::Machine;
-use crate::monitor::Guest;
+use crate::monitor::protocol::QmpError;
 use crate::monitor::server::Server;
+use crate::monitor::{Guest, Job};
 use crate::power::{Notice, Notices};
 use crate::qtest::server::{self as qtest, Between};
 use crate::vnc::Viewers;
 use events::Rare;
 use lines::Lines;
 use mouse::Mouse;
+use work::{Then, Work};
 
 /// How a guest ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,9 @@ pub enum LoopError {
 /// How often disks on their way out are looked at.
 const SETTLE: Duration = Duration::from_millis(2);
 
+/// QMP's reason of a reset that its client has asked for.
+const BY_HOST: &str = "host-qmp-system-reset";
+
 const NOTICE: u32 = 0;
 const SIGNAL: u32 = 1;
 /// The monitor's tokens begin here.
@@ -92,6 +98,20 @@ struct Runner {
     mouse: Mouse,
     /// Lines that the monitor's clients have added.
     lines: Lines,
+    /// What is under way.
+    work: Option<Work>,
+    /// How long a command waits for vCPUs and devices.
+    patience: Duration,
+    /// How many jobs there were.
+    jobs: u64,
+    /// What has come of them.
+    answers: Vec<(Job, Result<(), QmpError>)>,
+    /// A save that was given up, whose thread still waits for the host.
+    lost: Option<Arc<work::Shared>>,
+    /// The disks' images may be another process's.
+    lent: bool,
+    /// What the guest asked for meanwhile.
+    held_back: Vec<Notice>,
 }
 
 /// QMP's run states that we have.
@@ -115,6 +135,8 @@ pub struct Options {
     pub vnc: Option<Viewers>,
     /// Who drives a machine that has no CPU.
     pub qtest: Option<qtest::Server>,
+    /// How long a command waits for vCPUs that stop and for devices that finish what they do.
+    pub patience: Duration,
     /// The vCPUs wait for the monitor's `cont`.
     pub paused: bool,
     /// The guest continues a saved one.
@@ -161,6 +183,13 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         rare: Rare::default(),
         mouse: Mouse::default(),
         lines: Lines::default(),
+        work: None,
+        patience: options.patience,
+        jobs: 0,
+        answers: Vec::new(),
+        lost: None,
+        lent: false,
+        held_back: Vec::new(),
     };
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     runner.machine.start().map_err(|error| LoopError::Events(error.to_string()))?;
@@ -180,18 +209,22 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         if let Some(ending) = runner.ending.or(timed_out) {
             let asked_for = ending == Ending::Quit;
             end.begin(ending.status(), if asked_for { ending::ASKED_FOR } else { ending::BY_ITSELF });
+            end.stage("a command");
+            runner.abandon();
+            runner.last_answers();
             runner.machine.shut_down_watched(&end, asked_for);
             end.stage("a viewer, a monitor, a line or a disk that is closed");
             drop(manager);
             return Ok(ending);
         }
         runner.release_keys(now);
-        if runner.rare.due().is_some_and(|due| due <= now) {
+        let work = runner.work_due();
+        if runner.rare.due().into_iter().chain(work).any(|due| due <= now) {
             runner.machine.remind();
         }
         let settling = runner.machine.settle().then(|| now + SETTLE);
         let held = runner.held.iter().map(|(until, _)| *until);
-        let next = held.chain(deadline).chain(settling).chain(runner.rare.due()).min();
+        let next = held.chain(deadline).chain(settling).chain(runner.rare.due()).chain(work).min();
         // Rounded up, so that the loop does not spin through the last millisecond.
         let until = |next: Instant| next.saturating_duration_since(now).as_millis().min(1 << 30) as i32 + 1;
         let wait = next.map_or(-1, until);
@@ -249,6 +282,10 @@ impl MutEventSubscriber for Runner {
                 }
             }
         }
+        if let Some(mut server) = self.server.take() {
+            server.turn(ops, self);
+            self.server = Some(server);
+        }
         for (name, data) in self.take_events() {
             if let Some(server) = &mut self.server {
                 server.broadcast(name, data, ops);
@@ -260,8 +297,9 @@ impl MutEventSubscriber for Runner {
 impl qtest::Between for Runner {
     fn settle(&mut self) {
         while let Some(notice) = self.notices.next() {
-            self.notice(notice);
+            self.hear_of(notice);
         }
+        self.advance();
     }
 }
 
@@ -288,7 +326,7 @@ impl Runner {
             Notice::Power(PowerEvent::Reset) => self.reset_by("guest-reset"),
             Notice::Power(PowerEvent::PowerOff) => self.powered_off(),
             Notice::Power(PowerEvent::Suspend) => {
-                self.machine.pause();
+                self.halt();
                 self.state = RunState::Suspended;
                 self.events.push(("SUSPEND", Value::Null));
             }
@@ -296,7 +334,7 @@ impl Runner {
     }
 
     fn powered_off(&mut self) {
-        self.machine.pause();
+        self.halt();
         self.events.push(("SHUTDOWN", json!({ "guest": true, "reason": "guest-shutdown" })));
         match self.machine.config().on_poweroff {
             Action::Destroy => self.ending = Some(Ending::PoweredOff),
@@ -311,7 +349,7 @@ impl Runner {
             self.machine.resume();
             return;
         }
-        self.machine.pause();
+        self.halt();
         self.events.push(("GUEST_PANICKED", json!({ "action": "pause" })));
         match self.machine.config().on_crash {
             Action::Destroy => self.ending = Some(Ending::Crashed),
@@ -320,11 +358,11 @@ impl Runner {
         }
     }
 
-    fn reset_by(&mut self, reason: &str) {
-        let by_guest = reason != "host-qmp-system-reset";
+    fn reset_by(&mut self, reason: &'static str) {
+        let by_guest = reason != BY_HOST;
         let action = self.machine.config().on_reboot;
         if by_guest && matches!(action, Action::Destroy | Action::Preserve) {
-            self.machine.pause();
+            self.halt();
             self.events.push(("SHUTDOWN", json!({ "guest": true, "reason": reason })));
             match action {
                 Action::Destroy => self.ending = Some(Ending::PoweredOff),
@@ -332,9 +370,13 @@ impl Runner {
             }
             return;
         }
-        self.machine.pause();
+        self.when_stopped(Then::Reset(reason));
+    }
+
+    /// Power-on state; the vCPUs stand still.
+    fn power_on(&mut self, reason: &str) {
         self.machine.reset();
-        self.events.push(("RESET", json!({ "guest": by_guest, "reason": reason })));
+        self.events.push(("RESET", json!({ "guest": reason != BY_HOST, "reason": reason })));
         match self.state {
             RunState::Running | RunState::Suspended => self.resume(),
             // It waits for `cont`, as at its start.
@@ -345,6 +387,14 @@ impl Runner {
     fn resume(&mut self) {
         self.machine.resume();
         self.state = RunState::Running;
+    }
+
+    /// Tells who still waits for something what has become of it.
+    fn last_answers(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.last_turn(self);
+            self.server = Some(server);
+        }
     }
 
     fn release_keys(&mut self, now: Instant) {

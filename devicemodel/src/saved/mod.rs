@@ -22,13 +22,12 @@ use backends::image::ImageError;
 use devices_core::bus::Bus;
 use devices_core::{Saved, StateError};
 use hypervisor::memory::PAGE;
-use hypervisor::{Hypervisor, SavedPart};
+use hypervisor::{Hypervisor, Laggards, SavedPart};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::config::GuestConfig;
-use crate::run::ending;
 use crate::stream::{StreamError, Writer};
 use crate::whole_file::WholeFile;
 
@@ -69,6 +68,9 @@ pub enum SaveError {
     /// A disk's image could not be brought to rest beside it.
     #[error("{0}")]
     Image(#[from] ImageError),
+    /// Who runs the guest did not stop it.
+    #[error("{0}")]
+    Runs(#[from] Laggards),
     /// The process was asked to end meanwhile.
     #[error("given up: the process was asked to end")]
     GivenUp,
@@ -115,20 +117,22 @@ fn part_error(file: &Path, part: &str, why: impl ToString) -> SaveError {
 
 /// Waits until no device has anything in flight. The vCPUs are paused.
 pub fn quiesce(bus: &Bus) -> Result<(), SaveError> {
-    let stop = |busy| if ending::is_asked_for() { SaveError::GivenUp } else { busy };
-    quiesce_until(bus, PATIENCE, &ending::is_asked_for).map_err(stop)
+    quiesce_within(bus, PATIENCE, &|| false)
 }
 
-/// The same within so long.
-pub(crate) fn quiesce_within(bus: &Bus, patience: Duration) -> Result<(), SaveError> {
-    quiesce_until(bus, patience, &|| false)
-}
-
-fn quiesce_until(bus: &Bus, patience: Duration, give_up: &dyn Fn() -> bool) -> Result<(), SaveError> {
+/// The same within so long, and only as long as nobody wants it to be given up.
+pub(crate) fn quiesce_within(
+    bus: &Bus,
+    patience: Duration,
+    give_up: &dyn Fn() -> bool,
+) -> Result<(), SaveError> {
     let begun = Instant::now();
     for (name, slot) in bus.slots() {
         while !slot.lock().quiesce() {
-            if begun.elapsed() > patience || give_up() {
+            if give_up() {
+                return Err(SaveError::GivenUp);
+            }
+            if begun.elapsed() > patience {
                 return Err(SaveError::Busy(name));
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -144,10 +148,21 @@ pub fn unquiesce(bus: &Bus) {
     }
 }
 
-/// Saves a paused, quiet machine. The file appears under its name only when it is whole and on the disk.
-pub fn save(parts: &Parts<'_>, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), SaveError> {
+/// Begins the file of a guest that is to be saved.
+pub fn create(file: &Path) -> Result<WholeFile, SaveError> {
+    WholeFile::create(file)
+        .map_err(|error| SaveError::Stream { file: file.to_owned(), source: StreamError::from(error) })
+}
+
+/// Saves a paused, quiet machine. The file appears under its name only when it is whole and on the disk. `progress`
+/// hears how far it is (bytes done, of so many), and says whether to go on.
+pub fn save(
+    parts: &Parts<'_>,
+    whole: WholeFile,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<(), SaveError> {
+    let file = &whole.name().to_owned();
     let at_file = |source: StreamError| SaveError::Stream { file: file.to_owned(), source };
-    let whole = WholeFile::create(file).map_err(|error| at_file(error.into()))?;
     let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, whole.file())).map_err(at_file)?;
     write_machine(parts, file, &mut writer)?;
     write_ram(&parts.hypervisor.memory(), file, &mut writer, progress)?;
@@ -192,16 +207,13 @@ fn write_ram(
     ram: &hypervisor::GuestRam,
     file: &Path,
     writer: &mut Writer<impl Write>,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<(), SaveError> {
     let total = ram.iter().map(|region| region.len()).sum();
     let mut done = 0;
     for region in ram.iter() {
         let mut offset = 0;
         while offset < region.len() {
-            if ending::is_asked_for() {
-                return Err(SaveError::GivenUp);
-            }
             let len = CHUNK.min(region.len() - offset);
             if let Some(chunk) = read_chunk(ram, region.start_addr().0 + offset, len) {
                 let saved = Saved::encode("ram", 0, &chunk);
@@ -211,7 +223,9 @@ fn write_ram(
             }
             offset += len;
             done += len;
-            progress(done, total);
+            if !progress(done, total) {
+                return Err(SaveError::GivenUp);
+            }
         }
     }
     Ok(())

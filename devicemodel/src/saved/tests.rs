@@ -161,7 +161,7 @@ fn all_of_the_video_memory(mib: u32) {
         guest.write(BAR + offset, &page, |_, _| ());
     }
     quiesce(one.bus()).unwrap();
-    save(&parts(&one), &file, &mut |_, _| ()).unwrap();
+    save(&parts(&one), create(&file).unwrap(), &mut |_, _| true).unwrap();
     let saved = open(&file, None).unwrap().check().unwrap();
     let (two, again) = machine(saved.config.clone());
     let most = saved.held_at_most();

@@ -1,12 +1,13 @@
 //! Any hypervisor, with a recorder between it and the devices.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hypervisor::inspect::Node;
 use hypervisor::memory::{Tap, ram_of};
 use hypervisor::{
-    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, Hypervisor, IrqTarget, Mapping, MsiTarget,
-    RamBlock, SavedPart, Still, TimerQueue,
+    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, Hypervisor, IrqTarget, Laggards, Mapping,
+    MsiTarget, RamBlock, SavedPart, Still, TimerQueue,
 };
 
 use super::recorder::Recorder;
@@ -110,6 +111,9 @@ impl Hypervisor for Watched {
     }
     fn pause(&self) {
         self.inner.pause();
+    }
+    fn pause_within(&self, patience: Duration) -> Result<(), Laggards> {
+        self.inner.pause_within(patience)
     }
     fn resume(&self) {
         self.inner.resume();

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use hypervisor::inspect::Node;
 use hypervisor::{
-    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget, Mapping,
-    MsiTarget, RamBlock, SavedPart, TimerQueue, memory,
+    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget,
+    Laggards, Mapping, MsiTarget, RamBlock, SavedPart, TimerQueue, memory,
 };
 use vm_memory::GuestMemoryRegion;
 
@@ -54,8 +55,8 @@ struct Running {
     paused: bool,
     /// Everybody ends.
     stopped: bool,
-    /// Threads that are not parked.
-    active: u32,
+    /// Threads that are not parked, a bit each, by the vCPU that they run (the first, if they run all).
+    active: u64,
     /// What a thread died of.
     died: Option<String>,
 }
@@ -66,6 +67,11 @@ pub struct Soft {
     cpus: Vec<Mutex<Box<Cpu>>>,
     running: Mutex<Running>,
     changed: Condvar,
+}
+
+/// The bits of threads `first` to `end`, which is not one of them, in [`Running::active`].
+fn threads_from(first: usize, end: usize) -> u64 {
+    (first..end).fold(0, |bits, thread| bits | 1 << thread)
 }
 
 /// Lets the vCPUs know when a dirty log of a block is taken.
@@ -126,13 +132,13 @@ impl Soft {
     }
 
     /// Waits while the machine is paused; false when it is over.
-    fn park(&self) -> bool {
+    fn park(&self, thread: usize) -> bool {
         let mut running = self.running();
         while running.paused && !running.stopped {
-            running.active -= 1;
+            running.active &= !(1 << thread);
             self.changed.notify_all();
             running = self.changed.wait(running).unwrap_or_else(|p| p.into_inner());
-            running.active += 1;
+            running.active |= 1 << thread;
         }
         !running.stopped
     }
@@ -159,7 +165,7 @@ impl Soft {
 
     /// One vCPU with the host's clock.
     fn thread(&self, n: usize, events: &Events) {
-        while self.park() {
+        while self.park(n) {
             let mut cpu = self.cpu(n);
             loop {
                 let leave = if cpu.wait_startup { Leave::Halted } else { cpu.run() };
@@ -188,7 +194,7 @@ impl Soft {
 
     /// All vCPUs in turn, time by instructions.
     fn count(&self, counter: &CountClock, events: &Events) {
-        while self.park() {
+        while self.park(0) {
             let mut cpus: Vec<_> = (0..self.cpus.len()).map(|n| self.cpu(n)).collect();
             while !self.any_has(attention::PAUSE | attention::STOP) {
                 self.round(&mut cpus, counter, events);
@@ -197,10 +203,10 @@ impl Soft {
     }
 
     /// Runs a thread of the machine to its end. One that panics ends the machine: nobody waits for what is no more.
-    fn guarded(&self, counts: bool, what: &str, body: impl FnOnce()) {
+    fn guarded(&self, thread: Option<usize>, what: &str, body: impl FnOnce()) {
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
         let mut running = self.running();
-        running.active -= counts as u32;
+        running.active &= !thread.map_or(0, |thread| 1 << thread);
         if let Err(payload) = &ended {
             let said = payload.downcast_ref::<&str>().map(|s| s.to_string());
             let said = said.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -316,23 +322,24 @@ impl Hypervisor for Soft {
         for n in 0..self.cpus.len() {
             self.cpu(n).dispatch = Some(dispatch(n as u32));
         }
-        self.running().active += if one { 1 } else { self.cpus.len() as u32 };
+        self.running().active |= if one { 1 } else { threads_from(0, self.cpus.len()) };
         std::thread::scope(|scope| {
-            let thread = || std::thread::Builder::new().stack_size(STACK);
+            let thread = |n: usize| std::thread::Builder::new().name(format!("vcpu-{n}")).stack_size(STACK);
             if let Some(counter) = self.shared.counter.clone() {
                 let events = events.clone();
-                let body = move || self.guarded(true, "the vCPUs' thread", || self.count(&counter, &events));
-                return thread().spawn_scoped(scope, body).map(|_| ());
+                let body =
+                    move || self.guarded(Some(0), "the vCPUs' thread", || self.count(&counter, &events));
+                return thread(0).spawn_scoped(scope, body).map(|_| ());
             }
             let serve = || self.shared.timers.serve(&*self.shared.clock);
-            scope.spawn(move || self.guarded(false, "the timers' thread", serve));
+            scope.spawn(move || self.guarded(None, "the timers' thread", serve));
             for n in 0..self.cpus.len() {
                 let events = events.clone();
                 let body =
-                    move || self.guarded(true, &format!("vCPU {n}'s thread"), || self.thread(n, &events));
-                let spawned = thread().spawn_scoped(scope, body);
+                    move || self.guarded(Some(n), &format!("vCPU {n}'s thread"), || self.thread(n, &events));
+                let spawned = thread(n).spawn_scoped(scope, body);
                 if let Err(source) = spawned {
-                    self.running().active -= (self.cpus.len() - n) as u32;
+                    self.running().active &= !threads_from(n, self.cpus.len());
                     self.stop();
                     return Err(source);
                 }
@@ -361,6 +368,20 @@ impl Hypervisor for Soft {
         while running.active > 0 && running.paused && !running.stopped {
             running = self.changed.wait(running).unwrap_or_else(|p| p.into_inner());
         }
+    }
+    fn pause_within(&self, patience: Duration) -> Result<(), Laggards> {
+        self.suspend();
+        let moves = |running: &mut Running| running.active > 0 && running.paused && !running.stopped;
+        let waited = self.changed.wait_timeout_while(self.running(), patience, moves);
+        let (mut running, _) = waited.unwrap_or_else(|p| p.into_inner());
+        if !moves(&mut running) {
+            return Ok(());
+        }
+        if self.shared.counter.is_some() {
+            return Err(Laggards(vec!["the thread of the vCPUs".into()]));
+        }
+        let moving = (0..self.cpus.len()).filter(|n| running.active & 1 << n != 0);
+        Err(Laggards(moving.map(|n| format!("vCPU {n}")).collect()))
     }
     fn resume(&self) {
         let mut running = self.running();

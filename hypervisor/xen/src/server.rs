@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use hypervisor::{Dispatch, GuestRam};
 use ioreq::page::{Page, SLOTS};
@@ -184,6 +185,14 @@ impl Server {
         while running.active > 0 && running.paused && !running.stopped {
             running = self.changed.wait(running).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
+    }
+
+    /// The same in bounded time: false, if one is not.
+    pub fn wait_parked_within(&self, patience: Duration) -> bool {
+        let moves = |running: &mut Running| running.active > 0 && running.paused && !running.stopped;
+        let waited = self.changed.wait_timeout_while(self.running(), patience, moves);
+        let (mut running, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        !moves(&mut running)
     }
 
     /// Waits until the threads have been told to stop, and have.

@@ -1,12 +1,13 @@
 //! The machine: one domain's device model as a [`Hypervisor`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hypervisor::inspect::Node;
 use hypervisor::memory::{self, PAGE, Region};
 use hypervisor::{
-    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget, Mapping,
-    MsiTarget, RamBlock, SavedPart, TimerQueue,
+    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget,
+    Laggards, Mapping, MsiTarget, RamBlock, SavedPart, TimerQueue,
 };
 
 use crate::abi::Param;
@@ -299,6 +300,14 @@ impl Hypervisor for Xen {
             self.domain.complain(&error);
         }
         self.server.empty_ring();
+    }
+    fn pause_within(&self, patience: Duration) -> Result<(), Laggards> {
+        self.suspend();
+        if !self.server.wait_parked_within(patience) {
+            return Err(Laggards(vec!["a vCPU".into()]));
+        }
+        self.pause();
+        Ok(())
     }
     fn resume(&self) {
         self.dirty.set_at_once(false);

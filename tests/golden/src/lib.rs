@@ -157,7 +157,7 @@ impl Golden {
             hypervisor: self.machine.hypervisor(),
             bus: self.machine.bus(),
         };
-        saved::save(&parts, file, &mut |_, _| ()).context("saving")
+        saved::save(&parts, saved::create(file)?, &mut |_, _| true).context("saving")
     }
 
     /// Writes a byte to a port.

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::super::Begun;
 use super::super::fdset::Access;
 use super::super::human;
 use super::super::protocol::{Command, QmpError};
-use super::{Answer, Context, arguments, nothing};
+use super::{Answer, Context, arguments, begins, nothing};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -39,10 +40,13 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
             "Capabilities negotiation is already complete, command ignored",
         ))),
         "stop" => {
-            context.guest.stop();
-            nothing(Ok(()))
+            let begun = context.guest.stop();
+            begins(context, begun)
         }
-        "cont" => nothing(context.guest.cont()),
+        "cont" => {
+            let begun = context.guest.cont();
+            begins(context, begun)
+        }
         "quit" => {
             context.guest.quit();
             nothing(Ok(()))
@@ -52,20 +56,23 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
             (context.notify)("POWERDOWN", Value::Null);
             nothing(Ok(()))
         }
-        "system_reset" => {
-            context.guest.reset();
-            nothing(Ok(()))
-        }
+        "system_reset" => nothing(context.guest.reset()),
         "system_wakeup" => nothing(context.guest.wakeup()),
         "human-monitor-command" => Some(people(command, context)),
         "inspect" => Some(arguments(command).and_then(|Inspect { path }| {
             context.guest.inspect(path.as_deref().unwrap_or("")).map(Value::String)
         })),
-        "save" => nothing(save(command, context)),
+        "save" => {
+            let begun = save(command, context);
+            begins(context, begun)
+        }
         "xen-set-global-dirty-log" => {
             nothing(arguments(command).and_then(|Enable { enable }| context.guest.set_dirty_log(enable)))
         }
-        "xen-save-devices-state" => nothing(save_devices(command, context)),
+        "xen-save-devices-state" => {
+            let begun = save_devices(command, context);
+            begins(context, begun)
+        }
         "xen-load-devices-state" => nothing(load_devices(command, context)),
         _ => None,
     }
@@ -73,18 +80,20 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
 
 fn people(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpError> {
     let Human { command_line } = arguments(command)?;
-    Ok(human::run(&command_line, context).into())
+    let text = human::run(&command_line, context);
+    if let Some(later) = &mut context.later {
+        later.people = true;
+    }
+    Ok(text.into())
 }
 
-fn save(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+fn save(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError> {
     let Save { filename, .. } = arguments(command)?;
     let _handed = context.shared.fdsets.hand_over(Path::new(&filename))?;
-    let mut progress =
-        |done, total| (context.notify)("SAVE_PROGRESS", json!({ "transferred": done, "total": total }));
-    context.guest.save(Path::new(&filename), &mut progress)
+    context.guest.save(Path::new(&filename))
 }
 
-fn save_devices(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+fn save_devices(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError> {
     let Save { filename, live } = arguments(command)?;
     let file = context.shared.fdsets.open(Path::new(&filename), Access::Write)?;
     context.guest.save_devices(file, live.unwrap_or(true))

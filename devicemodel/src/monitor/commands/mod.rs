@@ -18,7 +18,7 @@ use super::fdset::FdSets;
 use super::objects::Objects;
 use super::protocol::{Command, QmpError};
 use super::schema::Schema;
-use super::{Guest, queries};
+use super::{Begun, Guest, Job, queries};
 
 /// Everything that a session sends to clients while a command runs.
 pub type Notify<'a> = &'a mut dyn FnMut(&str, Value);
@@ -53,6 +53,26 @@ pub struct Context<'a> {
     pub monitors: &'a [ChardevFacts],
     /// Tells all clients.
     pub notify: Notify<'a>,
+    /// None, unless the command is not over when [`execute`] returns.
+    pub later: Option<Later>,
+}
+
+/// What a command waits for that is not over. If it succeeds, the answer is what [`execute`] has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Later {
+    /// The work.
+    pub job: Job,
+    /// An error is text for people, and no error of the protocol.
+    pub people: bool,
+}
+
+impl Context<'_> {
+    /// Takes down whether the command is over.
+    fn begun(&mut self, begun: Begun) {
+        if let Begun::Later(job) = begun {
+            self.later = Some(Later { job, people: false });
+        }
+    }
 }
 
 /// The answer of a command, if it is one of those that the function knows.
@@ -80,6 +100,11 @@ pub(super) fn arguments<T: DeserializeOwned>(command: &Command) -> Result<T, Qmp
 /// The answer of a command that has nothing to say.
 fn nothing(result: Result<(), QmpError>) -> Answer {
     Some(result.map(|()| json!({})))
+}
+
+/// The same of one that may not be over.
+fn begins(context: &mut Context<'_>, result: Result<Begun, QmpError>) -> Answer {
+    nothing(result.map(|begun| context.begun(begun)))
 }
 
 /// Whether QEMU takes a text as the id of something: a letter, then letters, digits, `-`, `.` and `_`.

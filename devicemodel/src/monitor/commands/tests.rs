@@ -19,6 +19,9 @@ pub struct Fake {
     /// libxl starts it with `-S`.
     pub status: &'static str,
     pub events: Vec<(&'static str, Value)>,
+    /// A save under way.
+    pub job: Option<Job>,
+    pub answers: Vec<(Job, Result<(), QmpError>)>,
 }
 
 impl Default for Fake {
@@ -30,6 +33,8 @@ impl Default for Fake {
             cpus: vec![cpu(0), cpu(1)],
             status: "running",
             events: Vec::new(),
+            job: None,
+            answers: Vec::new(),
         }
     }
 }
@@ -41,14 +46,15 @@ impl Guest for Fake {
     fn name(&self) -> String {
         "fake".into()
     }
-    fn stop(&mut self) {
+    fn stop(&mut self) -> Result<Begun, QmpError> {
         self.paused = true;
         self.events.push(("STOP", Value::Null));
+        Ok(Begun::Done)
     }
-    fn cont(&mut self) -> Result<(), QmpError> {
+    fn cont(&mut self) -> Result<Begun, QmpError> {
         self.paused = false;
         self.status = "running";
-        Ok(())
+        Ok(Begun::Done)
     }
     fn quit(&mut self) {
         self.log.push("quit".into());
@@ -56,8 +62,9 @@ impl Guest for Fake {
     fn powerdown(&mut self) {
         self.log.push("powerdown".into());
     }
-    fn reset(&mut self) {
+    fn reset(&mut self) -> Result<(), QmpError> {
         self.log.push("reset".into());
+        Ok(())
     }
     fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
         if path == "no" { Err(QmpError::generic("nothing there")) } else { Ok(format!("tree {path}\n")) }
@@ -70,9 +77,27 @@ impl Guest for Fake {
         self.log.push(format!("keys {} {hold_ms}", keys.join("+")));
         Ok(())
     }
-    fn save(&mut self, _file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
-        progress(1, 2);
-        Ok(())
+    /// It goes on until `stop`, or until it is given up.
+    fn save(&mut self, file: &Path) -> Result<Begun, QmpError> {
+        self.events.push(("SAVE_PROGRESS", json!({ "transferred": 1, "total": 2 })));
+        if file != Path::new("hangs") {
+            return Ok(Begun::Done);
+        }
+        let job = Job(self.log.len() as u64);
+        self.log.push("save".into());
+        self.job = Some(job);
+        Ok(Begun::Later(job))
+    }
+    fn take_answers(&mut self) -> Vec<(Job, Result<(), QmpError>)> {
+        if self.paused
+            && let Some(job) = self.job.take()
+        {
+            self.answers.push((job, Ok(())));
+        }
+        std::mem::take(&mut self.answers)
+    }
+    fn give_up(&mut self) {
+        self.answers.extend(self.job.take().map(|job| (job, Err(QmpError::generic("given up")))));
     }
     fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
         if device != "ide-5632" {
@@ -184,10 +209,10 @@ impl Guest for Fake {
         self.log.push(format!("dirty log {on}"));
         Ok(())
     }
-    fn save_devices(&mut self, mut file: File, live: bool) -> Result<(), QmpError> {
+    fn save_devices(&mut self, mut file: File, live: bool) -> Result<Begun, QmpError> {
         file.write_all(b"state").unwrap();
         self.log.push(format!("save live={live}"));
-        Ok(())
+        Ok(Begun::Done)
     }
 }
 
@@ -216,6 +241,7 @@ impl Bench {
                 session: &mut self.session,
                 monitors: &[line("libxl-cmd")],
                 notify: &mut |_, _| (),
+                later: None,
             },
         )
     }

@@ -20,11 +20,15 @@ netdev_del ID | object_del ID | set_link NAME on|off | balloon MIB | qom-list PA
 pub(super) fn run(line: &str, context: &mut Context<'_>) -> String {
     let words = words::split(line);
     let run = |words: Vec<String>| command(&words.iter().map(String::as_str).collect::<Vec<_>>(), context);
-    let text = match words.and_then(run) {
-        Ok(text) => text,
-        Err(error) => format!("Error: {error}\n"),
-    };
-    text.replace('\n', "\r\n")
+    match words.and_then(run) {
+        Ok(text) => text.replace('\n', "\r\n"),
+        Err(error) => failed(&error),
+    }
+}
+
+/// What is printed instead of an error.
+pub(super) fn failed(error: &QmpError) -> String {
+    format!("Error: {error}\r\n")
 }
 
 /// A command that is QMP's in other words.
@@ -45,10 +49,10 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["help" | "?", ..] => return Ok(format!("{HELP}{}", info::help())),
         ["info"] => return Ok(info::help()),
         ["info", what, rest @ ..] => return info::run(what, rest, context),
-        ["stop" | "s"] => guest.stop(),
-        ["cont" | "c"] => guest.cont()?,
+        ["stop" | "s"] => drop(same("stop", json!({}), context)?),
+        ["cont" | "c"] => drop(same("cont", json!({}), context)?),
         ["quit" | "q"] => guest.quit(),
-        ["system_reset"] => guest.reset(),
+        ["system_reset"] => guest.reset()?,
         ["system_powerdown"] => drop(same("system_powerdown", json!({}), context)?),
         ["system_wakeup"] => guest.wakeup()?,
         ["eject", "-f", drive] => guest.eject(drive, true)?,

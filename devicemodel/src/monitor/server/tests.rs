@@ -1,9 +1,12 @@
+mod waiting;
+
 use std::io::{IoSlice, Read};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::super::client::{Client, ClientError};
 use super::super::commands::tests::Fake;
+use super::super::protocol::LONGEST;
 use super::*;
 use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
 
@@ -15,6 +18,7 @@ struct Loop {
 impl MutEventSubscriber for Loop {
     fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
         self.server.process(events.data(), ops, &mut self.guest);
+        self.server.turn(ops, &mut self.guest);
     }
     fn init(&mut self, ops: &mut EventOps<'_>) {
         self.server.register(ops).unwrap();

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use devicemodel::monitor::Guest;
 use devicemodel::monitor::commands::{Context, Session, Shared, execute};
 use devicemodel::monitor::facts::{Input, NewLine, NewMedium, NewNode};
 use devicemodel::monitor::protocol::{Decoder, Incoming, QmpError, failure, success};
 use devicemodel::monitor::schema::Schema;
+use devicemodel::monitor::{Begun, Guest};
 
 use devicemodel::screenshot::ImageFormat;
 
@@ -22,13 +22,17 @@ impl Guest for Patient {
     fn name(&self) -> String {
         "patient".into()
     }
-    fn stop(&mut self) {}
-    fn cont(&mut self) -> Result<(), QmpError> {
-        Ok(())
+    fn stop(&mut self) -> Result<Begun, QmpError> {
+        Ok(Begun::Done)
+    }
+    fn cont(&mut self) -> Result<Begun, QmpError> {
+        Ok(Begun::Done)
     }
     fn quit(&mut self) {}
     fn powerdown(&mut self) {}
-    fn reset(&mut self) {}
+    fn reset(&mut self) -> Result<(), QmpError> {
+        Ok(())
+    }
     fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
         Ok(format!("tree {path}\n"))
     }
@@ -38,9 +42,8 @@ impl Guest for Patient {
     fn send_key(&mut self, _keys: &[String], _hold_ms: u64) -> Result<(), QmpError> {
         Ok(())
     }
-    fn save(&mut self, _file: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), QmpError> {
-        progress(1, 2);
-        Ok(())
+    fn save(&mut self, _file: &Path) -> Result<Begun, QmpError> {
+        Ok(Begun::Done)
     }
     fn eject(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {
         Err(QmpError::device_not_found(device))
@@ -90,6 +93,7 @@ pub fn run(bytes: &[u8]) -> u64 {
                         session: &mut session,
                         monitors: &[],
                         notify: &mut |_, _| (),
+                        later: None,
                     };
                     match execute(&command, &mut context) {
                         Ok(result) => success(result, command.id),

@@ -125,6 +125,7 @@ pub fn human(bytes: &[u8]) -> u64 {
             session: &mut session,
             monitors: &[],
             notify: &mut |_, _| (),
+            later: None,
         };
         let mut arguments = serde_json::Map::new();
         arguments.insert("command-line".into(), line.into());
