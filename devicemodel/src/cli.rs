@@ -59,6 +59,8 @@ pub enum Command {
     Quit(MonitorArgs),
     /// Press keys together, by QEMU's names: `ailurus send-key --monitor unix:m ctrl-alt-delete`.
     SendKey(SendKeyArgs),
+    /// List the device models that a guest can have; with a name, what can be set on one.
+    Devices(DevicesArgs),
     /// Put this program where a Xen toolstack finds it, in the place of QEMU.
     ///
     /// Says what it would do; --apply does it.
@@ -167,6 +169,16 @@ pub enum Display {
     /// Nobody; `ailurus screenshot` still shows it.
     #[default]
     None,
+}
+
+/// Device models.
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// A model by its name: its properties are listed.
+    pub model: Option<String>,
+    /// The parts that every PC has, too.
+    #[arg(long, short = 'a', conflicts_with = "model")]
+    pub all: bool,
 }
 
 /// A guest's monitor.

@@ -7,6 +7,7 @@ mod domain;
 pub mod host;
 pub mod inherited;
 pub mod install;
+pub mod listing;
 pub mod machine;
 pub mod monitor;
 pub mod power;

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use devices::models;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::cli::{
-    Cli, Command, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, ReplayArgs, RestoreArgs, RunArgs,
-    Sandbox, SaveArgs, ScreenshotArgs, SendKeyArgs, unix_path,
+    Cli, Command, DevicesArgs, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, ReplayArgs, RestoreArgs,
+    RunArgs, Sandbox, SaveArgs, ScreenshotArgs, SendKeyArgs, unix_path,
 };
 use crate::config::{ConfigError, GuestConfig};
 use crate::install::{self, InstallError};
+use crate::listing;
 use crate::machine::{BuildError, Machine, Setting, recorded};
 use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Powerdown(args) => simple(&args, "system_powerdown"),
         Command::Quit(args) => simple(&args, "quit"),
         Command::SendKey(args) => send_key(&args),
+        Command::Devices(args) => list_devices(&args),
         Command::InstallXen(args) => install_xen(args),
         Command::PvDisks(args) => qdisk::helper::main(args.domid).map(|()| 0).map_err(Failure::from),
     };
@@ -174,6 +177,20 @@ fn play(args: &ReplayArgs) -> Result<u8, Failure> {
             say(&format!("{file}: the devices did something else than was recorded; {played}"));
             return Ok(1);
         }
+    }
+    Ok(0)
+}
+
+fn list_devices(args: &DevicesArgs) -> Result<u8, Failure> {
+    match &args.model {
+        None => print!("{}", listing::table(args.all)),
+        Some(name) => match models::find(name) {
+            Some(model) => print!("{}", model.help()),
+            None => {
+                let text = format!("there is no device model '{name}': `ailurus devices` lists all");
+                return Err(ConfigError::Invalid(text).into());
+            }
+        },
     }
     Ok(0)
 }

@@ -9,6 +9,7 @@ pub mod display;
 pub mod input;
 pub mod interrupt;
 mod lines;
+pub mod models;
 pub mod serial;
 pub mod storage;
 pub mod timer;

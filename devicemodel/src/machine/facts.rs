@@ -143,9 +143,10 @@ impl Machine {
             format!("/machine/unattached/device[{}]", next - 1)
         };
         let mut all = Vec::new();
-        for (name, _) in self.bus.slots() {
-            let Some((kind, path)) = model(&name) else { continue };
-            let path = path.map_or_else(&mut unattached, str::to_owned);
+        for (_, slot) in self.bus.slots() {
+            let Some(model) = slot.lock().model() else { continue };
+            let path = model.path.map_or_else(&mut unattached, str::to_owned);
+            let kind = model.name;
             let properties = match kind {
                 "ioapic" => vec![("version", "uint8", 0x20.into())],
                 _ => Vec::new(),
@@ -225,31 +226,4 @@ impl Machine {
     pub(crate) fn remove_node(&self, name: &str) -> Result<(), QmpError> {
         self.nodes.remove(name)
     }
-}
-
-/// QEMU's name of the model of a device of ours, and its place where it has one of its own.
-fn model(name: &str) -> Option<(&'static str, Option<&'static str>)> {
-    Some(match name {
-        "i440fx" => ("i440FX-pcihost", Some("/machine/i440fx")),
-        "ioapic" => ("ioapic", Some("/machine/i440fx/ioapic")),
-        "fw_cfg" => ("fw_cfg_io", Some("/machine/fw_cfg")),
-        "piix3" => ("PIIX3", None),
-        "ide" => ("piix3-ide", None),
-        "piix4-pm" => ("PIIX4_PM", None),
-        "vga" => ("VGA", None),
-        "pic" => ("isa-i8259", None),
-        "pit" => ("isa-pit", None),
-        "hpet" => ("hpet", None),
-        "rtc" | "cmos" => ("mc146818rtc", None),
-        "dma" => ("i8257", None),
-        "i8042" => ("i8042", None),
-        "port92" => ("port92", None),
-        "pvpanic" => ("pvpanic", None),
-        "debugcon" => ("isa-debugcon", None),
-        "xen-platform" => ("xen-platform", None),
-        "xen-pvdevice" => ("xen-pvdevice", None),
-        name if name.starts_with("serial") => ("isa-serial", None),
-        // Ports that only count what is written to them.
-        _ => return None,
-    })
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use devices::models;
+use devices_core::model::{Default, Property};
 use serde_json::{Value, json};
 
 use super::commands::Context;
@@ -179,7 +181,8 @@ impl Node {
     }
 }
 
-/// Types, each with the one that it is a kind of. Those that only others are a kind of come first.
+/// Types that are no device model, each with the one that it is a kind of. Those that only others are a kind of
+/// come first.
 const TYPES: &[(&str, Option<&str>, bool)] = &[
     ("object", None, true),
     ("machine", Some("object"), true),
@@ -205,54 +208,71 @@ const TYPES: &[(&str, Option<&str>, bool)] = &[
     ("chardev-pty", Some("chardev"), false),
     ("chardev-socket", Some("chardev"), false),
     ("chardev-stdio", Some("chardev"), false),
-    ("PIIX3", Some("pci-device"), false),
-    ("piix3-ide", Some("pci-device"), false),
-    ("PIIX4_PM", Some("pci-device"), false),
-    ("VGA", Some("pci-device"), false),
-    ("xen-platform", Some("pci-device"), false),
-    ("xen-pvdevice", Some("pci-device"), false),
-    ("i8042", Some("isa-device"), false),
-    ("i8257", Some("isa-device"), false),
-    ("isa-debugcon", Some("isa-device"), false),
-    ("isa-i8259", Some("isa-device"), false),
-    ("isa-pit", Some("isa-device"), false),
-    ("isa-serial", Some("isa-device"), false),
-    ("mc146818rtc", Some("isa-device"), false),
-    ("port92", Some("isa-device"), false),
-    ("pvpanic", Some("isa-device"), false),
-    ("ide-cd", Some("ide-device"), false),
-    ("ide-hd", Some("ide-device"), false),
-    ("fw_cfg_io", Some("sys-bus-device"), false),
-    ("i440FX-pcihost", Some("sys-bus-device"), false),
-    ("hpet", Some("sys-bus-device"), false),
-    ("ioapic", Some("sys-bus-device"), false),
 ];
 
-/// Whether there is a type of that name, and whether it only has kinds.
+/// A type: its name, what it is a kind of, whether it only has kinds.
+type Type = (&'static str, Option<&'static str>, bool);
+
+/// All types: device models too.
+fn all_types() -> impl Iterator<Item = Type> {
+    let models = models::ALL.iter().map(|model| (model.name, Some(model.parent), false));
+    TYPES.iter().copied().chain(models)
+}
+
+/// Whether there is a type of that name that does not only have kinds.
 pub fn is_type(name: &str) -> bool {
-    TYPES.iter().any(|(known, _, only_kinds)| *known == name && !only_kinds)
+    all_types().any(|(known, _, only_kinds)| known == name && !only_kinds)
+}
+
+/// Whether a type is of a kind, or that kind itself.
+fn is_a(name: &str, wanted: &str) -> bool {
+    let parent = |name: &str| all_types().find(|(known, ..)| *known == name).and_then(|(_, of, _)| of);
+    std::iter::successors(Some(name), |name| parent(name)).any(|name| name == wanted)
 }
 
 /// The answer of `qom-list-types`.
 pub(super) fn types(implements: Option<&str>, only_kinds_too: bool) -> Value {
-    let is_a = |name: &str, wanted: &str| {
-        let parent = |name: &str| TYPES.iter().find(|(known, ..)| *known == name).and_then(|(_, of, _)| *of);
-        std::iter::successors(Some(name), |name| parent(name)).any(|name| name == wanted)
-    };
-    let wanted = TYPES.iter().filter(|(name, _, only_kinds)| {
+    let wanted = all_types().filter(|(name, _, only_kinds)| {
         (only_kinds_too || !only_kinds) && implements.is_none_or(|wanted| is_a(name, wanted))
     });
-    let entry = |(name, parent, only_kinds): &(&str, Option<&str>, bool)| {
+    let entry = |(name, parent, only_kinds): Type| {
         let mut entry = json!({ "name": name });
         if let Some(fields) = entry.as_object_mut() {
-            if *only_kinds {
+            if only_kinds {
                 fields.insert("abstract".into(), true.into());
             }
             if let Some(parent) = parent {
-                fields.insert("parent".into(), (*parent).into());
+                fields.insert("parent".into(), parent.into());
             }
         }
         entry
     };
     wanted.map(entry).collect()
+}
+
+/// The answer of `device-list-properties`.
+pub(super) fn device_properties(name: &str) -> Result<Value, QmpError> {
+    let Some(model) = models::find(name) else {
+        return Err(match is_type(name) {
+            true => QmpError::generic(format!("Parameter 'typename' expects a non-abstract device type")),
+            false => QmpError::device_not_found(name),
+        });
+    };
+    let entry = |property: &Property| {
+        let mut entry = json!({
+            "name": property.name,
+            "type": property.kind.type_name(),
+            "description": property.help,
+        });
+        let default = match property.default {
+            Default::None => None,
+            Default::Bool(on) => Some(Value::from(on)),
+            Default::Uint(number) => Some(number.into()),
+        };
+        if let (Some(default), Some(fields)) = (default, entry.as_object_mut()) {
+            fields.insert("default-value".into(), default);
+        }
+        entry
+    };
+    Ok(model.all_properties().into_iter().map(entry).collect())
 }

@@ -81,6 +81,11 @@ impl Fields {
         found
     }
 
+    /// Takes all that are left, in order.
+    pub(super) fn rest(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.pairs)
+    }
+
     /// Looks at a field without taking it.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())

@@ -53,7 +53,7 @@ pub(super) fn of(option: Opt, value: &str) -> Option<String> {
         Opt::Device => {
             let (driver, rest) = value.split_once(',').unwrap_or((value, ""));
             if asked(driver) {
-                return Some(drivers::list());
+                return Some(crate::listing::under_headings());
             }
             rest.split(',').any(asked).then(|| drivers::properties(driver)).flatten()
         }

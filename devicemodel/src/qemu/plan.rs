@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use devices_core::model::Properties;
+
 use super::boot::Panic;
 use super::config::{
     Blockdev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineKind, QemuConfig,
     SocketAt, VncArg,
 };
-use super::drivers::{Role, role};
-use super::keyval::Fields;
+use super::drivers::{Driver, driver};
 use super::{QemuError, Refusal, blockdev};
 use crate::config::{
     ClockMode, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig, VgaConfig,
@@ -144,11 +145,8 @@ impl Task {
         let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors), xen, qtest };
         let mut drives = Drives::new(&config)?;
         for device in &config.devices {
-            let mut with_globals = device.clone();
-            for global in config.globals.iter().filter(|global| global.driver == device.driver) {
-                with_globals.props.default(&global.property, &global.value);
-            }
-            plan.device(with_globals, &mut drives)
+            Device::of(device, &config.globals)
+                .and_then(|device| plan.device(device, &mut drives))
                 .map_err(|refusal| refusal.at(format!("-device {}", device.driver)))?;
         }
         plan.globals(&config)?;
@@ -314,6 +312,37 @@ impl GuestConfig {
     }
 }
 
+/// A device on its way into the guest.
+struct Device {
+    id: Option<String>,
+    /// `bus=`.
+    bus: Option<String>,
+    properties: Properties,
+}
+
+impl Device {
+    /// What `-device` says, with what `-global` says of the model.
+    fn of(arg: &DeviceArg, globals: &[Global]) -> Result<Device, Refusal> {
+        let DeviceArg { driver: name, id, mut props } = arg.clone();
+        let Some(Driver::Built(model)) = driver(&name) else {
+            return Err(Refusal::bad(format!("'{name}' is not a valid device model name")));
+        };
+        let bus = props.take("bus");
+        let mut properties = Properties::new(model);
+        for global in globals.iter().filter(|global| model.is_called(&global.driver)) {
+            set(&mut properties, &global.property, &global.value)?;
+        }
+        for (name, value) in props.rest() {
+            set(&mut properties, &name, &value)?;
+        }
+        Ok(Device { id, bus, properties })
+    }
+}
+
+fn set(properties: &mut Properties, name: &str, value: &str) -> Result<(), Refusal> {
+    properties.parse(name, value).map_err(|error| Refusal::bad(error.to_string()))
+}
+
 /// Drives on their way into the guest.
 struct Drives {
     disks: Vec<DiskConfig>,
@@ -345,20 +374,19 @@ impl Drives {
     }
 
     /// Puts the drive that an IDE device names into its place.
-    fn plug(&mut self, mut device: DeviceArg, kind: DiskKind) -> Result<(), Refusal> {
-        let bus = device.props.take("bus");
-        let unit = device.props.number::<u8>("unit")?;
+    fn plug(&mut self, device: Device) -> Result<(), Refusal> {
+        let Device { id, bus, properties } = device;
+        let kind = if properties.model().name == "ide-cd" { DiskKind::Cdrom } else { DiskKind::Disk };
+        let unit = properties.uint("unit");
         let slot = match (bus.as_deref(), unit) {
             (None, None) => None,
-            (None | Some("ide.0"), Some(unit @ 0..=1)) => Some(unit),
-            (Some("ide.1"), Some(unit @ 0..=1)) => Some(2 + unit),
+            (None | Some("ide.0"), Some(unit @ 0..=1)) => Some(unit as u8),
+            (Some("ide.1"), Some(unit @ 0..=1)) => Some(2 + unit as u8),
             (Some("ide.0"), None) => Some(0),
             (Some("ide.1"), None) => Some(2),
             _ => return Err(Refusal::bad("IDE places are bus=ide.0 or ide.1 with unit=0 or 1")),
         };
-        let id = device.id.take();
-        let name = device.props.take("drive");
-        device.props.end()?;
+        let name = properties.text("drive").map(str::to_owned);
         let drive = match &name {
             None => None,
             Some(name) => {
@@ -416,14 +444,14 @@ impl Plan {
         for global in config.globals.iter().filter(|global| !named(global)) {
             let name = format!("-global {}.{}", global.driver, global.property);
             let by_drive = |interface| config.drives.iter().any(|drive| drive.interface == interface);
-            match role(&global.driver) {
-                Some(Role::Vga) if self.guest.vga != VgaConfig::None => {
-                    let props = vec![(global.property.clone(), global.value.clone())];
-                    let device =
-                        DeviceArg { driver: global.driver.clone(), id: None, props: Fields::of(props) };
-                    self.vga(device).map_err(|refusal| refusal.at(name))?;
+            match global.driver.as_str() {
+                "VGA" if self.guest.vga != VgaConfig::None => {
+                    let mut properties = Properties::new(&devices::display::vga::model::MODEL);
+                    set(&mut properties, &global.property, &global.value)
+                        .and_then(|()| self.vga(&properties))
+                        .map_err(|refusal| refusal.at(name))?;
                 }
-                Some(Role::IdeCd | Role::IdeDisk) if by_drive(Interface::Ide) => {
+                "ide-cd" | "ide-hd" if by_drive(Interface::Ide) => {
                     return Err(QemuError::NotBuilt(vec![format!(
                         "{name} (for drives that -drive attaches)"
                     )]));
@@ -437,34 +465,28 @@ impl Plan {
         Ok(())
     }
 
-    fn vga(&mut self, mut device: DeviceArg) -> Result<(), Refusal> {
-        let mib = device.props.number::<u32>("vgamem_mb")?.unwrap_or(16);
-        device.props.end()?;
-        if !mib.is_power_of_two() || mib > 256 {
-            return Err(Refusal::bad("vgamem_mb= is a power of two up to 256"));
-        }
+    fn vga(&mut self, properties: &Properties) -> Result<(), Refusal> {
+        let mib = properties.uint("vgamem_mb").unwrap_or_default();
+        let mib = u32::try_from(mib).ok().filter(|mib| mib.is_power_of_two() && *mib <= 256);
+        let mib = mib.ok_or_else(|| Refusal::bad("vgamem_mb= is a power of two up to 256"))?;
         self.guest.vga = VgaConfig::Std { mib };
         Ok(())
     }
 
-    fn device(&mut self, mut device: DeviceArg, drives: &mut Drives) -> Result<(), Refusal> {
-        match role(&device.driver) {
-            Some(Role::Vga) => self.vga(device)?,
-            Some(Role::IdeCd) => drives.plug(device, DiskKind::Cdrom)?,
-            Some(Role::IdeDisk) => drives.plug(device, DiskKind::Disk)?,
-            Some(Role::Pvpanic) => device.props.end()?,
-            Some(Role::XenPlatform) => {
-                device.props.end()?;
-                self.xen()?.platform_device = true;
-            }
-            Some(Role::XenPvDevice) => {
-                let id = device.props.number("device-id")?;
-                device.props.end()?;
+    fn device(&mut self, device: Device, drives: &mut Drives) -> Result<(), Refusal> {
+        let properties = &device.properties;
+        match properties.model().name {
+            "VGA" => self.vga(properties)?,
+            "ide-cd" | "ide-hd" => drives.plug(device)?,
+            "xen-platform" => self.xen()?.platform_device = true,
+            "xen-pvdevice" => {
                 // QEMU's default is no device of anybody's.
-                self.xen()?.pv_device = Some(id.ok_or_else(|| Refusal::bad("device-id= is missing"))?);
+                let id = properties.is_set("device-id").then(|| properties.uint("device-id")).flatten();
+                let id = id.ok_or_else(|| Refusal::bad("device-id= is missing"))?;
+                self.xen()?.pv_device = u16::try_from(id).ok();
             }
-            // Refused when it was read.
-            Some(Role::NotBuilt(_)) | None => {}
+            // Every machine has one.
+            _ => {}
         }
         Ok(())
     }

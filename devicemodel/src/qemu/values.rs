@@ -9,7 +9,7 @@ use super::Refusal;
 use super::config::{
     DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Netdev, Smp, VncArg, VncListen,
 };
-use super::drivers::{Role, role};
+use super::drivers::{Driver, driver};
 use super::keyval::{Fields, number};
 use crate::config::{CacheMode, DiskKind};
 use crate::sandbox::{self, User};
@@ -312,11 +312,13 @@ pub(super) fn cdrom(value: &str) -> Result<Drive, Refusal> {
 
 pub(super) fn device(value: &str) -> Result<DeviceArg, Refusal> {
     let mut props = Fields::parse(value, Some("driver"));
-    let driver = props.required("driver")?;
-    match role(&driver) {
-        None => Err(Refusal::bad(format!("'{driver}' is not a valid device model name"))),
-        Some(Role::NotBuilt(what)) => Err(Refusal::not_built(format!("{driver} ({what})"))),
-        Some(_) => Ok(DeviceArg { driver, id: props.take("id"), props }),
+    let name = props.required("driver")?;
+    match driver(&name) {
+        None => Err(Refusal::bad(format!("'{name}' is not a valid device model name"))),
+        Some(Driver::NotBuilt(what)) => Err(Refusal::not_built(format!("{name} ({what})"))),
+        Some(Driver::Built(model)) => {
+            Ok(DeviceArg { driver: model.name.into(), id: props.take("id"), props })
+        }
     }
 }
 
@@ -479,7 +481,7 @@ pub(super) fn global(value: &str) -> Result<Global, Refusal> {
             (driver.into(), property.into(), value.into())
         }
     };
-    if role(&driver).is_none() {
+    if self::driver(&driver).is_none() {
         return Err(Refusal::not_built(format!("{driver}.{property} (a property of a fixed device)")));
     }
     Ok(Global { driver, property, value })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hypervisor::inspect::Node;
 
+use crate::model::Model;
 use crate::pci::{PciConfig, Placement};
 use crate::state::{Saved, StateError};
 
@@ -127,6 +128,11 @@ pub enum Wake {
 pub trait Device: Send {
     /// Path component and key of its saved state, unique in the machine: `ide0`, `serial1`.
     fn name(&self) -> &str;
+
+    /// What it is an instance of; none for what is no device to anybody but us.
+    fn model(&self) -> Option<&'static Model> {
+        None
+    }
 
     /// The windows it answers; the same list all its life.
     fn regions(&self) -> &[Region];

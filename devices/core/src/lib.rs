@@ -18,6 +18,7 @@ pub mod device;
 pub mod dma;
 pub mod events;
 pub mod irq;
+pub mod model;
 pub mod pci;
 pub mod picture;
 pub mod power;

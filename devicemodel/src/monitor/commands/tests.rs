@@ -511,6 +511,20 @@ fn objects_are_found_by_path_and_by_name() {
 }
 
 #[test]
+fn properties_of_models_are_told_as_clients_ask_for_them() {
+    let mut bench = Bench::default();
+    let mut ask = |name: &str| bench.run("device-list-properties", json!({ "typename": name }));
+    let vga = ask("VGA").unwrap();
+    let memory = vga.as_array().unwrap().iter().find(|of| of["name"] == "vgamem_mb").unwrap();
+    assert_eq!((&memory["type"], &memory["default-value"]), (&json!("uint32"), &json!(16)));
+    assert!(vga.as_array().unwrap().iter().any(|of| of["name"] == "addr"));
+    let error = ask("machine").unwrap_err();
+    assert_eq!(error.desc, "Device 'machine' not found");
+    let error = ask("container").unwrap_err();
+    assert_eq!(error.desc, "Parameter 'typename' expects a non-abstract device type");
+}
+
+#[test]
 fn keys_and_mouse_are_moved() {
     let mut bench = Bench::default();
     let events = json!([

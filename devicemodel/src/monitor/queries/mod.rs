@@ -210,6 +210,7 @@ struct Ask {
     implements: Option<String>,
     r#abstract: Option<bool>,
     option: Option<String>,
+    typename: Option<String>,
 }
 
 /// The object tree, and what a network would be asked.
@@ -220,6 +221,9 @@ fn objects(command: &Command, context: &mut Context<'_>) -> Option<Result<Value,
         "qom-get" => ask().and_then(|ask| qom::Tree::new(context).get(&ask.path, &ask.property)),
         "qom-list-types" => {
             ask().map(|ask| qom::types(ask.implements.as_deref(), ask.r#abstract.unwrap_or(false)))
+        }
+        "device-list-properties" => {
+            ask().and_then(|ask| qom::device_properties(&ask.typename.unwrap_or_default()))
         }
         "query-rx-filter" => ask().and_then(|ask| match ask.name {
             Some(name) => Err(QmpError::generic(format!("invalid net client name: {name}"))),

@@ -6,11 +6,13 @@
 //! Nothing is left out. Bytes are handed on as they come, each at once: whoever shows them on a terminal
 //! shows what the guest wrote, control sequences too.
 
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
 /// Takes the bytes. Must not block. Whoever writes them to a file limits how many: the guest can send as
@@ -39,6 +41,10 @@ impl Device for Debugcon {
     fn name(&self) -> &str {
         "debugcon"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

@@ -5,6 +5,7 @@
 //! transfers, rotating priority, and the cascade's part in channels 0 to 3 (masking channel 4 does not
 //! stop them, as in QEMU); the high page registers at 0x480, which the PIIX3 does not have.
 
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use devices_core::dma::Dma;
+use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
 use spec::*;
@@ -256,6 +258,10 @@ impl Dma8237 {
 impl Device for Dma8237 {
     fn name(&self) -> &str {
         "dma"
+    }
+
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
     }
 
     fn regions(&self) -> &[Region] {

@@ -8,6 +8,7 @@
 //! 1 MiB of zeros past an item's end.
 
 mod items;
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use devices_core::dma::Dma;
+use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
 use items::Entry;
@@ -160,6 +162,10 @@ impl Device for FwCfg {
     fn name(&self) -> &str {
         "fw_cfg"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

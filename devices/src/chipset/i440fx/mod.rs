@@ -7,6 +7,7 @@
 //! Left out: DRAM timing and row boundaries, the AGP-less ordering registers, system management mode
 //! (there is none in the machine, so the close and lock bits are storage).
 
+pub mod model;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 use devices_core::bus::Mapper;
+use devices_core::model::Model;
 use devices_core::pci::{Identity, PciConfig, QEMU_SUBSYSTEM};
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 use hypervisor::memory::PAGE;
@@ -121,6 +123,10 @@ impl Device for I440fx {
     fn name(&self) -> &str {
         "i440fx"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &[]
     }

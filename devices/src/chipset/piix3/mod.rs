@@ -8,6 +8,7 @@
 //! the motherboard device's interrupt and DMA routes, SMI sources and the fast-off timer. The legacy
 //! devices of the chip (8259, 8254, 8237, RTC) are devices of their own.
 
+pub mod model;
 mod router;
 mod spec;
 mod state;
@@ -16,6 +17,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use devices_core::model::Model;
 use devices_core::pci::{Identity, PciConfig, QEMU_SUBSYSTEM};
 use devices_core::power::{Power, PowerEvent};
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
@@ -69,6 +71,10 @@ impl Device for Piix3 {
     fn name(&self) -> &str {
         "piix3"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

@@ -11,6 +11,7 @@
 
 mod acpi;
 mod hotplug;
+pub mod model;
 mod smbus;
 mod spec;
 mod state;
@@ -20,6 +21,7 @@ mod tests;
 use std::sync::Arc;
 
 use devices_core::irq::IrqLine;
+use devices_core::model::Model;
 use devices_core::pci::{Identity, PciConfig, Placement, QEMU_SUBSYSTEM, Window};
 use devices_core::power::Power;
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Timer, Wake, Wiring};
@@ -265,6 +267,10 @@ impl Device for Piix4Pm {
     fn name(&self) -> &str {
         "piix4-pm"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

@@ -5,6 +5,7 @@
 //! Left out: nothing of the chip; a reset here is one of the whole platform, as in QEMU, where the chip
 //! resets the processor alone.
 
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 use std::sync::Arc;
 
 use devices_core::irq::IrqLine;
+use devices_core::model::Model;
 use devices_core::power::{Power, PowerEvent};
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
@@ -40,6 +42,10 @@ impl Device for Port92 {
     fn name(&self) -> &str {
         "port92"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

@@ -5,12 +5,14 @@
 //! Left out: the PCI variant and the orderly shutdown event (bit 2), which the port does not offer. There
 //! is no state.
 
+pub mod model;
 mod spec;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use devices_core::model::Model;
 use devices_core::power::{Power, PowerEvent};
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
@@ -34,6 +36,10 @@ impl Device for Pvpanic {
     fn name(&self) -> &str {
         "pvpanic"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

@@ -15,6 +15,7 @@ mod dispi;
 mod edid;
 mod eye;
 mod memory;
+pub mod model;
 mod registers;
 mod render;
 mod spec;
@@ -23,6 +24,7 @@ mod state;
 mod tests;
 mod vram;
 
+use devices_core::model::Model;
 use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window as BarWindow};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wiring};
 use hypervisor::RamBlock;
@@ -250,6 +252,10 @@ impl Device for Vga {
     fn name(&self) -> &str {
         "vga"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

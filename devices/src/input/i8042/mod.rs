@@ -4,6 +4,7 @@
 //! that are answered as in QEMU's PC. Not here: the controller's RAM apart from the configuration byte,
 //! its password, parity errors and time-outs, and the time that a byte takes on the wire.
 
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use devices_core::irq::IrqLine;
+use devices_core::model::Model;
 use devices_core::power::{Power, PowerEvent};
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
@@ -200,6 +202,10 @@ impl I8042 {
 impl Device for I8042 {
     fn name(&self) -> &str {
         "i8042"
+    }
+
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
     }
 
     fn regions(&self) -> &[Region] {

@@ -4,6 +4,7 @@
 //! version 0x20, as QEMU's PC has it. It delivers messages in the format of message-signalled interrupts.
 //! Not here: the APIC bus and its arbitration, and pin polarity (a wire here is asserted or not).
 
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 use devices_core::irq::IrqSink;
+use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 use hypervisor::MsiTarget;
 
@@ -165,6 +167,10 @@ impl Ioapic {
 impl Device for Ioapic {
     fn name(&self) -> &str {
         "ioapic"
+    }
+
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
     }
 
     fn regions(&self) -> &[Region] {

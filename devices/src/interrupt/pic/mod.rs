@@ -5,6 +5,7 @@
 //! the ELCR. As in QEMU an edge stays latched when its input falls before the acknowledge; an acknowledge
 //! with nothing to give yields input 7's vector with no bit in service.
 
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 use devices_core::irq::IrqSink;
+use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
 use super::{Output, lock};
@@ -268,6 +270,10 @@ impl Pic {
 impl Device for Pic {
     fn name(&self) -> &str {
         "pic"
+    }
+
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
     }
 
     fn regions(&self) -> &[Region] {

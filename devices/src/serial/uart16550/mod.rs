@@ -9,6 +9,7 @@
 
 mod chip;
 mod fifo;
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use devices_core::chardev::CharBackend;
 use devices_core::irq::IrqLine;
+use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError, Timer, Wake, Wiring};
 
 use chip::Chip;
@@ -116,6 +118,10 @@ impl Device for Serial {
     fn name(&self) -> &str {
         &self.name
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

@@ -10,6 +10,7 @@ mod busmaster;
 mod channel;
 mod drive;
 mod identify;
+pub mod model;
 mod smart;
 pub mod spec;
 mod state;
@@ -24,6 +25,7 @@ use devices_core::device::Deferred;
 use devices_core::dma::Dma;
 use devices_core::events::Observer;
 use devices_core::irq::IrqLine;
+use devices_core::model::Model;
 use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window, reg as pci_reg};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::GuestRam;
@@ -198,6 +200,10 @@ fn byte_at(at: At, index: usize) -> At {
 impl Device for Ide {
     fn name(&self) -> &str {
         "ide"
+    }
+
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
     }
 
     fn regions(&self) -> &[Region] {

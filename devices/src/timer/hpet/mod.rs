@@ -6,6 +6,7 @@
 //! beyond the wrap of the 64-bit counter; writes to the counter while it runs.
 
 pub mod legacy;
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 use devices_core::irq::{IrqBank, IrqLine};
+use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError, Timer, Wake, Wiring};
 
 use super::SHORTEST;
@@ -256,6 +258,10 @@ impl Hpet {
 impl Device for Hpet {
     fn name(&self) -> &str {
         "hpet"
+    }
+
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
     }
 
     fn regions(&self) -> &[Region] {

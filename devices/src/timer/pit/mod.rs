@@ -6,12 +6,14 @@
 //! the parity and channel check bits of port 0x61 read as zero, as in QEMU.
 
 mod counter;
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use devices_core::irq::IrqLine;
+use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError, Timer, Wake, Wiring};
 
 use super::{SHORTEST, nanoseconds, ticks};
@@ -111,6 +113,10 @@ impl Pit {
 impl Device for Pit {
     fn name(&self) -> &str {
         "pit"
+    }
+
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
     }
 
     fn regions(&self) -> &[Region] {

@@ -8,6 +8,7 @@
 pub mod cmos;
 mod date;
 pub mod firmware;
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use devices_core::events::{DeviceEvent, Observer};
 use devices_core::irq::IrqLine;
+use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError, Timer, Wake, Wiring};
 
 use super::{nanoseconds, ticks};
@@ -296,6 +298,10 @@ impl Rtc {
 impl Device for Rtc {
     fn name(&self) -> &str {
         "rtc"
+    }
+
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
     }
 
     fn regions(&self) -> &[Region] {

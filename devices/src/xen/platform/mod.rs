@@ -7,6 +7,7 @@
 //!
 //! Left out: the interrupt pin is never driven from here (Xen itself raises it for event channels).
 
+pub mod model;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use bitflags::bitflags;
 use devices_core::irq::IrqLine;
+use devices_core::model::Model;
 use devices_core::pci::{BarKind, Identity, PciConfig, Window};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Ticket, Wiring, deferred};
 
@@ -233,6 +235,10 @@ impl Device for Platform {
     fn name(&self) -> &str {
         "xen-platform"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

@@ -7,10 +7,12 @@
 //! Nothing is left out: the memory of BAR 1 reads as ones and swallows writes, and the interrupt pin is
 //! never driven. Beside its configuration there is no state.
 
+pub mod model;
 #[cfg(test)]
 mod tests;
 
 use devices_core::irq::IrqLine;
+use devices_core::model::Model;
 use devices_core::pci::{BarKind, Identity, PciConfig, Window};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError};
 
@@ -50,6 +52,10 @@ impl Device for PvDevice {
     fn name(&self) -> &str {
         "xen-pvdevice"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &self.regions
     }

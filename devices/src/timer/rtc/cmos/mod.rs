@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use devices_core::model::Model;
 use devices_core::state::valid;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,10 @@ impl Device for Cmos {
     fn name(&self) -> &str {
         "cmos"
     }
+    fn model(&self) -> Option<&'static Model> {
+        Some(&super::model::MODEL)
+    }
+
     fn regions(&self) -> &[Region] {
         &REGIONS
     }

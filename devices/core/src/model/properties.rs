@@ -1,0 +1,340 @@
+//! What can be set on a device.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::Model;
+
+/// Of which kind a property's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// On or off.
+    Bool,
+    /// A number of so many bits: 8, 16, 32 or 64.
+    Uint(u8),
+    /// Any text.
+    Text,
+    /// The id of a `-drive`, or the node name of a `-blockdev`.
+    Drive,
+    /// The id of a `-chardev`.
+    Chardev,
+    /// The id of a `-netdev`.
+    Netdev,
+    /// `52:54:00:12:34:56`.
+    Mac,
+    /// Slot and function of a PCI device: `5`, `5.1`, in hexadecimal.
+    PciAddress,
+}
+
+impl Kind {
+    /// QEMU's name of the type.
+    pub const fn type_name(self) -> &'static str {
+        match self {
+            Kind::Bool => "bool",
+            Kind::Uint(8) => "uint8",
+            Kind::Uint(16) => "uint16",
+            Kind::Uint(32) => "uint32",
+            Kind::Uint(_) => "uint64",
+            Kind::PciAddress => "int32",
+            Kind::Text | Kind::Drive | Kind::Chardev | Kind::Netdev | Kind::Mac => "str",
+        }
+    }
+}
+
+/// What a property is when nobody sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// Nothing; the device chooses.
+    None,
+    /// On or off.
+    Bool(bool),
+    /// A number.
+    Uint(u64),
+}
+
+impl Default {
+    /// As people read it.
+    pub fn text(self) -> Option<String> {
+        match self {
+            Default::None => None,
+            Default::Bool(on) => Some(on.to_string()),
+            Default::Uint(number) => Some(number.to_string()),
+        }
+    }
+
+    fn value(self) -> Option<Value> {
+        match self {
+            Default::None => None,
+            Default::Bool(on) => Some(Value::Bool(on)),
+            Default::Uint(number) => Some(Value::Uint(number)),
+        }
+    }
+}
+
+/// Something that can be set.
+#[derive(Debug)]
+pub struct Property {
+    /// QEMU's spelling.
+    pub name: &'static str,
+    /// Of which kind its values are.
+    pub kind: Kind,
+    /// What it is when nobody sets it.
+    pub default: Default,
+    /// A few words for people.
+    pub help: &'static str,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// On or off.
+    Bool(bool),
+    /// A number; a PCI address is its devfn.
+    Uint(u64),
+    /// A text.
+    Text(String),
+}
+
+/// Why a property was not set. In QEMU's words, which clients look for.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PropertyError {
+    /// The model has none of that name.
+    #[error("Property '{model}.{name}' not found")]
+    Unknown {
+        /// The model's name.
+        model: &'static str,
+        /// The property's.
+        name: String,
+    },
+    /// The value is of another kind.
+    #[error("Parameter '{name}' expects {expected}")]
+    Expected {
+        /// The property's name.
+        name: &'static str,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// The value is of the kind, and still makes no sense for the device.
+    #[error("Property '{model}.{name}': {why}")]
+    Invalid {
+        /// The model's name.
+        model: &'static str,
+        /// The property's.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What is set on one device, checked against its model.
+#[derive(Clone, Debug)]
+pub struct Properties {
+    model: &'static Model,
+    set: BTreeMap<&'static str, Value>,
+}
+
+impl Properties {
+    /// Nothing is set.
+    pub fn new(model: &'static Model) -> Properties {
+        Properties { model, set: BTreeMap::new() }
+    }
+
+    /// The model that they belong to.
+    pub fn model(&self) -> &'static Model {
+        self.model
+    }
+
+    /// Sets one from a command line's text.
+    pub fn parse(&mut self, name: &str, text: &str) -> Result<(), PropertyError> {
+        let property = self.property(name)?;
+        let value = read(property, text)?;
+        self.set.insert(property.name, value);
+        Ok(())
+    }
+
+    /// Sets one from a value that has a kind already (JSON, a saved guest).
+    pub fn put(&mut self, name: &str, value: Value) -> Result<(), PropertyError> {
+        let property = self.property(name)?;
+        let expected = |expected| PropertyError::Expected { name: property.name, expected };
+        let value = match (property.kind, value) {
+            (Kind::Bool, Value::Bool(on)) => Value::Bool(on),
+            (Kind::Bool, _) => return Err(expected("boolean")),
+            (Kind::Uint(bits), Value::Uint(number)) if fits(number, bits) => Value::Uint(number),
+            (Kind::Uint(_), Value::Uint(_)) => return Err(expected(property.kind.type_name())),
+            (Kind::Uint(_), _) => return Err(expected("integer")),
+            (Kind::PciAddress, Value::Uint(devfn)) if devfn <= 0xff => Value::Uint(devfn),
+            (Kind::PciAddress, Value::Uint(_) | Value::Bool(_)) => return Err(expected("a PCI address")),
+            (_, Value::Text(text)) => read(property, &text)?,
+            _ => return Err(expected("string")),
+        };
+        self.set.insert(property.name, value);
+        Ok(())
+    }
+
+    /// Whether somebody set it.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.set.contains_key(name)
+    }
+
+    /// What is set, by name.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.set.iter().map(|(name, value)| (*name, value))
+    }
+
+    /// A value, or its default.
+    pub fn get(&self, name: &str) -> Option<Value> {
+        let default = || self.model.property(name).and_then(|property| property.default.value());
+        self.set.get(name).cloned().or_else(default)
+    }
+
+    /// A number, or its default.
+    pub fn uint(&self, name: &str) -> Option<u64> {
+        match self.get(name) {
+            Some(Value::Uint(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Whether it is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name) == Some(Value::Bool(true))
+    }
+
+    /// A text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.set.get(name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The error of a value that makes no sense to the device.
+    pub fn invalid(&self, name: &str, why: impl Into<String>) -> PropertyError {
+        let name = self.model.property(name).map_or("", |property| property.name);
+        PropertyError::Invalid { model: self.model.name, name, why: why.into() }
+    }
+
+    fn property(&self, name: &str) -> Result<&'static Property, PropertyError> {
+        let unknown = || PropertyError::Unknown { model: self.model.name, name: name.to_owned() };
+        self.model.property(name).ok_or_else(unknown)
+    }
+}
+
+fn fits(number: u64, bits: u8) -> bool {
+    bits >= 64 || number >> bits == 0
+}
+
+/// Reads a value of a property's kind.
+fn read(property: &Property, text: &str) -> Result<Value, PropertyError> {
+    let expected = |expected| PropertyError::Expected { name: property.name, expected };
+    match property.kind {
+        Kind::Bool => match text {
+            "on" | "yes" | "true" | "y" => Ok(Value::Bool(true)),
+            "off" | "no" | "false" | "n" => Ok(Value::Bool(false)),
+            _ => Err(expected("'on' or 'off'")),
+        },
+        Kind::Uint(bits) => {
+            let number = number(text).ok_or_else(|| expected("integer"))?;
+            fits(number, bits)
+                .then_some(Value::Uint(number))
+                .ok_or_else(|| expected(property.kind.type_name()))
+        }
+        Kind::PciAddress => {
+            let address = pci_address(text).ok_or_else(|| expected("a PCI address such as 5 or 5.1"))?;
+            Ok(Value::Uint(address.into()))
+        }
+        Kind::Mac => {
+            let is_byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let whole = text.split(':').count() == 6 && text.split(':').all(is_byte);
+            whole.then(|| Value::Text(text.to_ascii_lowercase())).ok_or_else(|| expected("a MAC address"))
+        }
+        Kind::Text | Kind::Drive | Kind::Chardev | Kind::Netdev => Ok(Value::Text(text.to_owned())),
+    }
+}
+
+/// A number as C writes it: decimal, hexadecimal with `0x`, octal with `0`.
+fn number(text: &str) -> Option<u64> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = match (hex, text.strip_prefix('0')) {
+        (Some(hex), _) => (hex, 16),
+        (None, Some(octal)) if !octal.is_empty() => (octal, 8),
+        _ => (text, 10),
+    };
+    u64::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
+}
+
+/// The devfn of `slot` or `slot.function`, both in hexadecimal.
+fn pci_address(text: &str) -> Option<u8> {
+    let (slot, function) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| u8::from_str_radix(text, 16).ok().filter(|_| !text.starts_with('+'));
+    let (slot, function) = (digits(slot)?, digits(function)?);
+    (slot < 32 && function < 8).then_some(slot << 3 | function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static CARD: Model = Model {
+        name: "card",
+        properties: &[
+            Property { name: "small", kind: Kind::Uint(8), default: Default::Uint(3), help: "" },
+            Property { name: "mac", kind: Kind::Mac, default: Default::None, help: "" },
+        ],
+        ..Model::PCI_PART
+    };
+
+    fn refusal(name: &str, text: &str) -> String {
+        Properties::new(&CARD).parse(name, text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn values_are_read_as_their_kind() {
+        let mut card = Properties::new(&CARD);
+        assert_eq!(card.uint("small"), Some(3));
+        assert!(!card.is_set("small") && !card.is_on("multifunction"));
+        for (name, text) in
+            [("small", "0x10"), ("multifunction", "on"), ("addr", "1f.7"), ("mac", "00:16:3E:00:00:01")]
+        {
+            card.parse(name, text).unwrap();
+        }
+        assert_eq!(card.uint("small"), Some(16));
+        assert_eq!(card.uint("addr"), Some(0xff));
+        assert!(card.is_on("multifunction"));
+        assert_eq!(card.text("mac"), Some("00:16:3e:00:00:01"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_in_qemus_words() {
+        assert_eq!(refusal("big", "1"), "Property 'card.big' not found");
+        assert_eq!(refusal("small", "x"), "Parameter 'small' expects integer");
+        assert_eq!(refusal("small", "256"), "Parameter 'small' expects uint8");
+        assert_eq!(refusal("multifunction", "2"), "Parameter 'multifunction' expects 'on' or 'off'");
+        for address in ["20", "1.8", "+1", "", "1.", "1.0.0"] {
+            assert!(refusal("addr", address).starts_with("Parameter 'addr' expects"), "{address}");
+        }
+        for mac in ["", "00:16:3e:00:00", "00:16:3e:00:00:01:02", "00:16:3e:00:00:+1"] {
+            assert_eq!(refusal("mac", mac), "Parameter 'mac' expects a MAC address", "{mac}");
+        }
+    }
+
+    #[test]
+    fn values_of_json_have_their_kind_already() {
+        let mut card = Properties::new(&CARD);
+        card.put("small", Value::Uint(255)).unwrap();
+        card.put("addr", Value::Text("3".into())).unwrap();
+        assert_eq!(card.uint("addr"), Some(0x18));
+        for (name, value) in [
+            ("small", Value::Text("1".into())),
+            ("small", Value::Uint(256)),
+            ("multifunction", Value::Uint(1)),
+            ("addr", Value::Uint(256)),
+            ("mac", Value::Bool(true)),
+        ] {
+            card.put(name, value).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The one list of device models.
+
+use devices_core::model::Model;
+
+use crate::{chipset, display, input, interrupt, serial, storage, timer, xen};
+
+/// Every model that is built.
+pub static ALL: &[&Model] = &[
+    &chipset::i440fx::model::MODEL,
+    &chipset::piix3::model::MODEL,
+    &chipset::piix4_pm::model::MODEL,
+    &chipset::dma8237::model::MODEL,
+    &chipset::port92::model::MODEL,
+    &chipset::fw_cfg::model::MODEL,
+    &chipset::debugcon::model::MODEL,
+    &chipset::pvpanic::model::MODEL,
+    &interrupt::pic::model::MODEL,
+    &interrupt::ioapic::model::MODEL,
+    &timer::pit::model::MODEL,
+    &timer::hpet::model::MODEL,
+    &timer::rtc::model::MODEL,
+    &input::i8042::model::MODEL,
+    &serial::uart16550::model::MODEL,
+    &storage::ide::model::MODEL,
+    &storage::ide::model::DISK,
+    &storage::ide::model::CD,
+    &display::vga::model::MODEL,
+    &xen::platform::model::MODEL,
+    &xen::pvdevice::model::MODEL,
+];
+
+/// A model by its name or by another that `-device` takes.
+pub fn find(name: &str) -> Option<&'static Model> {
+    ALL.iter().copied().find(|model| model.is_called(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_properties_are_said_once() {
+        let mut names: Vec<&str> =
+            ALL.iter().flat_map(|model| model.aliases.iter().chain([&model.name])).copied().collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        for model in ALL {
+            assert!(!model.desc.is_empty(), "{}", model.name);
+            let properties = model.all_properties();
+            let twice = properties.windows(2).find(|pair| pair[0].name == pair[1].name);
+            assert!(twice.is_none(), "{}: {twice:?}", model.name);
+        }
+    }
+}
