@@ -87,11 +87,7 @@ impl Domain {
                 tracing::warn!("{error}");
             }
         };
-        let parts = XenParts {
-            platform_device: self.options.platform_device,
-            pv_device: self.options.pv_device,
-            lock_roms: Arc::new(lock_roms),
-        };
+        let parts = XenParts { lock_roms: Arc::new(lock_roms) };
         let power = Switch { xen: self.xen.clone(), notifier: notifier.clone() };
         Setting {
             hypervisor: self.xen.clone(),

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backends::vnc::{
     Input, Keystroke, Listener, Motion, Options, Place, PointerEvent, Screen, Share, Vnc, VncError,
 };
-use devices::display::vga::{Eye, Vga};
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices::input::layouts::Layout;
 use devices_core::Slot;
-use devices_core::picture::{Frame, Lines, Picture};
+use devices_core::picture::{DisplayAdapter, Frame, Lines, Picture};
 use hypervisor::Hypervisor;
 
 use crate::monitor::facts::VncFacts;
@@ -24,7 +23,7 @@ const NO_SCREEN: (u32, u32) = (640, 480);
 /// The machine's parts that a viewer has to do with.
 pub struct Console {
     hypervisor: Arc<dyn Hypervisor>,
-    vga: Option<Arc<Slot<Vga>>>,
+    display: Option<Arc<dyn DisplayAdapter>>,
     keyboard: Arc<Slot<I8042>>,
     border: Border,
     /// Where the pointer was, for a mouse that only knows how far it went.
@@ -78,13 +77,13 @@ impl Console {
     /// A console of these parts.
     pub fn new(
         hypervisor: Arc<dyn Hypervisor>,
-        vga: Option<Arc<Slot<Vga>>>,
+        display: Option<Arc<dyn DisplayAdapter>>,
         keyboard: Arc<Slot<I8042>>,
         border: Border,
     ) -> Console {
         Console {
             hypervisor,
-            vga,
+            display,
             keyboard,
             border,
             pointer: Mutex::default(),
@@ -117,7 +116,7 @@ impl Screen for Console {
         let black = || -> (Box<dyn Frame>, Lines) {
             (Box::new(Picture::new(NO_SCREEN.0, NO_SCREEN.1)), Lines::default())
         };
-        self.vga.as_ref().map_or_else(black, |vga| Eye::new(vga).look())
+        self.display.as_ref().map_or_else(black, |display| display.look())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use devices_core::model::Model;
 
+use crate::board::Make;
 use crate::{chipset, display, input, interrupt, serial, storage, timer, xen};
 
 /// Every model that is built.
@@ -32,6 +33,18 @@ pub static ALL: &[&Model] = &[
 /// A model by its name or by another that `-device` takes.
 pub fn find(name: &str) -> Option<&'static Model> {
     ALL.iter().copied().find(|model| model.is_called(name))
+}
+
+/// How devices are made that are no part of every PC.
+static MAKERS: &[(&Model, Make)] = &[
+    (&display::vga::model::MODEL, display::vga::model::make),
+    (&xen::platform::model::MODEL, xen::platform::model::make),
+    (&xen::pvdevice::model::MODEL, xen::pvdevice::model::make),
+];
+
+/// How a device of a model is made; none: it is a part of every PC, or of another device.
+pub fn maker(model: &Model) -> Option<Make> {
+    MAKERS.iter().find(|(of, _)| of.name == model.name).map(|(_, make)| *make)
 }
 
 #[cfg(test)]

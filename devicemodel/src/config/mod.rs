@@ -1,14 +1,16 @@
 //! What a guest is made of: the one description that command lines and xl.cfg files are turned into.
 
+mod device;
 mod disk;
 mod features;
 
 use std::path::PathBuf;
 
-use devices::display::vga::{VRAM_MAX, VRAM_MIN};
+use devices_core::model::Category;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use device::{DeviceSpec, OldVga};
 pub use disk::{CacheMode, DiskConfig, DiskFormat, DiskKind};
 pub use features::{BootOptions, Features};
 
@@ -97,24 +99,6 @@ pub enum HypervisorChoice {
     Xen,
 }
 
-/// The display adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum VgaConfig {
-    /// There is none.
-    None,
-    /// QEMU's standard VGA.
-    Std {
-        /// Its memory in MiB: a power of two up to 512.
-        mib: u32,
-    },
-}
-
-impl Default for VgaConfig {
-    fn default() -> VgaConfig {
-        VgaConfig::Std { mib: 16 }
-    }
-}
-
 /// What to do when the guest ends in some way (xl.cfg's `on_poweroff` and friends).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
@@ -176,9 +160,13 @@ pub struct GuestConfig {
     pub clock: ClockMode,
     /// COM1 to COM4.
     pub serial: Vec<SerialConfig>,
-    /// The display adapter.
-    #[serde(default)]
-    pub vga: VgaConfig,
+    /// Devices that are no part of every PC, in the order in which those with no address get one.
+    #[serde(default = "usual_devices")]
+    pub devices: Vec<DeviceSpec>,
+    /// What builds that had no such list wrote in its place. Nobody else has it.
+    #[doc(hidden)]
+    #[serde(default, rename = "vga", skip_serializing)]
+    pub old_vga: Option<OldVga>,
     /// The real-time clock shows local time, not UTC.
     pub localtime: bool,
     /// Seconds since 1970 that the real-time clock starts with; the host's time if not given.
@@ -209,7 +197,8 @@ impl Default for GuestConfig {
             firmware: None,
             clock: ClockMode::Host,
             serial: vec![SerialConfig::None],
-            vga: VgaConfig::default(),
+            devices: usual_devices(),
+            old_vga: None,
             localtime: false,
             rtc_base: None,
             on_poweroff: Action::Destroy,
@@ -253,11 +242,10 @@ impl GuestConfig {
         if let Some(once) = &self.boot_options.once {
             check_order("boot once", once)?;
         }
-        if let VgaConfig::Std { mib } = self.vga
-            && !(mib.is_power_of_two() && (VRAM_MIN..=VRAM_MAX).contains(&(u64::from(mib) << 20)))
-        {
-            return invalid(format!("there is no video memory of {mib} MiB"));
+        if let Some(vga) = self.old_vga.take() {
+            self.devices = vga.devices();
         }
+        device::check(&self.devices)?;
         if self.serial.len() > 4 {
             return invalid("a PC has four serial ports".into());
         }
@@ -266,6 +254,24 @@ impl GuestConfig {
         }
         disk::place(&mut self.disks)
     }
+}
+
+impl GuestConfig {
+    /// Bytes of memory that devices bring into the guest.
+    pub fn device_memory(&self) -> u64 {
+        self.devices.iter().map(DeviceSpec::memory).sum()
+    }
+
+    /// The display adapter, if there is one.
+    pub fn display(&self) -> Option<&DeviceSpec> {
+        let is_display = |device: &&DeviceSpec| device.model().is_ok_and(|m| m.category == Category::Display);
+        self.devices.iter().find(is_display)
+    }
+}
+
+/// What a guest has when nobody says anything else.
+fn usual_devices() -> Vec<DeviceSpec> {
+    vec![DeviceSpec::vga(16)]
 }
 
 /// Whether these letters are a boot order.

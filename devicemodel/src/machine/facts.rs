@@ -94,8 +94,7 @@ impl Machine {
             Some(PciFacts {
                 slot: sbdf.device(),
                 function: sbdf.function(),
-                // None was added by somebody who could have named it.
-                id: String::new(),
+                id: self.plugged.id_at(sbdf).unwrap_or_default(),
                 vendor: config.u16(reg::VENDOR),
                 device: config.u16(reg::DEVICE),
                 class: config.u16(reg::CLASS + 1),
@@ -130,7 +129,7 @@ impl Machine {
             cpu_type,
             memory: config.memory_mib << 20,
             uuid: config.uuid,
-            graphics: self.vga.is_some(),
+            graphics: self.display.is_some(),
         }
     }
 
@@ -143,9 +142,10 @@ impl Machine {
             format!("/machine/unattached/device[{}]", next - 1)
         };
         let mut all = Vec::new();
-        for (_, slot) in self.bus.slots() {
+        for (name, slot) in self.bus.slots() {
             let Some(model) = slot.lock().model() else { continue };
-            let path = model.path.map_or_else(&mut unattached, str::to_owned);
+            let named = self.plugged.id_of(&name).map(|id| format!("/machine/peripheral/{id}"));
+            let path = named.or_else(|| model.path.map(str::to_owned)).unwrap_or_else(&mut unattached);
             let kind = model.name;
             let properties = match kind {
                 "ioapic" => vec![("version", "uint8", 0x20.into())],

@@ -32,6 +32,13 @@ pub(super) fn rom_block(name: &str, image: &[u8], len: u64) -> Result<RamBlock, 
     Ok(block)
 }
 
+/// A device's firmware in a window of its size: a power of two of bytes, at least 64 KiB.
+pub(super) fn option_rom_block(name: &str, mut image: Vec<u8>) -> Result<RamBlock, BuildError> {
+    let len = (image.len() as u64).next_power_of_two().max(64 << 10);
+    image.resize(len as usize, 0xff);
+    rom_block(name, &image, len)
+}
+
 /// Loads the firmware and maps it below 4 GiB.
 pub(super) fn load(hypervisor: &dyn Hypervisor, explicit: Option<&Path>) -> Result<RamBlock, BuildError> {
     let image = match locate::bios(explicit) {

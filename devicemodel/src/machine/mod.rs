@@ -6,6 +6,7 @@ mod facts;
 mod firmware;
 mod interrupts;
 mod media;
+mod plug;
 mod recording;
 mod rest;
 mod serial;
@@ -21,7 +22,6 @@ use backends::chardev::{self, CharError};
 use backends::image::{ImageError, Images};
 use devices::chipset::piix4_pm::Piix4Pm;
 use devices::display::Picture;
-use devices::display::vga::{Eye, Vga};
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices::storage::ide::{Ide, Unplugged};
@@ -29,7 +29,7 @@ use devices::timer::rtc::Rtc;
 use devices::xen::platform::Unplug;
 use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
-use devices_core::picture::Frame;
+use devices_core::picture::{DisplayAdapter, Frame};
 use devices_core::{Node, Slot, Ticket};
 use hypervisor::{Hypervisor, Laggards};
 use thiserror::Error;
@@ -124,7 +124,9 @@ pub struct Machine {
     pm: Option<Arc<Slot<Piix4Pm>>>,
     ide: Arc<Slot<Ide>>,
     keyboard: Arc<Slot<I8042>>,
-    vga: Option<Arc<Slot<Vga>>>,
+    display: Option<Arc<dyn DisplayAdapter>>,
+    /// The PCI bus, and what was put on it beside the PC's own parts.
+    plugged: plug::Plugged,
     cds: Vec<CdDrive>,
     /// Images that the monitor's clients have opened.
     nodes: media::Nodes,
@@ -300,7 +302,7 @@ impl Machine {
     }
     /// The screen now; none without a display adapter.
     pub fn frame(&self) -> Option<Box<dyn Frame>> {
-        self.vga.as_ref().map(|vga| Eye::new(vga).frame())
+        self.display.as_ref().map(|display| display.frame())
     }
     /// A copy of it.
     pub fn screen(&self) -> Option<Picture> {
@@ -370,7 +372,12 @@ impl Machine {
 
     /// Screen, keyboard and mouse for a viewer.
     pub fn console(&self) -> Console {
-        Console::new(self.hypervisor.clone(), self.vga.clone(), self.keyboard.clone(), self.border.clone())
+        Console::new(
+            self.hypervisor.clone(),
+            self.display.clone(),
+            self.keyboard.clone(),
+            self.border.clone(),
+        )
     }
 
     /// Everything as a tree.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use devices_core::model::Properties;
+use devices::xen;
+use devices_core::model::{BusType, Properties};
 
 use super::boot::Panic;
 use super::config::{
@@ -12,7 +13,7 @@ use super::config::{
 use super::drivers::{Driver, driver};
 use super::{QemuError, Refusal, blockdev};
 use crate::config::{
-    ClockMode, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig, VgaConfig,
+    ClockMode, DeviceSpec, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
 };
 use crate::qtest::server::{LogTo, Place};
 use crate::sandbox;
@@ -56,10 +57,6 @@ pub struct HostOptions {
 pub struct XenOptions {
     /// The domain.
     pub domid: u16,
-    /// The machine has the Xen platform device.
-    pub platform_device: bool,
-    /// PCI device id of the `xen-pvdevice`, if the machine has one.
-    pub pv_device: Option<u16>,
     /// RAM ends there below 4 GiB and goes on above; none: where it always does (0xf0000000).
     pub max_ram_below_4g: Option<u64>,
     /// Give up all rights over other domains once everything is open.
@@ -144,6 +141,7 @@ impl Task {
         let (hypervisor, xen) = hypervisor(&config)?;
         let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors), xen, qtest };
         let mut drives = Drives::new(&config)?;
+        drives.own = plan.guest.devices.iter().map(|device| device.model.clone()).collect();
         for device in &config.devices {
             Device::of(device, &config.globals)
                 .and_then(|device| plan.device(device, &mut drives))
@@ -228,8 +226,6 @@ fn hypervisor(config: &QemuConfig) -> Result<(HypervisorChoice, Option<XenOption
         (HypervisorChoice::Xen, Some(domid)) => {
             let xen = XenOptions {
                 domid,
-                platform_device: machine.kind == MachineKind::XenFv,
-                pv_device: None,
                 max_ram_below_4g: machine.max_ram_below_4g,
                 restrict: config.xen_restrict,
             };
@@ -292,10 +288,13 @@ fn guest(config: &QemuConfig) -> GuestConfig {
     if guest.serial.is_empty() && config.nographic && !config.nodefaults {
         guest.serial.push(SerialConfig::Stdio);
     }
-    guest.vga = match config.vga.unwrap_or(!config.nodefaults) {
-        true => VgaConfig::default(),
-        false => VgaConfig::None,
-    };
+    guest.devices.clear();
+    if config.machine.kind == MachineKind::XenFv {
+        guest.devices.push(DeviceSpec::new(None, &Properties::new(&xen::platform::model::MODEL)));
+    }
+    if config.vga.unwrap_or(!config.nodefaults) {
+        guest.devices.push(DeviceSpec::vga(16));
+    }
     guest.on_poweroff = config.ends.on_poweroff();
     guest.on_reboot = config.ends.on_reboot();
     guest.on_crash = config.ends.on_crash();
@@ -350,12 +349,14 @@ struct Drives {
     loose: Vec<Drive>,
     nodes: Vec<Blockdev>,
     snapshot: bool,
+    /// Models of which the machine has one by itself, as long as no `-device` says how that is to be.
+    own: Vec<String>,
 }
 
 impl Drives {
     fn new(config: &QemuConfig) -> Result<Drives, QemuError> {
         let (nodes, snapshot) = (config.blockdevs.clone(), config.snapshot);
-        let mut drives = Drives { disks: Vec::new(), loose: Vec::new(), nodes, snapshot };
+        let mut drives = Drives { disks: Vec::new(), loose: Vec::new(), nodes, snapshot, own: Vec::new() };
         for drive in &config.drives {
             if drive.interface == Interface::None {
                 drives.loose.push(drive.clone());
@@ -445,11 +446,8 @@ impl Plan {
             let name = format!("-global {}.{}", global.driver, global.property);
             let by_drive = |interface| config.drives.iter().any(|drive| drive.interface == interface);
             match global.driver.as_str() {
-                "VGA" if self.guest.vga != VgaConfig::None => {
-                    let mut properties = Properties::new(&devices::display::vga::model::MODEL);
-                    set(&mut properties, &global.property, &global.value)
-                        .and_then(|()| self.vga(&properties))
-                        .map_err(|refusal| refusal.at(name))?;
+                driver if self.guest.devices.iter().any(|device| device.model == driver) => {
+                    self.global(global).map_err(|refusal| refusal.at(name))?;
                 }
                 "ide-cd" | "ide-hd" if by_drive(Interface::Ide) => {
                     return Err(QemuError::NotBuilt(vec![format!(
@@ -465,33 +463,52 @@ impl Plan {
         Ok(())
     }
 
-    fn vga(&mut self, properties: &Properties) -> Result<(), Refusal> {
-        let mib = properties.uint("vgamem_mb").unwrap_or_default();
-        let mib = u32::try_from(mib).ok().filter(|mib| mib.is_power_of_two() && *mib <= 256);
-        let mib = mib.ok_or_else(|| Refusal::bad("vgamem_mb= is a power of two up to 256"))?;
-        self.guest.vga = VgaConfig::Std { mib };
-        Ok(())
-    }
-
-    fn device(&mut self, device: Device, drives: &mut Drives) -> Result<(), Refusal> {
-        let properties = &device.properties;
-        match properties.model().name {
-            "VGA" => self.vga(properties)?,
-            "ide-cd" | "ide-hd" => drives.plug(device)?,
-            "xen-platform" => self.xen()?.platform_device = true,
-            "xen-pvdevice" => {
-                // QEMU's default is no device of anybody's.
-                let id = properties.is_set("device-id").then(|| properties.uint("device-id")).flatten();
-                let id = id.ok_or_else(|| Refusal::bad("device-id= is missing"))?;
-                self.xen()?.pv_device = u16::try_from(id).ok();
-            }
-            // Every machine has one.
-            _ => {}
+    /// Sets a property of a device that the machine has by itself.
+    fn global(&mut self, global: &Global) -> Result<(), Refusal> {
+        for device in self.guest.devices.iter_mut().filter(|device| device.model == global.driver) {
+            let mut properties = device.properties().map_err(|error| Refusal::bad(error.to_string()))?;
+            set(&mut properties, &global.property, &global.value)?;
+            (properties.model().check)(&properties).map_err(|error| Refusal::bad(error.to_string()))?;
+            *device = DeviceSpec::new(device.id.take(), &properties);
         }
         Ok(())
     }
 
-    fn xen(&mut self) -> Result<&mut XenOptions, Refusal> {
-        self.xen.as_mut().ok_or_else(|| Refusal::bad("it needs a Xen domain"))
+    fn device(&mut self, device: Device, drives: &mut Drives) -> Result<(), Refusal> {
+        let model = device.properties.model();
+        match (model.name, model.bus) {
+            (_, BusType::Ide) => drives.plug(device)?,
+            // Every machine has one.
+            ("pvpanic", _) => {}
+            _ => self.plug(device, &mut drives.own)?,
+        }
+        Ok(())
+    }
+
+    /// A device of the guest's list.
+    fn plug(&mut self, device: Device, own: &mut Vec<String>) -> Result<(), Refusal> {
+        let Device { id, bus, properties } = device;
+        let model = properties.model();
+        if let Some(bus) =
+            bus.filter(|bus| model.bus != BusType::Pci || !matches!(bus.as_str(), "pci.0" | "pci"))
+        {
+            return Err(Refusal::bad(format!("Bus '{bus}' not found")));
+        }
+        (model.check)(&properties).map_err(|error| Refusal::bad(error.to_string()))?;
+        if model.name.starts_with("xen-") && self.xen.is_none() {
+            return Err(Refusal::bad("it needs a Xen domain"));
+        }
+        let spec = DeviceSpec::new(id, &properties);
+        // What the machine has by itself is there already: what is said of it counts.
+        let said_of = own.iter().position(|name| *name == spec.model);
+        let there = self.guest.devices.iter_mut().find(|other| other.model == spec.model);
+        match (said_of, there) {
+            (Some(at), Some(there)) => {
+                own.swap_remove(at);
+                *there = spec;
+            }
+            _ => self.guest.devices.push(spec),
+        }
+        Ok(())
     }
 }

@@ -1,10 +1,13 @@
+use std::collections::BTreeMap;
+
+use devices_core::model::Value;
 use std::ffi::{OsStr, OsString};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    CacheMode, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig, VgaConfig,
+    CacheMode, DeviceSpec, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
 };
 use crate::sandbox::User;
 
@@ -46,6 +49,10 @@ fn full(usb: &str, nic: &str, incoming: &str) -> String {
     FULL.replace("@USB@", usb).replace("@NIC@", nic).replace("@INCOMING@", incoming)
 }
 
+fn platform() -> DeviceSpec {
+    DeviceSpec { model: "xen-platform".into(), id: None, properties: BTreeMap::new() }
+}
+
 #[test]
 fn libxl_starts_a_guest() {
     let plan = plan(&full("", "-net none", ""));
@@ -62,7 +69,7 @@ fn libxl_starts_a_guest() {
     assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), password: false }));
     assert!(!plan.host.paused);
     assert_eq!(plan.hypervisor, HypervisorChoice::Xen);
-    assert_eq!(plan.xen, Some(XenOptions { domid: 5, platform_device: true, ..XenOptions::default() }));
+    assert_eq!(plan.xen, Some(XenOptions { domid: 5, ..XenOptions::default() }));
     let disk = DiskConfig {
         format: Some(DiskFormat::Raw),
         slot: Some(0),
@@ -83,7 +90,7 @@ fn libxl_starts_a_guest() {
         boot: "c".into(),
         disks: vec![disk, cd],
         serial: vec![SerialConfig::File("/tmp/full-serial.log".into())],
-        vga: VgaConfig::Std { mib: 16 },
+        devices: vec![platform(), DeviceSpec::vga(16)],
         on_poweroff: crate::config::Action::Preserve,
         on_crash: crate::config::Action::Preserve,
         ..GuestConfig::default()
@@ -145,7 +152,7 @@ fn libxl_starts_a_restricted_guest() {
          -drive file=/srv/hello.img,if=ide,index=0,media=disk,format=raw,cache=writeback -runas 200011:65534",
     );
     assert_eq!(plan.host.monitors[0], MonitorSocket { label: "libxl-cmd".into(), at: SocketAt::Fd(15) });
-    assert_eq!((plan.host.paused, plan.host.vnc, plan.guest.vga), (true, None, VgaConfig::None));
+    assert_eq!((plan.host.paused, plan.host.vnc, plan.guest.devices), (true, None, vec![platform()]));
     assert_eq!(plan.host.sandbox.chroot.as_deref(), Some("/var/run/xen/qemu-root-11".as_ref()));
     assert_eq!(plan.host.sandbox.user, Some(User::Ids { uid: 200_011, gid: 65534 }));
     assert!(plan.xen.unwrap().restrict);
@@ -183,6 +190,17 @@ fn a_test_client_asks_what_the_program_can_do() {
 }
 
 #[test]
+fn a_device_is_put_where_its_address_says() {
+    let devices = plan("-device VGA,bus=pci.0,addr=1f.2,vgamem_mb=32").guest.devices;
+    assert_eq!(devices.len(), 1, "the machine's own is meant");
+    assert_eq!((devices[0].devfn(), &devices[0].properties["vgamem_mb"]), (Some(0xfa), &Value::Uint(32)));
+    assert_eq!(refusal("-device VGA,bus=pci.9"), "-device VGA: Bus 'pci.9' not found");
+    assert_eq!(refusal("-device VGA -device VGA"), "this guest: there can be only one VGA");
+    assert!(refusal("-device VGA,addr=20").contains("'addr' expects"));
+    assert_eq!(refusal("-device xen-platform"), "-device xen-platform: it needs a Xen domain");
+}
+
+#[test]
 fn the_rest_of_the_contract_is_read() {
     let plan = plan(
         "-xen-domid 3 -nodefaults -vnc [::1]:3,password=on,to=99 -k de -kernel /boot/k -initrd /boot/i -append quiet
@@ -196,9 +214,11 @@ fn the_rest_of_the_contract_is_read() {
     let refused = refusal("-k klingon");
     assert!(refused.contains("'klingon'") && refused.contains("pt-br"), "{refused}");
     let xen = plan.xen.unwrap();
+    assert_eq!(xen.max_ram_below_4g, Some(2 << 30));
+    let [device] = &plan.guest.devices[..] else { panic!("{:?}", plan.guest.devices) };
     assert_eq!(
-        (xen.platform_device, xen.pv_device, xen.max_ram_below_4g),
-        (false, Some(0xc000), Some(2 << 30))
+        (device.model.as_str(), &device.properties["device-id"]),
+        ("xen-pvdevice", &Value::Uint(0xc000))
     );
     assert_eq!(plan.guest.serial, [SerialConfig::Pty, SerialConfig::Null]);
     assert_eq!(plan.guest.cmdline, "quiet");
@@ -213,7 +233,7 @@ fn a_plain_pc_has_what_qemu_gives_it() {
     assert_eq!(plan.hypervisor, HypervisorChoice::Soft);
     assert_eq!(plan.guest.memory_mib, 1024);
     assert_eq!(plan.guest.serial, [SerialConfig::Stdio]);
-    assert_eq!(plan.guest.vga, VgaConfig::default());
+    assert_eq!(plan.guest.devices, [DeviceSpec::vga(16)]);
     assert_eq!(plan.guest.rtc_base, Some(1_767_323_045));
     let places: Vec<_> = plan.guest.disks.iter().map(|disk| (disk.kind, disk.slot.unwrap())).collect();
     assert_eq!(places, [(DiskKind::Disk, 0), (DiskKind::Cdrom, 2)]);
@@ -291,7 +311,7 @@ fn short_flags_work_in_every_list() {
     let disk = &plan.guest.disks[0];
     assert_eq!((disk.path.as_deref(), disk.readonly), (Some("/a,b".as_ref()), true));
     assert!(plan.host.vnc.unwrap().password);
-    assert_eq!(plan.guest.vga, VgaConfig::Std { mib: 32 });
+    assert_eq!(plan.guest.devices, [DeviceSpec::vga(32)]);
     assert!(plan.guest.boot_options.menu && plan.guest.boot_options.strict);
 }
 
@@ -367,8 +387,8 @@ fn no_word_is_taken_in_silence() {
 
 #[test]
 fn globals_reach_the_display_that_comes_by_itself() {
-    assert_eq!(plan("-global VGA.vgamem_mb=64").guest.vga, VgaConfig::Std { mib: 64 });
-    assert_eq!(plan("-vga none -global VGA.vgamem_mb=64").guest.vga, VgaConfig::None);
+    assert_eq!(plan("-global VGA.vgamem_mb=64").guest.devices, [DeviceSpec::vga(64)]);
+    assert_eq!(plan("-vga none -global VGA.vgamem_mb=64").guest.devices, []);
     assert!(refusal("-global VGA.colour=1").contains("Property 'VGA.colour' not found"));
     assert!(refusal("-hda a -global ide-hd.serial=1").contains("-drive attaches"));
 }

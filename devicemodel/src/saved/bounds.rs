@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use hypervisor::memory::PAGE;
 
 use super::CHUNK;
-use crate::config::{GuestConfig, VgaConfig};
+use crate::config::GuestConfig;
 
 /// Most bytes of the header: four disks, four lines, a kernel's command line.
 pub(super) const HEADER_MOST: u32 = 1 << 20;
@@ -47,10 +47,7 @@ impl Bounds {
     /// Those of a guest of that configuration.
     pub(crate) fn of(config: &GuestConfig) -> Bounds {
         let vcpus = u64::from(config.max_vcpus.unwrap_or(config.vcpus).max(config.vcpus));
-        let vram = match config.vga {
-            VgaConfig::None => 0,
-            VgaConfig::Std { mib } => u64::from(mib) << 20,
-        };
+        let vram = config.device_memory();
         Bounds {
             // A number goes with each page, of 5 bytes at most.
             bytes: STATES + vcpus * STATE_OF_A_VCPU + vram + vram / PAGE * 5,
@@ -99,15 +96,16 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::DeviceSpec;
 
     #[test]
     fn the_configuration_says_how_much_there_can_be() {
         let mut config = GuestConfig { memory_mib: 2, vcpus: 2, ..GuestConfig::default() };
-        config.vga = VgaConfig::Std { mib: 512 };
+        config.devices = vec![DeviceSpec::vga(512)];
         // All of the most video memory, with its page numbers and the registers.
         let whole = (512 << 20) + (512 << 20) / 4096 * 5 + 4096;
         assert_eq!(Bounds::of(&config).admit("device/vga", "vga", whole), Ok(()));
-        config.vga = VgaConfig::Std { mib: 16 };
+        config.devices = vec![DeviceSpec::vga(16)];
         assert!(Bounds::of(&config).admit("device/vga", "vga", whole).is_err());
         // Each is small enough; their sum is not.
         let mut bounds = Bounds::of(&config);

@@ -59,7 +59,8 @@ pub fn open_file(from: File, file: &Path, of: Option<&GuestConfig>) -> Result<Sa
         Err(StreamError::Refused { part, .. }) if part != "header" => return Err(missing()),
         first => first.map_err(at(file))?.ok_or_else(missing)?,
     };
-    let header: Header = saved.decode(MACHINE, 0).map_err(|error| part_error(file, "header", error))?;
+    let mut header: Header = saved.decode(MACHINE, 0).map_err(|error| part_error(file, "header", error))?;
+    header.config.check().map_err(|error| part_error(file, "header", error))?;
     let config = header.config;
     let bounds = Bounds::of(of.unwrap_or(&config));
     Ok(SavedGuest { file: file.to_owned(), reader, bounds, ahead: VecDeque::new(), held: (0, 0), config })

@@ -9,13 +9,13 @@ use ioreq::{Request, Sbdf, Size, Target};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::VgaConfig;
+use crate::config::DeviceSpec;
 use crate::machine::{Machine, Setting};
 use crate::power::notices;
 use crate::trace::Border;
 
 fn config(vram_mib: u32) -> GuestConfig {
-    GuestConfig { memory_mib: 2, vga: VgaConfig::Std { mib: vram_mib }, ..GuestConfig::default() }
+    GuestConfig { memory_mib: 2, devices: vec![DeviceSpec::vga(vram_mib)], ..GuestConfig::default() }
 }
 
 fn machine(config: GuestConfig) -> (Machine, Arc<Still>) {
@@ -76,7 +76,7 @@ fn many_parts_that_are_each_small_enough_are_refused_before_they_are_held() {
     assert!(why.contains("more than this guest can have"), "{why}");
     assert!(most <= 18 << 20, "{most} bytes were held");
     // Where the toolstack says what the guest is, the file's own word counts for nothing.
-    let boast = GuestConfig { vga: VgaConfig::Std { mib: 512 }, ..config.clone() };
+    let boast = GuestConfig { devices: vec![DeviceSpec::vga(512)], ..config.clone() };
     let (_folder, file) = made(&boast, |writer| {
         for number in 0..40 {
             writer.record(&format!("cpu/{number}"), &state(LEN)).unwrap();

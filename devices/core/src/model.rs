@@ -106,6 +106,10 @@ pub struct Model {
     pub properties: &'static [Property],
     /// When it can come and go.
     pub plug: Plug,
+    /// Whether a guest can have several.
+    pub several: bool,
+    /// Whether values that are right each by itself make sense to the device.
+    pub check: fn(&Properties) -> Result<(), PropertyError>,
     /// Where the PC has it in the tree of objects, if that is not just a number.
     pub path: Option<&'static str>,
 }
@@ -122,6 +126,8 @@ impl Model {
         desc: "",
         properties: &[],
         plug: Plug::Fixed,
+        several: false,
+        check: |_| Ok(()),
         path: None,
     };
     /// The same on the PCI bus.

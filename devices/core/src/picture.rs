@@ -11,6 +11,15 @@ pub trait Frame: Send + Sync {
     fn line(&self, x: u32, y: u32, out: &mut [[u8; 3]]);
 }
 
+/// A display adapter, as those see it who look at its screen.
+pub trait DisplayAdapter: Send + Sync {
+    /// What the screen shows now.
+    fn frame(&self) -> Box<dyn Frame>;
+    /// What the screen shows now, and the lines that may show something else than at the last look. There can be
+    /// only one that looks.
+    fn look(&self) -> (Box<dyn Frame>, Lines);
+}
+
 /// Lines of a picture, ascending ranges that do not touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines(Vec<Range<u32>>);

@@ -2,7 +2,7 @@
 
 pub(super) mod board;
 mod isa;
-mod xen;
+pub(super) mod xen;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -13,7 +13,6 @@ use devices::chipset::fw_cfg::{FwCfg, Item};
 use devices::chipset::i440fx::{I440fx, Shadow};
 use devices::chipset::piix3::{Links, Piix3, PirqRouter};
 use devices::chipset::piix4_pm::{Eject, Options as PmOptions, Piix4Pm};
-use devices::display::vga::Vga;
 use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
@@ -29,8 +28,9 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::disks::{Block, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
+use super::plug::{Maker, PciPins, Plugged};
 use super::{BuildError, Machine, disks, firmware, media, serial};
-use crate::config::{GuestConfig, SerialConfig, VgaConfig};
+use crate::config::{GuestConfig, SerialConfig};
 use crate::power::Notifier;
 use crate::qtest::Taps;
 use crate::trace::Border;
@@ -55,12 +55,17 @@ pub struct Setting {
     pub border: Border,
 }
 
+/// Interrupt pins of a PCI bus: four of 32 slots.
+const PCI_PINS: u32 = 128;
+
 /// The interrupt wiring of a machine.
 struct Interrupts {
     /// The ISA wires: 16, or 24 with an IOAPIC of ours.
     isa: IrqBank,
     /// Where the PCI links lead.
     links: Arc<dyn Links>,
+    /// The interrupt pins of the PCI slots.
+    intx: IrqBank,
     /// The controllers that are ours.
     controllers: Option<Controllers>,
 }
@@ -95,14 +100,9 @@ impl Machine {
         let Storage { ide, geometry, blocks } = storage(&board, isa, &images)?;
         let cds = disks::cd_drives(&board, &blocks, &ide, &images);
         let pm = power_management(&board, capabilities, isa, xen.is_some())?;
-        let mut slots = 2..;
-        if let Some(xen) = &xen {
-            xen::platform(&board, xen, &mut slots, &notifier)?;
-        }
-        let vga = display(&board, &mut slots, xen.is_some())?;
-        if let Some(xen) = &xen {
-            xen::pv_device(&board, xen, &mut slots)?;
-        }
+        let plugged = Plugged::new(interrupts.intx.clone())?;
+        let maker = Maker { board: &board, notifier: &notifier, xen: xen.as_ref() };
+        let display = maker.all(&config.devices, &plugged)?;
         let rtc = isa::clocks(&board, capabilities, isa, geometry)?;
         let keyboard = isa::input(&board, isa, &a20)?;
         isa::rest(&board, capabilities, &a20, debugcon.as_deref())?;
@@ -113,6 +113,8 @@ impl Machine {
         }
         let terminals = serial::attach(&board, isa, &notifier)?;
         bus.remap_all();
+        // What is saved names the places that were given.
+        let config = GuestConfig { devices: plugged.specs(), ..config.clone() };
         Ok(Machine {
             controllers: interrupts.controllers,
             isa: interrupts.isa,
@@ -121,7 +123,8 @@ impl Machine {
             pm,
             ide,
             keyboard,
-            vga,
+            display,
+            plugged,
             cds,
             nodes: media::Nodes::default(),
             rtc,
@@ -158,7 +161,8 @@ fn interrupts(
     let target = board.hypervisor.irq();
     if capabilities.pic && capabilities.ioapic {
         let isa = IrqBank::new(16, Arc::new(IsaPins(target.clone())));
-        return Ok(Interrupts { isa, links: Arc::new(LinkRoutes(target)), controllers: None });
+        let intx = IrqBank::new(PCI_PINS, Arc::new(PciPins(target.clone())));
+        return Ok(Interrupts { isa, links: Arc::new(LinkRoutes(target)), intx, controllers: None });
     }
     let pic = Pic::new(Arc::new(move |level| target.set(Pin::Intr, level)));
     let ioapic = Ioapic::new(board.hypervisor.msi());
@@ -172,7 +176,8 @@ fn interrupts(
     board.attach(pic, &board.wiring())?;
     board.attach(ioapic, &board.wiring())?;
     let links = Arc::new(PirqRouter::new(isa.clone()));
-    Ok(Interrupts { isa, links, controllers: Some(controllers) })
+    let intx = IrqBank::new(PCI_PINS, links.clone());
+    Ok(Interrupts { isa, links, intx, controllers: Some(controllers) })
 }
 
 /// Host bridge and ISA bridge, with the firmware where it is ours to load.
@@ -235,35 +240,6 @@ fn power_management(
     let pm = board.attach_pci(pm, &wiring, 1, 3)?;
     (0..board.config.vcpus).for_each(|cpu| pm.lock().set_cpu_present(cpu as u8));
     Ok(Some(pm))
-}
-
-/// The screen, in the next free slot.
-fn display(
-    board: &Board<'_>,
-    slots: &mut impl Iterator<Item = u8>,
-    memory_saved_elsewhere: bool,
-) -> Result<Option<Arc<Slot<Vga>>>, BuildError> {
-    let (VgaConfig::Std { mib }, Some(slot)) = (board.config.vga, slots.next()) else { return Ok(None) };
-    let wiring = board.wiring();
-    let vram = board.hypervisor.add_ram("vram", u64::from(mib) << 20)?;
-    let rom = ::firmware::locate::option_rom(::firmware::locate::VGA_BIOS);
-    let rom = match rom {
-        // Only a processor runs it.
-        Err(_) if board.hypervisor.capabilities().still => None,
-        rom => Some(vga_rom(rom?.image)?),
-    };
-    let mut vga = Vga::new(&wiring, vram, rom);
-    if memory_saved_elsewhere {
-        vga = vga.memory_saved_elsewhere();
-    }
-    board.attach_pci(vga, &wiring, slot, 0).map(Some)
-}
-
-/// The display's firmware in a window of its size.
-fn vga_rom(mut image: Vec<u8>) -> Result<RamBlock, BuildError> {
-    let len = (image.len() as u64).next_power_of_two().max(64 << 10);
-    image.resize(len as usize, 0xff);
-    firmware::rom_block("vgabios", &image, len)
 }
 
 /// The block of RAM at address 0.

@@ -90,9 +90,14 @@ impl Bus {
         wiring: &Wiring,
         sbdf: Option<Sbdf>,
     ) -> Result<Arc<Slot<D>>, AttachError> {
-        let name = device.name().to_owned();
         let typed = Arc::new(Slot::new(device));
-        let slot: Arc<Slot<dyn Device>> = typed.clone();
+        self.attach_slot(typed.clone(), wiring, sbdf)?;
+        Ok(typed)
+    }
+
+    /// The same for a device that is behind its lock already.
+    pub fn attach_slot(&self, slot: AnySlot, wiring: &Wiring, sbdf: Option<Sbdf>) -> Result<(), AttachError> {
+        let name = slot.lock().name().to_owned();
         wiring.waker().bind(&slot);
         let mut devices = self.devices();
         if devices.iter().any(|other| other.name == name) {
@@ -110,7 +115,26 @@ impl Bus {
         let last = devices.len() - 1;
         self.place(&mut devices[last]);
         self.publish(&devices);
-        Ok(typed)
+        Ok(())
+    }
+
+    /// Takes a device off the bus: nothing of it answers from now on, and its memory leaves the guest. What it
+    /// had begun ends as by a reset; ask the device whether it is [`drained`](Device::drained). None: there is
+    /// no such device.
+    pub fn detach(&self, name: &str) -> Option<AnySlot> {
+        let attached = {
+            let mut devices = self.devices();
+            let at = devices.iter().position(|device| device.name == name)?;
+            let attached = devices.remove(at);
+            self.publish(&devices);
+            attached
+        };
+        for (gpa, len) in attached.mapped {
+            self.shared.mapper.map(Mapping::none(gpa, len));
+        }
+        // A view may keep the device alive until its next access: its lines must be low now.
+        attached.slot.lock().reset();
+        Some(attached.slot)
     }
 
     /// A view for one vCPU (or for whoever else makes accesses).

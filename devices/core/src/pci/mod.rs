@@ -1,6 +1,7 @@
 //! Configuration space of a PCI function: type 0 header, BARs, capabilities, INTx and messages (PCI Local
 //! Bus Specification 3.0, chapter 6).
 
+pub mod bus;
 mod msi;
 mod msix;
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use devices_core::Slot;
-use devices_core::picture::{Frame, Lines};
+use devices_core::picture::{DisplayAdapter, Frame, Lines};
 
 use super::Vga;
 use super::render::Render;
@@ -24,16 +24,16 @@ impl Eye {
     pub fn new(vga: &Arc<Slot<Vga>>) -> Eye {
         Eye { vga: vga.clone(), vram: vga.lock().vram.clone() }
     }
+}
 
-    /// What the screen shows now.
-    pub fn frame(&self) -> Box<dyn Frame> {
+impl DisplayAdapter for Eye {
+    fn frame(&self) -> Box<dyn Frame> {
         let snapshot = self.vga.lock().snapshot();
         Box::new(Render::new(snapshot))
     }
 
-    /// What the screen shows now, and the lines that may show something else than at the last look: all, if a
-    /// register was written. Takes the memory's display dirty log, so there can be only one that looks.
-    pub fn look(&self) -> (Box<dyn Frame>, Lines) {
+    /// All lines, if a register was written. Takes the memory's display dirty log.
+    fn look(&self) -> (Box<dyn Frame>, Lines) {
         // The log first: a write after this is told at the next look, whether its pixel is seen now or not.
         let pages = self.vram.take_changed();
         let (snapshot, registers) = {

@@ -1,12 +1,16 @@
 //! The device that Windows Update brings XenServer's drivers for.
 
-use devices_core::model::{Category, Default, Kind, Model, Plug, Property};
+use devices_core::model::{Category, Default, Kind, Model, Plug, Properties, Property, PropertyError};
+
+use super::PvDevice;
+use crate::board::{Made, MakeError, Parts};
 
 /// The model.
 pub static MODEL: Model = Model {
     name: "xen-pvdevice",
     category: Category::Misc,
     desc: "Xen PV device",
+    check,
     plug: Plug::Cold,
     properties: &[Property {
         name: "device-id",
@@ -16,3 +20,16 @@ pub static MODEL: Model = Model {
     }],
     ..Model::PCI_PART
 };
+
+fn check(properties: &Properties) -> Result<(), PropertyError> {
+    // QEMU's default is no device of anybody's.
+    let given = properties.uint("device-id").is_some_and(|id| id < 0xffff);
+    given.then_some(()).ok_or_else(|| properties.invalid("device-id", "it is missing"))
+}
+
+/// Makes one.
+pub fn make(properties: &Properties, _: Parts<'_>) -> Result<Made, MakeError> {
+    check(properties)?;
+    let id = properties.uint("device-id").and_then(|id| u16::try_from(id).ok()).unwrap_or(0xffff);
+    Ok(Made::of(PvDevice::new(id)))
+}

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-use devicemodel::config::{GuestConfig, VgaConfig};
+use devicemodel::config::GuestConfig;
 use devicemodel::machine::{Machine, Setting, recorded};
 use devicemodel::power::notices;
 use devicemodel::replay::{Outcome, replay};
@@ -30,7 +30,7 @@ fn around() -> &'static Around {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let folder = folder.expect("a temporary folder");
         let file = folder.path().join("recording");
-        let config = GuestConfig { memory_mib: 2, vga: VgaConfig::None, ..GuestConfig::default() };
+        let config = GuestConfig { memory_mib: 2, devices: Vec::new(), ..GuestConfig::default() };
         let still = Still::new(1, 2 << 20, 0).expect("a small machine");
         let (hypervisor, border) = recorded(Arc::new(still), &file).expect("the temporary folder takes it");
         let (notifier, _) = notices().expect("an eventfd");

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
-use devicemodel::config::{GuestConfig, SerialConfig, VgaConfig};
+use devicemodel::config::{GuestConfig, SerialConfig};
 use devicemodel::monitor::commands::{Context, Session, Shared, execute};
 use devicemodel::monitor::protocol::Command;
 use devicemodel::qemu::{self, Task};
@@ -34,7 +34,7 @@ fn is_long(line: &str) -> bool {
 pub fn qtest(bytes: &[u8]) -> u64 {
     let config = GuestConfig {
         memory_mib: 2,
-        vga: VgaConfig::None,
+        devices: Vec::new(),
         rtc_base: Some(1_767_225_600),
         serial: vec![SerialConfig::Null],
         ..GuestConfig::default()

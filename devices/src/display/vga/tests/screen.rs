@@ -1,4 +1,5 @@
 use devices_core::Size;
+use devices_core::picture::DisplayAdapter;
 use devices_core::rig::{Rig, scenario};
 
 use super::modes::{self, attribute_write, colour, crtc, graphics, sequencer, set};

@@ -1,0 +1,121 @@
+//! Devices that are no part of every PC.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use devices::display::vga;
+use devices::models;
+use devices_core::model::{BusType, Model, Plug, Properties, Value};
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// Most devices of a guest: PCI has 256 functions on a bus.
+const MOST: usize = 256;
+
+/// A device as it is asked for, and as it is saved with the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSpec {
+    /// The model's name.
+    pub model: String,
+    /// The name that somebody gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What is set on it, `addr` among it once it has a place.
+    #[serde(default)]
+    pub properties: BTreeMap<String, Value>,
+}
+
+impl DeviceSpec {
+    /// A device of that model, with what is set on it.
+    pub fn new(id: Option<String>, properties: &Properties) -> DeviceSpec {
+        let set = properties.all().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        DeviceSpec { model: properties.model().name.to_owned(), id, properties: set }
+    }
+
+    /// A standard VGA with so many MiB of memory.
+    pub fn vga(mib: u32) -> DeviceSpec {
+        let properties = BTreeMap::from([("vgamem_mb".to_owned(), Value::Uint(mib.into()))]);
+        DeviceSpec { model: vga::model::MODEL.name.to_owned(), id: None, properties }
+    }
+
+    /// Its model.
+    pub fn model(&self) -> Result<&'static Model, ConfigError> {
+        let unknown = || ConfigError::Invalid(format!("'{}' is not a valid device model name", self.model));
+        models::find(&self.model).filter(|model| model.plug != Plug::Fixed).ok_or_else(unknown)
+    }
+
+    /// What is set on it, checked.
+    pub fn properties(&self) -> Result<Properties, ConfigError> {
+        let invalid = |error| ConfigError::Invalid(format!("device {}: {error}", self.model));
+        let model = self.model()?;
+        let mut properties = Properties::new(model);
+        for (name, value) in &self.properties {
+            properties.put(name, value.clone()).map_err(invalid)?;
+        }
+        (model.check)(&properties).map_err(invalid)?;
+        Ok(properties)
+    }
+
+    /// Its devfn on the PCI bus, if it has one.
+    pub fn devfn(&self) -> Option<u8> {
+        match self.properties.get("addr") {
+            Some(Value::Uint(devfn)) => u8::try_from(*devfn).ok(),
+            _ => None,
+        }
+    }
+
+    /// It is there from now on.
+    pub(crate) fn set_devfn(&mut self, devfn: u8) {
+        self.properties.insert("addr".into(), Value::Uint(devfn.into()));
+    }
+
+    /// Bytes of memory that it brings into the guest.
+    pub(crate) fn memory(&self) -> u64 {
+        let is_vga = self.model == vga::model::MODEL.name;
+        self.properties().ok().filter(|_| is_vga).map_or(0, |properties| vga::model::memory(&properties))
+    }
+}
+
+/// Checks each by itself, and that no two are the same.
+pub(super) fn check(devices: &[DeviceSpec]) -> Result<(), ConfigError> {
+    if devices.len() > MOST {
+        return Err(ConfigError::Invalid(format!("there are more than {MOST} devices")));
+    }
+    let mut ids = BTreeSet::new();
+    for device in devices {
+        device.properties()?;
+        if let Some(id) = &device.id
+            && !ids.insert(id)
+        {
+            return Err(ConfigError::Invalid(format!("Duplicate device ID '{id}'")));
+        }
+        // Ports and memory of the VGA are at fixed places.
+        let others = devices.iter().filter(|other| other.model == device.model).count();
+        if others > 1 && device.model()?.bus != BusType::Ide && !device.model()?.several {
+            return Err(ConfigError::Invalid(format!("there can be only one {}", device.model)));
+        }
+    }
+    Ok(())
+}
+
+/// The display adapter as builds wrote it that had no list of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum OldVga {
+    /// There is none.
+    None,
+    /// The standard VGA.
+    Std {
+        /// Its memory in MiB.
+        mib: u32,
+    },
+}
+
+impl OldVga {
+    /// The devices of such a guest.
+    pub(super) fn devices(self) -> Vec<DeviceSpec> {
+        match self {
+            OldVga::None => Vec::new(),
+            OldVga::Std { mib } => vec![DeviceSpec::vga(mib)],
+        }
+    }
+}

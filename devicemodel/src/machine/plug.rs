@@ -1,0 +1,200 @@
+//! Devices that are no part of every PC: made from their description, and put on the PCI bus.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use devices::board::{Made, MakeError, Parts};
+use devices::models;
+use devices::xen::platform;
+use devices_core::events::Observer;
+use devices_core::irq::{IrqBank, IrqLine, IrqSink};
+use devices_core::model::BusType;
+use devices_core::pci::bus::{PciBus, on_bus_0};
+use devices_core::picture::DisplayAdapter;
+use devices_core::power::Power;
+use hypervisor::{GuestRam, IrqTarget, MsiTarget, Pin, RamBlock};
+use ioreq::Sbdf;
+
+use super::BuildError;
+use super::build::board::Board;
+use super::build::{XenParts, xen};
+use super::firmware;
+use crate::config::DeviceSpec;
+use crate::power::Notifier;
+
+/// The places of the board's own functions.
+const BOARD: [(u8, &str); 4] =
+    [(0, "i440FX"), (1 << 3, "PIIX3"), (1 << 3 | 1, "piix3-ide"), (1 << 3 | 3, "PIIX4_PM")];
+
+/// The PCI pins of a hypervisor that has the interrupt router.
+pub(super) struct PciPins(pub Arc<dyn IrqTarget>);
+
+impl IrqSink for PciPins {
+    fn set(&self, wire: u32, level: bool) {
+        let (device, pin) = ((wire / 4) as u8, (wire & 3) as u8);
+        self.0.set(Pin::Intx { device, pin }, level);
+    }
+}
+
+/// What is on the PCI bus.
+pub(super) struct Plugged(Mutex<State>);
+
+struct State {
+    pci: PciBus,
+    devices: Vec<Device>,
+}
+
+/// A device that was put there.
+struct Device {
+    /// Its name on the bus of the machine.
+    name: String,
+    spec: DeviceSpec,
+}
+
+impl Plugged {
+    /// A bus with the board's own functions.
+    pub(super) fn new(intx: IrqBank) -> Result<Plugged, BuildError> {
+        let mut pci = PciBus::new(intx);
+        for (devfn, name) in BOARD {
+            pci.take(devfn, name).map_err(|error| BuildError::Inconsistent(error.to_string()))?;
+        }
+        Ok(Plugged(Mutex::new(State { pci, devices: Vec::new() })))
+    }
+
+    /// The id of the device at an address, if it has one.
+    pub(super) fn id_at(&self, sbdf: Sbdf) -> Option<String> {
+        let state = self.state();
+        let at = |device: &&Device| device.spec.devfn().map(on_bus_0) == Some(sbdf);
+        state.devices.iter().find(at)?.spec.id.clone()
+    }
+
+    /// The id of a device by its name on the bus.
+    pub(super) fn id_of(&self, name: &str) -> Option<String> {
+        self.state().devices.iter().find(|device| device.name == name)?.spec.id.clone()
+    }
+
+    /// The devices as they are to be made again: with their addresses.
+    pub(super) fn specs(&self) -> Vec<DeviceSpec> {
+        self.state().devices.iter().map(|device| device.spec.clone()).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What of the machine a device is made with.
+pub(super) struct Maker<'a> {
+    pub board: &'a Board<'a>,
+    pub notifier: &'a Notifier,
+    pub xen: Option<&'a XenParts>,
+}
+
+impl Maker<'_> {
+    /// Makes all, those with an address first, and puts them on the bus. Gives the display that there is.
+    pub(super) fn all(
+        &self,
+        specs: &[DeviceSpec],
+        plugged: &Plugged,
+    ) -> Result<Option<Arc<dyn DisplayAdapter>>, BuildError> {
+        let mut state = plugged.state();
+        for spec in specs {
+            if let Some(devfn) = spec.devfn() {
+                state.pci.take(devfn, &said(spec)).map_err(|error| refused(spec, &error))?;
+            }
+        }
+        let mut display = None;
+        for spec in specs {
+            let mut spec = spec.clone();
+            if spec.model()?.bus == BusType::Pci && spec.devfn().is_none() {
+                let devfn = state.pci.allocate(&said(&spec)).map_err(|error| refused(&spec, &error))?;
+                spec.set_devfn(devfn);
+            }
+            let made = self.one(&spec, &state.pci)?;
+            display = display.or(made.1);
+            state.devices.push(Device { name: made.0, spec });
+        }
+        Ok(display)
+    }
+
+    /// Makes one that has its place.
+    fn one(
+        &self,
+        spec: &DeviceSpec,
+        pci: &PciBus,
+    ) -> Result<(String, Option<Arc<dyn DisplayAdapter>>), BuildError> {
+        let properties = spec.properties()?;
+        let model = properties.model();
+        let make = models::maker(model).ok_or_else(|| refused(spec, &"it is a part of every PC"))?;
+        let wiring = self.board.wiring();
+        let intx = |pin| spec.devfn().map_or_else(IrqLine::unconnected, |devfn| pci.intx(devfn, pin));
+        let parts =
+            Parts { name: &name_of(spec), wiring: &wiring, intx: [0, 1, 2, 3].map(intx), board: self };
+        let Made { slot, display } = make(&properties, parts).map_err(|error| match error {
+            MakeError::Hypervisor(error) => BuildError::Hypervisor(error),
+            error => refused(spec, &error),
+        })?;
+        if properties.is_on("multifunction")
+            && let Some(config) = slot.lock().pci()
+        {
+            config.multifunction();
+        }
+        let name = slot.lock().name().to_owned();
+        let attached = self.board.bus.attach_slot(slot, &wiring, spec.devfn().map(on_bus_0));
+        attached.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
+        Ok((name, display))
+    }
+}
+
+/// The name on the bus of a device whose model there can be several of.
+fn name_of(spec: &DeviceSpec) -> String {
+    match (&spec.id, spec.devfn()) {
+        (Some(id), _) => format!("peripheral/{id}"),
+        (None, Some(devfn)) => format!("{}@{:02x}.{}", spec.model, devfn >> 3, devfn & 7),
+        (None, None) => spec.model.clone(),
+    }
+}
+
+/// How a message names it.
+fn said(spec: &DeviceSpec) -> String {
+    spec.id.as_ref().map_or_else(|| spec.model.clone(), |id| format!("{},id={id}", spec.model))
+}
+
+fn refused(spec: &DeviceSpec, why: &dyn std::fmt::Display) -> BuildError {
+    BuildError::Config(crate::config::ConfigError::Invalid(format!("device {}: {why}", spec.model)))
+}
+
+impl devices::board::Board for Maker<'_> {
+    fn ram(&self) -> GuestRam {
+        self.board.hypervisor.memory()
+    }
+    fn msi(&self) -> Arc<dyn MsiTarget> {
+        self.board.hypervisor.msi()
+    }
+    fn power(&self) -> Arc<dyn Power> {
+        self.board.power.clone()
+    }
+    fn observer(&self) -> Arc<dyn Observer> {
+        self.board.observer.clone()
+    }
+    fn add_ram(&self, name: &str, len: u64) -> Result<RamBlock, MakeError> {
+        Ok(self.board.hypervisor.add_ram(name, len)?)
+    }
+    fn option_rom(&self, file: &str) -> Result<Option<RamBlock>, MakeError> {
+        let other = |error: &dyn std::fmt::Display| MakeError::Other(error.to_string());
+        let image = match ::firmware::locate::option_rom(file) {
+            // Only a processor runs it.
+            Err(_) if self.board.hypervisor.capabilities().still => return Ok(None),
+            rom => rom.map_err(|error| other(&error))?.image,
+        };
+        firmware::option_rom_block(file, image).map(Some).map_err(|error| other(&error))
+    }
+    fn saves_device_memory(&self) -> bool {
+        self.xen.is_some()
+    }
+    fn xen_platform(&self) -> Option<Arc<dyn platform::Host>> {
+        self.xen.map(|parts| xen::requests(parts, self.notifier))
+    }
+}

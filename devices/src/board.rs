@@ -1,0 +1,79 @@
+//! What a machine and a device that is being put into it have to do with each other.
+
+use std::sync::Arc;
+
+use devices_core::bus::AnySlot;
+use devices_core::events::Observer;
+use devices_core::irq::IrqLine;
+use devices_core::model::{Properties, PropertyError};
+use devices_core::picture::DisplayAdapter;
+use devices_core::power::Power;
+use devices_core::{Device, Slot, Wiring};
+use hypervisor::{GuestRam, MsiTarget, RamBlock};
+use thiserror::Error;
+
+use crate::xen::platform;
+
+/// The handles of one device that is being made.
+pub struct Parts<'a> {
+    /// Its name on the bus, and the key of its saved state.
+    pub name: &'a str,
+    /// Time, and how it is woken.
+    pub wiring: &'a Wiring,
+    /// The interrupt pins of its slot, INTA first. Nowhere for what is not on PCI.
+    pub intx: [IrqLine; 4],
+    /// What it asks of the machine.
+    pub board: &'a dyn Board,
+}
+
+/// The machine, as a device's constructor sees it.
+pub trait Board {
+    /// Guest memory.
+    fn ram(&self) -> GuestRam;
+    /// Where messages go.
+    fn msi(&self) -> Arc<dyn MsiTarget>;
+    /// The power switch.
+    fn power(&self) -> Arc<dyn Power>;
+    /// Who watches.
+    fn observer(&self) -> Arc<dyn Observer>;
+    /// Memory of a device's own that the guest reaches directly, of so many bytes.
+    fn add_ram(&self, name: &str, len: u64) -> Result<RamBlock, MakeError>;
+    /// A device's firmware, of a power of two of bytes; none where nobody would run it.
+    fn option_rom(&self, file: &str) -> Result<Option<RamBlock>, MakeError>;
+    /// Whether memory of devices is saved as the guest's own, by somebody else.
+    fn saves_device_memory(&self) -> bool;
+    /// Who carries out what PV drivers ask for; none where no Xen is.
+    fn xen_platform(&self) -> Option<Arc<dyn platform::Host>>;
+}
+
+/// A device, and what it offers to those who use the machine.
+pub struct Made {
+    /// The device.
+    pub slot: AnySlot,
+    /// Its screen.
+    pub display: Option<Arc<dyn DisplayAdapter>>,
+}
+
+impl Made {
+    /// A device that offers nothing of that.
+    pub fn of<D: Device + 'static>(device: D) -> Made {
+        Made { slot: Arc::new(Slot::new(device)), display: None }
+    }
+}
+
+/// Makes a device of a model.
+pub type Make = fn(&Properties, Parts<'_>) -> Result<Made, MakeError>;
+
+/// Why a device was not made.
+#[derive(Debug, Error)]
+pub enum MakeError {
+    /// What is set on it.
+    #[error("{0}")]
+    Property(#[from] PropertyError),
+    /// The hypervisor.
+    #[error("{0}")]
+    Hypervisor(#[from] hypervisor::Error),
+    /// Something else, in a sentence.
+    #[error("{0}")]
+    Other(String),
+}
