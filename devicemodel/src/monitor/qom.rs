@@ -254,7 +254,7 @@ pub(super) fn types(implements: Option<&str>, only_kinds_too: bool) -> Value {
 pub(super) fn device_properties(name: &str) -> Result<Value, QmpError> {
     let Some(model) = models::find(name) else {
         return Err(match is_type(name) {
-            true => QmpError::generic(format!("Parameter 'typename' expects a non-abstract device type")),
+            true => QmpError::generic("Parameter 'typename' expects a non-abstract device type"),
             false => QmpError::device_not_found(name),
         });
     };
