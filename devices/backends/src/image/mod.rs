@@ -26,7 +26,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 pub use error::ImageError;
 pub use file::reserve;
 use file::{Claim, Opened};
-use host::{DiskFile, Guest, HostFile};
+use host::{Guest, HostFile};
 pub use lent::Images;
 use memory::{Source, Target};
 pub use pool::Pool;
@@ -133,7 +133,7 @@ pub struct Image {
 /// What holds the disk's bytes.
 enum Layer {
     /// The file itself. Bytes beyond its end, up to a whole sector, are zeros.
-    Raw(DiskFile),
+    Raw(Box<dyn HostFile>),
     /// Under a format.
     Qcow2(Box<Qcow2>),
 }
@@ -141,7 +141,7 @@ enum Layer {
 impl Layer {
     fn read(&self, target: &mut Target<'_>, offset: u64) -> io::Result<()> {
         match self {
-            Layer::Raw(file) => target.load(file, offset, 0, target.len()),
+            Layer::Raw(file) => target.load(&**file, offset, 0, target.len()),
             Layer::Qcow2(image) => image.read(target, offset),
         }
     }
@@ -149,7 +149,7 @@ impl Layer {
     /// Fills `len` bytes of a request from `skip` on: for a layer above.
     fn read_piece(&self, target: &mut Target<'_>, offset: u64, skip: usize, len: usize) -> io::Result<()> {
         match (self, target) {
-            (Layer::Raw(file), target) => target.load(file, offset, skip, len),
+            (Layer::Raw(file), target) => target.load(&**file, offset, skip, len),
             (Layer::Qcow2(image), Target::Bytes(bytes)) => {
                 let piece = bytes.get_mut(skip..skip + len).ok_or(io::ErrorKind::InvalidInput)?;
                 image.read(&mut Target::Bytes(piece), offset)
@@ -162,7 +162,7 @@ impl Layer {
 
     fn write(&self, source: &Source<'_>, offset: u64) -> io::Result<()> {
         match self {
-            Layer::Raw(file) => source.store(file, offset, 0, source.len()),
+            Layer::Raw(file) => source.store(&**file, offset, 0, source.len()),
             Layer::Qcow2(image) => image.write(source, offset),
         }
     }
@@ -227,7 +227,7 @@ impl Image {
         };
         let file = opened.into_disk()?;
         let (base, size) = match raw_size {
-            Some(size) => (Layer::Raw(file), size),
+            Some(size) => (Layer::Raw(Box::new(file)), size),
             None => {
                 let image = guarded_open(|| Qcow2::open(Box::new(file), writable)).map_err(refused)?;
                 let size = image.size();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::host::DiskFile;
 use super::*;
 use devices_core::block::{
     BlockBackend, BlockError, BlockOp, BlockRequest, BlockStore, CompletionQueue, Payload, Segment,

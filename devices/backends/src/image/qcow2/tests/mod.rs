@@ -2,7 +2,9 @@
 
 mod crash;
 mod hostile;
+mod promise;
 mod recorder;
+mod work;
 
 use std::sync::Arc;
 
@@ -46,8 +48,12 @@ fn made(size: u64, layout: Layout) -> Arc<Recorder> {
 }
 
 fn opened(file: &Arc<Recorder>, limits: Limits) -> Result<Qcow2, Refusal> {
+    opened_above(file, limits, None)
+}
+
+fn opened_above(file: &Arc<Recorder>, limits: Limits, base: Option<Box<Layer>>) -> Result<Qcow2, Refusal> {
     let header = header::read(&**file, true)?;
-    Qcow2::with(Box::new(file.clone()), header, limits, true, None)
+    Qcow2::with(Box::new(file.clone()), header, limits, true, base)
 }
 
 fn read(image: &Qcow2, at: u64, len: usize) -> Vec<u8> {

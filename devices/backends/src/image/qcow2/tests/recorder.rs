@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::image::host::HostFile;
 
@@ -33,6 +34,7 @@ pub(super) struct Recorder {
     transfers: AtomicU64,
     sync_fails: AtomicBool,
     write_fails: AtomicBool,
+    dawdles: AtomicBool,
 }
 
 #[derive(Default)]
@@ -87,6 +89,18 @@ impl Recorder {
         self.sync_fails.store(fails, Ordering::Relaxed);
     }
 
+    /// Now and then a transfer takes its time from now on: what others do meanwhile is to do no harm.
+    pub(super) fn dawdle(&self) {
+        self.dawdles.store(true, Ordering::Relaxed);
+    }
+
+    fn transfer(&self) {
+        let number = self.transfers.fetch_add(1, Ordering::Relaxed);
+        if self.dawdles.load(Ordering::Relaxed) && number.wrapping_mul(0x9e37_79b9) >> 5 & 15 == 0 {
+            std::thread::sleep(Duration::from_micros(number % 7 * 300));
+        }
+    }
+
     pub(super) fn fail_writes(&self, fails: bool) {
         self.write_fails.store(fails, Ordering::Relaxed);
     }
@@ -135,7 +149,7 @@ impl HostFile for Arc<Recorder> {
 
 impl HostFile for Recorder {
     fn read(&self, data: &mut [u8], at: u64) -> io::Result<()> {
-        self.transfers.fetch_add(1, Ordering::Relaxed);
+        self.transfer();
         let inner = self.inner();
         let from = inner.bytes.get(at as usize..).unwrap_or(&[]);
         let now = from.len().min(data.len());
@@ -145,7 +159,7 @@ impl HostFile for Recorder {
     }
 
     fn write(&self, data: &[u8], at: u64) -> io::Result<()> {
-        self.transfers.fetch_add(1, Ordering::Relaxed);
+        self.transfer();
         if self.write_fails.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::StorageFull.into());
         }
