@@ -16,8 +16,11 @@ const REP: u8 = 1;
 /// REPNE.
 const REPNE: u8 = 2;
 
-/// Items between two looks at the attention word.
+/// Most items of a stretch, after which the attention word is looked at.
 const STRETCH: u64 = 4096;
+/// Items done one by one, and stretches, after which the loop gets its turn whatever the attention word says: they
+/// count as so many instructions then, or a guest's REP would be no time at all and no budget would end it.
+const PIECES: u64 = 1024;
 
 /// Bytes of an item.
 #[inline(always)]
@@ -100,7 +103,7 @@ fn leave_flags<T: Int>(cpu: &mut Cpu, compared: Option<(T, T)>) {
 }
 
 fn repeat<K: Kind<T, A>, T: Int, A: Int, const PREFIX: u8>(cpu: &mut Cpu, op: &Op) -> Exec {
-    let mut slow = 0;
+    let mut pieces = 0;
     loop {
         let left = A::get(cpu, RCX as u8).zext();
         if left == 0 {
@@ -113,8 +116,8 @@ fn repeat<K: Kind<T, A>, T: Int, A: Int, const PREFIX: u8>(cpu: &mut Cpu, op: &O
         }
         if done == 0 {
             (done, compared) = (1, K::item(cpu, op)?);
-            slow += 1;
         }
+        pieces += 1;
         step::<K, T, A>(cpu, done);
         count_down::<A>(cpu, done);
         let over = compared.is_some_and(|(a, b)| (a == b) != (PREFIX == REP));
@@ -122,9 +125,12 @@ fn repeat<K: Kind<T, A>, T: Int, A: Int, const PREFIX: u8>(cpu: &mut Cpu, op: &O
             leave_flags(cpu, compared);
             return Ok(());
         }
+        let due = pieces == PIECES;
+        if due {
+            cpu.icount += PIECES;
+        }
         // A single step is one item, and a watched one traps before the next.
-        let look = (done > 1 || slow % STRETCH == 0) && cpu.attention();
-        if look || traps || cpu.dr6_pending != 0 {
+        if due || traps || cpu.dr6_pending != 0 || done > 1 && cpu.attention() {
             leave_flags(cpu, compared);
             return Err(cpu.again());
         }

@@ -10,6 +10,8 @@ use crate::paging::Access;
 
 /// Most items of one request for a string instruction: what lies between two looks at the attention word.
 const MOST: u64 = 4096;
+/// Requests of a string instruction after which the loop gets its turn, and that count as so many instructions then.
+const REQUESTS: u64 = 1024;
 
 impl Cpu {
     /// #GP unless I/O privilege or the task's permission map allows `size` ports from `port` on.
@@ -102,6 +104,7 @@ pub(super) fn string<const IN: bool, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     let slot = if IN { RDI } else { RSI };
     let down = cpu.df();
     let mut left = if rep { cpu.gpr[RCX] & mask } else { 1 };
+    let mut requests = 0;
     while left > 0 {
         let off = cpu.gpr[slot] & mask;
         let done = match string_run::<IN>(cpu, op.seg, off, port, size, left.min(MOST), down)? {
@@ -127,7 +130,12 @@ pub(super) fn string<const IN: bool, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
         if rep {
             set_part(cpu, RCX, left, mask);
         }
-        if left > 0 && (cpu.attention() || cpu.special & !crate::cpu::special::ONCE != 0) {
+        requests += 1;
+        let due = left > 0 && requests == REQUESTS;
+        if due {
+            cpu.icount += REQUESTS;
+        }
+        if left > 0 && (due || cpu.attention() || cpu.special & !crate::cpu::special::ONCE != 0) {
             return Err(cpu.again());
         }
     }

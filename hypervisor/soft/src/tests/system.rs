@@ -375,6 +375,54 @@ fn a_rep_outs_is_one_request_a_page() {
     assert_eq!((bare.cpu.gpr[RCX], bare.cpu.gpr[RSI]), (0, 0x5_1010));
 }
 
+/// A guest's REP, however long, is time that passes: the budget ends it, wherever its items lie.
+#[test]
+fn a_repeated_instruction_ends_with_its_budget() {
+    type Build = fn(&mut CodeAssembler);
+    let kinds: [(&str, Build); 6] = [
+        ("items by themselves", |a| a.rep().lodsb().unwrap()),
+        ("stretches of memory", |a| a.rep().stosb().unwrap()),
+        ("no memory", |a| {
+            a.mov(rdi, 0x3000_0000u64).unwrap();
+            a.rep().stosq().unwrap();
+        }),
+        ("downwards", |a| {
+            a.std().unwrap();
+            a.mov(rdi, 0x3fff_0000u64).unwrap();
+            a.rep().stosb().unwrap();
+        }),
+        ("a port", |a| {
+            a.mov(edx, 0x80).unwrap();
+            a.rep().outsb().unwrap();
+        }),
+        ("a port, item by item", |a| {
+            a.std().unwrap();
+            a.mov(edx, 0x80).unwrap();
+            a.rep().insb().unwrap();
+        }),
+    ];
+    for (what, build) in kinds {
+        let mut bare = Bare::long(|a| {
+            a.mov(esi, 0x50_0000).unwrap();
+            a.mov(edi, 0xff_0000).unwrap();
+            // Fewer than there are addresses mapped.
+            a.mov(rcx, 0x2_0000_0000u64).unwrap();
+            build(a);
+            a.hlt().unwrap();
+        });
+        // All of the 512 GiB: every GiB the first one again.
+        for n in 0..512 {
+            bare.write64(0x10_1000 + 8 * n, 0x10_2007);
+        }
+        for budget in [10, 5000] {
+            let before = bare.cpu.icount;
+            assert_eq!(bare.run(budget), Leave::Count, "{what}");
+            assert!(bare.cpu.icount - before <= budget + 1100, "{what}: {}", bare.cpu.icount - before);
+        }
+        assert!((1..0x2_0000_0000).contains(&bare.cpu.gpr[RCX]), "{what}: it has begun and goes on");
+    }
+}
+
 #[test]
 fn segment_limits_hold() {
     let mut bare = Bare::protected(|a| {
