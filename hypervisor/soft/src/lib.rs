@@ -24,6 +24,7 @@ pub mod sse;
 pub mod state;
 pub mod system;
 pub mod tlb;
+pub mod wild;
 
 #[cfg(test)]
 mod tests;

@@ -275,9 +275,17 @@ pub(crate) fn save(cpu: &Cpu, unit: &Unit) -> Result<Vec<u8>, Error> {
     rmp_serde::to_vec_named(&saved).map_err(|e| Error::State(e.to_string()))
 }
 
+/// Most instructions that a vCPU can have run: more than it does in a century. Beyond, the count would overflow, or be
+/// over every limit at once.
+const INSTRUCTIONS_MOST: u64 = 1 << 62;
+
 /// Reads a saved vCPU; nothing is changed yet.
 pub(crate) fn parse(body: &[u8]) -> Result<SavedCpu, Error> {
-    rmp_serde::from_slice(body).map_err(|e| Error::State(e.to_string()))
+    let saved: SavedCpu = rmp_serde::from_slice(body).map_err(|e| Error::State(e.to_string()))?;
+    if saved.icount > INSTRUCTIONS_MOST {
+        return Err(Error::State(format!("{} instructions are more than there can have been", saved.icount)));
+    }
+    Ok(saved)
 }
 
 impl SavedCpu {

@@ -179,6 +179,21 @@ fn counting_repeats_exactly() {
     assert_eq!(first, run());
 }
 
+/// A saved count near its end would be over the loop's limit at once, for ever, or wrap.
+#[test]
+fn a_count_of_instructions_that_cannot_be_is_refused() {
+    let config = SoftConfig { vcpus: 1, ram_below: 1 << 20, ram_above: 0, clock: ClockKind::Host };
+    let soft = Soft::new(config).unwrap();
+    soft.cpu(0).icount = 1 << 62;
+    let mut parts = soft.save().unwrap();
+    assert_eq!(soft.load(&parts).map_err(|e| e.to_string()), Ok(()));
+    let key = b"icount\xcf";
+    let at = parts[0].body.windows(key.len()).position(|bytes| bytes == key).unwrap() + key.len();
+    parts[0].body[at..at + 8].fill(0xff);
+    assert!(soft.load(&parts).unwrap_err().to_string().contains("instructions"));
+    assert_eq!(soft.cpu(0).icount, 1 << 62, "nothing is changed");
+}
+
 /// A device model that panics at the first port access.
 struct Panics;
 
