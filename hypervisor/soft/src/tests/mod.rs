@@ -4,6 +4,7 @@ mod code;
 mod depth;
 mod machine;
 mod modes;
+mod race;
 mod segments;
 mod speed;
 mod system;
