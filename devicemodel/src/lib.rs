@@ -13,7 +13,7 @@ pub mod monitor;
 pub mod power;
 pub mod probe;
 pub mod program;
-mod qdisk;
+pub mod qdisk;
 pub mod qemu;
 pub mod qtest;
 pub mod replay;

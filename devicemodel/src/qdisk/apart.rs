@@ -1,4 +1,4 @@
-//! PV disks that another process serves: this program again ([`helper`](super::helper)), started before the
+//! PV disks that another process serves: this program again (`helper`), started before the
 //! device model gives up its rights.
 //!
 //! They talk over a pair of sockets, a line of JSON each way. The helper ends when its end is closed, however
@@ -26,15 +26,20 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// Longest line.
 const LINE: usize = 1 << 20;
 
-/// What the helper is asked to do: [`PvDisks`](super::PvDisks) has the meanings. The first two are not
-/// answered.
+/// What the helper is asked to do. The first two are not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Ask {
+pub enum Ask {
+    /// Take no more requests.
     Pause,
+    /// Take requests again.
     Resume,
+    /// Answer when nothing is in flight.
     Settle,
+    /// Let other processes have the images.
     Lend,
+    /// Take them back.
     Take,
+    /// Tell about the disks.
     Inspect,
 }
 
@@ -46,9 +51,11 @@ impl Ask {
 
 /// A line to the helper.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Question {
-    pub(super) id: u64,
-    pub(super) ask: Ask,
+pub struct Question {
+    /// Its number, which the answer repeats.
+    pub id: u64,
+    /// What is asked.
+    pub ask: Ask,
 }
 
 /// A line from it. Number 0 is that of its start.
@@ -60,7 +67,7 @@ pub(super) struct Answer {
 
 /// What it tells of itself.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Tree {
+pub struct Tree {
     values: Vec<(String, String)>,
     children: Vec<(String, Tree)>,
 }
@@ -88,13 +95,14 @@ impl From<Tree> for Node {
 }
 
 /// Lines of JSON over a socket.
-pub(super) struct Link {
+pub struct Link {
     stream: UnixStream,
     received: Vec<u8>,
 }
 
 impl Link {
-    pub(super) fn new(stream: UnixStream) -> Link {
+    /// Over a connected stream.
+    pub fn new(stream: UnixStream) -> Link {
         Link { stream, received: Vec::new() }
     }
 
@@ -106,10 +114,7 @@ impl Link {
     }
 
     /// The next message, within that time if there is one. None: the other end is closed.
-    pub(super) fn receive<T: for<'a> Deserialize<'a>>(
-        &mut self,
-        end: Option<Instant>,
-    ) -> io::Result<Option<T>> {
+    pub fn receive<T: for<'a> Deserialize<'a>>(&mut self, end: Option<Instant>) -> io::Result<Option<T>> {
         loop {
             if let Some(at) = self.received.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.received.drain(..=at).collect();
@@ -136,7 +141,7 @@ impl Link {
 }
 
 /// The device model's end of a helper. The helper ends when this is dropped.
-pub(crate) struct Apart {
+pub struct Apart {
     link: Mutex<(Link, u64)>,
 }
 
@@ -157,7 +162,8 @@ impl Apart {
         Ok(apart)
     }
 
-    fn over(stream: UnixStream) -> Apart {
+    /// One that serves already, at the other end of a stream.
+    pub fn over(stream: UnixStream) -> Apart {
         Apart { link: Mutex::new((Link::new(stream), 0)) }
     }
 
@@ -166,7 +172,7 @@ impl Apart {
     }
 
     /// Says something that is not answered.
-    pub(super) fn tell(&self, ask: Ask) {
+    pub fn tell(&self, ask: Ask) {
         let mut link = self.link();
         let id = link.1;
         if let Err(error) = link.0.send(&Question { id, ask }) {
@@ -175,7 +181,7 @@ impl Apart {
     }
 
     /// Asks and waits for the answer.
-    pub(super) fn ask(&self, ask: Ask) -> Result<Tree, QdiskError> {
+    pub fn ask(&self, ask: Ask) -> Result<Tree, QdiskError> {
         let mut link = self.link();
         link.1 += 1;
         let id = link.1;

@@ -1,13 +1,13 @@
 //! The PV disks (`qdisk`) of a Xen domain: what the toolstack offers in xenstore is served here.
 //!
-//! One thread ([`service`]) waits for xenstore's watches, for the frontends' event channels and for the
+//! One thread (`service`) waits for xenstore's watches, for the frontends' event channels and for the
 //! images' answers, and hands each to the disk that it concerns
 //! ([`Blkback`](devices::xen::blkback::Blkback), which knows the protocol). Work on images is done by the
 //! images' own threads. An image that an emulated drive has open too is shared with it: two views of one
 //! qcow2 file would destroy it.
 //!
 //! A device model that is to give up xenstore and the host's files (`dm_restrict=1`) has that thread in a
-//! process of its own ([`apart`], [`helper`]), which gives up everything else. No image can be shared then:
+//! process of its own ([`Apart`], `helper`), which gives up everything else. No image can be shared then:
 //! one that an emulated drive has is opened when a frontend connects, which works once the guest has had the
 //! drive unplugged.
 
@@ -32,7 +32,7 @@ use thiserror::Error;
 
 #[cfg(test)]
 pub(crate) use apart::SUBCOMMAND;
-use apart::{Apart, Ask};
+pub use apart::{Apart, Ask, Link, Question, Tree};
 use bell::Doorbell;
 use service::Service;
 

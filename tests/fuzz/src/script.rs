@@ -40,14 +40,23 @@ impl Bytes<'_> {
     }
 }
 
+/// What happens to the devices between a guest's accesses.
+pub enum Between {
+    /// A save and a load.
+    Save,
+    /// A reset of the machine.
+    Reset,
+    /// Something of the host's, by its number: below 15.
+    Host(u8),
+}
+
 /// Runs a script; what stands for what it saw. Every so often the devices are saved and loaded, which the rig checks.
 pub fn run(rig: &mut Rig, windows: &[Window], script: &[u8]) -> u64 {
-    let mut script = Bytes(script);
-    let (mut steps, mut seen) = (0, 0u64);
-    while !script.0.is_empty() && steps < STEPS {
-        steps += 1;
-        seen = seen.rotate_left(1) ^ step(rig, windows, &mut script);
-    }
+    let seen = play(rig, windows, script, &mut |rig, between| match between {
+        Between::Save => rig.save_load(),
+        Between::Reset => rig.reset(),
+        Between::Host(_) => {}
+    });
     rig.save_load();
     // Few enough to tell apart what is new: interrupts, messages, power, and a digest of what was read.
     let edges: u64 =
@@ -56,7 +65,28 @@ pub fn run(rig: &mut Rig, windows: &[Window], script: &[u8]) -> u64 {
     edges ^ rest << 48 ^ (seen.count_ones() as u64) << 56
 }
 
-fn step(rig: &mut Rig, windows: &[Window], script: &mut Bytes<'_>) -> u64 {
+/// Runs a script whose owner says what is to be done between accesses. Digests what was read.
+pub fn play(
+    rig: &mut Rig,
+    windows: &[Window],
+    script: &[u8],
+    between: &mut dyn FnMut(&mut Rig, Between),
+) -> u64 {
+    let mut script = Bytes(script);
+    let (mut steps, mut seen) = (0, 0u64);
+    while !script.0.is_empty() && steps < STEPS {
+        steps += 1;
+        seen = seen.rotate_left(1) ^ step(rig, windows, &mut script, between);
+    }
+    seen
+}
+
+fn step(
+    rig: &mut Rig,
+    windows: &[Window],
+    script: &mut Bytes<'_>,
+    between: &mut dyn FnMut(&mut Rig, Between),
+) -> u64 {
     let what = script.next();
     match what & 15 {
         0..=5 => {
@@ -98,13 +128,11 @@ fn step(rig: &mut Rig, windows: &[Window], script: &mut Bytes<'_>) -> u64 {
             0
         }
         14 => {
-            rig.save_load();
+            between(rig, Between::Save);
             0
         }
         _ => {
-            if what & 0xf0 == 0xf0 {
-                rig.reset();
-            }
+            between(rig, if what >> 4 == 15 { Between::Reset } else { Between::Host(what >> 4) });
             0
         }
     }

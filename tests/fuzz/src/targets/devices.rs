@@ -130,17 +130,13 @@ fn storage_rig() -> Rig {
     rig
 }
 
+/// Where the IDE controller's registers are.
+pub const STORAGE: [Window; 6] =
+    [ports(0x1f0, 8), ports(0x1f0, 8), ports(0x170, 8), ports(0x3f6, 1), ports(0x376, 1), ports(0xc000, 16)];
+
 /// Disks and CD drives.
 pub fn storage(bytes: &[u8]) -> u64 {
-    const WINDOWS: [Window; 6] = [
-        ports(0x1f0, 8),
-        ports(0x1f0, 8),
-        ports(0x170, 8),
-        ports(0x3f6, 1),
-        ports(0x376, 1),
-        ports(0xc000, 16),
-    ];
-    script::run(&mut storage_rig(), &WINDOWS, bytes)
+    script::run(&mut storage_rig(), &STORAGE, bytes)
 }
 
 fn display_rig() -> Rig {

@@ -1,12 +1,19 @@
 //! The targets by name.
 
+mod blkback;
 mod devices;
 mod files;
+mod flight;
+mod guest;
 mod ioreq;
+mod link;
 mod monitor;
+mod pam;
 mod recording;
+mod saved;
 mod vnc;
 mod words;
+mod xenstore;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -34,6 +41,14 @@ pub const TARGETS: &[Target] = &[
     Target { name: "argv", run: words::argv, seeds: words::argv_seeds },
     Target { name: "human", run: words::human, seeds: words::human_seeds },
     Target { name: "kernel", run: words::kernel, seeds: words::kernel_seeds },
+    Target { name: "guest", run: guest::run, seeds: guest::seeds },
+    Target { name: "saved", run: saved::run, seeds: saved::seeds },
+    Target { name: "cpu", run: saved::cpu, seeds: saved::cpu_seeds },
+    Target { name: "blkback", run: blkback::run, seeds: blkback::seeds },
+    Target { name: "xenstore", run: xenstore::run, seeds: xenstore::seeds },
+    Target { name: "link", run: link::run, seeds: link::seeds },
+    Target { name: "pam", run: pam::run, seeds: pam::seeds },
+    Target { name: "flight", run: flight::run, seeds: flight::seeds },
     Target { name: "chipset", run: devices::chipset, seeds: devices::script_seeds },
     Target { name: "clocks", run: devices::clocks, seeds: devices::script_seeds },
     Target { name: "storage", run: devices::storage, seeds: devices::script_seeds },
