@@ -17,6 +17,9 @@ const THREADS: usize = 4;
 /// Most requests in flight.
 const DEPTH: usize = 256;
 
+/// How long who drops a pool waits for threads that have nothing to do but to tell of an answer.
+const TELLING: Duration = Duration::from_millis(20);
+
 /// How long the process still waits, for all its pools together, until what is dropped is closed. In
 /// nanoseconds.
 static PATIENCE: AtomicU64 = AtomicU64::new(2_000_000_000);
@@ -51,11 +54,20 @@ struct State {
     closing: bool,
 }
 
-/// Those that have not ended. The last one lets go of the store before it does.
+/// The last one lets go of the store before it ends.
 #[derive(Default)]
 struct Threads {
-    count: Mutex<usize>,
-    ended: Condvar,
+    count: Mutex<Count>,
+    /// A thread has ended, or begins to tell.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Count {
+    /// Those that have not ended.
+    all: usize,
+    /// Those of them that are telling a controller of an answer. They may wait for it, and it for the pool's end.
+    telling: usize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,7 +84,10 @@ impl Shared {
             let completion = Completion::new(token, payload, result);
             // Idle is said before the controller knows: it may ask at once.
             lock(&self.state).running -= 1;
+            lock(&threads.count).telling += 1;
+            threads.changed.notify_all();
             done.deliver(completion);
+            lock(&threads.count).telling -= 1;
         }
     }
 
@@ -127,7 +142,7 @@ fn grow(shared: &Arc<Shared>, threads: &Arc<Threads>) {
     let mut count = lock(&threads.count);
     let enough = {
         let state = lock(&shared.state);
-        state.waiting > 0 || state.closing || *count >= THREADS
+        state.waiting > 0 || state.closing || count.all >= THREADS
     };
     if enough {
         return;
@@ -138,7 +153,7 @@ fn grow(shared: &Arc<Shared>, threads: &Arc<Threads>) {
         thread(shared, &threads);
     };
     match std::thread::Builder::new().name("disk".to_owned()).spawn(run) {
-        Ok(_) => *count += 1,
+        Ok(_) => count.all += 1,
         Err(error) => tracing::warn!(%error, "no thread for a disk"),
     }
 }
@@ -149,14 +164,14 @@ fn thread(shared: Arc<Shared>, threads: &Arc<Threads>) {
     shared.serve(threads);
     // The last one out: nobody else works on the store any more.
     let mut count = lock(&threads.count);
-    if *count == 1 {
+    if count.all == 1 {
         drop(count);
         shared.last_flush();
         count = lock(&threads.count);
     }
     drop(shared);
-    *count -= 1;
-    threads.ended.notify_all();
+    count.all -= 1;
+    threads.changed.notify_all();
 }
 
 impl Pool {
@@ -183,7 +198,7 @@ impl BlockBackend for Pool {
     }
 
     fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
-        if *lock(&self.threads.count) == 0 {
+        if lock(&self.threads.count).all == 0 {
             return Err(request);
         }
         let mut state = lock(&self.shared.state);
@@ -229,14 +244,22 @@ impl Drop for Pool {
         let begun = Instant::now();
         let end = begun + Duration::from_nanos(PATIENCE.load(Ordering::SeqCst));
         let mut count = lock(&self.threads.count);
-        while *count > 0 {
+        while count.all > 0 {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 tracing::error!("a disk was not closed in time: what was not flushed may be lost");
                 break;
             }
-            let waited = self.threads.ended.wait_timeout(count, left);
-            count = waited.unwrap_or_else(PoisonError::into_inner).0;
+            // Nothing is left to do but to tell, perhaps a controller that is just letting go of its last handle
+            // and is locked meanwhile: the thread closes the store when it was told.
+            let tells = count.all == count.telling && !self.shared.dirty.load(Ordering::SeqCst);
+            let wait = if tells { left.min(TELLING) } else { left };
+            let waited = self.threads.changed.wait_timeout(count, wait);
+            let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if tells && timeout.timed_out() {
+                return;
+            }
+            count = now;
         }
         let waited = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let less = |left: u64| Some(left.saturating_sub(waited));
@@ -352,6 +375,30 @@ mod tests {
         }
         assert_eq!(PATIENCE.load(Ordering::SeqCst), 0, "the process has waited enough");
         assert!(begun.elapsed() < Duration::from_secs(60), "ten patiences, or no end at all");
+    }
+
+    /// A drive's tray was emptied under a read: whoever takes its answer, with the controller locked, drops the last
+    /// handle, while the thread that worked wants to tell the controller.
+    #[test]
+    fn a_thread_that_tells_holds_nobody_up() {
+        Pool::set_patience(Duration::from_secs(10));
+        let controller = Arc::new(Mutex::new(()));
+        let waker = Waker::calling({
+            let controller = controller.clone();
+            move |_| drop(lock(&controller))
+        });
+        let store = Gated::new(true, true);
+        let pool = Pool::new(store.clone());
+        let locked = lock(&controller);
+        let done = CompletionQueue::new(waker, 0);
+        let request =
+            BlockRequest { token: 1, op: BlockOp::Read, offset: 0, payload: write(1), done: done.clone() };
+        assert!(pool.submit(request).is_ok());
+        until(|| done.pop().is_some());
+        drop(pool);
+        assert_ne!(PATIENCE.load(Ordering::SeqCst), 0, "it waited for what waited for it");
+        drop(locked);
+        until(|| Arc::strong_count(&store) == 1);
     }
 
     #[test]
