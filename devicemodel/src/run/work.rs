@@ -331,7 +331,7 @@ impl Runner {
                     self.work = Some(Work::Stops { then, until, next, told });
                 }
             },
-            Some(Work::Threaded(threaded)) => self.look(threaded),
+            Some(Work::Threaded(threaded)) => self.attend(threaded),
         }
         if self.work.is_none() {
             for notice in std::mem::take(&mut self.held_back) {
@@ -359,17 +359,18 @@ impl Runner {
         }
     }
 
-    fn look(&mut self, mut threaded: Threaded) {
+    /// Looks how far a thread is.
+    fn attend(&mut self, mut threaded: Threaded) {
         let mut state = threaded.shared.state();
         let (done, total) = state.progress;
         let result = state.result.take();
         let late = result.is_none()
             && state.target.is_some()
             && state.flushing.is_some_and(|since| since.elapsed() > self.patience);
-        if late {
-            state.target = None;
-        }
+        // The thread may still have its handle: what was not written is gone before that is answered.
+        let unwritten = if result.is_some() || late { state.target.take() } else { None };
         drop(state);
+        drop(unwritten);
         if done > threaded.told {
             threaded.told = done;
             self.events.push(("SAVE_PROGRESS", json!({ "transferred": done, "total": total })));
@@ -422,10 +423,12 @@ impl Runner {
             }
             Some(Work::Threaded(threaded)) => {
                 threaded.shared.give_up();
-                match threaded.shared.wait(LAST) {
+                let result = threaded.shared.wait(LAST);
+                let unwritten = threaded.shared.state().target.take();
+                drop(unwritten);
+                match result {
                     Some(result) => self.conclude(threaded, result),
                     None => {
-                        drop(threaded.shared.state().target.take());
                         threaded.abandoner.iter().for_each(Abandoner::abandon);
                         self.answers.push((threaded.job, Err(given_up())));
                     }
