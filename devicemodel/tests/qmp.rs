@@ -240,3 +240,29 @@ fn the_machine_stops_and_starts_in_events() {
     assert_eq!(machine.event("SHUTDOWN"), json!({ "guest": false, "reason": "host-qmp-quit" }));
     assert!(machine.child.wait().unwrap().success());
 }
+
+#[test]
+fn what_an_end_brings_is_changed_while_the_guest_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(folder.path());
+    machine.ask("set-action", json!({ "reboot": "shutdown", "shutdown": "pause", "watchdog": "reset" }));
+    machine.outb(0xcf9, 6);
+    assert_eq!(machine.event("SHUTDOWN"), json!({ "guest": true, "reason": "guest-reset" }));
+    assert_eq!(machine.ask("query-status", json!({}))["status"], "shutdown");
+    machine.ask("set-action", json!({ "reboot": "reset" }));
+    machine.outb(0xcf9, 6);
+    assert_eq!(machine.event("RESET")["guest"], true);
+    let refused =
+        [("watchdog", "pause", "there is no watchdog"), ("panic", "exit-failure", "panic=exit-failure")];
+    for (what, action, words) in refused {
+        let why = machine.refused("set-action", json!({ "shutdown": "poweroff", what: action }));
+        assert!(why.starts_with(words), "{why}");
+    }
+    // Nothing of what was refused: it would end here.
+    machine.ask("set-action", json!({ "reboot": "shutdown" }));
+    machine.outb(0xcf9, 6);
+    assert_eq!(machine.event("SHUTDOWN")["guest"], true);
+    machine.ask("set-action", json!({ "shutdown": "poweroff" }));
+    machine.guest.send("outb 0xcf9 0x6\n");
+    assert!(machine.child.wait().unwrap().success());
+}

@@ -281,3 +281,16 @@ pub enum NewLine {
     /// To whoever connects to a unix socket.
     Unix(PathBuf),
 }
+
+/// What is to become of a guest from now on that ends in some way: the words of `set-action`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Actions {
+    /// When it resets itself.
+    pub reboot: Option<String>,
+    /// When it switches itself off.
+    pub shutdown: Option<String>,
+    /// When it panics.
+    pub panic: Option<String>,
+    /// When its watchdog barks.
+    pub watchdog: Option<String>,
+}

@@ -23,8 +23,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use facts::{
-    BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine, NewMedium,
-    NewNode, NodeFacts, PciFacts, VncFacts,
+    Actions, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine,
+    NewMedium, NewNode, NodeFacts, PciFacts, VncFacts,
 };
 use protocol::QmpError;
 
@@ -68,6 +68,10 @@ pub trait Guest {
     fn powerdown(&mut self);
     /// Presses the reset button.
     fn reset(&mut self) -> Result<(), QmpError>;
+    /// Changes what becomes of a guest that ends in some way.
+    fn set_actions(&mut self, _actions: &Actions) -> Result<(), QmpError> {
+        Err(not_here("other ends"))
+    }
     /// The tree below `path` as text.
     fn inspect(&mut self, path: &str) -> Result<String, QmpError>;
     /// Writes the screen to a file.

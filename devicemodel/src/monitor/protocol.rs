@@ -318,6 +318,10 @@ mod tests {
             b"nonsense}\n{\"execute\":1,\"id\":7}\n[]{\"execute\":\"a\",\"x\":1}{\"execute\":\"stop\"}",
         ]);
         assert_eq!(all.len(), 5, "{all:?}");
+        // As QEMU refuses it of a client that has not asked for the capability.
+        let oob = decode(&[br#"{"exec-oob":"query-name","id":1}"#]);
+        let Incoming::Bad(answer) = &oob[0] else { panic!("{oob:?}") };
+        assert_eq!(answer["error"]["desc"], "QMP input member 'exec-oob' is unexpected");
         let Incoming::Bad(answer) = &all[1] else { panic!("{all:?}") };
         assert_eq!(answer["id"], 7);
         assert_eq!(answer["error"]["class"], "GenericError");

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::{BY_HOST, Ending, RunState, Runner};
 use crate::machine::Terminal;
 use crate::monitor::facts::{
-    BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine, NewMedium,
-    NewNode, NodeFacts, PciFacts, VncFacts,
+    Actions, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine,
+    NewMedium, NewNode, NodeFacts, PciFacts, VncFacts,
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::{Begun, Guest, Job, is_object_type};
@@ -59,6 +59,10 @@ impl Guest for Runner {
         self.free()?;
         self.reset_by(BY_HOST);
         Ok(())
+    }
+
+    fn set_actions(&mut self, actions: &Actions) -> Result<(), QmpError> {
+        self.ends.set(actions)
     }
 
     fn inspect(&mut self, path: &str) -> Result<String, QmpError> {

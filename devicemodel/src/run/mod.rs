@@ -1,6 +1,7 @@
 //! The event loop: one guest from its start to its end.
 
 pub mod ending;
+mod ends;
 mod events;
 mod guest;
 mod lines;
@@ -28,6 +29,7 @@ use crate::monitor::{Guest, Job};
 use crate::power::{Notice, Notices};
 use crate::qtest::server::{self as qtest, Between};
 use crate::vnc::Viewers;
+use ends::Ends;
 use events::Rare;
 use lines::Lines;
 use mouse::Mouse;
@@ -89,6 +91,7 @@ struct Runner {
     vnc: Option<Vnc>,
     state: RunState,
     ending: Option<Ending>,
+    ends: Ends,
     /// Keys that are held down, and until when.
     held: Vec<(Instant, Vec<String>)>,
     /// Events for the monitor's clients.
@@ -169,9 +172,11 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
     };
     let vnc = options.vnc.map(viewed).transpose();
     let vnc = vnc.map_err(|error| LoopError::Events(error.to_string()))?;
+    let ends = Ends::of(machine.config());
     let mut runner = Runner {
         machine,
         notices,
+        ends,
         signals,
         server: options.server,
         qtest: options.qtest,
@@ -336,7 +341,7 @@ impl Runner {
     fn powered_off(&mut self) {
         self.halt();
         self.events.push(("SHUTDOWN", json!({ "guest": true, "reason": "guest-shutdown" })));
-        match self.machine.config().on_poweroff {
+        match self.ends.poweroff {
             Action::Destroy => self.ending = Some(Ending::PoweredOff),
             Action::Restart => self.reset_by("guest-reset"),
             Action::Preserve | Action::Ignore => self.state = RunState::Shutdown,
@@ -344,14 +349,14 @@ impl Runner {
     }
 
     fn crashed(&mut self) {
-        if self.machine.config().on_crash == Action::Ignore {
+        if self.ends.crash == Action::Ignore {
             self.events.push(("GUEST_PANICKED", json!({ "action": "run" })));
             self.machine.resume();
             return;
         }
         self.halt();
         self.events.push(("GUEST_PANICKED", json!({ "action": "pause" })));
-        match self.machine.config().on_crash {
+        match self.ends.crash {
             Action::Destroy => self.ending = Some(Ending::Crashed),
             Action::Restart => self.reset_by("guest-panic"),
             Action::Preserve | Action::Ignore => self.state = RunState::Panicked,
@@ -360,7 +365,7 @@ impl Runner {
 
     fn reset_by(&mut self, reason: &'static str) {
         let by_guest = reason != BY_HOST;
-        let action = self.machine.config().on_reboot;
+        let action = self.ends.reboot;
         if by_guest && matches!(action, Action::Destroy | Action::Preserve) {
             self.halt();
             self.events.push(("SHUTDOWN", json!({ "guest": true, "reason": reason })));

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::Begun;
+use super::super::facts::Actions;
 use super::super::fdset::Access;
 use super::super::human;
 use super::super::protocol::{Command, QmpError};
@@ -57,6 +58,9 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
             nothing(Ok(()))
         }
         "system_reset" => nothing(context.guest.reset()),
+        "set-action" => {
+            nothing(arguments(command).and_then(|actions: Actions| context.guest.set_actions(&actions)))
+        }
         "system_wakeup" => nothing(context.guest.wakeup()),
         "human-monitor-command" => Some(people(command, context)),
         "inspect" => Some(arguments(command).and_then(|Inspect { path }| {

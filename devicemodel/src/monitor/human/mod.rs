@@ -46,6 +46,7 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
     let guest = &mut *context.guest;
     match words {
         [] => {}
+        ["help" | "?", "info"] => return Ok(info::help()),
         ["help" | "?", ..] => return Ok(format!("{HELP}{}", info::help())),
         ["info"] => return Ok(info::help()),
         ["info", what, rest @ ..] => return info::run(what, rest, context),
