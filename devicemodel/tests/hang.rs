@@ -267,3 +267,25 @@ fn a_processor_that_hangs_is_named_and_left_behind() {
     one.ask("quit", json!({}));
     assert_eq!(program.ends(), Some(0));
 }
+
+#[test]
+fn a_person_looks_into_a_guest_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &[]);
+    let mut one = Client::connect(folder.path());
+    one.press();
+    let mut say = |line: &str| {
+        let answer = one.ask("human-monitor-command", json!({ "command-line": line }));
+        answer["return"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    };
+    while !say("x/1i $pc").contains("jmp ") {}
+    assert!(say("print $pc").starts_with("0xffff00"), "the firmware at the end of 4 GiB");
+    assert_eq!(say("xp/2xb 0xffff0000"), "00000000ffff0000: 0xb0 0xae\r\n");
+    let registers = say("info registers");
+    assert!(registers.contains("EAX=000000e7 ") && registers.contains("01f7\r\n"), "{registers}");
+    assert!(registers.contains("\r\nCS =f000 ffff0000 0000ffff 00009"), "{registers}");
+    assert_eq!(say("xp 0x8000000000"), "0000008000000000: Cannot access memory\r\n");
+    assert_eq!(one.status(), "running");
+    one.ask("quit", json!({}));
+    assert_eq!(program.ends(), Some(0));
+}

@@ -6,6 +6,7 @@
 
 pub mod claims;
 pub mod clock;
+pub mod debug;
 pub mod inspect;
 pub mod memory;
 pub mod still;
@@ -236,6 +237,10 @@ pub trait Hypervisor: Send + Sync {
     fn save(&self) -> Result<Vec<SavedPart>, Error>;
     /// The reverse. Only while paused; nothing is changed when it fails.
     fn load(&self, parts: &[SavedPart]) -> Result<(), Error>;
+    /// A look into the paused guest, where the processors are not somebody else's.
+    fn debug(&self) -> Option<&dyn debug::Debug> {
+        None
+    }
     /// A tree that a person can read, while the guest runs.
     fn inspect(&self, node: &mut inspect::Node);
 }

@@ -31,6 +31,7 @@ use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
 use devices_core::picture::{DisplayAdapter, Frame};
 use devices_core::{Node, Slot, Ticket};
+use hypervisor::debug::Debug;
 use hypervisor::{Hypervisor, Laggards};
 use thiserror::Error;
 
@@ -364,6 +365,10 @@ impl Machine {
     /// Moves the mouse and its wheel; `buttons` are those held now (see [`I8042::mouse`]).
     pub fn mouse(&self, dx: i32, dy: i32, dz: i32, buttons: u8) {
         self.console().mouse(dx, dy, dz, buttons);
+    }
+    /// What is seen of the paused guest.
+    pub(crate) fn debug(&self) -> Option<&dyn Debug> {
+        self.hypervisor.debug()
     }
     /// Has the event loop come round.
     pub(crate) fn remind(&self) {

@@ -20,6 +20,7 @@ pub mod server;
 use std::fs::File;
 use std::path::Path;
 
+use hypervisor::debug::Registers;
 use serde_json::{Map, Value};
 
 use facts::{
@@ -162,6 +163,15 @@ pub trait Guest {
     /// Sets the password of VNC clients.
     fn set_vnc_password(&mut self, _password: &str) -> Result<(), QmpError> {
         Err(not_here("VNC"))
+    }
+    /// The registers of a vCPU.
+    fn registers(&mut self, _vcpu: u32) -> Result<Registers, QmpError> {
+        Err(not_here("the registers of a processor"))
+    }
+    /// Memory at a guest-physical address, or where a vCPU's page tables have it; less than asked for, where what
+    /// follows is none.
+    fn peek(&mut self, _vcpu: Option<u32>, _address: u64, _len: usize) -> Result<Vec<u8>, QmpError> {
+        Err(not_here("the guest's memory"))
     }
     /// Places for vCPUs, by index.
     fn cpus(&self) -> Vec<CpuFacts> {

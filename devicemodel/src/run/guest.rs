@@ -4,9 +4,10 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hypervisor::debug::Registers;
 use serde_json::{Map, Value, json};
 
-use super::{BY_HOST, Ending, RunState, Runner};
+use super::{BY_HOST, Ending, RunState, Runner, look};
 use crate::machine::Terminal;
 use crate::monitor::facts::{
     Actions, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine,
@@ -227,6 +228,15 @@ impl Guest for Runner {
 
     fn cpus(&self) -> Vec<CpuFacts> {
         self.machine.cpus()
+    }
+
+    fn registers(&mut self, vcpu: u32) -> Result<Registers, QmpError> {
+        let found = self.look(|debug| debug.registers(vcpu))?;
+        found.ok_or_else(|| QmpError::generic("CPU#NUMBER is not valid"))
+    }
+
+    fn peek(&mut self, vcpu: Option<u32>, address: u64, len: usize) -> Result<Vec<u8>, QmpError> {
+        self.look(|debug| look::read(debug, vcpu, address, len))
     }
 
     fn plug_cpu(&mut self, index: u32, id: &str) -> Result<(), QmpError> {

@@ -5,6 +5,7 @@ mod ends;
 mod events;
 mod guest;
 mod lines;
+mod look;
 mod mouse;
 mod work;
 

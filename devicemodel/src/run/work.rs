@@ -22,7 +22,7 @@ use crate::saved::{self, SaveError};
 use crate::whole_file::{Abandoner, WholeFile};
 
 /// How long the loop itself waits for vCPUs that stop: they take microseconds, unless the host hangs.
-const AT_ONCE: Duration = Duration::from_millis(20);
+pub(super) const AT_ONCE: Duration = Duration::from_millis(20);
 /// How often vCPUs that wait for the host are looked at.
 const LOOK: Duration = Duration::from_millis(2);
 /// How often it is told how far a save is.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hypervisor::debug::Debug;
 use hypervisor::inspect::Node;
 use hypervisor::memory::{Tap, ram_of};
 use hypervisor::{
@@ -138,6 +139,9 @@ impl Hypervisor for Watched {
     }
     fn load(&self, parts: &[SavedPart]) -> Result<(), Error> {
         self.inner.load(parts)
+    }
+    fn debug(&self) -> Option<&dyn Debug> {
+        self.inner.debug()
     }
     fn inspect(&self, node: &mut Node) {
         self.inner.inspect(node);

@@ -7,6 +7,7 @@ pub mod apic;
 pub mod bare;
 pub mod block;
 pub mod cpu;
+mod debug;
 pub mod exec;
 pub mod flags;
 pub mod fp;

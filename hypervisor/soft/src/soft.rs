@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use hypervisor::debug::Debug;
 use hypervisor::inspect::Node;
 use hypervisor::{
     Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget,
@@ -444,6 +445,9 @@ impl Hypervisor for Soft {
             saved.apply(&mut cpu);
         }
         Ok(())
+    }
+    fn debug(&self) -> Option<&dyn Debug> {
+        Some(self)
     }
     fn inspect(&self, node: &mut Node) {
         for n in 0..self.cpus.len() {

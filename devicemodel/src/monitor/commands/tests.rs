@@ -2,6 +2,7 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
+use hypervisor::debug::Registers;
 use proptest::prelude::*;
 
 use super::super::facts::{
@@ -169,6 +170,24 @@ impl Guest for Fake {
     fn cpus(&self) -> Vec<CpuFacts> {
         self.cpus.clone()
     }
+    fn registers(&mut self, vcpu: u32) -> Result<Registers, QmpError> {
+        if vcpu != 0 {
+            return Err(QmpError::generic("CPU#NUMBER is not valid"));
+        }
+        let mut registers = Registers { rip: 0x1001, rflags: 0x46, cpl: 3, code: 64, ..Registers::default() };
+        registers.general = std::array::from_fn(|at| at as u64);
+        (registers.general[0], registers.general[4]) = (u64::MAX, 0x1004);
+        registers.segments[1].selector = 0x10;
+        (registers.segments[1].limit, registers.segments[1].attributes) = (0xffff, 0x9b00);
+        (registers.halted, registers.xmm[1]) = (true, 1);
+        Ok(registers)
+    }
+    /// 256 bytes from 0x1000 on, each of which says where it is.
+    fn peek(&mut self, _vcpu: Option<u32>, address: u64, len: usize) -> Result<Vec<u8>, QmpError> {
+        let there = |at: u64| (0x1000..0x1100).contains(&at);
+        let bytes = (0..len as u64).map(|offset| address.wrapping_add(offset));
+        Ok(bytes.take_while(|at| there(*at)).map(|at| at as u8).collect())
+    }
     fn plug_cpu(&mut self, index: u32, id: &str) -> Result<(), QmpError> {
         let cpu = &mut self.cpus[index as usize];
         (cpu.present, cpu.id) = (true, Some(id.into()));
@@ -218,7 +237,7 @@ impl Guest for Fake {
 
 /// A guest and what a connection has.
 #[derive(Default)]
-struct Bench {
+pub struct Bench {
     guest: Fake,
     shared: Shared,
     session: Session,
@@ -246,7 +265,7 @@ impl Bench {
         )
     }
 
-    fn human(&mut self, line: &str) -> String {
+    pub fn human(&mut self, line: &str) -> String {
         self.run("human-monitor-command", json!({ "command-line": line }))
             .unwrap()
             .as_str()

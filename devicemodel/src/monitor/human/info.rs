@@ -30,6 +30,7 @@ const TOPICS: &[(&str, &str)] = &[
     ("network", "network cards"),
     ("pci", "PCI functions"),
     ("qom-tree", "the object tree"),
+    ("registers [-a] [VCPU]", "a processor's registers"),
     ("status", "whether the guest runs"),
     ("usb", "USB devices"),
     ("uuid", "the guest's UUID"),

@@ -2,6 +2,7 @@
 
 mod info;
 mod keys;
+mod memory;
 mod words;
 
 use super::commands::{Context, execute};
@@ -13,6 +14,7 @@ const HELP: &str = "\
 cont | stop | quit | system_reset | system_powerdown | system_wakeup
 eject [-f] DRIVE | change DRIVE FILE [FORMAT] | sendkey KEY-KEY [MS] | screendump FILE [-f FORMAT]
 mouse_move DX DY [DZ] | mouse_button STATE | device_del ID | chardev-remove ID | closefd NAME
+x /FMT ADDRESS | xp /FMT ADDRESS | print /FMT EXPRESSION (FMT: count, then x d u o c i, then b h w g)
 netdev_del ID | object_del ID | set_link NAME on|off | balloon MIB | qom-list PATH | qom-get PATH PROPERTY
 ";
 
@@ -49,6 +51,7 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["help" | "?", "info"] => return Ok(info::help()),
         ["help" | "?", ..] => return Ok(format!("{HELP}{}", info::help())),
         ["info"] => return Ok(info::help()),
+        ["info", "registers", rest @ ..] => return memory::registers(rest, context),
         ["info", what, rest @ ..] => return info::run(what, rest, context),
         ["stop" | "s"] => drop(same("stop", json!({}), context)?),
         ["cont" | "c"] => drop(same("cont", json!({}), context)?),
@@ -86,6 +89,12 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["qom-get", path, property] => {
             let value = same("qom-get", json!({ "path": path, "property": property }), context)?;
             return Ok(format!("{value}\n"));
+        }
+        [name, rest @ ..] if matches!(name.split('/').next(), Some("x" | "xp")) => {
+            return memory::dump(name, rest, context);
+        }
+        [name, rest @ ..] if matches!(name.split('/').next(), Some("p" | "print")) => {
+            return memory::print(name, rest, context);
         }
         [name, ..] => return Ok(format!("unknown command: '{name}'\n")),
     }

@@ -153,7 +153,9 @@ impl<'a> Expression<'a> {
             return Ok(u64::from(u32::from(c)));
         }
         let is_name = self.operator("$").is_some();
-        let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        // A register's hidden part has a dot in its name: `$cs.base`.
+        let further = |c: char| c.is_ascii_alphanumeric() || c == '_' || (is_name && c == '.');
+        let end = self.rest.find(|c: char| !further(c));
         let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         if word.is_empty() {
             return Err(self.unexpected());
