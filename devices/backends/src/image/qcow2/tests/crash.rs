@@ -19,7 +19,7 @@ fn live(file: &Arc<Recorder>, plan: &Plan, seed: u64) -> Vec<Event> {
     std::thread::scope(|scope| {
         for who in 0..plan.workers {
             let (image, all) = (&image, &all);
-            scope.spawn(move || work(image, file, plan, who, seed, all));
+            scope.spawn(move || work(image, &|event| file.note(event), plan, who, seed, all));
         }
     });
     if seed & 1 == 0 {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod hostile;
+mod kill;
 mod promise;
 mod recorder;
 mod work;

@@ -110,7 +110,7 @@ pub(super) fn look(image: &Layer, first: usize, count: usize) -> Vec<u8> {
 /// A worker.
 struct Worker<'a> {
     image: &'a Layer,
-    file: &'a Recorder,
+    note: &'a (dyn Fn(Event) + Sync),
     plan: &'a Plan,
     who: usize,
     seed: u64,
@@ -118,9 +118,9 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn flush(&self) {
-        self.file.note(Event::Flush(self.who));
+        (self.note)(Event::Flush(self.who));
         self.image.flush().unwrap();
-        self.file.note(Event::Flushed(self.who));
+        (self.note)(Event::Flushed(self.who));
     }
 
     fn put(&self, first: usize, count: usize, step: usize, wild: bool) {
@@ -129,7 +129,7 @@ impl Worker<'_> {
         let note = |event| {
             if wild {
             } else {
-                self.file.note(event)
+                (self.note)(event)
             }
         };
         note(Event::Begin { first, count, tag });
@@ -141,7 +141,7 @@ impl Worker<'_> {
         let note = |event| {
             if wild {
             } else {
-                self.file.note(event)
+                (self.note)(event)
             }
         };
         note(Event::Begin { first, count, tag: 0 });
@@ -203,11 +203,18 @@ impl Worker<'_> {
     }
 }
 
-/// A worker's work, noted in the file's log.
-pub(super) fn work(image: &Layer, file: &Recorder, plan: &Plan, who: usize, seed: u64, all: &Barrier) {
+/// A worker's work, each piece of it noted.
+pub(super) fn work(
+    image: &Layer,
+    note: &(dyn Fn(Event) + Sync),
+    plan: &Plan,
+    who: usize,
+    seed: u64,
+    all: &Barrier,
+) {
     let mut random = Random::new(seed * 64 + who as u64);
     let mut together = Random::new(seed * 64 + 63);
-    let worker = Worker { image, file, plan, who, seed };
+    let worker = Worker { image, note, plan, who, seed };
     for step in 0..plan.operations {
         if plan.grain > 0 {
             all.wait();
