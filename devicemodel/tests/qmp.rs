@@ -266,3 +266,18 @@ fn what_an_end_brings_is_changed_while_the_guest_runs() {
     machine.guest.send("outb 0xcf9 0x6\n");
     assert!(machine.child.wait().unwrap().success());
 }
+
+#[test]
+fn keys_are_not_held_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(folder.path());
+    let keys = json!({ "keys": [{ "type": "qcode", "data": "a" }], "hold-time": 60_000 });
+    let mut held = 0;
+    while machine.reply("send-key", keys.clone()).get("error").is_none() {
+        held += 1;
+        assert!(held < 1000, "it remembers each of them");
+    }
+    assert_eq!(machine.refused("send-key", keys), "too many keys are held down");
+    machine.ask("quit", json!({}));
+    assert!(machine.child.wait().unwrap().success());
+}

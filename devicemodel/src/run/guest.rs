@@ -18,6 +18,9 @@ use crate::monitor::{Begun, Guest, Job, is_object_type};
 use crate::screenshot::{self, ImageFormat};
 use crate::vnc;
 
+/// Most keys that are held down at a time: more than a keyboard has.
+const HELD: usize = 256;
+
 impl Guest for Runner {
     fn status(&self) -> &'static str {
         if self.is_saving() {
@@ -83,6 +86,9 @@ impl Guest for Runner {
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {
         if let Some(unknown) = keys.iter().find(|key| !self.machine.knows_key(key)) {
             return Err(QmpError::generic(format!("invalid parameter: {unknown}")));
+        }
+        if self.held.iter().map(|(_, keys)| keys.len()).sum::<usize>() + keys.len() > HELD {
+            return Err(QmpError::generic("too many keys are held down"));
         }
         for key in keys {
             self.machine.key(key, true);
