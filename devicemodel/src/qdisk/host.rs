@@ -126,9 +126,6 @@ impl Store for Nodes {
     fn write(&self, path: &str, value: &str) -> Result<(), StoreError> {
         self.store.write(path, value).map_err(store_error)
     }
-    fn remove(&self, path: &str) -> Result<(), StoreError> {
-        self.store.rm(path).map_err(store_error)
-    }
     fn watch(&self, path: &str) -> Result<(), StoreError> {
         self.store.watch(path, &self.token).map_err(store_error)
     }

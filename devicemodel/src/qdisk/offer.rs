@@ -96,9 +96,6 @@ mod tests {
         fn write(&self, path: &str, _: &str) -> Result<(), StoreError> {
             Err(StoreError(format!("a write to {path}")))
         }
-        fn remove(&self, path: &str) -> Result<(), StoreError> {
-            self.write(path, "")
-        }
         fn watch(&self, path: &str) -> Result<(), StoreError> {
             self.write(path, "")
         }

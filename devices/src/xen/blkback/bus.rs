@@ -20,7 +20,7 @@ pub enum State {
     Closing = 5,
     /// Nothing is shared.
     Closed = 6,
-    /// Our nodes are gone. Never written.
+    /// The disk is not ours any more, or its nodes are gone. Never written.
     Gone = 255,
 }
 
@@ -159,6 +159,10 @@ impl Bus {
                 self.goal = Some(State::Closed);
             }
         }
+        if ours == State::Closing as u32 && self.state == State::Closed {
+            // It was closed before it was taken away, and whoever takes it away waits to be told so.
+            self.goal = Some(State::Closed);
+        }
         if self.seen.replace(theirs) != Some(theirs) {
             self.react(theirs, engine);
         }
@@ -200,20 +204,12 @@ impl Bus {
                 goal => self.enter(goal),
             }
         }
+        // The nodes are left to the toolstack, which waits to see the state that is written there last.
         if !self.online && self.goal.is_none() && matches!(self.state, State::InitWait | State::Closed) {
             engine.close();
-            self.remove();
+            self.state = State::Gone;
         }
         self.state
-    }
-
-    fn remove(&mut self) {
-        self.state = State::Gone;
-        for path in [&self.config.frontend, &self.config.backend] {
-            if let Err(error) = self.store.remove(path) {
-                tracing::warn!("PV disk: {error}");
-            }
-        }
     }
 
     fn connect(&mut self, engine: &mut Engine, host: &dyn Host) {

@@ -88,8 +88,6 @@ pub trait Store: Send {
     fn find(&self, path: &str) -> Result<Option<String>, StoreError>;
     /// Writes a node, which is made if need be.
     fn write(&self, path: &str, value: &str) -> Result<(), StoreError>;
-    /// Removes a node with all below it. One that is gone already is no error.
-    fn remove(&self, path: &str) -> Result<(), StoreError>;
     /// Has [`Blkback::changed`] called when that node changes.
     fn watch(&self, path: &str) -> Result<(), StoreError>;
     /// The opposite.
@@ -151,7 +149,7 @@ pub enum Life {
     Waits,
     /// Call [`Blkback::work`] again soon: there is more to do.
     Busy,
-    /// The disk was removed, with its nodes: drop this.
+    /// The disk was taken away: drop this. What is left of its nodes is the toolstack's.
     Gone,
 }
 

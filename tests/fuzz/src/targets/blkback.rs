@@ -128,6 +128,10 @@ impl Nodes {
     fn set(&self, path: String, value: String) {
         lock(&self.nodes).insert(path, value);
     }
+    fn remove(&self, path: &str) {
+        let below = format!("{path}/");
+        lock(&self.nodes).retain(|node, _| node != path && !node.starts_with(&below));
+    }
     fn answers(&self) -> Result<(), StoreError> {
         match self.refuses.load(Ordering::Relaxed) {
             true => Err(StoreError("no".into())),
@@ -144,12 +148,6 @@ impl Store for Nodes {
     fn write(&self, path: &str, value: &str) -> Result<(), StoreError> {
         self.answers()?;
         self.set(path.into(), value.into());
-        Ok(())
-    }
-    fn remove(&self, path: &str) -> Result<(), StoreError> {
-        self.answers()?;
-        let below = format!("{path}/");
-        lock(&self.nodes).retain(|node, _| node != path && !node.starts_with(&below));
         Ok(())
     }
     fn watch(&self, path: &str) -> Result<(), StoreError> {
@@ -393,9 +391,9 @@ impl Setup {
                 self.guest.refuses.store(value & 1 != 0, Ordering::Relaxed);
                 self.nodes.refuses.store(value & 2 != 0, Ordering::Relaxed);
             }
-            13 if value == 0 => drop(self.nodes.remove(OURS)),
-            13 if value == 1 => drop(self.nodes.remove(THEIRS)),
-            13 => drop(self.nodes.remove(&format!("{THEIRS}/{}", KEYS[usize::from(value)]))),
+            13 if value == 0 => self.nodes.remove(OURS),
+            13 if value == 1 => self.nodes.remove(THEIRS),
+            13 => self.nodes.remove(&format!("{THEIRS}/{}", KEYS[usize::from(value)])),
             14 => drop(self.disk.resized()),
             _ => return self.disk.changed(),
         }

@@ -110,8 +110,7 @@ fn the_toolstack_takes_a_disk_away() {
     assert_eq!(setup.disk.changed(), Life::Waits, "the frontend has its say");
     assert_eq!(setup.front(5), Life::Waits);
     assert_eq!(setup.front(6), Life::Gone);
-    let left: Vec<_> = setup.store.nodes.lock().unwrap().keys().cloned().collect();
-    assert_eq!(left, Vec::<String>::new());
+    assert_eq!(setup.state(), "6", "whoever takes it away finds the state, and removes the nodes himself");
     let Setup { store, disk, .. } = setup;
     drop(disk);
     assert!(store.watches.lock().unwrap().is_empty());
@@ -123,7 +122,20 @@ fn a_disk_that_nobody_uses_is_taken_away_at_once() {
     setup.store.set(format!("{OURS}/online"), 0);
     setup.store.set(format!("{OURS}/state"), 5);
     assert_eq!(setup.disk.changed(), Life::Gone);
-    assert!(setup.store.nodes.lock().unwrap().is_empty());
+    assert_eq!(setup.state(), "6");
+}
+
+#[test]
+fn a_disk_that_was_closed_says_so_again_when_it_is_taken_away() {
+    let mut setup = Setup::new(config());
+    setup.connect();
+    setup.front(5);
+    setup.front(6);
+    assert_eq!(setup.state(), "6");
+    setup.store.set(format!("{OURS}/online"), 0);
+    setup.store.set(format!("{OURS}/state"), 5);
+    assert_eq!(setup.disk.changed(), Life::Gone);
+    assert_eq!(setup.state(), "6", "libxl waits for this value and takes anything else for a failure");
 }
 
 #[test]

@@ -129,6 +129,11 @@ pub struct FakeStore {
 }
 
 impl FakeStore {
+    /// Removes a node with all below it.
+    pub fn remove(&self, path: &str) {
+        let below = format!("{path}/");
+        self.nodes.lock().unwrap().retain(|node, _| node != path && !node.starts_with(&below));
+    }
     pub fn set(&self, path: String, value: impl ToString) {
         self.nodes.lock().unwrap().insert(path, value.to_string());
     }
@@ -145,11 +150,6 @@ impl Store for FakeStore {
     fn write(&self, path: &str, value: &str) -> Result<(), StoreError> {
         self.written.lock().unwrap().push((path.to_owned(), value.to_owned()));
         self.set(path.to_owned(), value);
-        Ok(())
-    }
-    fn remove(&self, path: &str) -> Result<(), StoreError> {
-        let below = format!("{path}/");
-        self.nodes.lock().unwrap().retain(|node, _| node != path && !node.starts_with(&below));
         Ok(())
     }
     fn watch(&self, path: &str) -> Result<(), StoreError> {

@@ -40,7 +40,7 @@ fn a_frontend_as_fast_as_we_are() {
 
 /// Comes up as it should, with one ring, for the time being.
 fn begin(setup: &mut Setup, random: &mut Random) -> Front {
-    setup.store.remove(THEIRS).unwrap();
+    setup.store.remove(THEIRS);
     setup.front(6);
     setup.run();
     setup.front(1);
@@ -105,7 +105,7 @@ fn scribble(setup: &mut Setup, random: &mut Random) {
     ];
     let (key, bound) = keys[random.below(keys.len() as u64) as usize];
     match random.below(3) {
-        0 => drop(setup.store.remove(&format!("{THEIRS}/{key}"))),
+        0 => setup.store.remove(&format!("{THEIRS}/{key}")),
         _ => setup.set_theirs(key, random.below(bound)),
     }
     if random.below(5) == 0 {
@@ -200,7 +200,7 @@ fn likes(steps: u32) {
     // When all of it is over the disk serves an honest frontend.
     setup.medium.depth.store(usize::MAX, Ordering::SeqCst);
     begin(&mut setup, &mut random);
-    setup.store.remove(THEIRS).unwrap();
+    setup.store.remove(THEIRS);
     setup.front(6);
     setup.run();
     setup.front(1);
