@@ -1,5 +1,6 @@
 //! The device model of a Xen domain, as libxl starts it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices_core::power::{Power, PowerEvent};
@@ -8,9 +9,9 @@ use hypervisor_xen::{Placements, ShutdownReason, Xen, XenConfig};
 use thiserror::Error;
 
 use crate::config::{Action, GuestConfig};
-use crate::machine::{Machine, Setting, XenParts};
+use crate::machine::{Ahead, Machine, Setting, XenParts};
 use crate::power::{Notice, Notifier};
-use crate::qdisk::QdiskError;
+use crate::qdisk::{PvDisks, QdiskError};
 use crate::qemu::XenOptions;
 use crate::saved::{SaveError, SavedGuest};
 use crate::trace::Border;
@@ -31,10 +32,10 @@ pub enum DomainError {
     #[error("xenstore: {0}")]
     Store(String),
     /// The file that the guest is saved in.
-    #[error("-incoming fd:{fd}: {source}")]
+    #[error("-incoming {name}: {source}")]
     Incoming {
-        /// Its number.
-        fd: i32,
+        /// Its name, or the number that it was given with.
+        name: PathBuf,
         /// What the host said.
         #[source]
         source: std::io::Error,
@@ -58,13 +59,7 @@ pub(crate) struct Domain {
 
 impl Domain {
     /// Takes over the domain's requests. Nothing of the guest is changed but that.
-    pub(crate) fn open(
-        options: XenOptions,
-        guest: &GuestConfig,
-        saved: Option<&mut SavedGuest>,
-    ) -> Result<Domain, DomainError> {
-        let own = saved.map(|saved| saved.own_parts()).transpose()?;
-        let restored = own.as_deref().map(Placements::of).transpose()?;
+    pub(crate) fn open(options: XenOptions, guest: &GuestConfig) -> Result<Domain, DomainError> {
         let store = XenStore::open().map_err(|error| DomainError::Store(error.to_string()))?;
         let bytes = guest.memory_mib << 20;
         let ram_below = bytes.min(options.max_ram_below_4g.unwrap_or(BELOW_4G).min(BELOW_4G));
@@ -74,9 +69,22 @@ impl Domain {
             ram_above: bytes - ram_below,
             vcpus: guest.max_vcpus.unwrap_or(guest.vcpus),
             threads: None,
-            restored,
         })?;
         Ok(Domain { xen: Arc::new(xen), store: Arc::new(Mutex::new(Some(store))), options })
+    }
+
+    /// Gives the domain the memory that its display will have, while that can be done.
+    pub(crate) fn reserve(&self, guest: &GuestConfig) -> Result<(), DomainError> {
+        match guest.device_memory() {
+            0 => Ok(()),
+            bytes => Ok(self.xen.reserve(bytes)?),
+        }
+    }
+
+    /// The domain was restored, and has the memory of its display where the saved guest says.
+    pub(crate) fn restored(&self, saved: &mut SavedGuest) -> Result<(), DomainError> {
+        self.xen.restored(Placements::of(&saved.own_parts()?)?);
+        Ok(())
     }
 
     /// What the machine is put together from.
@@ -97,12 +105,26 @@ impl Domain {
             xen: Some(parts),
             border: Border::Open,
             taps: None,
+            ahead: Ahead::default(),
         }
     }
 
-    /// Serves the domain's PV disks: in another process, if this one is to give up xenstore.
-    pub(crate) fn serve_disks(&self, machine: &mut Machine) -> Result<(), DomainError> {
-        Ok(machine.serve_pv_disks(self.options.domid, self.options.restrict)?)
+    /// Has another process serve the domain's PV disks, if this one is to give up xenstore.
+    pub(crate) fn disks_apart(&self) -> Result<Option<PvDisks>, DomainError> {
+        Ok(self.options.restrict.then(|| PvDisks::apart(self.options.domid)).transpose()?)
+    }
+
+    /// Has the machine serve the domain's PV disks, or know who does.
+    pub(crate) fn serve_disks(
+        &self,
+        machine: &mut Machine,
+        apart: Option<PvDisks>,
+    ) -> Result<(), DomainError> {
+        match apart {
+            Some(disks) => machine.have_pv_disks(disks),
+            None => machine.serve_pv_disks(self.options.domid)?,
+        }
+        Ok(())
     }
 
     /// Answers the toolstack for the PV keyboards that it gives every guest, as QEMU does: there is somebody. A

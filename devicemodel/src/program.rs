@@ -20,7 +20,7 @@ use crate::cli::{
 use crate::config::{ConfigError, GuestConfig};
 use crate::install::{self, InstallError};
 use crate::listing;
-use crate::machine::{BuildError, Machine, Setting, recorded};
+use crate::machine::{Ahead, BuildError, Machine, Setting, recorded};
 use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
 use crate::power::notices;
@@ -271,7 +271,16 @@ pub(crate) fn start(
         Some(file) => recorded(hypervisor, &file)?,
     };
     let power = Arc::new(notifier.clone());
-    let setting = Setting { hypervisor, power, notifier, debugcon, xen: None, taps: None, border };
+    let setting = Setting {
+        hypervisor,
+        power,
+        notifier,
+        debugcon,
+        xen: None,
+        taps: None,
+        border,
+        ahead: Ahead::default(),
+    };
     let mut machine = Machine::build(config, setting)?;
     for terminal in machine.terminals() {
         if let Some(path) = &terminal.pty {

@@ -12,9 +12,9 @@ use hypervisor::Still;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{ConfigError, GuestConfig};
+use crate::config::ConfigError;
 use crate::domain::{self, Domain, DomainError};
-use crate::machine::{BuildError, Machine, Setting, split_ram};
+use crate::machine::{Ahead, BuildError, Machine, Setting, split_ram};
 use crate::monitor::server::Server;
 use crate::power::notices;
 use crate::program::{Failure, Start, say, start};
@@ -22,7 +22,8 @@ use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, QtestOptions, 
 use crate::qtest::command::Session;
 use crate::qtest::{self, Access, Taps};
 use crate::run::{self, Ending, LoopError, Options};
-use crate::saved::{self, SavedGuest};
+use crate::sandbox::SandboxError;
+use crate::saved;
 use crate::trace::Border;
 use crate::{inherited, probe, sandbox, select};
 
@@ -50,6 +51,8 @@ enum StandInError {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Guest(#[from] Failure),
+    #[error("{0}")]
+    Sandbox(#[from] SandboxError),
 }
 
 /// Runs the program with QEMU's arguments (without the program's name). Exit status: 0, or 1 after one line
@@ -133,7 +136,7 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&plan.host)?;
     let (debugcon, paused, given_up) = (plan.host.debugcon, plan.host.paused, plan.host.sandbox);
-    let confine = Box::new(move || Ok(sandbox::enter(&given_up)?));
+    let confine = Box::new(move || Ok(sandbox::enter(&given_up, None)?));
     let host = Start {
         server,
         debugcon,
@@ -170,6 +173,7 @@ fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
         xen: None,
         taps: Some(taps.clone()),
         border: Border::Open,
+        ahead: Ahead::default(),
     };
     let machine = Machine::build(guest, setting).map_err(Failure::from)?;
     saved::unquiesce(machine.bus());
@@ -188,33 +192,50 @@ fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
         patience: saved::PATIENCE,
         paused: host.paused,
         restored: false,
-        confine: Box::new(move || Ok(sandbox::enter(&host.sandbox)?)),
+        confine: Box::new(move || Ok(sandbox::enter(&host.sandbox, None)?)),
         announce: run::nothing(),
     };
     Ok(run::run(machine, notices, options)?.status())
 }
 
 /// Serves a Xen domain, from its start (or from where it was saved) to its end.
+///
+/// First comes what takes rights, from the command line alone. Then they are given up, and only then is anything read
+/// that a guest has written: its images, and the state from which it goes on.
 fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     let Plan { mut guest, host, .. } = plan;
     host.notes.iter().for_each(|line| say(line));
     let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&host)?;
-    let mut saved = host.incoming.as_ref().map(|from| incoming(from, &guest)).transpose()?;
     domain::stay(&mut guest);
-    let domain = Domain::open(xen, &guest, saved.as_mut())?;
     let (notifier, notices) = notices().map_err(LoopError::from)?;
-    let setting = Setting { debugcon: host.debugcon.clone(), ..domain.setting(notifier) };
+    let incoming = host.incoming.as_ref().map(open_incoming).transpose()?;
+    let ahead = Ahead::open(&guest, host.debugcon.as_deref()).map_err(Failure::from)?;
+    let domain = Domain::open(xen, &guest)?;
+    if incoming.is_none() {
+        domain.reserve(&guest)?;
+    }
+    let disks = domain.disks_apart()?;
+    domain.accept_keyboards()?;
+
+    domain.restrict()?;
+    sandbox::enter(&host.sandbox, ahead.most())?;
+
+    // What it may hold is what the toolstack's guest has.
+    let open = |(file, name): (File, PathBuf)| saved::open_file(file, &name, Some(&guest));
+    let mut saved = incoming.map(open).transpose().map_err(DomainError::from)?;
+    if let Some(saved) = &mut saved {
+        domain.restored(saved)?;
+    }
+    let setting = Setting { debugcon: host.debugcon.clone(), ahead, ..domain.setting(notifier) };
     let mut machine = Machine::build(guest, setting).map_err(Failure::from)?;
     let restored = saved.is_some();
     if let Some(saved) = saved {
         saved.load(machine.hypervisor(), machine.bus()).map_err(DomainError::from)?;
     }
     saved::unquiesce(machine.bus());
-    domain.serve_disks(&mut machine)?;
-    domain.accept_keyboards()?;
-    let confined = domain.clone();
+    domain.serve_disks(&mut machine, disks)?;
     let options = Options {
         server,
         qtest: None,
@@ -223,31 +244,31 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
         patience: saved::PATIENCE,
         paused: host.paused,
         restored,
-        confine: Box::new(move || {
-            // Everything is open and nothing runs yet.
+        confine: Box::new(|| {
             if let Err(error) = hypervisor_xen::footprint::shrink() {
                 tracing::warn!("memory is not given back: {error}");
             }
-            confined.restrict()?;
-            Ok(sandbox::enter(&host.sandbox)?)
+            Ok(())
         }),
         announce: Box::new(move || Ok(domain.announce()?)),
     };
     Ok(run::run(machine, notices, options)?.status())
 }
 
-/// Opens the saved guest that is to go on. What it may hold is what the toolstack's guest has.
-fn incoming(from: &Incoming, guest: &GuestConfig) -> Result<SavedGuest, DomainError> {
-    let opened = match from {
-        Incoming::File(path) => saved::open(path, Some(guest)),
-        Incoming::Fd(fd) => {
-            let name = PathBuf::from(format!("fd:{fd}"));
-            let file =
-                inherited::duplicate(*fd).map_err(|source| DomainError::Incoming { fd: *fd, source })?;
-            saved::open_file(File::from(file), &name, Some(guest))
-        }
+/// Opens what holds the saved guest that is to go on, with its name for messages. Nothing of it is read.
+fn open_incoming(from: &Incoming) -> Result<(File, PathBuf), DomainError> {
+    let name = match from {
+        Incoming::File(path) => path.clone(),
+        Incoming::Fd(fd) => format!("fd:{fd}").into(),
     };
-    Ok(opened?)
+    let opened = match from {
+        Incoming::File(path) => File::open(path),
+        Incoming::Fd(fd) => inherited::duplicate(*fd).map(File::from),
+    };
+    match opened {
+        Ok(file) => Ok((file, name)),
+        Err(source) => Err(DomainError::Incoming { name, source }),
+    }
 }
 
 /// What only a guest under Xen has.

@@ -1,7 +1,6 @@
 //! The disks of a configuration: images opened and put into drives.
 
 use std::convert::Infallible;
-use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,7 +16,7 @@ use devices_core::{Slot, Wiring};
 
 use super::build::board::Board;
 use super::firmware::split_ram;
-use super::{BuildError, media};
+use super::{Ahead, BuildError, media};
 use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
 use crate::monitor::facts::{BlockStats, NodeFacts};
 use crate::trace::record::Host;
@@ -194,7 +193,7 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
         let mut facts = None;
         let mut open = |path: &Path| {
             board.border.medium(|| {
-                let image = open_image(disk, path)?;
+                let image = open_image(disk, path, board.ahead)?;
                 facts = Some(node_facts(disk, &image));
                 let first = disk.kind == DiskKind::Disk;
                 let first_sector = if first { image.first_sector() } else { Vec::new() };
@@ -254,10 +253,8 @@ pub(super) fn image_of(blocks: &[Block], path: &Path) -> Option<Arc<dyn BlockBac
     blocks.iter().find_map(|block| block.image_of(path))
 }
 
-fn open_image(disk: &DiskConfig, path: &Path) -> Result<Image, BuildError> {
-    if disk.format.is_none() {
-        refuse_other_formats(path)?;
-    }
+/// What the image in a drive is opened as.
+pub(super) fn image_options(disk: &DiskConfig, path: &Path) -> ImageOptions {
     let format = match disk.format.unwrap_or_default() {
         DiskFormat::Raw => Format::Raw,
         DiskFormat::Qcow2 => Format::Qcow2,
@@ -268,27 +265,31 @@ fn open_image(disk: &DiskConfig, path: &Path) -> Result<Image, BuildError> {
         CacheMode::Writethrough => Cache::Writethrough,
         CacheMode::Unsafe => Cache::Unsafe,
     };
-    let options = ImageOptions {
+    ImageOptions {
         read_only: disk.readonly,
         snapshot: disk.snapshot,
         cache,
         ..ImageOptions::new(path, format)
-    };
-    Ok(Image::open(&options)?)
+    }
+}
+
+fn open_image(disk: &DiskConfig, path: &Path, ahead: &Ahead) -> Result<Image, BuildError> {
+    let image = Image::read(ahead.image(&image_options(disk, path))?)?;
+    if disk.format.is_none() {
+        refuse_other_formats(&image, path)?;
+    }
+    Ok(image)
 }
 
 /// An image whose format was not said is raw. One that looks like qcow2 was meant otherwise: the person
 /// must say which, since the guest could have written those bytes itself.
-fn refuse_other_formats(path: &Path) -> Result<(), BuildError> {
-    let mut magic = [0; 4];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
-    if read.is_ok() && magic == *b"QFI\xfb" {
+fn refuse_other_formats(image: &Image, path: &Path) -> Result<(), BuildError> {
+    if image.first_sector().starts_with(b"QFI\xfb") {
         let path = path.display();
         let text =
             format!("disk image {path} looks like qcow2: say format=qcow2 (or format=raw, if you mean that)");
         return Err(ConfigError::Invalid(text).into());
     }
-    // What cannot be read is reported when it is opened.
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! What the firmware is and what it is told.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use firmware::{DirectKernel, FwCfgKey, MachineFacts};
 use hypervisor::{Hypervisor, Mapping, RamBlock, memory::PAGE};
 use vm_memory::{Bytes, MemoryRegionAddress};
 
-use super::BuildError;
+use super::{Ahead, BuildError};
 use crate::config::{ConfigError, DiskConfig, DiskKind, GuestConfig, SerialConfig};
 
 /// Where RAM below 4 GiB may end at most, and where it ends when there is more: QEMU's i440FX splits like
@@ -84,10 +83,10 @@ fn facts(config: &GuestConfig, processor_id: u64) -> MachineFacts {
 const SPLASH_MOST: u64 = 16 << 20;
 
 /// The picture that the firmware shows, under the name by which it knows its form.
-fn splash(path: &Path) -> Result<firmware::Item, BuildError> {
+fn splash(ahead: &Ahead, path: &Path) -> Result<firmware::Item, BuildError> {
     let file = |source| BuildError::File { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    File::open(path).map_err(file)?.take(SPLASH_MOST + 1).read_to_end(&mut bytes).map_err(file)?;
+    ahead.file(path).map_err(file)?.take(SPLASH_MOST + 1).read_to_end(&mut bytes).map_err(file)?;
     let wrong = |why: &str| ConfigError::Invalid(format!("splash: {}: {why}", path.display()));
     if bytes.len() as u64 > SPLASH_MOST {
         return Err(wrong("the picture is larger than 16 MiB").into());
@@ -120,24 +119,27 @@ fn boot_order(config: &GuestConfig) -> Vec<String> {
     order
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
-    std::fs::read(path).map_err(|source| BuildError::File { path: path.to_owned(), source })
+fn read(ahead: &Ahead, path: &Path) -> Result<Vec<u8>, BuildError> {
+    let mut bytes = Vec::new();
+    let read = ahead.file(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    read.map_err(|source| BuildError::File { path: path.to_owned(), source })?;
+    Ok(bytes)
 }
 
-fn kernel(config: &GuestConfig) -> Result<Option<DirectKernel>, BuildError> {
+fn kernel(config: &GuestConfig, ahead: &Ahead) -> Result<Option<DirectKernel>, BuildError> {
     let Some(path) = &config.kernel else { return Ok(None) };
-    let image = read(path)?;
-    let initrd = config.initrd.as_deref().map(read).transpose()?.unwrap_or_default();
+    let image = read(ahead, path)?;
+    let initrd = config.initrd.as_deref().map(|path| read(ahead, path)).transpose()?.unwrap_or_default();
     let (below, _) = split_ram(config.memory_mib << 20);
     let kernel = DirectKernel::new(&image, initrd, &config.cmdline, below);
     kernel.map(Some).map_err(|source| BuildError::Kernel { path: path.clone(), source })
 }
 
 /// What the firmware reads from the configuration device.
-pub(super) fn items(config: &GuestConfig, processor_id: u64) -> Result<Vec<Item>, BuildError> {
-    let kernel = kernel(config)?;
+pub(super) fn items(config: &GuestConfig, ahead: &Ahead, processor_id: u64) -> Result<Vec<Item>, BuildError> {
+    let kernel = kernel(config, ahead)?;
     let mut items = firmware::fw_cfg_items(&facts(config, processor_id), kernel.as_ref());
-    items.extend(config.boot_options.splash.as_deref().map(splash).transpose()?);
+    items.extend(config.boot_options.splash.as_deref().map(|path| splash(ahead, path)).transpose()?);
     Ok(items.into_iter().map(convert).collect())
 }
 
@@ -165,7 +167,7 @@ mod tests {
         let name = |bytes: &[u8]| {
             let path = folder.path().join("s");
             std::fs::write(&path, bytes).unwrap();
-            splash(&path).map(|item| item.key)
+            splash(&Ahead::default(), &path).map(|item| item.key)
         };
         let file = |name: &str| FwCfgKey::File(name.into());
         let mut bmp = b"BM".to_vec();
@@ -175,7 +177,7 @@ mod tests {
         assert_eq!(name(&bmp).unwrap(), file("bootsplash.bmp"));
         assert_eq!(name(&[0xff, 0xd8, 0xff]).unwrap(), file("bootsplash.jpg"));
         assert!(name(b"").is_err());
-        assert!(splash(Path::new("/nonexistent")).is_err());
+        assert!(splash(&Ahead::default(), Path::new("/nonexistent")).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The machine: a hypervisor, a bus and the devices on it, and what a person can do with them.
 
+mod ahead;
 mod build;
 mod disks;
 mod facts;
@@ -43,6 +44,7 @@ use crate::saved;
 use crate::trace::Border;
 use crate::trace::record::Host;
 use crate::vnc::Console;
+pub use ahead::Ahead;
 pub use build::{Setting, XenParts};
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
@@ -209,16 +211,17 @@ impl Machine {
         Ok(())
     }
 
-    /// Serves the PV disks of the Xen domain too: here, where an image that a disk has open is shared, or apart
-    /// in a process of their own.
-    pub(crate) fn serve_pv_disks(&mut self, domid: u16, apart: bool) -> Result<(), QdiskError> {
+    /// Serves the PV disks of the Xen domain too. An image that a disk has open is shared.
+    pub(crate) fn serve_pv_disks(&mut self, domid: u16) -> Result<(), QdiskError> {
         let blocks = self.blocks.clone();
         let shared = Box::new(move |path: &Path| disks::image_of(&blocks, path));
-        self.pv_disks = Some(Arc::new(match apart {
-            true => PvDisks::apart(domid)?,
-            false => PvDisks::here(domid, shared, self.images.clone())?,
-        }));
+        self.pv_disks = Some(Arc::new(PvDisks::here(domid, shared, self.images.clone())?));
         Ok(())
+    }
+
+    /// The PV disks of the Xen domain are served already.
+    pub(crate) fn have_pv_disks(&mut self, disks: PvDisks) {
+        self.pv_disks = Some(Arc::new(disks));
     }
 
     /// Stops the vCPUs and guest time, and waits until they stand. Disks finish what they have begun.

@@ -184,7 +184,7 @@ impl devices::board::Board for Maker<'_> {
     }
     fn option_rom(&self, file: &str) -> Result<Option<RamBlock>, MakeError> {
         let other = |error: &dyn std::fmt::Display| MakeError::Other(error.to_string());
-        let image = match ::firmware::locate::option_rom(file) {
+        let image = match self.board.ahead.option_rom(file) {
             // Only a processor runs it.
             Err(_) if self.board.hypervisor.capabilities().still => return Ok(None),
             rom => rom.map_err(|error| other(&error))?.image,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use backends::chardev::{self, CharSpec, Escape, OpenLine};
+use backends::chardev::{CharSpec, Escape, OpenLine};
 use devices::serial::uart16550::{PORTS, Serial};
 use devices_core::irq::IrqBank;
 
@@ -40,7 +40,8 @@ pub(super) fn attach(
         };
         let mut pty = None;
         let backend = board.border.line(index as u8, || {
-            let opened = chardev::open(&spec, wiring.waker(), 0, escape);
+            let opened = board.ahead.line(index, &spec);
+            let opened = opened.and_then(|line| line.start(wiring.waker(), 0, escape));
             let OpenLine { backend, path } = opened.map_err(|source| BuildError::Serial { index, source })?;
             pty = path;
             Ok::<_, BuildError>(backend)
@@ -52,7 +53,7 @@ pub(super) fn attach(
     Ok(terminals)
 }
 
-fn spec(port: &SerialConfig) -> Option<CharSpec> {
+pub(super) fn spec(port: &SerialConfig) -> Option<CharSpec> {
     Some(match port {
         SerialConfig::None => return None,
         SerialConfig::Null => CharSpec::Null,

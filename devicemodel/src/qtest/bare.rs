@@ -9,7 +9,7 @@ use hypervisor::Still;
 
 use super::{Access, Taps};
 use crate::config::GuestConfig;
-use crate::machine::{BuildError, Machine, Setting, split_ram};
+use crate::machine::{Ahead, BuildError, Machine, Setting, split_ram};
 use crate::power::{Notice, Notices, notices};
 use crate::trace::Border;
 
@@ -41,6 +41,7 @@ impl Bare {
             xen: None,
             taps: Some(taps.clone()),
             border: Border::Open,
+            ahead: Ahead::default(),
         };
         let machine = Machine::build(config, setting)?;
         crate::saved::unquiesce(machine.bus());

@@ -17,7 +17,7 @@ use ioreq::{Data, Dir, Request, Sbdf, Target};
 use thiserror::Error;
 
 use crate::config::ConfigError;
-use crate::machine::{BuildError, Machine, Setting, split_ram};
+use crate::machine::{Ahead, BuildError, Machine, Setting, split_ram};
 use crate::power::notices;
 
 use crate::saved::Bounds;
@@ -178,6 +178,7 @@ impl Recording {
             xen: None,
             taps: None,
             border: Border::Replayed(player.clone()),
+            ahead: Ahead::default(),
         };
         Ok(Machine::build(config.clone(), setting)?)
     }

@@ -1,7 +1,7 @@
 //! What the process gives up before it serves a guest: a guest that takes it over must find nothing.
 //!
-//! [`enter`] is called once, when every file, socket and device is open, and before the guest runs. In its
-//! order: a root folder of its own, another user, no core dumps, no file by a name (landlock, where the
+//! [`enter`] is called once, when every file, socket and device is open, and before anything that a guest has written is
+//! read: images, and the state from which it goes on. In its order: a root folder of its own, another user, no core dumps, no file by a name (landlock, where the
 //! kernel has it), and only the system calls that serving a guest needs ([`filter`]). What is opened later
 //! comes as an open file (QMP `add-fd`). A Xen device model restricts its privcmd and evtchn files to its
 //! domain before: the filter lets that pass no more.
@@ -18,6 +18,8 @@ mod tests;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use rustix::process::{
@@ -87,8 +89,8 @@ fn step(what: impl Into<String>) -> impl FnOnce(io::Error) -> SandboxError {
 }
 
 /// Gives up what `options` say, in every thread of the process. Not to be undone; after an error some of
-/// it may have been given up.
-pub fn enter(options: &Options) -> Result<(), SandboxError> {
+/// it may have been given up. `most` is what its largest file needs; none: that is not known.
+pub fn enter(options: &Options, most: Option<u64>) -> Result<(), SandboxError> {
     // The user database is out of reach from the new root.
     let ids = options.user.as_ref().map(User::ids).transpose()?;
     if let Some(folder) = &options.chroot {
@@ -97,7 +99,7 @@ pub fn enter(options: &Options) -> Result<(), SandboxError> {
         chdir("/").map_err(|error| step(at())(error.into()))?;
     }
     if options.confine {
-        allow_large_files();
+        limit_files(most)?;
     }
     if let Some((uid, gid)) = ids {
         become_user(uid, gid)?;
@@ -128,7 +130,7 @@ pub fn finish() -> Result<(), SandboxError> {
 /// Gives up what a process does not need that serves PV disks and nothing else: all of root's power but that
 /// over files, files where no images lie, those that are not there, and system calls. Before it starts a thread.
 pub fn enter_for_disks() -> Result<(), SandboxError> {
-    allow_large_files();
+    limit_files(None)?;
     keep(CapabilitySet::DAC_OVERRIDE)?;
     no_tracing()?;
     only(&Files { write: paths::for_images(), ..Files::default() })?;
@@ -156,15 +158,26 @@ fn keep(kept: CapabilitySet) -> Result<(), SandboxError> {
     set_capabilities(None, sets).map_err(|error| step("giving up capabilities")(error.into()))
 }
 
-/// libxl limits a restricted device model to files of 256 KiB, which is meant for logs, but disks are files
-/// too. What we log ourselves is limited elsewhere.
-fn allow_large_files() {
-    let unlimited = Rlimit { current: None, maximum: None };
-    if getrlimit(Resource::Fsize) != unlimited
-        && let Err(error) = setrlimit(Resource::Fsize, unlimited)
+/// libxl limits a restricted device model to files of 256 KiB (`RLIMIT_FSIZE`): so large may become what it makes,
+/// logs and saved states. The limit is raised for what the guest's disks need, and no further.
+fn limit_files(most: Option<u64>) -> Result<(), SandboxError> {
+    // Beyond it a write is an error, not the end of the process.
+    let unheard = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(libc::SIGXFSZ, unheard).map_err(step("a signal"))?;
+    let given = getrlimit(Resource::Fsize);
+    let wanted = raised(&given, most);
+    if wanted != given
+        && let Err(error) = setrlimit(Resource::Fsize, wanted)
     {
         tracing::warn!("the size of files is limited (RLIMIT_FSIZE), that of disks too: {error}");
     }
+    Ok(())
+}
+
+/// A limit that lets files become so large; none: there is none.
+fn raised(given: &Rlimit, most: Option<u64>) -> Rlimit {
+    let enough = |limit: Option<u64>| limit.zip(most).map(|(limit, most)| limit.max(most));
+    Rlimit { current: enough(given.current), maximum: enough(given.maximum) }
 }
 
 /// Nobody else may look at the process's memory.

@@ -40,19 +40,21 @@ fn child() {
         Ok("disks") => disks(),
         Ok("guest") => guest(),
         Ok("kinds") => kinds(&confined),
+        Ok("sizes") => sizes(&confined),
+        Ok("restored") => restored(&confined),
         Ok("disks-exec") => {
             enter_for_disks().unwrap();
             let error = Command::new("/bin/true").exec();
             panic!("exec came back: {error}");
         }
         Ok("exec") => {
-            enter(&confined).unwrap();
+            enter(&confined, None).unwrap();
             let error = Command::new("/bin/true").exec();
             panic!("exec came back: {error}");
         }
         Ok("user") => {
             let user = Some(User::Ids { uid: 65534, gid: 65533 });
-            enter(&Options { chroot: Some(folder()), user, confine: true }).unwrap();
+            enter(&Options { chroot: Some(folder()), user, confine: true }, None).unwrap();
             assert_eq!(rustix::process::getuid().as_raw(), 65534);
             assert_eq!(rustix::process::getgid().as_raw(), 65533);
             // In every thread.
@@ -71,7 +73,7 @@ fn refused(options: &Options) {
     });
     let null = File::open("/dev/null").unwrap();
     let again = null.try_clone().unwrap();
-    enter(options).unwrap();
+    enter(options, None).unwrap();
     eperm(File::open("/etc/passwd"));
     eperm(File::create("/tmp/x"));
     eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
@@ -200,7 +202,7 @@ fn guest() {
 fn kinds(options: &Options) {
     let mut file = File::create(folder().join("image")).unwrap();
     let (client, mut server) = UnixStream::pair().unwrap();
-    enter(options).unwrap();
+    enter(options, None).unwrap();
     let disk = move || {
         work::at(work::Kind::Disk);
         file.write_all(b"x").unwrap();
@@ -232,6 +234,65 @@ fn kinds(options: &Options) {
     std::thread::spawn(viewer).join().unwrap();
 }
 
+/// No file becomes larger than the toolstack allows and the largest disk is, and who tries lives on.
+fn sizes(options: &Options) {
+    let file = File::create(folder().join("x")).unwrap();
+    let given = Rlimit { current: Some(1 << 18), maximum: Some(1 << 18) };
+    let raised = |most| raised(&given, most).maximum;
+    assert_eq!([raised(Some(0)), raised(Some(1 << 20)), raised(None)], [Some(1 << 18), Some(1 << 20), None]);
+    setrlimit(Resource::Fsize, Rlimit { maximum: None, ..given }).unwrap();
+    enter(options, Some(1 << 20)).unwrap();
+    let at = |offset| std::os::unix::fs::FileExt::write_at(&file, &[1; 16], offset);
+    assert_eq!(at((1 << 20) - 16).unwrap(), 16);
+    assert_eq!(at(1 << 20).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+}
+
+/// What a guest has written is read when everything is given up: its image, and the state from which it goes on.
+fn restored(options: &Options) {
+    use crate::config::{DiskConfig, SerialConfig};
+    use crate::machine::{Ahead, Machine, Setting};
+
+    let at = |name: &str| folder().join(name);
+    std::fs::write(at("disk"), [7; 4096]).unwrap();
+    let config = GuestConfig {
+        memory_mib: 2,
+        devices: Vec::new(),
+        disks: vec![DiskConfig::new(at("disk"))],
+        serial: vec![SerialConfig::File(at("serial"))],
+        ..GuestConfig::default()
+    };
+    let build = |config: &GuestConfig, ahead| {
+        let (notifier, _) = crate::power::notices().unwrap();
+        let hypervisor = Arc::new(hypervisor::Still::new(1, config.memory_mib << 20, 0).unwrap());
+        let (power, border) = (Arc::new(notifier.clone()), crate::trace::Border::Open);
+        let setting =
+            Setting { hypervisor, power, notifier, debugcon: None, xen: None, taps: None, border, ahead };
+        Machine::build(config.clone(), setting).unwrap()
+    };
+    let mut before = GuestConfig { disks: Vec::new(), serial: vec![SerialConfig::Null], ..config.clone() };
+    before.disks.push(DiskConfig::new(at("disk")));
+    let saved = {
+        let machine = build(&before, Ahead::default());
+        let parts = crate::saved::Parts {
+            config: machine.config(),
+            hypervisor: machine.hypervisor(),
+            bus: machine.bus(),
+        };
+        crate::saved::save_devices(&parts, File::create(at("saved")).unwrap(), &at("saved")).unwrap();
+        File::open(at("saved")).unwrap()
+    };
+    let ahead = Ahead::open(&config, None).unwrap();
+    let most = ahead.most();
+    for name in ["saved", "disk", "serial"] {
+        std::fs::remove_file(at(name)).unwrap();
+    }
+    enter(options, most).unwrap();
+    let saved = crate::saved::open_file(saved, "fd:3".as_ref(), Some(&config)).unwrap();
+    let machine = build(&config, ahead);
+    saved.load(machine.hypervisor(), machine.bus()).unwrap();
+    assert_eq!(machine.terminals().len(), 1);
+}
+
 fn folder() -> PathBuf {
     PathBuf::from(std::env::var_os(FOLDER).unwrap())
 }
@@ -241,7 +302,7 @@ fn needed(options: &Options) {
     let mut file = File::options().read(true).write(true).create(true).open(format!("{folder}/x")).unwrap();
     let listener = UnixListener::bind(format!("{folder}/s")).unwrap();
     let mut client = UnixStream::connect(format!("{folder}/s")).unwrap();
-    enter(options).unwrap();
+    enter(options, None).unwrap();
     file.write_all(b"data").unwrap();
     file.sync_all().unwrap();
     assert_eq!(file.metadata().unwrap().len(), 4);
@@ -286,6 +347,16 @@ fn each_kind_of_thread_keeps_what_it_needs() {
 }
 
 #[test]
+fn files_grow_as_far_as_disks_need() {
+    assert!(run("sizes").success());
+}
+
+#[test]
+fn a_confined_process_reads_images_and_saved_states() {
+    assert!(run("restored").success());
+}
+
+#[test]
 fn who_serves_disks_opens_images_and_nothing_else() {
     assert!(run("disks").success());
 }
@@ -297,7 +368,7 @@ fn root_is_given_up_for_good() {
         assert!(run("user").success());
     }
     let root = Options { user: Some(User::Ids { uid: 0, gid: 0 }), ..Options::default() };
-    assert!(matches!(enter(&root), Err(SandboxError::Root)));
+    assert!(matches!(enter(&root, None), Err(SandboxError::Root)));
     let nobody = Options { user: Some(User::Name("no-such-user-here".into())), ..Options::default() };
-    assert!(matches!(enter(&nobody), Err(SandboxError::NoUser(_))));
+    assert!(matches!(enter(&nobody, None), Err(SandboxError::NoUser(_))));
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::DeviceSpec;
-use crate::machine::{Machine, Setting};
+use crate::machine::{Ahead, Machine, Setting};
 use crate::power::notices;
 use crate::trace::Border;
 
@@ -29,6 +29,7 @@ fn machine(config: GuestConfig) -> (Machine, Arc<Still>) {
         xen: None,
         taps: None,
         border: Border::Open,
+        ahead: Ahead::default(),
     };
     (Machine::build(config, setting).unwrap(), still)
 }

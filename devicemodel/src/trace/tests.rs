@@ -19,7 +19,7 @@ use super::header::{IO, MAGIC};
 use super::record::{Effect, Entry, Facts, Host, Record, Submit};
 use super::taps::Vcpu;
 use crate::config::{ClockMode, DiskConfig, GuestConfig, SerialConfig};
-use crate::machine::{Machine, Setting, recorded};
+use crate::machine::{Ahead, Machine, Setting, recorded};
 use crate::power::notices;
 use crate::replay::{Difference, Outcome, Report, replay};
 use crate::stream::{Reader, Record as Part, StreamError, Writer};
@@ -178,7 +178,16 @@ impl Recorded {
         let Border::Recorded(recorder, _) = border.clone() else { panic!("no recorder") };
         let (notifier, _) = notices().unwrap();
         let power = Arc::new(notifier.clone());
-        let setting = Setting { hypervisor, power, notifier, debugcon: None, xen: None, taps: None, border };
+        let setting = Setting {
+            hypervisor,
+            power,
+            notifier,
+            debugcon: None,
+            xen: None,
+            taps: None,
+            border,
+            ahead: Ahead::default(),
+        };
         let machine = Machine::build(config, setting).unwrap();
         machine.bus().reset();
         machine.begin_recording().unwrap();

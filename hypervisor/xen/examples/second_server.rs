@@ -164,7 +164,6 @@ fn main() -> ExitCode {
         threads: None,
         ram_below: mib << 20,
         ram_above: 0,
-        restored: None,
     };
     match serve(config, first..=last, seconds) {
         Ok(0) => ExitCode::SUCCESS,

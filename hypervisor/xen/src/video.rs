@@ -90,19 +90,37 @@ struct State {
     blocks: Vec<Block>,
     /// First page that is free to park at.
     free: u64,
+    /// Pages from there on that the domain has been given already.
+    reserved: u64,
     /// Where blocks of a restored domain are.
     restored: Option<Placements>,
 }
 
 impl Video {
     /// No blocks yet; they are parked from page `free` on.
-    pub fn new(
-        domain: Arc<Domain>,
-        dirty: Arc<DirtyReport>,
-        free: u64,
-        restored: Option<Placements>,
-    ) -> Video {
-        Video { domain, dirty, state: Mutex::new(State { blocks: Vec::new(), free, restored }) }
+    pub fn new(domain: Arc<Domain>, dirty: Arc<DirtyReport>, free: u64) -> Video {
+        let state = State { blocks: Vec::new(), free, reserved: 0, restored: None };
+        Video { domain, dirty, state: Mutex::new(state) }
+    }
+
+    /// The domain was restored, and has its blocks there. Before the first is added.
+    pub fn restored(&self, placements: Placements) {
+        self.state().restored = Some(placements);
+    }
+
+    /// Gives the domain the pages of blocks of so many bytes that will be added, while that can be done.
+    pub fn reserve(&self, len: u64) -> Result<(), CallError> {
+        let mut state = self.state();
+        let (first, pages) = (state.free.saturating_add(state.reserved), len.div_ceil(PAGE));
+        self.populate("video memory", first, pages)?;
+        state.reserved += pages;
+        Ok(())
+    }
+
+    fn populate(&self, name: &str, first: u64, pages: u64) -> Result<(), CallError> {
+        let populated = self.domain.kernel().populate(self.domain.id(), first, pages);
+        let what = format!(" ({pages} pages at {first:#x} for {name})");
+        populated.map_err(|error| self.domain.failed("XENMEM_populate_physmap", what, error))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -120,14 +138,16 @@ impl Video {
         let gfn = match &state.restored {
             Some(restored) => restored_at(restored, name, pages)?,
             None => {
-                let populated = self.domain.kernel().populate(self.domain.id(), parking, pages);
-                let what = format!(" ({pages} pages at {parking:#x} for {name})");
-                populated.map_err(|error| self.domain.failed("XENMEM_populate_physmap", what, error))?;
+                let more = pages.saturating_sub(state.reserved);
+                if more > 0 {
+                    self.populate(name, parking.saturating_add(state.reserved), more)?;
+                }
                 parking
             }
         };
         self.map_pages(&block, gfn, pages)?;
         state.free = parking.saturating_add(pages);
+        state.reserved = state.reserved.saturating_sub(pages);
         let gfn = Arc::new(AtomicU64::new(gfn));
         let (dirty, at) = (self.dirty.clone(), gfn.clone());
         track(&block).on_write(move |pages| {
@@ -316,7 +336,22 @@ mod tests {
     fn video(fake: &Arc<FakeXen>, restored: Option<Placements>) -> (Video, Arc<DirtyReport>) {
         let domain = Arc::new(Domain::new(fake.clone(), DOMID));
         let dirty = Arc::new(DirtyReport::new(domain.clone()));
-        (Video::new(domain, dirty.clone(), PARKING, restored), dirty)
+        let video = Video::new(domain, dirty.clone(), PARKING);
+        if let Some(restored) = restored {
+            video.restored(restored);
+        }
+        (video, dirty)
+    }
+
+    #[test]
+    fn pages_that_were_reserved_are_not_asked_for_again() {
+        let fake = FakeXen::new(16);
+        let (video, _) = video(&fake, None);
+        video.reserve(3 * PAGE).unwrap();
+        fake.state().restricted = Some(DOMID);
+        video.add("vram", 3 * PAGE).unwrap();
+        assert_eq!(video.blocks(), [("vram".to_owned(), PARKING, 3)]);
+        video.add("more", PAGE).unwrap_err();
     }
 
     #[test]

@@ -50,8 +50,6 @@ pub struct XenConfig {
     pub ram_below: u64,
     /// Bytes of RAM from 4 GiB on; may be 0.
     pub ram_above: u64,
-    /// For a domain that was restored: [`Placements::of`] its saved parts.
-    pub restored: Option<Placements>,
 }
 
 /// A Xen domain whose device model we are.
@@ -119,7 +117,7 @@ impl Xen {
             }
         });
         Ok(Xen {
-            video: Video::new(domain.clone(), dirty.clone(), free, config.restored),
+            video: Video::new(domain.clone(), dirty.clone(), free),
             claimed: Claimed::new(domain.clone(), server.id()),
             irqs: Arc::new(Irqs::new(domain.clone())),
             clock: Arc::new(HostClock::new()),
@@ -132,6 +130,18 @@ impl Xen {
             dirty,
             roms,
         })
+    }
+
+    /// Gives the domain the pages of blocks of guest memory of so many bytes, which are added later, perhaps after
+    /// [`restrict`](Xen::restrict). Not for a domain that was restored.
+    pub fn reserve(&self, len: u64) -> Result<(), Error> {
+        Ok(self.video.reserve(len)?)
+    }
+
+    /// The domain was restored, with its blocks of guest memory there ([`Placements::of`] its saved parts). Before
+    /// they are added.
+    pub fn restored(&self, placements: Placements) {
+        self.video.restored(placements);
     }
 
     /// Ends or restarts the domain. When a device's handler calls it, the vCPU does not run past the access.
@@ -169,7 +179,8 @@ impl Xen {
     }
 
     /// Gives up every power beyond this domain, for ever: no hypercalls, no other domain's pages or events.
-    /// After it blocks cannot be added and sleep cannot be set.
+    /// After it no block can be added that is neither [reserved](Xen::reserve) nor [restored](Xen::restored), and sleep
+    /// cannot be set.
     pub fn restrict(&self) -> Result<(), Error> {
         self.server.restrict()?;
         let done = self.domain.kernel().restrict(self.domain.id());

@@ -9,7 +9,7 @@ use devices_core::power::Power;
 use devices_core::{Device, Sbdf, Slot, Wiring};
 use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 
-use super::super::BuildError;
+use super::super::{Ahead, BuildError};
 use crate::config::GuestConfig;
 use crate::trace::Border;
 
@@ -45,6 +45,7 @@ pub(in crate::machine) struct Board<'a> {
     pub config: &'a GuestConfig,
     pub power: &'a Arc<dyn Power>,
     pub border: &'a Border,
+    pub ahead: &'a Ahead,
     pub observer: &'a Arc<dyn Observer>,
 }
 

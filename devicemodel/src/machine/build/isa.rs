@@ -1,6 +1,5 @@
 //! What sits on the ISA bus.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -23,7 +22,7 @@ use hypervisor::Capabilities;
 
 use super::super::disks::{self, Geometries};
 use super::Board;
-use crate::config::{ClockMode, GuestConfig};
+use crate::config::ClockMode;
 use crate::machine::{BuildError, Clock};
 
 /// Most bytes of the firmware's log: a guest must not fill the host's disk.
@@ -37,7 +36,7 @@ pub(super) fn clocks(
     geometry: Geometries,
 ) -> Result<Clock, BuildError> {
     let facts = disks::cmos_facts(board.config, geometry);
-    let seconds = rtc_seconds(board.config);
+    let seconds = rtc_seconds(board);
     let ahead = seconds.saturating_sub(crate::host::seconds());
     let clock = |clock| Clock { clock, start: seconds, ahead };
     if capabilities.hpet && capabilities.pit && capabilities.rtc {
@@ -65,13 +64,14 @@ pub(super) fn clocks(
 const REPEATABLE_START: i64 = 1_767_225_600;
 
 /// Seconds since 1970 that the real-time clock starts with.
-fn rtc_seconds(config: &GuestConfig) -> i64 {
+fn rtc_seconds(board: &Board<'_>) -> i64 {
+    let config = board.config;
     let start = match config.clock {
         ClockMode::Host => crate::host::seconds(),
         ClockMode::Icount => REPEATABLE_START,
     };
     let utc = config.rtc_base.map_or(start, |base| base as i64);
-    let offset = if config.localtime { crate::host::utc_offset(utc) } else { 0 };
+    let offset = if config.localtime { board.ahead.utc_offset(utc) } else { 0 };
     utc.saturating_add(offset)
 }
 
@@ -102,15 +102,15 @@ pub(super) fn rest(
     }
     board.attach(Dma8237::new(Dma::always(board.hypervisor.memory())), &board.wiring())?;
     if let Some(path) = debugcon {
-        board.attach(Debugcon::new(log_to(path)?), &board.wiring())?;
+        board.attach(Debugcon::new(log_to(board, path)?), &board.wiring())?;
     }
     Ok(())
 }
 
 /// A sink that writes to a file, up to a bound.
-fn log_to(path: &Path) -> Result<ByteSink, BuildError> {
+fn log_to(board: &Board<'_>, path: &Path) -> Result<ByteSink, BuildError> {
     let file_error = |source| BuildError::File { path: path.to_owned(), source };
-    let mut file = File::create(path).map_err(file_error)?;
+    let mut file = board.ahead.debugcon(path).map_err(file_error)?;
     let mut left = DEBUGCON_MOST;
     Ok(Box::new(move |bytes| {
         let len = bytes.len().min(left);

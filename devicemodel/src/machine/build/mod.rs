@@ -29,7 +29,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 use super::disks::{Block, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::plug::{Maker, PciPins, Plugged};
-use super::{BuildError, Machine, disks, firmware, media, serial};
+use super::{Ahead, BuildError, Machine, disks, firmware, media, serial};
 use crate::config::{GuestConfig, SerialConfig};
 use crate::power::Notifier;
 use crate::qtest::Taps;
@@ -53,6 +53,8 @@ pub struct Setting {
     pub taps: Option<Arc<Taps>>,
     /// What lies between the devices and the host.
     pub border: Border,
+    /// What is open already of what the configuration names.
+    pub ahead: Ahead,
 }
 
 /// Interrupt pins of a PCI bus: four of 32 slots.
@@ -73,11 +75,11 @@ struct Interrupts {
 impl Machine {
     /// Builds a machine. Nothing of the host is changed when it fails.
     pub fn build(config: GuestConfig, setting: Setting) -> Result<Machine, BuildError> {
-        let Setting { hypervisor, power, notifier, debugcon, xen, taps, border } = setting;
+        let Setting { hypervisor, power, notifier, debugcon, xen, taps, border, ahead } = setting;
         let power = border.power(power);
         let capabilities = hypervisor.capabilities();
         // What can be wrong with files first.
-        let items = items(&config, capabilities)?;
+        let items = items(&config, &ahead, capabilities)?;
         notifier.bind(&hypervisor);
         let mapper: Arc<dyn Mapper> = Arc::new(Windows(hypervisor.clone()));
         let ram = hypervisor.memory();
@@ -90,6 +92,7 @@ impl Machine {
             power: &power,
             observer: &observer,
             border: &border,
+            ahead: &ahead,
         };
 
         let interrupts = interrupts(&board, capabilities, taps)?;
@@ -145,11 +148,15 @@ impl Machine {
 }
 
 /// What the firmware is told; none where the guest's firmware has nothing to ask.
-fn items(config: &GuestConfig, capabilities: Capabilities) -> Result<Option<Vec<Item>>, BuildError> {
+fn items(
+    config: &GuestConfig,
+    ahead: &Ahead,
+    capabilities: Capabilities,
+) -> Result<Option<Vec<Item>>, BuildError> {
     if capabilities.firmware && config.kernel.is_none() {
         return Ok(None);
     }
-    firmware::items(config, capabilities.processor_id).map(Some)
+    firmware::items(config, ahead, capabilities.processor_id).map(Some)
 }
 
 /// The 8259 pair and the IOAPIC behind one bank of ISA wires, or the hypervisor's own.

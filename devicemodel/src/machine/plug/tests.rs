@@ -7,7 +7,7 @@ use hypervisor::Still;
 
 use super::*;
 use crate::config::GuestConfig;
-use crate::machine::{Machine, Setting};
+use crate::machine::{Ahead, Machine, Setting};
 use crate::power::notices;
 use crate::trace::Border;
 
@@ -27,6 +27,7 @@ fn built(devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
         xen: Some(XenParts { lock_roms: Arc::new(|_| ()) }),
         taps: None,
         border: Border::Open,
+        ahead: Ahead::default(),
     };
     Machine::build(config, setting)
 }

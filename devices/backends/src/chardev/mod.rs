@@ -18,7 +18,7 @@ use thiserror::Error;
 
 pub use escape::Escape;
 pub use line::{Line, flush_all};
-pub use open::{OpenLine, open};
+pub use open::{OpenLine, Prepared, open, prepare};
 pub use terminal::{leave_signals, restore as restore_terminal};
 
 /// Where a line leads.

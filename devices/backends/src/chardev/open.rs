@@ -1,10 +1,10 @@
 //! Opening lines.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,46 @@ pub struct OpenLine {
     pub path: Option<PathBuf>,
 }
 
+/// The host's end of a line, open. Nothing comes or goes before it is [started](Prepared::start).
+pub struct Prepared(Option<End>);
+
+/// What a line leads to, if anywhere.
+enum End {
+    Stdio { taken: Stdio, input: OwnedFd, output: OwnedFd },
+    Pty(OwnedFd, PathBuf),
+    File(File),
+    Connect(UnixStream),
+    Unix(UnixListener, socket::Unlink),
+}
+
+/// Opens the host's end of a line.
+pub fn prepare(spec: &CharSpec) -> Result<Prepared, CharError> {
+    let socket_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CharError::Path { what: "socket", path, source }
+    };
+    Ok(Prepared(Some(match spec {
+        CharSpec::Null => return Ok(Prepared(None)),
+        CharSpec::Stdio => {
+            let what = |source| CharError::System { what: "standard input or output", source };
+            let taken = Stdio::take()?;
+            let (input, output) = (own(&io::stdin()).map_err(what)?, own(&io::stdout()).map_err(what)?);
+            End::Stdio { taken, input, output }
+        }
+        CharSpec::Pty => pty()?,
+        CharSpec::File(path) => End::File(file(path)?),
+        CharSpec::Unix(path) => {
+            let (listener, unlink) = socket::listen(path).map_err(socket_error(path))?;
+            End::Unix(listener, unlink)
+        }
+        CharSpec::Connect(path) => {
+            let peer = UnixStream::connect(path).map_err(socket_error(path))?;
+            peer.set_nonblocking(true).map_err(socket_error(path))?;
+            End::Connect(peer)
+        }
+    })))
+}
+
 /// Opens a line for the device behind `waker`, which is woken with `number`. `escape` is told of the escape
 /// key on standard input.
 pub fn open(
@@ -38,53 +78,57 @@ pub fn open(
     number: u32,
     escape: impl Fn(Escape) + Send + Sync + 'static,
 ) -> Result<OpenLine, CharError> {
-    if *spec == CharSpec::Null {
-        return Ok(OpenLine { backend: Arc::new(Null), path: None });
+    prepare(spec)?.start(waker, number, escape)
+}
+
+impl Prepared {
+    /// Serves the line: see [`open`].
+    pub fn start(
+        self,
+        waker: Waker,
+        number: u32,
+        escape: impl Fn(Escape) + Send + Sync + 'static,
+    ) -> Result<OpenLine, CharError> {
+        let Some(end) = self.0 else {
+            return Ok(OpenLine { backend: Arc::new(Null), path: None });
+        };
+        let shared = Shared::new(waker, number)?;
+        let (line, path) = match end {
+            End::Stdio { taken, input, output } => {
+                shared.connect(Some(Arc::new(output)));
+                let input = Arc::new(input);
+                let escape: super::line::OnEscape = Box::new(escape);
+                let serve = move |shared: &Shared| shared.read_all(&input, Some(&escape));
+                (Line::start(shared, serve, Box::new(taken))?, None)
+            }
+            End::Pty(main, name) => (serve_pty(shared, main)?, Some(name)),
+            End::File(file) => {
+                shared.connect(Some(Arc::new(file.into())));
+                (Line::start(shared, |_| {}, Box::new(()))?, None)
+            }
+            End::Unix(listener, unlink) => (unix(shared, listener, unlink)?, None),
+            End::Connect(peer) => (connect(shared, peer)?, None),
+        };
+        Ok(OpenLine { backend: Arc::new(line), path })
     }
-    let shared = Shared::new(waker, number)?;
-    let (line, path) = match spec {
-        CharSpec::Null | CharSpec::Stdio => {
-            let stdio = Stdio::take()?;
-            let duplicate = |fd: io::Result<OwnedFd>| {
-                fd.map(Arc::new)
-                    .map_err(|source| CharError::System { what: "standard input or output", source })
-            };
-            let input = duplicate(own(&io::stdin()))?;
-            shared.connect(Some(duplicate(own(&io::stdout()))?));
-            let escape: super::line::OnEscape = Box::new(escape);
-            let serve = move |shared: &Shared| shared.read_all(&input, Some(&escape));
-            (Line::start(shared, serve, Box::new(stdio))?, None)
-        }
-        CharSpec::Pty => pty(shared)?,
-        CharSpec::File(path) => {
-            // A named pipe is opened for both directions, which needs nobody at its other end; without waiting, so
-            // that only a poll waits for who reads it.
-            let pipe = path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
-            let mut options = OpenOptions::new();
-            options
-                .read(pipe)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .custom_flags(OFlags::NONBLOCK.bits() as i32);
-            let file = options.open(path);
-            let file = file.map_err(|source| CharError::Path { what: "file", path: path.clone(), source })?;
-            shared.connect(Some(Arc::new(file.into())));
-            (Line::start(shared, |_| {}, Box::new(()))?, None)
-        }
-        CharSpec::Unix(path) => (unix(shared, path)?, None),
-        CharSpec::Connect(path) => (connect(shared, path)?, None),
-    };
-    Ok(OpenLine { backend: Arc::new(line), path })
+}
+
+/// A file that is made anew.
+fn file(path: &Path) -> Result<File, CharError> {
+    // A named pipe is opened for both directions, which needs nobody at its other end; without waiting, so
+    // that only a poll waits for who reads it.
+    let pipe = path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
+    let mut options = OpenOptions::new();
+    options.read(pipe).write(true).create(true).truncate(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    options.open(path).map_err(|source| CharError::Path { what: "file", path: path.to_owned(), source })
 }
 
 fn own(fd: &impl std::os::fd::AsFd) -> io::Result<OwnedFd> {
     fd.as_fd().try_clone_to_owned()
 }
 
-/// A pseudo-terminal in raw mode. Output with nobody at the other end is dropped once the kernel's buffer is
-/// full of it.
-fn pty(shared: Arc<Shared>) -> Result<(Line, Option<PathBuf>), CharError> {
+/// A pseudo-terminal in raw mode.
+fn pty() -> Result<End, CharError> {
     let error = |e: rustix::io::Errno| CharError::System { what: "pseudo-terminal", source: e.into() };
     let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).map_err(error)?;
     grantpt(&main).map_err(error)?;
@@ -95,6 +139,11 @@ fn pty(shared: Arc<Shared>) -> Result<(Line, Option<PathBuf>), CharError> {
     modes.make_raw();
     tcsetattr(&main, OptionalActions::Now, &modes).map_err(error)?;
     rustix::io::ioctl_fionbio(&main, true).map_err(error)?;
+    Ok(End::Pty(main, name))
+}
+
+/// Output with nobody at the other end is dropped once the kernel's buffer is full of it.
+fn serve_pty(shared: Arc<Shared>, main: OwnedFd) -> Result<Line, CharError> {
     let main = Arc::new(main);
     let serve = {
         let main = main.clone();
@@ -112,7 +161,7 @@ fn pty(shared: Arc<Shared>) -> Result<(Line, Option<PathBuf>), CharError> {
         }
     };
     shared.connect(Some(main));
-    Ok((Line::start(shared, serve, Box::new(()))?, Some(name)))
+    Line::start(shared, serve, Box::new(()))
 }
 
 fn hung_up(main: &OwnedFd) -> bool {
@@ -122,10 +171,7 @@ fn hung_up(main: &OwnedFd) -> bool {
 }
 
 /// Output after the other end has gone is dropped.
-fn connect(shared: Arc<Shared>, path: &Path) -> Result<Line, CharError> {
-    let error = |source| CharError::Path { what: "socket", path: path.to_owned(), source };
-    let peer = UnixStream::connect(path).map_err(error)?;
-    peer.set_nonblocking(true).map_err(error)?;
+fn connect(shared: Arc<Shared>, peer: UnixStream) -> Result<Line, CharError> {
     let peer = Arc::new(OwnedFd::from(peer));
     shared.connect(Some(peer.clone()));
     let serve = move |shared: &Shared| {
@@ -135,10 +181,9 @@ fn connect(shared: Arc<Shared>, path: &Path) -> Result<Line, CharError> {
     Line::start(shared, serve, Box::new(()))
 }
 
-fn unix(shared: Arc<Shared>, path: &Path) -> Result<Line, CharError> {
-    let error = |source| CharError::Path { what: "socket", path: path.to_owned(), source };
-    let (listener, unlink) = socket::listen(path).map_err(error)?;
-    let listening = listener.try_clone().map_err(error)?.into();
+fn unix(shared: Arc<Shared>, listener: UnixListener, unlink: socket::Unlink) -> Result<Line, CharError> {
+    let listening = listener.try_clone();
+    let listening = listening.map_err(|source| CharError::System { what: "second handle", source })?.into();
     let serve = move |shared: &Shared| {
         while !shared.stopping() {
             if !shared.ready(&listening, PollFlags::IN) {

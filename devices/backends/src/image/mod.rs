@@ -114,6 +114,11 @@ impl ImageOptions {
         ImageOptions { read_only: true, ..ImageOptions::new(path, Format::Raw) }
     }
 
+    /// Whether the file itself is written.
+    fn writable(&self) -> bool {
+        !self.read_only && !self.snapshot
+    }
+
     fn info(&self, size: u64, physical_block: u32) -> BlockInfo {
         let read_only = self.read_only;
         BlockInfo { size, read_only, physical_block, discard: !read_only }
@@ -182,22 +187,64 @@ impl Layer {
     }
 }
 
+/// An image's file, open and locked, of which nothing has been read: whoever opens it may do more than whoever reads
+/// what a guest has written there.
+pub struct ImageFile {
+    opened: Opened,
+    options: ImageOptions,
+}
+
+impl ImageFile {
+    /// Opens a file, locked against other writers (and, by a writer, against anybody) as QEMU locks its images.
+    pub fn open(options: &ImageOptions) -> Result<ImageFile, ImageError> {
+        let opened = Opened::open(&options.path, options.writable(), options.cache == Cache::None, true)?;
+        Ok(ImageFile { opened, options: options.clone() })
+    }
+
+    /// A file that somebody else has opened, through the page cache, to read and, if the guest writes, to write:
+    /// `options.path` is only what it is called in messages.
+    pub fn adopt(file: std::fs::File, options: &ImageOptions) -> Result<ImageFile, ImageError> {
+        let opened = Opened::adopt(&options.path, file, options.writable(), false, true)?;
+        Ok(ImageFile { opened, options: options.clone() })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &Path {
+        &self.options.path
+    }
+
+    /// The file's most bytes while it is used. None: that is not known.
+    pub fn most(&self) -> Option<u64> {
+        match (self.options.snapshot, self.options.writable(), self.options.format) {
+            // The layer above it grows.
+            (true, ..) | (false, true, Format::Qcow2) => None,
+            (false, true, Format::Raw) => self.opened.raw_size(false).ok(),
+            (false, false, _) => Some(0),
+        }
+    }
+}
+
 impl Image {
-    /// Opens an image, locked against other writers (and, by a writer, against anybody) as QEMU locks
-    /// its images.
+    /// Opens an image: see [`ImageFile::open`].
     pub fn open(options: &ImageOptions) -> Result<Image, ImageError> {
-        let writable = !options.read_only && !options.snapshot;
-        let opened = Opened::open(&options.path, writable, options.cache == Cache::None, true)?;
-        Image::of(opened, options)
+        Image::read(ImageFile::open(options)?)
     }
 
     /// What the medium would be, whoever uses it now.
     pub fn peek(options: &ImageOptions) -> Result<BlockInfo, ImageError> {
-        let opened = Opened::open(&options.path, false, false, false)?;
+        Image::look(Opened::open(&options.path, false, false, false)?, options)
+    }
+
+    /// The same of a file that somebody else has opened to read.
+    pub fn peek_at(file: std::fs::File, options: &ImageOptions) -> Result<BlockInfo, ImageError> {
+        Image::look(Opened::adopt(&options.path, file, false, false, false)?, options)
+    }
+
+    fn look(opened: Opened, options: &ImageOptions) -> Result<BlockInfo, ImageError> {
         let size = match options.format {
             Format::Raw => opened.raw_size(false)?,
             Format::Qcow2 => {
-                let writable = !options.read_only && !options.snapshot;
+                let writable = options.writable();
                 let block = opened.physical_block();
                 let file = opened.into_disk()?;
                 let header =
@@ -211,12 +258,13 @@ impl Image {
     /// The image in a file that is open: `options.path` is only what it is called in messages. The
     /// file goes through the page cache.
     pub fn from_file(file: std::fs::File, options: &ImageOptions) -> Result<Image, ImageError> {
-        let writable = !options.read_only && !options.snapshot;
-        Image::of(Opened::adopt(&options.path, file, writable, false, true)?, options)
+        Image::read(ImageFile::adopt(file, options)?)
     }
 
-    fn of(opened: Opened, options: &ImageOptions) -> Result<Image, ImageError> {
-        let writable = !options.read_only && !options.snapshot;
+    /// The image in a file. Only now anything of it is read.
+    pub fn read(file: ImageFile) -> Result<Image, ImageError> {
+        let ImageFile { opened, options } = file;
+        let writable = options.writable();
         let claim = opened.claim(writable)?;
         let block = opened.physical_block();
         let path = options.path.clone();

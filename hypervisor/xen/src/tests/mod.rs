@@ -88,7 +88,7 @@ struct Guest {
 }
 
 fn config(vcpus: u32) -> XenConfig {
-    XenConfig { domid: DOMID, vcpus, threads: None, ram_below: 4 * MIB, ram_above: 0, restored: None }
+    XenConfig { domid: DOMID, vcpus, threads: None, ram_below: 4 * MIB, ram_above: 0 }
 }
 
 impl Guest {
@@ -355,8 +355,8 @@ fn a_saved_machine_finds_its_video_memory() {
     let fake = guest.fake.clone();
     guest.end().unwrap();
 
-    let restored = Some(Placements::of(&parts).unwrap());
-    let xen = Xen::over(fake.clone(), XenConfig { restored, ..config(1) }).unwrap();
+    let xen = Xen::over(fake.clone(), config(1)).unwrap();
+    xen.restored(Placements::of(&parts).unwrap());
     let vram = xen.add_ram(VRAM, MIB).unwrap();
     xen.load(&parts).unwrap();
     fake.forget();

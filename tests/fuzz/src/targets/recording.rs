@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use devicemodel::config::GuestConfig;
-use devicemodel::machine::{Machine, Setting, recorded};
+use devicemodel::machine::{Ahead, Machine, Setting, recorded};
 use devicemodel::power::notices;
 use devicemodel::replay::{Outcome, replay};
 use devicemodel::stream::{Reader, Record as Part, Writer};
@@ -35,7 +35,8 @@ fn around() -> &'static Around {
         let (hypervisor, border) = recorded(Arc::new(still), &file).expect("the temporary folder takes it");
         let (notifier, _) = notices().expect("an eventfd");
         let power = Arc::new(notifier.clone());
-        let setting = Setting { hypervisor, power, notifier, debugcon: None, xen: None, taps: None, border };
+        let (xen, taps, debugcon, ahead) = (None, None, None, Ahead::default());
+        let setting = Setting { hypervisor, power, notifier, debugcon, xen, taps, border, ahead };
         let mut machine = Machine::build(config, setting).expect("a small machine");
         machine.begin_recording().expect("the temporary folder takes it");
         machine.shut_down();

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use devicemodel::config::{DeviceSpec, DiskConfig, GuestConfig, SerialConfig};
-use devicemodel::machine::{Machine, Setting};
+use devicemodel::machine::{Ahead, Machine, Setting};
 use devicemodel::power::notices;
 use devicemodel::restore::{Given, settle};
 use devicemodel::saved::{self, Parts};
@@ -37,6 +37,7 @@ fn build(config: GuestConfig) -> Result<(Machine, Arc<Still>), String> {
         xen: None,
         taps: None,
         border: Border::Open,
+        ahead: Ahead::default(),
     };
     Machine::build(config, setting).map(|machine| (machine, still)).map_err(|error| error.to_string())
 }
