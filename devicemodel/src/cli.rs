@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{ClockMode, ConfigError, DiskConfig, GuestConfig, HypervisorChoice, SerialConfig};
 use crate::restore::Given;
+use crate::sandbox::User;
 use crate::xlcfg;
 
 /// Runs x86 guests on emulated PC devices: on a CPU of its own, or on Xen, started by its toolstack in the
@@ -68,6 +69,9 @@ pub enum Command {
     /// Serve a Xen domain's PV disks for the device model at standard input, which starts this itself.
     #[command(hide = true)]
     PvDisks(PvDisksArgs),
+    /// Open the images of a Xen domain's PV disks for who serves them, at standard input.
+    #[command(hide = true)]
+    PvOpener(DomainArgs),
 }
 
 /// What a guest is made of.
@@ -297,9 +301,22 @@ pub struct InstallXenArgs {
 
 /// A domain.
 #[derive(Debug, Args)]
-pub struct PvDisksArgs {
+pub struct DomainArgs {
     /// Its number.
     pub domid: u16,
+}
+
+/// A domain's PV disks, and what their process gives up.
+#[derive(Debug, Args)]
+pub struct PvDisksArgs {
+    /// The domain's number.
+    pub domid: u16,
+    /// The process's root folder.
+    #[arg(long)]
+    pub chroot: Option<PathBuf>,
+    /// Who it becomes: `UID:GID`, or a name.
+    #[arg(long)]
+    pub runas: Option<User>,
 }
 
 /// The path of `unix:PATH`.
@@ -416,8 +433,13 @@ mod tests {
 
     #[test]
     fn what_the_program_starts_itself_is_known_and_not_shown() {
-        let cli = Cli::try_parse_from(["ailurus", crate::qdisk::SUBCOMMAND, "5"]).unwrap();
-        assert!(matches!(cli.command, Command::PvDisks(PvDisksArgs { domid: 5 })));
+        let cli = ["ailurus", crate::qdisk::SUBCOMMAND, "5", "--runas", "7:8", "--chroot", "/x"];
+        let Command::PvDisks(disks) = Cli::try_parse_from(cli).unwrap().command else { panic!() };
+        assert_eq!(disks.runas, Some(User::Ids { uid: 7, gid: 8 }));
+        assert_eq!((disks.domid, disks.chroot), (5, Some("/x".into())));
+        let cli = Cli::try_parse_from(["ailurus", crate::qdisk::opener::SUBCOMMAND, "5"]).unwrap();
+        assert!(matches!(cli.command, Command::PvOpener(DomainArgs { domid: 5 })));
+        assert!(!Cli::command().render_long_help().to_string().contains(crate::qdisk::opener::SUBCOMMAND));
         assert!(!Cli::command().render_long_help().to_string().contains(crate::qdisk::SUBCOMMAND));
     }
 

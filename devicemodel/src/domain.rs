@@ -13,6 +13,7 @@ use crate::machine::{Ahead, Machine, Setting, XenParts};
 use crate::power::{Notice, Notifier};
 use crate::qdisk::{PvDisks, QdiskError};
 use crate::qemu::XenOptions;
+use crate::sandbox;
 use crate::saved::{SaveError, SavedGuest};
 use crate::trace::Border;
 
@@ -110,8 +111,8 @@ impl Domain {
     }
 
     /// Has another process serve the domain's PV disks, if this one is to give up xenstore.
-    pub(crate) fn disks_apart(&self) -> Result<Option<PvDisks>, DomainError> {
-        Ok(self.options.restrict.then(|| PvDisks::apart(self.options.domid)).transpose()?)
+    pub(crate) fn disks_apart(&self, rights: &sandbox::Options) -> Result<Option<PvDisks>, DomainError> {
+        Ok(self.options.restrict.then(|| PvDisks::apart(self.options.domid, rights)).transpose()?)
     }
 
     /// Has the machine serve the domain's PV disks, or know who does.

@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
         return stand_in::main(rest);
     }
     let cli = Cli::parse_from(arguments);
-    if matches!(cli.command, Command::PvDisks(_)) {
+    if matches!(cli.command, Command::PvDisks(_) | Command::PvOpener(_)) {
         stand_in::log_to_its_end();
     } else {
         let filter = tracing_subscriber::EnvFilter::try_from_env("AILURUS_LOG")
@@ -106,7 +106,11 @@ pub fn main() -> ExitCode {
         Command::SendKey(args) => send_key(&args),
         Command::Devices(args) => list_devices(&args),
         Command::InstallXen(args) => install_xen(args),
-        Command::PvDisks(args) => qdisk::helper::main(args.domid).map(|()| 0).map_err(Failure::from),
+        Command::PvDisks(args) => {
+            let rights = sandbox::Options { chroot: args.chroot, user: args.runas, confine: true };
+            qdisk::helper::main(args.domid, &rights).map(|()| 0).map_err(Failure::from)
+        }
+        Command::PvOpener(args) => qdisk::opener::main(args.domid).map(|()| 0).map_err(Failure::from),
     };
     match result {
         Ok(status) => ExitCode::from(status),

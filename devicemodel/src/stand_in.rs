@@ -216,7 +216,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     if incoming.is_none() {
         domain.reserve(&guest)?;
     }
-    let disks = domain.disks_apart()?;
+    let disks = domain.disks_apart(&host.sandbox)?;
     domain.accept_keyboards()?;
 
     domain.restrict()?;

@@ -13,9 +13,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use devices_core::Node;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::{Deserialize, Serialize};
 
-use super::{LAST_PATIENCE, PATIENCE, QdiskError};
+use super::{LAST_PATIENCE, PATIENCE, QdiskError, opener};
+use crate::sandbox;
 
 /// The helper's subcommand.
 pub(crate) const SUBCOMMAND: &str = "pv-disks";
@@ -140,6 +142,19 @@ impl Link {
     }
 }
 
+/// This program again, as a process of that kind.
+fn ours_as(subcommand: &str, domid: u16) -> Command {
+    // Whoever replaces the program's file meanwhile does not change what is started.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("ailurus").args([subcommand, &domid.to_string()]);
+    command
+}
+
+fn spawn(command: &mut Command) -> Result<(), QdiskError> {
+    let spawned = command.spawn();
+    spawned.map(drop).map_err(|error| QdiskError(format!("their process does not start: {error}")))
+}
+
 /// The device model's end of a helper. The helper ends when this is dropped.
 pub struct Apart {
     link: Mutex<(Link, u64)>,
@@ -147,16 +162,22 @@ pub struct Apart {
 
 impl Apart {
     /// Starts a helper and waits until it serves and has given up what it does not need.
-    pub(super) fn start(domid: u16) -> Result<Apart, QdiskError> {
+    pub(super) fn start(domid: u16, rights: &sandbox::Options) -> Result<Apart, QdiskError> {
         let (ours, theirs) = UnixStream::pair().map_err(QdiskError::new)?;
-        // Whoever replaces the program's file meanwhile does not change what is started.
-        Command::new("/proc/self/exe")
-            .arg0("ailurus")
-            .args([SUBCOMMAND, &domid.to_string()])
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|error| QdiskError(format!("their process does not start: {error}")))?;
+        let (asking, opening) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(QdiskError::new)?;
+        spawn(ours_as(opener::SUBCOMMAND, domid).stdin(opening).stdout(Stdio::null()))?;
+        let mut disks = ours_as(SUBCOMMAND, domid);
+        if let Some(folder) = &rights.chroot {
+            disks.arg("--chroot").arg(folder);
+        }
+        if let Some(user) = &rights.user {
+            disks.arg("--runas").arg(user.to_string());
+        }
+        spawn(disks.stdin(OwnedFd::from(theirs)).stdout(asking))?;
+        // What was given to them is closed here, so that each sees the other's end.
+        drop(disks);
         let apart = Apart::over(ours);
         apart.answer(&mut apart.link(), 0, Instant::now() + START)?;
         Ok(apart)

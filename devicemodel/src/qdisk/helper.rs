@@ -1,27 +1,30 @@
-//! The process that serves PV disks for a device model without rights.
+//! The process that serves PV disks for a device model without rights. It has none itself: it reads what guests have
+//! written, in their images and in the pages that they share.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use backends::image::Images;
+use hypervisor_xen::xenstore::XenStore;
 
 use super::apart::{Answer, Ask, Link, Question, Tree};
-use super::service::Service;
-use super::{PvDisks, QdiskError, Thread};
+use super::asked::Opener;
+use super::service::{Service, Source};
+use super::{PvDisks, QdiskError, Thread, begin};
 use crate::sandbox;
 
 /// What the process is called in lists of processes.
 const NAME: &std::ffi::CStr = c"ailurus-pvdisks";
 
-/// Serves the PV disks of a domain until the device model, at the other end of standard input, is gone.
-pub(crate) fn main(domid: u16) -> Result<(), QdiskError> {
-    close_inherited().map_err(QdiskError::new)?;
+/// Serves the PV disks of a domain until the device model, at the other end of standard input, is gone. At the other
+/// end of standard output is who opens images.
+pub(crate) fn main(domid: u16, rights: &sandbox::Options) -> Result<(), QdiskError> {
+    begin(NAME).map_err(QdiskError::new)?;
     let stream = io::stdin().as_fd().try_clone_to_owned().map_err(QdiskError::new)?;
     let mut link = Link::new(UnixStream::from(stream));
-    let started = start(domid);
+    let started = start(domid, rights);
     let result = started.as_ref().map(|_| Tree::default()).map_err(|error| error.0.clone());
     link.send(&Answer { id: 0, result }).map_err(QdiskError::new)?;
     let (disks, images) = started?;
@@ -35,20 +38,16 @@ pub(crate) fn main(domid: u16) -> Result<(), QdiskError> {
 }
 
 /// Opens what is needed, gives up the rest, and serves.
-fn start(domid: u16) -> Result<(PvDisks, Images), QdiskError> {
-    rustix::process::chdir("/").map_err(QdiskError::new)?;
-    rustix::thread::set_name(NAME).map_err(QdiskError::new)?;
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // They are meant for the device model, which ends this by closing the socket.
-        let unheard = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(signal, unheard).map_err(QdiskError::new)?;
-    }
+fn start(domid: u16, rights: &sandbox::Options) -> Result<(PvDisks, Images), QdiskError> {
     let images = Images::default();
-    let service = Service::new(domid, None, images.clone())?;
+    let link = io::stdout().as_fd().try_clone_to_owned().map_err(QdiskError::new)?;
+    let (opener, store) = Opener::greeted(link).map_err(QdiskError::new)?;
+    let store = XenStore::over(store.into()).map_err(QdiskError::new)?;
+    let service = Service::new(domid, store, Source::Opener(Arc::new(opener)), images.clone())?;
     if let Err(error) = hypervisor_xen::footprint::shrink() {
         tracing::warn!("memory is not given back: {error}");
     }
-    sandbox::enter_for_disks().map_err(QdiskError::new)?;
+    sandbox::enter_for_disks(rights).map_err(QdiskError::new)?;
     Ok((PvDisks::Here(Thread::start(service)?), images))
 }
 
@@ -66,17 +65,4 @@ fn answer(disks: &PvDisks, images: &Images, ask: Ask) -> Result<Tree, QdiskError
         }
     }
     Ok(Tree::default())
-}
-
-/// Closes what the toolstack left open for the device model: nothing of ours is open yet.
-fn close_inherited() -> io::Result<()> {
-    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd > libc::STDERR_FILENO)
-        .collect();
-    for fd in open {
-        // The folder that was read is closed already.
-        let _ = nix::unistd::close(fd);
-    }
-    Ok(())
 }

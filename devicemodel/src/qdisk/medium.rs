@@ -1,10 +1,13 @@
 //! What is in a PV disk.
 
+use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backends::image::{Image, ImageError, ImageOptions, Images};
 use devices::xen::blkback::{Medium, MediumError};
 use devices_core::block::{BlockBackend, BlockError, BlockInfo, BlockOp, BlockStore, Payload, SECTOR};
+
+use super::asked::Opener;
 
 /// The drive has no medium.
 pub(super) struct Empty;
@@ -22,6 +25,8 @@ impl BlockStore for Empty {
 /// frontend connects, and stays open then.
 pub(super) struct Late {
     options: ImageOptions,
+    device: u32,
+    opener: Arc<Opener>,
     info: BlockInfo,
     images: Images,
     opened: Mutex<Option<Arc<dyn BlockBackend>>>,
@@ -29,10 +34,26 @@ pub(super) struct Late {
 
 impl Late {
     /// Looks at the image and does not lock it.
-    pub(super) fn new(options: ImageOptions, images: Images) -> Result<Late, ImageError> {
-        let info = Image::peek(&options)?;
-        Ok(Late { options, info, images, opened: Mutex::default() })
+    pub(super) fn new(
+        options: ImageOptions,
+        device: u32,
+        opener: Arc<Opener>,
+        images: Images,
+    ) -> Result<Late, ImageError> {
+        let file = ask(&opener, device, false, &options)?;
+        let info = Image::peek_at(file, &options)?;
+        Ok(Late { options, device, opener, info, images, opened: Mutex::default() })
     }
+}
+
+/// Has another process open a disk's image, and reads it.
+pub(super) fn open(opener: &Opener, device: u32, options: &ImageOptions) -> Result<Image, ImageError> {
+    Image::from_file(ask(opener, device, !options.read_only, options)?, options)
+}
+
+fn ask(opener: &Opener, device: u32, write: bool, options: &ImageOptions) -> Result<File, ImageError> {
+    let path = || options.path.clone();
+    opener.open(device, write).map_err(|source| ImageError::Open { path: path(), source })
 }
 
 impl Medium for Late {
@@ -46,7 +67,8 @@ impl Medium for Late {
         if let Some(opened) = &*opened {
             return Ok(opened.clone());
         }
-        let image = Image::open(&self.options).map_err(|error| MediumError(error.to_string()))?;
+        let image = open(&self.opener, self.device, &self.options);
+        let image = image.map_err(|error| MediumError(error.to_string()))?;
         let image = self.images.serve(image);
         Ok(opened.insert(image).clone())
     }
@@ -56,7 +78,21 @@ impl Medium for Late {
 mod tests {
     use backends::image::Format;
 
+    use super::super::asked::{Question, greet, link};
     use super::*;
+
+    /// Opens that file, whatever it is asked for.
+    fn opener(path: std::path::PathBuf) -> Arc<Opener> {
+        let (ours, theirs) = link();
+        std::thread::spawn(move || {
+            greet(&theirs, &File::open(&path).map_err(|error| error.to_string())).unwrap();
+            while let Some(question) = Question::receive(&theirs) {
+                let file = File::options().read(true).write(question.write).open(&path);
+                question.answer(&theirs, &file.map_err(|error| error.to_string())).unwrap();
+            }
+        });
+        Arc::new(Opener::greeted(ours).unwrap().0)
+    }
 
     #[test]
     fn an_image_is_had_when_the_other_drive_lets_go_of_it() {
@@ -64,7 +100,8 @@ mod tests {
         file.as_file().set_len(1 << 20).unwrap();
         let options = ImageOptions::new(file.path(), Format::Raw);
         let drive = Images::default().serve(Image::open(&options).unwrap());
-        let disk = Late::new(options.clone(), Images::default()).unwrap();
+        let opener = opener(file.path().into());
+        let disk = Late::new(options.clone(), 51712, opener, Images::default()).unwrap();
         assert_eq!(disk.info(), drive.info());
         let error = disk.open().err().expect("the drive has it").to_string();
         assert!(error.contains("in use by another process"), "{error}");

@@ -7,20 +7,28 @@
 //! qcow2 file would destroy it.
 //!
 //! A device model that is to give up xenstore and the host's files (`dm_restrict=1`) has that thread in a
-//! process of its own ([`Apart`], `helper`), which gives up everything else. No image can be shared then:
-//! one that an emulated drive has is opened when a frontend connects, which works once the guest has had the
-//! drive unplugged.
+//! process of its own ([`Apart`], `helper`), with as few rights, since it reads what guests have written. That one has
+//! a third process open its images (`opener`, `asked`) and say to xenstore what it may say (`guard`, `proxy`).
+//! No image can be shared then: one that an emulated drive has is opened when a frontend connects, which works once the
+//! guest has had the drive unplugged.
 
 mod apart;
+mod asked;
 mod bell;
+mod guard;
 pub(crate) mod helper;
 mod host;
 mod medium;
 mod offer;
+pub(crate) mod opener;
+mod proxy;
 mod service;
 
+use std::ffi::CStr;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,13 +36,16 @@ use std::time::Duration;
 use backends::image::Images;
 use devices_core::Node;
 use devices_core::block::BlockBackend;
+use hypervisor_xen::xenstore::XenStore;
 use thiserror::Error;
 
 #[cfg(test)]
 pub(crate) use apart::SUBCOMMAND;
 pub use apart::{Apart, Ask, Link, Question, Tree};
 use bell::Doorbell;
-use service::Service;
+use service::{Service, Source};
+
+use crate::sandbox;
 
 /// How long a save waits for requests in flight. Less than libxl waits for an answer to one command.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -70,12 +81,13 @@ pub(crate) enum PvDisks {
 impl PvDisks {
     /// Serves the PV disks of a domain here, those that are there and those that come.
     pub(crate) fn here(domid: u16, shared: Shared, images: Images) -> Result<PvDisks, QdiskError> {
-        Ok(PvDisks::Here(Thread::start(Service::new(domid, Some(shared), images)?)?))
+        let store = XenStore::open().map_err(QdiskError::new)?;
+        Ok(PvDisks::Here(Thread::start(Service::new(domid, store, Source::Machine(shared), images)?)?))
     }
 
-    /// The same in another process, for one that is about to give up its rights.
-    pub(crate) fn apart(domid: u16) -> Result<PvDisks, QdiskError> {
-        Ok(PvDisks::Apart(Apart::start(domid)?))
+    /// The same in another process, for one that is about to give up its rights as these say; the other one does too.
+    pub(crate) fn apart(domid: u16, rights: &sandbox::Options) -> Result<PvDisks, QdiskError> {
+        Ok(PvDisks::Apart(Apart::start(domid, rights)?))
     }
 
     /// Takes no more requests. Does not wait for those in flight.
@@ -193,4 +205,38 @@ impl Drop for Thread {
             tracing::error!("PV disks: the thread ended by a fault of ours");
         }
     }
+}
+
+/// The folder of a domain's disks in xenstore.
+fn backend(store: &XenStore, domid: u16) -> Result<String, QdiskError> {
+    let own = store.find("domid").map_err(QdiskError::new)?;
+    let own = own.and_then(|own| own.trim().parse().ok()).unwrap_or(0);
+    let home = store.domain_path(own).map_err(QdiskError::new)?;
+    Ok(format!("{home}/backend/qdisk/{domid}"))
+}
+
+/// What a process begins with that a device model has started.
+fn begin(name: &CStr) -> io::Result<()> {
+    close_inherited()?;
+    rustix::process::chdir("/")?;
+    rustix::thread::set_name(name)?;
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // They are meant for the device model, which ends this by closing the socket.
+        let unheard = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal, unheard)?;
+    }
+    Ok(())
+}
+
+/// Closes what the toolstack left open for the device model: nothing of ours is open yet.
+fn close_inherited() -> io::Result<()> {
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > libc::STDERR_FILENO)
+        .collect();
+    for fd in open {
+        // The folder that was read is closed already.
+        let _ = nix::unistd::close(fd);
+    }
+    Ok(())
 }

@@ -70,7 +70,7 @@ pub(super) fn read(
 }
 
 /// `FORMAT:PATH`: None if that is no image of ours, and an empty drive without a path.
-fn image(params: &str) -> Option<Option<(PathBuf, Format)>> {
+pub(super) fn image(params: &str) -> Option<Option<(PathBuf, Format)>> {
     let (format, path) = params.split_once(':')?;
     let format = match format {
         "aio" | "raw" => Format::Raw,

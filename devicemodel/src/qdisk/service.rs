@@ -15,9 +15,10 @@ use hypervisor_xen::kernel::Events;
 use hypervisor_xen::xenstore::{Event, XenStore};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::asked::Opener;
 use super::bell::Doorbell;
 use super::host::{Frontend, Nodes, Ports};
-use super::medium::{Empty, Late};
+use super::medium::{self, Empty, Late};
 use super::offer::{self, Offer};
 use super::{Command, LAST_PATIENCE, QdiskError, Shared};
 
@@ -25,6 +26,14 @@ use super::{Command, LAST_PATIENCE, QdiskError, Shared};
 const TURN: usize = 64;
 /// The watch on the disks as a whole.
 const ALL: &str = "disks";
+
+/// Where images come from.
+pub(super) enum Source {
+    /// They are opened by name here, and those that the machine has open are shared.
+    Machine(Shared),
+    /// The machine is another process, and so is who opens them.
+    Opener(Arc<Opener>),
+}
 
 /// The disks of a domain, and all that they need of Xen.
 pub(super) struct Service {
@@ -34,8 +43,7 @@ pub(super) struct Service {
     domid: u16,
     ports: Arc<Ports>,
     grants: GrantTable,
-    /// None: the machine is another process.
-    shared: Option<Shared>,
+    source: Source,
     images: Images,
     bell: Arc<Doorbell>,
     disks: BTreeMap<u32, Blkback>,
@@ -47,17 +55,18 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Opens xenstore, event channels and grants, and nothing more later but images. Images that it has open
-    /// are among `images`.
-    pub(super) fn new(domid: u16, shared: Option<Shared>, images: Images) -> Result<Service, QdiskError> {
-        let store = XenStore::open().map_err(QdiskError::new)?;
-        let own = store.find("domid").map_err(QdiskError::new)?;
-        let own = own.and_then(|own| own.trim().parse().ok()).unwrap_or(0);
-        let home = store.domain_path(own).map_err(QdiskError::new)?;
-        let root = format!("{home}/backend/qdisk/{domid}");
+    /// Opens event channels and grants, and nothing more later but images, if the source is the machine. Images that
+    /// it has open are among `images`.
+    pub(super) fn new(
+        domid: u16,
+        store: XenStore,
+        source: Source,
+        images: Images,
+    ) -> Result<Service, QdiskError> {
+        let root = super::backend(&store, domid)?;
         store.watch(&root, ALL).map_err(QdiskError::new)?;
         let ports = Ports::open().map_err(QdiskError::new)?;
-        if shared.is_none() {
+        if matches!(source, Source::Opener(_)) {
             ports.events.restrict(domid).map_err(QdiskError::new)?;
         }
         Ok(Service {
@@ -66,7 +75,7 @@ impl Service {
             domid,
             ports: Arc::new(ports),
             grants: GrantTable::open().map_err(QdiskError::new)?,
-            shared,
+            source,
             images,
             bell: Arc::new(Doorbell::new().map_err(QdiskError::new)?),
             disks: BTreeMap::new(),
@@ -273,21 +282,25 @@ impl Service {
             let empty: Arc<dyn BlockBackend> = Pool::new(Arc::new(Empty));
             return Ok(Box::new(empty));
         };
-        if let Some(shared) = self.shared.as_ref().and_then(|shared| shared(path)) {
-            return Ok(Box::new(shared));
-        }
-        let read_only = offer.config.read_only;
-        let options = ImageOptions { read_only, ..ImageOptions::new(path, *format) };
-        match Image::open(&options) {
-            Ok(image) => {
+        let options = ImageOptions { read_only: offer.config.read_only, ..ImageOptions::new(path, *format) };
+        let opened = match &self.source {
+            Source::Machine(shared) => match shared(path) {
+                Some(shared) => return Ok(Box::new(shared)),
+                None => Image::open(&options),
+            },
+            Source::Opener(opener) => medium::open(opener, offer.config.device, &options),
+        };
+        match (opened, &self.source) {
+            (Ok(image), _) => {
                 let image: Arc<dyn BlockBackend> = self.images.serve(image);
                 Ok(Box::new(image))
             }
-            // The machine may have it, which is another process, until the guest has its drive unplugged.
-            Err(ImageError::Locked(_)) if self.shared.is_none() => {
-                Ok(Box::new(Late::new(options, self.images.clone())?))
+            // The machine may have it until the guest has its drive unplugged.
+            (Err(ImageError::Locked(_)), Source::Opener(opener)) => {
+                let (opener, images) = (opener.clone(), self.images.clone());
+                Ok(Box::new(Late::new(options, offer.config.device, opener, images)?))
             }
-            Err(error) => Err(error),
+            (Err(error), _) => Err(error),
         }
     }
 

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hypervisor::work::{self, Kind};
@@ -26,7 +27,7 @@ pub enum Work {
     /// It is the machine of a guest that a person has started: its monitor opens and makes files, those that landlock
     /// leaves it.
     Guest,
-    /// It serves PV disks: opens images, and talks to xenstore, frontends and the machine.
+    /// It serves PV disks: works on open images, and talks to xenstore, frontends and the machine.
     PvDisks,
 }
 
@@ -188,7 +189,6 @@ const GUEST_CALLS: &[c_long] = &[
     libc::SYS_access,
     libc::SYS_bind,
     libc::SYS_listen,
-    libc::SYS_connect,
 ];
 
 /// Requests to pseudo-terminals (unlock, number, and both of termios2).
@@ -385,33 +385,99 @@ fn allowed(work: Work) -> io::Result<Rules> {
         Work::Machine => {}
         Work::Guest => {
             rules.extend(plain(GUEST_CALLS));
-            rules.insert(libc::SYS_socket, vec![argument(0, Op::Eq, libc::AF_UNIX as u64)?]);
+            // Streams, which only say something to whom they are connected.
+            let (local, stream) = (libc::AF_UNIX as u64, libc::SOCK_STREAM as u64);
+            let condition = |index, op, value| SeccompCondition::new(index, Len::Dword, op, value);
+            let kind = [condition(0, Op::Eq, local), condition(1, Op::MaskedEq(0xf), stream)];
+            let kind = kind.into_iter().collect::<Result<_, _>>().map_err(broken)?;
+            rules.insert(libc::SYS_socket, vec![SeccompRule::new(kind).map_err(broken)?]);
         }
         Work::PvDisks => {
             MACHINE_CALLS.iter().for_each(|call| drop(rules.remove(call)));
-            // Images that are there already.
-            let making = (libc::O_CREAT | libc::O_TRUNC) as u64;
-            rules.insert(libc::SYS_openat, vec![argument(2, Op::MaskedEq(making), 0)?]);
-            // An image is looked at before it is opened.
-            rules.extend(plain(&[libc::SYS_statx, libc::SYS_newfstatat]));
         }
     }
     Ok(rules)
 }
 
+/// Calls of a process that opens images, beside those on its own streams.
+const OPENER_CALLS: &[c_long] = &[
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_fstat,
+    libc::SYS_futex,
+    libc::SYS_clock_gettime,
+    libc::SYS_restart_syscall,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_sched_yield,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// What is left to a process that opens images and must not read them. Files are told apart by their numbers, so that
+/// those of its streams and links are never closed: no image can get one.
+fn opening(streams: &[RawFd], links: &[RawFd]) -> io::Result<Rules> {
+    let on = |files: &[RawFd]| {
+        files.iter().map(|fd| argument(0, Op::Eq, *fd as u64)).collect::<io::Result<Vec<_>>>()
+    };
+    let condition = |index, op, value| SeccompCondition::new(index, Len::Dword, op, value).map_err(broken);
+    let all = |conditions| SeccompRule::new(conditions).map_err(broken);
+    let mut rules = plain(OPENER_CALLS);
+    ourselves(&mut rules)?;
+    rules.insert(libc::SYS_read, on(streams)?);
+    rules.insert(libc::SYS_write, on(&[streams, &[libc::STDERR_FILENO]].concat())?);
+    for call in [libc::SYS_recvmsg, libc::SYS_sendmsg] {
+        rules.insert(call, on(links)?);
+    }
+    let standard = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
+    let kept = [streams, links, &standard].concat();
+    let others = kept.iter().map(|fd| condition(0, Op::Ne, *fd as u64)).collect::<io::Result<_>>()?;
+    rules.insert(libc::SYS_close, vec![all(others)?]);
+    // Images that are there already.
+    let making = (libc::O_CREAT | libc::O_TRUNC | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
+    rules.insert(libc::SYS_openat, vec![argument(2, Op::MaskedEq(making), 0)?]);
+    // Memory, and no file as memory.
+    let (exec, anonymous) = (libc::PROT_EXEC as u64, libc::MAP_ANONYMOUS as u64);
+    let no_code = condition(2, Op::MaskedEq(exec), 0)?;
+    let no_file = condition(3, Op::MaskedEq(anonymous), anonymous)?;
+    rules.insert(libc::SYS_mmap, vec![all(vec![no_code, no_file])?]);
+    rules.insert(libc::SYS_mprotect, vec![argument(2, Op::MaskedEq(exec), 0)?]);
+    Ok(rules)
+}
+
+/// Filters a process that opens images, and has one thread.
+pub fn opener(streams: &[RawFd], links: &[RawFd]) -> io::Result<()> {
+    apply(opening(streams, links)?)?;
+    CONFINED.store(true, Ordering::Release);
+    Ok(())
+}
+
 /// Filters every thread that there is and every one that will be.
 pub fn all_threads(work: Work) -> io::Result<()> {
-    let filters = [
-        program(plain(NEVER), SeccompAction::KillProcess, SeccompAction::Allow)?,
-        program(allowed(work)?, SeccompAction::Allow, errno(libc::EPERM))?,
-        // The flags of clone3 are in memory, out of a filter's sight; told that it does not exist, the C
-        // library falls back to clone.
-        program(plain(&[libc::SYS_clone3]), errno(libc::ENOSYS), SeccompAction::Allow)?,
-    ];
-    filters.iter().try_for_each(|filter| apply_filter_all_threads(filter).map_err(broken))?;
+    apply(allowed(work)?)?;
     CONFINED.store(true, Ordering::Release);
     work::confine(narrow);
     Ok(())
+}
+
+fn apply(allowed: Rules) -> io::Result<()> {
+    let filters = [
+        program(plain(NEVER), SeccompAction::KillProcess, SeccompAction::Allow)?,
+        // The flags of clone3 are in memory, out of a filter's sight; told that it does not exist, the C
+        // library falls back to clone.
+        program(plain(&[libc::SYS_clone3]), errno(libc::ENOSYS), SeccompAction::Allow)?,
+        // Last: it need not leave what filters are made by.
+        program(allowed, SeccompAction::Allow, errno(libc::EPERM))?,
+    ];
+    filters.iter().try_for_each(|filter| apply_filter_all_threads(filter).map_err(broken))
 }
 
 /// Whether the process is confined.

@@ -1,14 +1,20 @@
 //! What the process gives up before it serves a guest: a guest that takes it over must find nothing.
 //!
 //! [`enter`] is called once, when every file, socket and device is open, and before anything that a guest has written is
-//! read: images, and the state from which it goes on. In its order: a root folder of its own, another user, no core dumps, no file by a name (landlock, where the
-//! kernel has it), and only the system calls that serving a guest needs ([`filter`]). What is opened later
-//! comes as an open file (QMP `add-fd`). A Xen device model restricts its privcmd and evtchn files to its
-//! domain before: the filter lets that pass no more.
+//! read: images, and the state from which it goes on. In its order: a root folder of its own, another user, no core
+//! dumps, no file by a name (landlock, where the kernel has it), and only the system calls that serving a guest needs
+//! ([`filter`]). What is opened later comes as an open file (QMP `add-fd`). A Xen device model restricts its privcmd
+//! and evtchn files to its domain before: the filter lets that pass no more.
 //!
 //! A guest that a person has started without a word confines itself too: [`begin`] leaves it the files that its
-//! command line names ([`Named`]), [`finish`] the system calls. The process that serves its PV disks has no root folder
-//! and no user of its own, because it opens the images that it is told to ([`enter_for_disks`]).
+//! command line names ([`Named`]), [`finish`] the system calls. A Xen guest's PV disks are served by a process that has
+//! nothing but open images ([`enter_for_disks`]), which it gets from one that opens them and cannot read them
+//! ([`enter_as_opener`]).
+//!
+//! A user namespace of its own would add nothing to that, and is not made: files by name are landlock's, other processes
+//! and other families of sockets are the filter's, and what it opens is the part of the kernel that ordinary users do
+//! not reach otherwise. Sockets of the host's other programs, which landlock lets pass on most kernels, are out of reach
+//! because `connect` is not among the calls.
 
 pub mod filter;
 mod named;
@@ -16,8 +22,11 @@ mod paths;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::io;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -91,19 +100,7 @@ fn step(what: impl Into<String>) -> impl FnOnce(io::Error) -> SandboxError {
 /// Gives up what `options` say, in every thread of the process. Not to be undone; after an error some of
 /// it may have been given up. `most` is what its largest file needs; none: that is not known.
 pub fn enter(options: &Options, most: Option<u64>) -> Result<(), SandboxError> {
-    // The user database is out of reach from the new root.
-    let ids = options.user.as_ref().map(User::ids).transpose()?;
-    if let Some(folder) = &options.chroot {
-        let at = || format!("chroot to {}", folder.display());
-        chroot(folder).map_err(|error| step(at())(error.into()))?;
-        chdir("/").map_err(|error| step(at())(error.into()))?;
-    }
-    if options.confine {
-        limit_files(most)?;
-    }
-    if let Some((uid, gid)) = ids {
-        become_user(uid, gid)?;
-    }
+    leave(options, most)?;
     if options.confine {
         no_tracing()?;
         only(&Files::default())?;
@@ -127,14 +124,40 @@ pub fn finish() -> Result<(), SandboxError> {
     filter::all_threads(Work::Guest).map_err(step("the system call filter"))
 }
 
-/// Gives up what a process does not need that serves PV disks and nothing else: all of root's power but that
-/// over files, files where no images lie, those that are not there, and system calls. Before it starts a thread.
-pub fn enter_for_disks() -> Result<(), SandboxError> {
-    limit_files(None)?;
+/// The root folder, the user, and the size of files.
+fn leave(options: &Options, most: Option<u64>) -> Result<(), SandboxError> {
+    // The user database is out of reach from the new root.
+    let ids = options.user.as_ref().map(User::ids).transpose()?;
+    if let Some(folder) = &options.chroot {
+        let at = || format!("chroot to {}", folder.display());
+        chroot(folder).map_err(|error| step(at())(error.into()))?;
+        chdir("/").map_err(|error| step(at())(error.into()))?;
+    }
+    if options.confine {
+        limit_files(most)?;
+    }
+    ids.map_or(Ok(()), |(uid, gid)| become_user(uid, gid))
+}
+
+/// Gives up what a process does not need that serves PV disks and nothing else: what `options` say, all of root's power,
+/// all files by name, and system calls. Before it starts a thread. Its images come open, each when it is attached and
+/// of any size, so that the size of files is not limited: it has none but those.
+pub fn enter_for_disks(options: &Options) -> Result<(), SandboxError> {
+    leave(options, None)?;
+    keep(CapabilitySet::empty())?;
+    no_tracing()?;
+    only(&Files::default())?;
+    filter::all_threads(Work::PvDisks).map_err(step("the system call filter"))
+}
+
+/// Gives up what a process does not need that opens images for another: all of root's power but that over files, files
+/// where no images lie, those that are not there, and system calls. What it opens it cannot read: of these files
+/// bytes move over `streams`, and other files over `links`.
+pub fn enter_as_opener(streams: &[RawFd], links: &[RawFd]) -> Result<(), SandboxError> {
     keep(CapabilitySet::DAC_OVERRIDE)?;
     no_tracing()?;
     only(&Files { write: paths::for_images(), ..Files::default() })?;
-    filter::all_threads(Work::PvDisks).map_err(step("the system call filter"))
+    filter::opener(streams, links).map_err(step("the system call filter"))
 }
 
 /// What an error of the host's means to somebody who named a file to a process that is confined.
@@ -193,6 +216,25 @@ fn only(files: &Files) -> Result<(), SandboxError> {
         tracing::info!("this kernel has no landlock: file names are left to chroot and to the filter");
     }
     Ok(())
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            User::Ids { uid, gid } => write!(f, "{uid}:{gid}"),
+            User::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl FromStr for User {
+    type Err = std::num::ParseIntError;
+    fn from_str(text: &str) -> Result<User, std::num::ParseIntError> {
+        match text.split_once(':') {
+            None => Ok(User::Name(text.to_owned())),
+            Some((uid, gid)) => Ok(User::Ids { uid: uid.parse()?, gid: gid.parse()? }),
+        }
+    }
 }
 
 impl User {

@@ -38,12 +38,19 @@ fn child() {
         Ok("refused") => refused(&confined),
         Ok("needed") => needed(&confined),
         Ok("disks") => disks(),
+        Ok("opener") => opener(),
+        Ok("opener-exec") => {
+            enter_as_opener(&[], &[]).unwrap();
+            // It has not even the calls with which the library prepares to start a program.
+            let error = chroot("/");
+            panic!("chroot came back: {error:?}");
+        }
         Ok("guest") => guest(),
         Ok("kinds") => kinds(&confined),
         Ok("sizes") => sizes(&confined),
         Ok("restored") => restored(&confined),
         Ok("disks-exec") => {
-            enter_for_disks().unwrap();
+            enter_for_disks(&confined).unwrap();
             let error = Command::new("/bin/true").exec();
             panic!("exec came back: {error}");
         }
@@ -104,7 +111,7 @@ fn refused(options: &Options) {
     assert_eq!(server.read(&mut [0; 5]).unwrap(), 5);
 }
 
-/// Images are opened by name and served from threads; nothing else is.
+/// Images that are open are served from threads; nothing is opened.
 fn disks() {
     use backends::image::{Format, Image, ImageError, ImageOptions, Images};
     use devices_core::block::{BlockBackend, BlockOp, BlockRequest, CompletionQueue, Payload};
@@ -113,11 +120,17 @@ fn disks() {
     let folder = folder();
     let raw = folder.join("raw");
     File::create(&raw).unwrap().set_len(1 << 20).unwrap();
+    let open = || File::options().read(true).write(true).open(&raw).unwrap();
+    let (file, again) = (open(), open());
     let small = Rlimit { current: Some(1 << 18), maximum: None };
     setrlimit(Resource::Fsize, small).unwrap();
     let status = File::open("/proc/thread-self/status").unwrap();
-    enter_for_disks().unwrap();
-    let image = Image::open(&ImageOptions::new(&raw, Format::Raw)).unwrap();
+    let root = rustix::process::getuid().is_root();
+    let user = root.then_some(User::Ids { uid: 65534, gid: 65533 });
+    let chroot = root.then(|| folder.clone());
+    enter_for_disks(&Options { chroot, user, confine: true }).unwrap();
+    let options = ImageOptions::new(&raw, Format::Raw);
+    let image = Image::from_file(file, &options).unwrap();
     let pool = Images::default().serve(image);
     let (send, receive) = std::sync::mpsc::channel();
     let send = std::sync::Mutex::new(send);
@@ -131,22 +144,79 @@ fn disks() {
     };
     write(1, BlockOp::Write, Payload::Buffer(vec![7; 4096]));
     write(2, BlockOp::Flush, Payload::None);
-    assert!(matches!(Image::open(&ImageOptions::new(&raw, Format::Raw)), Err(ImageError::Locked(_))));
-    // What runs as root because it stands in a file.
+    assert!(matches!(Image::from_file(again, &options), Err(ImageError::Locked(_))));
+    // What runs as root because it stands in a file, and its own image.
+    let raw = raw.to_str().unwrap();
+    for path in ["/etc/crontab", "/proc/sys/kernel/core_pattern", "/proc/self/mem", raw, "/raw", "/"] {
+        eperm(File::options().write(true).open(path));
+        eperm(File::open(path));
+        eperm(std::fs::metadata(path));
+    }
+    eperm(File::create("/new"));
+    eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
+    eperm(UnixStream::connect("/nowhere"));
+    assert!(Command::new("/bin/true").status().is_err());
+    assert_eq!(permitted(status), CapabilitySet::empty());
+}
+
+/// The capabilities that a thread may have, by its status.
+fn permitted(status: File) -> CapabilitySet {
+    let status = io::read_to_string(status).unwrap();
+    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).unwrap();
+    CapabilitySet::from_bits_retain(u64::from_str_radix(permitted, 16).unwrap())
+}
+
+/// Images are opened and handed over, and not one byte of them is read.
+fn opener() {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use std::os::fd::AsRawFd;
+
+    let folder = folder();
+    let raw = folder.join("raw");
+    std::fs::write(&raw, [7; 4096]).unwrap();
+    let (stream, other) = UnixStream::pair().unwrap();
+    let (link, theirs) = UnixStream::pair().unwrap();
+    let status = File::open("/proc/thread-self/status").unwrap();
+    let streams = [stream.as_raw_fd(), other.as_raw_fd(), status.as_raw_fd()];
+    enter_as_opener(&streams, &[link.as_raw_fd()]).unwrap();
+    let image = File::options().read(true).write(true).open(&raw).unwrap();
+    let send = |link: &UnixStream| {
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let files = [image.as_fd()];
+        assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+        sendmsg(link, &[io::IoSlice::new(b"x")], &mut control, SendFlags::empty())
+    };
+    assert_eq!(send(&link), Ok(1));
+    assert_eq!(send(&theirs), Err(rustix::io::Errno::PERM), "to nobody else");
+    assert_eq!(rustix::io::write(&stream, b"hello"), Ok(5));
+    assert_eq!(rustix::io::read(&other, &mut [0; 5]), Ok(5));
+    // The image.
+    use std::os::unix::fs::FileExt;
+    eperm((&image).read(&mut [0; 1]));
+    eperm((&image).write(b"x"));
+    eperm(image.read_at(&mut [0; 1], 0));
+    eperm(image.write_at(b"x", 0));
+    eperm(image.set_len(0));
+    eperm(image.try_clone());
+    eperm(io::copy(&mut &image, &mut &stream));
+    eperm(nix::unistd::dup2_stdin(&image).map_err(io::Error::from));
+    eperm(nix::unistd::close(streams[0]).map_err(io::Error::from));
+    // Everything else.
     for path in ["/etc/crontab", "/etc/passwd", "/proc/sys/kernel/core_pattern", "/proc/self/mem"] {
         assert!(File::options().write(true).open(path).is_err(), "{path}");
         assert!(File::open(path).is_err(), "{path}");
     }
-    assert!(File::create(folder.join("new")).is_err());
-    assert!(File::options().write(true).truncate(true).open(&raw).is_err());
-    assert!(std::fs::remove_file(&raw).is_err());
-    eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
+    eperm(File::create(folder.join("new")));
+    eperm(File::options().write(true).truncate(true).open(&raw));
+    eperm(std::fs::remove_file(&raw));
     eperm(UnixStream::connect("/nowhere"));
-    assert!(Command::new("/bin/true").status().is_err());
-    let status = io::read_to_string(status).unwrap();
-    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).unwrap();
-    let permitted = CapabilitySet::from_bits_retain(u64::from_str_radix(permitted, 16).unwrap());
+    eperm(std::thread::Builder::new().spawn(|| ()));
+    let permitted = permitted(status);
     assert!(CapabilitySet::DAC_OVERRIDE.contains(permitted), "{permitted:?}");
+    drop(image);
+    // The test's own program would write to standard output.
+    std::process::exit(0);
 }
 
 /// A guest that a person has started opens what was named, and what its monitor's clients name beside the monitor.
@@ -191,9 +261,16 @@ fn guest() {
         assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
     };
     check();
+    let bus = UnixListener::bind(own.join("bus")).unwrap();
     finish().unwrap();
     check();
     eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
+    eperm(std::os::unix::net::UnixDatagram::unbound());
+    // A program of the host's that listens, whose socket is not taken for one that is left over, either.
+    eperm(UnixStream::connect(own.join("bus")));
+    let taken = backends::chardev::prepare(&backends::chardev::CharSpec::Unix(own.join("bus")));
+    assert!(taken.is_err() && own.join("bus").exists());
+    drop(bus);
     let error = Command::new("/bin/true").exec();
     panic!("exec came back: {error}");
 }
@@ -334,6 +411,7 @@ fn what_is_needed_goes_on() {
 fn starting_a_program_ends_the_process() {
     assert_eq!(run("exec").signal(), Some(libc::SIGSYS));
     assert_eq!(run("disks-exec").signal(), Some(libc::SIGSYS));
+    assert_eq!(run("opener-exec").signal(), Some(libc::SIGSYS));
 }
 
 #[test]
@@ -357,8 +435,13 @@ fn a_confined_process_reads_images_and_saved_states() {
 }
 
 #[test]
-fn who_serves_disks_opens_images_and_nothing_else() {
+fn who_serves_disks_opens_nothing() {
     assert!(run("disks").success());
+}
+
+#[test]
+fn who_opens_images_reads_nothing() {
+    assert!(run("opener").success());
 }
 
 #[test]

@@ -16,12 +16,12 @@ impl Drop for Unlink {
 }
 
 /// A socket at that path that never blocks, with what removes it in the end. A socket that is left over
-/// from before is in the way and goes; anything else is not ours to remove.
+/// from before is in the way and goes; anything else is not ours to remove, and nor is one of which nobody can tell.
 pub fn listen(path: &Path) -> io::Result<(UnixListener, Unlink)> {
     if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
         match UnixStream::connect(path) {
-            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
-            Err(_) => std::fs::remove_file(path)?,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Ok(_) | Err(_) => return Err(io::ErrorKind::AddrInUse.into()),
         }
     }
     let listener = UnixListener::bind(path)?;

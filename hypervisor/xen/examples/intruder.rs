@@ -1,8 +1,10 @@
 //! Makes a running device model that has given up its rights do system calls, as an intruder in it would, and
 //! says which of them were refused.
 //!
-//! `intruder PID DOMID`, as root on a Xen host (x86-64). The calls are made in the process's first thread, with
-//! its own files, and the last one ends it. The exit status is 1 if anything was not as it should be.
+//! `intruder PID DOMID machine`, as root on a Xen host (x86-64); `intruder PID DOMID disks IMAGE` tries the process that
+//! serves a restricted guest's PV disks, `intruder PID DOMID opener IMAGE` the one that opens their images. The calls are
+//! made in the process's first thread, with its own files, and the last one ends it. The exit status is 1 if anything
+//! was not as it should be.
 
 use std::ffi::{c_long, c_void};
 use std::io::{self, Error};
@@ -117,84 +119,178 @@ fn words(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// What calls are tried: name, number, first argument, the bytes that the second or third one points to, and
-/// the answers that are right.
+/// What answers are right.
+enum Right {
+    /// One of these.
+    One(Vec<i64>),
+    /// An open file.
+    File,
+    /// None: the process is ended.
+    End,
+}
+
+/// An argument of a call.
+#[derive(Clone, Copy)]
+enum Argument {
+    Value(u64),
+    /// Where the call's bytes are.
+    Bytes,
+    /// The file that was opened last.
+    Opened,
+}
+
+use Argument::{Bytes, Opened, Value};
+
+/// A call that is tried: its number and arguments, bytes that one of these may point to, and which answers are right.
 struct Try {
     name: &'static str,
     number: c_long,
-    first: u64,
-    second: Option<u64>,
+    arguments: [Argument; 4],
     bytes: Vec<u8>,
-    right: Vec<i64>,
+    right: Right,
 }
 
-fn tries(pid: pid_t, domid: u64) -> io::Result<Vec<Try>> {
-    let (eperm, eacces) = (-i64::from(libc::EPERM), -i64::from(libc::EACCES));
-    let (privcmd, evtchn) = (file(pid, "/dev/xen/privcmd")?, file(pid, "/dev/xen/evtchn")?);
-    let ioctl = |name, file, request, bytes, right: &[i64]| Try {
-        name,
-        number: libc::SYS_ioctl,
-        first: file,
-        second: Some(request),
-        bytes,
-        right: right.to_vec(),
-    };
-    let plain = |name, number, first, second, right| Try {
+const EPERM: i64 = -(libc::EPERM as i64);
+const EACCES: i64 = -(libc::EACCES as i64);
+const CWD: Argument = Value(libc::AT_FDCWD as u64);
+const NO: Argument = Value(0);
+
+fn refused(name: &'static str, number: c_long, arguments: [u64; 2]) -> Try {
+    let [first, second] = arguments.map(Value);
+    Try {
         name,
         number,
-        first,
-        second: Some(second),
+        arguments: [first, second, NO, NO],
         bytes: Vec::new(),
-        right: vec![right],
-    };
-    let open = |name, path: &[u8]| Try {
+        right: Right::One(vec![EPERM]),
+    }
+}
+
+/// Opening a file is refused, by the filter or by landlock.
+fn open(name: &'static str, path: &str, flags: i32, right: &[i64]) -> Try {
+    Try {
         name,
         number: libc::SYS_openat,
-        first: libc::AT_FDCWD as u64,
-        second: None,
-        bytes: path.to_vec(),
-        right: vec![eperm],
-    };
+        arguments: [CWD, Bytes, Value(flags as u64), NO],
+        bytes: [path.as_bytes(), b"\0"].concat(),
+        right: Right::One(right.to_vec()),
+    }
+}
+
+fn ioctl(name: &'static str, file: u64, request: u64, bytes: Vec<u8>, right: &[i64]) -> Try {
+    let arguments = [Value(file), Value(request), Bytes, NO];
+    Try { name, number: libc::SYS_ioctl, arguments, bytes, right: Right::One(right.to_vec()) }
+}
+
+/// What any process gets that has given up its rights; `files` is how it is refused a file.
+fn for_all(pid: pid_t, files: &[i64]) -> Vec<Try> {
+    let (unix, inet, stream) = (libc::AF_UNIX as u64, libc::AF_INET as u64, libc::SOCK_STREAM as u64);
+    let write = libc::O_WRONLY;
+    vec![
+        Try { right: Right::One(vec![pid.into()]), ..refused("(getpid works)", libc::SYS_getpid, [0, 0]) },
+        open("root's table of jobs, to write", "/etc/crontab", write, files),
+        open("what the kernel runs for a dead process", "/proc/sys/kernel/core_pattern", write, files),
+        open("the password file", "/etc/passwd", libc::O_RDONLY, files),
+        open("a new file", "/root/new", write | libc::O_CREAT, &[EPERM]),
+        refused("a local socket", libc::SYS_socket, [unix, stream]),
+        refused("a socket to the network", libc::SYS_socket, [inet, stream]),
+        refused("becoming root", libc::SYS_setuid, [0, 0]),
+        refused("a signal to PID 1", libc::SYS_kill, [1, 0]),
+    ]
+}
+
+/// The last: it ends the process.
+fn program() -> Try {
+    Try {
+        number: libc::SYS_execve,
+        arguments: [Bytes, NO, NO, NO],
+        right: Right::End,
+        ..open("a program", "/bin/sh", 0, &[])
+    }
+}
+
+fn machine(pid: pid_t, domid: u64) -> io::Result<Vec<Try>> {
+    let (privcmd, evtchn) = (file(pid, "/dev/xen/privcmd")?, file(pid, "/dev/xen/evtchn")?);
     // privcmd's structures begin with the domain, MMAPBATCH_V2 with the number of pages before it.
     let pages = |domain: u64| words(&[1 | domain << 32, 0x1000, 0x1000, 0x1000]);
     // Without pages there, its own domain's mapping fails in another way.
     let own = [-i64::from(libc::EINVAL), -i64::from(libc::EFAULT)];
-    let (unix, inet) = (libc::AF_UNIX as u64, libc::AF_INET as u64);
-    Ok(vec![
-        plain("(getpid works)", libc::SYS_getpid, 0, 0, pid.into()),
+    let mut tries = for_all(pid, &[EPERM]);
+    tries.extend([
         ioctl("(pages of the own domain may be asked for)", privcmd, 0x0020_5004, pages(domid), &own),
-        ioctl("pages of domain 0", privcmd, 0x0020_5004, pages(0), &[eperm]),
-        ioctl("a resource of domain 0", privcmd, 0x0020_5007, words(&[0, 0, 1, 0]), &[eperm]),
-        ioctl("a dm_op on domain 0", privcmd, 0x0010_5005, words(&[0, 0]), &[eperm]),
-        ioctl("a hypercall", privcmd, 0x0030_5000, words(&[17, 0, 0, 0, 0, 0]), &[eperm]),
-        ioctl("another restriction", privcmd, 0x0002_5006, words(&[0]), &[eperm]),
-        ioctl("an event channel to domain 0", evtchn, 0x0008_4501, words(&[1 << 32]), &[eperm, eacces]),
-        open("xenstore by its device", b"/dev/xen/xenbus\0"),
-        open("xenstore by its socket's folder", b"/var/run/xenstored\0"),
-        open("the root folder", b"/\0"),
-        plain("a local socket", libc::SYS_socket, unix, libc::SOCK_STREAM as u64, eperm),
-        plain("a socket to the network", libc::SYS_socket, inet, libc::SOCK_STREAM as u64, eperm),
-        plain("becoming root", libc::SYS_setuid, 0, 0, eperm),
-        plain("a signal to PID 1", libc::SYS_kill, 1, 0, eperm),
-        Try { name: "a program", number: libc::SYS_execve, ..open("", b"/bin/sh\0") },
-    ])
+        ioctl("pages of domain 0", privcmd, 0x0020_5004, pages(0), &[EPERM]),
+        ioctl("a resource of domain 0", privcmd, 0x0020_5007, words(&[0, 0, 1, 0]), &[EPERM]),
+        ioctl("a dm_op on domain 0", privcmd, 0x0010_5005, words(&[0, 0]), &[EPERM]),
+        ioctl("a hypercall", privcmd, 0x0030_5000, words(&[17, 0, 0, 0, 0, 0]), &[EPERM]),
+        ioctl("another restriction", privcmd, 0x0002_5006, words(&[0]), &[EPERM]),
+        ioctl("an event channel to domain 0", evtchn, 0x0008_4501, words(&[1 << 32]), &[EPERM, EACCES]),
+        open("xenstore by its device", "/dev/xen/xenbus", 0, &[EPERM]),
+        open("xenstore by its socket's folder", "/var/run/xenstored", 0, &[EPERM]),
+        open("the root folder", "/", 0, &[EPERM]),
+        program(),
+    ]);
+    Ok(tries)
 }
 
-fn intrude(pid: pid_t, domid: u64) -> io::Result<u32> {
+fn disks(pid: pid_t, image: &str) -> io::Result<Vec<Try>> {
+    let evtchn = file(pid, "/dev/xen/evtchn")?;
+    let mut tries = for_all(pid, &[EPERM]);
+    tries.extend([
+        open("its own image, by name", image, libc::O_RDWR, &[EPERM]),
+        open("xenstore by its device", "/dev/xen/xenbus", 0, &[EPERM]),
+        open("the root folder", "/", 0, &[EPERM]),
+        ioctl("an event channel to domain 0", evtchn, 0x0008_4501, words(&[1 << 32]), &[EPERM, EACCES]),
+        program(),
+    ]);
+    Ok(tries)
+}
+
+fn opener(pid: pid_t, image: &str) -> Vec<Try> {
+    let of_image = |name, number| {
+        let arguments = [Opened, Bytes, Value(1), NO];
+        Try { arguments, bytes: vec![0], ..refused(name, number, [0, 0]) }
+    };
+    let memory = [NO, Value(4096), Value(libc::PROT_READ as u64), Value(libc::MAP_SHARED as u64)];
+    let mut tries = for_all(pid, &[EACCES]);
+    tries.extend([
+        Try { right: Right::File, ..open("(an image may be opened)", image, libc::O_RDWR, &[]) },
+        of_image("bytes of an image", libc::SYS_read),
+        of_image("bytes in the middle of an image", libc::SYS_pread64),
+        of_image("writing an image", libc::SYS_write),
+        of_image("writing in the middle of an image", libc::SYS_pwrite64),
+        Try { arguments: [Opened, NO, NO, NO], ..refused("cutting an image", libc::SYS_ftruncate, [0, 0]) },
+        Try { arguments: memory, ..refused("an image as memory", libc::SYS_mmap, [0, 0]) },
+        refused("another number for a file", libc::SYS_dup2, [1, 0]),
+        refused("closing what it is asked over", libc::SYS_close, [0, 0]),
+        program(),
+    ]);
+    tries
+}
+
+fn intrude(pid: pid_t, tries: Vec<Try>) -> io::Result<u32> {
     let mut failures = 0;
-    let tries = tries(pid, domid)?;
     let held = Held::new(pid)?;
-    for Try { name, number, first, second, bytes, right } in tries {
+    let mut opened = u64::MAX;
+    // Where the process was stopped before, the first step ends at that.
+    held.call(libc::SYS_getpid, [0; 4])?;
+    for Try { name, number, arguments, bytes, right } in tries {
         let at = held.put(&bytes)?;
-        let arguments = match (number, second) {
-            (libc::SYS_execve, _) => [at, 0, 0, 0],
-            (_, Some(second)) => [first, second, at, 0],
-            (_, None) => [first, at, 0, 0],
-        };
-        let outcome = held.call(number, arguments)?;
-        let good = match outcome {
-            Outcome::Returned(value) => right.contains(&value) && number != libc::SYS_execve,
-            Outcome::Killed(signal) => number == libc::SYS_execve && signal == libc::SIGSYS,
+        let outcome = held.call(
+            number,
+            arguments.map(|argument| match argument {
+                Value(value) => value,
+                Bytes => at,
+                Opened => opened,
+            }),
+        )?;
+        let good = match (&outcome, &right) {
+            (Outcome::Returned(value), Right::One(right)) => right.contains(value),
+            (Outcome::Returned(value), Right::File) => {
+                opened = *value as u64;
+                *value > 2
+            }
+            (Outcome::Killed(signal), Right::End) => *signal == libc::SIGSYS,
+            _ => false,
         };
         println!("{}  {name}: {outcome:?}", if good { "ok  " } else { "FAIL" });
         failures += u32::from(!good);
@@ -205,13 +301,26 @@ fn intrude(pid: pid_t, domid: u64) -> io::Result<u32> {
     Ok(failures)
 }
 
+/// The process, and what is tried in it.
+fn asked(arguments: &[String]) -> Option<io::Result<(pid_t, Vec<Try>)>> {
+    let [pid, domid, rest @ ..] = arguments else { return None };
+    let (pid, domid) = (pid.parse().ok()?, domid.parse().ok()?);
+    let tries = match rest {
+        [what] if what == "machine" => machine(pid, domid),
+        [what, image] if what == "disks" => disks(pid, image),
+        [what, image] if what == "opener" => Ok(opener(pid, image)),
+        _ => return None,
+    };
+    Some(tries.map(|tries| (pid, tries)))
+}
+
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u32>());
-    let (Some(Ok(pid)), Some(Ok(domid))) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: intruder PID DOMID");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(asked) = asked(&arguments) else {
+        eprintln!("usage: intruder PID DOMID machine | disks IMAGE | opener IMAGE");
         return ExitCode::from(2);
     };
-    match intrude(pid as pid_t, domid.into()) {
+    match asked.and_then(|(pid, tries)| intrude(pid, tries)) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {

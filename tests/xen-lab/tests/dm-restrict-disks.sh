@@ -4,27 +4,32 @@ if [ "$MODEL" = stock ]; then
     note "not tried: the stock device model serves no PV disks then"
     return 0
 fi
-helper() { # its process into HELPER, and that it holds and may do little
-    local status name parent=
-    HELPER=
-    for status in /proc/[0-9]*/status; do
-        slurp "$status" 2>/dev/null
-        [[ $TEXT == Name:$'\t'ailurus-pvdisks* ]] || continue
-        parent=${TEXT#*PPid:}
-        read -r parent _ <<<"$parent"
-        [ "$parent" = "$PID" ] || continue
-        HELPER=${status//[!0-9]/}
-        break
-    done
-    [ -n "$HELPER" ] || fail "no process serves the PV disks of device model $PID"
-    local caps=${TEXT#*CapEff:}
+may() { # USER CAPABILITIES: whether the process found has these, and a filter
+    local uid=${TEXT#*Uid:} caps=${TEXT#*CapPrm:}
+    read -r uid _ <<<"$uid"
     read -r caps _ <<<"$caps"
-    [ "$caps" = 0000000000000002 ] || fail "it has capabilities $caps"
-    [[ $TEXT == *Seccomp:$'\t'2* ]] || fail "it has no seccomp filter"
+    [ "$uid" = "$1" ] || fail "process $FOUND runs as user $uid"
+    [ "$caps" = "$2" ] || fail "process $FOUND has capabilities $caps"
+    [[ $TEXT == *Seccomp:$'\t'2* ]] || fail "process $FOUND has no seccomp filter"
+}
+helper() { # who serves the disks into HELPER, who opens them into OPENER, and that they hold and may do little
+    process ailurus-pvdisks
+    HELPER=$FOUND
+    may $((131072 + ID)) 0000000000000000
+    [ "$(readlink "/proc/$HELPER/root")" = "/run/xen/qemu-root-$ID" ] ||
+        fail "its root is $(readlink "/proc/$HELPER/root")"
     ls -l "/proc/$HELPER/fd" >/root/helper-fds.log
     ! grep -q privcmd /root/helper-fds.log || fail "it holds privcmd"
-    name=$(grep -c . /root/helper-fds.log)
-    note "process $HELPER serves the PV disks: capability to open files, $name descriptors"
+    process ailurus-opener
+    OPENER=$FOUND
+    may 0 0000000000000002
+    ls -l "/proc/$OPENER/fd" >/root/opener-fds.log
+    ! grep -qE '/dev/xen|[.]img' /root/opener-fds.log || fail "it holds more than sockets: $(</root/opener-fds.log)"
+    note "process $HELPER serves the PV disks with no rights, process $OPENER opens them"
+}
+no_helper() { # they have ended
+    wait_for 5 "end of who served the disks" no_process "$HELPER"
+    wait_for 5 "end of who opened them" no_process "$OPENER"
 }
 state_of() { # DEVICE PATTERN: whether the back end is there
     [[ $(xenstore-read "/local/domain/0/backend/qdisk/$ID/$1/state" 2>/dev/null) == $2 ]]
@@ -55,9 +60,8 @@ try xl block-detach linux xvdc
 
 load /dev/xvdb
 wait_for 120 "load" more_loops 0
-pid=$PID helper=$HELPER
 try xl save linux /root/linux.save
-wait_for 5 "end of who served the disks" no_process "$helper"
+no_helper
 try xl restore -p /root/linux.save
 look_up linux
 listen linux
@@ -67,7 +71,7 @@ loops
 wait_for 120 "load after the restore" more_loops "$LOOPS"
 helper
 xl migrate -s '' linux 'xl migrate-receive' >/root/migrate.log 2>&1 || fail "the migration fails with status $?"
-wait_for 5 "end of who served the disks" no_process "$HELPER"
+no_helper
 look_up linux
 listen linux
 settle
@@ -79,7 +83,7 @@ helper
 has /root/pv-disk.log "51728/" || fail "the disk is not told of: $(</root/pv-disk.log)"
 # However the device model ends, nobody serves its disks any more.
 kill -9 "$PID"
-wait_for 5 "end of who served the disks" no_process "$HELPER"
+no_helper
 try xl destroy linux
 
 # An emulated disk is a file of more than the 256 KiB that libxl allows a restricted device model.
@@ -95,6 +99,6 @@ line=$(head -c 4194304 /root/data.img | sha256sum)
 [ "${OUTPUT%% *}" = "${line%% *}" ] || fail "the guest wrote $OUTPUT, the image has $line"
 helper
 destroy linux
-wait_for 5 "end of who served the disks" no_process "$HELPER"
+no_helper
 rm -f /root/data.img /root/linux.save
 nothing_left

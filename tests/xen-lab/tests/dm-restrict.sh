@@ -53,14 +53,18 @@ else
     medium 409600 || fail "another CD after the restore: $OUTPUT"
     rm -f /root/hello.save
 fi
-pid=$PID
 if [ "$MODEL" = ailurus ]; then
-    # Somebody has taken the process over. What ends it must not harm the host.
-    /share/intruder "$PID" "$ID" >/root/intruder.log 2>&1
-    status=$?
-    while IFS= read -r line; do note "$line"; done </root/intruder.log
-    [ $status = 0 ] || fail "an intruder in the device model does what it must not, or cannot be tried"
-    wait_for 5 "end of the device model" no_process "$pid"
+    # Somebody has taken the processes over. What ends them must not harm the host.
+    : >>/etc/crontab
+    process ailurus-pvdisks
+    disks=$FOUND
+    process ailurus-opener
+    # Without the one that opens the other one closes what it has, if it can.
+    kill -STOP "$disks"
+    intrude "$FOUND" opener /root/hello.img
+    intrude "$disks" disks /root/hello.img
+    intrude "$PID" machine
+    [ ! -s /etc/crontab ] || fail "/etc/crontab is written"
     try xl destroy hello
 else
     destroy hello

@@ -276,6 +276,29 @@ no_process() { # PID
     [ ! -e "/proc/$1/exe" ] || [ ! -r "/proc/$1/cmdline" ] || ! IFS= read -r -d '' _ <"/proc/$1/cmdline"
 }
 
+process() { # NAME: the process of that name that the device model has started, into FOUND; its status in TEXT
+    local status parent
+    FOUND=
+    for status in /proc/[0-9]*/status; do
+        slurp "$status" 2>/dev/null
+        [[ $TEXT == Name:$'\t'$1* ]] || continue
+        parent=${TEXT#*PPid:}
+        read -r parent _ <<<"$parent"
+        [ "$parent" = "$PID" ] || continue
+        FOUND=${status//[!0-9]/}
+        return
+    done
+    fail "no process $1 of device model $PID"
+}
+
+intrude() { # PID WHAT...: somebody has taken the process over; he must not get anything, and his last try ends it
+    /share/intruder "$1" "$ID" "${@:2}" >"/root/intruder-$2.log" 2>&1
+    local status=$? line
+    while IFS= read -r line; do note "$2: $line"; done <"/root/intruder-$2.log"
+    [ $status = 0 ] || fail "an intruder in process $1 does what he must not, or cannot be tried"
+    wait_for 5 "end of process $1" no_process "$1"
+}
+
 destroy() { # NAME: destroys it; its device model is gone within a second
     local pid=$PID
     try xl destroy "$1"

@@ -127,6 +127,20 @@ impl Permission {
     }
 }
 
+/// Connects to xenstored's socket, or else to the kernel's device. The error tells of both.
+pub fn connect() -> Result<OwnedFd, CallError> {
+    let path = std::env::var_os("XENSTORED_PATH").map_or_else(|| PathBuf::from(SOCKET), PathBuf::from);
+    let socket = match UnixStream::connect(&path) {
+        Ok(stream) => return Ok(stream.into()),
+        Err(error) => error,
+    };
+    let device = open_device(DEVICE, 0).map_err(|error| {
+        let why = format!("{}: {socket}; {error}", path.display());
+        CallError::new("connecting to xenstore", io::Error::new(socket.kind(), why))
+    })?;
+    Ok(device.into())
+}
+
 /// A connection, or a transaction on one. Clones are handles.
 #[derive(Clone)]
 pub struct XenStore {
@@ -136,18 +150,9 @@ pub struct XenStore {
 }
 
 impl XenStore {
-    /// Connects to xenstored's socket, or else to the kernel's device. The error tells of both.
+    /// Speaks over a new connection: see [`connect`].
     pub fn open() -> Result<XenStore, CallError> {
-        let path = std::env::var_os("XENSTORED_PATH").map_or_else(|| PathBuf::from(SOCKET), PathBuf::from);
-        let socket = match UnixStream::connect(&path) {
-            Ok(stream) => return XenStore::over(stream.into()),
-            Err(error) => error,
-        };
-        let device = open_device(DEVICE, 0).map_err(|error| {
-            let why = format!("{}: {socket}; {error}", path.display());
-            CallError::new("connecting to xenstore", io::Error::new(socket.kind(), why))
-        })?;
-        XenStore::over(device.into())
+        XenStore::over(connect()?)
     }
 
     /// Speaks over a stream that is connected already.
