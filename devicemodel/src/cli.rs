@@ -121,6 +121,9 @@ pub struct RunArgs {
     /// What the real-time clock shows first: utc, localtime, or seconds since 1970.
     #[arg(long, value_name = "utc|localtime|SECONDS")]
     pub rtc: Option<String>,
+    /// Only say whether the guest could be made: nothing is opened but its configuration.
+    #[arg(long)]
+    pub check: bool,
     /// Host side of this process.
     #[command(flatten)]
     pub host: HostArgs,

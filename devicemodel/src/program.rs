@@ -131,6 +131,9 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
     for warning in warnings {
         say(&format!("warning: {warning}"));
     }
+    if args.check {
+        return Ok(0);
+    }
     let chosen = select::choose(args.hypervisor)?;
     if let Some(why) = chosen.why {
         say(&why);

@@ -134,6 +134,9 @@ fn lines(
             SerialConfig::File(path) => {
                 named.push(format!("serial port {index}, written anew: {}", shown(path)))
             }
+            SerialConfig::Append(path) => {
+                named.push(format!("serial port {index}, written to its end: {}", shown(path)));
+            }
             SerialConfig::Unix(path) | SerialConfig::Connect(path) => {
                 named.push(format!("serial port {index}, a socket: {}", shown(path)));
             }

@@ -52,6 +52,8 @@ pub enum SerialConfig {
     Pty,
     /// Output to a file, written anew; no input.
     File(PathBuf),
+    /// Output behind what a file has; no input.
+    Append(PathBuf),
     /// A unix socket that we listen on.
     Unix(PathBuf),
     /// A unix socket that somebody else listens on.

@@ -24,7 +24,7 @@ impl Terminal {
             (SerialConfig::Unix(path), _) => format!("disconnected:unix:{},server=on", path.display()),
             (SerialConfig::Connect(path), _) => format!("unix:{}", path.display()),
             (SerialConfig::Stdio, _) => "stdio".into(),
-            (SerialConfig::File(_), _) => "file".into(),
+            (SerialConfig::File(_) | SerialConfig::Append(_), _) => "file".into(),
             _ => "null".into(),
         };
         ChardevFacts { label: format!("serial{}", self.port), filename, frontend_open: true }

@@ -60,6 +60,7 @@ pub(super) fn spec(port: &SerialConfig) -> Option<CharSpec> {
         SerialConfig::Stdio => CharSpec::Stdio,
         SerialConfig::Pty => CharSpec::Pty,
         SerialConfig::File(path) => CharSpec::File(path.clone()),
+        SerialConfig::Append(path) => CharSpec::Append(path.clone()),
         SerialConfig::Unix(path) => CharSpec::Unix(path.clone()),
         SerialConfig::Connect(path) => CharSpec::Connect(path.clone()),
     })

@@ -276,6 +276,8 @@ pub enum NewLine {
     Null,
     /// Into a file, written anew.
     File(PathBuf),
+    /// Into a file, behind what it has.
+    Append(PathBuf),
     /// To a new pseudo-terminal.
     Pty,
     /// To whoever connects to a unix socket.

@@ -52,8 +52,9 @@ pub(super) fn chardev(value: &str) -> Result<Chardev, Refusal> {
         "pty" => SerialConfig::Pty,
         "stdio" => SerialConfig::Stdio,
         "file" => {
-            fields.only("append", &["off"], "writing behind what a file has")?;
-            SerialConfig::File(path(&fields.required("path")?)?)
+            let append = fields.flag("append")? == Some(true);
+            let path = path(&fields.required("path")?)?;
+            if append { SerialConfig::Append(path) } else { SerialConfig::File(path) }
         }
         "socket" => return socket(id, fields),
         "spicevmc" | "spiceport" | "vc" | "pipe" | "udp" | "serial" | "tty" | "parallel" | "parport"

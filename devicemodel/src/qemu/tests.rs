@@ -54,6 +54,15 @@ fn platform() -> DeviceSpec {
 }
 
 #[test]
+fn a_file_is_written_anew_or_to_its_end() {
+    let serial =
+        |append: &str| plan(&format!("-chardev file,id=a,path=/b{append} -serial chardev:a")).guest.serial;
+    assert_eq!(serial(",append=on"), [SerialConfig::Append("/b".into())]);
+    assert_eq!(serial(",append=off"), serial(""));
+    assert_eq!(serial(""), [SerialConfig::File("/b".into())]);
+}
+
+#[test]
 fn libxl_starts_a_guest() {
     let plan = plan(&full("", "-net none", ""));
     let socket =
@@ -349,7 +358,6 @@ fn no_word_is_taken_in_silence() {
         ),
         ("-drive file=a,werror=stop", "-drive werror=stop (stopping the guest, or hiding errors from it)"),
         ("-drive file=a,copy-on-read", "-drive copy-on-read=on (copying what is read from a backing file)"),
-        ("-chardev file,id=a,path=b,append=on", "-chardev append=on (writing behind what a file has)"),
         ("-chardev null,id=a,mux=on", "-chardev mux=on (several users of one line)"),
         (
             "-chardev socket,id=a,path=b,server=on,wait=on",

@@ -32,6 +32,7 @@ impl Lines {
         let (spec, filename) = match line {
             NewLine::Null => (CharSpec::Null, "null".into()),
             NewLine::File(path) => (CharSpec::File(path), "file".into()),
+            NewLine::Append(path) => (CharSpec::Append(path), "file".into()),
             NewLine::Pty => (CharSpec::Pty, "pty:".into()),
             NewLine::Unix(path) => {
                 let name = format!("disconnected:unix:{},server=on", path.display());

@@ -66,7 +66,7 @@ impl Named {
 
 fn serial_port(serial: &SerialConfig, files: &mut Files) {
     match serial {
-        SerialConfig::File(path) => {
+        SerialConfig::File(path) | SerialConfig::Append(path) => {
             make(path);
             files.write.push(path.clone());
         }

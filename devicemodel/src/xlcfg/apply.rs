@@ -8,7 +8,7 @@ use super::syntax::{Entry, Value};
 use crate::config::{Action, ConfigError, GuestConfig, SerialConfig, parse_uuid};
 
 /// Keys of Xen that ask for what our machine has anyway, when they are on.
-const MEANINGLESS: &[&str] = &["acpi", "apic", "pae", "nx", "hap", "hpet", "device_model_version"];
+const MEANINGLESS: &[&str] = &["apic", "pae", "nx", "hap", "device_model_version"];
 
 /// Keys of bounds, which mean nothing if they equal what the guest starts with. They may stand before it.
 const BOUNDS: &[&str] = &["maxmem", "maxvcpus"];
@@ -57,6 +57,8 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
         "bios" => expect(entry, &["seabios"])?,
         "type" => expect(entry, &["hvm"])?,
         "builder" => expect(entry, &["hvm", "generic"])?,
+        "acpi" => config.features.acpi = number(entry)? != 0,
+        "hpet" => config.features.hpet = number(entry)? != 0,
         "localtime" => config.localtime = number(entry)? != 0,
         "on_poweroff" => config.on_poweroff = action(entry, warnings)?,
         "on_reboot" => config.on_reboot = action(entry, warnings)?,
@@ -229,6 +231,15 @@ mod tests {
             "{warnings:?}"
         );
         assert!(read("on_crash='coredump-preserve'").is_err());
+    }
+
+    #[test]
+    fn what_xl_can_leave_out_of_the_machine_is_left_out() {
+        let (config, warnings) = read("acpi=0\nhpet=0\n").unwrap();
+        assert_eq!((config.features.acpi, config.features.hpet), (false, false));
+        assert_eq!(warnings, Vec::<String>::new());
+        assert!(read("acpi=1\nhpet=1\n").unwrap().0.features.hpet);
+        assert!(read("acpi='no'").is_err());
     }
 
     #[test]

@@ -45,7 +45,7 @@ struct Line {
 enum Backend {
     Null {},
     Pty {},
-    File { out: PathBuf },
+    File { out: PathBuf, append: Option<bool> },
     Socket { addr: Address, server: Option<bool> },
 }
 
@@ -165,7 +165,8 @@ fn add_line(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpEr
     let line = match backend {
         Backend::Null {} => NewLine::Null,
         Backend::Pty {} => NewLine::Pty,
-        Backend::File { out } => NewLine::File(out),
+        Backend::File { out, append: Some(true) } => NewLine::Append(out),
+        Backend::File { out, .. } => NewLine::File(out),
         Backend::Socket { server: Some(false), .. } => {
             return Err(QmpError::generic("a line that connects to a socket: only server=true is there"));
         }

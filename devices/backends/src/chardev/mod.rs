@@ -32,6 +32,8 @@ pub enum CharSpec {
     Pty,
     /// Output to a file, which is made anew.
     File(PathBuf),
+    /// Output to a file, behind what it has.
+    Append(PathBuf),
     /// A Unix socket that we listen on; one client at a time.
     Unix(PathBuf),
     /// A Unix socket that somebody else listens on.

@@ -57,7 +57,8 @@ pub fn prepare(spec: &CharSpec) -> Result<Prepared, CharError> {
             End::Stdio { taken, input, output }
         }
         CharSpec::Pty => pty()?,
-        CharSpec::File(path) => End::File(file(path)?),
+        CharSpec::File(path) => End::File(file(path, false)?),
+        CharSpec::Append(path) => End::File(file(path, true)?),
         CharSpec::Unix(path) => {
             let (listener, unlink) = socket::listen(path).map_err(socket_error(path))?;
             End::Unix(listener, unlink)
@@ -113,13 +114,19 @@ impl Prepared {
     }
 }
 
-/// A file that is made anew.
-fn file(path: &Path) -> Result<File, CharError> {
+/// A file that is made anew, or written to its end.
+fn file(path: &Path, append: bool) -> Result<File, CharError> {
     // A named pipe is opened for both directions, which needs nobody at its other end; without waiting, so
     // that only a poll waits for who reads it.
     let pipe = path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
     let mut options = OpenOptions::new();
-    options.read(pipe).write(true).create(true).truncate(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    options
+        .read(pipe)
+        .write(true)
+        .create(true)
+        .truncate(!append)
+        .append(append)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32);
     options.open(path).map_err(|source| CharError::Path { what: "file", path: path.to_owned(), source })
 }
 

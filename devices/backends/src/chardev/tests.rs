@@ -61,6 +61,10 @@ fn a_file_has_everything_when_the_line_has_ended() {
     output(&open.backend, &data);
     drop(open);
     assert!(std::fs::read(&path).unwrap() == data);
+    let open = line(&CharSpec::Append(path.clone()));
+    output(&open.backend, b"more");
+    drop(open);
+    assert!(std::fs::read(&path).unwrap() == [data, b"more".to_vec()].concat());
     let error = super::open(&CharSpec::File(folder.path().join("no/log")), Waker::default(), 0, |_| {});
     assert!(error.err().unwrap().to_string().contains("no/log"));
 }
