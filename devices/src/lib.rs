@@ -13,5 +13,6 @@ mod lines;
 pub mod models;
 pub mod serial;
 pub mod storage;
+pub mod testing;
 pub mod timer;
 pub mod xen;

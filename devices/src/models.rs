@@ -3,7 +3,7 @@
 use devices_core::model::Model;
 
 use crate::board::Make;
-use crate::{chipset, display, input, interrupt, serial, storage, timer, xen};
+use crate::{chipset, display, input, interrupt, serial, storage, testing, timer, xen};
 
 /// Every model that is built.
 pub static ALL: &[&Model] = &[
@@ -26,6 +26,7 @@ pub static ALL: &[&Model] = &[
     &storage::ide::model::DISK,
     &storage::ide::model::CD,
     &display::vga::model::MODEL,
+    &testing::pci_testdev::model::MODEL,
     &xen::platform::model::MODEL,
     &xen::pvdevice::model::MODEL,
 ];
@@ -38,6 +39,7 @@ pub fn find(name: &str) -> Option<&'static Model> {
 /// How devices are made that are no part of every PC.
 static MAKERS: &[(&Model, Make)] = &[
     (&display::vga::model::MODEL, display::vga::model::make),
+    (&testing::pci_testdev::model::MODEL, testing::pci_testdev::model::make),
     (&xen::platform::model::MODEL, xen::platform::model::make),
     (&xen::pvdevice::model::MODEL, xen::pvdevice::model::make),
 ];

@@ -21,6 +21,7 @@ use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
 use devices::serial::uart16550::{PORTS, Serial};
 use devices::storage::ide::{DriveConfig, Geometry, Ide};
+use devices::testing::pci_testdev::PciTestdev;
 use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
 use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
@@ -109,6 +110,7 @@ fn machine() -> Rig {
     let wiring = rig.wiring();
     rig.attach_pci(Platform::new(Arc::new(Nobody), &wiring), &wiring, 3, 0);
     rig.attach_pci(PvDevice::new(XENSERVER), &wiring, 3, 1);
+    rig.attach_pci(PciTestdev::new("testdev"), &wiring, 4, 0);
     rig.attach(Post::default(), &wiring);
 
     let legacy = Legacy::new(&isa);

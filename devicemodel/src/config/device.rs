@@ -77,7 +77,7 @@ impl DeviceSpec {
 }
 
 /// Checks each by itself, and that no two are the same.
-pub(super) fn check(devices: &[DeviceSpec]) -> Result<(), ConfigError> {
+pub(crate) fn check(devices: &[DeviceSpec]) -> Result<(), ConfigError> {
     if devices.len() > MOST {
         return Err(ConfigError::Invalid(format!("there are more than {MOST} devices")));
     }

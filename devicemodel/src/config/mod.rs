@@ -10,6 +10,7 @@ use devices_core::model::Category;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use device::check as check_devices;
 pub use device::{DeviceSpec, OldVga};
 pub use disk::{CacheMode, DiskConfig, DiskFormat, DiskKind};
 pub use features::{BootOptions, Features};

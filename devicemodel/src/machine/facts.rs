@@ -118,7 +118,7 @@ impl Machine {
     /// The machine as a whole.
     pub(crate) fn facts(&self) -> MachineFacts {
         let config = &self.config;
-        let (kind, alias, target, cpu_type) = match self.xen {
+        let (kind, alias, target, cpu_type) = match self.xen.is_some() {
             true => ("xenfv-4.2", "xenfv", "i386", "qemu32-i386-cpu"),
             false => ("pc-i440fx-7.2", "pc", "x86_64", "qemu64-x86_64-cpu"),
         };

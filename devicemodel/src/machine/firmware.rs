@@ -59,8 +59,7 @@ fn facts(config: &GuestConfig, processor_id: u64) -> MachineFacts {
     facts.processor_id = processor_id;
     facts.uuid = config.uuid;
     facts.pvpanic = true;
-    // No slot can be unplugged yet, so none is offered.
-    facts.pci_hotplug = false;
+    facts.pci_hotplug = true;
     for (present, port) in facts.serial.iter_mut().zip(0..4) {
         *present = config.serial.get(port).is_some_and(|serial| *serial != SerialConfig::None);
     }

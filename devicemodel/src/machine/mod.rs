@@ -31,6 +31,7 @@ use devices::xen::platform::Unplug;
 use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
 use devices_core::picture::{DisplayAdapter, Frame};
+use devices_core::power::Power;
 use devices_core::{Node, Slot, Ticket};
 use hypervisor::debug::Debug;
 use hypervisor::{Hypervisor, Laggards};
@@ -134,8 +135,12 @@ pub struct Machine {
     /// Images that the monitor's clients have opened.
     nodes: media::Nodes,
     rtc: Clock,
-    /// It is a domain of Xen's.
-    xen: bool,
+    /// It is a domain of Xen's: what only that can do.
+    xen: Option<XenParts>,
+    /// Who hears of power-off and reset.
+    power: Arc<dyn Power>,
+    /// Slots that the guest has ejected.
+    ejected: Arc<plug::Ejected>,
     /// Disks that were unplugged and are being flushed; the vCPU waits for the ticket.
     leaving: Mutex<Vec<(Vec<Unplugged>, Ticket)>>,
     /// vCPUs by index: the id that each was plugged with, empty for those of the start.

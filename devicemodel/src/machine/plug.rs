@@ -1,5 +1,6 @@
 //! Devices that are no part of every PC: made from their description, and put on the PCI bus.
 
+mod hot;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use devices::board::{Made, MakeError, Parts};
 use devices::models;
 use devices::xen::platform;
+use devices_core::bus::AnySlot;
 use devices_core::events::Observer;
 use devices_core::irq::{IrqBank, IrqLine, IrqSink};
 use devices_core::model::BusType;
@@ -23,6 +25,7 @@ use super::build::{XenParts, xen};
 use super::firmware;
 use crate::config::DeviceSpec;
 use crate::power::Notifier;
+pub(super) use hot::Ejected;
 
 /// The places of the board's own functions.
 const BOARD: [(u8, &str); 4] =
@@ -44,6 +47,8 @@ pub(super) struct Plugged(Mutex<State>);
 struct State {
     pci: PciBus,
     devices: Vec<Device>,
+    /// Taken off the bus, but something that they began has not ended.
+    leaving: Vec<(Device, AnySlot)>,
 }
 
 /// A device that was put there.
@@ -60,7 +65,7 @@ impl Plugged {
         for (devfn, name) in BOARD {
             pci.take(devfn, name).map_err(|error| BuildError::Inconsistent(error.to_string()))?;
         }
-        Ok(Plugged(Mutex::new(State { pci, devices: Vec::new() })))
+        Ok(Plugged(Mutex::new(State { pci, devices: Vec::new(), leaving: Vec::new() })))
     }
 
     /// The id of the device at an address, if it has one.
@@ -78,6 +83,11 @@ impl Plugged {
     /// The devices as they are to be made again: with their addresses.
     pub(super) fn specs(&self) -> Vec<DeviceSpec> {
         self.state().devices.iter().map(|device| device.spec.clone()).collect()
+    }
+
+    /// Slots whose devices can be taken out, one bit each.
+    pub(super) fn removable(&self) -> u32 {
+        self.state().removable()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -27,7 +27,7 @@ impl Machine {
     /// Handles for another thread.
     pub(crate) fn rest(&self) -> Rest {
         Rest {
-            config: self.config.clone(),
+            config: GuestConfig { devices: self.plugged.specs(), ..self.config.clone() },
             hypervisor: self.hypervisor.clone(),
             bus: self.bus.clone(),
             images: self.images.clone(),

@@ -58,6 +58,13 @@ impl Runner {
                 }
             }
         }
+        for (id, path) in self.machine.take_ejected() {
+            let mut data = json!({ "path": path });
+            if let (Some(id), Some(fields)) = (id, data.as_object_mut()) {
+                fields.insert("device".into(), id.into());
+            }
+            self.events.push(("DEVICE_DELETED", data));
+        }
         if let Some(data) = self.rare.next(Instant::now()) {
             self.events.push(("RTC_CHANGE", data));
         }

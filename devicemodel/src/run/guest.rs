@@ -4,10 +4,13 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use devices::models;
+use devices_core::model::{self, BusType, Plug, Properties};
 use hypervisor::debug::Registers;
 use serde_json::{Map, Value, json};
 
 use super::{BY_HOST, Ending, RunState, Runner, look};
+use crate::config::DeviceSpec;
 use crate::machine::Terminal;
 use crate::monitor::facts::{
     Actions, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine,
@@ -191,19 +194,41 @@ impl Guest for Runner {
     fn device_add(
         &mut self,
         driver: &str,
-        _id: Option<&str>,
-        _props: &Map<String, Value>,
+        id: Option<&str>,
+        props: &Map<String, Value>,
     ) -> Result<(), QmpError> {
-        // No bus of the machine takes a device while the guest runs.
-        Err(QmpError::generic(match driver {
-            "ide-cd" | "ide-hd" => "Bus 'ide.0' does not support hotplugging".into(),
-            "isa-serial" | "isa-debugcon" | "pvpanic" => "Bus 'isa.0' does not support hotplugging".into(),
-            _ if is_object_type(driver) => "Parameter 'driver' expects a pluggable device type".into(),
-            _ => format!("'{driver}' is not a valid device model name"),
-        }))
+        let error = |error: &dyn std::fmt::Display| QmpError::generic(error.to_string());
+        let Some(model) = models::find(driver).filter(|model| model.plug != Plug::Fixed) else {
+            return Err(QmpError::generic(match is_object_type(driver) {
+                true => "Parameter 'driver' expects a pluggable device type".into(),
+                false => format!("'{driver}' is not a valid device model name"),
+            }));
+        };
+        let mut properties = Properties::new(model);
+        for (name, value) in props {
+            if name == "bus" {
+                let known = model.bus != BusType::Pci || value == "pci.0";
+                known.then_some(()).ok_or_else(|| error(&format!("Bus '{value}' not found")))?;
+                continue;
+            }
+            let given = match value {
+                Value::Bool(on) => model::Value::Bool(*on),
+                Value::String(text) => model::Value::Text(text.clone()),
+                value => match value.as_u64() {
+                    Some(number) => model::Value::Uint(number),
+                    None => return Err(error(&format!("Parameter '{name}' expects another type"))),
+                },
+            };
+            properties.put(name, given).map_err(|why| error(&why))?;
+        }
+        let spec = DeviceSpec::new(id.map(str::to_owned), &properties);
+        self.machine.add_device(spec).map_err(|why| error(&why))
     }
 
     fn device_del(&mut self, id: &str) -> Result<(), QmpError> {
+        if let Some(asked) = self.machine.request_unplug(id) {
+            return asked.map_err(|error| QmpError::generic(error.to_string()));
+        }
         let path = format!("/machine/peripheral/{id}");
         let devices = self.machine.devices();
         let device = devices.iter().find(|device| device.path == path || device.path == id);

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use guest_tests::{Guest, Machine, case, seconds};
+use serde_json::json;
 
 const APPEND: &str = "console=ttyS0,115200 ailurus=poweroff";
 
@@ -90,6 +91,39 @@ fn the_shell_takes_what_is_typed_on_the_serial_port() {
         let long = "x".repeat(300);
         guest.type_line(&format!("echo {long} | wc -c"))?;
         guest.wait_for("\n301", seconds(30))?;
+        guest.type_line("poweroff -f")?;
+        guest.wait_power_off(seconds(60))
+    });
+}
+
+/// Linux finds the device by ACPI, lets it go when it is asked to, and ejects it.
+#[test]
+fn a_pci_device_comes_and_goes_while_linux_runs() {
+    case("cloud kernel, a PCI device plugged, saved, restored and unplugged", || {
+        let append = "console=ttyS0,115200 ailurus=shell";
+        let mut guest = Machine::new()?.kernel("cloud", append)?.boot()?;
+        guest.wait_for("ailurus:/root#", seconds(240))?;
+        let device = json!({ "driver": "pci-testdev", "id": "t", "addr": "0x9" });
+        guest.monitor()?.execute("device_add", device)?;
+        // The guest asks itself, and answers with what was not typed.
+        let wait = |guest: &mut Guest, until: &str, answer: &str| -> Result<()> {
+            let loops = format!("until {until}; do sleep 0.1; done; echo it-is-$((40+2))-{answer}");
+            guest.type_line(&loops)?;
+            guest.wait_for(&format!("it-is-42-{answer}"), seconds(60)).map(drop)
+        };
+        let there = "grep -q 0x0005 /sys/bus/pci/devices/0000:00:09.0/device";
+        wait(&mut guest, there, "there")?;
+        let file = guest.folder().join("plugged.saved");
+        guest.save(&file)?;
+        let mut guest = Guest::restore(&file)?;
+        wait(&mut guest, there, "restored")?;
+        guest.monitor()?.execute("device_del", json!({ "id": "t" }))?;
+        wait(&mut guest, "! test -e /sys/bus/pci/devices/0000:00:09.0", "gone")?;
+        // Linux ejects the slot after it has taken the device out of its tree.
+        let until = std::time::Instant::now() + seconds(30);
+        while guest.monitor()?.execute("query-pci", json!({}))?.to_string().contains("\"qdev_id\":\"t\"") {
+            ensure!(std::time::Instant::now() < until, "the slot was not ejected");
+        }
         guest.type_line("poweroff -f")?;
         guest.wait_power_off(seconds(60))
     });

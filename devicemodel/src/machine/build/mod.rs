@@ -28,10 +28,10 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::disks::{Block, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
-use super::plug::{Maker, PciPins, Plugged};
+use super::plug::{Ejected, Maker, PciPins, Plugged};
 use super::{Ahead, BuildError, Machine, disks, firmware, media, serial};
 use crate::config::{GuestConfig, SerialConfig};
-use crate::power::Notifier;
+use crate::power::{Notice, Notifier};
 use crate::qtest::Taps;
 use crate::trace::Border;
 use board::{Board, PinSink, Windows};
@@ -102,10 +102,13 @@ impl Machine {
         let images = Images::default();
         let Storage { ide, geometry, blocks } = storage(&board, isa, &images)?;
         let cds = disks::cd_drives(&board, &blocks, &ide, &images);
-        let pm = power_management(&board, capabilities, isa, xen.is_some())?;
+        let ejected = Arc::<Ejected>::default();
+        let eject = on_eject(&ejected, &notifier);
+        let pm = power_management(&board, capabilities, isa, eject, xen.is_some())?;
         let plugged = Plugged::new(interrupts.intx.clone())?;
         let maker = Maker { board: &board, notifier: &notifier, xen: xen.as_ref() };
         let display = maker.all(&config.devices, &plugged)?;
+        pm.iter().for_each(|pm| pm.lock().set_removable_slots(plugged.removable()));
         let rtc = isa::clocks(&board, capabilities, isa, geometry)?;
         let keyboard = isa::input(&board, isa, &a20)?;
         isa::rest(&board, capabilities, &a20, debugcon.as_deref())?;
@@ -131,7 +134,9 @@ impl Machine {
             cds,
             nodes: media::Nodes::default(),
             rtc,
-            xen: xen.is_some(),
+            xen,
+            power,
+            ejected,
             leaving: Mutex::default(),
             cpus: Mutex::new((0..config.vcpus).map(|cpu| (cpu, String::new())).collect()),
             blocks: blocks.into(),
@@ -223,10 +228,21 @@ fn storage(board: &Board<'_>, isa: &IrqBank, images: &Images) -> Result<Storage,
     Ok(Storage { ide, geometry: drives.geometry, blocks: drives.blocks })
 }
 
+/// Has the event loop hear of slots that the guest ejects, once however often it does.
+fn on_eject(ejected: &Arc<Ejected>, notifier: &Notifier) -> Eject {
+    let (ejected, notifier) = (ejected.clone(), notifier.clone());
+    Arc::new(move |slot| {
+        if ejected.add(slot) {
+            notifier.notify(Notice::Device);
+        }
+    })
+}
+
 fn power_management(
     board: &Board<'_>,
     capabilities: Capabilities,
     isa: &IrqBank,
+    eject: Eject,
     xen: bool,
 ) -> Result<Option<Arc<Slot<Piix4Pm>>>, BuildError> {
     if !board.config.features.acpi {
@@ -242,7 +258,6 @@ fn power_management(
         ..PmOptions::default()
     };
     let wiring = board.wiring();
-    let eject: Eject = Arc::new(|_| ());
     let pm = Piix4Pm::new(options, isa.line(9), board.power.clone(), eject, &wiring);
     let pm = board.attach_pci(pm, &wiring, 1, 3)?;
     (0..board.config.vcpus).for_each(|cpu| pm.lock().set_cpu_present(cpu as u8));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use devices_core::Space;
 use devices_core::model::Value;
 use hypervisor::Still;
 
@@ -17,6 +18,7 @@ fn spec(model: &str, id: Option<&str>, properties: &[(&str, u64)]) -> DeviceSpec
 }
 
 fn built(devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
+    let xen = devices.iter().any(|device| device.model.starts_with("xen-"));
     let config = GuestConfig { memory_mib: 2, devices, ..GuestConfig::default() };
     let (notifier, _) = notices().unwrap();
     let setting = Setting {
@@ -24,7 +26,7 @@ fn built(devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
         power: Arc::new(notifier.clone()),
         notifier,
         debugcon: None,
-        xen: Some(XenParts { lock_roms: Arc::new(|_| ()) }),
+        xen: xen.then(|| XenParts { lock_roms: Arc::new(|_| ()) }),
         taps: None,
         border: Border::Open,
         ahead: Ahead::default(),
@@ -89,4 +91,87 @@ fn guests_of_builds_without_a_list_keep_their_display() {
     };
     assert_eq!(old("None".into()), []);
     assert_eq!(old(serde_json::json!({ "Std": { "mib": 32 } })), [DeviceSpec::vga(32)]);
+}
+
+/// A guest's read and write of a double word of the hot-plug registers.
+fn hotplug(machine: &Machine, register: u64, write: Option<u32>) -> u32 {
+    let mut view = machine.bus().view();
+    let mut data = [0xff; 4];
+    match write {
+        Some(value) => view.write(Space::Pio, 0xae00 + register, &value.to_le_bytes()),
+        None => view.read(Space::Pio, 0xae00 + register, &mut data),
+    }
+    u32::from_le_bytes(data)
+}
+
+#[test]
+fn a_device_comes_and_goes_while_the_guest_runs() {
+    let machine = built(vec![spec("VGA", None, &[("vgamem_mb", 1)])]).unwrap();
+    let testdev = || spec("pci-testdev", Some("t"), &[]);
+    assert_eq!(hotplug(&machine, 0xc, None), 0, "nothing can be taken out");
+    machine.add_device(testdev()).unwrap();
+    assert_eq!(functions(&machine)[&3], (0x1b36, "t".into()));
+    assert_eq!((hotplug(&machine, 0, None), hotplug(&machine, 0xc, None)), (1 << 3, 1 << 3));
+    assert_eq!(hotplug(&machine, 0, None), 0, "told once");
+    assert_eq!(machine.add_device(testdev()).unwrap_err().to_string(), "Duplicate device ID 't'");
+
+    // The guest decides when it goes.
+    machine.request_unplug("t").unwrap().unwrap();
+    assert_eq!(hotplug(&machine, 4, None), 1 << 3);
+    assert!(machine.take_ejected().is_empty());
+    hotplug(&machine, 8, Some(1 << 3));
+    let gone = machine.take_ejected();
+    assert_eq!(gone, [(Some("t".into()), "/machine/peripheral/t".into())]);
+    assert!(machine.take_ejected().is_empty());
+    assert!(!functions(&machine).contains_key(&3));
+    assert_eq!(hotplug(&machine, 0xc, None), 0);
+    assert!(machine.request_unplug("t").is_none());
+    // Place and name are free again.
+    machine.add_device(testdev()).unwrap();
+    assert_eq!(functions(&machine)[&3].1, "t");
+    // A reset ejects what was asked to go.
+    machine.request_unplug("/machine/peripheral/t").unwrap().unwrap();
+    machine.reset();
+    assert_eq!(machine.take_ejected().len(), 1);
+}
+
+#[test]
+fn a_slot_is_told_of_when_its_function_0_comes_and_goes_whole() {
+    let machine = built(Vec::new()).unwrap();
+    let at = |function: u64, id| spec("pci-testdev", Some(id), &[("addr", 7 << 3 | function)]);
+    machine.add_device(at(1, "b")).unwrap();
+    assert_eq!(hotplug(&machine, 0, None), 0);
+    machine.add_device(at(0, "a")).unwrap();
+    assert_eq!(hotplug(&machine, 0, None), 1 << 7);
+    let late = machine.add_device(at(2, "c")).unwrap_err().to_string();
+    assert!(late.contains("function 0 already occupied by pci-testdev,id=a"), "{late}");
+    machine.request_unplug("b").unwrap().unwrap();
+    hotplug(&machine, 8, Some(1 << 7));
+    let mut gone: Vec<_> = machine.take_ejected().into_iter().map(|(id, _)| id.unwrap()).collect();
+    gone.sort();
+    assert_eq!(gone, ["a", "b"]);
+}
+
+#[test]
+fn what_cannot_come_or_go_says_so_in_qemus_words() {
+    let machine = built(vec![spec("VGA", Some("screen"), &[])]).unwrap();
+    let refusal = |spec| machine.add_device(spec).unwrap_err().to_string();
+    assert_eq!(refusal(spec("VGA", Some("x"), &[])), "Device 'VGA' does not support hotplugging");
+    assert_eq!(refusal(spec("ide-cd", Some("x"), &[])), "Bus 'ide.0' does not support hotplugging");
+    let taken = refusal(spec("pci-testdev", Some("x"), &[("addr", 1 << 3)]));
+    assert!(taken.starts_with("PCI: slot 1 function 0 not available"), "{taken}");
+    let asked = machine.request_unplug("screen").unwrap();
+    assert_eq!(asked.unwrap_err().to_string(), "Device 'VGA' does not support hotplugging");
+    // A guest that ejects what it was not asked for, or what is not there, again and again.
+    for slot in 0..32 {
+        hotplug(&machine, 8, Some(1 << slot));
+    }
+    assert!(machine.take_ejected().is_empty());
+    assert_eq!(functions(&machine)[&2].1, "screen");
+    for _ in 0..40 {
+        // Slots are bounded, and so are devices.
+        let _ = machine.add_device(spec("pci-testdev", None, &[]));
+    }
+    let full = refusal(spec("pci-testdev", Some("x"), &[]));
+    assert_eq!(full, "PCI: no slot/function available for pci-testdev,id=x, all in use or reserved");
 }

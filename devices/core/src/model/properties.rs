@@ -266,10 +266,13 @@ fn number(text: &str) -> Option<u64> {
     u64::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
 }
 
-/// The devfn of `slot` or `slot.function`, both in hexadecimal.
+/// The devfn of `slot` or `slot.function`, both in hexadecimal, as libvirt writes them with `0x`.
 fn pci_address(text: &str) -> Option<u8> {
     let (slot, function) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str| u8::from_str_radix(text, 16).ok().filter(|_| !text.starts_with('+'));
+    let digits = |text: &str| {
+        let text = text.strip_prefix("0x").unwrap_or(text);
+        u8::from_str_radix(text, 16).ok().filter(|_| !text.starts_with('+'))
+    };
     let (slot, function) = (digits(slot)?, digits(function)?);
     (slot < 32 && function < 8).then_some(slot << 3 | function)
 }
@@ -304,6 +307,8 @@ mod tests {
         assert_eq!(card.uint("small"), Some(16));
         assert_eq!(card.uint("addr"), Some(0xff));
         assert!(card.is_on("multifunction"));
+        card.parse("addr", "0x3.0x1").unwrap();
+        assert_eq!(card.uint("addr"), Some(0x19));
         assert_eq!(card.text("mac"), Some("00:16:3e:00:00:01"));
     }
 

@@ -77,6 +77,11 @@ impl PciBus {
         self.functions.remove(&devfn);
     }
 
+    /// Who is at a devfn.
+    pub fn at(&self, devfn: u8) -> Option<&str> {
+        self.functions.get(&devfn).map(String::as_str)
+    }
+
     /// Who is in a slot, by function.
     pub fn in_slot(&self, slot: u8) -> impl Iterator<Item = &str> {
         let first = slot.min(SLOTS - 1) << 3;

@@ -1,0 +1,181 @@
+//! Devices that come and go while the guest runs: by ACPI's hot-plug of PCI slots, with the guest's `_EJ0`.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use devices::models;
+use devices_core::model::{BusType, Plug};
+
+use super::{Device, Maker, State, name_of, said};
+use crate::config::{ConfigError, DeviceSpec};
+use crate::machine::build::board::Board;
+use crate::machine::{Ahead, BuildError, Machine};
+use crate::power::Notice;
+use crate::trace::Border;
+
+/// Slots that the guest has ejected and whose devices are still there, one bit each.
+#[derive(Default)]
+pub(in crate::machine) struct Ejected(AtomicU32);
+
+impl Ejected {
+    /// One more; true if there was none.
+    pub(in crate::machine) fn add(&self, slot: u8) -> bool {
+        self.0.fetch_or(1 << (slot & 31), Ordering::AcqRel) == 0
+    }
+}
+
+/// The error of that sentence, which is QEMU's.
+fn plain(why: impl ToString) -> BuildError {
+    BuildError::Config(ConfigError::Invalid(why.to_string()))
+}
+
+impl State {
+    /// Slots whose devices can all be taken out, one bit each.
+    pub(super) fn removable(&self) -> u32 {
+        let in_slots = |hot: bool| {
+            let of = self.devices.iter().filter(|device| device.is_hot() == hot);
+            of.filter_map(|device| device.spec.devfn()).fold(0, |slots, devfn| slots | 1u32 << (devfn >> 3))
+        };
+        in_slots(true) & !in_slots(false)
+    }
+}
+
+impl Device {
+    fn is_hot(&self) -> bool {
+        models::find(&self.spec.model).is_some_and(|model| model.plug == Plug::Hot)
+    }
+    fn slot(&self) -> Option<u8> {
+        self.spec.devfn().map(|devfn| devfn >> 3)
+    }
+    /// Its path in the tree of objects, if it has a name.
+    fn path(&self) -> Option<String> {
+        self.spec.id.as_ref().map(|id| format!("/machine/peripheral/{id}"))
+    }
+}
+
+impl Machine {
+    /// Puts a device in and tells the guest.
+    pub(crate) fn add_device(&self, spec: DeviceSpec) -> Result<(), BuildError> {
+        let no = |why: &str| Err(plain(why));
+        let model = spec.model()?;
+        let bus = match (model.bus, model.plug) {
+            (BusType::Pci, Plug::Hot) if self.pm.is_some() => None,
+            (BusType::Pci, Plug::Hot) => Some("Bus 'pci.0' does not support hotplugging"),
+            (BusType::Pci, _) => return no(&format!("Device '{}' does not support hotplugging", model.name)),
+            (BusType::Ide, _) => Some("Bus 'ide.0' does not support hotplugging"),
+            (BusType::Isa | BusType::System, _) => Some("Bus 'isa.0' does not support hotplugging"),
+        };
+        if let Some(why) = bus {
+            return no(why);
+        }
+        if matches!(self.border, Border::Recorded(..)) {
+            return no("no device can come while a recording is made");
+        }
+        let mut all = self.plugged.specs();
+        all.push(spec.clone());
+        crate::config::check_devices(&all)?;
+        let slot = self.put_in(spec)?;
+        if let (Some(pm), Some(slot)) = (&self.pm, slot) {
+            let removable = self.plugged.state().removable();
+            let mut pm = pm.lock();
+            pm.set_removable_slots(removable);
+            pm.plug_slot(slot);
+        }
+        Ok(())
+    }
+
+    /// Makes the device and puts it on the bus. The slot that the guest is to look at.
+    fn put_in(&self, mut spec: DeviceSpec) -> Result<Option<u8>, BuildError> {
+        let observer: std::sync::Arc<dyn devices_core::events::Observer> =
+            std::sync::Arc::new(self.notifier.clone());
+        let board = Board {
+            bus: &self.bus,
+            hypervisor: &*self.hypervisor,
+            config: &self.config,
+            power: &self.power,
+            border: &self.border,
+            observer: &observer,
+            ahead: &Ahead::default(),
+        };
+        let maker = Maker { board: &board, notifier: &self.notifier, xen: self.xen.as_ref() };
+        let mut state = self.plugged.state();
+        if state.leaving.iter().any(|(device, _)| device.name == name_of(&spec)) {
+            return Err(plain("a device of that name is still leaving"));
+        }
+        let devfn = match spec.devfn() {
+            Some(devfn) => {
+                // The guest looks at a slot when its function 0 comes.
+                if devfn & 7 != 0
+                    && let Some(by) = state.pci.at(devfn & !7)
+                {
+                    let why = format!(
+                        "PCI: slot {} function 0 already occupied by {by}, new func {} cannot be exposed to guest.",
+                        devfn >> 3,
+                        spec.model
+                    );
+                    return Err(plain(why));
+                }
+                state.pci.take(devfn, &said(&spec)).map(|()| devfn)
+            }
+            None => state.pci.allocate(&said(&spec)),
+        };
+        let devfn = devfn.map_err(plain)?;
+        spec.set_devfn(devfn);
+        match maker.one(&spec, &state.pci) {
+            Ok((name, _)) => state.devices.push(Device { name, spec }),
+            Err(error) => {
+                state.pci.release(devfn);
+                return Err(error);
+            }
+        }
+        Ok((devfn & 7 == 0).then_some(devfn >> 3))
+    }
+
+    /// Asks the guest to let a device go. It ejects it when it is done, all functions of its slot with it.
+    /// `name` is its id or its path. None: there is no such device.
+    pub(crate) fn request_unplug(&self, name: &str) -> Option<Result<(), BuildError>> {
+        let state = self.plugged.state();
+        let called = |device: &&Device| {
+            device.spec.id.as_deref() == Some(name) || device.path().as_deref() == Some(name)
+        };
+        let device = state.devices.iter().find(called)?;
+        let (Some(pm), Some(slot), true) = (&self.pm, device.slot(), device.is_hot()) else {
+            let why = format!("Device '{}' does not support hotplugging", device.spec.model);
+            return Some(Err(plain(why)));
+        };
+        drop(state);
+        pm.lock().request_unplug_slot(slot);
+        Some(Ok(()))
+    }
+
+    /// Takes out what the guest has ejected. What is gone now: id, if it had one, and path.
+    pub(crate) fn take_ejected(&self) -> Vec<(Option<String>, String)> {
+        let slots = self.ejected.0.swap(0, Ordering::AcqRel);
+        let mut state = self.plugged.state();
+        if slots != 0 {
+            let is_out = |device: &Device| device.slot().is_some_and(|slot| slots >> slot & 1 != 0);
+            let (out, rest) = std::mem::take(&mut state.devices).into_iter().partition(is_out);
+            state.devices = rest;
+            let out: Vec<Device> = out;
+            for device in out {
+                if let (Some(devfn), Some(slot)) = (device.spec.devfn(), self.bus.detach(&device.name)) {
+                    state.pci.release(devfn);
+                    state.leaving.push((device, slot));
+                }
+            }
+            let removable = state.removable();
+            self.pm.iter().for_each(|pm| pm.lock().set_removable_slots(removable));
+        }
+        let drained = |(_, slot): &(Device, devices_core::bus::AnySlot)| slot.lock().drained();
+        let (gone, left) = std::mem::take(&mut state.leaving).into_iter().partition(drained);
+        state.leaving = left;
+        let gone: Vec<(Device, _)> = gone;
+        if !state.leaving.is_empty() {
+            self.notifier.notify(Notice::Device);
+        }
+        let told = |(device, _): (Device, _)| {
+            let path = device.path().unwrap_or_else(|| format!("/machine/peripheral-anon/{}", device.name));
+            (device.spec.id, path)
+        };
+        gone.into_iter().map(told).collect()
+    }
+}

@@ -1,0 +1,3 @@
+//! Devices for those who test machines.
+
+pub mod pci_testdev;
