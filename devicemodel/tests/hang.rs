@@ -203,9 +203,16 @@ fn a_save_gives_up_a_disk_that_hangs_and_everybody_else_is_served() {
     // An answer to the save before this would let it wait for ever.
     other.see("save-vm");
     assert_eq!(names(folder.path(), "saved.partial").len(), 1, "it was begun when it was asked for");
-    for command in ["save", "system_reset", "cont"] {
-        let answer =
-            other.ask(command, json!(if command == "save" { json!({ "filename": "x" }) } else { json!({}) }));
+    let device = json!({ "driver": "pci-testdev", "id": "t" });
+    let commands = [
+        ("save", json!({ "filename": "x" })),
+        ("system_reset", json!({})),
+        ("cont", json!({})),
+        ("device_add", device),
+        ("device_del", json!({ "id": "t" })),
+    ];
+    for (command, arguments) in commands {
+        let answer = other.ask(command, arguments);
         assert!(error(&answer).starts_with("the guest is being saved"), "{answer}");
     }
     let answer = one.answer();

@@ -58,15 +58,23 @@ impl Runner {
                 }
             }
         }
+        // What is written down must not change meanwhile.
+        if self.free().is_ok() {
+            self.take_ejected();
+        }
+        if let Some(data) = self.rare.next(Instant::now()) {
+            self.events.push(("RTC_CHANGE", data));
+        }
+    }
+
+    /// Takes out what the guest has ejected.
+    pub(super) fn take_ejected(&mut self) {
         for (id, path) in self.machine.take_ejected() {
             let mut data = json!({ "path": path });
             if let (Some(id), Some(fields)) = (id, data.as_object_mut()) {
                 fields.insert("device".into(), id.into());
             }
             self.events.push(("DEVICE_DELETED", data));
-        }
-        if let Some(data) = self.rare.next(Instant::now()) {
-            self.events.push(("RTC_CHANGE", data));
         }
     }
 

@@ -197,6 +197,7 @@ impl Guest for Runner {
         id: Option<&str>,
         props: &Map<String, Value>,
     ) -> Result<(), QmpError> {
+        self.free()?;
         let error = |error: &dyn std::fmt::Display| QmpError::generic(error.to_string());
         let Some(model) = models::find(driver).filter(|model| model.plug != Plug::Fixed) else {
             return Err(QmpError::generic(match is_object_type(driver) {
@@ -226,6 +227,7 @@ impl Guest for Runner {
     }
 
     fn device_del(&mut self, id: &str) -> Result<(), QmpError> {
+        self.free()?;
         if let Some(asked) = self.machine.request_unplug(id) {
             return asked.map_err(|error| QmpError::generic(error.to_string()));
         }

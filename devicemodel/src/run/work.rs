@@ -291,6 +291,8 @@ impl Runner {
         target: Option<WholeFile>,
         body: impl FnOnce(&Rest, &Shared) -> Result<(), String> + Send + 'static,
     ) {
+        // The vCPUs stand: what they ejected last is not in the machine that is written down.
+        self.take_ejected();
         let abandoner = target.as_ref().map(WholeFile::abandoner);
         let state = State { target, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), ..Shared::default() });
