@@ -344,7 +344,7 @@ impl Machine {
                 leaving.push((media, done));
             }
         }
-        !leaving.is_empty() || self.waiting.load(Ordering::Acquire)
+        !leaving.is_empty() || self.plugged.is_leaving() || self.waiting.load(Ordering::Acquire)
     }
     /// The guest wakes from suspend to RAM.
     pub fn wake_up(&self) -> Result<(), hypervisor::Error> {

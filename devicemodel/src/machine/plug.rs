@@ -90,6 +90,11 @@ impl Plugged {
         self.state().removable()
     }
 
+    /// Whether something that was taken off the bus has not ended what it began.
+    pub(super) fn is_leaving(&self) -> bool {
+        !self.state().leaving.is_empty()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

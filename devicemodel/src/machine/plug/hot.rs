@@ -9,7 +9,6 @@ use super::{Device, Maker, State, name_of, said};
 use crate::config::{ConfigError, DeviceSpec};
 use crate::machine::build::board::Board;
 use crate::machine::{Ahead, BuildError, Machine};
-use crate::power::Notice;
 use crate::trace::Border;
 
 /// Slots that the guest has ejected and whose devices are still there, one bit each.
@@ -169,9 +168,6 @@ impl Machine {
         let (gone, left) = std::mem::take(&mut state.leaving).into_iter().partition(drained);
         state.leaving = left;
         let gone: Vec<(Device, _)> = gone;
-        if !state.leaving.is_empty() {
-            self.notifier.notify(Notice::Device);
-        }
         let told = |(device, _): (Device, _)| {
             let path = device.path().unwrap_or_else(|| format!("/machine/peripheral-anon/{}", device.name));
             (device.spec.id, path)
