@@ -6,6 +6,7 @@ use devices_core::bus::AnySlot;
 use devices_core::events::Observer;
 use devices_core::irq::IrqLine;
 use devices_core::model::{Properties, PropertyError};
+use devices_core::net::{NetBackend, Nic};
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
 use devices_core::{Device, Slot, Wiring};
@@ -40,10 +41,21 @@ pub trait Board {
     fn add_ram(&self, name: &str, len: u64) -> Result<RamBlock, MakeError>;
     /// A device's firmware, of a power of two of bytes; none where nobody would run it.
     fn option_rom(&self, file: &str) -> Result<Option<RamBlock>, MakeError>;
+    /// The other end of a network card's cable, and the card's address; the backend wakes the card with
+    /// [`devices_core::Wake::Backend`]`(number)`.
+    fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<Cable, MakeError>;
     /// Whether memory of devices is saved as the guest's own, by somebody else.
     fn saves_device_memory(&self) -> bool;
     /// Who carries out what PV drivers ask for; none where no Xen is.
     fn xen_platform(&self) -> Option<Arc<dyn platform::Host>>;
+}
+
+/// What a network card is made with.
+pub struct Cable {
+    /// The other end; nowhere, if nobody named one.
+    pub backend: Arc<dyn NetBackend>,
+    /// `mac`, or one that no other card of the guest has.
+    pub mac: [u8; 6],
 }
 
 /// A device, and what it offers to those who use the machine.
@@ -52,12 +64,19 @@ pub struct Made {
     pub slot: AnySlot,
     /// Its screen.
     pub display: Option<Arc<dyn DisplayAdapter>>,
+    /// It as a network card.
+    pub nic: Option<Arc<Slot<dyn Nic>>>,
 }
 
 impl Made {
     /// A device that offers nothing of that.
     pub fn of<D: Device + 'static>(device: D) -> Made {
-        Made { slot: Arc::new(Slot::new(device)), display: None }
+        Made { slot: Arc::new(Slot::new(device)), display: None, nic: None }
+    }
+    /// A network card.
+    pub fn nic<D: Nic + 'static>(device: D) -> Made {
+        let slot = Arc::new(Slot::new(device));
+        Made { slot: slot.clone(), display: None, nic: Some(slot) }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod input;
 pub mod interrupt;
 mod lines;
 pub mod models;
+pub mod net;
 pub mod serial;
 pub mod storage;
 pub mod testing;

@@ -6,16 +6,18 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use devices::board::{Made, MakeError, Parts};
+use devices::board::{Cable, Made, MakeError, Parts};
 use devices::models;
 use devices::xen::platform;
 use devices_core::bus::AnySlot;
 use devices_core::events::Observer;
 use devices_core::irq::{IrqBank, IrqLine, IrqSink};
-use devices_core::model::BusType;
+use devices_core::model::{BusType, Properties, Value};
+use devices_core::net::{Nic, Nowhere, format_mac, parse_mac};
 use devices_core::pci::bus::{PciBus, on_bus_0};
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
+use devices_core::{Slot, Wiring};
 use hypervisor::{GuestRam, IrqTarget, MsiTarget, Pin, RamBlock};
 use ioreq::Sbdf;
 
@@ -56,6 +58,8 @@ struct Device {
     /// Its name on the bus of the machine.
     name: String,
     spec: DeviceSpec,
+    /// It as a network card.
+    nic: Option<Arc<Slot<dyn Nic>>>,
 }
 
 impl Plugged {
@@ -100,6 +104,22 @@ impl Plugged {
     }
 }
 
+impl State {
+    /// A network card whose address nobody chose gets the lowest of QEMU's that no other card has.
+    fn name_mac(&self, spec: &mut DeviceSpec) -> Result<(), BuildError> {
+        if spec.model()?.property("mac").is_none() || spec.properties.contains_key("mac") {
+            return Ok(());
+        }
+        let taken: Vec<[u8; 6]> =
+            self.devices.iter().filter_map(|device| Some(device.nic.as_ref()?.lock().mac())).collect();
+        let free =
+            (0x56..=0xff).map(|last| [0x52, 0x54, 0, 0x12, 0x34, last]).find(|mac| !taken.contains(mac));
+        let mac = free.ok_or_else(|| refused(spec, &"no address is left"))?;
+        spec.properties.insert("mac".into(), Value::Text(format_mac(mac)));
+        Ok(())
+    }
+}
+
 /// What of the machine a device is made with.
 pub(super) struct Maker<'a> {
     pub board: &'a Board<'a>,
@@ -127,9 +147,10 @@ impl Maker<'_> {
                 let devfn = state.pci.allocate(&said(&spec)).map_err(|error| refused(&spec, &error))?;
                 spec.set_devfn(devfn);
             }
-            let made = self.one(&spec, &state.pci)?;
-            display = display.or(made.1);
-            state.devices.push(Device { name: made.0, spec });
+            state.name_mac(&mut spec)?;
+            let (device, screen) = self.one(spec, &state.pci)?;
+            display = display.or(screen);
+            state.devices.push(device);
         }
         Ok(display)
     }
@@ -137,19 +158,19 @@ impl Maker<'_> {
     /// Makes one that has its place.
     fn one(
         &self,
-        spec: &DeviceSpec,
+        spec: DeviceSpec,
         pci: &PciBus,
-    ) -> Result<(String, Option<Arc<dyn DisplayAdapter>>), BuildError> {
+    ) -> Result<(Device, Option<Arc<dyn DisplayAdapter>>), BuildError> {
         let properties = spec.properties()?;
         let model = properties.model();
-        let make = models::maker(model).ok_or_else(|| refused(spec, &"it is a part of every PC"))?;
+        let make = models::maker(model).ok_or_else(|| refused(&spec, &"it is a part of every PC"))?;
         let wiring = self.board.wiring();
         let intx = |pin| spec.devfn().map_or_else(IrqLine::unconnected, |devfn| pci.intx(devfn, pin));
         let parts =
-            Parts { name: &name_of(spec), wiring: &wiring, intx: [0, 1, 2, 3].map(intx), board: self };
-        let Made { slot, display } = make(&properties, parts).map_err(|error| match error {
+            Parts { name: &name_of(&spec), wiring: &wiring, intx: [0, 1, 2, 3].map(intx), board: self };
+        let Made { slot, display, nic } = make(&properties, parts).map_err(|error| match error {
             MakeError::Hypervisor(error) => BuildError::Hypervisor(error),
-            error => refused(spec, &error),
+            error => refused(&spec, &error),
         })?;
         if properties.is_on("multifunction")
             && let Some(config) = slot.lock().pci()
@@ -159,7 +180,7 @@ impl Maker<'_> {
         let name = slot.lock().name().to_owned();
         let attached = self.board.bus.attach_slot(slot, &wiring, spec.devfn().map(on_bus_0));
         attached.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
-        Ok((name, display))
+        Ok((Device { name, spec, nic }, display))
     }
 }
 
@@ -205,6 +226,11 @@ impl devices::board::Board for Maker<'_> {
             rom => rom.map_err(|error| other(&error))?.image,
         };
         firmware::option_rom_block(file, image).map(Some).map_err(|error| other(&error))
+    }
+    fn network(&self, properties: &Properties, _: &Wiring, _: u32) -> Result<Cable, MakeError> {
+        let mac = properties.text("mac").and_then(parse_mac);
+        let mac = mac.ok_or_else(|| MakeError::Other("it has no address".into()))?;
+        Ok(Cable { backend: Arc::new(Nowhere), mac })
     }
     fn saves_device_memory(&self) -> bool {
         self.xen.is_some()

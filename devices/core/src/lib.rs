@@ -19,6 +19,7 @@ pub mod dma;
 pub mod events;
 pub mod irq;
 pub mod model;
+pub mod net;
 pub mod pci;
 pub mod picture;
 pub mod power;

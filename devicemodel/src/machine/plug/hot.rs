@@ -100,6 +100,7 @@ impl Machine {
         if state.leaving.iter().any(|(device, _)| device.name == name_of(&spec)) {
             return Err(plain("a device of that name is still leaving"));
         }
+        state.name_mac(&mut spec)?;
         let devfn = match spec.devfn() {
             Some(devfn) => {
                 // The guest looks at a slot when its function 0 comes.
@@ -119,8 +120,8 @@ impl Machine {
         };
         let devfn = devfn.map_err(plain)?;
         spec.set_devfn(devfn);
-        match maker.one(&spec, &state.pci) {
-            Ok((name, _)) => state.devices.push(Device { name, spec }),
+        match maker.one(spec, &state.pci) {
+            Ok((device, _)) => state.devices.push(device),
             Err(error) => {
                 state.pci.release(devfn);
                 return Err(error);

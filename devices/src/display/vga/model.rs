@@ -50,5 +50,5 @@ pub fn make(properties: &Properties, parts: Parts<'_>) -> Result<Made, MakeError
     }
     let slot = Arc::new(Slot::new(vga));
     let display = Some(Arc::new(Eye::new(&slot)) as _);
-    Ok(Made { slot, display })
+    Ok(Made { slot, display, nic: None })
 }
