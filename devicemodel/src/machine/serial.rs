@@ -1,9 +1,11 @@
 //! The serial ports and their host ends.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use backends::chardev::{CharSpec, Escape, OpenLine};
 use devices::serial::uart16550::{PORTS, Serial};
+use devices_core::chardev;
 use devices_core::irq::IrqBank;
 
 use super::BuildError;
@@ -38,14 +40,20 @@ pub(super) fn attach(
                 quit.notify(Notice::Quit);
             }
         };
-        let mut pty = None;
-        let backend = board.border.line(index as u8, || {
-            let opened = board.ahead.line(index, &spec);
-            let opened = opened.and_then(|line| line.start(wiring.waker(), 0, escape));
-            let OpenLine { backend, path } = opened.map_err(|source| BuildError::Serial { index, source })?;
-            pty = path;
-            Ok::<_, BuildError>(backend)
-        })?;
+        let open = || {
+            let line = board.ahead.line(index, &spec)?;
+            line.start(wiring.waker(), 0, escape)
+        };
+        let opened = if board.border.replays() {
+            OpenLine { backend: Arc::new(chardev::Null), path: None }
+        } else {
+            open().map_err(|source| BuildError::Serial { index, source })?
+        };
+        let OpenLine { backend, path: pty } = opened;
+        let backend = match board.border.port(&format!("serial{index}")) {
+            Some(port) => Arc::new(chardev::Ported::new(port, backend)),
+            None => backend,
+        };
         terminals.push(Terminal { port: index, pty, config: port.clone() });
         let (_, irq) = PORTS[index];
         board.attach(Serial::new(index, isa.line(irq), backend, &wiring), &wiring)?;

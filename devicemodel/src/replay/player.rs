@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use devices_core::block::{
     BlockBackend, BlockError, BlockInfo, BlockOp, BlockRequest, Completion, CompletionQueue, Payload, Recall,
 };
-use devices_core::chardev::CharBackend;
+use devices_core::port::Port;
 use devices_core::power::{Power, PowerEvent};
 use devices_core::{Gate, Wake};
 use hypervisor::memory::Tap;
@@ -137,9 +137,9 @@ impl Player {
         Opened { backend: Arc::new(medium), first_sector }
     }
 
-    /// A serial port's other end.
-    pub(crate) fn line(self: &Arc<Player>, port: u8) -> Arc<dyn CharBackend> {
-        Arc::new(Line(self.clone(), port))
+    /// The way of a device to its back end.
+    pub(crate) fn port(self: &Arc<Player>, name: &str) -> Arc<dyn Port> {
+        Arc::new(Call(self.clone(), name.to_owned()))
     }
 
     /// A medium answers.
@@ -209,22 +209,13 @@ impl Tap for Player {
     }
 }
 
-struct Line(Arc<Player>, u8);
+struct Call(Arc<Player>, String);
 
-impl CharBackend for Line {
-    fn write(&self, data: &[u8]) -> usize {
-        match self.0.does(Effect::Send(self.1, data.to_vec(), 0)) {
-            Some(Effect::Send(.., taken)) => data.len().min(usize::try_from(taken).unwrap_or(usize::MAX)),
-            _ => data.len(),
-        }
-    }
-    fn read(&self, data: &mut [u8]) -> usize {
-        match self.0.does(Effect::Receive(self.1, data.len() as u64, Vec::new())) {
-            Some(Effect::Receive(.., found)) => {
-                data.iter_mut().zip(&found).for_each(|(byte, found)| *byte = *found);
-                found.len().min(data.len())
-            }
-            _ => 0,
+impl Port for Call {
+    fn call(&self, call: Vec<u8>, _: &mut dyn FnMut() -> Vec<u8>) -> Vec<u8> {
+        match self.0.does(Effect::Call(self.1.clone(), call, Vec::new())) {
+            Some(Effect::Call(.., answer)) => answer,
+            _ => Vec::new(),
         }
     }
 }

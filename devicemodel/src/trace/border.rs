@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use devices_core::Wiring;
 use devices_core::block::BlockBackend;
-use devices_core::chardev::CharBackend;
+use devices_core::port::Port;
 use devices_core::power::Power;
 use hypervisor::{GuestRam, Hypervisor};
 
 use super::record::{Entry, Facts, Host};
 use super::recorder::Recorder;
-use super::taps::{Line, Medium, Switch};
+use super::taps::{Call, Medium, Switch};
 use crate::replay::Player;
 
 /// What lies between a machine's devices and its host.
@@ -66,19 +66,20 @@ impl Border {
         }
     }
 
-    /// A serial port's other end that `open` opens, likewise.
-    pub fn line<E>(
-        &self,
-        port: u8,
-        open: impl FnOnce() -> Result<Arc<dyn CharBackend>, E>,
-    ) -> Result<Arc<dyn CharBackend>, E> {
+    /// What stands between a device and a back end of its; nothing where the border is open.
+    pub fn port(&self, name: &str) -> Option<Arc<dyn Port>> {
         match self {
-            Border::Open => open(),
+            Border::Open => None,
             Border::Recorded(recorder, _) => {
-                Ok(Arc::new(Line { recorder: recorder.clone(), port, inner: open()? }))
+                Some(Arc::new(Call { recorder: recorder.clone(), port: name.to_owned() }))
             }
-            Border::Replayed(player) => Ok(player.line(port)),
+            Border::Replayed(player) => Some(player.port(name)),
         }
+    }
+
+    /// Whether there is no host at all.
+    pub fn replays(&self) -> bool {
+        matches!(self, Border::Replayed(_))
     }
 
     /// The power switch.

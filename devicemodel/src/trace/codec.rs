@@ -8,7 +8,7 @@
 //! | 0x01 | the slot whose turn it is gets an access: vCPU, target, direction and size; then as above |
 //! | 0x02-0x08 | other entries, time first |
 //! | 0x10, 0x11 | the answer: the same as last time, or the difference |
-//! | 0x12-0x1b | other effects |
+//! | 0x12-0x1d | other effects |
 
 use std::collections::HashMap;
 
@@ -44,11 +44,10 @@ mod tag {
     pub const READ: u8 = 0x15;
     pub const WRITE: u8 = 0x16;
     pub const SUBMIT: u8 = 0x17;
-    pub const SEND: u8 = 0x18;
-    pub const RECEIVE: u8 = 0x19;
     pub const POWER: u8 = 0x1a;
     pub const ARM: u8 = 0x1b;
     pub const RECALL: u8 = 0x1c;
+    pub const CALL: u8 = 0x1d;
     pub const SLOT: u8 = 0x40;
 }
 
@@ -329,17 +328,9 @@ impl Encoder {
                     to.bytes(data);
                 }
             }
-            Effect::Send(port, data, taken) => {
-                to.byte(tag::SEND);
-                to.byte(*port);
-                to.bytes(data);
-                to.number(*taken);
-            }
-            Effect::Receive(port, asked, data) => {
-                to.byte(tag::RECEIVE);
-                to.byte(*port);
-                to.number(*asked);
-                to.bytes(data);
+            Effect::Call(port, call, answer) => {
+                to.byte(tag::CALL);
+                [port.as_bytes(), call, answer].into_iter().for_each(|part| to.bytes(part));
             }
             Effect::Power(event) => {
                 to.byte(tag::POWER);
@@ -460,7 +451,7 @@ impl Decoder {
     pub fn next(&mut self, from: &mut &[u8]) -> Decoded<Record> {
         let tag = byte(from)?;
         Ok(match tag {
-            tag::SAME..=tag::ARM => Record::Effect(self.effect(tag, from)?),
+            tag::SAME..=tag::CALL => Record::Effect(self.effect(tag, from)?),
             _ => {
                 self.memory.current = None;
                 let entry = self.entry(tag, from)?;
@@ -558,8 +549,10 @@ impl Decoder {
                 let answer = if flags & 2 != 0 { Some((result(from)?, bytes(from)?)) } else { None };
                 Effect::Recall(medium, request, flags & 1 != 0, answer)
             }
-            tag::SEND => Effect::Send(byte(from)?, bytes(from)?, number(from)?),
-            tag::RECEIVE => Effect::Receive(byte(from)?, number(from)?, bytes(from)?),
+            tag::CALL => {
+                let port = String::from_utf8(bytes(from)?).map_err(|_| Senseless("a port with no name"))?;
+                Effect::Call(port, bytes(from)?, bytes(from)?)
+            }
             tag::POWER => Effect::Power(match byte(from)? {
                 0 => PowerEvent::Reset,
                 1 => PowerEvent::PowerOff,

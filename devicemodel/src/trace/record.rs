@@ -118,10 +118,8 @@ pub enum Effect {
     /// A request is taken back from a medium: the medium, the request, whether also one that was not begun,
     /// and the answer that came: its result and what was read.
     Recall(u32, u64, bool, Option<(Result<(), BlockError>, Vec<u8>)>),
-    /// A serial port sends: which, the bytes, and how many of them were taken.
-    Send(u8, Vec<u8>, u64),
-    /// A serial port asks for so many bytes, and what it got.
-    Receive(u8, u64, Vec<u8>),
+    /// A device calls its back end: by which port, what it says, and the answer.
+    Call(String, Vec<u8>, Vec<u8>),
     /// The machine's power switch.
     Power(PowerEvent),
     /// A timer is armed for that instant, or cancelled.
@@ -155,10 +153,7 @@ impl Effect {
             (Effect::Write(gpa, _, len, sum), Effect::Write(at, _, bytes, check)) => {
                 (gpa, len, sum) == (at, bytes, check)
             }
-            (Effect::Send(port, data, _), Effect::Send(other, sent, _)) => (port, data) == (other, sent),
-            (Effect::Receive(port, len, _), Effect::Receive(other, asked, _)) => {
-                (port, len) == (other, asked)
-            }
+            (Effect::Call(port, call, _), Effect::Call(other, said, _)) => (port, call) == (other, said),
             (Effect::Recall(medium, request, begun, _), Effect::Recall(of, which, also, _)) => {
                 (medium, request, begun) == (of, which, also)
             }
@@ -206,8 +201,10 @@ impl fmt::Display for Effect {
             Effect::Recall(medium, request, ..) => {
                 write!(to, "request {request} of medium {medium} taken back")
             }
-            Effect::Send(port, data, _) => write!(to, "serial port {port} sends {}", Bytes(data)),
-            Effect::Receive(port, len, _) => write!(to, "serial port {port} asks for {len} bytes"),
+            Effect::Call(port, call, _) => {
+                let (what, rest) = call.split_at_checked(1).unwrap_or_default();
+                write!(to, "{port} calls its back end: {} {}", what.escape_ascii(), Bytes(rest))
+            }
             Effect::Power(event) => write!(to, "the power switch: {event:?}"),
             Effect::Arm(timer, Some(at)) => write!(to, "timer {timer} armed for {}", Time(*at)),
             Effect::Arm(timer, None) => write!(to, "timer {timer} cancelled"),

@@ -7,7 +7,7 @@ use devices_core::Waker;
 use devices_core::block::{
     BlockBackend, BlockInfo, BlockOp, BlockRequest, Completion, CompletionQueue, Payload, Recall,
 };
-use devices_core::chardev::CharBackend;
+use devices_core::port::Port;
 use devices_core::power::{Power, PowerEvent};
 use hypervisor::memory::Tap;
 use hypervisor::{Clock, Dispatch, GuestRam, IrqTarget, MsiTarget, Pin};
@@ -123,23 +123,17 @@ impl Dispatch for Vcpu {
     }
 }
 
-/// A serial port's other end.
-pub(super) struct Line {
+/// The way of one device to its back end.
+pub(super) struct Call {
     pub recorder: Arc<Recorder>,
-    pub port: u8,
-    pub inner: Arc<dyn CharBackend>,
+    pub port: String,
 }
 
-impl CharBackend for Line {
-    fn write(&self, data: &[u8]) -> usize {
-        let taken = self.inner.write(data);
-        self.recorder.note(&Effect::Send(self.port, data.to_vec(), taken as u64));
-        taken
-    }
-    fn read(&self, data: &mut [u8]) -> usize {
-        let read = self.inner.read(data).min(data.len());
-        self.recorder.note(&Effect::Receive(self.port, data.len() as u64, data[..read].to_vec()));
-        read
+impl Port for Call {
+    fn call(&self, call: Vec<u8>, host: &mut dyn FnMut() -> Vec<u8>) -> Vec<u8> {
+        let answer = host();
+        self.recorder.note(&Effect::Call(self.port.clone(), call, answer.clone()));
+        answer
     }
 }
 

@@ -22,6 +22,7 @@ pub mod model;
 pub mod net;
 pub mod pci;
 pub mod picture;
+pub mod port;
 pub mod power;
 pub mod rig;
 pub mod state;

@@ -1,10 +1,11 @@
 //! The host side of a network card, as the card sees it, and the card as those who use the machine see it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::device::Device;
 use crate::model::{Default as Usually, Kind, Property};
+use crate::port::Port;
 
 /// Most bytes of an Ethernet frame that a backend takes or gives: the largest IP packet, its header, a VLAN tag.
 pub const MAX_FRAME: usize = 65_535 + 18;
@@ -36,6 +37,39 @@ impl NetBackend for Nowhere {
     }
     fn receive(&self, _frame: &mut Vec<u8>) -> bool {
         false
+    }
+}
+
+/// A cable whose calls go over a port: `s` and the frame, answered by 1 if it was taken and 0 if not; `r`, answered by 1
+/// and the frame, or by nothing.
+pub struct Ported {
+    port: Arc<dyn Port>,
+    inner: Arc<dyn NetBackend>,
+}
+
+impl Ported {
+    /// `inner` is behind the port; in a replay nobody asks it.
+    pub fn new(port: Arc<dyn Port>, inner: Arc<dyn NetBackend>) -> Ported {
+        Ported { port, inner }
+    }
+}
+
+impl NetBackend for Ported {
+    fn send(&self, frame: &[u8]) -> bool {
+        let taken = self.port.call([b"s", frame].concat(), &mut || vec![self.inner.send(frame).into()]);
+        taken != [0]
+    }
+    fn receive(&self, frame: &mut Vec<u8>) -> bool {
+        let found = self.port.call(b"r".to_vec(), &mut || {
+            if !self.inner.receive(frame) {
+                return Vec::new();
+            }
+            [&[1], frame.as_slice()].concat()
+        });
+        let Some((_, found)) = found.split_first() else { return false };
+        frame.clear();
+        frame.extend_from_slice(found);
+        true
     }
 }
 
