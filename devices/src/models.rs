@@ -3,7 +3,7 @@
 use devices_core::model::Model;
 
 use crate::board::Make;
-use crate::{chipset, display, input, interrupt, serial, storage, testing, timer, xen};
+use crate::{chipset, display, input, interrupt, net, serial, storage, testing, timer, xen};
 
 /// Every model that is built.
 pub static ALL: &[&Model] = &[
@@ -26,6 +26,9 @@ pub static ALL: &[&Model] = &[
     &storage::ide::model::DISK,
     &storage::ide::model::CD,
     &display::vga::model::MODEL,
+    &net::e1000::model::MODEL,
+    &net::e1000::model::MODEL_82544GC,
+    &net::e1000::model::MODEL_82545EM,
     &testing::pci_testdev::model::MODEL,
     &xen::platform::model::MODEL,
     &xen::pvdevice::model::MODEL,
@@ -39,6 +42,9 @@ pub fn find(name: &str) -> Option<&'static Model> {
 /// How devices are made that are no part of every PC.
 static MAKERS: &[(&Model, Make)] = &[
     (&display::vga::model::MODEL, display::vga::model::make),
+    (&net::e1000::model::MODEL, net::e1000::model::make),
+    (&net::e1000::model::MODEL_82544GC, net::e1000::model::make),
+    (&net::e1000::model::MODEL_82545EM, net::e1000::model::make),
     (&testing::pci_testdev::model::MODEL, testing::pci_testdev::model::make),
     (&xen::platform::model::MODEL, xen::platform::model::make),
     (&xen::pvdevice::model::MODEL, xen::pvdevice::model::make),

@@ -1,1 +1,4 @@
 //! Network cards.
+
+pub mod e1000;
+mod offload;

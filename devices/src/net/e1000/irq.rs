@@ -1,0 +1,99 @@
+//! Interrupts: causes, mask, and the timers that hold them back (sections 3.2.7, 3.4.3, 13.4.17 and on).
+
+use super::spec::Cause;
+
+/// Nanoseconds of a count of ITR, and of the delay timers.
+const THROTTLE_UNIT: u64 = 256;
+const DELAY_UNIT: u64 = 1024;
+
+/// Something that has happened, and is told later: so long after it happened last, and at the latest so long after it
+/// happened first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Delay {
+    pub relative: Option<u64>,
+    pub absolute: Option<u64>,
+}
+
+impl Delay {
+    /// It has happened. Counts of the timers; a relative one of zero is not to come here.
+    pub fn hold(&mut self, now: u64, relative: u32, absolute: u32) {
+        self.relative = Some(now.saturating_add(u64::from(relative) * DELAY_UNIT));
+        if absolute != 0 && self.absolute.is_none() {
+            self.absolute = Some(now.saturating_add(u64::from(absolute) * DELAY_UNIT));
+        }
+    }
+
+    /// When it is to be told.
+    pub fn deadline(&self) -> Option<u64> {
+        self.relative.into_iter().chain(self.absolute).min()
+    }
+
+    /// Whether it is to be told now.
+    fn due(&mut self, now: u64) -> bool {
+        let due = self.deadline().is_some_and(|deadline| deadline <= now);
+        if due {
+            *self = Delay::default();
+        }
+        due
+    }
+}
+
+/// The interrupt logic.
+#[derive(Debug, Default)]
+pub(super) struct Irq {
+    /// ICR.
+    pub causes: Cause,
+    /// IMS.
+    pub mask: Cause,
+    /// The pin.
+    pub level: bool,
+    /// The pin does not go up again before then.
+    pub throttled: Option<u64>,
+    /// RXT0 that is held back.
+    pub receive: Delay,
+    /// TXDW that is.
+    pub transmit: Delay,
+}
+
+impl Irq {
+    /// ICR is read.
+    pub fn take(&mut self) -> u32 {
+        std::mem::take(&mut self.causes).bits()
+    }
+
+    /// What was held back on the receiver's side is told now.
+    pub fn flush(&mut self) {
+        if self.receive.deadline().is_some() {
+            self.receive = Delay::default();
+            self.causes |= Cause::RXT0;
+        }
+    }
+
+    /// The pin as it is to be now; ITR as it stands.
+    pub fn settle(&mut self, now: u64, itr: u32) {
+        if self.receive.due(now) {
+            self.causes |= Cause::RXT0;
+        }
+        if self.transmit.due(now) {
+            self.causes |= Cause::TXDW;
+        }
+        let window = u64::from(itr) * THROTTLE_UNIT;
+        // A shorter interval holds at once.
+        self.throttled = self.throttled.filter(|until| now < *until && window != 0);
+        self.throttled = self.throttled.map(|until| until.min(now.saturating_add(window)));
+        let pending = self.causes.intersects(self.mask);
+        if !pending {
+            self.level = false;
+        } else if !self.level && self.throttled.is_none() {
+            self.level = true;
+            self.throttled = (window != 0).then(|| now.saturating_add(window));
+        }
+    }
+
+    /// When to look again.
+    pub fn deadline(&self) -> Option<u64> {
+        let waits = !self.level && self.causes.intersects(self.mask);
+        let throttled = self.throttled.filter(|_| waits);
+        [throttled, self.receive.deadline(), self.transmit.deadline()].into_iter().flatten().min()
+    }
+}
