@@ -58,8 +58,8 @@ enum Task {
         /// Leave out what needs a guest
         #[arg(long, conflicts_with = "all")]
         quick: bool,
-        /// Run the rest, too, but the soak tests: tests marked `all:`, QEMU's side of the device cases asked anew, and
-        /// every test of the Xen lab. Takes hours
+        /// Run the rest, too, but the soak tests: tests marked `all:`, QEMU's own qtests, and every test of the
+        /// Xen lab. Takes hours
         #[arg(long)]
         all: bool,
     },
