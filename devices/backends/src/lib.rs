@@ -1,7 +1,8 @@
 #![forbid(unsafe_code)]
-//! The host side of devices: disk images, character devices and the VNC server.
+//! The host side of devices: disk images, character devices, networks and the VNC server.
 
 pub mod chardev;
 pub mod image;
+pub mod net;
 pub mod socket;
 pub mod vnc;

@@ -1,0 +1,137 @@
+//! Host ends of a network card's cable: what `-netdev` names.
+//!
+//! A back end is read from its options ([`parse`]), opened while the process still may ([`prepare`]), and then
+//! [started](Prepared::start) for its card. One thread serves it; between that and the card lie two bounded queues, so
+//! that a vCPU makes no system call but, at most, one that wakes the thread.
+
+mod address;
+pub mod framing;
+mod options;
+mod queues;
+mod ring;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use devices_core::Waker;
+use devices_core::net::NetBackend;
+use thiserror::Error;
+
+pub use address::Address;
+pub use stream::StreamSpec;
+
+/// What a `-netdev` says, without its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetSpec {
+    /// A stream of bytes to another program.
+    Stream(StreamSpec),
+}
+
+/// The kinds that are built, as `-netdev help` lists them.
+pub const KINDS: &[&str] = &["stream"];
+
+/// Kinds of QEMU's that are not built, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("l2tpv3", "tunnels of L2TPv3 are not built: use a tap interface with the kernel's l2tp"),
+    ("vde", "switches of VDE are not built: use stream or a tap interface"),
+    ("netmap", "netmap is not built: Linux does not have it"),
+    ("af-xdp", "AF_XDP is not built: use a tap interface"),
+    ("vhost-vdpa", "vDPA devices are not built"),
+    ("bridge", "QEMU's setuid helper is not used: use tap with ifname= or fd="),
+    ("vmnet-host", "vmnet is of macOS, not Linux"),
+    ("vmnet-shared", "vmnet is of macOS, not Linux"),
+    ("vmnet-bridged", "vmnet is of macOS, not Linux"),
+];
+
+/// Why a network's host end could not be opened.
+#[derive(Debug, Error)]
+pub enum NetError {
+    /// Nobody can listen there, or nobody does.
+    #[error("cannot {what} {address}: {source}")]
+    Socket {
+        /// `listen at` or `connect to`.
+        what: &'static str,
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A descriptor that is none, or not of the kind that it must be.
+    #[error("Can't use file descriptor {fd}: {why}")]
+    Fd {
+        /// Its number or name.
+        fd: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// An eventfd, a thread.
+    #[error("no {what}: {source}")]
+    System {
+        /// What there is none of.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What opening takes from those who run the guest.
+pub struct Around<'a> {
+    /// Gives a descriptor of our own for one that we were started with (a number), or that the monitor got (a name).
+    pub fd: &'a dyn Fn(&str) -> Result<OwnedFd, String>,
+}
+
+/// What happens at the other end of a cable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetEvent {
+    /// Somebody is there now (`NETDEV_STREAM_CONNECTED`).
+    Connected(Address),
+    /// Nobody is there any more (`NETDEV_STREAM_DISCONNECTED`).
+    Disconnected,
+}
+
+/// Told of events, from the back end's own thread, with nothing locked. It must not block.
+pub type Observer = Arc<dyn Fn(NetEvent) + Send + Sync>;
+
+/// A back end that runs, until it is dropped.
+pub trait Netdev: NetBackend {
+    /// What `info network` shows behind the id: `index=0,type=stream,unix:/run/switch`.
+    fn info(&self) -> String;
+}
+
+/// Reads the options of a back end of that kind, its id apart. Nested ones have dots: `addr.type`.
+pub fn parse(kind: &str, options: &[(String, String)]) -> Result<NetSpec, String> {
+    match kind {
+        "stream" => StreamSpec::parse(options).map(NetSpec::Stream),
+        _ => match REFUSED.iter().find(|(name, _)| *name == kind) {
+            Some((_, why)) => Err((*why).to_owned()),
+            None => Err(format!("Parameter 'type' does not accept value '{kind}'")),
+        },
+    }
+}
+
+/// A back end whose files and sockets are open. Nothing comes or goes before it is started.
+pub struct Prepared(Open);
+
+enum Open {
+    Stream(stream::Prepared),
+}
+
+/// Opens what must be open before the process confines itself. May take as long as the host's resolver, and a second.
+pub fn prepare(spec: &NetSpec, around: &Around) -> Result<Prepared, NetError> {
+    Ok(Prepared(match spec {
+        NetSpec::Stream(spec) => Open::Stream(stream::prepare(spec, around)?),
+    }))
+}
+
+impl Prepared {
+    /// Serves the card behind `waker`, which is woken with `number`.
+    pub fn start(self, waker: Waker, number: u32, observer: Observer) -> Result<Arc<dyn Netdev>, NetError> {
+        match self.0 {
+            Open::Stream(stream) => stream.start(waker, number, observer),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What lies between a card and the thread that serves its back end: a queue in each direction.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use devices_core::net::{MAX_FRAME, NetBackend};
+use devices_core::{Wake, Waker};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use super::ring::Ring;
+use super::{NetError, Netdev};
+
+/// How long a back end's thread may take to end.
+const CLOSING: Duration = Duration::from_millis(400);
+
+/// Frames for the guest.
+#[derive(Default)]
+struct Incoming {
+    ring: Ring,
+    /// There was nothing, now there is, and the card does not know yet.
+    news: bool,
+    /// The thread has no room and wants to know when there is some.
+    waiting: bool,
+}
+
+/// Frames of the guest's.
+#[derive(Default)]
+struct Outgoing {
+    ring: Ring,
+    /// Somebody takes them. If not they are dropped, as by a cable that leads nowhere.
+    open: bool,
+    /// A frame was refused, and the card wants to know when there is room.
+    refused: bool,
+    /// The thread sleeps until there is a frame.
+    asleep: bool,
+}
+
+/// Both queues, and what wakes either end.
+pub(super) struct Queues {
+    incoming: Mutex<Incoming>,
+    outgoing: Mutex<Outgoing>,
+    /// Readable when the thread is to look at the queues.
+    kick: OwnedFd,
+    stopping: AtomicBool,
+    waker: Waker,
+    number: u32,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Queues {
+    /// Queues of the card behind `waker`, which is woken with `number`.
+    pub(super) fn new(waker: Waker, number: u32) -> Result<Arc<Queues>, NetError> {
+        let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        Ok(Arc::new(Queues {
+            incoming: Mutex::default(),
+            outgoing: Mutex::default(),
+            kick: kick.map_err(|e| NetError::System { what: "eventfd", source: e.into() })?,
+            stopping: AtomicBool::new(false),
+            waker,
+            number,
+        }))
+    }
+
+    /// The card is gone, or its back end is.
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Has the thread look at the queues. An eventfd whose count is full is readable already.
+    fn kick(&self) {
+        let _ = rustix::io::write(&self.kick, &1u64.to_ne_bytes());
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.kick();
+    }
+
+    fn send(&self, frame: &[u8]) -> bool {
+        if frame.is_empty() || frame.len() > MAX_FRAME {
+            return true;
+        }
+        let mut outgoing = lock(&self.outgoing);
+        if !outgoing.open {
+            return true;
+        }
+        let taken = outgoing.ring.push(frame);
+        outgoing.refused |= !taken;
+        let kick = std::mem::take(&mut outgoing.asleep);
+        drop(outgoing);
+        if kick {
+            self.kick();
+        }
+        taken
+    }
+
+    fn receive(&self, frame: &mut Vec<u8>) -> bool {
+        frame.clear();
+        let mut incoming = lock(&self.incoming);
+        let some = incoming.ring.pop(frame);
+        let kick = incoming.waiting && incoming.ring.has_ease();
+        incoming.waiting &= !kick;
+        drop(incoming);
+        if kick {
+            self.kick();
+        }
+        some
+    }
+
+    // What follows is called by the thread, with the card's lock free.
+
+    /// Whether a frame of any length fits for the guest. If not, [`Queues::wait`] ends when one does.
+    pub(super) fn room(&self) -> bool {
+        let mut incoming = lock(&self.incoming);
+        let room = incoming.ring.fits(MAX_FRAME);
+        incoming.waiting |= !room;
+        room
+    }
+
+    /// Puts a frame in the guest's queue; one that no wire would carry, or for which there is no room, is dropped.
+    /// The card learns of it by [`Queues::deliver`].
+    pub(super) fn push(&self, frame: &[u8]) {
+        if frame.is_empty() || frame.len() > MAX_FRAME {
+            return;
+        }
+        let mut incoming = lock(&self.incoming);
+        incoming.news |= incoming.ring.is_empty();
+        incoming.ring.push(frame);
+    }
+
+    /// Wakes the card if frames came after it had none.
+    pub(super) fn deliver(&self) {
+        if std::mem::take(&mut lock(&self.incoming).news) {
+            self.waker.wake(Wake::Backend(self.number));
+        }
+    }
+
+    /// Appends the guest's next frame to `to`, behind what `head` makes of its length. False: there is none, or it
+    /// would make `to` longer than `limit`.
+    pub(super) fn take(
+        &self,
+        to: &mut Vec<u8>,
+        limit: usize,
+        head: impl FnOnce(&mut Vec<u8>, usize),
+    ) -> bool {
+        let mut outgoing = lock(&self.outgoing);
+        let Some(len) = outgoing.ring.first() else { return false };
+        if !to.is_empty() && to.len() + len > limit {
+            return false;
+        }
+        head(to, len);
+        outgoing.ring.pop(to)
+    }
+
+    /// Wakes the card if it was refused and there is room again.
+    pub(super) fn relieve(&self) {
+        let mut outgoing = lock(&self.outgoing);
+        let wake = outgoing.refused && outgoing.ring.has_ease();
+        outgoing.refused &= !wake;
+        drop(outgoing);
+        if wake {
+            self.waker.wake(Wake::Backend(self.number));
+        }
+    }
+
+    /// From now on somebody takes the guest's frames, or nobody does: then those that wait are dropped.
+    pub(super) fn set_open(&self, open: bool) {
+        let mut outgoing = lock(&self.outgoing);
+        outgoing.open = open;
+        if !open {
+            outgoing.ring.clear();
+        }
+        drop(outgoing);
+        self.relieve();
+    }
+
+    /// Waits until `fd` is ready for what is asked of it, a frame of the guest's is there and `wanted`,
+    /// [room](Queues::room) that was missing is there, the back end ends, or the time is up. Gives what `fd` is ready
+    /// for. One that is asked for nothing is not looked at: the kernel would tell of a peer that has gone, without end.
+    pub(super) fn wait(
+        &self,
+        fd: Option<(&OwnedFd, PollFlags)>,
+        wanted: bool,
+        time: Option<Duration>,
+    ) -> PollFlags {
+        let mut outgoing = lock(&self.outgoing);
+        let now = wanted && !outgoing.ring.is_empty();
+        outgoing.asleep = wanted && !now;
+        drop(outgoing);
+        let time = if now { Some(Duration::ZERO) } else { time };
+        let time = time.map(|time| Timespec {
+            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        });
+        let kick = PollFd::new(&self.kick, PollFlags::IN);
+        let mut fds = match fd.filter(|(_, what)| !what.is_empty()) {
+            Some((fd, what)) => [kick, PollFd::new(fd, what)],
+            None => [kick.clone(), kick],
+        };
+        // A signal, or a host short of memory: look again.
+        let ready = poll(&mut fds, time.as_ref()).is_ok();
+        lock(&self.outgoing).asleep = false;
+        if ready && !fds[0].revents().is_empty() {
+            let _ = rustix::io::read(&self.kick, &mut [0u8; 8]);
+        }
+        if ready && fd.is_some() { fds[1].revents() } else { PollFlags::empty() }
+    }
+
+    /// Waits so long, or until the back end ends.
+    pub(super) fn pause(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.stopping() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.wait(None, false, Some(left));
+        }
+    }
+}
+
+/// What a thread and those who ask about its back end both see.
+pub(super) struct Served {
+    /// The queues.
+    pub(super) queues: Arc<Queues>,
+    kind: &'static str,
+    state: Mutex<String>,
+}
+
+impl Served {
+    /// Says what the other end is now.
+    pub(super) fn set_state(&self, state: &str) {
+        state.clone_into(&mut lock(&self.state));
+    }
+}
+
+/// A back end that a thread serves. It ends when this is dropped.
+pub(super) struct Threaded {
+    served: Arc<Served>,
+    ended: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Threaded {
+    /// Starts the thread. `kind` and `state` are what `info network` shows.
+    pub(super) fn start(
+        queues: Arc<Queues>,
+        kind: &'static str,
+        state: &str,
+        serve: impl FnOnce(&Served) + Send + 'static,
+    ) -> Result<Arc<dyn Netdev>, NetError> {
+        let served = Arc::new(Served { queues, kind, state: Mutex::new(state.into()) });
+        let (ending, ended) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("net".into()).spawn({
+            let served = served.clone();
+            move || {
+                serve(&served);
+                drop(ending);
+            }
+        });
+        thread.map_err(|source| NetError::System { what: "thread", source })?;
+        Ok(Arc::new(Threaded { served, ended: Mutex::new(ended) }))
+    }
+}
+
+impl NetBackend for Threaded {
+    fn send(&self, frame: &[u8]) -> bool {
+        self.served.queues.send(frame)
+    }
+    fn receive(&self, frame: &mut Vec<u8>) -> bool {
+        self.served.queues.receive(frame)
+    }
+}
+
+impl Netdev for Threaded {
+    fn info(&self) -> String {
+        format!("index=0,type={},{}", self.served.kind, lock(&self.served.state))
+    }
+}
+
+impl Drop for Threaded {
+    fn drop(&mut self) {
+        self.served.queues.stop();
+        // It may be waiting for the card, whose lock the caller may hold: then it ends by itself.
+        let _ = lock(&self.ended).recv_timeout(CLOSING);
+    }
+}
