@@ -12,7 +12,7 @@ use super::Model;
 pub enum Kind {
     /// On or off.
     Bool,
-    /// A number of so many bits: 8, 16, 32 or 64.
+    /// A number of so many bits: 8, 16, 32 or 64; 31: an int32 that is not negative.
     Uint(u8),
     /// Any text.
     Text,
@@ -35,6 +35,7 @@ impl Kind {
             Kind::Bool => "bool",
             Kind::Uint(8) => "uint8",
             Kind::Uint(16) => "uint16",
+            Kind::Uint(31) => "int32",
             Kind::Uint(32) => "uint32",
             Kind::Uint(_) => "uint64",
             Kind::PciAddress => "int32",
