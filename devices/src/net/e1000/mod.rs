@@ -141,8 +141,6 @@ impl E1000 {
         pci.bar(0, BarKind::Mem32 { prefetch: false }, spec::MEMORY_LEN, Window::Region(MEMORY));
         pci.bar(1, BarKind::Io, spec::PORTS_LEN, Window::Region(1));
         pci.connect(1, line);
-        // As QEMU has it before firmware sets it.
-        pci.set(pci_reg::CACHE_LINE, &[0x10]);
         let dma = Dma::gated(ram, pci.master());
         let mut card = E1000 {
             name: name.to_owned(),

@@ -4,6 +4,7 @@ mod chipset;
 mod display;
 mod input;
 mod interrupts;
+mod network;
 mod storage;
 mod timers;
 
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Allowed> {
         input::ALLOWED,
         storage::ALLOWED,
         display::ALLOWED,
+        network::ALLOWED,
     ]
     .concat()
 }

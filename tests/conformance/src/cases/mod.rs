@@ -3,6 +3,7 @@
 mod atapi;
 mod debugcon;
 mod dma8237;
+mod e1000;
 mod fw_cfg;
 mod hpet;
 mod i440fx;
@@ -47,4 +48,5 @@ pub const GROUPS: &[Group] = &[
     vga::GROUP,
     fw_cfg::GROUP,
     debugcon::GROUP,
+    e1000::GROUP,
 ];
