@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use devices::board::Cable;
 use devices::chipset::debugcon::Debugcon;
 use devices::chipset::dma8237::Dma8237;
 use devices::chipset::fw_cfg::{FwCfg, Item};
@@ -19,6 +20,7 @@ use devices::input::i8042::{I8042, Wires};
 use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
+use devices::net::e1000::{self, E1000};
 use devices::serial::uart16550::{PORTS, Serial};
 use devices::storage::ide::{DriveConfig, Geometry, Ide};
 use devices::testing::pci_testdev::PciTestdev;
@@ -31,16 +33,18 @@ use devices_core::block::{BlockBackend, Inline, MemoryStore};
 use devices_core::chardev::Null;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqBank;
+use devices_core::net::Loose;
 use devices_core::rig::{Random, Rig};
 use devices_core::{Dir, Sbdf, Size, Ticket};
 use ioreq::{Data, Request, Target};
 
 /// Where the machine has something in memory space, and where it may be told to have it.
-const MEMORY: [(u64, u64); 5] = [
+const MEMORY: [(u64, u64); 6] = [
     (0xa_0000, 0x2_0000),
     (0xfec0_0000, 0x1000),
     (0xfed0_0000, 0x400),
     (0xe000_0000, 0x100_1000),
+    (0xe100_0000, 0x6000),
     (0, 1 << 40),
 ];
 
@@ -112,6 +116,13 @@ fn machine() -> Rig {
     rig.attach_pci(PvDevice::new(XENSERVER), &wiring, 3, 1);
     rig.attach_pci(PciTestdev::new("testdev"), &wiring, 4, 0);
     rig.attach(Post::default(), &wiring);
+    let wiring = rig.wiring();
+    let (variant, options) = (&e1000::model::VARIANTS[0], e1000::Options::default());
+    let cable = Cable { backend: Arc::<Loose>::default(), mac: [2, 0, 0, 0, 0, 1] };
+    let card = E1000::new("e1000", variant, options, cable, rig.ram().clone(), isa.line(11), &wiring);
+    rig.attach_pci(card, &wiring, 5, 0);
+    rig.config_write(5, 0, 0x10, Size::B4, 0xe100_0000);
+    rig.config_write(5, 0, 4, Size::B2, 6);
 
     let legacy = Legacy::new(&isa);
     let inputs = legacy.inputs();
@@ -150,7 +161,7 @@ fn target(random: &mut Random) -> Target {
             Target::Mmio(first + random.below(len))
         }
         6 => Target::PciConfig {
-            sbdf: Sbdf::bus0(random.below(4) as u8, random.below(4) as u8),
+            sbdf: Sbdf::bus0(random.below(6) as u8, random.below(4) as u8),
             reg: random.below(256) as u16,
         },
         _ => Target::PciConfig { sbdf: Sbdf(random.draw() as u32), reg: random.draw() as u16 },

@@ -251,7 +251,8 @@ pub fn script_seeds() -> Vec<Vec<u8>> {
 }
 
 /// Rigs whose devices' states are fuzzed.
-const RIGS: [fn() -> Rig; 6] = [chipset_rig, clocks_rig, storage_rig, display_rig, input_rig, xen_rig];
+const RIGS: [fn() -> Rig; 7] =
+    [chipset_rig, clocks_rig, storage_rig, display_rig, input_rig, xen_rig, super::nic::e1000_rig];
 
 /// Every device: its rig, its name, and its state at the start.
 fn states() -> &'static [(usize, String, Saved)] {

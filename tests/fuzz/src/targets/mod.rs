@@ -8,6 +8,7 @@ mod guest;
 mod ioreq;
 mod link;
 mod monitor;
+mod nic;
 mod pam;
 mod recording;
 mod saved;
@@ -49,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "link", run: link::run, seeds: link::seeds },
     Target { name: "pam", run: pam::run, seeds: pam::seeds },
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
+    Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
     Target { name: "chipset", run: devices::chipset, seeds: devices::script_seeds },
     Target { name: "clocks", run: devices::clocks, seeds: devices::script_seeds },
     Target { name: "storage", run: devices::storage, seeds: devices::script_seeds },

@@ -1,0 +1,216 @@
+//! Network cards with frames in flight: a guest writes registers, rings and buffers at random, and meanwhile frames
+//! come in, the backend is full and free again, the cable comes and goes, and the card is saved, reset, and moved into
+//! another life.
+
+use std::sync::Arc;
+
+use devices::board::Cable;
+use devices::net::e1000::{E1000, Options, model::VARIANTS};
+use devices_core::net::{Loose, MAX_FRAME, Nic};
+use devices_core::rig::Rig;
+use devices_core::{Device, Size, Slot, Space, Wake, Waker};
+
+use super::outcome;
+use crate::script::{self, Between, Window};
+
+const REGISTERS: u64 = 0xe000_0000;
+const SLOT: u8 = 1;
+const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+/// Guest memory that scripts use most.
+const PLACE: u64 = 0x1_0000;
+const REACH: usize = 0x1_0000;
+
+const WINDOWS: [Window; 9] = [
+    (Space::Mmio, REGISTERS + 0x100, 4),
+    (Space::Mmio, REGISTERS + 0x2800, 0x40),
+    (Space::Mmio, REGISTERS + 0x3800, 0x40),
+    (Space::Mmio, REGISTERS + 0x400, 4),
+    (Space::Mmio, REGISTERS + 0xc0, 0x20),
+    (Space::Mmio, REGISTERS, 0x40),
+    (Space::Mmio, REGISTERS + 0x5000, 0x900),
+    (Space::Mmio, REGISTERS, 0x2_0000),
+    (Space::Pio, 0xc000, 64),
+];
+
+/// A card in a rig.
+struct Life {
+    slot: Arc<Slot<E1000>>,
+    net: Arc<Loose>,
+    waker: Waker,
+}
+
+fn attach(rig: &mut Rig, which: u8, net: Arc<Loose>) -> Life {
+    let wiring = rig.wiring();
+    let cable = Cable { backend: net.clone(), mac: MAC };
+    let (ram, line) = (rig.ram().clone(), rig.irqs().line(11));
+    let variant = &VARIANTS[usize::from(which) % VARIANTS.len()];
+    let options = Options { mitigation: which & 0x80 == 0, ..Options::default() };
+    let card = E1000::new("nic", variant, options, cable, ram, line, &wiring);
+    let slot = rig.attach_pci(card, &wiring, SLOT, 0);
+    enable(rig);
+    Life { slot, net, waker: wiring.waker() }
+}
+
+fn enable(rig: &mut Rig) {
+    rig.config_write(SLOT, 0, 0x10, Size::B4, REGISTERS as u32);
+    rig.config_write(SLOT, 0, 0x14, Size::B4, 0xc000);
+    rig.config_write(SLOT, 0, 4, Size::B2, 7);
+}
+
+impl Life {
+    fn arrives(&self, len: usize) {
+        let mut frame = vec![0x5a; len];
+        for (to, from) in frame.iter_mut().zip(MAC) {
+            *to = from;
+        }
+        self.net.give(&frame);
+        self.waker.wake(Wake::Backend(0));
+    }
+
+    /// What the card sent is no longer than a frame that its buffer can hold, with a tag.
+    fn look_at_sent(&self) -> u64 {
+        let mut sent = 0;
+        while let Some(frame) = self.net.sent() {
+            assert!(!frame.is_empty() && frame.len() <= MAX_FRAME + 0xff + 4, "{} bytes", frame.len());
+            sent += 1;
+        }
+        sent
+    }
+
+    /// A card that was reset moves nothing.
+    fn reset(&self, rig: &mut Rig) {
+        rig.reset();
+        self.look_at_sent();
+        let memory = vec![0xaa; REACH];
+        rig.poke(PLACE, &memory);
+        enable(rig);
+        self.arrives(100);
+        rig.advance(1 << 20);
+        assert!(rig.peek(PLACE, REACH) == memory, "it writes into memory after a reset");
+        assert!(self.net.sent().is_none(), "it sends after a reset");
+    }
+
+    fn migrate(&mut self, rig: &mut Rig, which: u8) {
+        assert!(self.slot.lock().quiesce());
+        let saved = rig.bus().save().expect("it saves").remove(0).1;
+        let memory = rig.peek(0, 2 << 20);
+        let mut other = Rig::new();
+        // Guest time goes on from where it was.
+        other.advance(rig.now());
+        let life = attach(&mut other, which, self.net.clone());
+        other.poke(0, &memory);
+        other.bus().load("nic", &saved).expect("it is there").expect("it loads what another saved");
+        other.bus().remap_all();
+        life.slot.lock().resume();
+        *self = life;
+        *rig = other;
+    }
+
+    fn between(&mut self, rig: &mut Rig, which: u8, between: Between) {
+        match between {
+            Between::Save => rig.save_load(),
+            Between::Reset => self.reset(rig),
+            Between::Host(0) => self.arrives(64),
+            Between::Host(1) => self.arrives(1518),
+            Between::Host(2) => self.arrives(16_000),
+            Between::Host(3) => self.net.set_full(true),
+            Between::Host(4) => {
+                self.net.set_full(false);
+                self.waker.wake(Wake::Backend(0));
+            }
+            Between::Host(5) => self.slot.lock().set_link(false),
+            Between::Host(6) => self.slot.lock().set_link(true),
+            Between::Host(7) => self.migrate(rig, which),
+            Between::Host(8) => {
+                self.slot.lock().quiesce();
+                self.waker.wake(Wake::Backend(0));
+                self.slot.lock().resume();
+            }
+            Between::Host(_) => self.waker.wake(Wake::Timer(0)),
+        }
+    }
+}
+
+/// A card alone, for its saved state.
+pub fn e1000_rig() -> Rig {
+    let mut rig = Rig::new();
+    attach(&mut rig, 0, Arc::default());
+    rig
+}
+
+/// The first byte: which card; the rest: a script (see `script`), with what happens in between.
+pub fn e1000(bytes: &[u8]) -> u64 {
+    let Some((&which, script)) = bytes.split_first() else { return 0 };
+    let mut rig = Rig::new();
+    let mut life = attach(&mut rig, which, Arc::default());
+    let (mut kinds, mut sent) = (0u64, 0);
+    script::play(&mut rig, &WINDOWS, script, &mut |rig, between| {
+        kinds |= match between {
+            Between::Save => 1,
+            Between::Reset => 2,
+            Between::Host(number) => 4 << number,
+        };
+        sent += life.look_at_sent();
+        life.between(rig, which, between);
+    });
+    rig.save_load();
+    sent += life.look_at_sent();
+    let edges = rig.take_edges().len().min(7);
+    life.reset(&mut rig);
+    outcome((kinds, edges, sent.min(9), life.net.left().min(9)), "")
+}
+
+pub fn e1000_seeds() -> Vec<Vec<u8>> {
+    let write =
+        |window: u8, offset: u8, value: u32| [&[0, window, offset, 2][..], &value.to_le_bytes()].concat();
+    let poke = |at: u16, value: u64| [&[13][..], &at.to_le_bytes(), &value.to_le_bytes()].concat();
+    let between = |number: u8| vec![number << 4 | 15];
+    // The transmitter: a ring of 8 at the place, data behind it.
+    let transmit = [write(2, 0, PLACE as u32), write(2, 8, 128), write(3, 0, 10)].concat();
+    // The receiver: a ring of 8 at 0x400, buffers at 0x1000 and on.
+    let receive: Vec<u8> = (0..8u16)
+        .flat_map(|n| poke(0x400 + n * 16, PLACE + 0x1000 + u64::from(n) * 2048))
+        .chain([write(1, 0, PLACE as u32 + 0x400), write(1, 8, 128), write(1, 0x18, 7)].concat())
+        .collect();
+    let on = |bits: u32| write(0, 0, 2 | bits);
+    let frame = poke(0x4000, 0x5634_1200_5452);
+    // EOP, IFCS, RS; extended data with its checksums; a context for segments of 100 bytes.
+    let legacy = [poke(0, PLACE + 0x4000), poke(8, 0x0b00_0000 | 200)].concat();
+    let context = [poke(0, 0x3222_0021_180e), poke(8, 0x0064_3600 << 32 | 0x2700_0000 | 900)].concat();
+    let data = [poke(16, PLACE + 0x4000), poke(24, 0x0300 << 32 | 0x2f10_0000 | 954)].concat();
+    let go = |tail: u32| write(2, 0x18, tail);
+    let mut seeds = Vec::new();
+    for event in 0..10 {
+        for sends in [[&legacy[..], &go(1)].concat(), [&context[..], &data, &go(2)].concat()] {
+            for extra in [vec![], between(3), between(5)] {
+                let mut script = vec![event];
+                script.extend([&transmit[..], &receive, &on(0x8038), &frame, &extra].concat());
+                script.extend(
+                    [&sends[..], &between(event), &[14], &between(4), &[12, 20], &between(6)].concat(),
+                );
+                script.extend([&[12, 30][..], &between(1), &[6, 4, 0, 2]].concat());
+                seeds.push(script);
+            }
+        }
+        // What is sent comes back.
+        let lbm = [&transmit[..], &receive, &on(0x8040 | 0x38), &frame, &context, &data, &go(2)].concat();
+        seeds.push(
+            [&[event | 0x80][..], &lbm, &between(event), &write(1, 0x18, 3), &go(1), &[15 | 0xf0]].concat(),
+        );
+        let timers =
+            [write(4, 4, 200), write(1, 0x20, 30), write(2, 0x20, 30), write(4, 0x10, u32::MAX)].concat();
+        seeds.push(
+            [
+                &[event][..],
+                &timers,
+                &receive,
+                &on(0x8038),
+                &between(0),
+                &between(event),
+                &[12, 14, 14, 12, 20],
+            ]
+            .concat(),
+        );
+    }
+    seeds
+}
