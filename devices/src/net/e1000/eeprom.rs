@@ -1,16 +1,11 @@
-//! The EEPROM: a 93C46 of 64 words of 16 bits (Microwire), whose words the controller reads by itself (EERD)
-//! and whose wires software moves (EECD). The last word makes the sum of all 0xbaba.
-
-use serde::{Deserialize, Serialize};
+//! The EEPROM, a 93C46, whose words the controller reads by itself (EERD) and whose wires software moves (EECD).
+//! The last word makes the sum of all 0xbaba.
 
 use super::spec::{eecd, eerd};
+use crate::net::eeprom93::{Eeprom93c46, WORDS};
 
-/// Words.
-pub(super) const WORDS: usize = 64;
 /// What all words sum up to.
 const SUM: u16 = 0xbaba;
-/// Bits of a command: the one that begins it, two of what to do, six of an address.
-const COMMAND: u8 = 9;
 
 /// What the card was sold with, as QEMU has it (chapter 5 of the manual tells the fields). The address, the device
 /// id (words 11 and 13) and the checksum are filled in.
@@ -21,30 +16,11 @@ const SOLD: [u16; 51] = [
     0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0x0100, 0x4000, 0x121c,
 ];
 
-/// What the chip is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Phase {
-    /// Waits for a command's first bit.
-    #[default]
-    Waiting,
-    /// Takes in a command: bits so far, and how many.
-    Command(u16, u8),
-    /// Gives words, from this bit on; of each word the highest first.
-    Reading(u16),
-    /// Takes in a word for this address (none: for all): bits so far, and how many.
-    Writing(Option<u8>, u16, u8),
-}
-
-/// The chip and its wires.
+/// The chip, and the controller's registers before it.
 pub(super) struct Eeprom {
-    pub words: [u16; WORDS],
+    pub chip: Eeprom93c46,
     /// EECD as software wrote it.
     pub wires: u32,
-    pub phase: Phase,
-    /// What the chip drives.
-    pub out: bool,
-    /// Writes are allowed.
-    pub unlocked: bool,
     /// EERD.
     pub read: u32,
 }
@@ -60,123 +36,41 @@ impl Eeprom {
         (words[11], words[13]) = (device, device);
         let sum = words[..WORDS - 1].iter().fold(0u16, |sum, word| sum.wrapping_add(*word));
         words[WORDS - 1] = SUM.wrapping_sub(sum);
-        Eeprom { words, wires: 0, phase: Phase::Waiting, out: true, unlocked: false, read: 0 }
+        Eeprom { chip: Eeprom93c46::new(words), wires: 0, read: 0 }
     }
 
-    /// The wires and EERD as after power-on. The words stay.
+    /// The registers as after power-on: the chip is not selected. Its words stay.
     pub fn reset(&mut self) {
-        let Eeprom { words: _, wires, phase, out, unlocked, read } = self;
-        (*wires, *phase, *out, *unlocked, *read) = (0, Phase::Waiting, true, false, 0);
+        self.write_eecd(0);
+        self.read = 0;
     }
 
     /// The address that it holds.
     pub fn mac(&self) -> [u8; 6] {
-        let [a, b] = self.words[0].to_le_bytes();
-        let [c, d] = self.words[1].to_le_bytes();
-        let [e, f] = self.words[2].to_le_bytes();
+        let [[a, b], [c, d], [e, f]] = [0, 1, 2].map(|at| self.chip.word(at).to_le_bytes());
         [a, b, c, d, e, f]
     }
 
-    fn word(&self, address: usize) -> u16 {
-        self.words.get(address).copied().unwrap_or(0)
-    }
-
-    /// EERD is written.
+    /// EERD is written. Beyond the chip are zeros.
     pub fn write_eerd(&mut self, value: u32) {
         self.read = value;
         if value & eerd::START != 0 {
             let address = value >> eerd::ADDRESS_SHIFT & 0xff;
-            let word = u32::from(self.word(address as usize));
-            self.read = word << eerd::DATA_SHIFT | address << eerd::ADDRESS_SHIFT | eerd::DONE;
+            let there = (address as usize) < WORDS;
+            let word = if there { self.chip.word(address as usize) } else { 0 };
+            self.read = u32::from(word) << eerd::DATA_SHIFT | address << eerd::ADDRESS_SHIFT | eerd::DONE;
         }
     }
 
     /// EECD is read: the EEPROM is there, and nobody else wants it.
     pub fn read_eecd(&self) -> u32 {
-        self.wires | eecd::PRES | eecd::GNT | if self.out { eecd::DO } else { 0 }
+        self.wires | eecd::PRES | eecd::GNT | if self.chip.out() { eecd::DO } else { 0 }
     }
 
     /// EECD is written.
     pub fn write_eecd(&mut self, value: u32) {
-        let before = std::mem::replace(&mut self.wires, value & eecd::WRITABLE);
-        if value & eecd::CS == 0 {
-            self.phase = Phase::Waiting;
-            self.out = true;
-        } else if value & !before & eecd::SK != 0 {
-            self.clock(value & eecd::DI != 0);
-        }
-    }
-
-    /// A rising edge of the clock with that bit.
-    fn clock(&mut self, bit: bool) {
-        match self.phase {
-            Phase::Waiting if bit => self.phase = Phase::Command(1, 1),
-            Phase::Waiting => {}
-            Phase::Command(bits, count) => {
-                let bits = bits << 1 | u16::from(bit);
-                self.phase = Phase::Command(bits, count + 1);
-                if count + 1 == COMMAND {
-                    self.command(bits);
-                }
-            }
-            Phase::Reading(at) => {
-                self.out = self.word(usize::from(at / 16)) << (at % 16) & 0x8000 != 0;
-                self.phase = Phase::Reading((at + 1) % (WORDS as u16 * 16));
-            }
-            Phase::Writing(address, bits, 15) => {
-                self.phase = Phase::Waiting;
-                self.store(address, bits << 1 | u16::from(bit));
-            }
-            Phase::Writing(address, bits, count) => {
-                self.phase = Phase::Writing(address, bits << 1 | u16::from(bit), count + 1);
-            }
-        }
-    }
-
-    fn command(&mut self, bits: u16) {
-        let address = (bits & 0x3f) as u8;
-        self.phase = match bits >> 6 & 3 {
-            0b10 => {
-                // A zero goes before the word.
-                self.out = false;
-                Phase::Reading(u16::from(address) * 16)
-            }
-            0b01 => Phase::Writing(Some(address), 0, 0),
-            0b11 => {
-                self.store(Some(address), 0xffff);
-                Phase::Waiting
-            }
-            _ => match address >> 4 {
-                0b11 => {
-                    self.unlocked = true;
-                    Phase::Waiting
-                }
-                0b00 => {
-                    self.unlocked = false;
-                    Phase::Waiting
-                }
-                0b01 => Phase::Writing(None, 0, 0),
-                _ => {
-                    self.store(None, 0xffff);
-                    Phase::Waiting
-                }
-            },
-        };
-    }
-
-    /// Writes a word, or all. It is done at once: the chip says "ready" ever after.
-    fn store(&mut self, address: Option<u8>, value: u16) {
-        self.out = true;
-        if !self.unlocked {
-            return;
-        }
-        match address {
-            Some(address) => {
-                if let Some(word) = self.words.get_mut(usize::from(address)) {
-                    *word = value;
-                }
-            }
-            None => self.words.fill(value),
-        }
+        self.wires = value & eecd::WRITABLE;
+        let high = |wire| value & wire != 0;
+        self.chip.wires(high(eecd::CS), high(eecd::SK), high(eecd::DI));
     }
 }

@@ -57,8 +57,19 @@ pub(super) struct Irq {
 
 impl Irq {
     /// ICR is read.
-    pub fn take(&mut self) -> u32 {
+    pub fn take(&mut self, now: u64) -> u32 {
+        self.look_at_delays(now);
         std::mem::take(&mut self.causes).bits()
+    }
+
+    /// What was held back long enough is told.
+    pub fn look_at_delays(&mut self, now: u64) {
+        if self.receive.due(now) {
+            self.causes |= Cause::RXT0;
+        }
+        if self.transmit.due(now) {
+            self.causes |= Cause::TXDW;
+        }
     }
 
     /// What was held back on the receiver's side is told now.
@@ -71,12 +82,7 @@ impl Irq {
 
     /// The pin as it is to be now; ITR as it stands.
     pub fn settle(&mut self, now: u64, itr: u32) {
-        if self.receive.due(now) {
-            self.causes |= Cause::RXT0;
-        }
-        if self.transmit.due(now) {
-            self.causes |= Cause::TXDW;
-        }
+        self.look_at_delays(now);
         let window = u64::from(itr) * THROTTLE_UNIT;
         // A shorter interval holds at once.
         self.throttled = self.throttled.filter(|until| now < *until && window != 0);
@@ -90,10 +96,15 @@ impl Irq {
         }
     }
 
-    /// When to look again.
+    /// When the pin may go up by itself. What is held back otherwise shows when somebody looks.
     pub fn deadline(&self) -> Option<u64> {
-        let waits = !self.level && self.causes.intersects(self.mask);
-        let throttled = self.throttled.filter(|_| waits);
-        [throttled, self.receive.deadline(), self.transmit.deadline()].into_iter().flatten().min()
+        if self.level {
+            return None;
+        }
+        let held = |delay: &Delay, cause| delay.deadline().filter(|_| self.mask.contains(cause));
+        let held = [held(&self.receive, Cause::RXT0), held(&self.transmit, Cause::TXDW)];
+        let pending = self.causes.intersects(self.mask).then_some(0);
+        let first = held.into_iter().flatten().chain(pending).min()?;
+        Some(first.max(self.throttled.unwrap_or(0)))
     }
 }

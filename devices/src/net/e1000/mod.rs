@@ -113,7 +113,7 @@ pub struct E1000 {
     /// When work goes on that was too much for one call.
     turn: Option<u64>,
     timer: Timer,
-    /// When the timer fires.
+    /// When the timer fires; no later than it has to.
     armed: Option<u64>,
     /// Between [`Device::quiesce`] and [`Device::resume`].
     quiet: bool,
@@ -232,15 +232,13 @@ impl E1000 {
         self.arm();
     }
 
-    /// The timer fires when there is something to do next.
+    /// The timer fires when there is something to do next, or before: then the clock is looked at and it is armed
+    /// anew. That is cheaper than moving it with every frame.
     fn arm(&mut self) {
         let next = [self.irq.deadline(), self.negotiated, self.turn].into_iter().flatten().min();
-        if next != self.armed {
-            self.armed = next;
-            match next {
-                Some(deadline) => self.timer.arm(deadline),
-                None => self.timer.cancel(),
-            }
+        if let Some(next) = next.filter(|next| self.armed.is_none_or(|armed| *next < armed)) {
+            self.armed = Some(next);
+            self.timer.arm(next);
         }
     }
 
@@ -262,8 +260,11 @@ impl E1000 {
         match offset {
             reg::EECD => self.eeprom.read_eecd(),
             reg::EERD => self.eeprom.read,
-            reg::ICR => self.irq.take(),
-            reg::ICS => self.irq.causes.bits(),
+            reg::ICR => self.irq.take(self.wiring.now()),
+            reg::ICS => {
+                self.irq.look_at_delays(self.wiring.now());
+                self.irq.causes.bits()
+            }
             reg::IMS => self.irq.mask.bits(),
             reg::STATISTICS..=reg::STATISTICS_END => stats::read(&mut self.registers, offset),
             _ => self.registers.get(offset),
@@ -421,7 +422,8 @@ impl Device for E1000 {
             self.link_down();
         }
         self.quiet = false;
-        self.settle();
+        self.armed = None;
+        self.timer.cancel();
     }
 
     fn quiesce(&mut self) -> bool {

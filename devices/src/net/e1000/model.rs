@@ -1,7 +1,7 @@
 //! The cards, by QEMU's names.
 
 use devices_core::model::{Category, Default as Usually, Kind, Model, Plug, Properties, Property};
-use devices_core::net::{MAC, NETDEV};
+use devices_core::net::{BOOTINDEX, MAC, NETDEV};
 
 use super::{E1000, Options, Variant};
 use crate::board::{Made, MakeError, Parts};
@@ -13,6 +13,7 @@ const fn switch(name: &'static str, help: &'static str) -> Property {
 const PROPERTIES: &[Property] = &[
     MAC,
     NETDEV,
+    BOOTINDEX,
     switch("autonegotiation", "the link takes half a second to come up"),
     switch("mitigation", "interrupts can be held back by timers"),
     switch("extra_mac_registers", "there are statistics and wake-up registers"),

@@ -6,11 +6,12 @@ use devices_core::{Saved, StateError};
 use serde::{Deserialize, Serialize};
 
 use super::E1000;
-use super::eeprom::{Eeprom, Phase, WORDS};
+use super::eeprom::Eeprom;
 use super::irq::{Delay, Irq};
 use super::phy::{Phy, REGISTERS};
 use super::spec::Cause;
 use super::tx::{Context, Current, HEADROOM, LONGEST, Packet, Tx};
+use crate::net::eeprom93::{self, Eeprom93c46};
 use crate::net::offload::Insert;
 
 const KIND: &str = "e1000";
@@ -33,20 +34,9 @@ struct State {
 
 #[derive(Serialize, Deserialize)]
 struct EepromState {
-    words: Vec<u16>,
+    chip: eeprom93::EepromState,
     wires: u32,
-    phase: PhaseState,
-    out: bool,
-    unlocked: bool,
     read: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-enum PhaseState {
-    Waiting,
-    Command { bits: u16, count: u8 },
-    Reading { at: u16 },
-    Writing { address: Option<u8>, bits: u16, count: u8 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -157,14 +147,8 @@ pub(super) fn save(card: &E1000) -> Result<Saved, StateError> {
 }
 
 fn save_eeprom(eeprom: &Eeprom) -> EepromState {
-    let Eeprom { words, wires, phase, out, unlocked, read } = eeprom;
-    let phase = match *phase {
-        Phase::Waiting => PhaseState::Waiting,
-        Phase::Command(bits, count) => PhaseState::Command { bits, count },
-        Phase::Reading(at) => PhaseState::Reading { at },
-        Phase::Writing(address, bits, count) => PhaseState::Writing { address, bits, count },
-    };
-    EepromState { words: words.to_vec(), wires: *wires, phase, out: *out, unlocked: *unlocked, read: *read }
+    let Eeprom { chip, wires, read } = eeprom;
+    EepromState { chip: chip.save(), wires: *wires, read: *read }
 }
 
 fn save_irq(irq: &Irq) -> IrqState {
@@ -218,7 +202,8 @@ pub(super) fn load(card: &mut E1000, saved: &Saved) -> Result<(), StateError> {
     valid(card.registers.fill(&registers), "a register that there is not")?;
     valid(u64::from(io_address) < super::spec::MEMORY_LEN, "IOADDR is beyond the registers")?;
     card.io_address = io_address & !3;
-    load_eeprom(&mut card.eeprom, eeprom)?;
+    let EepromState { chip, wires, read } = eeprom;
+    card.eeprom = Eeprom { chip: Eeprom93c46::load(&chip)?, wires, read };
     let phy: [u16; REGISTERS] =
         phy.try_into().map_err(|_| StateError::Invalid("the PHY has 32 registers".to_owned()))?;
     card.phy = Phy { registers: phy };
@@ -227,29 +212,6 @@ pub(super) fn load(card: &mut E1000, saved: &Saved) -> Result<(), StateError> {
     card.cable = cable;
     card.negotiated = negotiated;
     card.turn = turn;
-    Ok(())
-}
-
-fn load_eeprom(eeprom: &mut Eeprom, state: EepromState) -> Result<(), StateError> {
-    let EepromState { words, wires, phase, out, unlocked, read } = state;
-    let words: [u16; WORDS] =
-        words.try_into().map_err(|_| StateError::Invalid("the EEPROM has 64 words".to_owned()))?;
-    let phase = match phase {
-        PhaseState::Waiting => Phase::Waiting,
-        PhaseState::Command { bits, count } => {
-            valid((1..9).contains(&count), "a command of the EEPROM is too long")?;
-            Phase::Command(bits, count)
-        }
-        PhaseState::Reading { at } => {
-            valid(usize::from(at) < WORDS * 16, "a bit beyond the EEPROM")?;
-            Phase::Reading(at)
-        }
-        PhaseState::Writing { address, bits, count } => {
-            valid(count < 16, "a word of the EEPROM is too long")?;
-            Phase::Writing(address, bits, count)
-        }
-    };
-    *eeprom = Eeprom { words, wires, phase, out, unlocked, read };
     Ok(())
 }
 

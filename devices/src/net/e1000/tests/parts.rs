@@ -200,6 +200,16 @@ fn received_frames_are_told_late() {
         assert!(card.irq(), "all is told now");
         assert_eq!(card.read(reg::RDTR), 100);
         card.causes();
+        // Masked: it shows in ICR when its time has come, and in the pin when it is let through.
+        card.write(reg::IMC, !0);
+        card.arrives(&frame(MAC, 64));
+        card.rig.advance(us(100));
+        assert_eq!(card.read(reg::ICS) & Cause::RXT0.bits(), 0);
+        card.rig.advance(us(5));
+        assert_ne!(card.read(reg::ICS) & Cause::RXT0.bits(), 0);
+        card.write(reg::IMS, Cause::RXT0.bits());
+        assert!(card.irq());
+        card.causes();
         card.rig.advance(ms(1));
         assert!(!card.irq());
     });
