@@ -10,6 +10,7 @@ pub mod debug;
 pub mod inspect;
 pub mod memory;
 pub mod still;
+pub mod tap;
 pub mod timer;
 pub mod work;
 

@@ -8,6 +8,13 @@ use std::path::{Path, PathBuf};
 /// Removes a socket's file when it is dropped.
 pub struct Unlink(PathBuf);
 
+impl Unlink {
+    /// That of a socket that is bound already.
+    pub fn new(path: &Path) -> Unlink {
+        Unlink(path.to_owned())
+    }
+}
+
 impl Drop for Unlink {
     fn drop(&mut self) {
         // It may be gone already.
@@ -25,7 +32,7 @@ pub fn listen(path: &Path) -> io::Result<(UnixListener, Unlink)> {
         }
     }
     let listener = UnixListener::bind(path)?;
-    let unlink = Unlink(path.to_owned());
+    let unlink = Unlink::new(path);
     listener.set_nonblocking(true)?;
     Ok((listener, unlink))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -38,16 +38,26 @@ pub enum Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Inet { host, port, .. } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Address::Inet { host, port, .. } => write!(f, "tcp:{host}:{port}"),
-            Address::Unix { path, .. } => write!(f, "unix:{}", path.display()),
-            Address::Fd(fd) => write!(f, "fd:{fd}"),
-        }
+        let kind = match self {
+            Address::Inet { .. } => "tcp",
+            Address::Unix { .. } => "unix",
+            Address::Fd(_) => "fd",
+        };
+        write!(f, "{kind}:{}", self.plain())
     }
 }
 
 impl Address {
+    /// Without its kind.
+    pub(super) fn plain(&self) -> String {
+        match self {
+            Address::Inet { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Address::Inet { host, port, .. } => format!("{host}:{port}"),
+            Address::Unix { path, .. } => path.display().to_string(),
+            Address::Fd(fd) => fd.clone(),
+        }
+    }
+
     /// The address under `name` (`addr`, `local`, `remote`), if there is one.
     pub(super) fn parse(options: &mut Options, name: &str) -> Result<Option<Address>, String> {
         if !options.has_any(&format!("{name}.")) {
@@ -91,6 +101,16 @@ impl Address {
         Ok(Some(address))
     }
 
+    /// What `HOST:PORT` says, as the options of `socket` have it.
+    pub(super) fn host_port(text: &str) -> Result<Address, String> {
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| format!("host address '{text}' doesn't contain ':' separating host from port"))?;
+        let port = port.parse().map_err(|_| format!("port number '{port}' is invalid"))?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Ok(Address::Inet { host: host.to_owned(), port, ipv4: None })
+    }
+
     /// What a socket's other end, or this one, says of itself.
     pub(super) fn of(address: Option<SocketAddrAny>, else_this: &Address) -> Address {
         match address.and_then(|address| SocketAddr::try_from(address).ok()) {
@@ -127,6 +147,12 @@ impl Address {
             }
             Address::Fd(_) => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// Whether it is a group of hosts.
+    pub(super) fn is_multicast(&self) -> bool {
+        matches!(self, Address::Inet { host, .. }
+            if host.parse().is_ok_and(|ip: IpAddr| ip.is_multicast()))
     }
 }
 

@@ -5,11 +5,15 @@
 //! that a vCPU makes no system call but, at most, one that wakes the thread.
 
 mod address;
+mod dgram;
 pub mod framing;
+mod legacy;
 mod options;
+mod packets;
 mod queues;
 mod ring;
 mod stream;
+mod tap;
 #[cfg(test)]
 mod tests;
 
@@ -19,20 +23,38 @@ use std::sync::Arc;
 
 use devices_core::Waker;
 use devices_core::net::NetBackend;
+use rustix::net::{SocketType, sockopt};
 use thiserror::Error;
 
 pub use address::Address;
+pub use dgram::DgramSpec;
 pub use stream::StreamSpec;
+pub use tap::{Interface, TapSpec};
 
 /// What a `-netdev` says, without its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetSpec {
     /// A stream of bytes to another program.
     Stream(StreamSpec),
+    /// Datagrams, to another program or a group of them.
+    Dgram(DgramSpec),
+    /// A socket that we are given, which itself tells whether it is a stream.
+    Socket(String),
+    /// An interface of the host's kernel.
+    Tap(TapSpec),
+}
+
+/// By which of QEMU's words a socket was asked for, which is how `info network` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// `stream` or `dgram`.
+    Own,
+    /// `socket`.
+    Socket,
 }
 
 /// The kinds that are built, as `-netdev help` lists them.
-pub const KINDS: &[&str] = &["stream"];
+pub const KINDS: &[&str] = &["socket", "stream", "dgram", "tap"];
 
 /// Kinds of QEMU's that are not built, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -67,6 +89,14 @@ pub enum NetError {
         fd: String,
         /// What is wrong.
         why: String,
+    },
+    /// A tap interface.
+    #[error("could not configure /dev/net/tun ({name}): {source}")]
+    Tap {
+        /// Which.
+        name: String,
+        /// Why.
+        source: io::Error,
     },
     /// An eventfd, a thread.
     #[error("no {what}: {source}")]
@@ -106,6 +136,9 @@ pub trait Netdev: NetBackend {
 pub fn parse(kind: &str, options: &[(String, String)]) -> Result<NetSpec, String> {
     match kind {
         "stream" => StreamSpec::parse(options).map(NetSpec::Stream),
+        "dgram" => DgramSpec::parse(options).map(NetSpec::Dgram),
+        "socket" => legacy::parse(options),
+        "tap" => TapSpec::parse(options).map(NetSpec::Tap),
         _ => match REFUSED.iter().find(|(name, _)| *name == kind) {
             Some((_, why)) => Err((*why).to_owned()),
             None => Err(format!("Parameter 'type' does not accept value '{kind}'")),
@@ -118,13 +151,28 @@ pub struct Prepared(Open);
 
 enum Open {
     Stream(stream::Prepared),
+    Dgram(dgram::Prepared),
+    Tap(tap::Prepared),
 }
 
 /// Opens what must be open before the process confines itself. May take as long as the host's resolver, and a second.
 pub fn prepare(spec: &NetSpec, around: &Around) -> Result<Prepared, NetError> {
     Ok(Prepared(match spec {
         NetSpec::Stream(spec) => Open::Stream(stream::prepare(spec, around)?),
+        NetSpec::Dgram(spec) => Open::Dgram(dgram::prepare(spec, around)?),
+        NetSpec::Socket(fd) => given(fd, around)?,
+        NetSpec::Tap(spec) => Open::Tap(tap::prepare(spec, around)?),
     }))
+}
+
+fn given(fd: &str, around: &Around) -> Result<Open, NetError> {
+    let bad = |why: String| NetError::Fd { fd: fd.to_owned(), why };
+    let socket = (around.fd)(fd).map_err(bad)?;
+    match sockopt::socket_type(&socket) {
+        Ok(SocketType::DGRAM) => dgram::given(fd, socket, Word::Socket).map(Open::Dgram),
+        Ok(_) => stream::given(fd, socket, false, Word::Socket).map(Open::Stream),
+        Err(error) => Err(bad(error.to_string())),
+    }
 }
 
 impl Prepared {
@@ -132,6 +180,8 @@ impl Prepared {
     pub fn start(self, waker: Waker, number: u32, observer: Observer) -> Result<Arc<dyn Netdev>, NetError> {
         match self.0 {
             Open::Stream(stream) => stream.start(waker, number, observer),
+            Open::Dgram(dgram) => dgram.start(waker, number),
+            Open::Tap(tap) => tap.start(waker, number),
         }
     }
 }

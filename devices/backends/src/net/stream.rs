@@ -15,9 +15,9 @@ use rustix::net::{
 
 use super::address::{self, Address};
 use super::framing::{Deframer, announce};
-use super::options::Options;
+use super::options::{Options, Style};
 use super::queues::{Queues, Served, Threaded};
-use super::{Around, NetError, NetEvent, Netdev, Observer};
+use super::{Around, NetError, NetEvent, Netdev, Observer, Word};
 use crate::socket::{self, Unlink};
 
 /// Bytes that are written in one go, but for a longer frame.
@@ -40,11 +40,13 @@ pub struct StreamSpec {
     pub server: bool,
     /// A connection that failed or ended is tried again after so long.
     pub reconnect: Option<Duration>,
+    /// The word for it.
+    pub word: Word,
 }
 
 impl StreamSpec {
     pub(super) fn parse(options: &[(String, String)]) -> Result<StreamSpec, String> {
-        let mut options = Options::new(options);
+        let mut options = Options::new(options, Style::Tree);
         let address = Address::parse(&mut options, "addr")?.ok_or("Parameter 'addr' is missing")?;
         let server = options.flag("server")?.unwrap_or(false);
         let seconds = options.number("reconnect", "a uint32 value")?.map(|s| s.saturating_mul(1000));
@@ -59,7 +61,7 @@ impl StreamSpec {
         if server && reconnect.is_some() {
             return Err("'reconnect' option is incompatible with socket in server mode".into());
         }
-        Ok(StreamSpec { address, server, reconnect })
+        Ok(StreamSpec { address, server, reconnect, word: Word::Own })
     }
 }
 
@@ -85,47 +87,30 @@ struct Dial {
 
 /// A stream that is open.
 pub(super) struct Prepared {
+    word: Word,
     source: Source,
     peer: Option<OwnedFd>,
 }
 
 /// Listens, or connects. A peer that is not there is an error if it is tried once only.
 pub(super) fn prepare(spec: &StreamSpec, around: &Around) -> Result<Prepared, NetError> {
-    let address = &spec.address;
+    let (address, word) = (&spec.address, spec.word);
     let error = |what| move |source| NetError::Socket { what, address: address.to_string(), source };
+    let listens = |listener, _unlink| Prepared {
+        word,
+        source: Source::Listen { listener, address: address.clone(), _unlink },
+        peer: None,
+    };
     match (address, spec.server) {
         (Address::Fd(fd), server) => {
-            let bad = |why: String| NetError::Fd { fd: fd.clone(), why };
-            let socket = (around.fd)(fd).map_err(bad)?;
-            let kind = sockopt::socket_type(&socket).map_err(|e| bad(e.to_string()))?;
-            let listens = sockopt::socket_acceptconn(&socket).map_err(|e| bad(e.to_string()))?;
-            if kind != SocketType::STREAM || listens != server {
-                let wanted = if server { "listens" } else { "is connected" };
-                return Err(bad(format!("it is no stream socket that {wanted}")));
-            }
-            rustix::io::ioctl_fionbio(&socket, true).map_err(|e| bad(e.to_string()))?;
-            Ok(if server {
-                Prepared {
-                    source: Source::Listen { listener: socket, address: address.clone(), _unlink: None },
-                    peer: None,
-                }
-            } else {
-                Prepared { source: Source::Given(address.clone()), peer: Some(socket) }
-            })
+            let socket = (around.fd)(fd).map_err(|why| NetError::Fd { fd: fd.clone(), why })?;
+            given(fd, socket, server, word)
         }
         (Address::Unix { path, abstract_name: false }, true) => {
             let (listener, unlink) = socket::listen(path).map_err(error("listen at"))?;
-            let listener = listener.into();
-            let source = Source::Listen { listener, address: address.clone(), _unlink: Some(unlink) };
-            Ok(Prepared { source, peer: None })
+            Ok(listens(listener.into(), Some(unlink)))
         }
-        (_, true) => {
-            let listener = listen_at(address).map_err(error("listen at"))?;
-            Ok(Prepared {
-                source: Source::Listen { listener, address: address.clone(), _unlink: None },
-                peer: None,
-            })
-        }
+        (_, true) => Ok(listens(listen_at(address).map_err(error("listen at"))?, None)),
         (_, false) => {
             let to = address.resolve(false).map_err(error("connect to"))?;
             let reconnect = spec.reconnect;
@@ -135,9 +120,27 @@ pub(super) fn prepare(spec: &StreamSpec, around: &Around) -> Result<Prepared, Ne
                 Err(_) if reconnect.is_some() => None,
                 Err(source) => return Err(error("connect to")(source)),
             };
-            Ok(Prepared { source: Source::Connect(dial), peer })
+            Ok(Prepared { word, source: Source::Connect(dial), peer })
         }
     }
+}
+
+/// A socket that we were given, under the name `fd`.
+pub(super) fn given(fd: &str, socket: OwnedFd, server: bool, word: Word) -> Result<Prepared, NetError> {
+    let bad = |why: String| NetError::Fd { fd: fd.to_owned(), why };
+    let kind = sockopt::socket_type(&socket).map_err(|e| bad(e.to_string()))?;
+    let listens = sockopt::socket_acceptconn(&socket).map_err(|e| bad(e.to_string()))?;
+    if kind != SocketType::STREAM || listens != server {
+        let wanted = if server { "listens" } else { "is connected" };
+        return Err(bad(format!("it is no stream socket that {wanted}")));
+    }
+    rustix::io::ioctl_fionbio(&socket, true).map_err(|e| bad(e.to_string()))?;
+    let address = Address::Fd(fd.to_owned());
+    Ok(if server {
+        Prepared { word, source: Source::Listen { listener: socket, address, _unlink: None }, peer: None }
+    } else {
+        Prepared { word, source: Source::Given(address), peer: Some(socket) }
+    })
 }
 
 fn listen_at(address: &Address) -> io::Result<OwnedFd> {
@@ -261,7 +264,8 @@ impl Prepared {
         let queues = Queues::new(waker, number)?;
         // A frame that the guest sends now is not lost if there is somebody.
         queues.set_open(self.peer.is_some());
-        Threaded::start(queues, "stream", "", move |served| self.serve(served, &observer))
+        let kind = if self.word == Word::Own { "stream" } else { "socket" };
+        Threaded::start(queues, kind, "", move |served| self.serve(served, &observer))
     }
 
     fn serve(mut self, served: &Served, observer: &Observer) {
@@ -275,7 +279,7 @@ impl Prepared {
             let Some(peer) = peer else { break };
             address::no_delay(&peer);
             let address = Address::of(getpeername(&peer).ok().flatten(), self.source.address());
-            served.set_state(&address.to_string());
+            served.set_state(&self.state(&address));
             served.queues.set_open(true);
             observer(NetEvent::Connected(address));
             let end = converse(&served.queues, &peer);
@@ -296,6 +300,18 @@ impl Prepared {
         // Nobody will come; the card may still ask.
         while !served.queues.stopping() {
             served.queues.wait(None, false, None);
+        }
+    }
+}
+
+impl Prepared {
+    /// What `info network` says while there is a peer.
+    fn state(&self, peer: &Address) -> String {
+        match (self.word, &self.source) {
+            (Word::Own, _) => peer.to_string(),
+            (Word::Socket, Source::Listen { .. }) => format!("socket: connection from {}", peer.plain()),
+            (Word::Socket, Source::Connect(_)) => format!("socket: connect to {}", peer.plain()),
+            (Word::Socket, Source::Given(address)) => format!("socket: fd={}", address.plain()),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Back ends in pairs, and peers that do not behave.
 
+mod dgram;
 mod options;
 mod stream;
+mod tap;
 
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};

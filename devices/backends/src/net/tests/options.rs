@@ -1,5 +1,6 @@
 //! What `-netdev` takes, and its sentences.
 
+use super::super::{Interface, NetSpec, TapSpec};
 use super::{nothing_around, prepare, spec};
 
 fn error(text: &str) -> String {
@@ -30,6 +31,59 @@ fn a_streams_options_are_refused_in_qemus_words() {
         assert_eq!(error(text), expected, "{text}");
     }
     assert!(error("stream,addr.type=unix,addr.path=x,server=on,reconnect=1").contains("server mode"));
+}
+
+#[test]
+fn datagrams_and_the_older_word_are_refused_in_qemus_words() {
+    let inet = "local.type=inet,local.host=127.0.0.1,local.port=1";
+    let one = "exactly one of listen=, connect=, mcast= or udp= is required";
+    for (text, expected) in [
+        ("dgram".into(), "dgram requires local= parameter"),
+        (
+            "dgram,remote.type=inet,remote.host=127.0.0.1,remote.port=1".into(),
+            "dgram requires local= parameter",
+        ),
+        (format!("dgram,{inet}"), "type=inet or type=unix requires remote parameter"),
+        ("dgram,local.type=unix,local.path=x".into(), "type=inet or type=unix requires remote parameter"),
+        ("socket".into(), one),
+        ("socket,connect=127.0.0.1:1,listen=:1".into(), one),
+        ("socket,listen=15006".into(), "host address '15006' doesn't contain ':' separating host from port"),
+        ("socket,udp=127.0.0.1:1".into(), "localaddr= is mandatory with udp="),
+        ("socket,listen=:1,localaddr=127.0.0.1".into(), "localaddr= is only valid with mcast= or udp="),
+        ("socket,foo=1".into(), "Invalid parameter 'foo'"),
+    ] {
+        assert_eq!(error(&text), expected, "{text}");
+    }
+    assert!(error("socket,mcast=10.0.0.1:1").contains("does not contain a multicast address"));
+}
+
+#[test]
+fn a_tap_interfaces_options_are_refused_in_qemus_words_or_with_a_reason() {
+    let with_fd = "ifname=, script=, downscript=, vnet_hdr=, helper=, queues=, fds=, and vhostfds= are invalid with fd=";
+    let with_fds =
+        "ifname=, script=, downscript=, vnet_hdr=, helper=, queues=, and vhostfd= are invalid with fds=";
+    for (text, expected) in [
+        ("tap,foo=77,script=no", "Invalid parameter 'foo'"),
+        ("tap,script=no,vhost=maybe", "Parameter 'vhost' expects 'on' or 'off'"),
+        ("tap,script=no,queues=x", "Parameter 'queues' expects a uint64 value"),
+        ("tap,script=no,sndbuf=x", "Parameter 'sndbuf' expects a size value"),
+        ("tap,fd=0,ifname=x", with_fd),
+        ("tap,fd=0,script=no", with_fd),
+        ("tap,fds=0:1,ifname=x", with_fds),
+    ] {
+        assert_eq!(error(text), expected, "{text}");
+    }
+    assert!(error("tap,ifname=x").contains("/etc/qemu-ifup"));
+    assert!(error("tap,ifname=x,script=/etc/xen/qemu-ifup").contains("scripts are not run"));
+    assert!(error("tap,ifname=x,script=no,downscript=/bin/true").contains("scripts are not run"));
+    assert!(error("tap,ifname=x,script=no,vhost=on").contains("not built"));
+    assert!(error("tap,ifname=x,script=no,queues=0").contains("1 to 256"));
+    let tap = |interface, send_buffer| Ok(NetSpec::Tap(TapSpec { interface, send_buffer }));
+    let fds = |fds: &[&str]| Interface::Fds(fds.iter().map(|fd| fd.to_string()).collect());
+    assert_eq!(spec("tap,fd=8"), tap(fds(&["8"]), None));
+    assert_eq!(spec("tap,fds=8:9,sndbuf=1M"), tap(fds(&["8", "9"]), Some(1 << 20)));
+    let libxl = "tap,ifname=vif5.0-emu,br=xenbr0,script=no,downscript=no";
+    assert_eq!(spec(libxl), tap(Interface::Name(Some("vif5.0-emu".into()), 1), None));
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! What moves frames one at a time: tap interfaces and datagram sockets.
+
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use devices_core::net::MAX_FRAME;
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+
+use super::queues::Served;
+
+/// Frames that are moved in one direction before the other has its turn.
+const TURN: usize = 64;
+/// How long an end that fails is left alone.
+const REST: Duration = Duration::from_millis(250);
+/// How often it is told.
+const TELL: Duration = Duration::from_secs(60);
+/// Room for a frame, what is before it, and a byte more, which tells that one was longer.
+const BUFFER: usize = MAX_FRAME + 64;
+
+/// An end that takes and gives a frame a call.
+pub(super) trait Wire: Send {
+    /// What it is called in the log.
+    fn name(&self) -> String;
+    /// Ready to be read when there is a frame.
+    fn file(&self) -> &OwnedFd;
+    /// How long to wait before writing again after it had no room; none: the file tells.
+    fn again(&self) -> Option<Duration> {
+        None
+    }
+    /// Bytes before each frame that is written, zeros.
+    fn head(&self) -> usize {
+        0
+    }
+    /// Writes a frame with its head.
+    fn write(&mut self, packet: &[u8]) -> Result<(), Errno>;
+    /// Reads a frame and says where it is; none: it was not for the guest.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<Range<usize>>, Errno>;
+}
+
+/// Moves frames until the back end ends.
+pub(super) fn exchange(served: &Served, mut wire: impl Wire) {
+    let mut exchange = Exchange { served, packet: Vec::new(), buffer: vec![0; BUFFER], told: None };
+    while !served.queues.stopping() {
+        exchange.turn(&mut wire);
+    }
+}
+
+struct Exchange<'a> {
+    served: &'a Served,
+    /// A frame of the guest's that is not written yet.
+    packet: Vec<u8>,
+    buffer: Vec<u8>,
+    /// When a failure was told last.
+    told: Option<Instant>,
+}
+
+/// How one direction went.
+#[derive(PartialEq, Eq)]
+enum Went {
+    /// There was nothing more, or there may be.
+    On,
+    /// There is no room for more.
+    Stuck,
+    /// It failed.
+    Failed,
+}
+
+impl Exchange<'_> {
+    fn turn(&mut self, wire: &mut impl Wire) {
+        let queues = &self.served.queues;
+        let written = self.write_all(wire);
+        queues.relieve();
+        let read = self.read_all(wire);
+        queues.deliver();
+        if written == Went::Failed || read == Went::Failed {
+            // An interface that is down, or gone, is ready all the time. Frames of the guest's are lost meanwhile, as
+            // on a cable that is cut.
+            queues.wait(None, true, Some(REST));
+            return;
+        }
+        let mut ready = PollFlags::empty();
+        ready.set(PollFlags::IN, read != Went::Stuck);
+        let again = wire.again().filter(|_| written == Went::Stuck);
+        ready.set(PollFlags::OUT, written == Went::Stuck && again.is_none());
+        let ready = queues.wait(Some((wire.file(), ready)), written != Went::Stuck, again);
+        if ready.intersects(PollFlags::ERR | PollFlags::HUP) && !ready.contains(PollFlags::IN) {
+            // Nothing to be read, and yet it wants attention.
+            queues.wait(None, true, Some(REST));
+        }
+    }
+
+    fn write_all(&mut self, wire: &mut impl Wire) -> Went {
+        let (head, queues) = (wire.head(), &self.served.queues);
+        let mut went = Went::On;
+        for _ in 0..TURN {
+            if self.packet.is_empty() && !queues.take(&mut self.packet, 0, |to, _| to.resize(head, 0)) {
+                break;
+            }
+            match wire.write(&self.packet) {
+                Err(Errno::AGAIN) => return Went::Stuck,
+                Err(Errno::INTR) => continue,
+                Ok(()) => {}
+                Err(error) => {
+                    went = Went::Failed;
+                    self.tell(wire, error);
+                }
+            }
+            self.packet.clear();
+        }
+        went
+    }
+
+    fn read_all(&mut self, wire: &mut impl Wire) -> Went {
+        for _ in 0..TURN {
+            if !self.served.queues.room() {
+                return Went::Stuck;
+            }
+            match wire.read(&mut self.buffer) {
+                Ok(Some(frame)) => self.served.queues.push(&self.buffer[frame]),
+                Ok(None) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => {
+                    self.tell(wire, error);
+                    return Went::Failed;
+                }
+            }
+        }
+        Went::On
+    }
+
+    fn tell(&mut self, wire: &impl Wire, error: Errno) {
+        if self.told.is_none_or(|told| told.elapsed() >= TELL) {
+            self.told = Some(Instant::now());
+            tracing::warn!("network: {} fails: {}", wire.name(), std::io::Error::from(error));
+        }
+    }
+}

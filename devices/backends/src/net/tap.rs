@@ -1,0 +1,287 @@
+//! `tap`: an interface of the host's kernel, by name or as a descriptor that a toolstack has opened.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use devices_core::Waker;
+use hypervisor::tap::{HEADER, Shape, Tap};
+use rustix::io::Errno;
+
+use super::options::{Options, Style, size};
+use super::packets::{Wire, exchange};
+use super::queues::{Queues, Threaded};
+use super::{Around, NetError, Netdev};
+
+/// Most queues of an interface (Linux `MAX_TAP_QUEUES`).
+const QUEUES: u64 = 256;
+
+/// Which interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapSpec {
+    /// Its name, or its queues.
+    pub interface: Interface,
+    /// How many bytes may wait in the kernel; none: no limit of ours.
+    pub send_buffer: Option<i32>,
+}
+
+/// How an interface is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// By its name; none: the kernel chooses. An interface that is not there is made.
+    Name(Option<String>, u64),
+    /// By open descriptors, a queue each. The cards that are built have one queue: the first is used, and the others are
+    /// only held.
+    Fds(Vec<String>),
+}
+
+impl TapSpec {
+    pub(super) fn parse(options: &[(String, String)]) -> Result<TapSpec, String> {
+        let mut options = Options::new(options, Style::Words);
+        let (fd, fds) = (options.take("fd"), options.take("fds"));
+        let alone = ["ifname", "script", "downscript", "vnet_hdr", "helper", "queues"];
+        let with_fd = fd.is_some() && (fds.is_some() || options.has(&alone) || options.has(&["vhostfds"]));
+        if with_fd {
+            return Err(
+                "ifname=, script=, downscript=, vnet_hdr=, helper=, queues=, fds=, and vhostfds= are \
+                        invalid with fd="
+                    .into(),
+            );
+        }
+        if fds.is_some() && (options.has(&alone) || options.has(&["vhostfd"])) {
+            return Err(
+                "ifname=, script=, downscript=, vnet_hdr=, helper=, queues=, and vhostfd= are invalid \
+                        with fds="
+                    .into(),
+            );
+        }
+        let name = options.take("ifname").filter(|name| !name.is_empty());
+        let queues = options.number("queues", "a uint64 value")?.unwrap_or(1);
+        if !(1..=QUEUES).contains(&queues) {
+            return Err(format!("queues={queues}: an interface has 1 to {QUEUES} queues"));
+        }
+        let send_buffer = match options.take("sndbuf") {
+            Some(text) => Some(size(text).ok_or("Parameter 'sndbuf' expects a size value")?),
+            None => None,
+        };
+        refuse(&mut options, fd.is_none() && fds.is_none())?;
+        options.end()?;
+        let interface = match (fd, fds) {
+            (Some(fd), _) => Interface::Fds(vec![fd.to_owned()]),
+            (_, Some(fds)) => Interface::Fds(fds.split(':').map(str::to_owned).collect()),
+            _ => Interface::Name(name.map(str::to_owned), queues),
+        };
+        // 0 is no limit, as QEMU has it.
+        let send_buffer = send_buffer.filter(|bytes| *bytes > 0);
+        Ok(TapSpec { interface, send_buffer: send_buffer.map(|bytes| bytes.try_into().unwrap_or(i32::MAX)) })
+    }
+}
+
+/// What is taken and does nothing, and what is not built.
+fn refuse(options: &mut Options, by_name: bool) -> Result<(), String> {
+    // Who runs the guest has put the interface in its bridge: with a script, or with the helper.
+    options.take("br");
+    for key in ["script", "downscript"] {
+        match options.take(key) {
+            Some("no" | "") => {}
+            None if !by_name => {}
+            // Only who is root could run it, and then not once the process is confined.
+            None if key == "script" => {
+                return Err("script=no is needed: scripts that set up the interface (QEMU's default is \
+                            /etc/qemu-ifup) are not run; set it up beforehand"
+                    .into());
+            }
+            None => {}
+            Some(_) => return Err(format!("{key}=: scripts are not run; set the interface up beforehand")),
+        }
+    }
+    if options.take("helper").is_some() {
+        return Err(
+            "helper=: QEMU's setuid helper is not used; name an interface, or give a descriptor".into()
+        );
+    }
+    let vhost = [options.flag("vhost")?, options.flag("vhostforce")?].contains(&Some(true));
+    if vhost || options.has(&["vhostfd", "vhostfds"]) {
+        return Err("vhost=on is not built: no card here can use it".into());
+    }
+    // A hint for vhost.
+    options.number("poll-us", "a uint32 value")?;
+    // Cards that are built take frames without a header.
+    options.flag("vnet_hdr")?;
+    Ok(())
+}
+
+/// An interface that is open.
+pub(super) struct Prepared {
+    tap: Tap,
+    /// Queues that are held, and detached.
+    others: Vec<Tap>,
+    by_name: bool,
+}
+
+pub(super) fn prepare(spec: &TapSpec, around: &Around) -> Result<Prepared, NetError> {
+    let (mut taps, by_name) = match &spec.interface {
+        Interface::Name(name, queues) => (vec![open(name.as_deref().unwrap_or("tap%d"), *queues)?], true),
+        Interface::Fds(fds) => {
+            let given: Result<Vec<_>, _> = fds.iter().map(|fd| given(fd, around)).collect();
+            (given?, false)
+        }
+    };
+    let others = taps.split_off(1);
+    if !others.is_empty() {
+        tracing::info!("network: {} has several queues, of which one is used", taps[0].name());
+    }
+    for other in &others {
+        // The kernel would share frames out among them all.
+        other.detach().map_err(|source| NetError::Tap { name: other.name().to_owned(), source })?;
+    }
+    let tap = taps.remove(0);
+    // Without a limit the kernel drops what it cannot keep, and the guest is never held up by a bridge.
+    if let Err(source) = tap.set_send_buffer(spec.send_buffer.unwrap_or(i32::MAX))
+        && spec.send_buffer.is_some()
+    {
+        return Err(NetError::Tap { name: tap.name().to_owned(), source });
+    }
+    Ok(Prepared { tap, others, by_name })
+}
+
+fn open(name: &str, queues: u64) -> Result<Tap, NetError> {
+    let shape = Shape { several: queues > 1, header: false };
+    // An interface that is there already must be taken as it was made.
+    let tap = Tap::open(name, shape).or_else(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => {
+            Tap::open(name, Shape { several: !shape.several, ..shape }).map_err(|_| error)
+        }
+        _ => Err(error),
+    });
+    tap.map_err(|source| NetError::Tap { name: name.to_owned(), source })
+}
+
+fn given(fd: &str, around: &Around) -> Result<Tap, NetError> {
+    let bad = |why: String| NetError::Fd { fd: fd.to_owned(), why };
+    let file = (around.fd)(fd).map_err(bad)?;
+    rustix::io::ioctl_fionbio(&file, true).map_err(|e| bad(io::Error::from(e).to_string()))?;
+    Tap::of(file).map_err(|e| bad(format!("it is no tap interface: {e}")))
+}
+
+impl Prepared {
+    /// What `info network` says of it.
+    pub(super) fn state(&self) -> String {
+        let name = self.tap.name();
+        if self.by_name {
+            format!("ifname={name},script=no,downscript=no")
+        } else {
+            format!("fd,ifname={name}")
+        }
+    }
+
+    pub(super) fn start(self, waker: Waker, number: u32) -> Result<Arc<dyn Netdev>, NetError> {
+        let queues = Queues::new(waker, number)?;
+        queues.set_open(true);
+        let state = self.state();
+        Threaded::start(queues, "tap", &state, move |served| {
+            exchange(served, Interfaced(self.tap));
+            drop(self.others);
+        })
+    }
+}
+
+struct Interfaced(Tap);
+
+/// Flag of `struct virtio_net_hdr`: the checksum is to be completed.
+const NEEDS_CSUM: u8 = 1;
+
+impl Wire for Interfaced {
+    fn name(&self) -> String {
+        format!("tap interface {}", self.0.name())
+    }
+
+    fn file(&self) -> &OwnedFd {
+        self.0.file()
+    }
+
+    fn head(&self) -> usize {
+        if self.0.has_header() { HEADER } else { 0 }
+    }
+
+    fn write(&mut self, packet: &[u8]) -> Result<(), Errno> {
+        match rustix::io::write(self.0.file(), packet) {
+            // Longer than the interface takes, or shorter than a header of Ethernet's: no wire would carry it.
+            Ok(_) | Err(Errno::INVAL | Errno::MSGSIZE) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<Range<usize>>, Errno> {
+        let len = rustix::io::read(self.0.file(), &mut *buffer)?;
+        if !self.0.has_header() {
+            return Ok(Some(0..len));
+        }
+        let Some((head, frame)) = buffer[..len].split_first_chunk_mut::<HEADER>() else { return Ok(None) };
+        Ok(complete(head, frame).then_some(HEADER..len))
+    }
+}
+
+/// Completes a frame with a header, which the kernel may have left for the card to do. False: it is more than one
+/// frame, which was not asked for.
+fn complete(head: &[u8; HEADER], frame: &mut [u8]) -> bool {
+    let field = |at: usize| usize::from(u16::from_ne_bytes([head[at], head[at + 1]]));
+    if head[1] != 0 {
+        return false;
+    }
+    if head[0] & NEEDS_CSUM == 0 {
+        return true;
+    }
+    let (start, offset) = (field(6), field(8));
+    let Some(place) = start.checked_add(offset).filter(|place| place + 2 <= frame.len()) else {
+        return false;
+    };
+    let sum = checksum(&frame[start..]);
+    // UDP says by zero that there is none; the other zero is the same sum.
+    let sum = if sum == 0 { 0xffff } else { sum };
+    frame[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+    true
+}
+
+/// The Internet checksum (RFC 1071).
+fn checksum(data: &[u8]) -> u16 {
+    let mut sum: u64 =
+        data.chunks(2).map(|two| u64::from(two[0]) << 8 | u64::from(*two.get(1).unwrap_or(&0))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_that_was_left_is_completed() {
+        // UDP from 10.0.0.1 to 10.0.0.2, ports 1 and 2, "abc": the pseudo header's sum is in the field.
+        let mut frame = vec![0; 14 + 20];
+        frame.extend([0, 1, 0, 2, 0, 11]);
+        let pseudo: u32 = 0x0a00 + 0x0001 + 0x0a00 + 0x0002 + 17 + 11;
+        frame.extend((pseudo as u16).to_be_bytes());
+        frame.extend(b"abc");
+        let mut head = [0; HEADER];
+        head[0] = NEEDS_CSUM;
+        head[6..8].copy_from_slice(&34u16.to_ne_bytes());
+        head[8..10].copy_from_slice(&6u16.to_ne_bytes());
+        assert!(complete(&head, &mut frame));
+        // All of it sums up to nothing.
+        let sum = checksum(&frame[34..]);
+        let all = u32::from(!sum) + pseudo;
+        assert_eq!((all & 0xffff) + (all >> 16), 0xffff);
+        // Places outside the frame, and segments.
+        for (start, offset) in [(44u16, 0u16), (0xffff, 0xffff), (0, 44)] {
+            head[6..8].copy_from_slice(&start.to_ne_bytes());
+            head[8..10].copy_from_slice(&offset.to_ne_bytes());
+            assert!(!complete(&head, &mut frame), "{start} {offset}");
+        }
+        assert!(!complete(&[0, 1, 0, 0, 0, 0, 0, 0, 0, 0], &mut frame));
+        assert!(complete(&[0; HEADER], &mut frame));
+    }
+}
