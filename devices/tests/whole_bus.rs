@@ -21,6 +21,7 @@ use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
 use devices::net::e1000::{self, E1000};
+use devices::net::rtl8139::Rtl8139;
 use devices::serial::uart16550::{PORTS, Serial};
 use devices::storage::ide::{DriveConfig, Geometry, Ide};
 use devices::testing::pci_testdev::PciTestdev;
@@ -39,12 +40,13 @@ use devices_core::{Dir, Sbdf, Size, Ticket};
 use ioreq::{Data, Request, Target};
 
 /// Where the machine has something in memory space, and where it may be told to have it.
-const MEMORY: [(u64, u64); 6] = [
+const MEMORY: [(u64, u64); 7] = [
     (0xa_0000, 0x2_0000),
     (0xfec0_0000, 0x1000),
     (0xfed0_0000, 0x400),
     (0xe000_0000, 0x100_1000),
     (0xe100_0000, 0x6000),
+    (0xe110_0000, 0x100),
     (0, 1 << 40),
 ];
 
@@ -123,6 +125,12 @@ fn machine() -> Rig {
     rig.attach_pci(card, &wiring, 5, 0);
     rig.config_write(5, 0, 0x10, Size::B4, 0xe100_0000);
     rig.config_write(5, 0, 4, Size::B2, 6);
+    let wiring = rig.wiring();
+    let cable = Cable { backend: Arc::<Loose>::default(), mac: [2, 0, 0, 0, 0, 2] };
+    let card = Rtl8139::new("rtl8139", &wiring, rig.ram().clone(), isa.line(10), cable);
+    rig.attach_pci(card, &wiring, 6, 0);
+    rig.config_write(6, 0, 0x14, Size::B4, 0xe110_0000);
+    rig.config_write(6, 0, 4, Size::B2, 6);
 
     let legacy = Legacy::new(&isa);
     let inputs = legacy.inputs();
@@ -161,7 +169,7 @@ fn target(random: &mut Random) -> Target {
             Target::Mmio(first + random.below(len))
         }
         6 => Target::PciConfig {
-            sbdf: Sbdf::bus0(random.below(6) as u8, random.below(4) as u8),
+            sbdf: Sbdf::bus0(random.below(7) as u8, random.below(4) as u8),
             reg: random.below(256) as u16,
         },
         _ => Target::PciConfig { sbdf: Sbdf(random.draw() as u32), reg: random.draw() as u16 },

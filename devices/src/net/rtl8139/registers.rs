@@ -92,8 +92,8 @@ fn register_of(offset: u8) -> (u8, u8) {
 impl Registers {
     /// What CR.RST sets back.
     pub fn soft_reset(&mut self) {
-        let Registers { idr, mar, config, cfg9346, rbstart, .. } = *self;
-        *self = Registers { idr, mar, config, cfg9346, rbstart, ..Registers::default() };
+        let Registers { idr, mar, config, cfg9346, tsad, rbstart, .. } = *self;
+        *self = Registers { idr, mar, config, cfg9346, tsad, rbstart, ..Registers::default() };
     }
 
     /// Bytes of the Rx ring.

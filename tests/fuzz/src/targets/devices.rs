@@ -251,8 +251,16 @@ pub fn script_seeds() -> Vec<Vec<u8>> {
 }
 
 /// Rigs whose devices' states are fuzzed.
-const RIGS: [fn() -> Rig; 7] =
-    [chipset_rig, clocks_rig, storage_rig, display_rig, input_rig, xen_rig, super::nic::e1000_rig];
+const RIGS: [fn() -> Rig; 8] = [
+    chipset_rig,
+    clocks_rig,
+    storage_rig,
+    display_rig,
+    input_rig,
+    xen_rig,
+    super::nic::e1000_rig,
+    super::nic::rtl8139_rig,
+];
 
 /// Every device: its rig, its name, and its state at the start.
 fn states() -> &'static [(usize, String, Saved)] {

@@ -51,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "pam", run: pam::run, seeds: pam::seeds },
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
+    Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },
     Target { name: "chipset", run: devices::chipset, seeds: devices::script_seeds },
     Target { name: "clocks", run: devices::clocks, seeds: devices::script_seeds },
     Target { name: "storage", run: devices::storage, seeds: devices::script_seeds },

@@ -6,58 +6,97 @@ use std::sync::Arc;
 
 use devices::board::Cable;
 use devices::net::e1000::{E1000, Options, model::VARIANTS};
+use devices::net::rtl8139::Rtl8139;
 use devices_core::net::{Loose, MAX_FRAME, Nic};
 use devices_core::rig::Rig;
-use devices_core::{Device, Size, Slot, Space, Wake, Waker};
+use devices_core::{Size, Slot, Space, Wake, Waker, Wiring};
 
 use super::outcome;
 use crate::script::{self, Between, Window};
 
 const REGISTERS: u64 = 0xe000_0000;
+const PORTS: u64 = 0xc000;
 const SLOT: u8 = 1;
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 /// Guest memory that scripts use most.
 const PLACE: u64 = 0x1_0000;
 const REACH: usize = 0x1_0000;
 
-const WINDOWS: [Window; 9] = [
-    (Space::Mmio, REGISTERS + 0x100, 4),
-    (Space::Mmio, REGISTERS + 0x2800, 0x40),
-    (Space::Mmio, REGISTERS + 0x3800, 0x40),
-    (Space::Mmio, REGISTERS + 0x400, 4),
-    (Space::Mmio, REGISTERS + 0xc0, 0x20),
-    (Space::Mmio, REGISTERS, 0x40),
-    (Space::Mmio, REGISTERS + 0x5000, 0x900),
-    (Space::Mmio, REGISTERS, 0x2_0000),
-    (Space::Pio, 0xc000, 64),
-];
+type Attach = fn(&mut Rig, u8, Cable, &Wiring) -> Arc<Slot<dyn Nic>>;
+
+/// A model under test.
+struct Model {
+    windows: &'static [Window],
+    /// Puts one of its cards, of some kind, into a rig.
+    attach: Attach,
+    /// Its base addresses.
+    bars: [u64; 2],
+}
+
+static E1000_MODEL: Model = Model {
+    windows: &[
+        (Space::Mmio, REGISTERS + 0x100, 4),
+        (Space::Mmio, REGISTERS + 0x2800, 0x40),
+        (Space::Mmio, REGISTERS + 0x3800, 0x40),
+        (Space::Mmio, REGISTERS + 0x400, 4),
+        (Space::Mmio, REGISTERS + 0xc0, 0x20),
+        (Space::Mmio, REGISTERS, 0x40),
+        (Space::Mmio, REGISTERS + 0x5000, 0x900),
+        (Space::Mmio, REGISTERS, 0x2_0000),
+        (Space::Pio, PORTS, 64),
+    ],
+    attach: |rig, which, cable, wiring| {
+        let (ram, line) = (rig.ram().clone(), rig.irqs().line(11));
+        let variant = &VARIANTS[usize::from(which) % VARIANTS.len()];
+        let options = Options { mitigation: which & 0x80 == 0, ..Options::default() };
+        let card = E1000::new("nic", variant, options, cable, ram, line, wiring);
+        rig.attach_pci(card, wiring, SLOT, 0)
+    },
+    bars: [REGISTERS, PORTS],
+};
+
+static RTL8139_MODEL: Model = Model {
+    windows: &[
+        (Space::Pio, PORTS + 0x10, 0x30),
+        (Space::Pio, PORTS + 0x37, 1),
+        (Space::Mmio, REGISTERS + 0x38, 0x10),
+        (Space::Pio, PORTS + 0xd8, 0x18),
+        (Space::Pio, PORTS + 0x48, 0x14),
+        (Space::Mmio, REGISTERS, 256),
+        (Space::Pio, PORTS, 256),
+    ],
+    attach: |rig, _, cable, wiring| {
+        let (ram, line) = (rig.ram().clone(), rig.irqs().line(11));
+        rig.attach_pci(Rtl8139::new("nic", wiring, ram, line, cable), wiring, SLOT, 0)
+    },
+    bars: [PORTS, REGISTERS],
+};
 
 /// A card in a rig.
 struct Life {
-    slot: Arc<Slot<E1000>>,
+    model: &'static Model,
+    slot: Arc<Slot<dyn Nic>>,
     net: Arc<Loose>,
     waker: Waker,
 }
 
-fn attach(rig: &mut Rig, which: u8, net: Arc<Loose>) -> Life {
+fn attach(rig: &mut Rig, model: &'static Model, which: u8, net: Arc<Loose>) -> Life {
     let wiring = rig.wiring();
     let cable = Cable { backend: net.clone(), mac: MAC };
-    let (ram, line) = (rig.ram().clone(), rig.irqs().line(11));
-    let variant = &VARIANTS[usize::from(which) % VARIANTS.len()];
-    let options = Options { mitigation: which & 0x80 == 0, ..Options::default() };
-    let card = E1000::new("nic", variant, options, cable, ram, line, &wiring);
-    let slot = rig.attach_pci(card, &wiring, SLOT, 0);
-    enable(rig);
-    Life { slot, net, waker: wiring.waker() }
-}
-
-fn enable(rig: &mut Rig) {
-    rig.config_write(SLOT, 0, 0x10, Size::B4, REGISTERS as u32);
-    rig.config_write(SLOT, 0, 0x14, Size::B4, 0xc000);
-    rig.config_write(SLOT, 0, 4, Size::B2, 7);
+    let slot = (model.attach)(rig, which, cable, &wiring);
+    let life = Life { model, slot, net, waker: wiring.waker() };
+    life.enable(rig);
+    life
 }
 
 impl Life {
+    fn enable(&self, rig: &mut Rig) {
+        for (bar, address) in [0x10, 0x14].into_iter().zip(self.model.bars) {
+            rig.config_write(SLOT, 0, bar, Size::B4, address as u32);
+        }
+        rig.config_write(SLOT, 0, 4, Size::B2, 7);
+    }
+
     fn arrives(&self, len: usize) {
         let mut frame = vec![0x5a; len];
         for (to, from) in frame.iter_mut().zip(MAC) {
@@ -83,7 +122,7 @@ impl Life {
         self.look_at_sent();
         let memory = vec![0xaa; REACH];
         rig.poke(PLACE, &memory);
-        enable(rig);
+        self.enable(rig);
         self.arrives(100);
         rig.advance(1 << 20);
         assert!(rig.peek(PLACE, REACH) == memory, "it writes into memory after a reset");
@@ -97,7 +136,7 @@ impl Life {
         let mut other = Rig::new();
         // Guest time goes on from where it was.
         other.advance(rig.now());
-        let life = attach(&mut other, which, self.net.clone());
+        let life = attach(&mut other, self.model, which, self.net.clone());
         other.poke(0, &memory);
         other.bus().load("nic", &saved).expect("it is there").expect("it loads what another saved");
         other.bus().remap_all();
@@ -134,17 +173,33 @@ impl Life {
 /// A card alone, for its saved state.
 pub fn e1000_rig() -> Rig {
     let mut rig = Rig::new();
-    attach(&mut rig, 0, Arc::default());
+    attach(&mut rig, &E1000_MODEL, 0, Arc::default());
+    rig
+}
+
+/// Likewise.
+pub fn rtl8139_rig() -> Rig {
+    let mut rig = Rig::new();
+    attach(&mut rig, &RTL8139_MODEL, 0, Arc::default());
     rig
 }
 
 /// The first byte: which card; the rest: a script (see `script`), with what happens in between.
 pub fn e1000(bytes: &[u8]) -> u64 {
+    run(&E1000_MODEL, bytes)
+}
+
+/// The same, of which the first byte says nothing.
+pub fn rtl8139(bytes: &[u8]) -> u64 {
+    run(&RTL8139_MODEL, bytes)
+}
+
+fn run(model: &'static Model, bytes: &[u8]) -> u64 {
     let Some((&which, script)) = bytes.split_first() else { return 0 };
     let mut rig = Rig::new();
-    let mut life = attach(&mut rig, which, Arc::default());
+    let mut life = attach(&mut rig, model, which, Arc::default());
     let (mut kinds, mut sent) = (0u64, 0);
-    script::play(&mut rig, &WINDOWS, script, &mut |rig, between| {
+    script::play(&mut rig, model.windows, script, &mut |rig, between| {
         kinds |= match between {
             Between::Save => 1,
             Between::Reset => 2,
@@ -210,6 +265,67 @@ pub fn e1000_seeds() -> Vec<Vec<u8>> {
                 &[12, 14, 14, 12, 20],
             ]
             .concat(),
+        );
+    }
+    seeds
+}
+
+pub fn rtl8139_seeds() -> Vec<Vec<u8>> {
+    let write8 = |window: u8, offset: u8, value: u8| vec![0, window, offset, 0, value];
+    let write =
+        |window: u8, offset: u8, value: u32| [&[0, window, offset, 2][..], &value.to_le_bytes()].concat();
+    let poke = |at: u16, value: u64| [&[13][..], &at.to_le_bytes(), &value.to_le_bytes()].concat();
+    let between = |number: u8| vec![number << 4 | 15];
+    let on = |tcr: u32, rcr: u32| [write8(1, 0, 0x0c), write(2, 0xc, rcr), write(2, 8, tcr)].concat();
+    // A packet to the card itself, at the place's 0x4000.
+    let frame = poke(0x4000, 0x5634_1200_5452);
+    // The Rx ring at 0x2000; two buffers sent.
+    let ring = [write(0, 0x20, PLACE as u32 + 0x2000), write(0, 0x10, PLACE as u32 + 0x4000)].concat();
+    let sends = [write(0, 0, 200), write(0, 4, 1500), write(0, 8, 60)].concat();
+    // C+ rings at 0 and 0x400: one packet of two pieces, one to be cut, one with checksums and a tag.
+    let descriptor = |at: u16, words: u64| [poke(at, words), poke(at + 8, PLACE + 0x4000)].concat();
+    let rings: Vec<u8> = [
+        descriptor(0, 0xa000_0040),
+        descriptor(16, 0x9000_0100),
+        descriptor(32, 0xb864_0400),
+        descriptor(48, 0x0002_0520_f007_0080),
+    ]
+    .into_iter()
+    .chain((0..6).map(|n| descriptor(0x400 + n * 16, 0x8000_0200 | u64::from(n == 5) << 30)))
+    .flatten()
+    .collect();
+    let addresses = [
+        write(3, 8, 0x006b),
+        write(0, 0x10, PLACE as u32),
+        write(0, 0x14, 0),
+        write(3, 0xc, PLACE as u32 + 0x400),
+        write(3, 0x10, 0),
+    ]
+    .concat();
+    let header = poke(0x400c, 0x0045_0008_b588).into_iter().chain(poke(0x4014, 0x0640_0000_0000));
+    let cplus = [&rings[..], &addresses, &header.collect::<Vec<u8>>()].concat();
+    let poll = write8(3, 1, 0x40);
+    let mut seeds = Vec::new();
+    for event in 0..10 {
+        for (tcr, rcr) in [(0x0300_0600, 0xe70f), (0x0306_0600, 0xe78f)] {
+            for (before, go) in [(&ring, &sends), (&cplus, &poll)] {
+                for extra in [vec![], between(3), between(5)] {
+                    let mut script = vec![event];
+                    script.extend([&before[..], &on(tcr, rcr), &frame, &extra, go].concat());
+                    script.extend([&between(event), &[14][..], &between(4), &[12, 20], &between(6)].concat());
+                    script.extend(
+                        [&between(1), &write(2, 4, 0xffff_ffff)[..], &write(2, 0, 0x100), go].concat(),
+                    );
+                    seeds.push(script);
+                }
+            }
+        }
+        // The timer, the counters' dump, a reset of the card's own in the middle.
+        let timer = [write(4, 0xc, 1000), write(2, 4, 0xffff)].concat();
+        let dump = [&addresses[..], &write(0, 0, PLACE as u32 + 0x3000 | 8)].concat();
+        seeds.push(
+            [&[event][..], &timer, &[12, 20], &dump, &between(event), &write8(1, 0, 0x1c), &between(0)]
+                .concat(),
         );
     }
     seeds
