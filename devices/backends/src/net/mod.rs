@@ -16,6 +16,7 @@ mod stream;
 mod tap;
 #[cfg(test)]
 mod tests;
+pub mod user;
 
 use std::io;
 use std::os::fd::OwnedFd;
