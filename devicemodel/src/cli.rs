@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{ClockMode, ConfigError, DiskConfig, GuestConfig, HypervisorChoice, SerialConfig};
+use crate::config::{
+    Card, ClockMode, ConfigError, DeviceSpec, DiskConfig, GuestConfig, HypervisorChoice, SerialConfig,
+    USUAL_CARD,
+};
+use crate::qemu::keyval::Fields;
 use crate::restore::Given;
 use crate::sandbox::User;
 use crate::xlcfg;
@@ -100,6 +104,16 @@ pub struct RunArgs {
     /// A CD; may be given several times.
     #[arg(long, value_name = "PATH")]
     pub cdrom: Vec<PathBuf>,
+    /// Where the cable of a network card leads; may be given several times, each is a card of its own. `user` needs no
+    /// rights: the guest is 10.0.2.15, this host 10.0.2.2; `none`: no network cards [default: user].
+    #[arg(long, value_name = "user[,hostfwd=tcp::PORT-:PORT]|tap:NAME|stream:PATH|none")]
+    pub net: Vec<String>,
+    /// What the card is; the first is that of the first --net.
+    #[arg(long, value_name = "MODEL[,mac=MAC]")]
+    pub nic: Vec<String>,
+    /// Another device, in QEMU's words: see `ailurus devices`.
+    #[arg(long, value_name = "MODEL[,id=ID][,KEY=VALUE...]")]
+    pub device: Vec<String>,
     /// Boot order: letters of c (disk), d (CD), n (network) [default: cd].
     #[arg(long, value_name = "ORDER")]
     pub boot: Option<String>,
@@ -233,6 +247,9 @@ pub struct RestoreArgs {
     /// Likewise its initial RAM disk.
     #[arg(long, value_name = "FILE")]
     pub initrd: Option<PathBuf>,
+    /// Likewise the networks, in their order.
+    #[arg(long, value_name = "user[,hostfwd=tcp::PORT-:PORT]|tap:NAME|stream:PATH")]
+    pub net: Vec<String>,
     /// Likewise the firmware.
     #[arg(long, value_name = "bios|PATH")]
     pub firmware: Option<String>,
@@ -345,6 +362,7 @@ impl RestoreArgs {
             initrd: self.initrd.clone(),
             firmware: self.firmware.as_deref().map(|text| (text != "bios").then(|| text.into())),
             serial: self.host.serial()?,
+            nets: self.net.clone(),
             trust: self.trust_paths,
         })
     }
@@ -371,6 +389,37 @@ impl RunArgs {
         }
         config.check()?;
         Ok((config, warnings))
+    }
+
+    /// A card for each `--net` and `--nic`, beyond those that a file has; one where nobody says anything.
+    fn networks(&self, config: &mut GuestConfig) -> Result<(), ConfigError> {
+        if self.net.iter().any(|to| to == "none") {
+            if self.net.len() > 1 || !self.nic.is_empty() {
+                return Err(ConfigError::Invalid("--net none goes with no other --net and no --nic".into()));
+            }
+            config.remove_cards();
+            return Ok(());
+        }
+        let nobody = self.guest.is_none() && self.net.is_empty() && self.nic.is_empty();
+        let least = if nobody { 1 } else { self.net.len().max(self.nic.len()) };
+        if !self.nic.is_empty() {
+            // Cards that are named take the place of a file's.
+            config.remove_cards();
+        }
+        for index in config.netdevs.len()..least {
+            let mut card = Card { model: USUAL_CARD.into(), ..Card::default() };
+            if let Some(text) = self.nic.get(index) {
+                let mut fields = Fields::parse(text, Some("model"));
+                card.model = fields.take("model").unwrap_or(card.model);
+                (card.mac, card.id) = (fields.take("mac"), fields.take("id"));
+                fields.end().map_err(|_| ConfigError::value("nic", text, "MODEL[,mac=MAC][,id=ID]"))?;
+            }
+            config.add_card(&card)?;
+        }
+        for (netdev, to) in config.netdevs.iter_mut().zip(&self.net) {
+            netdev.lead(to)?;
+        }
+        Ok(())
     }
 
     fn options(&self, config: &mut GuestConfig) -> Result<(), ConfigError> {
@@ -403,6 +452,10 @@ impl RunArgs {
         let serial = self.host.serial()?;
         if !serial.is_empty() {
             config.serial = serial;
+        }
+        self.networks(config)?;
+        for device in &self.device {
+            config.devices.push(DeviceSpec::parse(device)?);
         }
         match self.rtc.as_deref() {
             None | Some("utc") => {}
@@ -457,14 +510,42 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_has_one_card_unless_told() {
+        let cards = |args: &[&str]| {
+            let (config, _) = run(args).unwrap();
+            let is_card = |device: &&DeviceSpec| device.netdev().is_some();
+            let models: Vec<_> =
+                config.devices.iter().filter(is_card).map(|card| card.model.clone()).collect();
+            let kinds: Vec<_> = config.netdevs.iter().map(|netdev| netdev.kind.clone()).collect();
+            (models.join(" "), kinds.join(" "))
+        };
+        let pair = |models: &str, kinds: &str| (models.to_owned(), kinds.to_owned());
+        assert_eq!(cards(&[]), pair("e1000", "user"));
+        assert_eq!(cards(&["--net", "none"]), pair("", ""));
+        assert_eq!(cards(&["--net", "tap:t0", "--net", "user"]), pair("e1000 e1000", "tap user"));
+        assert_eq!(cards(&["--nic", "e1000-82545em,mac=00:16:3e:00:00:01"]), pair("e1000-82545em", "user"));
+        for wrong in [["--net", "none", "--net", "user"], ["--nic", "x", "--net", "user"]] {
+            run(&wrong).unwrap_err();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("g.cfg");
+        std::fs::write(&file, "name='a'\nmemory=64\n").unwrap();
+        assert_eq!(cards(&[file.to_str().unwrap()]), pair("", ""), "xl gives a guest the cards of its file");
+        std::fs::write(&file, "name='a'\nmemory=64\nvif=['model=e1000','model=e1000']\n").unwrap();
+        let file = file.to_str().unwrap();
+        assert_eq!(cards(&[file, "--net", "stream:/s"]), pair("e1000 e1000", "stream user"));
+        assert_eq!(cards(&[file, "--net", "none"]), pair("", ""));
+    }
+
+    #[test]
     fn options_change_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("g.cfg");
-        std::fs::write(&file, "name='a'\nmemory=64\nvif=['']\n").unwrap();
+        std::fs::write(&file, "name='a'\nmemory=64\nvif=['model=e1000']\nvkb_device=1\n").unwrap();
         let file = file.to_str().unwrap();
         let (config, warnings) = run(&[file, "--memory", "128"]).unwrap();
         assert_eq!((config.name.as_str(), config.memory_mib), ("a", 128));
-        assert!(warnings[0].ends_with("g.cfg: line 3: 'vif' means nothing here yet and is ignored"));
+        assert!(warnings[0].ends_with("g.cfg: line 4: 'vkb_device' means nothing here yet and is ignored"));
         std::fs::write(file, "name=a\n").unwrap();
         let error = run(&[file]).unwrap_err().to_string();
         assert!(

@@ -107,7 +107,8 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => list_devices(&args),
         Command::InstallXen(args) => install_xen(args),
         Command::PvDisks(args) => {
-            let rights = sandbox::Options { chroot: args.chroot, user: args.runas, confine: true };
+            let rights =
+                sandbox::Options { chroot: args.chroot, user: args.runas, confine: true, internet: false };
             qdisk::helper::main(args.domid, &rights).map(|()| 0).map_err(Failure::from)
         }
         Command::PvOpener(args) => qdisk::opener::main(args.domid).map(|()| 0).map_err(Failure::from),
@@ -269,7 +270,8 @@ pub(crate) fn start(
     if let Some(named) = named {
         // Before anything of the guest's is opened, and before there is a second thread.
         sandbox::begin(&named, &config)?;
-        confine = Box::new(|| Ok(sandbox::finish()?));
+        let finished = config.clone();
+        confine = Box::new(move || Ok(sandbox::finish(&finished)?));
     }
     let (notifier, notices) = notices()?;
     let hypervisor = select::soft(&config).map_err(BuildError::from)?;

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, DiskConfig, DiskKind, GuestConfig, SerialConfig};
+use crate::config::{ConfigError, DiskConfig, DiskKind, GuestConfig, NetdevConfig, SerialConfig};
 
 /// What the person gives, in the place of what the file names.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Given {
     pub firmware: Option<Option<PathBuf>>,
     /// Serial ports, from COM1 on.
     pub serial: Vec<SerialConfig>,
+    /// Networks, in the order of the back ends.
+    pub nets: Vec<String>,
     /// What the file names is right.
     pub trust: bool,
 }
@@ -53,11 +55,12 @@ pub fn settle(saved: GuestConfig, given: &Given) -> Result<GuestConfig, ConfigEr
         None => file("firmware", &mut config.firmware, &None)?,
     }
     lines(&mut config, &given.serial, &mut named)?;
+    networks(&mut config, &given.nets, &mut named)?;
     if given.trust || named.is_empty() {
         return Ok(config);
     }
     let text = "the saved guest names files of this host, which are not opened unasked:";
-    let end = "give others (--disk, --cdrom, --kernel, --initrd, --firmware, --serial), or --trust-paths if they \
+    let end = "give others (--disk, --cdrom, --kernel, --initrd, --firmware, --serial, --net), or --trust-paths if they \
                are right";
     Err(ConfigError::Invalid(format!("{text}\n  {}\n{end}", named.join("\n  "))))
 }
@@ -143,6 +146,22 @@ fn lines(
             SerialConfig::None | SerialConfig::Null | SerialConfig::Stdio | SerialConfig::Pty => {}
         }
     }
+    Ok(())
+}
+
+/// Leads the cables of network cards where the person wants them.
+fn networks(config: &mut GuestConfig, given: &[String], named: &mut Vec<String>) -> Result<(), ConfigError> {
+    if given.len() > config.netdevs.len() {
+        return Err(ConfigError::Invalid("the saved guest has no network where one more was given".into()));
+    }
+    for (netdev, to) in config.netdevs.iter_mut().zip(given) {
+        netdev.lead(to)?;
+    }
+    let reached = config.netdevs.iter().skip(given.len());
+    let line = |netdev: &NetdevConfig| {
+        Some(format!("network {}: {}", shown(netdev.id.as_ref()), shown(netdev.reaches()?.as_ref())))
+    };
+    named.extend(reached.filter_map(line));
     Ok(())
 }
 

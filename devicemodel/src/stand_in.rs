@@ -136,6 +136,7 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
     let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&plan.host)?;
     let (debugcon, paused, given_up) = (plan.host.debugcon, plan.host.paused, plan.host.sandbox);
+    let given_up = sandbox::Options { internet: plan.guest.reaches_internet(), ..given_up };
     let confine = Box::new(move || Ok(sandbox::enter(&given_up, None)?));
     let host = Start {
         server,
@@ -157,7 +158,8 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
 /// A machine with no CPU, driven by the qtest protocol.
 fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
     refuse_elsewhere(&plan)?;
-    let Plan { guest, host, .. } = plan;
+    let Plan { guest, mut host, .. } = plan;
+    host.sandbox.internet = guest.reaches_internet();
     host.notes.iter().for_each(|line| say(line));
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let (notifier, notices) = notices().map_err(LoopError::from)?;
@@ -203,7 +205,8 @@ fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
 /// First comes what takes rights, from the command line alone. Then they are given up, and only then is anything read
 /// that a guest has written: its images, and the state from which it goes on.
 fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
-    let Plan { mut guest, host, .. } = plan;
+    let Plan { mut guest, mut host, .. } = plan;
+    host.sandbox.internet = guest.reaches_internet();
     host.notes.iter().for_each(|line| say(line));
     let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
@@ -227,6 +230,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     let mut saved = incoming.map(open).transpose().map_err(DomainError::from)?;
     if let Some(saved) = &mut saved {
         domain.restored(saved)?;
+        guest.follow(&saved.config);
     }
     let setting = Setting { debugcon: host.debugcon.clone(), ahead, ..domain.setting(notifier) };
     let mut machine = Machine::build(guest, setting).map_err(Failure::from)?;

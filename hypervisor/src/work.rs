@@ -15,6 +15,8 @@ pub enum Kind {
     Viewer,
     /// Moves the bytes of a serial line.
     Line,
+    /// Moves frames of a network, and connects where the guest does.
+    Network,
 }
 
 static NARROW: OnceLock<fn(Kind)> = OnceLock::new();

@@ -8,6 +8,7 @@ use devices_core::model::{BusType, Model, Plug, Properties, Value};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use crate::qemu::keyval::Fields;
 
 /// Most devices of a guest: PCI has 256 functions on a bus.
 const MOST: usize = 256;
@@ -30,6 +31,24 @@ impl DeviceSpec {
     pub fn new(id: Option<String>, properties: &Properties) -> DeviceSpec {
         let set = properties.all().map(|(name, value)| (name.to_owned(), value.clone())).collect();
         DeviceSpec { model: properties.model().name.to_owned(), id, properties: set }
+    }
+
+    /// Reads `MODEL[,id=ID][,KEY=VALUE...]`.
+    pub(crate) fn parse(text: &str) -> Result<DeviceSpec, ConfigError> {
+        let mut fields = Fields::parse(text, Some("driver"));
+        let invalid = |why: &dyn std::fmt::Display| ConfigError::Invalid(format!("device {text}: {why}"));
+        let name = fields.take("driver").unwrap_or_default();
+        let model = models::find(&name).filter(|model| model.plug != Plug::Fixed);
+        let model = model.ok_or_else(|| invalid(&"there is no such model: `ailurus devices` lists all"))?;
+        if model.bus == BusType::Ide {
+            return Err(invalid(&"drives are given with --disk and --cdrom"));
+        }
+        let id = fields.take("id");
+        let mut properties = Properties::new(model);
+        for (name, value) in fields.rest() {
+            properties.parse(&name, &value).map_err(|error| invalid(&error))?;
+        }
+        Ok(DeviceSpec::new(id, &properties))
     }
 
     /// A standard VGA with so many MiB of memory.

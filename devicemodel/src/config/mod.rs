@@ -3,6 +3,7 @@
 mod device;
 mod disk;
 mod features;
+mod network;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,8 @@ pub(crate) use device::check as check_devices;
 pub use device::{DeviceSpec, OldVga};
 pub use disk::{CacheMode, DiskConfig, DiskFormat, DiskKind};
 pub use features::{BootOptions, Features};
+pub use network::NetdevConfig;
+pub(crate) use network::{Card, USUAL_CARD, check as check_networks};
 
 /// A configuration that cannot be run. Each is one sentence for the person who wrote it.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -166,6 +169,9 @@ pub struct GuestConfig {
     /// Devices that are no part of every PC, in the order in which those with no address get one.
     #[serde(default = "usual_devices")]
     pub devices: Vec<DeviceSpec>,
+    /// Where the cables of network cards lead.
+    #[serde(default)]
+    pub netdevs: Vec<NetdevConfig>,
     /// What builds that had no such list wrote in its place. Nobody else has it.
     #[doc(hidden)]
     #[serde(default, rename = "vga", skip_serializing)]
@@ -201,6 +207,7 @@ impl Default for GuestConfig {
             clock: ClockMode::Host,
             serial: vec![SerialConfig::None],
             devices: usual_devices(),
+            netdevs: Vec::new(),
             old_vga: None,
             localtime: false,
             rtc_base: None,
@@ -249,6 +256,7 @@ impl GuestConfig {
             self.devices = vga.devices();
         }
         device::check(&self.devices)?;
+        network::check(&self.netdevs, &self.devices)?;
         if self.serial.len() > 4 {
             return invalid("a PC has four serial ports".into());
         }

@@ -11,11 +11,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use backends::chardev::{self, CharError, Prepared};
 use backends::image::{ImageError, ImageFile, ImageOptions};
+use backends::net;
 use firmware::locate::{self, Firmware, LocateError};
 
 use super::disks::image_options;
 use super::{BuildError, serial};
-use crate::config::GuestConfig;
+use crate::config::{GuestConfig, NetdevConfig};
 
 /// Open files, taken one by one as the machine is built. What is not among them is opened by its name then.
 #[derive(Default)]
@@ -25,6 +26,7 @@ pub struct Ahead(Mutex<Opened>);
 struct Opened {
     images: Vec<ImageFile>,
     lines: BTreeMap<usize, Prepared>,
+    networks: BTreeMap<String, net::Prepared>,
     files: BTreeMap<PathBuf, File>,
     debugcon: Option<File>,
     vga_bios: Option<Firmware>,
@@ -55,6 +57,10 @@ impl Ahead {
             let Some(spec) = serial::spec(port) else { continue };
             let line = chardev::prepare(&spec).map_err(|source| BuildError::Serial { index, source })?;
             opened.lines.insert(index, line);
+        }
+        for netdev in &config.netdevs {
+            let prepared = prepare(netdev)?;
+            opened.networks.insert(netdev.id.clone(), prepared);
         }
         opened.debugcon =
             debugcon.map(|path| File::create(path).map_err(|source| file_error(path, source))).transpose()?;
@@ -91,6 +97,14 @@ impl Ahead {
         self.opened().lines.remove(&index).map_or_else(|| chardev::prepare(spec), Ok)
     }
 
+    /// The back end of a network.
+    pub(super) fn network(&self, netdev: &NetdevConfig) -> Result<net::Prepared, BuildError> {
+        match self.opened().networks.remove(&netdev.id) {
+            Some(prepared) => Ok(prepared),
+            None => prepare(netdev),
+        }
+    }
+
     /// A file that is read.
     pub(super) fn file(&self, path: &Path) -> io::Result<File> {
         self.opened().files.remove(path).map_or_else(|| File::open(path), Ok)
@@ -111,6 +125,11 @@ impl Ahead {
     pub(super) fn utc_offset(&self, utc: i64) -> i64 {
         self.opened().utc_offset.unwrap_or_else(|| crate::host::utc_offset(utc))
     }
+}
+
+fn prepare(netdev: &NetdevConfig) -> Result<net::Prepared, BuildError> {
+    let failed = |source| BuildError::Network { id: netdev.id.clone(), source };
+    net::prepare(&netdev.spec()?, &super::network::around()).map_err(failed)
 }
 
 fn file_error(path: &Path, source: io::Error) -> BuildError {

@@ -7,6 +7,7 @@ mod facts;
 mod firmware;
 mod interrupts;
 mod media;
+mod network;
 mod plug;
 mod recording;
 mod rest;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use backends::chardev::{self, CharError};
 use backends::image::{ImageError, Images};
+use backends::net::NetError;
 use devices::chipset::piix4_pm::Piix4Pm;
 use devices::display::Picture;
 use devices::input::i8042::I8042;
@@ -81,6 +83,15 @@ pub enum BuildError {
         #[source]
         source: CharError,
     },
+    /// The host's end of a network.
+    #[error("netdev {id}: {source}")]
+    Network {
+        /// Its name.
+        id: String,
+        /// What is wrong with it.
+        #[source]
+        source: NetError,
+    },
     /// The firmware.
     #[error("{0}")]
     Firmware(#[from] ::firmware::locate::LocateError),
@@ -131,6 +142,7 @@ pub struct Machine {
     display: Option<Arc<dyn DisplayAdapter>>,
     /// The PCI bus, and what was put on it beside the PC's own parts.
     plugged: plug::Plugged,
+    networks: Arc<network::Networks>,
     cds: Vec<CdDrive>,
     /// Images that the monitor's clients have opened.
     nodes: media::Nodes,
@@ -233,6 +245,7 @@ impl Machine {
     pub fn pause(&self) {
         self.waiting.store(false, Ordering::Release);
         self.hypervisor.pause();
+        self.networks.pause();
         if let Some(disks) = &self.pv_disks {
             disks.pause();
         }
@@ -241,6 +254,7 @@ impl Machine {
     pub(crate) fn pause_within(&self, patience: Duration) -> Result<(), Laggards> {
         self.waiting.store(false, Ordering::Release);
         self.hypervisor.pause_within(patience)?;
+        self.networks.pause();
         if let Some(disks) = &self.pv_disks {
             disks.pause();
         }
@@ -260,6 +274,7 @@ impl Machine {
             disks.resume();
         }
         self.hypervisor.resume();
+        self.networks.resume();
     }
     /// Power-on state of everything but RAM. Paused.
     pub fn reset(&self) {
@@ -294,6 +309,8 @@ impl Machine {
         }
         stage("a PV disk");
         self.pv_disks = None;
+        stage("a network");
+        self.networks.shut_down();
         stage("a disk");
         if let Err(error) = saved::quiesce_within(&self.bus, patience, &|| false) {
             tracing::error!("at the end: {error}");
@@ -326,6 +343,9 @@ impl Machine {
         } else {
             Vec::new()
         };
+        if what.contains(Unplug::NICS) {
+            self.unplug_cards();
+        }
         self.leaving().push((media, done));
     }
     /// Lets go of unplugged disks whose data is safe, and lets the vCPUs go on that waited for the end of what a

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use devices::board::{Cable, Made, MakeError, Parts};
 use devices::models;
 use devices::xen::platform;
-use devices_core::bus::AnySlot;
+use devices_core::bus::{AnySlot, Bus};
 use devices_core::events::Observer;
 use devices_core::irq::{IrqBank, IrqLine, IrqSink};
 use devices_core::model::{BusType, Properties, Value};
-use devices_core::net::{Nic, Nowhere, format_mac, parse_mac};
+use devices_core::net::{Nic, Nowhere, Ported, format_mac, parse_mac};
 use devices_core::pci::bus::{PciBus, on_bus_0};
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
@@ -27,7 +27,7 @@ use super::build::{XenParts, xen};
 use super::firmware;
 use crate::config::DeviceSpec;
 use crate::power::Notifier;
-pub(super) use hot::Ejected;
+pub(super) use hot::{Ejected, plain};
 
 /// The places of the board's own functions.
 const BOARD: [(u8, &str); 4] =
@@ -62,6 +62,14 @@ struct Device {
     nic: Option<Arc<Slot<dyn Nic>>>,
 }
 
+/// A network card.
+pub(super) struct Card {
+    /// Its name on the bus of the machine.
+    pub name: String,
+    pub spec: DeviceSpec,
+    pub nic: Arc<Slot<dyn Nic>>,
+}
+
 impl Plugged {
     /// A bus with the board's own functions.
     pub(super) fn new(intx: IrqBank) -> Result<Plugged, BuildError> {
@@ -82,6 +90,28 @@ impl Plugged {
     /// The id of a device by its name on the bus.
     pub(super) fn id_of(&self, name: &str) -> Option<String> {
         self.state().devices.iter().find(|device| device.name == name)?.spec.id.clone()
+    }
+
+    /// Network cards.
+    pub(super) fn cards(&self) -> Vec<Card> {
+        let card = |device: &Device| {
+            let nic = device.nic.clone()?;
+            Some(Card { name: device.name.clone(), spec: device.spec.clone(), nic })
+        };
+        self.state().devices.iter().filter_map(card).collect()
+    }
+
+    /// Takes all network cards off the bus. What they have sent is with their back ends already.
+    pub(super) fn remove_cards(&self, bus: &Bus) -> Vec<Card> {
+        let cards = self.cards();
+        let mut state = self.state();
+        for card in &cards {
+            state.devices.retain(|device| device.name != card.name);
+            if let (Some(devfn), Some(_)) = (card.spec.devfn(), bus.detach(&card.name)) {
+                state.pci.release(devfn);
+            }
+        }
+        cards
     }
 
     /// The devices as they are to be made again: with their addresses.
@@ -227,10 +257,19 @@ impl devices::board::Board for Maker<'_> {
         };
         firmware::option_rom_block(file, image).map(Some).map_err(|error| other(&error))
     }
-    fn network(&self, properties: &Properties, _: &Wiring, _: u32) -> Result<Cable, MakeError> {
+    fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<Cable, MakeError> {
         let mac = properties.text("mac").and_then(parse_mac);
         let mac = mac.ok_or_else(|| MakeError::Other("it has no address".into()))?;
-        Ok(Cable { backend: Arc::new(Nowhere), mac })
+        let Some(id) = properties.text("netdev") else {
+            return Ok(Cable { backend: Arc::new(Nowhere), mac });
+        };
+        let cable = self.board.networks.plug(id, wiring.waker(), number);
+        let cable = cable.ok_or_else(|| properties.invalid("netdev", format!("can't find value '{id}'")))?;
+        let backend = match self.board.border.port(&format!("netdev/{id}")) {
+            Some(port) => Arc::new(Ported::new(port, cable)),
+            None => cable,
+        };
+        Ok(Cable { backend, mac })
     }
     fn saves_device_memory(&self) -> bool {
         self.xen.is_some()

@@ -80,6 +80,11 @@ impl Machine {
             Host::WakeUp => self.pm.iter().for_each(|pm| pm.lock().wake_up()),
             Host::Reset => self.reset(),
             Host::Resume => self.unquiesce(),
+            Host::Link(name, up) => {
+                if let Some(card) = self.plugged.cards().iter().find(|card| card.name == *name) {
+                    card.nic.lock().set_link(*up);
+                }
+            }
             // The tray answers as it did: locked or not.
             Host::OpenTray(place, force) => {
                 if let Some(drive) = drive(*place) {

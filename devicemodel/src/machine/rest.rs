@@ -27,7 +27,11 @@ impl Machine {
     /// Handles for another thread.
     pub(crate) fn rest(&self) -> Rest {
         Rest {
-            config: GuestConfig { devices: self.plugged.specs(), ..self.config.clone() },
+            config: GuestConfig {
+                devices: self.plugged.specs(),
+                netdevs: self.networks.configs(),
+                ..self.config.clone()
+            },
             hypervisor: self.hypervisor.clone(),
             bus: self.bus.clone(),
             images: self.images.clone(),

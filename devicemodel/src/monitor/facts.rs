@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use devices_core::net::RxFilter;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,6 +17,45 @@ pub struct ChardevFacts {
     pub filename: String,
     /// Somebody in the guest's machine listens.
     pub frontend_open: bool,
+}
+
+/// A network card, for `query-rx-filter` and `info network`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NicFacts {
+    /// Its id, or its model and a number.
+    pub name: String,
+    /// QEMU's name of its model.
+    pub model: &'static str,
+    /// The address that it was made with.
+    pub mac: [u8; 6],
+    /// The cable is in.
+    pub link: bool,
+    /// The back end that it names.
+    pub netdev: Option<String>,
+    /// What it lets in.
+    pub filter: RxFilter,
+}
+
+/// A network's back end, for `info network`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetdevFacts {
+    /// Its id.
+    pub id: String,
+    /// `index=0,type=user,net=10.0.2.0,restrict=off`.
+    pub info: String,
+}
+
+/// How often and when a guest's new place is announced: `announce-self`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct AnnounceParameters {
+    /// Milliseconds to the second round.
+    pub initial: u64,
+    /// Milliseconds between rounds at most.
+    pub max: u64,
+    /// How many.
+    pub rounds: u64,
+    /// By how many milliseconds the time grows.
+    pub step: u64,
 }
 
 /// The VNC server, for `query-vnc`.

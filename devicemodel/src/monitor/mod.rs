@@ -24,11 +24,12 @@ use hypervisor::debug::Registers;
 use serde_json::{Map, Value};
 
 use facts::{
-    Actions, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine,
-    NewMedium, NewNode, NodeFacts, PciFacts, VncFacts,
+    Actions, AnnounceParameters, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input,
+    MachineFacts, NetdevFacts, NewLine, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
 };
 use protocol::QmpError;
 
+use crate::config::NetdevConfig;
 use crate::screenshot::ImageFormat;
 
 /// The error of what this machine cannot do.
@@ -194,6 +195,28 @@ pub trait Guest {
     fn device_del(&mut self, id: &str) -> Result<(), QmpError> {
         Err(QmpError::device_not_found(id))
     }
+    /// Network cards.
+    fn nics(&self) -> Vec<NicFacts> {
+        Vec::new()
+    }
+    /// Back ends of networks.
+    fn netdevs(&self) -> Vec<NetdevFacts> {
+        Vec::new()
+    }
+    /// Adds one.
+    fn netdev_add(&mut self, _netdev: NetdevConfig) -> Result<(), QmpError> {
+        Err(not_here("adding a network"))
+    }
+    /// Takes one away; a card that it has loses its link.
+    fn netdev_del(&mut self, id: &str) -> Result<(), QmpError> {
+        Err(QmpError::device_not_found(id))
+    }
+    /// Pulls a card's cable or puts it in. `name` is the card's, or that of its back end.
+    fn set_link(&mut self, name: &str, _up: bool) -> Result<(), QmpError> {
+        Err(QmpError::device_not_found(name))
+    }
+    /// Tells the networks where the guest's cards are now; all, or those that are named.
+    fn announce(&mut self, _how: AnnounceParameters, _names: Option<Vec<String>>) {}
     /// PCI functions on bus 0.
     fn pci(&self) -> Vec<PciFacts> {
         Vec::new()

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::boot::Ends;
 use super::keyval::Fields;
-use crate::config::{BootOptions, CacheMode, DiskKind, Features, SerialConfig};
+use super::network::Nics;
+use crate::config::{BootOptions, CacheMode, DiskKind, Features, NetdevConfig, SerialConfig};
 use crate::qtest::server::{LogTo, Place};
 use crate::sandbox;
 
@@ -73,7 +74,9 @@ pub struct QemuConfig {
     /// `-qtest-log`.
     pub qtest_log: Option<LogTo>,
     /// `-netdev`.
-    pub netdevs: Vec<Netdev>,
+    pub netdevs: Vec<NetdevConfig>,
+    /// `-nic` and `-net`.
+    pub nics: Nics,
     /// `-vga`: whether there is one.
     pub vga: Option<bool>,
     /// `-vnc`; none: there is no server.
@@ -220,25 +223,6 @@ pub enum BlockSource {
     File(PathBuf),
     /// In another node.
     Node(String),
-}
-
-/// `-netdev`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Netdev {
-    /// `tap`: an interface of the host's kernel.
-    Tap {
-        /// `id=`.
-        id: String,
-        /// `ifname=`.
-        ifname: Option<String>,
-        /// `br=`.
-        bridge: Option<String>,
-    },
-    /// `user`: a network of our own.
-    User {
-        /// `id=`.
-        id: String,
-    },
 }
 
 /// Where VNC clients connect.

@@ -82,7 +82,7 @@ impl Fields {
     }
 
     /// Takes all that are left, in order.
-    pub(super) fn rest(&mut self) -> Vec<(String, String)> {
+    pub fn rest(&mut self) -> Vec<(String, String)> {
         std::mem::take(&mut self.pairs)
     }
 

@@ -31,11 +31,6 @@ Available chardev backend types:
   stdio
 ";
 
-const NETDEVS: &str = "\
-Available netdev backend types:
-  none
-";
-
 const DISPLAYS: &str = "\
 Available display backend types:
 none
@@ -61,10 +56,15 @@ pub(super) fn of(option: Opt, value: &str) -> Option<String> {
         Opt::Machine => Some(MACHINES.into()),
         Opt::Accel => Some(ACCELERATORS.into()),
         Opt::Chardev => Some(CHARDEVS.into()),
-        Opt::Netdev | Opt::Net => Some(NETDEVS.into()),
+        Opt::Netdev | Opt::Net | Opt::Nic => Some(netdevs()),
         Opt::Display => Some(DISPLAYS.into()),
         Opt::Vga => Some(VGAS.into()),
         Opt::Note(options::NO_CPU) => Some(CPUS.into()),
         _ => None,
     }
+}
+
+fn netdevs() -> String {
+    let kinds: String = backends::net::KINDS.iter().map(|kind| format!("{kind}\n")).collect();
+    format!("Available netdev backend types:\n{kinds}")
 }

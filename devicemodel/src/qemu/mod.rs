@@ -11,6 +11,7 @@ mod drivers;
 pub mod keyval;
 mod lines;
 mod listings;
+mod network;
 pub mod options;
 mod parse;
 mod plan;
@@ -27,7 +28,7 @@ use thiserror::Error;
 pub use boot::{Ends, Panic};
 pub use config::{
     BlockSource, Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineArg,
-    MachineKind, Mon, Netdev, QemuConfig, Smp, SocketAt, VncArg, VncListen,
+    MachineKind, Mon, QemuConfig, Smp, SocketAt, VncArg, VncListen,
 };
 pub use drivers::is_built;
 pub use parse::parse;

@@ -49,8 +49,10 @@ pub enum Opt {
     Device,
     /// `-netdev`.
     Netdev,
-    /// `-net` and `-nic`.
+    /// `-net`.
     Net,
+    /// `-nic`.
+    Nic,
     /// `-audio` and `-audiodev`.
     Audio,
     /// `-vga`.
@@ -247,8 +249,13 @@ pub const OPTIONS: &[Row] = &[
     // Devices.
     with("device", "MODEL[,key=value...]", Opt::Device, "a device"),
     with("netdev", "TYPE,key=value...", Opt::Netdev, "host side of a network card"),
-    with("net", "none", Opt::Net, "no network cards"),
-    with("nic", "none", Opt::Net, "no network cards"),
+    with(
+        "nic",
+        "TYPE[,model=MODEL][,mac=MAC][,key=value...]|none",
+        Opt::Nic,
+        "a network card with its host side",
+    ),
+    with("net", "nic[,model=MODEL]|TYPE[,key=value...]|none", Opt::Net, "cards and host sides on one hub"),
     with("vga", "std|none", Opt::Vga, "display adapter"),
     absent_flag("usb", "USB"),
     absent("usbdevice", "NAME", "USB"),

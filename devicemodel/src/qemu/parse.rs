@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::options::{self, Opt};
-use super::{QemuConfig, QemuError, Refusal, blockdev, boot, lines, listings, values};
+use super::{QemuConfig, QemuError, Refusal, blockdev, boot, lines, listings, network, values};
 use crate::config::parse_uuid;
 
 /// Reads the arguments that follow the program's name. Asking for what is not built is not an error yet:
@@ -113,8 +113,9 @@ impl Parser {
             }
             Opt::Qtest => self.qtest = Some(value.into()),
             Opt::QtestLog => config.qtest_log = Some(lines::qtest_log(value)?),
-            Opt::Netdev => config.netdevs.push(values::netdev(value)?),
-            Opt::Net => values::net(value)?,
+            Opt::Netdev => config.netdevs.push(network::netdev(value)?),
+            Opt::Net => network::net(&mut config.nics, value)?,
+            Opt::Nic => network::nic(&mut config.nics, value)?,
             Opt::Audio => values::audio(value)?,
             Opt::Vga => config.vga = Some(values::vga(value)?),
             Opt::Vnc => config.vnc = values::vnc(value)?,

@@ -11,6 +11,7 @@ use super::config::{
     SocketAt, VncArg,
 };
 use super::drivers::{Driver, driver};
+use super::network::OnBoard;
 use super::{QemuError, Refusal, blockdev};
 use crate::config::{
     ClockMode, DeviceSpec, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
@@ -142,6 +143,10 @@ impl Task {
         let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors), xen, qtest };
         let mut drives = Drives::new(&config)?;
         drives.own = plan.guest.devices.iter().map(|device| device.model.clone()).collect();
+        let network = |refusal: Refusal| refusal.at("-nic".into());
+        let OnBoard { cards, netdevs } = OnBoard::of(&config).map_err(network)?;
+        plan.guest.devices.extend(cards);
+        plan.guest.netdevs = config.netdevs.iter().cloned().chain(netdevs).collect();
         for device in &config.devices {
             Device::of(device, &config.globals)
                 .and_then(|device| plan.device(device, &mut drives))

@@ -197,7 +197,7 @@ fn a_test_client_asks_what_the_program_can_do() {
 
 #[test]
 fn a_device_is_put_where_its_address_says() {
-    let devices = plan("-device VGA,bus=pci.0,addr=1f.2,vgamem_mb=32").guest.devices;
+    let devices = plan("-net none -device VGA,bus=pci.0,addr=1f.2,vgamem_mb=32").guest.devices;
     assert_eq!(devices.len(), 1, "the machine's own is meant");
     assert_eq!((devices[0].devfn(), &devices[0].properties["vgamem_mb"]), (Some(0xfa), &Value::Uint(32)));
     assert_eq!(refusal("-device VGA,bus=pci.9"), "-device VGA: Bus 'pci.9' not found");
@@ -239,7 +239,9 @@ fn a_plain_pc_has_what_qemu_gives_it() {
     assert_eq!(plan.hypervisor, HypervisorChoice::Soft);
     assert_eq!(plan.guest.memory_mib, 1024);
     assert_eq!(plan.guest.serial, [SerialConfig::Stdio]);
-    assert_eq!(plan.guest.devices, [DeviceSpec::vga(16)]);
+    let models: Vec<_> = plan.guest.devices.iter().map(|device| device.model.as_str()).collect();
+    assert_eq!(models, ["VGA", "e1000"]);
+    assert_eq!(plan.guest.netdevs[0].kind, "user");
     assert_eq!(plan.guest.rtc_base, Some(1_767_323_045));
     let places: Vec<_> = plan.guest.disks.iter().map(|disk| (disk.kind, disk.slot.unwrap())).collect();
     assert_eq!(places, [(DiskKind::Disk, 0), (DiskKind::Cdrom, 2)]);
@@ -392,8 +394,8 @@ fn no_word_is_taken_in_silence() {
 
 #[test]
 fn globals_reach_the_display_that_comes_by_itself() {
-    assert_eq!(plan("-global VGA.vgamem_mb=64").guest.devices, [DeviceSpec::vga(64)]);
-    assert_eq!(plan("-vga none -global VGA.vgamem_mb=64").guest.devices, []);
+    assert_eq!(plan("-net none -global VGA.vgamem_mb=64").guest.devices, [DeviceSpec::vga(64)]);
+    assert_eq!(plan("-nic none -vga none -global VGA.vgamem_mb=64").guest.devices, []);
     assert!(refusal("-global VGA.colour=1").contains("Property 'VGA.colour' not found"));
     assert!(refusal("-hda a -global ide-hd.serial=1").contains("-drive attaches"));
 }

@@ -7,7 +7,7 @@ use devices::input::layouts::Layout;
 
 use super::Refusal;
 use super::config::{
-    DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Netdev, Smp, VncArg, VncListen,
+    DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Smp, VncArg, VncListen,
 };
 use super::drivers::{Driver, driver};
 use super::keyval::{Fields, number};
@@ -320,37 +320,6 @@ pub(super) fn device(value: &str) -> Result<DeviceArg, Refusal> {
             Ok(DeviceArg { driver: model.name.into(), id: props.take("id"), props })
         }
     }
-}
-
-pub(super) fn netdev(value: &str) -> Result<Netdev, Refusal> {
-    let mut fields = Fields::parse(value, Some("type"));
-    let kind = fields.required("type")?;
-    let id = fields.required("id")?;
-    match kind.as_str() {
-        "tap" => {
-            let script =
-                |fields: &mut Fields, key| fields.take(key).is_none_or(|s| s == "no" || s.is_empty());
-            if !(script(&mut fields, "script") & script(&mut fields, "downscript")) {
-                return Err(Refusal::not_built("script= (scripts of our own; the toolstack runs them)"));
-            }
-            let netdev = Netdev::Tap { id, ifname: fields.take("ifname"), bridge: fields.take("br") };
-            fields.only("vhost", &["off"], "vhost")?;
-            fields.only("queues", &["1"], "several queues")?;
-            // How much waits in the host's kernel.
-            fields.ignore(&["sndbuf"]);
-            fields.end()?;
-            Ok(netdev)
-        }
-        "user" => {
-            fields.end()?;
-            Ok(Netdev::User { id })
-        }
-        other => Err(Refusal::not_built(other)),
-    }
-}
-
-pub(super) fn net(value: &str) -> Result<(), Refusal> {
-    if value == "none" { Ok(()) } else { Err(Refusal::not_built(format!("{value} (network card)"))) }
 }
 
 pub(super) fn vga(value: &str) -> Result<bool, Refusal> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use backends::net::{Address, NetEvent};
 use devices_core::events::DeviceEvent;
 use serde_json::{Value, json};
 
@@ -58,6 +59,9 @@ impl Runner {
                 }
             }
         }
+        for (id, event) in self.machine.network_events() {
+            self.events.push(network_event(&id, event));
+        }
         // What is written down must not change meanwhile.
         if self.free().is_ok() {
             self.take_ejected();
@@ -92,6 +96,23 @@ impl Runner {
             fields.insert("node-name".into(), node.into());
         }
         self.events.push(("BLOCK_IO_ERROR", data));
+    }
+}
+
+/// A peer of a network has come or gone.
+fn network_event(id: &str, event: NetEvent) -> (&'static str, Value) {
+    match event {
+        NetEvent::Connected(address) => {
+            let addr = match address {
+                Address::Inet { host, port, .. } => {
+                    json!({ "type": "inet", "host": host, "port": port.to_string() })
+                }
+                Address::Unix { path, .. } => json!({ "type": "unix", "path": path }),
+                Address::Fd(name) => json!({ "type": "fd", "str": name }),
+            };
+            ("NETDEV_STREAM_CONNECTED", json!({ "netdev-id": id, "addr": addr }))
+        }
+        NetEvent::Disconnected => ("NETDEV_STREAM_DISCONNECTED", json!({ "netdev-id": id })),
     }
 }
 

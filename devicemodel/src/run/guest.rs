@@ -9,12 +9,13 @@ use devices_core::model::{self, BusType, Plug, Properties};
 use hypervisor::debug::Registers;
 use serde_json::{Map, Value, json};
 
+use super::announce::Announce;
 use super::{BY_HOST, Ending, RunState, Runner, look};
-use crate::config::DeviceSpec;
+use crate::config::{DeviceSpec, NetdevConfig};
 use crate::machine::Terminal;
 use crate::monitor::facts::{
-    Actions, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine,
-    NewMedium, NewNode, NodeFacts, PciFacts, VncFacts,
+    Actions, AnnounceParameters, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input,
+    MachineFacts, NetdevFacts, NewLine, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::{Begun, Guest, Job, is_object_type};
@@ -239,6 +240,33 @@ impl Guest for Runner {
             "ide-cd" | "ide-hd" => "Bus 'ide.0' does not support hotplugging".into(),
             kind => format!("Device '{kind}' does not support hotplugging"),
         }))
+    }
+
+    fn nics(&self) -> Vec<NicFacts> {
+        self.machine.nics()
+    }
+
+    fn netdevs(&self) -> Vec<NetdevFacts> {
+        self.machine.netdevs()
+    }
+
+    fn netdev_add(&mut self, netdev: NetdevConfig) -> Result<(), QmpError> {
+        self.free()?;
+        self.machine.add_netdev(netdev).map_err(|error| QmpError::generic(error.to_string()))
+    }
+
+    fn netdev_del(&mut self, id: &str) -> Result<(), QmpError> {
+        self.free()?;
+        self.machine.remove_netdev(id).then_some(()).ok_or_else(|| QmpError::device_not_found(id))
+    }
+
+    fn set_link(&mut self, name: &str, up: bool) -> Result<(), QmpError> {
+        self.free()?;
+        self.machine.set_link(name, up).then_some(()).ok_or_else(|| QmpError::device_not_found(name))
+    }
+
+    fn announce(&mut self, how: AnnounceParameters, names: Option<Vec<String>>) {
+        self.announce = Some(Announce::new(how, names));
     }
 
     fn vnc(&self) -> Option<VncFacts> {

@@ -1,5 +1,6 @@
 //! The event loop: one guest from its start to its end.
 
+mod announce;
 pub mod ending;
 mod ends;
 mod events;
@@ -30,6 +31,7 @@ use crate::monitor::{Guest, Job};
 use crate::power::{Notice, Notices};
 use crate::qtest::server::{self as qtest, Between};
 use crate::vnc::Viewers;
+use announce::Announce;
 use ends::Ends;
 use events::Rare;
 use lines::Lines;
@@ -100,6 +102,8 @@ struct Runner {
     /// Those that come no more often than so.
     rare: Rare,
     mouse: Mouse,
+    /// Networks are being told where the guest is.
+    announce: Option<Announce>,
     /// Lines that the monitor's clients have added.
     lines: Lines,
     /// What is under way.
@@ -188,6 +192,8 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         events: Vec::new(),
         rare: Rare::default(),
         mouse: Mouse::default(),
+        // It may have come from another host.
+        announce: options.restored.then(Announce::usual),
         lines: Lines::default(),
         work: None,
         patience: options.patience,
@@ -228,9 +234,11 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         if runner.rare.due().into_iter().chain(work).any(|due| due <= now) {
             runner.machine.remind();
         }
+        let announcing = runner.announcement(now);
         let settling = runner.machine.settle().then(|| now + SETTLE);
         let held = runner.held.iter().map(|(until, _)| *until);
-        let next = held.chain(deadline).chain(settling).chain(runner.rare.due()).chain(work).min();
+        let next =
+            held.chain(deadline).chain(settling).chain(announcing).chain(runner.rare.due()).chain(work).min();
         // Rounded up, so that the loop does not spin through the last millisecond.
         let until = |next: Instant| next.saturating_duration_since(now).as_millis().min(1 << 30) as i32 + 1;
         let wait = next.map_or(-1, until);

@@ -23,10 +23,16 @@ use seccompiler::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// It is a guest's machine, and opens no files.
-    Machine,
+    Machine {
+        /// It has a network of its own, which connects to wherever the guest does.
+        internet: bool,
+    },
     /// It is the machine of a guest that a person has started: its monitor opens and makes files, those that landlock
     /// leaves it.
-    Guest,
+    Guest {
+        /// Likewise.
+        internet: bool,
+    },
     /// It serves PV disks: works on open images, and talks to xenstore, frontends and the machine.
     PvDisks,
 }
@@ -260,21 +266,33 @@ const SOCKET_CALLS: &[c_long] = &[
     libc::SYS_setsockopt,
 ];
 
+/// New connections, beside the sockets.
+const INTERNET_CALLS: &[c_long] = &[libc::SYS_connect, libc::SYS_bind, libc::SYS_listen];
+
+/// Waiting for many sockets at once.
+const EPOLL_CALLS: &[c_long] =
+    &[libc::SYS_epoll_ctl, libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+
 /// What is left to a kind of thread, of what is left to the process.
 fn kept(kind: Kind) -> io::Result<Rules> {
     let more: &[c_long] = match kind {
         Kind::Vcpu => &[],
         Kind::Disk => DISK_CALLS,
-        Kind::Viewer | Kind::Line => SOCKET_CALLS,
+        Kind::Viewer | Kind::Line | Kind::Network => SOCKET_CALLS,
     };
     let mut rules = plain(COMMON);
     rules.extend(plain(more));
+    if kind == Kind::Network {
+        rules.extend(plain(EPOLL_CALLS));
+        // Comes to nothing where the process may not.
+        rules.extend(internet_calls()?);
+    }
     memory(&mut rules)?;
     ourselves(&mut rules)?;
     let requests: &[u64] = match kind {
         Kind::Vcpu | Kind::Viewer => &[],
         Kind::Disk => DISK_IOCTLS,
-        Kind::Line => MACHINE_IOCTLS,
+        Kind::Line | Kind::Network => MACHINE_IOCTLS,
     };
     // Each kind has a device raise interrupts, write to guest memory or look at what the guest drew.
     ioctls(&mut rules, &[requests, XEN_IOCTLS, NONBLOCKING])?;
@@ -358,6 +376,23 @@ fn open_files(rules: &mut Rules) -> io::Result<()> {
     Ok(())
 }
 
+/// A socket of that family and type.
+fn socket(family: c_int, kind: c_int) -> io::Result<SeccompRule> {
+    let condition = |index, op, value| SeccompCondition::new(index, Len::Dword, op, value);
+    let conditions = [condition(0, Op::Eq, family as u64), condition(1, Op::MaskedEq(0xf), kind as u64)];
+    SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>().map_err(broken)?).map_err(broken)
+}
+
+/// New connections to hosts of the internet: TCP, UDP, and ICMP as a user may have it.
+fn internet_calls() -> io::Result<Rules> {
+    let mut rules = plain(INTERNET_CALLS);
+    let families = [libc::AF_INET, libc::AF_INET6];
+    let kinds = [libc::SOCK_STREAM, libc::SOCK_DGRAM];
+    let sockets = families.iter().flat_map(|family| kinds.map(|kind| socket(*family, kind)));
+    rules.insert(libc::SYS_socket, sockets.collect::<io::Result<_>>()?);
+    Ok(rules)
+}
+
 fn ioctls(rules: &mut Rules, requests: &[&[u64]]) -> io::Result<()> {
     let requests = requests.iter().copied().flatten();
     let requests = requests.map(|request| argument(1, Op::Eq, *request)).collect::<io::Result<_>>()?;
@@ -372,8 +407,8 @@ fn allowed(work: Work) -> io::Result<Rules> {
     ourselves(&mut rules)?;
     open_files(&mut rules)?;
     let requests: &[&[u64]] = match work {
-        Work::Machine => &[XEN_IOCTLS, DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS],
-        Work::Guest => &[DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS, PTY_IOCTLS],
+        Work::Machine { .. } => &[XEN_IOCTLS, DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS],
+        Work::Guest { .. } => &[DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS, PTY_IOCTLS],
         Work::PvDisks => &[PV_IOCTLS, DISK_IOCTLS, NONBLOCKING],
     };
     ioctls(&mut rules, requests)?;
@@ -382,15 +417,20 @@ fn allowed(work: Work) -> io::Result<Rules> {
     rules.entry(libc::SYS_prctl).or_default().push(more);
     rules.insert(libc::SYS_seccomp, Vec::new());
     match work {
-        Work::Machine => {}
-        Work::Guest => {
+        Work::Machine { internet } => {
+            if internet {
+                rules.extend(internet_calls()?);
+            }
+        }
+        Work::Guest { internet } => {
             rules.extend(plain(GUEST_CALLS));
-            // Streams, which only say something to whom they are connected.
-            let (local, stream) = (libc::AF_UNIX as u64, libc::SOCK_STREAM as u64);
-            let condition = |index, op, value| SeccompCondition::new(index, Len::Dword, op, value);
-            let kind = [condition(0, Op::Eq, local), condition(1, Op::MaskedEq(0xf), stream)];
-            let kind = kind.into_iter().collect::<Result<_, _>>().map_err(broken)?;
-            rules.insert(libc::SYS_socket, vec![SeccompRule::new(kind).map_err(broken)?]);
+            if internet {
+                // Whoever can connect must have no socket that leads to a program of the host's.
+                rules.extend(internet_calls()?);
+            } else {
+                // Streams, which only say something to whom they are connected.
+                rules.insert(libc::SYS_socket, vec![socket(libc::AF_UNIX, libc::SOCK_STREAM)?]);
+            }
         }
         Work::PvDisks => {
             MACHINE_CALLS.iter().for_each(|call| drop(rules.remove(call)));

@@ -14,7 +14,8 @@
 //! A user namespace of its own would add nothing to that, and is not made: files by name are landlock's, other processes
 //! and other families of sockets are the filter's, and what it opens is the part of the kernel that ordinary users do
 //! not reach otherwise. Sockets of the host's other programs, which landlock lets pass on most kernels, are out of reach
-//! because `connect` is not among the calls.
+//! because `connect` is not among the calls. A guest with user networking is one that connects: then a process has no
+//! call to make a local socket.
 
 pub mod filter;
 mod named;
@@ -67,6 +68,8 @@ pub struct Options {
     pub user: Option<User>,
     /// File names and system calls too.
     pub confine: bool,
+    /// All but connections to hosts of the internet, which a guest with user networking makes.
+    pub internet: bool,
 }
 
 /// Why something could not be given up. The guest must not run then.
@@ -103,8 +106,9 @@ pub fn enter(options: &Options, most: Option<u64>) -> Result<(), SandboxError> {
     leave(options, most)?;
     if options.confine {
         no_tracing()?;
-        only(&Files::default())?;
-        filter::all_threads(Work::Machine).map_err(step("the system call filter"))?;
+        only(&Files { internet: options.internet, ..Files::default() })?;
+        filter::all_threads(Work::Machine { internet: options.internet })
+            .map_err(step("the system call filter"))?;
     }
     Ok(())
 }
@@ -120,8 +124,9 @@ pub fn begin(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
 
 /// The rest of [`begin`], when everything is open and before the guest runs: system calls. What is opened later are
 /// files that may still be opened.
-pub fn finish() -> Result<(), SandboxError> {
-    filter::all_threads(Work::Guest).map_err(step("the system call filter"))
+pub fn finish(config: &GuestConfig) -> Result<(), SandboxError> {
+    filter::all_threads(Work::Guest { internet: config.reaches_internet() })
+        .map_err(step("the system call filter"))
 }
 
 /// The root folder, the user, and the size of files.

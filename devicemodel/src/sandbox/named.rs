@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::paths::Files;
-use crate::config::{GuestConfig, SerialConfig};
+use crate::config::{GuestConfig, NetdevConfig, SerialConfig};
 
 /// What the host's side of the command line names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,8 +59,29 @@ impl Named {
         if config.localtime {
             files.read.extend(["/etc/localtime", "/usr/share/zoneinfo"].map(PathBuf::from));
         }
+        for netdev in &config.netdevs {
+            network(netdev, &mut files);
+        }
+        files.internet = config.reaches_internet();
         files.write.push("/dev/null".into());
         files
+    }
+}
+
+fn network(netdev: &NetdevConfig, files: &mut Files) {
+    let set =
+        |key: &str| netdev.options.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    match netdev.kind.as_str() {
+        // Who is asked for names.
+        "user" => {
+            files.read.push("/etc/resolv.conf".into());
+            files.read.extend(set("tftp").map(PathBuf::from));
+        }
+        "tap" => files.write.push("/dev/net/tun".into()),
+        "stream" if set("server") == Some("on") => {
+            files.sockets.extend(set("addr.path").map(|path| folder(path.as_ref())));
+        }
+        _ => {}
     }
 }
 

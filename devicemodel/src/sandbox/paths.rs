@@ -1,4 +1,4 @@
-//! Few files by name or none, no TCP, by Linux's landlock.
+//! Few files by name or none, and no TCP unless the guest has user networking, by Linux's landlock.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub(super) struct Files {
     pub(super) folders: Vec<PathBuf>,
     /// Folders in which sockets can be made.
     pub(super) sockets: Vec<PathBuf>,
+    /// TCP too, for a guest that has a network of its own in this process.
+    pub(super) internet: bool,
 }
 
 /// Takes away every other right that the kernel's landlock handles: from all threads on Linux 7.0 and later,
@@ -38,11 +40,11 @@ pub(super) fn restrict(files: &Files) -> io::Result<bool> {
         (&files.sockets, AccessFs::MakeSock.into()),
     ];
     let status = || -> Result<_, RulesetError> {
-        let mut ruleset = Ruleset::default()
-            .handle_access(AccessFs::from_all(NEWEST))?
-            .handle_access(AccessNet::from_all(NEWEST))?
-            .scope(Scope::AbstractUnixSocket)?
-            .create()?;
+        let mut handled = Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?;
+        if !files.internet {
+            handled = handled.handle_access(AccessNet::from_all(NEWEST))?;
+        }
+        let mut ruleset = handled.scope(Scope::AbstractUnixSocket)?.create()?;
         for (path, rights) in
             rules.iter().flat_map(|(paths, rights)| paths.iter().map(move |path| (path, *rights)))
         {

@@ -61,7 +61,7 @@ fn child() {
         }
         Ok("user") => {
             let user = Some(User::Ids { uid: 65534, gid: 65533 });
-            enter(&Options { chroot: Some(folder()), user, confine: true }, None).unwrap();
+            enter(&Options { chroot: Some(folder()), user, confine: true, internet: false }, None).unwrap();
             assert_eq!(rustix::process::getuid().as_raw(), 65534);
             assert_eq!(rustix::process::getgid().as_raw(), 65533);
             // In every thread.
@@ -128,7 +128,7 @@ fn disks() {
     let root = rustix::process::getuid().is_root();
     let user = root.then_some(User::Ids { uid: 65534, gid: 65533 });
     let chroot = root.then(|| folder.clone());
-    enter_for_disks(&Options { chroot, user, confine: true }).unwrap();
+    enter_for_disks(&Options { chroot, user, confine: true, internet: false }).unwrap();
     let options = ImageOptions::new(&raw, Format::Raw);
     let image = Image::from_file(file, &options).unwrap();
     let pool = Images::default().serve(image);
@@ -262,7 +262,7 @@ fn guest() {
     };
     check();
     let bus = UnixListener::bind(own.join("bus")).unwrap();
-    finish().unwrap();
+    finish(&config).unwrap();
     check();
     eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
     eperm(std::os::unix::net::UnixDatagram::unbound());

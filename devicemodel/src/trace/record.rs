@@ -74,6 +74,8 @@ pub enum Host {
     Reset,
     /// Devices go on after a save.
     Resume,
+    /// The cable of a network card, by its device's name, is put in or pulled out.
+    Link(String, bool),
     /// The tray of a CD drive is opened: which, by force.
     OpenTray(usize, bool),
     /// It is closed.

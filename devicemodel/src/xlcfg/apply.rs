@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::disk;
 use super::syntax::{Entry, Value};
+use super::{disk, vif};
 use crate::config::{Action, ConfigError, GuestConfig, SerialConfig, parse_uuid};
 
 /// Keys of Xen that ask for what our machine has anyway, when they are on.
@@ -69,6 +69,13 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
         "disk" => {
             for disk in texts(entry)? {
                 config.disks.push(disk::parse(&disk, warnings)?);
+            }
+        }
+        "vif" => {
+            for (number, text) in texts(entry)?.iter().enumerate() {
+                if let Some(card) = vif::parse(text, number, warnings)? {
+                    config.add_card(&card)?;
+                }
             }
         }
         "cdrom" => {
@@ -204,13 +211,13 @@ mod tests {
     fn a_guest_of_xen_is_a_guest_here() {
         let file = "type='hvm'\nname='deb'\nmemory=512\nmaxmem=512\nvcpus=2\nserial='pty'\nboot='dc'\n\
                     disk=['/x/a.img,raw,hda,rw','/x/b.iso,,hdc,cdrom']\nkernel='/k'\nroot='/dev/sda1'\nextra='ro quiet'\n\
-                    vif=['bridge=xenbr0']\nacpi=1\non_crash='preserve'\n";
+                    vif=['bridge=xenbr0,model=e1000,rate=1Mb/s']\nacpi=1\non_crash='preserve'\n";
         let (config, warnings) = read(file).unwrap();
         assert_eq!((config.memory_mib, config.vcpus, config.disks.len()), (512, 2, 2));
         assert_eq!(config.cmdline, "root=/dev/sda1 ro quiet");
         assert_eq!(config.serial, [SerialConfig::Pty]);
         assert_eq!(config.on_crash, Action::Preserve);
-        assert_eq!(warnings, ["line 12: 'vif' means nothing here yet and is ignored"]);
+        assert_eq!(warnings, ["vif rate=1Mb/s: the card is not slowed down"]);
     }
 
     #[test]

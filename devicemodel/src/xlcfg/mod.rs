@@ -8,6 +8,7 @@ mod apply;
 mod disk;
 mod spec;
 mod syntax;
+mod vif;
 
 pub use apply::apply;
 pub use syntax::{Entry, SyntaxError, Value, parse};

@@ -78,6 +78,7 @@ pub struct Machine {
     icount: bool,
     config: Option<PathBuf>,
     record: Option<PathBuf>,
+    cards: Vec<(String, String)>,
 }
 
 impl Machine {
@@ -100,6 +101,7 @@ impl Machine {
             icount: false,
             config: None,
             record: None,
+            cards: Vec::new(),
         }
     }
 
@@ -175,6 +177,12 @@ impl Machine {
         self
     }
 
+    /// A network card of that model, and where its cable leads (`--net`).
+    pub fn card(mut self, model: &str, net: &str) -> Machine {
+        self.cards.push((model.to_owned(), net.to_owned()));
+        self
+    }
+
     /// The command that runs it, with the serial port on its stdin and stdout and the monitor at `monitor`.
     pub fn command(&self, monitor: &Path) -> Result<Command> {
         let mut command = self.program.command();
@@ -193,6 +201,12 @@ impl Machine {
         command.arg("--monitor").arg(format!("unix:{}", monitor.display()));
         if let Some(record) = &self.record {
             command.arg("--record-io").arg(record);
+        }
+        for (model, net) in &self.cards {
+            command.arg("--nic").arg(model).arg("--net").arg(net);
+        }
+        if self.cards.is_empty() {
+            command.args(["--net", "none"]);
         }
         for disk in &self.disks {
             let path = disk.path.display().to_string().replace(',', ",,");
@@ -217,7 +231,7 @@ impl Machine {
     }
 
     fn qemu(&self, command: &mut Command, monitor: &Path) -> Result<()> {
-        if self.config.is_some() || self.icount {
+        if self.config.is_some() || self.icount || !self.cards.is_empty() {
             bail!("QEMU has no counterpart of this test");
         }
         command.args(["-accel", "tcg", "-M", "pc", "-nodefaults", "-display", "none", "-vga", "std"]);

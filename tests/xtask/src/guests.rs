@@ -63,6 +63,11 @@ fn generic(place: &Place) -> Result<()> {
         let modules = modules::in_order(&root.join("lib/modules").join(&version), &modules::DISK)?;
         Ok(fs::write(target, initrd::make(&fs::read(&busybox)?, &modules)?)?)
     })?;
+    make(place, "net.vmlinuz", &groups, |target| copy(&kernel, target))?;
+    make(place, "net.initrd", &groups, |target| {
+        let modules = modules::in_order(&root.join("lib/modules").join(&version), &modules::NETWORK)?;
+        Ok(fs::write(target, initrd::make(&fs::read(&busybox)?, &modules)?)?)
+    })?;
     make(place, "disk.img", &groups, |target| {
         let content = disk::Content { kernel: &kernel, initrd: &ramdisk, busybox: &busybox };
         disk::make(place, &content, target)

@@ -20,6 +20,9 @@ pub const DISK: [&str; 9] = [
     "ext4",
 ];
 
+/// Network cards, those that the cloud kernel has no drivers for among them.
+pub const NETWORK: [&str; 6] = ["e1000", "e1000e", "8139cp", "8139too", "ne2k_pci", "af_packet"];
+
 /// The modules `names` and all that they depend on, each after what it needs.
 pub fn in_order(folder: &Path, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = HashMap::new();

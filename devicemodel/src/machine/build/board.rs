@@ -9,8 +9,9 @@ use devices_core::power::Power;
 use devices_core::{Device, Sbdf, Slot, Wiring};
 use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 
+use super::super::network::Networks;
 use super::super::{Ahead, BuildError};
-use crate::config::GuestConfig;
+use crate::config::{GuestConfig, NetdevConfig};
 use crate::trace::Border;
 
 /// Memory windows of PCI devices, and who answers what.
@@ -45,6 +46,7 @@ pub(in crate::machine) struct Board<'a> {
     pub config: &'a GuestConfig,
     pub power: &'a Arc<dyn Power>,
     pub border: &'a Border,
+    pub networks: &'a Networks,
     pub ahead: &'a Ahead,
     pub observer: &'a Arc<dyn Observer>,
 }
@@ -52,6 +54,13 @@ pub(in crate::machine) struct Board<'a> {
 impl Board<'_> {
     pub fn wiring(&self) -> Wiring {
         self.border.wiring(self.hypervisor)
+    }
+
+    /// Starts the back end of a network. A replay has none.
+    pub fn add_netdev(&self, netdev: &NetdevConfig) -> Result<(), BuildError> {
+        let prepared = if self.border.replays() { None } else { Some(self.ahead.network(netdev)?) };
+        let failed = |source| BuildError::Network { id: netdev.id.clone(), source };
+        self.networks.add(netdev.clone(), prepared).map_err(failed)
     }
 
     pub fn attach<D: Device + 'static>(

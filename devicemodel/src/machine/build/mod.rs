@@ -28,6 +28,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::disks::{Block, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
+use super::network::Networks;
 use super::plug::{Ejected, Maker, PciPins, Plugged};
 use super::{Ahead, BuildError, Machine, disks, firmware, media, serial};
 use crate::config::{GuestConfig, SerialConfig};
@@ -85,6 +86,7 @@ impl Machine {
         let ram = hypervisor.memory();
         let bus = Bus::new(ram.clone(), mapper.clone());
         let observer: Arc<dyn Observer> = Arc::new(notifier.clone());
+        let networks = Arc::new(Networks::new(notifier.clone()));
         let board = Board {
             bus: &bus,
             hypervisor: &*hypervisor,
@@ -92,6 +94,7 @@ impl Machine {
             power: &power,
             observer: &observer,
             border: &border,
+            networks: &networks,
             ahead: &ahead,
         };
 
@@ -107,6 +110,9 @@ impl Machine {
         let pm = power_management(&board, capabilities, isa, eject, xen.is_some())?;
         let plugged = Plugged::new(interrupts.intx.clone())?;
         let maker = Maker { board: &board, notifier: &notifier, xen: xen.as_ref() };
+        for netdev in &config.netdevs {
+            board.add_netdev(netdev)?;
+        }
         let display = maker.all(&config.devices, &plugged)?;
         pm.iter().for_each(|pm| pm.lock().set_removable_slots(plugged.removable()));
         let rtc = isa::clocks(&board, capabilities, isa, geometry)?;
@@ -131,6 +137,7 @@ impl Machine {
             keyboard,
             display,
             plugged,
+            networks,
             cds,
             nodes: media::Nodes::default(),
             rtc,

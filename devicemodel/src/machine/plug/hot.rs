@@ -23,7 +23,7 @@ impl Ejected {
 }
 
 /// The error of that sentence, which is QEMU's.
-fn plain(why: impl ToString) -> BuildError {
+pub(in crate::machine) fn plain(why: impl ToString) -> BuildError {
     BuildError::Config(ConfigError::Invalid(why.to_string()))
 }
 
@@ -92,6 +92,7 @@ impl Machine {
             config: &self.config,
             power: &self.power,
             border: &self.border,
+            networks: &self.networks,
             observer: &observer,
             ahead: &Ahead::default(),
         };

@@ -1,4 +1,4 @@
-//! Devices and objects that come and go, lines, and what a network would be.
+//! Devices and objects that come and go, and lines.
 
 use std::path::PathBuf;
 
@@ -14,11 +14,6 @@ use super::{Answer, Context, arguments, is_identifier, nothing};
 #[derive(Deserialize)]
 struct Named {
     id: String,
-}
-
-#[derive(Deserialize)]
-struct Link {
-    name: String,
 }
 
 #[derive(Deserialize)]
@@ -71,16 +66,6 @@ pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
             }
             context.guest.remove_chardev(&id)
         })),
-        // The only type of the table is one that QEMU refuses too.
-        "netdev_add" => {
-            nothing(Err(QmpError::generic("network backend 'none' is not compiled into this binary")))
-        }
-        "netdev_del" => {
-            nothing(arguments(command).and_then(|Named { id }| Err(QmpError::device_not_found(&id))))
-        }
-        "set_link" => {
-            nothing(arguments(command).and_then(|Link { name }| Err(QmpError::device_not_found(&name))))
-        }
         "balloon" => nothing(Err(no_balloon())),
         _ => None,
     }

@@ -5,6 +5,7 @@ mod control;
 mod devices;
 mod files;
 mod input;
+mod network;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -85,6 +86,7 @@ pub fn execute(command: &Command, context: &mut Context<'_>) -> Result<Value, Qm
         .or_else(|| control::run(command, context))
         .or_else(|| block::run(command, context))
         .or_else(|| devices::run(command, context))
+        .or_else(|| network::run(command, context))
         .or_else(|| input::run(command, context))
         .or_else(|| files::run(command, context))
         .unwrap_or_else(|| Err(QmpError::generic(format!("{}: not available here", command.name))))

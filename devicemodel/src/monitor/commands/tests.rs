@@ -5,11 +5,15 @@ use std::path::Path;
 use hypervisor::debug::Registers;
 use proptest::prelude::*;
 
+mod network;
+
 use super::super::facts::{
-    BarFacts, BlockFacts, BlockStats, ClockFacts, CpuFacts, DeviceFacts, Input, MachineFacts, NewLine,
-    NewMedium, NewNode, NewNodeKind, NodeFacts, PciFacts, Source, VncFacts,
+    AnnounceParameters, BarFacts, BlockFacts, BlockStats, ClockFacts, CpuFacts, DeviceFacts, Input,
+    MachineFacts, NetdevFacts, NewLine, NewMedium, NewNode, NewNodeKind, NicFacts, NodeFacts, PciFacts,
+    Source, VncFacts,
 };
 use super::*;
+use crate::config::NetdevConfig;
 use crate::screenshot::ImageFormat;
 
 /// A guest that writes down what is done to it.
@@ -224,6 +228,27 @@ impl Guest for Fake {
             BlockFacts { device: "ide-5632".into(), removable: true, ..BlockFacts::default() },
         ]
     }
+    fn nics(&self) -> Vec<NicFacts> {
+        network::nics()
+    }
+    fn netdevs(&self) -> Vec<NetdevFacts> {
+        network::netdevs()
+    }
+    fn netdev_add(&mut self, netdev: NetdevConfig) -> Result<(), QmpError> {
+        let options: String = netdev.options.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        self.log.push(format!("netdev {} {}{options}", netdev.id, netdev.kind));
+        Ok(())
+    }
+    fn set_link(&mut self, name: &str, up: bool) -> Result<(), QmpError> {
+        if name != "nic0" {
+            return Err(QmpError::device_not_found(name));
+        }
+        self.log.push(format!("link {name} {up}"));
+        Ok(())
+    }
+    fn announce(&mut self, how: AnnounceParameters, names: Option<Vec<String>>) {
+        self.log.push(format!("announce {} {names:?}", how.rounds));
+    }
     fn set_dirty_log(&mut self, on: bool) -> Result<(), QmpError> {
         self.log.push(format!("dirty log {on}"));
         Ok(())
@@ -433,7 +458,8 @@ fn mistakes_are_told_in_the_words_that_clients_know() {
             "Either 'file' or 'data' must be provided",
         ),
         ("object-del", json!({ "id": "zz" }), "object 'zz' not found"),
-        ("netdev_add", json!({ "type": "user", "id": "n" }), "Parameter 'type' does not accept value 'user'"),
+        ("netdev_add", json!({ "type": "vde", "id": "n" }), "Parameter 'type' does not accept value 'vde'"),
+        ("netdev_add", json!({ "type": "user", "id": "1" }), "Parameter 'id' expects an identifier"),
         ("query-rx-filter", json!({ "name": "x" }), "invalid net client name: x"),
         ("getfd", json!({ "fdname": "a" }), "No file descriptor supplied via SCM_RIGHTS"),
         ("closefd", json!({ "fdname": "a" }), "File descriptor named 'a' not found"),

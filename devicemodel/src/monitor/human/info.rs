@@ -60,7 +60,11 @@ pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Resul
         "mice" => writeln!(text, "* Mouse #2: {MOUSE}"),
         "balloon" => return Err(no_balloon()),
         "usb" => return Err(QmpError::generic("USB support not enabled")),
-        "network" | "iothreads" | "migrate" => Ok(()),
+        "network" => {
+            text = queries::networks(guest);
+            Ok(())
+        }
+        "iothreads" | "migrate" => Ok(()),
         "memory_size_summary" => {
             writeln!(text, "base memory: {}\nplugged memory: 0", guest.machine().memory)
         }

@@ -8,6 +8,7 @@ mod words;
 use super::commands::{Context, execute};
 use super::facts::{Button, Input, NewMedium, Source};
 use super::protocol::{Command, QmpError};
+use crate::config::NetdevConfig;
 use crate::qemu::keyval;
 
 const HELP: &str = "\
@@ -15,7 +16,8 @@ cont | stop | quit | system_reset | system_powerdown | system_wakeup
 eject [-f] DRIVE | change DRIVE FILE [FORMAT] | sendkey KEY-KEY [MS] | screendump FILE [-f FORMAT]
 mouse_move DX DY [DZ] | mouse_button STATE | device_del ID | chardev-remove ID | closefd NAME
 x /FMT ADDRESS | xp /FMT ADDRESS | print /FMT EXPRESSION (FMT: count, then x d u o c i, then b h w g)
-netdev_del ID | object_del ID | set_link NAME on|off | balloon MIB | qom-list PATH | qom-get PATH PROPERTY
+netdev_add TYPE,id=ID[,KEY=VALUE...] | netdev_del ID | announce_self
+object_del ID | set_link NAME on|off | balloon MIB | qom-list PATH | qom-get PATH PROPERTY
 ";
 
 /// Runs a line and gives what it prints, lines ended as QEMU ends them.
@@ -70,6 +72,11 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["device_del", id] => drop(same("device_del", json!({ "id": id }), context)?),
         ["chardev-remove", id] => drop(same("chardev-remove", json!({ "id": id }), context)?),
         ["closefd", name] => drop(same("closefd", json!({ "fdname": name }), context)?),
+        ["netdev_add", options] => add_netdev(options, context)?,
+        ["announce_self"] => {
+            let how = json!({ "initial": 50, "max": 550, "rounds": 5, "step": 100 });
+            drop(same("announce-self", how, context)?);
+        }
         ["netdev_del", id] => drop(same("netdev_del", json!({ "id": id }), context)?),
         ["object_del", id] => drop(same("object-del", json!({ "id": id }), context)?),
         ["set_link", name, up] => {
@@ -111,6 +118,16 @@ fn number(text: &str) -> Result<i32, QmpError> {
 fn size(text: &str) -> Result<i64, QmpError> {
     let bytes = keyval::size(text, 1 << 20).and_then(|bytes| i64::try_from(bytes).ok());
     bytes.ok_or_else(|| QmpError::generic("invalid size"))
+}
+
+/// `netdev_add user,id=net0`.
+fn add_netdev(options: &str, context: &mut Context<'_>) -> Result<(), QmpError> {
+    let mut fields = keyval::Fields::parse(options, Some("type"));
+    let mut required = |key: &str| {
+        fields.take(key).ok_or_else(|| QmpError::generic(format!("Parameter '{key}' is missing")))
+    };
+    let (kind, id) = (required("type")?, required("id")?);
+    context.guest.netdev_add(NetdevConfig { id, kind, options: fields.rest() })
 }
 
 /// `on` or `off`.

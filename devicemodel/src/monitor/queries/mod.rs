@@ -1,6 +1,7 @@
 //! Commands that only ask.
 
 mod block;
+mod network;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -12,6 +13,7 @@ use super::protocol::{Command, QmpError, version};
 use super::qom::{self, cpu_path};
 use super::schema::Schema;
 pub(super) use block::{inserted, node_info};
+pub(super) use network::people as networks;
 
 /// The answer, if the command is one that only asks.
 pub(super) fn answer(command: &Command, context: &mut Context<'_>) -> Option<Result<Value, QmpError>> {
@@ -38,6 +40,7 @@ pub(super) fn answer(command: &Command, context: &mut Context<'_>) -> Option<Res
         // No migration has ever begun.
         "query-migrate" => json!({}),
         "query-balloon" => return Some(Err(super::commands::no_balloon())),
+        "query-rx-filter" => return Some(network::rx_filters(command, context)),
         "query-iothreads" => json!([]),
         "query-mice" => json!([{ "name": MOUSE, "index": 2, "current": true, "absolute": false }]),
         "query-chardev" => context.monitors.iter().chain(&guest.chardevs()).map(chardev).collect(),
@@ -202,7 +205,6 @@ fn cpu_place(cpu: &CpuFacts, model: &str) -> Value {
 
 #[derive(Deserialize)]
 struct Ask {
-    name: Option<String>,
     #[serde(default)]
     path: String,
     #[serde(default)]
@@ -213,7 +215,7 @@ struct Ask {
     typename: Option<String>,
 }
 
-/// The object tree, and what a network would be asked.
+/// The object tree.
 fn objects(command: &Command, context: &mut Context<'_>) -> Option<Result<Value, QmpError>> {
     let ask = || arguments::<Ask>(command);
     Some(match command.name.as_str() {
@@ -225,10 +227,6 @@ fn objects(command: &Command, context: &mut Context<'_>) -> Option<Result<Value,
         "device-list-properties" => {
             ask().and_then(|ask| qom::device_properties(&ask.typename.unwrap_or_default()))
         }
-        "query-rx-filter" => ask().and_then(|ask| match ask.name {
-            Some(name) => Err(QmpError::generic(format!("invalid net client name: {name}"))),
-            None => Ok(json!([])),
-        }),
         _ => return None,
     })
 }

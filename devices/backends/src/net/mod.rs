@@ -31,6 +31,7 @@ pub use address::Address;
 pub use dgram::DgramSpec;
 pub use stream::StreamSpec;
 pub use tap::{Interface, TapSpec};
+pub use user::UserOptions;
 
 /// What a `-netdev` says, without its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum NetSpec {
     Dgram(DgramSpec),
     /// A socket that we are given, which itself tells whether it is a stream.
     Socket(String),
+    /// A network of this process's own.
+    User(UserOptions),
     /// An interface of the host's kernel.
     Tap(TapSpec),
 }
@@ -55,7 +58,7 @@ pub enum Word {
 }
 
 /// The kinds that are built, as `-netdev help` lists them.
-pub const KINDS: &[&str] = &["socket", "stream", "dgram", "tap"];
+pub const KINDS: &[&str] = &["socket", "stream", "dgram", "tap", "user"];
 
 /// Kinds of QEMU's that are not built, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -99,6 +102,9 @@ pub enum NetError {
         /// Why.
         source: io::Error,
     },
+    /// User networking.
+    #[error("{0}")]
+    User(#[from] user::UserError),
     /// An eventfd, a thread.
     #[error("no {what}: {source}")]
     System {
@@ -140,6 +146,7 @@ pub fn parse(kind: &str, options: &[(String, String)]) -> Result<NetSpec, String
         "dgram" => DgramSpec::parse(options).map(NetSpec::Dgram),
         "socket" => legacy::parse(options),
         "tap" => TapSpec::parse(options).map(NetSpec::Tap),
+        "user" => UserOptions::parse(options).map(NetSpec::User),
         _ => match REFUSED.iter().find(|(name, _)| *name == kind) {
             Some((_, why)) => Err((*why).to_owned()),
             None => Err(format!("Parameter 'type' does not accept value '{kind}'")),
@@ -154,6 +161,7 @@ enum Open {
     Stream(stream::Prepared),
     Dgram(dgram::Prepared),
     Tap(tap::Prepared),
+    User(user::Prepared),
 }
 
 /// Opens what must be open before the process confines itself. May take as long as the host's resolver, and a second.
@@ -163,6 +171,7 @@ pub fn prepare(spec: &NetSpec, around: &Around) -> Result<Prepared, NetError> {
         NetSpec::Dgram(spec) => Open::Dgram(dgram::prepare(spec, around)?),
         NetSpec::Socket(fd) => given(fd, around)?,
         NetSpec::Tap(spec) => Open::Tap(tap::prepare(spec, around)?),
+        NetSpec::User(options) => Open::User(user::prepare(options)?),
     }))
 }
 
@@ -183,6 +192,7 @@ impl Prepared {
             Open::Stream(stream) => stream.start(waker, number, observer),
             Open::Dgram(dgram) => dgram.start(waker, number),
             Open::Tap(tap) => tap.start(waker, number),
+            Open::User(user) => Ok(user.start(waker, number)?),
         }
     }
 }

@@ -50,12 +50,14 @@ use std::time::{Duration, Instant};
 
 use devices_core::net::NetBackend;
 use devices_core::{Wake, Waker};
+use hypervisor::work;
 use rustix::event::{Timespec, epoll};
 use rustix::net::{SocketType, bind, getsockname, listen, sockopt};
 use thiserror::Error;
 
 pub use options::{GuestForward, HostForward, Ipv4Options, Ipv6Options, Protocol, Target, UserOptions};
 
+use super::Netdev;
 use cable::{Cable, lock};
 use stack::{EVENTS, Forwarded, Parts, Stack};
 
@@ -233,6 +235,7 @@ impl Shared {
         let mut events = Vec::with_capacity(EVENTS);
         let mut frames = VecDeque::new();
         while !self.stop.load(Ordering::Acquire) {
+            work::at(work::Kind::Network);
             let refused = self.cable.take(&mut frames);
             let wait = {
                 let mut stack = lock(&self.stack);
@@ -275,6 +278,15 @@ impl NetBackend for User {
     }
     fn receive(&self, frame: &mut Vec<u8>) -> bool {
         self.shared.cable.receive(frame)
+    }
+}
+
+impl Netdev for User {
+    fn info(&self) -> String {
+        let options = &self.shared.options;
+        let net = options.ipv4.as_ref().map_or_else(String::new, |ipv4| format!(",net={}", ipv4.net));
+        let restrict = if options.restrict { "on" } else { "off" };
+        format!("index=0,type=user{net},restrict={restrict}")
     }
 }
 

@@ -1,0 +1,183 @@
+//! The guest's networks: where the cables of its network cards lead.
+
+use std::collections::BTreeSet;
+
+use backends::net::{self, NetSpec};
+use devices::models;
+use devices_core::model::{Category, Kind, Model, Properties, Value};
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, DeviceSpec, GuestConfig};
+
+/// The card of a guest of which nobody says which it is to be.
+pub(crate) const USUAL_CARD: &str = "e1000";
+
+/// Most back ends of a guest.
+const MOST: usize = 256;
+
+/// A back end as `-netdev` names it, and as it is saved with the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetdevConfig {
+    /// Its name.
+    pub id: String,
+    /// `user`, `tap`, `stream`, ...
+    pub kind: String,
+    /// What is set on it, in QEMU's spelling; a key may come several times.
+    #[serde(default)]
+    pub options: Vec<(String, String)>,
+}
+
+impl NetdevConfig {
+    /// What it says, checked.
+    pub fn spec(&self) -> Result<NetSpec, ConfigError> {
+        net::parse(&self.kind, &self.options).map_err(ConfigError::Invalid)
+    }
+}
+
+/// The property of a model that names a back end, and what is set there.
+fn netdev(device: &DeviceSpec) -> Result<Option<(&'static str, &str)>, ConfigError> {
+    let model = device.model()?;
+    let property = model.all_properties().into_iter().find(|property| property.kind == Kind::Netdev);
+    let set = property.and_then(|property| Some((property.name, device.properties.get(property.name)?)));
+    Ok(match set {
+        Some((name, Value::Text(id))) => Some((name, id)),
+        _ => None,
+    })
+}
+
+/// Checks each by itself, that no two have one name, and that every card names one of its own.
+pub(crate) fn check(netdevs: &[NetdevConfig], devices: &[DeviceSpec]) -> Result<(), ConfigError> {
+    let invalid = |why: String| Err(ConfigError::Invalid(why));
+    if netdevs.len() > MOST {
+        return invalid(format!("there are more than {MOST} netdevs"));
+    }
+    let mut ids = BTreeSet::new();
+    for netdev in netdevs {
+        if !ids.insert(netdev.id.as_str()) {
+            return invalid(format!("Duplicate ID '{}' for netdev", netdev.id));
+        }
+        netdev.spec()?;
+    }
+    let mut used = BTreeSet::new();
+    for device in devices {
+        let Some((property, id)) = netdev(device)? else { continue };
+        let property = format!("Property '{}.{property}'", device.model);
+        if !ids.contains(id) {
+            return invalid(format!("{property} can't find value '{id}'"));
+        }
+        if !used.insert(id) {
+            return invalid(format!("{property} can't take value '{id}', it's in use"));
+        }
+    }
+    Ok(())
+}
+
+impl DeviceSpec {
+    /// The back end that it names, if it is a network card that names one.
+    pub(crate) fn netdev(&self) -> Option<&str> {
+        netdev(self).ok().flatten().map(|(_, id)| id)
+    }
+}
+
+/// A network card that is asked for in a few words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Card {
+    /// The device's id.
+    pub id: Option<String>,
+    /// The model's name.
+    pub model: String,
+    /// Its address.
+    pub mac: Option<String>,
+}
+
+/// A model of network cards by a name of its.
+fn nic_model(name: &str) -> Result<&'static Model, ConfigError> {
+    let is_card = |model: &&&Model| model.category == Category::Network;
+    models::find(name).filter(|model| is_card(&model)).ok_or_else(|| {
+        let known: Vec<&str> = models::ALL.iter().filter(is_card).map(|model| model.name).collect();
+        ConfigError::value("network card", name, &known.join(", "))
+    })
+}
+
+impl GuestConfig {
+    /// Puts a network card in, whose cable leads to user networking.
+    pub(crate) fn add_card(&mut self, card: &Card) -> Result<(), ConfigError> {
+        let invalid = |error| ConfigError::Invalid(format!("network card {}: {error}", card.model));
+        let netdev = format!("net{}", self.netdevs.len());
+        let mut properties = Properties::new(nic_model(&card.model)?);
+        properties.parse("netdev", &netdev).map_err(invalid)?;
+        if let Some(mac) = &card.mac {
+            properties.parse("mac", mac).map_err(invalid)?;
+        }
+        self.devices.push(DeviceSpec::new(card.id.clone(), &properties));
+        self.netdevs.push(NetdevConfig { id: netdev, kind: "user".into(), options: Vec::new() });
+        Ok(())
+    }
+
+    /// Whether this process connects to hosts of the internet as the guest wishes.
+    pub(crate) fn reaches_internet(&self) -> bool {
+        self.netdevs.iter().any(|netdev| netdev.kind == "user")
+    }
+
+    /// Takes all network cards out.
+    pub(crate) fn remove_cards(&mut self) {
+        self.devices.retain(|device| device.model().is_ok_and(|model| model.category != Category::Network));
+        self.netdevs.clear();
+    }
+}
+
+impl GuestConfig {
+    /// Changes the devices of a command line to what a saved guest has of them: their addresses, and no cards that its
+    /// PV drivers have had unplugged.
+    pub(crate) fn follow(&mut self, saved: &GuestConfig) {
+        let devices = std::mem::take(&mut self.devices);
+        for mut device in devices {
+            let same = |other: &&DeviceSpec| other.model == device.model && other.id == device.id;
+            match saved.devices.iter().find(same) {
+                Some(other) => {
+                    for name in ["addr", "mac"] {
+                        if let Some(value) = other.properties.get(name) {
+                            device.properties.insert(name.into(), value.clone());
+                        }
+                    }
+                }
+                None if device.model().is_ok_and(|model| model.category == Category::Network) => {
+                    let netdev = device.netdev();
+                    self.netdevs.retain(|other| Some(other.id.as_str()) != netdev);
+                    continue;
+                }
+                None => {}
+            }
+            self.devices.push(device);
+        }
+    }
+}
+
+impl NetdevConfig {
+    /// Leads the cable elsewhere: `user[,hostfwd=..]`, `tap:NAME`, `stream:PATH`, or as `-netdev` has it without `id`.
+    pub(crate) fn lead(&mut self, to: &str) -> Result<(), ConfigError> {
+        let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        (self.kind, self.options) = match to.split_once(':') {
+            Some(("tap", name)) => (
+                "tap".into(),
+                vec![option("ifname", name), option("script", "no"), option("downscript", "no")],
+            ),
+            Some(("stream", path)) => {
+                ("stream".into(), vec![option("addr.type", "unix"), option("addr.path", path)])
+            }
+            _ => {
+                let mut fields = crate::qemu::keyval::Fields::parse(to, Some("type"));
+                (fields.take("type").unwrap_or_default(), fields.rest())
+            }
+        };
+        self.spec().map(drop)
+    }
+
+    /// What it reaches of this host beside what any program of the user's does, for people; none: nothing.
+    pub(crate) fn reaches(&self) -> Option<String> {
+        const HOSTS: &[&str] = &["hostfwd", "guestfwd", "tftp", "smb"];
+        let named = self.kind != "user" || self.options.iter().any(|(key, _)| HOSTS.contains(&key.as_str()));
+        let options: String = self.options.iter().map(|(key, value)| format!(",{key}={value}")).collect();
+        named.then(|| format!("{}{options}", self.kind))
+    }
+}

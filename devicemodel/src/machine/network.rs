@@ -1,0 +1,324 @@
+//! The guest's networks: back ends by name, and the cables between them and network cards.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use backends::net::{Around, NetError, NetEvent, Netdev as Running, Prepared};
+use devices_core::net::{NetBackend, Nowhere};
+use devices_core::{Wake, Waker};
+
+use super::plug::Card;
+use super::{BuildError, Machine};
+use crate::config::NetdevConfig;
+use crate::inherited;
+use crate::monitor::facts::{NetdevFacts, NicFacts};
+use crate::power::{Notice, Notifier};
+use crate::trace::Border;
+use crate::trace::record::Host;
+
+/// Who is woken when a back end has news.
+struct Listener {
+    waker: Waker,
+    number: u32,
+}
+
+/// A cable: at one end a back end or none, at the other a card or none. Frames wait while the guest stands.
+struct Cable {
+    backend: RwLock<Arc<dyn NetBackend>>,
+    card: RwLock<Option<Listener>>,
+    /// The vCPUs stand still, and with them all that comes from outside.
+    standing: Arc<AtomicBool>,
+}
+
+impl Cable {
+    fn new(standing: Arc<AtomicBool>) -> Arc<Cable> {
+        Arc::new(Cable { backend: RwLock::new(Arc::new(Nowhere)), card: RwLock::default(), standing })
+    }
+
+    fn backend(&self) -> Arc<dyn NetBackend> {
+        self.backend.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn connect(&self, backend: Arc<dyn NetBackend>) {
+        // The old one may have to wait for its thread, which may be in `news`.
+        let old =
+            std::mem::replace(&mut *self.backend.write().unwrap_or_else(PoisonError::into_inner), backend);
+        drop(old);
+        self.news();
+    }
+
+    fn plug(&self, card: Option<Listener>) {
+        *self.card.write().unwrap_or_else(PoisonError::into_inner) = card;
+    }
+
+    /// The back end has frames, or room.
+    fn news(&self) {
+        if self.standing.load(Ordering::Acquire) {
+            return;
+        }
+        let card = self.card.read().unwrap_or_else(PoisonError::into_inner);
+        let to = card.as_ref().map(|card| (card.waker.clone(), card.number));
+        // The card takes its own lock and calls back.
+        drop(card);
+        if let Some((waker, number)) = to {
+            waker.wake(Wake::Backend(number));
+        }
+    }
+}
+
+impl NetBackend for Cable {
+    fn send(&self, frame: &[u8]) -> bool {
+        self.backend().send(frame)
+    }
+    fn receive(&self, frame: &mut Vec<u8>) -> bool {
+        !self.standing.load(Ordering::Acquire) && self.backend().receive(frame)
+    }
+}
+
+/// A back end and its cable.
+struct Netdev {
+    config: NetdevConfig,
+    cable: Arc<Cable>,
+    /// None in a replay.
+    running: Option<Arc<dyn Running>>,
+}
+
+/// Most events that wait; the oldest go.
+const EVENTS: usize = 128;
+
+/// What has happened at back ends, by their ids.
+struct Happened {
+    events: Mutex<VecDeque<(String, NetEvent)>>,
+    notifier: Notifier,
+}
+
+impl Happened {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(String, NetEvent)>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, id: &str, event: NetEvent) {
+        let mut events = self.lock();
+        let first = events.is_empty();
+        if events.len() >= EVENTS {
+            events.pop_front();
+        }
+        events.push_back((id.to_owned(), event));
+        drop(events);
+        if first {
+            self.notifier.notify(Notice::Device);
+        }
+    }
+}
+
+/// What back ends take from their surroundings: files that the process was started with.
+pub(super) fn around() -> Around<'static> {
+    Around {
+        fd: &|name| {
+            let number = name.parse().map_err(|_| format!("'{name}' is not a number"))?;
+            inherited::duplicate(number).map_err(|error| error.to_string())
+        },
+    }
+}
+
+/// All of them.
+pub(super) struct Networks {
+    netdevs: Mutex<BTreeMap<String, Netdev>>,
+    happened: Arc<Happened>,
+    standing: Arc<AtomicBool>,
+}
+
+impl Networks {
+    /// None yet; the guest stands.
+    pub(super) fn new(notifier: Notifier) -> Networks {
+        let happened = Arc::new(Happened { events: Mutex::default(), notifier });
+        Networks { netdevs: Mutex::default(), happened, standing: Arc::new(AtomicBool::new(true)) }
+    }
+
+    fn netdevs(&self) -> MutexGuard<'_, BTreeMap<String, Netdev>> {
+        self.netdevs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a back end that has been opened; none where a recording is replayed.
+    pub(super) fn add(&self, config: NetdevConfig, prepared: Option<Prepared>) -> Result<(), NetError> {
+        let cable = Cable::new(self.standing.clone());
+        let mut running = None;
+        if let Some(prepared) = prepared {
+            let to = Arc::downgrade(&cable);
+            let waker = Waker::calling(move |_| {
+                if let Some(cable) = to.upgrade() {
+                    cable.news();
+                }
+            });
+            let (happened, id) = (self.happened.clone(), config.id.clone());
+            let started = prepared.start(waker, 0, Arc::new(move |event| happened.add(&id, event)))?;
+            running = Some(started.clone());
+            cable.connect(started);
+        }
+        self.netdevs().insert(config.id.clone(), Netdev { config, cable, running });
+        Ok(())
+    }
+
+    /// The other end of the cable of a card that names a back end.
+    pub(super) fn plug(&self, id: &str, waker: Waker, number: u32) -> Option<Arc<dyn NetBackend>> {
+        let netdevs = self.netdevs();
+        let cable = &netdevs.get(id)?.cable;
+        cable.plug(Some(Listener { waker, number }));
+        Some(cable.clone())
+    }
+
+    /// Takes a back end away; its cable leads nowhere from now on. False: there is none of that name.
+    pub(super) fn remove(&self, id: &str) -> bool {
+        let Some(netdev) = self.netdevs().remove(id) else { return false };
+        netdev.cable.connect(Arc::new(Nowhere));
+        true
+    }
+
+    /// What there is, as it is to be made again.
+    pub(super) fn configs(&self) -> Vec<NetdevConfig> {
+        self.netdevs().values().map(|netdev| netdev.config.clone()).collect()
+    }
+
+    /// Whether there is one of that name.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.netdevs().contains_key(id)
+    }
+
+    /// Nothing comes in any more.
+    pub(super) fn pause(&self) {
+        self.standing.store(true, Ordering::Release);
+    }
+
+    /// What has come meanwhile comes in.
+    pub(super) fn resume(&self) {
+        if self.standing.swap(false, Ordering::AcqRel) {
+            let cables: Vec<Arc<Cable>> =
+                self.netdevs().values().map(|netdev| netdev.cable.clone()).collect();
+            cables.iter().for_each(|cable| cable.news());
+        }
+    }
+
+    /// Ends all back ends.
+    pub(super) fn shut_down(&self) {
+        let all = std::mem::take(&mut *self.netdevs());
+        all.values().for_each(|netdev| netdev.cable.connect(Arc::new(Nowhere)));
+    }
+}
+
+/// A frame that tells switches where a card is now: a request of RFC 903 for its own address, as QEMU sends it.
+fn announcement(mac: [u8; 6]) -> Vec<u8> {
+    const REVERSE_ARP: [u8; 2] = [0x80, 0x35];
+    // Ethernet and IPv4, addresses of six bytes and of four, a reverse request.
+    const REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 3];
+    let mut frame =
+        [[0xff; 6].as_slice(), &mac, &REVERSE_ARP, &REQUEST, &mac, &[0; 4], &mac, &[0; 4]].concat();
+    frame.resize(devices_core::net::MIN_FRAME, 0);
+    frame
+}
+
+/// The names of cards in QEMU's lists of networks: the id of each, or its model and a number.
+fn names(cards: &[Card]) -> Vec<String> {
+    let mut numbers = BTreeMap::new();
+    let mut name = |card: &Card| {
+        card.spec.id.clone().unwrap_or_else(|| {
+            let number = numbers.entry(card.spec.model.clone()).or_insert(0);
+            *number += 1;
+            format!("{}.{}", card.spec.model, *number - 1)
+        })
+    };
+    cards.iter().map(&mut name).collect()
+}
+
+impl Machine {
+    /// Network cards.
+    pub(crate) fn nics(&self) -> Vec<NicFacts> {
+        let cards = self.plugged.cards();
+        let facts = |(name, card): (String, &Card)| {
+            let model = card.spec.model().ok()?.name;
+            let nic = card.nic.lock();
+            Some(NicFacts {
+                name,
+                model,
+                mac: nic.mac(),
+                link: nic.link(),
+                netdev: card.spec.netdev().map(str::to_owned),
+                filter: nic.rx_filter(),
+            })
+        };
+        names(&cards).into_iter().zip(&cards).filter_map(facts).collect()
+    }
+
+    /// Back ends of networks.
+    pub(crate) fn netdevs(&self) -> Vec<NetdevFacts> {
+        let facts = |(id, netdev): (&String, &Netdev)| NetdevFacts {
+            id: id.clone(),
+            info: netdev.running.as_ref().map_or_else(String::new, |running| running.info()),
+        };
+        self.networks.netdevs().iter().map(facts).collect()
+    }
+
+    /// What has happened at back ends since the last call, the oldest first.
+    pub(crate) fn network_events(&self) -> VecDeque<(String, NetEvent)> {
+        std::mem::take(&mut *self.networks.happened.lock())
+    }
+
+    /// Adds a back end, which a card can name from now on.
+    pub(crate) fn add_netdev(&self, netdev: NetdevConfig) -> Result<(), BuildError> {
+        if matches!(self.border, Border::Recorded(..)) {
+            return Err(super::plug::plain("no network can come while a recording is made"));
+        }
+        let mut all = self.networks.configs();
+        all.push(netdev.clone());
+        crate::config::check_networks(&all, &[])?;
+        let failed = |source| BuildError::Network { id: netdev.id.clone(), source };
+        let prepared = backends::net::prepare(&netdev.spec()?, &around()).map_err(failed)?;
+        self.networks.add(netdev.clone(), Some(prepared)).map_err(failed)
+    }
+
+    /// Takes a back end away; the card that has it loses its link. False: there is none of that name.
+    pub(crate) fn remove_netdev(&self, id: &str) -> bool {
+        let there = self.networks.remove(id);
+        if there {
+            self.set_link(id, false);
+        }
+        there
+    }
+
+    /// Pulls the cable of the card of that name, or of the one that has the back end of that name, or puts it in.
+    /// False: there is neither.
+    pub(crate) fn set_link(&self, name: &str, up: bool) -> bool {
+        let cards = self.plugged.cards();
+        let names = names(&cards);
+        let is_it = |(own, card): &(&String, &Card)| *own == name || card.spec.netdev() == Some(name);
+        let Some((_, card)) = names.iter().zip(&cards).find(is_it) else {
+            return self.networks.has(name);
+        };
+        self.border.host(|| Host::Link(card.name.clone(), up), || card.nic.lock().set_link(up));
+        true
+    }
+
+    /// Takes all network cards off the bus, and their back ends away: PV drivers take over.
+    pub(super) fn unplug_cards(&self) {
+        for card in self.plugged.remove_cards(&self.bus) {
+            if let Some(id) = card.spec.netdev() {
+                self.networks.remove(id);
+            }
+        }
+    }
+
+    /// Tells the networks where the cards are now; all, or those that are named.
+    pub(crate) fn announce(&self, names: Option<&[String]>) {
+        let nics = self.nics();
+        let netdevs = self.networks.netdevs();
+        for nic in nics {
+            let netdev = nic.netdev.as_ref().and_then(|id| netdevs.get(id));
+            if let Some(netdev) =
+                netdev.filter(|_| nic.link && names.is_none_or(|names| names.contains(&nic.name)))
+            {
+                // A network that is busy hears of it in the next round.
+                netdev.cable.send(&announcement(nic.filter.main_mac));
+            }
+        }
+    }
+}

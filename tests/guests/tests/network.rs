@@ -1,0 +1,194 @@
+//! Debian's kernel with each network card on user networking: it gets an address, moves data both ways, is reached from
+//! outside, and goes on after a save in the middle of a download.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use guest_tests::{Guest, Machine, case, seconds};
+use sha2::{Digest, Sha256};
+
+const APPEND: &str = "console=ttyS0,115200 ailurus=shell";
+/// Bytes of a download.
+const LARGE: usize = 64 << 20;
+
+/// Bytes that do not repeat soon.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..len / 8).flat_map(next).collect()
+}
+
+fn sum(data: &[u8]) -> String {
+    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A server on the host's loopback: its port. Answers every request of HTTP with `data`, `pause` before each 64 KiB.
+fn serve(data: Vec<u8>, pause: Duration) -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let data = data.clone();
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if stream.read(&mut byte)? == 0 {
+                        return Ok(());
+                    }
+                    request.push(byte[0]);
+                }
+                write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", data.len())?;
+                for part in data.chunks(64 << 10) {
+                    std::thread::sleep(pause);
+                    stream.write_all(part)?;
+                }
+                Ok(())
+            });
+        }
+    });
+    Ok(port)
+}
+
+/// A server that takes what one client sends: its port, and what that was.
+fn take() -> Result<(u16, JoinHandle<std::io::Result<Vec<u8>>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let taken = std::thread::spawn(move || {
+        let mut data = Vec::new();
+        listener.accept()?.0.read_to_end(&mut data)?;
+        Ok(data)
+    });
+    Ok((port, taken))
+}
+
+/// A port that nobody has now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Runs a line in the guest's shell and waits until it is done.
+fn run(guest: &mut Guest, line: &str, patience: Duration) -> Result<String> {
+    // What is typed comes back on the line, and must not look like the answer.
+    guest.type_line(&format!("{line}; echo done-$((40+2))-$?"))?;
+    let answer = guest.wait_for("done-42-", patience)?;
+    ensure!(answer.contains("done-42-0"), "{line}: {answer}");
+    Ok(guest.said())
+}
+
+/// The first network card gets an address.
+fn address(guest: &mut Guest) -> Result<()> {
+    guest.wait_for("ailurus:/root#", seconds(240))?;
+    let script = "mkdir -p /etc; echo '#!/bin/sh' >/dhcp; echo '[ \"$1\" = bound ] && ifconfig $interface $ip netmask \
+                  $subnet && route add default gw $router && echo nameserver $dns >/etc/resolv.conf; exit 0' >>/dhcp; \
+                  chmod +x /dhcp";
+    run(guest, script, seconds(60))?;
+    run(guest, "ip link set lo up; ip link set eth0 up; udhcpc -i eth0 -s /dhcp -n -q", seconds(120))?;
+    let said = run(guest, "ifconfig eth0 | grep 'inet addr:10.0.2.15'", seconds(60))?;
+    ensure!(said.contains("inet addr:10.0.2.15"), "no address");
+    Ok(())
+}
+
+fn download(guest: &mut Guest, data: &[u8], patience: Duration) -> Result<()> {
+    let port = serve(data.to_vec(), Duration::ZERO)?;
+    let begun = Instant::now();
+    let line = format!("wget -q -O - http://10.0.2.2:{port}/ | sha256sum | grep {}", sum(data));
+    run(guest, &line, patience)?;
+    let rate = data.len() as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    println!("  {} MiB down: {rate:.1} MB/s, with their checksum", data.len() >> 20);
+    Ok(())
+}
+
+fn upload(guest: &mut Guest, mib: usize) -> Result<()> {
+    let (port, taken) = take()?;
+    let line = format!(
+        "dd if=/dev/urandom of=/tmp/up bs=1M count={mib} 2>/dev/null; sha256sum /tmp/up; \
+                        nc 10.0.2.2 {port} </tmp/up"
+    );
+    let said = run(guest, &line, seconds(240))?;
+    let data = taken.join().ok().context("the server panicked")??;
+    ensure!(data.len() == mib << 20, "{} bytes came", data.len());
+    ensure!(said.contains(&sum(&data)), "what came is not what was sent");
+    Ok(())
+}
+
+/// All that a card is for.
+fn card(model: &str, large: usize) -> Result<()> {
+    let port = free_port()?;
+    let net = format!("user,hostfwd=tcp:127.0.0.1:{port}-:7");
+    let mut guest = Machine::new()?.card(model, &net).kernel("net", APPEND)?.boot()?;
+    address(&mut guest)?;
+    download(&mut guest, &noise(large), seconds(300))?;
+    upload(&mut guest, 8)?;
+    let said = run(&mut guest, "ping -c 1000 -A -q 10.0.2.2", seconds(120))?;
+    ensure!(said.contains("1000 packets transmitted, 1000 packets received"), "pings were lost");
+    guest.type_line("nc -l -p 7 -e cat & sleep 1; echo list$((40+2))ens")?;
+    guest.wait_for("list42ens", seconds(60))?;
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(seconds(60)))?;
+    stream.write_all(b"from outside")?;
+    let mut back = [0; 12];
+    stream.read_exact(&mut back)?;
+    ensure!(&back == b"from outside", "{back:?}");
+    drop(stream);
+    guest.type_line("poweroff -f")?;
+    guest.wait_power_off(seconds(60))
+}
+
+#[test]
+fn e1000_moves_data_both_ways() {
+    case("e1000 on user networking", || card("e1000", LARGE));
+}
+
+#[test]
+fn a_guest_goes_on_with_a_download_after_it_was_saved() {
+    case("e1000, saved in the middle of a download, and restored", || {
+        let mut guest = Machine::new()?.card("e1000", "user").kernel("net", APPEND)?.boot()?;
+        address(&mut guest)?;
+        let data = noise(8 << 20);
+        // Two seconds and more, and a client that tries again.
+        let port = serve(data.clone(), Duration::from_millis(20))?;
+        guest.type_line(&format!(
+            "until wget -q -T 5 -O /tmp/down http://10.0.2.2:{port}/; do sleep 1; done; sha256sum /tmp/down; \
+             echo down-$((40+2))"
+        ))?;
+        std::thread::sleep(seconds(1));
+        let file = guest.folder().join("downloading.saved");
+        guest.save(&file)?;
+        guest.kill();
+        let mut guest = Guest::restore(&file)?;
+        guest.wait_for("down-42", seconds(240))?;
+        ensure!(guest.said().contains(&sum(&data)), "another checksum");
+        guest.type_line("poweroff -f")?;
+        guest.wait_power_off(seconds(60))
+    });
+}
+
+/// Two guests on one cable.
+#[test]
+fn two_guests_talk_over_a_stream() {
+    case("two guests with e1000 on one stream", || {
+        let folder = tempfile::tempdir()?;
+        let socket = folder.path().join("cable").display().to_string();
+        let listen = format!("stream,addr.type=unix,addr.path={socket},server=on");
+        let guest = |card: &str, net: &str| Machine::new()?.card(card, net).kernel("net", APPEND)?.boot();
+        let mut one = guest("e1000", &listen)?;
+        one.wait_for("ailurus:/root#", seconds(240))?;
+        let mut other = guest("e1000,mac=52:54:00:12:34:57", &format!("stream:{socket}"))?;
+        other.wait_for("ailurus:/root#", seconds(240))?;
+        run(&mut one, "ip link set eth0 up; ifconfig eth0 10.1.1.1 up", seconds(60))?;
+        run(&mut other, "ip link set eth0 up; ifconfig eth0 10.1.1.2 up", seconds(60))?;
+        let said = run(&mut other, "ping -c 1000 -A -q 10.1.1.1", seconds(120))?;
+        ensure!(said.contains("1000 packets transmitted, 1000 packets received"), "pings were lost");
+        Ok(())
+    });
+}
