@@ -150,6 +150,11 @@ fn e1000_moves_data_both_ways() {
 }
 
 #[test]
+fn rtl8139_moves_data_both_ways() {
+    case("rtl8139 on user networking", || card("rtl8139", LARGE));
+}
+
+#[test]
 fn a_guest_goes_on_with_a_download_after_it_was_saved() {
     case("e1000, saved in the middle of a download, and restored", || {
         let mut guest = Machine::new()?.card("e1000", "user").kernel("net", APPEND)?.boot()?;
