@@ -17,6 +17,20 @@ const COUNT: &str = "QEMU 7.2 counts broadcasts as multicasts, and sorts receive
 const KEPT: &str = "QEMU clears only some of the statistics.";
 const NO_RXCSUM: &str = "QEMU does not look at received checksums and says so by IXSM: the guest does.";
 
+/// A failure of QEMU's rtl8139.
+const fn rtl8139(case: &'static str, what: &'static str, reason: &'static str) -> Allowed {
+    Allowed { device: "rtl8139", case, what, family: Family::Qemu, reason }
+}
+
+const PARTS: &str = "QEMU answers most registers only in their own width.";
+const NO_WRITE: &str = "QEMU's EEPROM cannot be written.";
+const PROMISCUOUS: &str =
+    "QEMU takes AAP for everything, and sorts nothing then. Drivers set AM, AB and all of MAR with it.";
+const RCR_RESETS: &str = "QEMU sets the ring's pointers back; a driver that changes its filter reads where the card does not write.";
+const SPREAD: &str = "QEMU drops a packet that does not fit one descriptor.";
+const NOT_JUDGED: &str = "QEMU looks at no checksums: guests do it themselves.";
+const TAGGED: &str = "QEMU's loopback loses the last four bytes of a packet that a tag was put into.";
+
 pub(super) const ALLOWED: &[Allowed] = &[
     e1000(KEEP, "FCAL of *", NO_FLOW),
     e1000(KEEP, "FCAH of *", NO_FLOW),
@@ -60,4 +74,28 @@ pub(super) const ALLOWED: &[Allowed] = &[
     e1000("received checksums", "right: looked at", NO_RXCSUM),
     e1000("received checksums", "wrong: looked at", NO_RXCSUM),
     e1000("received checksums", "wrong: errors", NO_RXCSUM),
+    rtl8139("registers at power-on", "CR: no reset goes on", "QEMU shows RST until CR is written."),
+    rtl8139("registers can be read in parts", "RBSTART*", PARTS),
+    rtl8139("registers can be read in parts", "IMR*", PARTS),
+    rtl8139(
+        "software reset",
+        "IDR is left alone",
+        "QEMU loads the address anew. Drivers write it after a reset.",
+    ),
+    rtl8139("EEPROM by its wires", "the next one follows it", "QEMU's EEPROM wants a command for each word."),
+    rtl8139("EEPROM is written", "*", NO_WRITE),
+    rtl8139("PHY registers", "BMCR: 100 Mbit/s, full duplex, by hand", "QEMU's PHY always negotiates."),
+    rtl8139("which addresses are let in", "AAP*", PROMISCUOUS),
+    rtl8139(
+        "nothing moves while the bus is not the card's",
+        "the buffer is not done",
+        "QEMU does not see that its read of the buffer was not carried out.",
+    ),
+    rtl8139("RCR is written while packets are there", "*", RCR_RESETS),
+    rtl8139("a packet by descriptors", "ISR: no Tx descriptor is left", "QEMU has no TDU."),
+    rtl8139("a packet over several Rx descriptors", "*", SPREAD),
+    rtl8139("checksums are judged", "*", NOT_JUDGED),
+    rtl8139("a large packet is cut", "segment 2", "QEMU loses FIN and PSH on the way to the last segment."),
+    rtl8139("VLAN tags", "put in*", TAGGED),
+    rtl8139("an interrupt on demand", "ISR: SWInt", "QEMU has no FSWInt."),
 ];

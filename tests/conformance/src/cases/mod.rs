@@ -18,6 +18,7 @@ mod pit;
 mod port92;
 mod ps2;
 mod rtc;
+mod rtl8139;
 mod serial;
 mod tools;
 mod uart;
@@ -46,6 +47,7 @@ pub const GROUPS: &[Group] = &[
     ide::GROUP,
     atapi::GROUP,
     vga::GROUP,
+    rtl8139::GROUP,
     fw_cfg::GROUP,
     debugcon::GROUP,
     e1000::GROUP,
