@@ -148,8 +148,10 @@ impl Cable {
     /// Whether there is room for a frame to the card. If not, the stack is kicked when there is.
     pub(super) fn room(&self) -> bool {
         let mut inward = lock(&self.inward);
-        inward.thirsty = inward.lane.full();
-        !inward.thirsty
+        let full = inward.lane.full();
+        // One that found no room still waits when another finds some.
+        inward.thirsty |= full;
+        !full
     }
 
     /// A frame of that length for the card, which `fill` writes. Dropped when there is no room at all: answers go

@@ -61,6 +61,8 @@ struct Flow {
     dead: bool,
     /// It is in the list of those that wait for room.
     stalled: bool,
+    /// It is in the list of those that are to be driven.
+    queued: bool,
     used: Instant,
     received: u64,
     sent: u64,
@@ -84,7 +86,7 @@ pub(super) struct Tcp {
     nobody: SocketSet<'static>,
     /// Flows that wait for room on the cable.
     stalled: Vec<Token>,
-    /// Flows that had their turn and want more.
+    /// Flows that were sent something, or had their turn and want more.
     more: Vec<Token>,
     start: Instant,
     limit: usize,
@@ -209,7 +211,7 @@ impl Tcp {
         let remote = SocketAddr::new(ip.dst, u16_at(body, 2));
         let key = Key { guest, remote };
         if let Some(&token) = self.keys.get(&key) {
-            return self.drive(link, token, Some(whole));
+            return self.feed(link, token, whole);
         }
         // SYN without ACK or RST.
         if body[13] & 0x16 != 2 || guest.port() == 0 {
@@ -237,7 +239,7 @@ impl Tcp {
                 flow.connecting = (!there).then_some(syn);
                 flow.writable = there;
                 if let Some(token) = self.insert(host, flow) {
-                    self.drive(link, token, Some(whole));
+                    self.feed(link, token, whole);
                 }
             }
             Err(error @ (Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ADDRNOTAVAIL)) => {
@@ -322,7 +324,19 @@ impl Tcp {
         }
         flow.writable = true;
         if let Some(token) = self.insert(host, flow) {
-            self.drive(link, token, None);
+            self.drive(link, token);
+        }
+    }
+
+    /// A packet for a flow. What came together is acknowledged and handed to the host together, so that a frame costs
+    /// no system call.
+    fn feed(&mut self, link: &mut Link, token: Token, packet: &[u8]) {
+        let now = self.moment(link.now);
+        let Some(flow) = self.flows.get_mut(token) else { return };
+        let mut wire = Wire { packet: Some(packet), link, guest: flow.key.guest.ip(), full: false };
+        self.interface.poll_ingress_single(now, &mut wire, &mut flow.set);
+        if !std::mem::replace(&mut flow.queued, true) {
+            self.more.push(token);
         }
     }
 
@@ -332,21 +346,24 @@ impl Tcp {
         let ended = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         flow.readable |= ended || flags.intersects(EventFlags::IN | EventFlags::RDHUP);
         flow.writable |= ended || flags.contains(EventFlags::OUT);
-        self.drive(link, token, None);
+        self.drive(link, token);
     }
 
     /// Lets smoltcp and the host's socket work until neither has anything to do, or others must have their turn.
-    fn drive(&mut self, link: &mut Link, token: Token, packet: Option<&[u8]>) {
+    fn drive(&mut self, link: &mut Link, token: Token) {
         let now = self.moment(link.now);
         let Some(flow) = self.flows.get_mut(token) else { return };
         flow.used = link.now;
-        let mut wire = Wire { packet, link, guest: flow.key.guest.ip(), full: false };
+        flow.queued = false;
+        let mut wire = Wire { packet: None, link, guest: flow.key.guest.ip(), full: false };
         let mut rounds = 0;
         loop {
+            wire.full = false;
             self.interface.poll(now, &mut wire, &mut flow.set);
             match flow.turn() {
                 Turn::Idle => break,
                 Turn::Moved if rounds == ROUNDS => {
+                    flow.queued = true;
                     self.more.push(token);
                     break;
                 }
@@ -375,13 +392,13 @@ impl Tcp {
     /// Flows that wait for room on the cable, for their turn, or for a moment that has come.
     pub(super) fn tick(&mut self, link: &mut Link) {
         for token in std::mem::take(&mut self.more) {
-            self.drive(link, token, None);
+            self.drive(link, token);
         }
         if !self.stalled.is_empty() && link.cable.room() {
             for token in std::mem::take(&mut self.stalled) {
                 if let Some(flow) = self.flows.get_mut(token) {
                     flow.stalled = false;
-                    self.drive(link, token, None);
+                    self.drive(link, token);
                 }
             }
         }
@@ -391,7 +408,7 @@ impl Tcp {
                 // smoltcp asks for now, again and again, only while it can do something.
                 self.deadlines[index] = NEVER;
                 let token = self.flows.token(index);
-                self.drive(link, token, None);
+                self.drive(link, token);
             }
         }
     }
@@ -443,6 +460,7 @@ impl Flow {
             shut: false,
             dead: false,
             stalled: false,
+            queued: false,
             used: now,
             received: 0,
             sent: 0,

@@ -103,7 +103,7 @@ fn floods_are_bounded() {
 
 #[test]
 fn a_card_that_takes_nothing_stops_the_network_and_not_the_process() {
-    let guest = Guest::new("");
+    let mut guest = Guest::new("");
     let frame = echo(HOST.into(), 5, &pattern(1000));
     // Answers pile up to their bound, then are dropped; the guest's own frames are still taken.
     for _ in 0..5000 {

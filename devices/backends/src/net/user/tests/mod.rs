@@ -140,10 +140,12 @@ impl Guest {
         }
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
+        let now = Moment::from_micros(self.start.elapsed().as_micros() as i64);
+        let delay = self.interface.poll_delay(now, &self.sockets).map_or(5, |d| d.total_millis());
         let mut rung = self.bell.rung.lock().unwrap();
         if !*rung {
-            rung = self.bell.changed.wait_timeout(rung, Duration::from_millis(5)).unwrap().0;
+            rung = self.bell.changed.wait_timeout(rung, Duration::from_millis(delay.min(5))).unwrap().0;
         }
         *rung = false;
     }
