@@ -12,6 +12,7 @@ mod nic;
 mod pam;
 mod recording;
 mod saved;
+mod usernet;
 mod vnc;
 mod words;
 mod xenstore;
@@ -52,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },
+    Target { name: "usernet", run: usernet::run, seeds: usernet::seeds },
     Target { name: "chipset", run: devices::chipset, seeds: devices::script_seeds },
     Target { name: "clocks", run: devices::clocks, seeds: devices::script_seeds },
     Target { name: "storage", run: devices::storage, seeds: devices::script_seeds },
