@@ -160,10 +160,10 @@ fn a_guest_goes_on_with_a_download_after_it_was_saved() {
         let mut guest = Machine::new()?.card("e1000", "user").kernel("net", APPEND)?.boot()?;
         address(&mut guest)?;
         let data = noise(8 << 20);
-        // Two seconds and more, and a client that tries again.
+        // Two seconds and more, and a client that gives a silent connection up and tries again.
         let port = serve(data.clone(), Duration::from_millis(20))?;
         guest.type_line(&format!(
-            "until wget -q -T 5 -O /tmp/down http://10.0.2.2:{port}/; do sleep 1; done; sha256sum /tmp/down; \
+            "until timeout 15 wget -q -O /tmp/down http://10.0.2.2:{port}/; do sleep 1; done; sha256sum /tmp/down; \
              echo down-$((40+2))"
         ))?;
         std::thread::sleep(seconds(1));
