@@ -177,3 +177,26 @@ impl Cable {
         std::mem::take(&mut lock(&self.inward).news)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_found_no_room_is_told_of_it_though_another_found_some() {
+        let cable = Cable::new().unwrap();
+        for _ in 0..FRAMES {
+            assert!(cable.room());
+            cable.push(60, |frame| frame.fill(1));
+        }
+        assert!(!cable.room());
+        let mut frame = Vec::new();
+        assert!(cable.receive(&mut frame) && cable.room());
+        let mut count = [0; 8];
+        assert!(rustix::io::read(&cable.kick, &mut count).is_err(), "told too early");
+        while cable.receive(&mut frame) {}
+        rustix::io::read(&cable.kick, &mut count).unwrap();
+        // Once.
+        assert_eq!(u64::from_ne_bytes(count), 1);
+    }
+}
