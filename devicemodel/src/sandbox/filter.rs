@@ -269,6 +269,9 @@ const SOCKET_CALLS: &[c_long] = &[
 /// New connections, beside the sockets.
 const INTERNET_CALLS: &[c_long] = &[libc::SYS_connect, libc::SYS_bind, libc::SYS_listen];
 
+/// Files below the folder of TFTP, which landlock leaves.
+const TFTP_CALLS: &[c_long] = &[libc::SYS_openat2, libc::SYS_pread64];
+
 /// Waiting for many sockets at once.
 const EPOLL_CALLS: &[c_long] =
     &[libc::SYS_epoll_ctl, libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
@@ -284,6 +287,7 @@ fn kept(kind: Kind) -> io::Result<Rules> {
     rules.extend(plain(more));
     if kind == Kind::Network {
         rules.extend(plain(EPOLL_CALLS));
+        rules.extend(plain(TFTP_CALLS));
         // Comes to nothing where the process may not.
         rules.extend(internet_calls()?);
     }
@@ -427,6 +431,7 @@ fn allowed(work: Work) -> io::Result<Rules> {
             if internet {
                 // Whoever can connect must have no socket that leads to a program of the host's.
                 rules.extend(internet_calls()?);
+                rules.extend(plain(TFTP_CALLS));
             } else {
                 // Streams, which only say something to whom they are connected.
                 rules.insert(libc::SYS_socket, vec![socket(libc::AF_UNIX, libc::SOCK_STREAM)?]);

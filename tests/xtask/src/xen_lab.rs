@@ -153,10 +153,12 @@ fn artefacts(place: &Place) -> Result<Boot> {
     guests::make_at(place, &boot.ramdisk, &groups, |target| dom0::ramdisk(place, &version, target))?;
     let (hello, linux) = (folder.join("hello.img"), folder.join("linux.img"));
     guests::make_at(place, &hello, &groups, |target| Ok(fs::write(target, sectors::hello()?)?))?;
-    guests::make_at(place, &linux, &groups, |target| linux::disk(place, target))?;
+    guests::make_at(place, &linux, &groups, |target| linux::disk(place, linux::Kernel::Cloud, target))?;
+    let cards = folder.join("cards.img");
+    guests::make_at(place, &cards, &groups, |target| linux::disk(place, linux::Kernel::Generic, target))?;
     let cd = folder.join("linux.iso");
     guests::make_at(place, &cd, &groups, |target| linux::cd(place, target))?;
-    let srv = [("hello.img", hello), ("linux.img", linux), ("linux.iso", cd)];
+    let srv = [("hello.img", hello), ("linux.img", linux), ("linux.iso", cd), ("cards.img", cards)];
     guests::make_at(place, &boot.disk, &groups, |target| dom0::disk(place, &srv, target))?;
     Ok(boot)
 }

@@ -1,4 +1,5 @@
-//! The lab's Linux guest: Debian's cloud kernel with an initial RAM disk whose shell listens on the serial port.
+//! The lab's Linux guests: Debian's cloud kernel, or the generic one with drivers of network cards, with an initial RAM
+//! disk whose shell listens on the serial port.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,10 +32,32 @@ const MODULES: [&str; 11] = [
     "evdev",
 ];
 
+/// Which kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// Small and quick.
+    Cloud,
+    /// With drivers of emulated network cards.
+    Generic,
+}
+
+impl Kernel {
+    fn version(self, place: &Place) -> Result<String> {
+        match self {
+            Kernel::Cloud => version(&place.root(), "-cloud-amd64", |_| true),
+            Kernel::Generic => version(&place.root(), "-amd64", |name| !name.contains("cloud")),
+        }
+    }
+
+    fn file(self, place: &Place) -> Result<PathBuf> {
+        Ok(place.root().join("boot").join(format!("vmlinuz-{}", self.version(place)?)))
+    }
+}
+
 /// The files of a Linux guest.
-pub fn ramdisk(place: &Place) -> Result<Vec<u8>> {
+fn ramdisk(place: &Place, kernel: Kernel) -> Result<Vec<u8>> {
     let root = place.root();
-    let version = version(&root, "-cloud-amd64", |_| true)?;
+    let version = kernel.version(place)?;
     let mut archive = Archive::default();
     for folder in ["bin", "sbin", "dev", "proc", "sys", "modules"] {
         archive.folder(folder);
@@ -46,7 +69,9 @@ pub fn ramdisk(place: &Place) -> Result<Vec<u8>> {
     for (name, applet) in [("sbin/poweroff", "poweroff"), ("sbin/reboot", "reboot")] {
         archive.program(name, format!("#!/bin/sh\nexec /bin/busybox {applet} -f\n").as_bytes());
     }
-    let modules = modules::in_order(&root.join("lib/modules").join(version), &MODULES)?;
+    let cards: &[&str] = if kernel == Kernel::Generic { &modules::NETWORK } else { &[] };
+    let names = [&MODULES, cards].concat();
+    let modules = modules::in_order(&root.join("lib/modules").join(version), &names)?;
     for (place, (name, content)) in modules.iter().enumerate() {
         archive.program(&format!("modules/{place:02}-{name}.ko"), content);
     }
@@ -54,23 +79,20 @@ pub fn ramdisk(place: &Place) -> Result<Vec<u8>> {
     archive.finish()
 }
 
-fn kernel(place: &Place) -> Result<PathBuf> {
-    crate::place::only(&place.root().join("boot"), "vmlinuz-", "-cloud-amd64")
-}
-
 /// A CD that boots it as firmware and a boot loader do, port by port.
 pub fn cd(place: &Place, target: &Path) -> Result<()> {
     let initrd = target.with_extension("initrd");
-    fs::write(&initrd, ramdisk(place)?)?;
-    let files = vec![("boot/vmlinuz".into(), kernel(place)?), ("boot/initrd".into(), initrd.clone())];
+    fs::write(&initrd, ramdisk(place, Kernel::Cloud)?)?;
+    let files =
+        vec![("boot/vmlinuz".into(), Kernel::Cloud.file(place)?), ("boot/initrd".into(), initrd.clone())];
     let config = iso::linux(COMMAND_LINE);
     iso::make(place, &iso::Cd { files, modules: &[], config }, target)?;
     Ok(fs::remove_file(initrd)?)
 }
 
 /// A disk that boots it by DMA.
-pub fn disk(place: &Place, target: &Path) -> Result<()> {
-    let kernel = kernel(place)?;
-    let kernel = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
-    Ok(fs::write(target, sectors::loader(&kernel, &ramdisk(place)?, COMMAND_LINE)?)?)
+pub fn disk(place: &Place, kernel: Kernel, target: &Path) -> Result<()> {
+    let file = kernel.file(place)?;
+    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(fs::write(target, sectors::loader(&bytes, &ramdisk(place, kernel)?, COMMAND_LINE)?)?)
 }
