@@ -72,6 +72,7 @@ impl Machine {
         let mut all = self.plugged.specs();
         all.push(spec.clone());
         crate::config::check_devices(&all)?;
+        crate::config::check_networks(&self.networks.configs(), &all)?;
         let slot = self.put_in(spec)?;
         if let (Some(pm), Some(slot)) = (&self.pm, slot) {
             let removable = self.plugged.state().removable();

@@ -1,0 +1,147 @@
+//! Cables, cards and back ends.
+
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use devices::xen::platform::Unplug;
+use devices_core::deferred;
+use devices_core::model::Value;
+use devices_core::net::Loose;
+use hypervisor::Still;
+
+use super::*;
+use crate::config::{Card, GuestConfig};
+use crate::machine::{Ahead, Setting, XenParts};
+use crate::power::notices;
+
+fn config(cards: &[Card]) -> GuestConfig {
+    let mut config = GuestConfig { memory_mib: 2, devices: Vec::new(), ..GuestConfig::default() };
+    cards.iter().for_each(|card| config.add_card(card).unwrap());
+    config
+}
+
+fn card(model: &str, id: &str) -> Card {
+    Card { id: (!id.is_empty()).then(|| id.into()), model: model.into(), mac: None }
+}
+
+fn built(config: GuestConfig) -> Machine {
+    let (notifier, _) = notices().unwrap();
+    let setting = Setting {
+        hypervisor: Arc::new(Still::new(1, 2 << 20, 0).unwrap()),
+        power: Arc::new(notifier.clone()),
+        notifier,
+        debugcon: None,
+        xen: Some(XenParts { lock_roms: Arc::new(|_| ()) }),
+        taps: None,
+        border: Border::Open,
+        ahead: Ahead::default(),
+    };
+    Machine::build(config, setting).unwrap()
+}
+
+#[test]
+fn frames_wait_while_the_guest_stands() {
+    let standing = Arc::new(AtomicBool::new(true));
+    let cable = Cable::new(standing.clone());
+    let far = Arc::new(Loose::default());
+    cable.connect(far.clone());
+    let woken = Arc::new(Mutex::new(0));
+    let count = woken.clone();
+    cable.plug(Some(Listener { waker: Waker::calling(move |_| *count.lock().unwrap() += 1), number: 0 }));
+    far.give(&[1; 60]);
+    cable.news();
+    let mut frame = Vec::new();
+    assert!(!cable.receive(&mut frame) && *woken.lock().unwrap() == 0);
+    assert!(cable.send(&[2; 60]), "what the guest sent before it stood goes out");
+    standing.store(false, Ordering::Release);
+    cable.news();
+    assert!(cable.receive(&mut frame) && frame == [1; 60] && *woken.lock().unwrap() == 1);
+    cable.connect(Arc::new(Nowhere));
+    assert!(cable.send(&[3; 60]) && far.sent() == Some(vec![2; 60]) && far.sent().is_none());
+}
+
+#[test]
+fn cards_have_names_and_addresses_of_their_own() {
+    let machine = built(config(&[card("e1000", ""), card("e1000", "nic"), card("e1000", "")]));
+    let nics = machine.nics();
+    let seen: Vec<_> = nics.iter().map(|nic| (nic.name.as_str(), nic.mac[5])).collect();
+    assert_eq!(seen, [("e1000.0", 0x56), ("nic", 0x57), ("e1000.1", 0x58)]);
+    let saved = machine.config().devices.iter().map(|device| device.properties["mac"].clone());
+    let expected = [0x56, 0x57, 0x58].map(|last| Value::Text(format!("52:54:00:12:34:{last:x}")));
+    assert_eq!(saved.collect::<Vec<_>>(), expected);
+    assert!(machine.netdevs()[0].info.starts_with("index=0,type=user"), "{:?}", machine.netdevs());
+}
+
+#[test]
+fn the_cable_is_pulled_by_the_name_of_either_end() {
+    let machine = built(config(&[card("e1000", "nic"), card("rtl8139", "")]));
+    let up = |machine: &Machine| machine.nics().iter().map(|nic| nic.link).collect::<Vec<_>>();
+    assert!(machine.set_link("nic", false) && machine.set_link("net1", false));
+    assert_eq!(up(&machine), [false, false]);
+    assert!(machine.set_link("rtl8139.0", true));
+    assert_eq!(up(&machine), [false, true]);
+    assert!(!machine.set_link("nobody", true));
+    assert!(machine.remove_netdev("net1") && !machine.remove_netdev("net1"));
+    assert_eq!(up(&machine), [false, false], "a card whose back end is gone has no link");
+}
+
+#[test]
+fn a_back_end_comes_and_is_used_by_a_card() {
+    let machine = built(config(&[]));
+    let netdev = NetdevConfig { id: "n".into(), kind: "user".into(), options: Vec::new() };
+    machine.add_netdev(netdev.clone()).unwrap();
+    let error = machine.add_netdev(netdev).unwrap_err().to_string();
+    assert_eq!(error, "Duplicate ID 'n' for netdev");
+    let device = |netdev: &str| {
+        let text = format!("e1000,id=nic,netdev={netdev}");
+        machine.add_device(crate::config::DeviceSpec::parse(&text).unwrap())
+    };
+    assert_eq!(device("x").unwrap_err().to_string(), "Property 'e1000.netdev' can't find value 'x'");
+    device("n").unwrap();
+    assert_eq!(machine.nics()[0].netdev.as_deref(), Some("n"));
+    let rest = machine.networks.configs();
+    assert_eq!((rest.len(), machine.plugged.specs().len()), (1, 1));
+}
+
+#[test]
+fn pv_drivers_have_cards_unplugged_for_good() {
+    let mut first = config(&[card("e1000", "nic"), card("rtl8139", "other")]);
+    first.check().unwrap();
+    let machine = built(first.clone());
+    let ticket = || deferred().0;
+    machine.unplug(Unplug::AUX_DISKS, ticket());
+    assert_eq!(machine.nics().len(), 2);
+    machine.unplug(Unplug::NICS, ticket());
+    assert!(machine.nics().is_empty() && machine.netdevs().is_empty());
+    assert!(!machine.pci().iter().any(|function| function.class == 0x0200));
+    // A toolstack names them again when the guest is restored.
+    let saved = GuestConfig { devices: machine.plugged.specs(), ..first.clone() };
+    first.follow(&saved);
+    assert!(first.devices.is_empty() && first.netdevs.is_empty());
+}
+
+#[test]
+fn a_card_is_announced_where_its_cable_leads() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut config = config(&[card("e1000", "nic")]);
+    use std::os::fd::AsRawFd;
+    config.netdevs[0] = NetdevConfig {
+        id: "net0".into(),
+        kind: "socket".into(),
+        options: vec![("fd".into(), ours.as_raw_fd().to_string())],
+    };
+    let machine = built(config);
+    machine.announce(Some(&["somebody".into()]));
+    machine.announce(None);
+    theirs.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut seen = [0; 64];
+    std::io::Read::read_exact(&mut &theirs, &mut seen).unwrap();
+    assert_eq!(seen[..4], [0, 0, 0, 60]);
+    assert_eq!(
+        seen[4..18],
+        [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 0x80, 0x35]
+    );
+    let begun = Instant::now();
+    machine.networks.shut_down();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
