@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use backends::net::{Around, NetError, NetEvent, Netdev as Running, Prepared};
+use backends::net::{Around, NetError, NetEvent, Netdev as Running, Prepared, UserHandle};
 use devices_core::net::{NetBackend, Nowhere};
 use devices_core::{Wake, Waker};
 
@@ -264,6 +264,12 @@ impl Machine {
     /// What has happened at back ends since the last call, the oldest first.
     pub(crate) fn network_events(&self) -> VecDeque<(String, NetEvent)> {
         std::mem::take(&mut *self.networks.happened.lock())
+    }
+
+    /// User networks: their ids, and handles to them.
+    pub(crate) fn user_networks(&self) -> Vec<(String, UserHandle)> {
+        let handle = |(id, netdev): (&String, &Netdev)| Some((id.clone(), netdev.running.as_ref()?.user()?));
+        self.networks.netdevs().iter().filter_map(handle).collect()
     }
 
     /// Adds a back end, which a card can name from now on.

@@ -207,6 +207,14 @@ pub trait Guest {
     fn netdev_add(&mut self, _netdev: NetdevConfig) -> Result<(), QmpError> {
         Err(not_here("adding a network"))
     }
+    /// User networks: their ids, and what goes through each, for people.
+    fn user_networks(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    /// Adds (or takes away) a forwarded port of a user network; of the only one, if none is named.
+    fn forward(&mut self, _netdev: Option<&str>, _rule: &str, _add: bool) -> Result<(), QmpError> {
+        Err(not_here("a forwarded port"))
+    }
     /// Takes one away; a card that it has loses its link.
     fn netdev_del(&mut self, id: &str) -> Result<(), QmpError> {
         Err(QmpError::device_not_found(id))

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use backends::net::UserHandle;
 use devices::models;
 use devices_core::model::{self, BusType, Plug, Properties};
 use hypervisor::debug::Registers;
@@ -253,6 +254,24 @@ impl Guest for Runner {
     fn netdev_add(&mut self, netdev: NetdevConfig) -> Result<(), QmpError> {
         self.free()?;
         self.machine.add_netdev(netdev).map_err(|error| QmpError::generic(error.to_string()))
+    }
+
+    fn user_networks(&self) -> Vec<(String, String)> {
+        let networks = self.machine.user_networks().into_iter();
+        networks.map(|(id, network)| (id, network.flows().table())).collect()
+    }
+
+    fn forward(&mut self, netdev: Option<&str>, rule: &str, add: bool) -> Result<(), QmpError> {
+        let networks = self.machine.user_networks();
+        let is_it = |(id, _): &&(String, UserHandle)| netdev.is_none_or(|netdev| netdev == id);
+        let Some((_, network)) = networks.iter().find(is_it) else {
+            return Err(QmpError::generic(match netdev {
+                Some(id) => format!("unrecognized netdev id '{id}'"),
+                None => "user mode network stack not in use".into(),
+            }));
+        };
+        let done = if add { network.hostfwd_add(rule).map(drop) } else { network.hostfwd_remove(rule) };
+        done.map_err(|error| QmpError::generic(error.to_string()))
     }
 
     fn netdev_del(&mut self, id: &str) -> Result<(), QmpError> {

@@ -104,6 +104,18 @@ fn a_back_end_comes_and_is_used_by_a_card() {
 }
 
 #[test]
+fn ports_are_forwarded_while_the_guest_runs() {
+    let machine = built(config(&[card("e1000", "nic")]));
+    let [(id, network)] = &machine.user_networks()[..] else { panic!("one user network") };
+    assert_eq!(id, "net0");
+    let bound = network.hostfwd_add("tcp:127.0.0.1:0-:22").unwrap();
+    assert_eq!(network.forwards().len(), 1);
+    assert!(std::net::TcpListener::bind(bound).is_err(), "somebody listens there");
+    network.hostfwd_remove(&format!("tcp:{bound}")).unwrap();
+    assert!(std::net::TcpListener::bind(bound).is_ok(), "the port is free again");
+}
+
+#[test]
 fn pv_drivers_have_cards_unplugged_for_good() {
     let mut first = config(&[card("e1000", "nic"), card("rtl8139", "other")]);
     first.check().unwrap();

@@ -33,6 +33,7 @@ const TOPICS: &[(&str, &str)] = &[
     ("registers [-a] [VCPU]", "a processor's registers"),
     ("status", "whether the guest runs"),
     ("usb", "USB devices"),
+    ("usernet", "what goes through user networks"),
     ("uuid", "the guest's UUID"),
     ("version", "the program's version"),
     ("vnc", "the VNC server"),
@@ -63,6 +64,9 @@ pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Resul
         "network" => {
             text = queries::networks(guest);
             Ok(())
+        }
+        "usernet" => {
+            guest.user_networks().iter().try_for_each(|(id, table)| write!(text, "Hub -1 ({id}):\n{table}"))
         }
         "iothreads" | "migrate" => Ok(()),
         "memory_size_summary" => {

@@ -17,6 +17,7 @@ eject [-f] DRIVE | change DRIVE FILE [FORMAT] | sendkey KEY-KEY [MS] | screendum
 mouse_move DX DY [DZ] | mouse_button STATE | device_del ID | chardev-remove ID | closefd NAME
 x /FMT ADDRESS | xp /FMT ADDRESS | print /FMT EXPRESSION (FMT: count, then x d u o c i, then b h w g)
 netdev_add TYPE,id=ID[,KEY=VALUE...] | netdev_del ID | announce_self
+hostfwd_add [ID] RULE | hostfwd_remove [ID] RULE (tcp:[ADDRESS]:PORT-[GUEST]:PORT)
 object_del ID | set_link NAME on|off | balloon MIB | qom-list PATH | qom-get PATH PROPERTY
 ";
 
@@ -73,6 +74,10 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["chardev-remove", id] => drop(same("chardev-remove", json!({ "id": id }), context)?),
         ["closefd", name] => drop(same("closefd", json!({ "fdname": name }), context)?),
         ["netdev_add", options] => add_netdev(options, context)?,
+        ["hostfwd_add", rule] => guest.forward(None, rule, true)?,
+        ["hostfwd_add", netdev, rule] => guest.forward(Some(netdev), rule, true)?,
+        ["hostfwd_remove", rule] => guest.forward(None, rule, false)?,
+        ["hostfwd_remove", netdev, rule] => guest.forward(Some(netdev), rule, false)?,
         ["announce_self"] => {
             let how = json!({ "initial": 50, "max": 550, "rounds": 5, "step": 100 });
             drop(same("announce-self", how, context)?);

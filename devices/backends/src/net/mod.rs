@@ -31,7 +31,7 @@ pub use address::Address;
 pub use dgram::DgramSpec;
 pub use stream::StreamSpec;
 pub use tap::{Interface, TapSpec};
-pub use user::UserOptions;
+pub use user::{UserHandle, UserOptions};
 
 /// What a `-netdev` says, without its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +137,10 @@ pub type Observer = Arc<dyn Fn(NetEvent) + Send + Sync>;
 pub trait Netdev: NetBackend {
     /// What `info network` shows behind the id: `index=0,type=stream,unix:/run/switch`.
     fn info(&self) -> String;
+    /// It as user networking.
+    fn user(&self) -> Option<UserHandle> {
+        None
+    }
 }
 
 /// Reads the options of a back end of that kind, its id apart. Nested ones have dots: `addr.type`.

@@ -288,6 +288,9 @@ impl Netdev for User {
         let restrict = if options.restrict { "on" } else { "off" };
         format!("index=0,type=user{net},restrict={restrict}")
     }
+    fn user(&self) -> Option<UserHandle> {
+        Some(self.handle())
+    }
 }
 
 impl Drop for User {
