@@ -7,6 +7,7 @@
 mod address;
 mod dgram;
 pub mod framing;
+mod hub;
 mod legacy;
 mod options;
 mod packets;
@@ -29,6 +30,7 @@ use thiserror::Error;
 
 pub use address::Address;
 pub use dgram::DgramSpec;
+pub use hub::{Attached, HubportSpec, Hubs};
 pub use stream::StreamSpec;
 pub use tap::{Interface, TapSpec};
 pub use user::{UserHandle, UserOptions};
@@ -40,6 +42,8 @@ pub enum NetSpec {
     Stream(StreamSpec),
     /// Datagrams, to another program or a group of them.
     Dgram(DgramSpec),
+    /// A port of a hub.
+    Hubport(HubportSpec),
     /// A socket that we are given, which itself tells whether it is a stream.
     Socket(String),
     /// A network of this process's own.
@@ -58,7 +62,7 @@ pub enum Word {
 }
 
 /// The kinds that are built, as `-netdev help` lists them.
-pub const KINDS: &[&str] = &["socket", "stream", "dgram", "tap", "user"];
+pub const KINDS: &[&str] = &["socket", "stream", "dgram", "hubport", "tap", "user"];
 
 /// Kinds of QEMU's that are not built, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -119,6 +123,8 @@ pub enum NetError {
 pub struct Around<'a> {
     /// Gives a descriptor of our own for one that we were started with (a number), or that the monitor got (a name).
     pub fd: &'a dyn Fn(&str) -> Result<OwnedFd, String>,
+    /// The machine's hubs.
+    pub hubs: &'a Hubs,
 }
 
 /// What happens at the other end of a cable.
@@ -148,6 +154,7 @@ pub fn parse(kind: &str, options: &[(String, String)]) -> Result<NetSpec, String
     match kind {
         "stream" => StreamSpec::parse(options).map(NetSpec::Stream),
         "dgram" => DgramSpec::parse(options).map(NetSpec::Dgram),
+        "hubport" => HubportSpec::parse(options).map(NetSpec::Hubport),
         "socket" => legacy::parse(options),
         "tap" => TapSpec::parse(options).map(NetSpec::Tap),
         "user" => UserOptions::parse(options).map(NetSpec::User),
@@ -164,6 +171,7 @@ pub struct Prepared(Open);
 enum Open {
     Stream(stream::Prepared),
     Dgram(dgram::Prepared),
+    Hubport(hub::Prepared),
     Tap(tap::Prepared),
     User(user::Prepared),
 }
@@ -173,6 +181,7 @@ pub fn prepare(spec: &NetSpec, around: &Around) -> Result<Prepared, NetError> {
     Ok(Prepared(match spec {
         NetSpec::Stream(spec) => Open::Stream(stream::prepare(spec, around)?),
         NetSpec::Dgram(spec) => Open::Dgram(dgram::prepare(spec, around)?),
+        NetSpec::Hubport(spec) => Open::Hubport(hub::prepare(spec, around.hubs)?),
         NetSpec::Socket(fd) => given(fd, around)?,
         NetSpec::Tap(spec) => Open::Tap(tap::prepare(spec, around)?),
         NetSpec::User(options) => Open::User(user::prepare(options)?),
@@ -195,8 +204,18 @@ impl Prepared {
         match self.0 {
             Open::Stream(stream) => stream.start(waker, number, observer),
             Open::Dgram(dgram) => dgram.start(waker, number),
+            Open::Hubport(port) => port.start(waker, number),
             Open::Tap(tap) => tap.start(waker, number),
             Open::User(user) => Ok(user.start(waker, number)?),
+        }
+    }
+
+    /// Puts `other` on this port of a hub (`hubport,netdev=`), where a card would be. None: this is
+    /// no port.
+    pub fn attach(self, other: Prepared, observer: Observer) -> Option<Result<Attached, NetError>> {
+        match self.0 {
+            Open::Hubport(port) => Some(port.attach(other, observer)),
+            _ => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::ring::Ring;
 use super::{NetError, Netdev};
 
 /// How long a back end's thread may take to end.
-const CLOSING: Duration = Duration::from_millis(400);
+pub(super) const CLOSING: Duration = Duration::from_millis(400);
 
 /// Frames for the guest.
 #[derive(Default)]
@@ -42,28 +42,43 @@ pub(super) struct Queues {
     incoming: Mutex<Incoming>,
     outgoing: Mutex<Outgoing>,
     /// Readable when the thread is to look at the queues.
-    kick: OwnedFd,
+    kick: Arc<OwnedFd>,
     stopping: AtomicBool,
     waker: Waker,
     number: u32,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An eventfd that wakes a thread.
+pub(super) fn kick() -> Result<Arc<OwnedFd>, NetError> {
+    let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    kick.map(Arc::new).map_err(|e| NetError::System { what: "eventfd", source: e.into() })
+}
+
+/// Has a thread look at its queues. An eventfd whose count is full is readable already.
+pub(super) fn ring(kick: &OwnedFd) {
+    let _ = rustix::io::write(kick, &1u64.to_ne_bytes());
 }
 
 impl Queues {
     /// Queues of the card behind `waker`, which is woken with `number`.
     pub(super) fn new(waker: Waker, number: u32) -> Result<Arc<Queues>, NetError> {
-        let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        Ok(Arc::new(Queues {
+        Ok(Queues::sharing(kick()?, waker, number))
+    }
+
+    /// The same, where the thread serves others too, by one eventfd.
+    pub(super) fn sharing(kick: Arc<OwnedFd>, waker: Waker, number: u32) -> Arc<Queues> {
+        Arc::new(Queues {
             incoming: Mutex::default(),
             outgoing: Mutex::default(),
-            kick: kick.map_err(|e| NetError::System { what: "eventfd", source: e.into() })?,
+            kick,
             stopping: AtomicBool::new(false),
             waker,
             number,
-        }))
+        })
     }
 
     /// The card is gone, or its back end is.
@@ -71,17 +86,16 @@ impl Queues {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Has the thread look at the queues. An eventfd whose count is full is readable already.
     fn kick(&self) {
-        let _ = rustix::io::write(&self.kick, &1u64.to_ne_bytes());
+        ring(&self.kick);
     }
 
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.kick();
     }
 
-    fn send(&self, frame: &[u8]) -> bool {
+    pub(super) fn send(&self, frame: &[u8]) -> bool {
         if frame.is_empty() || frame.len() > MAX_FRAME {
             return true;
         }
@@ -99,7 +113,7 @@ impl Queues {
         taken
     }
 
-    fn receive(&self, frame: &mut Vec<u8>) -> bool {
+    pub(super) fn receive(&self, frame: &mut Vec<u8>) -> bool {
         frame.clear();
         let mut incoming = lock(&self.incoming);
         let some = incoming.ring.pop(frame);
@@ -179,6 +193,18 @@ impl Queues {
         self.relieve();
     }
 
+    /// Before the thread sleeps: it is to be woken by the guest's next frame. False: there is one.
+    pub(super) fn drowse(&self) -> bool {
+        let mut outgoing = lock(&self.outgoing);
+        outgoing.asleep = outgoing.ring.is_empty();
+        outgoing.asleep
+    }
+
+    /// After it has slept.
+    pub(super) fn rouse(&self) {
+        lock(&self.outgoing).asleep = false;
+    }
+
     /// Waits until `fd` is ready for what is asked of it, a frame of the guest's is there and `wanted`,
     /// [room](Queues::room) that was missing is there, the back end ends, or the time is up. Gives what `fd` is ready
     /// for. One that is asked for nothing is not looked at: the kernel would tell of a peer that has gone, without end.
@@ -188,25 +214,22 @@ impl Queues {
         wanted: bool,
         time: Option<Duration>,
     ) -> PollFlags {
-        let mut outgoing = lock(&self.outgoing);
-        let now = wanted && !outgoing.ring.is_empty();
-        outgoing.asleep = wanted && !now;
-        drop(outgoing);
+        let now = wanted && !self.drowse();
         let time = if now { Some(Duration::ZERO) } else { time };
         let time = time.map(|time| Timespec {
             tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
         });
-        let kick = PollFd::new(&self.kick, PollFlags::IN);
+        let kick = PollFd::new(&*self.kick, PollFlags::IN);
         let mut fds = match fd.filter(|(_, what)| !what.is_empty()) {
             Some((fd, what)) => [kick, PollFd::new(fd, what)],
             None => [kick.clone(), kick],
         };
         // A signal, or a host short of memory: look again.
         let ready = poll(&mut fds, time.as_ref()).is_ok();
-        lock(&self.outgoing).asleep = false;
+        self.rouse();
         if ready && !fds[0].revents().is_empty() {
-            let _ = rustix::io::read(&self.kick, &mut [0u8; 8]);
+            let _ = rustix::io::read(&*self.kick, &mut [0u8; 8]);
         }
         if ready && fd.is_some() { fds[1].revents() } else { PollFlags::empty() }
     }

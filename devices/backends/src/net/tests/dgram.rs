@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
-use super::{Around, Card, frame, prepare, spec};
+use super::{Card, around, frame, prepare, spec};
 
 /// Two free UDP ports of this host's.
 fn ports() -> (u16, u16) {
@@ -119,7 +119,8 @@ fn what_a_group_member_sends_reaches_all_others_and_not_itself() {
 #[test]
 fn a_socket_that_we_were_given_tells_what_it_is() {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
-    let around = Around { fd: &|_| Ok(ours.try_clone().unwrap().into()) };
+    let fd = |_: &str| Ok(ours.try_clone().unwrap().into());
+    let around = around(&fd);
     let card = Card::of(prepare(&spec("socket,fd=5").unwrap(), &around).unwrap());
     assert_eq!(card.backend.info(), "index=0,type=socket,socket: fd=5");
     theirs.send(&frame(1, 60)).unwrap();

@@ -1,10 +1,12 @@
 //! Back ends in pairs, and peers that do not behave.
 
 mod dgram;
+mod hub;
 mod options;
 mod stream;
 mod tap;
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -31,7 +33,12 @@ fn opened(text: &str) -> Prepared {
 }
 
 fn nothing_around() -> Around<'static> {
-    Around { fd: &|_| Err("Bad file descriptor".into()) }
+    around(&|_| Err("Bad file descriptor".into()))
+}
+
+/// With hubs that no other has.
+fn around<'a>(fd: &'a dyn Fn(&str) -> Result<OwnedFd, String>) -> Around<'a> {
+    Around { fd, hubs: Box::leak(Box::default()) }
 }
 
 /// A card: it takes what is there when it is woken.

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use super::super::{Address, NetEvent};
-use super::{Around, Card, frame, opened, pour, prepare, spec};
+use super::{Card, around, frame, opened, pour, prepare, spec};
 
 /// A free TCP port of this host's; it may be taken again before it is used, which nothing here prevents.
 fn port() -> u16 {
@@ -55,9 +55,8 @@ fn two_of_ours_exchange_frames_over_unix_and_tcp() {
 #[test]
 fn a_socket_that_we_were_given_is_a_stream() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let around = Around {
-        fd: &|fd| if fd == "9" { Ok(ours.try_clone().unwrap().into()) } else { Err("none".into()) },
-    };
+    let fd = |fd: &str| if fd == "9" { Ok(ours.try_clone().unwrap().into()) } else { Err("none".into()) };
+    let around = around(&fd);
     let text = "stream,addr.type=fd,addr.str=9";
     let card = Card::of(prepare(&spec(text).unwrap(), &around).unwrap());
     theirs.write_all(&framed(&frame(1, 60))).unwrap();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use hypervisor::tap::{Shape, Tap};
 
-use super::{Around, Card, frame, nothing_around, prepare, spec};
+use super::{Around, Card, around, frame, nothing_around, prepare, spec};
 
 /// Runs a test again as root of new user and network namespaces; true: this is that run.
 fn apart(name: &str) -> bool {
@@ -134,7 +134,7 @@ fn inherited(text: &str, fds: &[&Tap]) -> Card {
         let tap = fds.get(index).ok_or("Bad file descriptor")?;
         Ok(tap.file().try_clone().unwrap())
     };
-    Card::of(prepare(&spec(text).unwrap(), &Around { fd: &fd }).unwrap())
+    Card::of(prepare(&spec(text).unwrap(), &around(&fd)).unwrap())
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn what_is_no_interface_is_refused() {
     let text = open("tap,fd=77", &nothing_around());
     assert_eq!(text, "Can't use file descriptor 77: Bad file descriptor");
     let null = |_: &str| Ok(std::fs::File::open("/dev/null").unwrap().into());
-    let text = open("tap,fd=3", &Around { fd: &null });
+    let text = open("tap,fd=3", &around(&null));
     assert!(text.starts_with("Can't use file descriptor 3: it is no tap interface"), "{text}");
     let text = open("tap,ifname=a-name-of-sixteen,script=no", &nothing_around());
     assert!(text.starts_with("could not configure /dev/net/tun (a-name-of-sixteen)"), "{text}");
