@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backends::chardev::{self, CharError, Prepared};
 use backends::image::{ImageError, ImageFile, ImageOptions};
@@ -27,6 +27,7 @@ struct Opened {
     images: Vec<ImageFile>,
     lines: BTreeMap<usize, Prepared>,
     networks: BTreeMap<String, net::Prepared>,
+    hubs: Arc<net::Hubs>,
     files: BTreeMap<PathBuf, File>,
     debugcon: Option<File>,
     vga_bios: Option<Firmware>,
@@ -59,7 +60,7 @@ impl Ahead {
             opened.lines.insert(index, line);
         }
         for netdev in &config.netdevs {
-            let prepared = prepare(netdev)?;
+            let prepared = prepare(netdev, &opened.hubs)?;
             opened.networks.insert(netdev.id.clone(), prepared);
         }
         opened.debugcon =
@@ -97,11 +98,17 @@ impl Ahead {
         self.opened().lines.remove(&index).map_or_else(|| chardev::prepare(spec), Ok)
     }
 
+    /// The hubs that networks share.
+    pub(super) fn hubs(&self) -> Arc<net::Hubs> {
+        self.opened().hubs.clone()
+    }
+
     /// The back end of a network.
     pub(super) fn network(&self, netdev: &NetdevConfig) -> Result<net::Prepared, BuildError> {
-        match self.opened().networks.remove(&netdev.id) {
+        let mut opened = self.opened();
+        match opened.networks.remove(&netdev.id) {
             Some(prepared) => Ok(prepared),
-            None => prepare(netdev),
+            None => prepare(netdev, &opened.hubs),
         }
     }
 
@@ -127,9 +134,9 @@ impl Ahead {
     }
 }
 
-fn prepare(netdev: &NetdevConfig) -> Result<net::Prepared, BuildError> {
+fn prepare(netdev: &NetdevConfig, hubs: &net::Hubs) -> Result<net::Prepared, BuildError> {
     let failed = |source| BuildError::Network { id: netdev.id.clone(), source };
-    net::prepare(&netdev.spec()?, &super::network::around()).map_err(failed)
+    net::prepare(&netdev.spec()?, &super::network::around(hubs)).map_err(failed)
 }
 
 fn file_error(path: &Path, source: io::Error) -> BuildError {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use backends::net::{Around, NetError, NetEvent, Netdev as Running, Prepared, UserHandle};
+use backends::net::{Around, Hubs, NetError, NetEvent, Netdev as Running, Prepared, UserHandle};
 use devices_core::net::{NetBackend, Nowhere};
 use devices_core::{Wake, Waker};
 
@@ -115,9 +115,10 @@ impl Happened {
     }
 }
 
-/// What back ends take from their surroundings: files that the process was started with.
-pub(super) fn around() -> Around<'static> {
+/// What back ends take from their surroundings: the guest's hubs, and files that the process was started with.
+pub(super) fn around(hubs: &Hubs) -> Around<'_> {
     Around {
+        hubs,
         fd: &|name| {
             let number = name.parse().map_err(|_| format!("'{name}' is not a number"))?;
             inherited::duplicate(number).map_err(|error| error.to_string())
@@ -128,15 +129,16 @@ pub(super) fn around() -> Around<'static> {
 /// All of them.
 pub(super) struct Networks {
     netdevs: Mutex<BTreeMap<String, Netdev>>,
+    hubs: Arc<Hubs>,
     happened: Arc<Happened>,
     standing: Arc<AtomicBool>,
 }
 
 impl Networks {
     /// None yet; the guest stands.
-    pub(super) fn new(notifier: Notifier) -> Networks {
+    pub(super) fn new(notifier: Notifier, hubs: Arc<Hubs>) -> Networks {
         let happened = Arc::new(Happened { events: Mutex::default(), notifier });
-        Networks { netdevs: Mutex::default(), happened, standing: Arc::new(AtomicBool::new(true)) }
+        Networks { netdevs: Mutex::default(), hubs, happened, standing: Arc::new(AtomicBool::new(true)) }
     }
 
     fn netdevs(&self) -> MutexGuard<'_, BTreeMap<String, Netdev>> {
@@ -281,7 +283,8 @@ impl Machine {
         all.push(netdev.clone());
         crate::config::check_networks(&all, &[])?;
         let failed = |source| BuildError::Network { id: netdev.id.clone(), source };
-        let prepared = backends::net::prepare(&netdev.spec()?, &around()).map_err(failed)?;
+        let prepared =
+            backends::net::prepare(&netdev.spec()?, &around(&self.networks.hubs)).map_err(failed)?;
         self.networks.add(netdev.clone(), Some(prepared)).map_err(failed)
     }
 

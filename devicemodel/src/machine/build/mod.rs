@@ -86,7 +86,7 @@ impl Machine {
         let ram = hypervisor.memory();
         let bus = Bus::new(ram.clone(), mapper.clone());
         let observer: Arc<dyn Observer> = Arc::new(notifier.clone());
-        let networks = Arc::new(Networks::new(notifier.clone()));
+        let networks = Arc::new(Networks::new(notifier.clone(), ahead.hubs()));
         let board = Board {
             bus: &bus,
             hypervisor: &*hypervisor,
