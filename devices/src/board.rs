@@ -39,8 +39,6 @@ pub trait Board {
     fn observer(&self) -> Arc<dyn Observer>;
     /// Memory of a device's own that the guest reaches directly, of so many bytes.
     fn add_ram(&self, name: &str, len: u64) -> Result<RamBlock, MakeError>;
-    /// A device's firmware, of a power of two of bytes; none where nobody would run it.
-    fn option_rom(&self, file: &str) -> Result<Option<RamBlock>, MakeError>;
     /// The other end of a network card's cable, and the card's address; the backend wakes the card with
     /// [`devices_core::Wake::Backend`]`(number)`.
     fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<Cable, MakeError>;

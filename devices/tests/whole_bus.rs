@@ -111,7 +111,7 @@ fn machine() -> Rig {
     rig.attach_pci(pm, &wiring, 1, 3);
     let wiring = rig.wiring();
     let vram = hypervisor::memory::new_block(0, 1 << 20).unwrap();
-    rig.attach_pci(Vga::new(&wiring, vram, None), &wiring, 2, 0);
+    rig.attach_pci(Vga::new(&wiring, vram), &wiring, 2, 0);
     // What only Xen's machine has.
     let wiring = rig.wiring();
     rig.attach_pci(Platform::new(Arc::new(Nobody), &wiring), &wiring, 3, 0);

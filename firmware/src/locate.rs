@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 /// SeaBIOS for machines with 256 KiB of BIOS, Debian package `seabios`.
@@ -19,8 +20,9 @@ const LARGEST: u64 = 16 << 20;
 pub enum LocateError {
     /// No folder of the search list has the file.
     #[error(
-        "the firmware file {name} was found in none of {searched}: install Debian's package `seabios`, \
-         or give its folder in {FOLDER_VARIABLE}"
+        "the firmware file {name} was found in none of {searched}: install Debian's package `{}`, \
+         or give its folder in {FOLDER_VARIABLE}",
+        package(name)
     )]
     Missing {
         /// The file's name.
@@ -70,6 +72,12 @@ pub fn option_rom(name: &str) -> Result<Firmware, LocateError> {
     load(&find(name)?, check_option_rom)
 }
 
+/// An option ROM that somebody names: that file, or else one of that name from the search list.
+pub fn named_option_rom(name: &str) -> Result<Firmware, LocateError> {
+    let path = Path::new(name);
+    if path.is_file() { load(path, check_option_rom) } else { option_rom(name) }
+}
+
 /// The folders searched, first choice first: `AILURUS_FIRMWARE_DIR`, the system's, and what `cargo xtask fetch`
 /// unpacked under the current folder or above the program.
 pub fn search_list() -> Vec<PathBuf> {
@@ -81,7 +89,19 @@ pub fn search_list() -> Vec<PathBuf> {
     if let Ok(program) = std::env::current_exe() {
         list.extend(program.ancestors().skip(1).take(4).map(|folder| folder.join(UNPACKED)));
     }
-    list
+    list.into_iter().flat_map(with_network_roms).collect()
+}
+
+/// A folder, and where Debian's package `ipxe-qemu` lies beside it if it is that of the package `seabios`.
+fn with_network_roms(folder: PathBuf) -> impl Iterator<Item = PathBuf> {
+    let system = folder.ancestors().nth(2).filter(|_| folder.ends_with("share/seabios"));
+    let beside = system.map(|system| system.join("lib/ipxe/qemu"));
+    iter::once(folder).chain(beside)
+}
+
+/// Debian's package that has a file.
+fn package(name: &str) -> &'static str {
+    if name.starts_with("pxe-") { "ipxe-qemu" } else { "seabios" }
 }
 
 fn find(name: &str) -> Result<PathBuf, LocateError> {
@@ -208,8 +228,22 @@ mod tests {
         let list = [folder.path().to_path_buf(), "/nowhere".into()];
         let error = find_in(BIOS, &list).unwrap_err().to_string();
         assert!(error.contains("`seabios`") && error.contains("/nowhere"), "{error}");
+        let error = find_in("pxe-e1000.rom", &list).unwrap_err().to_string();
+        assert!(error.contains("`ipxe-qemu`"), "{error}");
         fs::write(folder.path().join(BIOS), b"").unwrap();
         assert_eq!(find_in(BIOS, &list).unwrap(), folder.path().join(BIOS));
+    }
+
+    #[test]
+    fn network_roms_lie_beside_seabios() {
+        let list = |folder: &str| with_network_roms(folder.into()).collect::<Vec<_>>();
+        assert_eq!(
+            list("r/usr/share/seabios"),
+            ["r/usr/share/seabios", "r/usr/lib/ipxe/qemu"].map(PathBuf::from)
+        );
+        assert_eq!(list("/usr/share/qemu"), [PathBuf::from("/usr/share/qemu")]);
+        assert_eq!(list("share/seabios"), ["share/seabios", "lib/ipxe/qemu"].map(PathBuf::from));
+        assert!(search_list().contains(&"/usr/lib/ipxe/qemu".into()));
     }
 
     #[test]

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use backends::chardev::{self, CharError, Prepared};
 use backends::image::{ImageError, ImageFile, ImageOptions};
 use backends::net;
-use firmware::locate::{self, Firmware, LocateError};
+use firmware::locate::{Firmware, LocateError};
 
 use super::disks::image_options;
+use super::rom::{self, RomFile};
 use super::{BuildError, serial};
 use crate::config::{GuestConfig, NetdevConfig};
 
@@ -30,7 +31,7 @@ struct Opened {
     hubs: Arc<net::Hubs>,
     files: BTreeMap<PathBuf, File>,
     debugcon: Option<File>,
-    vga_bios: Option<Firmware>,
+    roms: BTreeMap<RomFile, Vec<Firmware>>,
     utc_offset: Option<i64>,
     most: Option<u64>,
 }
@@ -65,8 +66,14 @@ impl Ahead {
         }
         opened.debugcon =
             debugcon.map(|path| File::create(path).map_err(|source| file_error(path, source))).transpose()?;
-        if config.display().is_some() {
-            opened.vga_bios = Some(locate::option_rom(locate::VGA_BIOS)?);
+        for device in &config.devices {
+            let Some(file) = rom::file_of(&device.properties()?) else { continue };
+            match file.read() {
+                Ok(image) => opened.roms.entry(file).or_default().push(image),
+                Err(error) if file.is_needed => return Err(error.into()),
+                // It is told when the machine is built.
+                Err(_) => {}
+            }
         }
         if config.localtime {
             opened.utc_offset = Some(crate::host::utc_offset(crate::host::seconds()));
@@ -123,9 +130,9 @@ impl Ahead {
     }
 
     /// The firmware of a device.
-    pub(super) fn option_rom(&self, file: &str) -> Result<Firmware, LocateError> {
-        let ahead = if file == locate::VGA_BIOS { self.opened().vga_bios.take() } else { None };
-        ahead.map_or_else(|| locate::option_rom(file), Ok)
+    pub(super) fn option_rom(&self, file: &RomFile) -> Result<Firmware, LocateError> {
+        let ahead = self.opened().roms.get_mut(file).and_then(Vec::pop);
+        ahead.map_or_else(|| file.read(), Ok)
     }
 
     /// Seconds that local time is ahead of UTC at that instant.

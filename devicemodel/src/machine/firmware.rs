@@ -31,13 +31,6 @@ pub(super) fn rom_block(name: &str, image: &[u8], len: u64) -> Result<RamBlock, 
     Ok(block)
 }
 
-/// A device's firmware in a window of its size: a power of two of bytes, at least 64 KiB.
-pub(super) fn option_rom_block(name: &str, mut image: Vec<u8>) -> Result<RamBlock, BuildError> {
-    let len = (image.len() as u64).next_power_of_two().max(64 << 10);
-    image.resize(len as usize, 0xff);
-    rom_block(name, &image, len)
-}
-
 /// Loads the firmware and maps it below 4 GiB.
 pub(super) fn load(hypervisor: &dyn Hypervisor, explicit: Option<&Path>) -> Result<RamBlock, BuildError> {
     let image = match locate::bios(explicit) {
@@ -68,7 +61,8 @@ fn facts(config: &GuestConfig, processor_id: u64) -> MachineFacts {
     facts.graphics = config.features.graphics;
     let boot = &config.boot_options;
     facts.boot_menu = boot.menu;
-    facts.strict_boot = boot.strict;
+    // Only an order of names can end; see `boot_order`.
+    facts.strict_boot = boot.strict && !config.boot.contains('n');
     facts.splash_ms = boot.splash_ms;
     facts.reboot_ms = boot.reboot_ms;
     // Where the order changes with the first reset, it is told by the clock's RAM alone.
@@ -99,7 +93,8 @@ fn splash(ahead: &Ahead, path: &Path) -> Result<firmware::Item, BuildError> {
     }
 }
 
-/// Boot devices by the names that SeaBIOS knows, in the order that the letters give.
+/// Boot devices by the names that SeaBIOS knows, in the order that the letters give. Those that are named come before all
+/// others, and a network card has no name here: with it the clock's RAM alone tells the order, by kinds of devices.
 fn boot_order(config: &GuestConfig) -> Vec<String> {
     let of_kind = |kind: DiskKind| {
         let mut disks: Vec<&DiskConfig> = config.disks.iter().filter(|disk| disk.kind == kind).collect();
@@ -107,6 +102,9 @@ fn boot_order(config: &GuestConfig) -> Vec<String> {
         disks.into_iter().filter_map(|disk| disk.slot)
     };
     let mut order = Vec::new();
+    if config.boot.contains('n') {
+        return order;
+    }
     for letter in config.boot.chars() {
         let kind = match letter {
             'c' => DiskKind::Disk,
@@ -190,6 +188,14 @@ mod tests {
         config.features.acpi = false;
         let facts = facts(&config, 0);
         assert!(facts.boot_order.is_empty() && facts.boot_menu && !facts.acpi);
+    }
+
+    #[test]
+    fn disks_do_not_come_before_a_network_card() {
+        let mut config = GuestConfig { boot: "nc".into(), ..GuestConfig::default() };
+        config.disks = vec![DiskConfig::new("a")];
+        config.check().unwrap();
+        assert!(boot_order(&config).is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod network;
 mod plug;
 mod recording;
 mod rest;
+mod rom;
 mod serial;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ::firmware::locate::{Firmware, LocateError};
 use devices::board::{Cable, Made, MakeError, Parts};
 use devices::models;
 use devices::xen::platform;
@@ -15,6 +16,7 @@ use devices_core::irq::{IrqBank, IrqLine, IrqSink};
 use devices_core::model::{BusType, Properties, Value};
 use devices_core::net::{Nic, Nowhere, Ported, format_mac, parse_mac};
 use devices_core::pci::bus::{PciBus, on_bus_0};
+use devices_core::pci::reg;
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
 use devices_core::{Slot, Wiring};
@@ -24,7 +26,7 @@ use ioreq::Sbdf;
 use super::BuildError;
 use super::build::board::Board;
 use super::build::{XenParts, xen};
-use super::firmware;
+use super::rom::{self, OptionRom};
 use crate::config::DeviceSpec;
 use crate::power::Notifier;
 pub(super) use hot::{Ejected, plain};
@@ -202,15 +204,39 @@ impl Maker<'_> {
             MakeError::Hypervisor(error) => BuildError::Hypervisor(error),
             error => refused(&spec, &error),
         })?;
-        if properties.is_on("multifunction")
-            && let Some(config) = slot.lock().pci()
-        {
-            config.multifunction();
+        let rom = self.option_rom(&properties).map_err(|error| refused(&spec, &error))?;
+        if let Some(config) = slot.lock().pci() {
+            if properties.is_on("multifunction") {
+                config.multifunction();
+            }
+            if let Some(rom) = rom {
+                let block = rom.block(config.u16(reg::VENDOR), config.u16(reg::DEVICE))?;
+                config.rom(block.size() as u64, block);
+            }
         }
         let name = slot.lock().name().to_owned();
         let attached = self.board.bus.attach_slot(slot, &wiring, spec.devfn().map(on_bus_0));
         attached.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
         Ok((Device { name, spec, nic }, display))
+    }
+
+    /// The option ROM of a device with these properties.
+    fn option_rom(&self, properties: &Properties) -> Result<Option<OptionRom>, LocateError> {
+        let Some(file) = rom::file_of(properties) else { return Ok(None) };
+        match self.board.ahead.option_rom(&file) {
+            Ok(Firmware { image, .. }) => Ok(Some(OptionRom { file, image })),
+            // Only a processor runs it.
+            Err(_) if self.board.hypervisor.capabilities().still => Ok(None),
+            Err(error) if file.is_needed => Err(error),
+            Err(error @ LocateError::Missing { .. }) => {
+                tracing::debug!("{} has no option ROM: {error}", properties.model().name);
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::warn!("{} has no option ROM: {error}", properties.model().name);
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -247,15 +273,6 @@ impl devices::board::Board for Maker<'_> {
     }
     fn add_ram(&self, name: &str, len: u64) -> Result<RamBlock, MakeError> {
         Ok(self.board.hypervisor.add_ram(name, len)?)
-    }
-    fn option_rom(&self, file: &str) -> Result<Option<RamBlock>, MakeError> {
-        let other = |error: &dyn std::fmt::Display| MakeError::Other(error.to_string());
-        let image = match self.board.ahead.option_rom(file) {
-            // Only a processor runs it.
-            Err(_) if self.board.hypervisor.capabilities().still => return Ok(None),
-            rom => rom.map_err(|error| other(&error))?.image,
-        };
-        firmware::option_rom_block(file, image).map(Some).map_err(|error| other(&error))
     }
     fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<Cable, MakeError> {
         let mac = properties.text("mac").and_then(parse_mac);

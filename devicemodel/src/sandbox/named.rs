@@ -17,6 +17,8 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use devices_core::model::Value;
+
 use super::paths::Files;
 use crate::config::{GuestConfig, NetdevConfig, SerialConfig};
 
@@ -42,8 +44,13 @@ impl Named {
         files.folders.extend(self.record.as_deref().map(folder));
         files.read.extend([&config.kernel, &config.initrd].into_iter().flatten().cloned());
         files.read.extend(config.firmware.clone());
-        // The display's option ROM too, whatever the firmware is.
+        // Option ROMs too, whatever the firmware is.
         files.read.extend(firmware::locate::search_list());
+        let roms = config.devices.iter().filter_map(|device| device.properties.get("romfile"));
+        files.read.extend(roms.filter_map(|value| match value {
+            Value::Text(name) if !name.is_empty() => Some(PathBuf::from(name)),
+            _ => None,
+        }));
         for disk in &config.disks {
             let read = disk.readonly || disk.snapshot;
             let to = if read { &mut files.read } else { &mut files.write };

@@ -106,6 +106,8 @@ pub struct Model {
     pub properties: &'static [Property],
     /// When it can come and go.
     pub plug: Plug,
+    /// The usual file with the firmware in its option ROM, if it has a place for one.
+    pub rom: Option<&'static str>,
     /// Whether a guest can have several.
     pub several: bool,
     /// Whether values that are right each by itself make sense to the device.
@@ -126,6 +128,7 @@ impl Model {
         desc: "",
         properties: &[],
         plug: Plug::Fixed,
+        rom: None,
         several: false,
         check: |_| Ok(()),
         path: None,
@@ -148,7 +151,8 @@ impl Model {
             BusType::Ide => IDE_PROPERTIES,
             BusType::Isa | BusType::System => &[],
         };
-        let mut all: Vec<_> = self.properties.iter().chain(of_bus).collect();
+        let of_rom = if self.rom.is_some() { ROM_PROPERTIES } else { &[] };
+        let mut all: Vec<_> = self.properties.iter().chain(of_bus).chain(of_rom).collect();
         all.sort_by_key(|property| property.name);
         all
     }
@@ -191,6 +195,22 @@ const PCI_PROPERTIES: &[Property] = &[
         kind: Kind::Bool,
         default: Default::Bool(false),
         help: "there are more functions in its slot",
+    },
+];
+
+/// What every function with an option ROM has.
+const ROM_PROPERTIES: &[Property] = &[
+    Property {
+        name: "rombar",
+        kind: Kind::Uint(32),
+        default: Default::Uint(1),
+        help: "0: there is no option ROM",
+    },
+    Property {
+        name: "romfile",
+        kind: Kind::Text,
+        default: Default::None,
+        help: "file of the option ROM; empty: there is none",
     },
 ];
 

@@ -14,7 +14,7 @@ use crate::xen_lab;
 /// A group of packages that serve one purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Group {
-    /// SeaBIOS and its VGA BIOS
+    /// SeaBIOS and its VGA BIOS; iPXE as the ROMs of network cards
     Firmware,
     /// What makes a bootable CD: ISOLINUX, xorriso
     Iso,
@@ -57,7 +57,7 @@ impl Group {
     /// Packages of files, taken alone; and packages of programs, taken with the libraries they need.
     fn packages(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
-            Group::Firmware => (&["seabios"], &[]),
+            Group::Firmware => (&["seabios", "ipxe-qemu"], &[]),
             Group::Iso => (&["isolinux", "syslinux-common"], &["xorriso"]),
             Group::Cloud => (&["linux-image-cloud-amd64>linux-image-", "busybox-static"], &[]),
             Group::Disk => (

@@ -86,8 +86,8 @@ pub struct Vga {
 
 impl Vga {
     /// A VGA over `vram`, whose length is a power of two from [`VRAM_MIN`] to [`VRAM_MAX`] (16 MiB is
-    /// usual), with the VGA BIOS `rom`, whose length is a power of two (64 KiB is usual).
-    pub fn new(wiring: &Wiring, vram: RamBlock, rom: Option<RamBlock>) -> Vga {
+    /// usual).
+    pub fn new(wiring: &Wiring, vram: RamBlock) -> Vga {
         let len = vram.size() as u64;
         assert!((VRAM_MIN..=VRAM_MAX).contains(&len), "the video memory has a size that QEMU allows");
         let mono = spec::COLOUR_ABOVE_MONO;
@@ -102,7 +102,7 @@ impl Vga {
             Region::floating("mmio", Space::Mmio, spec::mmio::LEN),
         ];
         Vga {
-            pci: configuration(&vram, rom),
+            pci: configuration(&vram),
             vga: Registers::default(),
             dispi: Dispi::default(),
             big_endian: false,
@@ -231,7 +231,7 @@ impl Vga {
     }
 }
 
-fn configuration(vram: &RamBlock, rom: Option<RamBlock>) -> PciConfig {
+fn configuration(vram: &RamBlock) -> PciConfig {
     let mut pci = PciConfig::new(Identity {
         vendor: 0x1234,
         device: 0x1111,
@@ -242,9 +242,6 @@ fn configuration(vram: &RamBlock, rom: Option<RamBlock>) -> PciConfig {
     let prefetch = BarKind::Mem32 { prefetch: true };
     pci.bar(0, prefetch, vram.size() as u64, BarWindow::Ram(vram.clone()));
     pci.bar(2, BarKind::Mem32 { prefetch: false }, spec::mmio::LEN, BarWindow::Region(region::MMIO));
-    if let Some(rom) = rom {
-        pci.rom(rom.size() as u64, rom);
-    }
     pci
 }
 

@@ -8,9 +8,6 @@ use devices_core::model::{Category, Default, Kind, Model, Plug, Properties, Prop
 use super::{Eye, VRAM_MAX, VRAM_MIN, Vga};
 use crate::board::{Made, MakeError, Parts};
 
-/// The file with its firmware.
-const VGA_BIOS: &str = "vgabios-stdvga.bin";
-
 /// The model.
 pub static MODEL: Model = Model {
     name: "VGA",
@@ -18,6 +15,7 @@ pub static MODEL: Model = Model {
     desc: "standard VGA",
     check,
     plug: Plug::Cold,
+    rom: Some("vgabios-stdvga.bin"),
     properties: &[Property {
         name: "vgamem_mb",
         kind: Kind::Uint(32),
@@ -44,7 +42,7 @@ fn check(properties: &Properties) -> Result<(), PropertyError> {
 pub fn make(properties: &Properties, parts: Parts<'_>) -> Result<Made, MakeError> {
     check(properties)?;
     let vram = parts.board.add_ram("vram", memory(properties))?;
-    let mut vga = Vga::new(parts.wiring, vram, parts.board.option_rom(VGA_BIOS)?);
+    let mut vga = Vga::new(parts.wiring, vram);
     if parts.board.saves_device_memory() {
         vga = vga.memory_saved_elsewhere();
     }

@@ -26,6 +26,7 @@ const CARD: Model = Model {
     category: Category::Network,
     desc: "Intel Gigabit Ethernet",
     plug: Plug::Hot,
+    rom: Some("pxe-e1000.rom"),
     several: true,
     properties: PROPERTIES,
     ..Model::PCI_PART

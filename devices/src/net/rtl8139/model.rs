@@ -12,6 +12,7 @@ pub static MODEL: Model = Model {
     category: Category::Network,
     desc: "Realtek RTL8139C+, 100 Mbit/s",
     plug: Plug::Hot,
+    rom: Some("pxe-rtl8139.rom"),
     several: true,
     properties: &[BOOTINDEX, MAC, NETDEV],
     ..Model::PCI_PART

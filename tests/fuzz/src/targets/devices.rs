@@ -143,7 +143,7 @@ fn display_rig() -> Rig {
     let mut rig = Rig::new();
     let wiring = rig.wiring();
     let vram = hypervisor::memory::new_block(0, 1 << 20).expect("a MiB of video memory");
-    rig.attach_pci(Vga::new(&wiring, vram, None), &wiring, 2, 0);
+    rig.attach_pci(Vga::new(&wiring, vram), &wiring, 2, 0);
     rig.config_write(2, 0, 0x10, Size::B4, 0xe000_0000);
     rig.config_write(2, 0, 0x18, Size::B4, 0xe100_0000);
     rig.config_write(2, 0, 4, Size::B2, 3);

@@ -40,7 +40,9 @@ fn the_function_is_qemus() {
     let mut rig = Rig::new();
     let wiring = rig.wiring();
     let (block, rom) = (new_block(0, 16 * MIB).unwrap(), new_block(0, 1 << 16).unwrap());
-    rig.attach_pci(Vga::new(&wiring, block, Some(rom)), &wiring, 2, 0);
+    let mut vga = Vga::new(&wiring, block);
+    vga.pci().unwrap().rom(1 << 16, rom);
+    rig.attach_pci(vga, &wiring, 2, 0);
     let config = |rig: &mut Rig, reg| rig.config_read(2, 0, reg, Size::B4);
     assert_eq!(config(&mut rig, 0), 0x1111_1234);
     assert_eq!(config(&mut rig, 8), 0x0300_0002);
@@ -238,7 +240,7 @@ fn memory_that_somebody_else_saves_is_left_alone() {
         let mut rig = Rig::new();
         let block = new_block(0, VRAM_MIN).unwrap();
         let wiring = rig.wiring();
-        let vga = Vga::new(&wiring, block.clone(), None);
+        let vga = Vga::new(&wiring, block.clone());
         let vga = if elsewhere { vga.memory_saved_elsewhere() } else { vga };
         rig.attach_pci(vga, &wiring, 2, 0);
         (rig, block)

@@ -24,7 +24,7 @@ fn attach(rig: &mut Rig) -> Arc<Slot<Vga>> {
 fn attach_with(rig: &mut Rig, len: u64) -> (Arc<Slot<Vga>>, RamBlock) {
     let block = new_block(0, len).unwrap();
     let wiring = rig.wiring();
-    let vga = Vga::new(&wiring, block.clone(), None);
+    let vga = Vga::new(&wiring, block.clone());
     (rig.attach_pci(vga, &wiring, 2, 0), block)
 }
 
