@@ -155,6 +155,11 @@ fn rtl8139_moves_data_both_ways() {
 }
 
 #[test]
+fn ne2k_pci_moves_data_both_ways() {
+    case("ne2k_pci on user networking", || card("ne2k_pci", LARGE / 16));
+}
+
+#[test]
 fn a_guest_goes_on_with_a_download_after_it_was_saved() {
     case("e1000, saved in the middle of a download, and restored", || {
         let mut guest = Machine::new()?.card("e1000", "user").kernel("net", APPEND)?.boot()?;

@@ -8,6 +8,11 @@ const fn e1000(case: &'static str, what: &'static str, reason: &'static str) -> 
     Allowed { device: "e1000", case, what, family: Family::Qemu, reason }
 }
 
+/// A failure of QEMU's ne2k_pci.
+const fn ne2000(case: &'static str, what: &'static str, reason: &'static str) -> Allowed {
+    Allowed { device: "ne2000", case, what, family: Family::Qemu, reason }
+}
+
 const KEEP: &str = "registers keep their bits";
 const NO_FLOW: &str = "QEMU has no registers of flow control: they read as 0.";
 const NO_IO: &str =
@@ -30,6 +35,7 @@ const RCR_RESETS: &str = "QEMU sets the ring's pointers back; a driver that chan
 const SPREAD: &str = "QEMU drops a packet that does not fit one descriptor.";
 const NOT_JUDGED: &str = "QEMU looks at no checksums: guests do it themselves.";
 const TAGGED: &str = "QEMU's loopback loses the last four bytes of a packet that a tag was put into.";
+const NO_PAGE_2: &str = "QEMU shows only PSTART and PSTOP on page 2, which is for diagnosis.";
 
 pub(super) const ALLOWED: &[Allowed] = &[
     e1000(KEEP, "FCAL of *", NO_FLOW),
@@ -98,4 +104,17 @@ pub(super) const ALLOWED: &[Allowed] = &[
     rtl8139("a large packet is cut", "segment 2", "QEMU loses FIN and PSH on the way to the last segment."),
     rtl8139("VLAN tags", "put in*", TAGGED),
     rtl8139("an interrupt on demand", "ISR: SWInt", "QEMU has no FSWInt."),
+    ne2000(
+        "stop and start",
+        "stopped",
+        "QEMU shows RST only after the reset port. Drivers wait for it only there.",
+    ),
+    ne2000("page 2", "RCR", NO_PAGE_2),
+    ne2000("page 2", "DCR", NO_PAGE_2),
+    ne2000("page 2", "IMR", NO_PAGE_2),
+    ne2000(
+        "wide accesses of registers",
+        "a word of registers",
+        "QEMU's registers answer only bytes, as drivers read them; a real card sees a wide access as several.",
+    ),
 ];

@@ -11,6 +11,7 @@ mod i8042;
 mod ide;
 mod input;
 mod ioapic;
+mod ne2000;
 mod pic;
 mod piix3;
 mod piix4_pm;
@@ -51,4 +52,5 @@ pub const GROUPS: &[Group] = &[
     fw_cfg::GROUP,
     debugcon::GROUP,
     e1000::GROUP,
+    ne2000::GROUP,
 ];

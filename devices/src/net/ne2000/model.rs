@@ -1,0 +1,25 @@
+//! The card as QEMU names it.
+
+use devices_core::model::{Category, Model, Plug, Properties};
+use devices_core::net::{BOOTINDEX, MAC, NETDEV};
+
+use super::Ne2000;
+use crate::board::{Made, MakeError, Parts};
+
+/// The model.
+pub static MODEL: Model = Model {
+    name: "ne2k_pci",
+    category: Category::Network,
+    desc: "NE2000 on PCI, Realtek RTL8029",
+    plug: Plug::Hot,
+    several: true,
+    properties: &[BOOTINDEX, MAC, NETDEV],
+    ..Model::PCI_PART
+};
+
+/// Makes one.
+pub fn make(properties: &Properties, parts: Parts<'_>) -> Result<Made, MakeError> {
+    let cable = parts.board.network(properties, parts.wiring, 0)?;
+    let [line, ..] = parts.intx;
+    Ok(Made::nic(Ne2000::new(parts.name, cable, line, parts.wiring)))
+}
