@@ -59,6 +59,14 @@ pub(crate) fn check(netdevs: &[NetdevConfig], devices: &[DeviceSpec]) -> Result<
         netdev.spec()?;
     }
     let mut used = BTreeSet::new();
+    for on_port in netdevs.iter().filter_map(NetdevConfig::on_port) {
+        if !ids.contains(on_port) {
+            return invalid(format!("netdev '{on_port}' not found"));
+        }
+        if !used.insert(on_port) {
+            return invalid(format!("netdev '{on_port}' is on another port of a hub"));
+        }
+    }
     for device in devices {
         let Some((property, id)) = netdev(device)? else { continue };
         let property = format!("Property '{}.{property}'", device.model);
@@ -171,6 +179,12 @@ impl NetdevConfig {
             }
         };
         self.spec().map(drop)
+    }
+
+    /// The back end that is on this port of a hub, if it is such a port.
+    pub(crate) fn on_port(&self) -> Option<&str> {
+        let netdev = self.options.iter().find(|(key, _)| key == "netdev").map(|(_, id)| id.as_str());
+        netdev.filter(|_| self.kind == "hubport")
     }
 
     /// What it reaches of this host beside what any program of the user's does, for people; none: nothing.

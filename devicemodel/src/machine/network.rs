@@ -165,6 +165,24 @@ impl Networks {
         Ok(())
     }
 
+    /// The same of a back end that is on a port of a hub, where a card would be.
+    pub(super) fn add_on_port(
+        &self,
+        port: NetdevConfig,
+        other: NetdevConfig,
+        prepared: Option<(Prepared, Prepared)>,
+    ) -> Result<(), NetError> {
+        let (happened, id) = (self.happened.clone(), other.id.clone());
+        let observer = Arc::new(move |event| happened.add(&id, event));
+        let attached = prepared.and_then(|(port, other)| port.attach(other, observer)).transpose()?;
+        let (on_hub, end) = attached.map_or((None, None), |it| (Some(it.port), Some(it.other)));
+        for (config, running) in [(port, on_hub), (other, end)] {
+            let cable = Cable::new(self.standing.clone());
+            self.netdevs().insert(config.id.clone(), Netdev { config, cable, running });
+        }
+        Ok(())
+    }
+
     /// The other end of the cable of a card that names a back end.
     pub(super) fn plug(&self, id: &str, waker: Waker, number: u32) -> Option<Arc<dyn NetBackend>> {
         let netdevs = self.netdevs();
@@ -278,6 +296,11 @@ impl Machine {
     pub(crate) fn add_netdev(&self, netdev: NetdevConfig) -> Result<(), BuildError> {
         if matches!(self.border, Border::Recorded(..)) {
             return Err(super::plug::plain("no network can come while a recording is made"));
+        }
+        if netdev.on_port().is_some() {
+            return Err(super::plug::plain(
+                "a back end gets its port of a hub when the guest is put together",
+            ));
         }
         let mut all = self.networks.configs();
         all.push(netdev.clone());

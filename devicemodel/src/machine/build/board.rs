@@ -56,11 +56,26 @@ impl Board<'_> {
         self.border.wiring(self.hypervisor)
     }
 
-    /// Starts the back end of a network. A replay has none.
-    pub fn add_netdev(&self, netdev: &NetdevConfig) -> Result<(), BuildError> {
-        let prepared = if self.border.replays() { None } else { Some(self.ahead.network(netdev)?) };
-        let failed = |source| BuildError::Network { id: netdev.id.clone(), source };
-        self.networks.add(netdev.clone(), prepared).map_err(failed)
+    /// Starts the back ends of all networks. A replay has none.
+    pub fn add_netdevs(&self, netdevs: &[NetdevConfig]) -> Result<(), BuildError> {
+        let opened = |netdev| match self.border.replays() {
+            true => Ok::<_, BuildError>(None),
+            false => self.ahead.network(netdev).map(Some),
+        };
+        let on_ports: Vec<&str> = netdevs.iter().filter_map(NetdevConfig::on_port).collect();
+        for netdev in netdevs.iter().filter(|netdev| !on_ports.contains(&netdev.id.as_str())) {
+            let prepared = opened(netdev)?;
+            let other = netdevs.iter().find(|other| Some(other.id.as_str()) == netdev.on_port());
+            let started = match other {
+                None => self.networks.add(netdev.clone(), prepared),
+                Some(other) => {
+                    let both = prepared.zip(opened(other)?);
+                    self.networks.add_on_port(netdev.clone(), other.clone(), both)
+                }
+            };
+            started.map_err(|source| BuildError::Network { id: netdev.id.clone(), source })?;
+        }
+        Ok(())
     }
 
     pub fn attach<D: Device + 'static>(

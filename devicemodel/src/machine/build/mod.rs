@@ -110,9 +110,7 @@ impl Machine {
         let pm = power_management(&board, capabilities, isa, eject, xen.is_some())?;
         let plugged = Plugged::new(interrupts.intx.clone())?;
         let maker = Maker { board: &board, notifier: &notifier, xen: xen.as_ref() };
-        for netdev in &config.netdevs {
-            board.add_netdev(netdev)?;
-        }
+        board.add_netdevs(&config.netdevs)?;
         let display = maker.all(&config.devices, &plugged)?;
         pm.iter().for_each(|pm| pm.lock().set_removable_slots(plugged.removable()));
         let rtc = isa::clocks(&board, capabilities, isa, geometry)?;

@@ -104,6 +104,35 @@ fn a_back_end_comes_and_is_used_by_a_card() {
 }
 
 #[test]
+fn cards_and_back_ends_share_a_hub() {
+    use std::os::fd::AsRawFd;
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let netdev = |id: &str, kind: &str, options: &[(&str, &str)]| NetdevConfig {
+        id: id.into(),
+        kind: kind.into(),
+        options: options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+    };
+    let fd = ours.as_raw_fd().to_string();
+    let mut config = config(&[card("e1000", "nic")]);
+    config.netdevs = vec![
+        netdev("net0", "hubport", &[("hubid", "0")]),
+        netdev("far", "socket", &[("fd", &fd)]),
+        netdev("port", "hubport", &[("hubid", "0"), ("netdev", "far")]),
+    ];
+    config.check().unwrap();
+    let machine = built(config.clone());
+    assert_eq!(machine.netdevs().len(), 3);
+    machine.announce(None);
+    theirs.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut seen = [0; 64];
+    std::io::Read::read_exact(&mut &theirs, &mut seen).unwrap();
+    assert_eq!(seen[..10], [0, 0, 0, 60, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    config.netdevs.push(netdev("more", "hubport", &[("hubid", "1"), ("netdev", "far")]));
+    assert_eq!(config.check().unwrap_err().to_string(), "netdev 'far' is on another port of a hub");
+    assert!(machine.add_netdev(netdev("late", "hubport", &[("hubid", "0"), ("netdev", "far")])).is_err());
+}
+
+#[test]
 fn ports_are_forwarded_while_the_guest_runs() {
     let machine = built(config(&[card("e1000", "nic")]));
     let [(id, network)] = &machine.user_networks()[..] else { panic!("one user network") };
