@@ -270,7 +270,7 @@ const SOCKET_CALLS: &[c_long] = &[
 const INTERNET_CALLS: &[c_long] = &[libc::SYS_connect, libc::SYS_bind, libc::SYS_listen];
 
 /// Files below the folder of TFTP, which landlock leaves.
-const TFTP_CALLS: &[c_long] = &[libc::SYS_openat2, libc::SYS_pread64];
+const TFTP_CALLS: &[c_long] = &[libc::SYS_openat2, libc::SYS_pread64, libc::SYS_fstat];
 
 /// Waiting for many sockets at once.
 const EPOLL_CALLS: &[c_long] =
