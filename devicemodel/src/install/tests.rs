@@ -141,9 +141,9 @@ fn what_a_guest_cannot_have_yet_is_said() {
     assert_eq!(hints("vga='stdvga'\nvif=['type=vif,bridge=xenbr0']\n"), Vec::<String>::new());
     let expected = [
         "vga=\"cirrus\" is not built yet: write vga=\"stdvga\" or vga=\"none\"",
-        "the network card ne2k_pci is not built yet: write type=vif into vif=[...]",
+        "the network card pcnet is not built yet: write type=vif into vif=[...]",
     ];
-    assert_eq!(hints("vif=['bridge=xenbr0,model=ne2k_pci']"), expected);
+    assert_eq!(hints("vif=['bridge=xenbr0,model=pcnet']"), expected);
     assert_eq!(hints("vif=['bridge=xenbr0']"), expected[..1], "rtl8139 is what xl gives");
     assert_eq!(hints("stdvga=1"), Vec::<String>::new());
     assert_eq!(hints("stdvga=0").len(), 1);

@@ -113,7 +113,7 @@ fn what_is_not_built_is_named_in_one_line() {
     let plain = "-xen-domid 1 -machine pc,accel=xen -m 64 -nodefaults";
     let one = |option: &str| refusal(&format!("{plain} {option}"));
     assert_eq!(one("-device cirrus-vga,vgamem_mb=8"), "not built yet: -device cirrus-vga (display adapter)");
-    assert_eq!(one("-device ne2k_pci,id=nic0,netdev=net0"), "not built yet: -device ne2k_pci (network card)");
+    assert_eq!(one("-device pcnet,id=nic0,netdev=net0"), "not built yet: -device pcnet (network card)");
     assert_eq!(
         one("-spice port=6000,tls-port=0,disable-ticketing=on,agent-mouse=on"),
         "not built yet: -spice (SPICE)"
