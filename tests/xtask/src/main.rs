@@ -7,6 +7,8 @@ mod check;
 mod conformance;
 mod cpio;
 mod disk;
+#[cfg(test)]
+mod documents;
 mod fetch;
 mod fuzz;
 mod guests;
