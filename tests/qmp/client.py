@@ -150,7 +150,7 @@ async def errors(guest):
         ("balloon", {}, generic, "Parameter 'value' is missing"),
         ("balloon", {"value": 1}, "DeviceNotActive", "No balloon device has been activated"),
         ("set_link", {"name": "x", "up": True}, "DeviceNotFound", "Device 'x' not found"),
-        ("netdev_add", {"type": "user", "id": "n"}, generic, "Parameter 'type' does not accept value 'user'"),
+        ("netdev_add", {"type": "vde", "id": "n"}, generic, "Parameter 'type' does not accept value 'vde'"),
         ("device_add", {"driver": "frob"}, generic, "'frob' is not a valid device model name"),
         ("device_add", {"driver": "ide-hd"}, generic, "Bus 'ide.0' does not support hotplugging"),
         ("device_del", {"id": "zz"}, "DeviceNotFound", "Device 'zz' not found"),
