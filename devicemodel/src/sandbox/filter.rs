@@ -83,8 +83,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_clock_getres,
     libc::SYS_gettimeofday,
     libc::SYS_restart_syscall,
-    // Sockets that are open or were connected to, and pairs, which lead nowhere else.
-    libc::SYS_socketpair,
+    // Sockets that are open or were connected to.
     libc::SYS_accept4,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
@@ -416,6 +415,8 @@ fn allowed(work: Work) -> io::Result<Rules> {
         Work::PvDisks => &[PV_IOCTLS, DISK_IOCTLS, NONBLOCKING],
     };
     ioctls(&mut rules, requests)?;
+    // Pairs of streams, which lead nowhere else. One of datagrams can be sent from, or connected, to any name.
+    rules.insert(libc::SYS_socketpair, vec![socket(libc::AF_UNIX, libc::SOCK_STREAM)?]);
     // For `narrow`, which can only take away.
     let more = argument(0, Op::Eq, libc::PR_SET_NO_NEW_PRIVS as u64)?;
     rules.entry(libc::SYS_prctl).or_default().push(more);

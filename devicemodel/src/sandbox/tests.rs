@@ -46,6 +46,7 @@ fn child() {
             panic!("chroot came back: {error:?}");
         }
         Ok("guest") => guest(),
+        Ok("network") => network(),
         Ok("kinds") => kinds(&confined),
         Ok("sizes") => sizes(&confined),
         Ok("restored") => restored(&confined),
@@ -266,6 +267,7 @@ fn guest() {
     check();
     eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
     eperm(std::os::unix::net::UnixDatagram::unbound());
+    eperm(std::os::unix::net::UnixDatagram::pair());
     // A program of the host's that listens, whose socket is not taken for one that is left over, either.
     eperm(UnixStream::connect(own.join("bus")));
     let taken = backends::chardev::prepare(&backends::chardev::CharSpec::Unix(own.join("bus")));
@@ -273,6 +275,36 @@ fn guest() {
     drop(bus);
     let error = Command::new("/bin/true").exec();
     panic!("exec came back: {error}");
+}
+
+/// A guest with user networking connects to hosts of the internet, and to no program of this host's by a local socket.
+fn network() {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    let netdev = crate::config::NetdevConfig { id: "n".into(), kind: "user".into(), options: Vec::new() };
+    let config = GuestConfig { netdevs: vec![netdev], ..GuestConfig::default() };
+    let bus = folder().join("bus");
+    let _served = UnixListener::bind(&bus).unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    begin(&Named::default(), &config).unwrap();
+    finish(&config).unwrap();
+    eperm(UnixStream::connect(&bus));
+    eperm(std::os::unix::net::UnixDatagram::unbound());
+    eperm(std::os::unix::net::UnixDatagram::pair());
+    UnixStream::pair().unwrap();
+    assert!(File::open("/etc/passwd").is_err());
+    let work = move |kind: work::Kind| {
+        std::thread::spawn(move || {
+            work::at(kind);
+            (TcpStream::connect(address).is_ok(), UdpSocket::bind("127.0.0.1:0").is_ok())
+        })
+        .join()
+        .unwrap()
+    };
+    assert_eq!(work(work::Kind::Network), (true, true));
+    for kind in [work::Kind::Viewer, work::Kind::Line, work::Kind::Vcpu, work::Kind::Disk] {
+        assert_eq!(work(kind), (false, false), "{kind:?}");
+    }
 }
 
 /// A disk's thread works on files that are open, and starts others of its kind; none opens another.
@@ -417,6 +449,11 @@ fn starting_a_program_ends_the_process() {
 #[test]
 fn a_guest_opens_what_was_named_and_no_more() {
     assert_eq!(run("guest").signal(), Some(libc::SIGSYS), "it went as far as its last call");
+}
+
+#[test]
+fn a_network_leads_to_the_internet_and_to_no_local_socket() {
+    assert!(run("network").success());
 }
 
 #[test]
