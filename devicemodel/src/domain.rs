@@ -9,7 +9,7 @@ use hypervisor_xen::{Placements, ShutdownReason, Xen, XenConfig};
 use thiserror::Error;
 
 use crate::config::{Action, GuestConfig};
-use crate::machine::{Ahead, Machine, Setting, XenParts};
+use crate::machine::{Machine, Preopened, Setting, XenParts};
 use crate::power::{Notice, Notifier};
 use crate::qdisk::{PvDisks, QdiskError};
 use crate::qemu::XenOptions;
@@ -106,7 +106,7 @@ impl Domain {
             xen: Some(parts),
             border: Border::Open,
             taps: None,
-            ahead: Ahead::default(),
+            ahead: Preopened::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! The program `ailurus`: builds a machine from a configuration and runs it.
 
 pub mod cli;
+pub mod commands;
 pub mod config;
 mod domain;
 pub mod host;
@@ -12,9 +13,9 @@ pub mod machine;
 pub mod monitor;
 pub mod power;
 pub mod probe;
-pub mod program;
 pub mod qdisk;
 pub mod qemu;
+pub mod qemu_main;
 pub mod qtest;
 pub mod replay;
 pub mod restore;
@@ -23,7 +24,6 @@ pub mod sandbox;
 pub mod saved;
 pub mod screenshot;
 pub mod select;
-pub mod stand_in;
 pub mod stream;
 pub mod trace;
 pub mod vnc;

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    devicemodel::program::main()
+    devicemodel::commands::main()
 }

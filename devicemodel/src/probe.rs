@@ -8,7 +8,7 @@ use std::sync::Arc;
 use devices_core::bus::{Bus, Mapper};
 use devices_core::irq::IrqBank;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
-use hypervisor::{Claims, Hypervisor, Mapping, Still};
+use hypervisor::{Claims, Hypervisor, Mapping, NoCpu};
 
 use crate::machine::BuildError;
 use crate::monitor::facts::NewMedium;
@@ -17,7 +17,7 @@ use crate::monitor::server::Server;
 use crate::monitor::{Begun, Guest};
 use crate::qtest::command::Session;
 use crate::qtest::server::{self as qtest, Between};
-use crate::qtest::{Access, Taps};
+use crate::qtest::{Access, IrqIntercept};
 use crate::run::{LoopError, signals};
 use crate::screenshot::ImageFormat;
 
@@ -31,8 +31,8 @@ const SIGNAL: u32 = 1;
 /// # Errors
 /// The host has no memory or no file left.
 pub fn session() -> Result<Session, BuildError> {
-    let still = Arc::new(Still::new(1, MEMORY, 0)?);
-    let taps = Taps::new().map_err(|source| BuildError::File { path: "eventfd".into(), source })?;
+    let still = Arc::new(NoCpu::new(1, MEMORY, 0)?);
+    let taps = IrqIntercept::new().map_err(|source| BuildError::File { path: "eventfd".into(), source })?;
     let bus = Bus::new(still.memory(), Arc::new(NoWindows));
     let wires = IrqBank::new(24, taps.clone());
     Ok(Session::new(Access::new(still, &bus), &wires, taps))
@@ -165,7 +165,7 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
-    use crate::qtest::server::{LogTo, Place, Server as Qtest};
+    use crate::qtest::server::{LogTo, QtestSocket, Server as Qtest};
 
     /// As libqtest does it: it listens on both sockets, takes qtest's connection and then the monitor's, and asks.
     #[test]
@@ -176,7 +176,8 @@ mod tests {
             (UnixListener::bind(path("q")).unwrap(), UnixListener::bind(path("m")).unwrap());
         let places = (path("q"), path("m"));
         let program = std::thread::spawn(move || {
-            let qtest = Qtest::open(session().unwrap(), &Place::Connect(places.0), &LogTo::Nothing).unwrap();
+            let qtest =
+                Qtest::open(session().unwrap(), &QtestSocket::Connect(places.0), &LogTo::Nothing).unwrap();
             let mut server = Server::new(crate::run::MONITOR);
             server.connect("char0", &places.1).unwrap();
             run(Some(server), Some(qtest)).unwrap();

@@ -8,14 +8,14 @@ use backends::vnc::{
 use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices::input::layouts::Layout;
-use devices_core::Slot;
+use devices_core::DeviceCell;
 use devices_core::picture::{DisplayAdapter, Frame, Lines, Picture};
 use hypervisor::Hypervisor;
 
 use crate::monitor::facts::VncFacts;
 use crate::qemu::{HostOptions, VncListen};
 use crate::trace::Border;
-use crate::trace::record::Host;
+use crate::trace::record::HostEvent;
 
 /// What a viewer sees when the machine has no display adapter.
 const NO_SCREEN: (u32, u32) = (640, 480);
@@ -24,7 +24,7 @@ const NO_SCREEN: (u32, u32) = (640, 480);
 pub struct Console {
     hypervisor: Arc<dyn Hypervisor>,
     display: Option<Arc<dyn DisplayAdapter>>,
-    keyboard: Arc<Slot<I8042>>,
+    keyboard: Arc<DeviceCell<I8042>>,
     border: Border,
     /// Where the pointer was, for a mouse that only knows how far it went.
     pointer: Mutex<Option<(u16, u16)>>,
@@ -78,7 +78,7 @@ impl Console {
     pub fn new(
         hypervisor: Arc<dyn Hypervisor>,
         display: Option<Arc<dyn DisplayAdapter>>,
-        keyboard: Arc<Slot<I8042>>,
+        keyboard: Arc<DeviceCell<I8042>>,
         border: Border,
     ) -> Console {
         Console {
@@ -99,13 +99,13 @@ impl Console {
 
     /// Presses or releases a key.
     pub(crate) fn press(&self, key: Key, down: bool) {
-        let host = || Host::Key(key.name().to_owned(), down);
+        let host = || HostEvent::Key(key.name().to_owned(), down);
         self.border.host(host, || self.keyboard.lock().key(key, down));
     }
 
     /// Moves the mouse by so much (the third is the wheel).
     pub(crate) fn mouse(&self, dx: i32, dy: i32, dz: i32, buttons: u8) {
-        let host = || Host::Mouse(dx, dy, dz, buttons);
+        let host = || HostEvent::Mouse(dx, dy, dz, buttons);
         self.border.host(host, || self.keyboard.lock().mouse(dx, dy, dz, buttons));
     }
 }

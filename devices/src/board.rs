@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use devices_core::bus::AnySlot;
+use devices_core::bus::AnyDevice;
 use devices_core::events::Observer;
 use devices_core::irq::IrqLine;
 use devices_core::model::{Properties, PropertyError};
 use devices_core::net::{NetBackend, Nic};
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
-use devices_core::{Device, Slot, Wiring};
+use devices_core::{Device, DeviceCell, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use thiserror::Error;
 
 use crate::xen::platform;
 
 /// The handles of one device that is being made.
-pub struct Parts<'a> {
+pub struct DeviceHandles<'a> {
     /// Its name on the bus, and the key of its saved state.
     pub name: &'a str,
     /// Time, and how it is woken.
@@ -24,11 +24,11 @@ pub struct Parts<'a> {
     /// The interrupt pins of its slot, INTA first. Nowhere for what is not on PCI.
     pub intx: [IrqLine; 4],
     /// What it asks of the machine.
-    pub board: &'a dyn Board,
+    pub board: &'a dyn DeviceContext,
 }
 
 /// The machine, as a device's constructor sees it.
-pub trait Board {
+pub trait DeviceContext {
     /// Guest memory.
     fn ram(&self) -> GuestRam;
     /// Where messages go.
@@ -41,15 +41,15 @@ pub trait Board {
     fn add_ram(&self, name: &str, len: u64) -> Result<RamBlock, MakeError>;
     /// The other end of a network card's cable, and the card's address; the backend wakes the card with
     /// [`devices_core::Wake::Backend`]`(number)`.
-    fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<Cable, MakeError>;
+    fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<NicConfig, MakeError>;
     /// Whether memory of devices is saved as the guest's own, by somebody else.
     fn saves_device_memory(&self) -> bool;
     /// Who carries out what PV drivers ask for; none where no Xen is.
-    fn xen_platform(&self) -> Option<Arc<dyn platform::Host>>;
+    fn xen_platform(&self) -> Option<Arc<dyn platform::PlatformOps>>;
 }
 
 /// What a network card is made with.
-pub struct Cable {
+pub struct NicConfig {
     /// The other end; nowhere, if nobody named one.
     pub backend: Arc<dyn NetBackend>,
     /// `mac`, or one that no other card of the guest has.
@@ -57,29 +57,29 @@ pub struct Cable {
 }
 
 /// A device, and what it offers to those who use the machine.
-pub struct Made {
+pub struct MadeDevice {
     /// The device.
-    pub slot: AnySlot,
+    pub slot: AnyDevice,
     /// Its screen.
     pub display: Option<Arc<dyn DisplayAdapter>>,
     /// It as a network card.
-    pub nic: Option<Arc<Slot<dyn Nic>>>,
+    pub nic: Option<Arc<DeviceCell<dyn Nic>>>,
 }
 
-impl Made {
+impl MadeDevice {
     /// A device that offers nothing of that.
-    pub fn of<D: Device + 'static>(device: D) -> Made {
-        Made { slot: Arc::new(Slot::new(device)), display: None, nic: None }
+    pub fn of<D: Device + 'static>(device: D) -> MadeDevice {
+        MadeDevice { slot: Arc::new(DeviceCell::new(device)), display: None, nic: None }
     }
     /// A network card.
-    pub fn nic<D: Nic + 'static>(device: D) -> Made {
-        let slot = Arc::new(Slot::new(device));
-        Made { slot: slot.clone(), display: None, nic: Some(slot) }
+    pub fn nic<D: Nic + 'static>(device: D) -> MadeDevice {
+        let slot = Arc::new(DeviceCell::new(device));
+        MadeDevice { slot: slot.clone(), display: None, nic: Some(slot) }
     }
 }
 
 /// Makes a device of a model.
-pub type Make = fn(&Properties, Parts<'_>) -> Result<Made, MakeError>;
+pub type Make = fn(&Properties, DeviceHandles<'_>) -> Result<MadeDevice, MakeError>;
 
 /// Why a device was not made.
 #[derive(Debug, Error)]

@@ -8,9 +8,9 @@ pub(crate) const LINE_MAX: usize = 512;
 
 /// The line as it is so far, less than [`LINE_MAX`] bytes.
 #[derive(Default)]
-pub(crate) struct Lines(Vec<u8>);
+pub(crate) struct LineBuffer(Vec<u8>);
 
-impl Lines {
+impl LineBuffer {
     /// Takes a byte; the line, if this ended it. A line that is too long is cut. What is not printable
     /// ASCII is shown as an escape, so that a guest cannot send a terminal control sequences.
     pub fn put(&mut self, byte: u8) -> Option<String> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use devices::board::Cable;
+use devices::board::NicConfig;
 use devices::chipset::debugcon::Debugcon;
 use devices::chipset::dma8237::Dma8237;
 use devices::chipset::fw_cfg::{FwCfg, Item};
@@ -28,13 +28,13 @@ use devices::testing::pci_testdev::PciTestdev;
 use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
 use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
-use devices::xen::platform::{Host, Platform, Unplug};
+use devices::xen::platform::{Platform, PlatformOps, Unplug};
 use devices::xen::pvdevice::{PvDevice, XENSERVER};
 use devices_core::block::{BlockBackend, Inline, MemoryStore};
 use devices_core::chardev::Null;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqBank;
-use devices_core::net::Loose;
+use devices_core::net::TestNet;
 use devices_core::rig::{Random, Rig};
 use devices_core::{Dir, Sbdf, Size, Ticket};
 use ioreq::{Data, Request, Target};
@@ -74,7 +74,7 @@ fn disk(rig: &Rig) -> Arc<dyn BlockBackend> {
 /// Hears what PV drivers ask for, and does nothing.
 struct Nobody;
 
-impl Host for Nobody {
+impl PlatformOps for Nobody {
     fn unplug(&self, _what: Unplug, _done: Ticket) {}
     fn lock_roms(&self, _locked: bool) {}
     fn drivers(&self, _product: u16, build: u32) -> bool {
@@ -120,13 +120,13 @@ fn machine() -> Rig {
     rig.attach(Post::default(), &wiring);
     let wiring = rig.wiring();
     let (variant, options) = (&e1000::model::VARIANTS[0], e1000::Options::default());
-    let cable = Cable { backend: Arc::<Loose>::default(), mac: [2, 0, 0, 0, 0, 1] };
+    let cable = NicConfig { backend: Arc::<TestNet>::default(), mac: [2, 0, 0, 0, 0, 1] };
     let card = E1000::new("e1000", variant, options, cable, rig.ram().clone(), isa.line(11), &wiring);
     rig.attach_pci(card, &wiring, 5, 0);
     rig.config_write(5, 0, 0x10, Size::B4, 0xe100_0000);
     rig.config_write(5, 0, 4, Size::B2, 6);
     let wiring = rig.wiring();
-    let cable = Cable { backend: Arc::<Loose>::default(), mac: [2, 0, 0, 0, 0, 2] };
+    let cable = NicConfig { backend: Arc::<TestNet>::default(), mac: [2, 0, 0, 0, 0, 2] };
     let card = Rtl8139::new("rtl8139", &wiring, rig.ram().clone(), isa.line(10), cable);
     rig.attach_pci(card, &wiring, 6, 0);
     rig.config_write(6, 0, 0x14, Size::B4, 0xe110_0000);

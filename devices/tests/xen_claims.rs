@@ -9,14 +9,14 @@ use devices::chipset::piix4_pm::{Options, Piix4Pm};
 use devices::chipset::port92::Port92;
 use devices::chipset::post::Post;
 use devices::timer::rtc::cmos::Cmos;
-use devices::xen::platform::{Host, Platform, Unplug};
+use devices::xen::platform::{Platform, PlatformOps, Unplug};
 use devices_core::rig::Rig;
 use devices_core::{Sbdf, Size, Ticket};
 
 /// A host that does nothing.
 struct Deaf;
 
-impl Host for Deaf {
+impl PlatformOps for Deaf {
     fn unplug(&self, _what: Unplug, _done: Ticket) {}
     fn lock_roms(&self, _locked: bool) {}
     fn drivers(&self, _product: u16, _build: u32) -> bool {

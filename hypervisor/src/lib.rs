@@ -9,10 +9,10 @@ pub mod clock;
 pub mod debug;
 pub mod inspect;
 pub mod memory;
-pub mod still;
+pub mod no_cpu;
 pub mod tap;
+pub mod thread_role;
 pub mod timer;
-pub mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use thiserror::Error;
 pub use claims::Claims;
 pub use clock::{Clock, HostClock, ManualClock};
 pub use memory::{Backing, GuestRam, Mapping, PageTrack, RamBlock};
-pub use still::Still;
+pub use no_cpu::NoCpu;
 pub use timer::{Timer, TimerQueue};
 
 /// Why a hypervisor refused.

@@ -85,7 +85,7 @@ impl TimerQueue {
     pub fn serve(&self, clock: &dyn Clock) {
         loop {
             let now = clock.now();
-            crate::work::at(crate::work::Kind::Vcpu);
+            crate::thread_role::at(crate::thread_role::Role::Vcpu);
             self.fire(now);
             let state = self.shared.state();
             if state.closed {

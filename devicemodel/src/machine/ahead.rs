@@ -21,7 +21,7 @@ use crate::config::{GuestConfig, NetdevConfig};
 
 /// Open files, taken one by one as the machine is built. What is not among them is opened by its name then.
 #[derive(Default)]
-pub struct Ahead(Mutex<Opened>);
+pub struct Preopened(Mutex<Opened>);
 
 #[derive(Default)]
 struct Opened {
@@ -36,10 +36,10 @@ struct Opened {
     most: Option<u64>,
 }
 
-impl Ahead {
+impl Preopened {
     /// Opens all that a guest of this configuration needs. What cannot be opened is told as it would be when the machine
     /// is built.
-    pub fn open(config: &GuestConfig, debugcon: Option<&Path>) -> Result<Ahead, BuildError> {
+    pub fn open(config: &GuestConfig, debugcon: Option<&Path>) -> Result<Preopened, BuildError> {
         let mut opened = Opened { most: Some(0), ..Opened::default() };
         let named = [&config.kernel, &config.initrd, &config.boot_options.splash];
         for path in named.into_iter().flatten() {
@@ -78,7 +78,7 @@ impl Ahead {
         if config.localtime {
             opened.utc_offset = Some(crate::host::utc_offset(crate::host::seconds()));
         }
-        Ok(Ahead(Mutex::new(opened)))
+        Ok(Preopened(Mutex::new(opened)))
     }
 
     /// Most bytes of any file that the guest's disks write. None: that is not known.
@@ -168,7 +168,7 @@ mod tests {
             devices: Vec::new(),
             ..GuestConfig::default()
         };
-        let ahead = Ahead::open(&config, Some(&at("log"))).unwrap();
+        let ahead = Preopened::open(&config, Some(&at("log"))).unwrap();
         assert_eq!(ahead.most(), Some(1024));
         for name in ["disk", "kernel", "serial", "log"] {
             std::fs::remove_file(at(name)).unwrap();
@@ -193,7 +193,7 @@ mod tests {
         std::fs::write(&image, [0; 700]).unwrap();
         let most = |disk: DiskConfig| {
             let config = GuestConfig { disks: vec![disk], devices: Vec::new(), ..GuestConfig::default() };
-            Ahead::open(&config, None).unwrap().most()
+            Preopened::open(&config, None).unwrap().most()
         };
         assert_eq!(most(DiskConfig::new(&image)), Some(1024));
         assert_eq!(most(DiskConfig::cdrom(&image)), Some(0));

@@ -10,16 +10,16 @@ use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
 use devices::timer::rtc::firmware as cmos;
 use devices_core::block::{
     BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, CompletionQueue, Inline, Locked,
-    Medium, Recall,
+    Recall, Tray,
 };
-use devices_core::{Slot, Wiring};
+use devices_core::{DeviceCell, Wiring};
 
 use super::build::board::Board;
 use super::firmware::split_ram;
-use super::{Ahead, BuildError, media};
+use super::{BuildError, Preopened, media};
 use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
 use crate::monitor::facts::{BlockStats, NodeFacts};
-use crate::trace::record::Host;
+use crate::trace::record::HostEvent;
 use crate::trace::{Border, Opened, facts};
 
 /// Geometry of each drive and how the BIOS presents it.
@@ -135,7 +135,7 @@ pub(super) struct CdDrive {
     pub(super) name: String,
     /// Which of the machine's blocks it is.
     pub(super) block: usize,
-    pub(super) medium: Medium,
+    pub(super) medium: Tray,
     /// Drive 0 to 3.
     pub(super) place: usize,
     clock: ClockMode,
@@ -156,17 +156,17 @@ impl CdDrive {
     /// Something else lies in the tray, or nothing.
     pub(super) fn place(&self, backend: Option<Arc<dyn BlockBackend>>) {
         let facts = backend.as_ref().map(|backend| facts(&**backend, Vec::new()));
-        self.border.host(|| Host::Place(self.place, facts), || self.medium.place(backend));
+        self.border.host(|| HostEvent::Place(self.place, facts), || self.medium.place(backend));
     }
 
     /// Opens the tray; by force, if it is locked.
     pub(super) fn open_tray(&self, force: bool) -> Result<(), Locked> {
-        self.border.host(|| Host::OpenTray(self.place, force), || self.medium.open_tray(force))
+        self.border.host(|| HostEvent::OpenTray(self.place, force), || self.medium.open_tray(force))
     }
 
     /// Closes it.
     pub(super) fn close_tray(&self) {
-        self.border.host(|| Host::CloseTray(self.place), || self.medium.close_tray());
+        self.border.host(|| HostEvent::CloseTray(self.place), || self.medium.close_tray());
     }
 }
 
@@ -273,7 +273,7 @@ pub(super) fn image_options(disk: &DiskConfig, path: &Path) -> ImageOptions {
     }
 }
 
-fn open_image(disk: &DiskConfig, path: &Path, ahead: &Ahead) -> Result<Image, BuildError> {
+fn open_image(disk: &DiskConfig, path: &Path, ahead: &Preopened) -> Result<Image, BuildError> {
     let image = Image::read(ahead.image(&image_options(disk, path))?)?;
     if disk.format.is_none() {
         refuse_other_formats(&image, path)?;
@@ -297,7 +297,7 @@ fn refuse_other_formats(image: &Image, path: &Path) -> Result<(), BuildError> {
 pub(super) fn cd_drives(
     board: &Board<'_>,
     blocks: &[Block],
-    ide: &Slot<Ide>,
+    ide: &DeviceCell<Ide>,
     images: &Images,
 ) -> Vec<CdDrive> {
     let ide = ide.lock();

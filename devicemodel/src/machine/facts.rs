@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use chrono::{Datelike, Timelike};
-use devices_core::block::Medium;
+use devices_core::block::Tray;
 use devices_core::pci::{BarKind, reg};
 
 use super::disks::Block;
@@ -14,7 +14,7 @@ use crate::monitor::facts::{
     PciFacts,
 };
 use crate::monitor::protocol::QmpError;
-use crate::trace::record::Host;
+use crate::trace::record::HostEvent;
 
 impl Terminal {
     /// For `query-chardev`, in QEMU's words.
@@ -54,7 +54,7 @@ impl Machine {
         if self.present().insert(index, id.to_owned()).is_none() {
             let number = index as u8;
             let plug = || self.pm.iter().for_each(|pm| pm.lock().plug_cpu(number));
-            self.border.host(|| Host::PlugCpu(number), plug);
+            self.border.host(|| HostEvent::PlugCpu(number), plug);
         }
     }
 
@@ -67,8 +67,8 @@ impl Machine {
                 device: config.id.clone().unwrap_or_else(|| block.name.clone()),
                 qdev: self.qdev(block),
                 removable: config.kind == DiskKind::Cdrom,
-                locked: tray.is_some_and(Medium::is_locked),
-                tray_open: tray.is_some_and(Medium::is_open),
+                locked: tray.is_some_and(Tray::is_locked),
+                tray_open: tray.is_some_and(Tray::is_open),
                 medium: block.medium(),
                 stats: block.stats(),
             }
@@ -78,7 +78,7 @@ impl Machine {
 
     /// PCI functions.
     pub(crate) fn pci(&self) -> Vec<PciFacts> {
-        let facts = |(sbdf, _, slot): (ioreq::Sbdf, String, devices_core::bus::AnySlot)| {
+        let facts = |(sbdf, _, slot): (ioreq::Sbdf, String, devices_core::bus::AnyDevice)| {
             let mut device = slot.lock();
             let config = device.pci()?;
             let window = |(index, kind, size, address): (u8, BarKind, u64, Option<u64>)| BarFacts {

@@ -9,7 +9,7 @@ use firmware::{DirectKernel, FwCfgKey, MachineFacts};
 use hypervisor::{Hypervisor, Mapping, RamBlock, memory::PAGE};
 use vm_memory::{Bytes, MemoryRegionAddress};
 
-use super::{Ahead, BuildError};
+use super::{BuildError, Preopened};
 use crate::config::{ConfigError, DiskConfig, DiskKind, GuestConfig, SerialConfig};
 
 /// Where RAM below 4 GiB may end at most, and where it ends when there is more: QEMU's i440FX splits like
@@ -76,7 +76,7 @@ fn facts(config: &GuestConfig, processor_id: u64) -> MachineFacts {
 const SPLASH_MOST: u64 = 16 << 20;
 
 /// The picture that the firmware shows, under the name by which it knows its form.
-fn splash(ahead: &Ahead, path: &Path) -> Result<firmware::Item, BuildError> {
+fn splash(ahead: &Preopened, path: &Path) -> Result<firmware::Item, BuildError> {
     let file = |source| BuildError::File { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     ahead.file(path).map_err(file)?.take(SPLASH_MOST + 1).read_to_end(&mut bytes).map_err(file)?;
@@ -116,14 +116,14 @@ fn boot_order(config: &GuestConfig) -> Vec<String> {
     order
 }
 
-fn read(ahead: &Ahead, path: &Path) -> Result<Vec<u8>, BuildError> {
+fn read(ahead: &Preopened, path: &Path) -> Result<Vec<u8>, BuildError> {
     let mut bytes = Vec::new();
     let read = ahead.file(path).and_then(|mut file| file.read_to_end(&mut bytes));
     read.map_err(|source| BuildError::File { path: path.to_owned(), source })?;
     Ok(bytes)
 }
 
-fn kernel(config: &GuestConfig, ahead: &Ahead) -> Result<Option<DirectKernel>, BuildError> {
+fn kernel(config: &GuestConfig, ahead: &Preopened) -> Result<Option<DirectKernel>, BuildError> {
     let Some(path) = &config.kernel else { return Ok(None) };
     let image = read(ahead, path)?;
     let initrd = config.initrd.as_deref().map(|path| read(ahead, path)).transpose()?.unwrap_or_default();
@@ -133,7 +133,11 @@ fn kernel(config: &GuestConfig, ahead: &Ahead) -> Result<Option<DirectKernel>, B
 }
 
 /// What the firmware reads from the configuration device.
-pub(super) fn items(config: &GuestConfig, ahead: &Ahead, processor_id: u64) -> Result<Vec<Item>, BuildError> {
+pub(super) fn items(
+    config: &GuestConfig,
+    ahead: &Preopened,
+    processor_id: u64,
+) -> Result<Vec<Item>, BuildError> {
     let kernel = kernel(config, ahead)?;
     let mut items = firmware::fw_cfg_items(&facts(config, processor_id), kernel.as_ref());
     items.extend(config.boot_options.splash.as_deref().map(|path| splash(ahead, path)).transpose()?);
@@ -164,7 +168,7 @@ mod tests {
         let name = |bytes: &[u8]| {
             let path = folder.path().join("s");
             std::fs::write(&path, bytes).unwrap();
-            splash(&Ahead::default(), &path).map(|item| item.key)
+            splash(&Preopened::default(), &path).map(|item| item.key)
         };
         let file = |name: &str| FwCfgKey::File(name.into());
         let mut bmp = b"BM".to_vec();
@@ -174,7 +178,7 @@ mod tests {
         assert_eq!(name(&bmp).unwrap(), file("bootsplash.bmp"));
         assert_eq!(name(&[0xff, 0xd8, 0xff]).unwrap(), file("bootsplash.jpg"));
         assert!(name(b"").is_err());
-        assert!(splash(&Ahead::default(), Path::new("/nonexistent")).is_err());
+        assert!(splash(&Preopened::default(), Path::new("/nonexistent")).is_err());
     }
 
     #[test]

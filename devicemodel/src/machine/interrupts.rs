@@ -8,11 +8,11 @@ use devices::interrupt::ioapic::IoapicHandle;
 use devices::interrupt::pic::PicHandle;
 use devices_core::bus::View;
 use devices_core::irq::IrqSink;
-use hypervisor::{Dispatch, IrqTarget, Pin, work};
+use hypervisor::{Dispatch, IrqTarget, Pin, thread_role};
 use ioreq::Request;
 
 use crate::config::ClockMode;
-use crate::qtest::Taps;
+use crate::qtest::IrqIntercept;
 
 /// The interrupt controllers, where the hypervisor has none.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub(super) struct Controllers {
 /// The ISA wires, with somebody who listens.
 pub(super) struct Tapped {
     pub wires: IsaInterrupts,
-    pub taps: Arc<Taps>,
+    pub taps: Arc<IrqIntercept>,
 }
 
 impl IrqSink for Tapped {
@@ -59,15 +59,15 @@ pub(super) struct Dispatcher {
     view: View,
     controllers: Option<Controllers>,
     /// What its thread does, until it has given up what that does not need.
-    work: Option<work::Kind>,
+    work: Option<thread_role::Role>,
 }
 
 impl Dispatcher {
     /// By the count of instructions the vCPU's thread reads and writes the disks itself.
     pub(super) fn new(view: View, controllers: Option<Controllers>, clock: ClockMode) -> Dispatcher {
         let work = match clock {
-            ClockMode::Host => work::Kind::Vcpu,
-            ClockMode::Icount => work::Kind::Disk,
+            ClockMode::Host => thread_role::Role::Vcpu,
+            ClockMode::Icount => thread_role::Role::Disk,
         };
         Dispatcher { view, controllers, work: Some(work) }
     }
@@ -85,7 +85,7 @@ impl Dispatch for Dispatcher {
     fn begin(&mut self, request: &Request) -> u64 {
         // Here, since only here we are on the thread that serves the vCPU, and the guest runs.
         if let Some(work) = self.work.take() {
-            work::at(work);
+            thread_role::at(work);
         }
         let value = self.view.begin(request);
         tracing::trace!(target: "io", ?request, value);

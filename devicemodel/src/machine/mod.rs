@@ -35,7 +35,7 @@ use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
 use devices_core::picture::{DisplayAdapter, Frame};
 use devices_core::power::Power;
-use devices_core::{Node, Slot, Ticket};
+use devices_core::{DeviceCell, Node, Ticket};
 use hypervisor::debug::Debug;
 use hypervisor::{Hypervisor, Laggards};
 use thiserror::Error;
@@ -46,15 +46,15 @@ use crate::qdisk::{PvDisks, QdiskError};
 use crate::run::ending::Ending;
 use crate::saved;
 use crate::trace::Border;
-use crate::trace::record::Host;
+use crate::trace::record::HostEvent;
 use crate::vnc::Console;
-pub use ahead::Ahead;
+pub use ahead::Preopened;
 pub use build::{Setting, XenParts};
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
 use interrupts::{Controllers, Dispatcher};
 pub use recording::recorded;
-pub(crate) use rest::Rest;
+pub(crate) use rest::PausedMachine;
 pub use serial::Terminal;
 
 /// Why a machine was not built.
@@ -137,9 +137,9 @@ pub struct Machine {
     controllers: Option<Controllers>,
     isa: IrqBank,
     /// None in a machine without ACPI.
-    pm: Option<Arc<Slot<Piix4Pm>>>,
-    ide: Arc<Slot<Ide>>,
-    keyboard: Arc<Slot<I8042>>,
+    pm: Option<Arc<DeviceCell<Piix4Pm>>>,
+    ide: Arc<DeviceCell<Ide>>,
+    keyboard: Arc<DeviceCell<I8042>>,
     display: Option<Arc<dyn DisplayAdapter>>,
     /// The PCI bus, and what was put on it beside the PC's own parts.
     plugged: plug::Plugged,
@@ -174,7 +174,7 @@ pub struct Machine {
 /// The real-time clock, and what it would show by itself.
 pub(crate) struct Clock {
     /// None where the hypervisor has it.
-    clock: Option<Arc<Slot<Rtc>>>,
+    clock: Option<Arc<DeviceCell<Rtc>>>,
     /// What it showed at the start, in seconds since 1970.
     start: i64,
     /// How far that was ahead of the host's time.
@@ -279,7 +279,7 @@ impl Machine {
     }
     /// Power-on state of everything but RAM. Paused.
     pub fn reset(&self) {
-        self.border.host(|| Host::Reset, || self.bus.reset());
+        self.border.host(|| HostEvent::Reset, || self.bus.reset());
         self.usual_boot_order();
         self.hypervisor.reset();
     }
@@ -325,7 +325,7 @@ impl Machine {
     /// Presses the power button.
     pub fn press_power_button(&self) {
         let press = || self.pm.iter().for_each(|pm| pm.lock().press_power_button());
-        self.border.host(|| Host::PowerButton, press);
+        self.border.host(|| HostEvent::PowerButton, press);
     }
     /// The screen now; none without a display adapter.
     pub fn frame(&self) -> Option<Box<dyn Frame>> {
@@ -369,7 +369,7 @@ impl Machine {
     }
     /// The guest wakes from suspend to RAM.
     pub fn wake_up(&self) -> Result<(), hypervisor::Error> {
-        self.border.host(|| Host::WakeUp, || self.pm.iter().for_each(|pm| pm.lock().wake_up()));
+        self.border.host(|| HostEvent::WakeUp, || self.pm.iter().for_each(|pm| pm.lock().wake_up()));
         self.hypervisor.wake_up()
     }
     fn leaving(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<Unplugged>, Ticket)>> {
@@ -388,7 +388,7 @@ impl Machine {
 
     /// Lets the devices go on after a save or a load.
     pub fn unquiesce(&self) {
-        self.border.host(|| Host::Resume, || crate::saved::unquiesce(&self.bus));
+        self.border.host(|| HostEvent::Resume, || crate::saved::unquiesce(&self.bus));
     }
 
     /// Moves the mouse and its wheel; `buttons` are those held now (see [`I8042::mouse`]).

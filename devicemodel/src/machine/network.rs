@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use backends::net::{Around, Hubs, NetError, NetEvent, Netdev as Running, Prepared, UserHandle};
-use devices_core::net::{NetBackend, Nowhere};
+use devices_core::net::{NetBackend, NullNet};
 use devices_core::{Wake, Waker};
 
 use super::plug::Card;
@@ -18,7 +18,7 @@ use crate::inherited;
 use crate::monitor::facts::{NetdevFacts, NicFacts};
 use crate::power::{Notice, Notifier};
 use crate::trace::Border;
-use crate::trace::record::Host;
+use crate::trace::record::HostEvent;
 
 /// Who is woken when a back end has news.
 struct Listener {
@@ -36,7 +36,7 @@ struct Cable {
 
 impl Cable {
     fn new(standing: Arc<AtomicBool>) -> Arc<Cable> {
-        Arc::new(Cable { backend: RwLock::new(Arc::new(Nowhere)), card: RwLock::default(), standing })
+        Arc::new(Cable { backend: RwLock::new(Arc::new(NullNet)), card: RwLock::default(), standing })
     }
 
     fn backend(&self) -> Arc<dyn NetBackend> {
@@ -194,7 +194,7 @@ impl Networks {
     /// Takes a back end away; its cable leads nowhere from now on. False: there is none of that name.
     pub(super) fn remove(&self, id: &str) -> bool {
         let Some(netdev) = self.netdevs().remove(id) else { return false };
-        netdev.cable.connect(Arc::new(Nowhere));
+        netdev.cable.connect(Arc::new(NullNet));
         true
     }
 
@@ -225,7 +225,7 @@ impl Networks {
     /// Ends all back ends.
     pub(super) fn shut_down(&self) {
         let all = std::mem::take(&mut *self.netdevs());
-        all.values().for_each(|netdev| netdev.cable.connect(Arc::new(Nowhere)));
+        all.values().for_each(|netdev| netdev.cable.connect(Arc::new(NullNet)));
     }
 }
 
@@ -329,7 +329,7 @@ impl Machine {
         let Some((_, card)) = names.iter().zip(&cards).find(is_it) else {
             return self.networks.has(name);
         };
-        self.border.host(|| Host::Link(card.name.clone(), up), || card.nic.lock().set_link(up));
+        self.border.host(|| HostEvent::Link(card.name.clone(), up), || card.nic.lock().set_link(up));
         true
     }
 

@@ -7,19 +7,19 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::firmware::locate::{Firmware, LocateError};
-use devices::board::{Cable, Made, MakeError, Parts};
+use devices::board::{DeviceHandles, MadeDevice, MakeError, NicConfig};
 use devices::models;
 use devices::xen::platform;
-use devices_core::bus::{AnySlot, Bus};
+use devices_core::bus::{AnyDevice, Bus};
 use devices_core::events::Observer;
 use devices_core::irq::{IrqBank, IrqLine, IrqSink};
 use devices_core::model::{BusType, Properties, Value};
-use devices_core::net::{Nic, Nowhere, Ported, format_mac, parse_mac};
+use devices_core::net::{Nic, NullNet, Ported, format_mac, parse_mac};
 use devices_core::pci::bus::{PciBus, on_bus_0};
 use devices_core::pci::reg;
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
-use devices_core::{Slot, Wiring};
+use devices_core::{DeviceCell, Wiring};
 use hypervisor::{GuestRam, IrqTarget, MsiTarget, Pin, RamBlock};
 use ioreq::Sbdf;
 
@@ -52,7 +52,7 @@ struct State {
     pci: PciBus,
     devices: Vec<Device>,
     /// Taken off the bus, but something that they began has not ended.
-    leaving: Vec<(Device, AnySlot)>,
+    leaving: Vec<(Device, AnyDevice)>,
 }
 
 /// A device that was put there.
@@ -61,7 +61,7 @@ struct Device {
     name: String,
     spec: DeviceSpec,
     /// It as a network card.
-    nic: Option<Arc<Slot<dyn Nic>>>,
+    nic: Option<Arc<DeviceCell<dyn Nic>>>,
 }
 
 /// A network card.
@@ -69,7 +69,7 @@ pub(super) struct Card {
     /// Its name on the bus of the machine.
     pub name: String,
     pub spec: DeviceSpec,
-    pub nic: Arc<Slot<dyn Nic>>,
+    pub nic: Arc<DeviceCell<dyn Nic>>,
 }
 
 impl Plugged {
@@ -198,9 +198,13 @@ impl Maker<'_> {
         let make = models::maker(model).ok_or_else(|| refused(&spec, &"it is a part of every PC"))?;
         let wiring = self.board.wiring();
         let intx = |pin| spec.devfn().map_or_else(IrqLine::unconnected, |devfn| pci.intx(devfn, pin));
-        let parts =
-            Parts { name: &name_of(&spec), wiring: &wiring, intx: [0, 1, 2, 3].map(intx), board: self };
-        let Made { slot, display, nic } = make(&properties, parts).map_err(|error| match error {
+        let parts = DeviceHandles {
+            name: &name_of(&spec),
+            wiring: &wiring,
+            intx: [0, 1, 2, 3].map(intx),
+            board: self,
+        };
+        let MadeDevice { slot, display, nic } = make(&properties, parts).map_err(|error| match error {
             MakeError::Hypervisor(error) => BuildError::Hypervisor(error),
             error => refused(&spec, &error),
         })?;
@@ -258,7 +262,7 @@ fn refused(spec: &DeviceSpec, why: &dyn std::fmt::Display) -> BuildError {
     BuildError::Config(crate::config::ConfigError::Invalid(format!("device {}: {why}", spec.model)))
 }
 
-impl devices::board::Board for Maker<'_> {
+impl devices::board::DeviceContext for Maker<'_> {
     fn ram(&self) -> GuestRam {
         self.board.hypervisor.memory()
     }
@@ -274,11 +278,11 @@ impl devices::board::Board for Maker<'_> {
     fn add_ram(&self, name: &str, len: u64) -> Result<RamBlock, MakeError> {
         Ok(self.board.hypervisor.add_ram(name, len)?)
     }
-    fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<Cable, MakeError> {
+    fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<NicConfig, MakeError> {
         let mac = properties.text("mac").and_then(parse_mac);
         let mac = mac.ok_or_else(|| MakeError::Other("it has no address".into()))?;
         let Some(id) = properties.text("netdev") else {
-            return Ok(Cable { backend: Arc::new(Nowhere), mac });
+            return Ok(NicConfig { backend: Arc::new(NullNet), mac });
         };
         let cable = self.board.networks.plug(id, wiring.waker(), number);
         let cable = cable.ok_or_else(|| properties.invalid("netdev", format!("can't find value '{id}'")))?;
@@ -286,12 +290,12 @@ impl devices::board::Board for Maker<'_> {
             Some(port) => Arc::new(Ported::new(port, cable)),
             None => cable,
         };
-        Ok(Cable { backend, mac })
+        Ok(NicConfig { backend, mac })
     }
     fn saves_device_memory(&self) -> bool {
         self.xen.is_some()
     }
-    fn xen_platform(&self) -> Option<Arc<dyn platform::Host>> {
+    fn xen_platform(&self) -> Option<Arc<dyn platform::PlatformOps>> {
         self.xen.map(|parts| xen::requests(parts, self.notifier))
     }
 }

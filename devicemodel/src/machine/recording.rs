@@ -10,7 +10,7 @@ use super::Machine;
 use super::interrupts::Dispatcher;
 use crate::saved::SaveError;
 use crate::trace::header::{Header, Identity};
-use crate::trace::record::Host;
+use crate::trace::record::HostEvent;
 use crate::trace::{Border, Recorder, Watched};
 
 /// Puts a recorder between a hypervisor and the machine that will be built on it.
@@ -66,37 +66,37 @@ impl Machine {
     }
 
     /// Does again what came from the host's side.
-    pub(crate) fn replay(&self, host: &Host) {
+    pub(crate) fn replay(&self, host: &HostEvent) {
         let drive = |place: usize| self.cds.iter().find(|drive| drive.place == place);
         match host {
-            Host::Key(name, down) => {
+            HostEvent::Key(name, down) => {
                 if let Some(key) = Key::by_name(name) {
                     self.console().press(key, *down);
                 }
             }
-            Host::Mouse(dx, dy, dz, buttons) => self.console().mouse(*dx, *dy, *dz, *buttons),
-            Host::PowerButton => self.press_power_button(),
-            Host::PlugCpu(number) => self.pm.iter().for_each(|pm| pm.lock().plug_cpu(*number)),
-            Host::WakeUp => self.pm.iter().for_each(|pm| pm.lock().wake_up()),
-            Host::Reset => self.reset(),
-            Host::Resume => self.unquiesce(),
-            Host::Link(name, up) => {
+            HostEvent::Mouse(dx, dy, dz, buttons) => self.console().mouse(*dx, *dy, *dz, *buttons),
+            HostEvent::PowerButton => self.press_power_button(),
+            HostEvent::PlugCpu(number) => self.pm.iter().for_each(|pm| pm.lock().plug_cpu(*number)),
+            HostEvent::WakeUp => self.pm.iter().for_each(|pm| pm.lock().wake_up()),
+            HostEvent::Reset => self.reset(),
+            HostEvent::Resume => self.unquiesce(),
+            HostEvent::Link(name, up) => {
                 if let Some(card) = self.plugged.cards().iter().find(|card| card.name == *name) {
                     card.nic.lock().set_link(*up);
                 }
             }
             // The tray answers as it did: locked or not.
-            Host::OpenTray(place, force) => {
+            HostEvent::OpenTray(place, force) => {
                 if let Some(drive) = drive(*place) {
                     let _ = drive.medium.open_tray(*force);
                 }
             }
-            Host::CloseTray(place) => {
+            HostEvent::CloseTray(place) => {
                 if let Some(drive) = drive(*place) {
                     drive.medium.close_tray();
                 }
             }
-            Host::Place(place, facts) => {
+            HostEvent::Place(place, facts) => {
                 let medium = facts.as_ref().and_then(|_| self.border.replayed());
                 if let Some(drive) = drive(*place) {
                     drive.medium.place(medium);

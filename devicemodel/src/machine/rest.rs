@@ -14,7 +14,7 @@ use crate::qdisk::PvDisks;
 use crate::saved::{self, Parts, SaveError};
 
 /// Handles to a machine whose vCPUs stand still.
-pub(crate) struct Rest {
+pub(crate) struct PausedMachine {
     config: GuestConfig,
     hypervisor: Arc<dyn Hypervisor>,
     bus: Bus,
@@ -25,8 +25,8 @@ pub(crate) struct Rest {
 
 impl Machine {
     /// Handles for another thread.
-    pub(crate) fn rest(&self) -> Rest {
-        Rest {
+    pub(crate) fn rest(&self) -> PausedMachine {
+        PausedMachine {
             config: GuestConfig {
                 devices: self.plugged.specs(),
                 netdevs: self.networks.configs(),
@@ -41,7 +41,7 @@ impl Machine {
     }
 }
 
-impl Rest {
+impl PausedMachine {
     /// Waits until nothing is in flight in any disk or other device. [`Machine::unquiesce`] lets them go on.
     pub(crate) fn quiesce(&self, patience: Duration, give_up: &dyn Fn() -> bool) -> Result<(), SaveError> {
         if let Some(Err(error)) = self.pv_disks.as_ref().map(|disks| disks.settle()) {

@@ -311,7 +311,7 @@ pub enum NewNodeKind {
 
 /// Where a new line leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NewLine {
+pub enum ChardevBackend {
     /// Nowhere.
     Null,
     /// Into a file, written anew.

@@ -24,8 +24,8 @@ use hypervisor::debug::Registers;
 use serde_json::{Map, Value};
 
 use facts::{
-    Actions, AnnounceParameters, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input,
-    MachineFacts, NetdevFacts, NewLine, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
+    Actions, AnnounceParameters, BlockFacts, ChardevBackend, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts,
+    Input, MachineFacts, NetdevFacts, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
 };
 use protocol::QmpError;
 
@@ -142,7 +142,7 @@ pub trait Guest {
         Err(not_here("input"))
     }
     /// Opens a line; the path of a new pseudo-terminal.
-    fn add_chardev(&mut self, _id: &str, _line: NewLine) -> Result<Option<String>, QmpError> {
+    fn add_chardev(&mut self, _id: &str, _line: ChardevBackend) -> Result<Option<String>, QmpError> {
         Err(not_here("opening a line"))
     }
     /// Closes a line that has been added.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use backends::image::Images;
 use hypervisor_xen::xenstore::XenStore;
 
-use super::apart::{Answer, Ask, Link, Question, Tree};
-use super::asked::Opener;
+use super::opener_client::Opener;
+use super::remote::{Answer, Ask, Link, Question, Tree};
 use super::service::{Service, Source};
 use super::{PvDisks, QdiskError, Thread, begin};
 use crate::sandbox;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use devices::xen::blkback::{Channel, GrantCopy, GrantError, Host, Local, Mapping, Store, StoreError};
+use devices::xen::blkback::{Channel, GrantCopy, GrantError, GrantOps, Local, Mapping, Store, StoreError};
 use hypervisor_xen::abi::GrantRef;
 use hypervisor_xen::evtchn::EventChannels;
 use hypervisor_xen::gntdev::{self, GrantMapping, GrantTable};
@@ -75,7 +75,7 @@ pub(super) struct Frontend {
     pub(super) grants: GrantTable,
 }
 
-impl Host for Frontend {
+impl GrantOps for Frontend {
     fn map(&self, references: &[u32], writable: bool) -> Result<Box<dyn Mapping>, GrantError> {
         let domid = u32::from(self.domid);
         let grants: Vec<GrantRef> =

@@ -7,7 +7,7 @@ use backends::image::{Image, ImageError, ImageOptions, Images};
 use devices::xen::blkback::{Medium, MediumError};
 use devices_core::block::{BlockBackend, BlockError, BlockInfo, BlockOp, BlockStore, Payload, SECTOR};
 
-use super::asked::Opener;
+use super::opener_client::Opener;
 
 /// The drive has no medium.
 pub(super) struct Empty;
@@ -78,7 +78,7 @@ impl Medium for Late {
 mod tests {
     use backends::image::Format;
 
-    use super::super::asked::{Question, greet, link};
+    use super::super::opener_client::{Question, greet, link};
     use super::*;
 
     /// Opens that file, whatever it is asked for.

@@ -12,17 +12,17 @@
 //! No image can be shared then: one that an emulated drive has is opened when a frontend connects, which works once the
 //! guest has had the drive unplugged.
 
-mod apart;
-mod asked;
-mod bell;
-mod guard;
 pub(crate) mod helper;
 mod host;
 mod medium;
-mod offer;
+mod notify;
 pub(crate) mod opener;
+mod opener_client;
 mod proxy;
+mod remote;
 mod service;
+mod vbd_config;
+mod xenstore_filter;
 
 use std::ffi::CStr;
 use std::io;
@@ -39,10 +39,10 @@ use devices_core::block::BlockBackend;
 use hypervisor_xen::xenstore::XenStore;
 use thiserror::Error;
 
+use notify::Doorbell;
 #[cfg(test)]
-pub(crate) use apart::SUBCOMMAND;
-pub use apart::{Apart, Ask, Link, Question, Tree};
-use bell::Doorbell;
+pub(crate) use remote::SUBCOMMAND;
+pub use remote::{Apart, Ask, Link, Question, Tree};
 use service::{Service, Source};
 
 use crate::sandbox;

@@ -20,10 +20,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use super::asked::{self, Question};
-use super::guard::Guard;
+use super::opener_client::{self, Question};
 use super::proxy::Proxy;
-use super::{QdiskError, begin, offer};
+use super::xenstore_filter::Guard;
+use super::{QdiskError, begin, vbd_config};
 use crate::sandbox;
 
 /// The subcommand.
@@ -47,7 +47,7 @@ pub(crate) fn main(domid: u16) -> Result<(), QdiskError> {
         Ok((serving, theirs)) => (Ok(theirs), Some(serving)),
         Err(error) => (Err(error.to_string()), None),
     };
-    asked::greet(&link, &greeting).map_err(QdiskError::new)?;
+    opener_client::greet(&link, &greeting).map_err(QdiskError::new)?;
     drop(greeting);
     match serving {
         Some(serving) => serving.serve(&link),
@@ -111,7 +111,7 @@ impl Serving {
             found.map_err(|error| error.to_string())
         };
         let params = find("params")?.ok_or_else(|| format!("there is no disk {device}"))?;
-        let path = offer::image(&params).flatten().map(|(path, _)| path);
+        let path = vbd_config::image(&params).flatten().map(|(path, _)| path);
         let path = path.ok_or_else(|| format!("the disk {device} has no image: {params:?}"))?;
         Ok((path, find("mode")?.as_deref() == Some("w")))
     }

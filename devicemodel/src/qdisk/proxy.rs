@@ -7,7 +7,7 @@ use hypervisor_xen::xenstore::wire::{HEADER, Message, PAYLOAD_MAX, kind};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use super::guard::{Guard, Verdict};
+use super::xenstore_filter::{Guard, Verdict};
 
 /// Bytes that wait for one side before the other is not heard any more.
 const WAITING: usize = 64 << 10;

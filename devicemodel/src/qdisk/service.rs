@@ -15,11 +15,11 @@ use hypervisor_xen::kernel::Events;
 use hypervisor_xen::xenstore::{Event, XenStore};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::asked::Opener;
-use super::bell::Doorbell;
 use super::host::{Frontend, Nodes, Ports};
 use super::medium::{self, Empty, Late};
-use super::offer::{self, Offer};
+use super::notify::Doorbell;
+use super::opener_client::Opener;
+use super::vbd_config::{self, Offer};
 use super::{Command, LAST_PATIENCE, QdiskError, Shared};
 
 /// Most events of one kind in a turn: nobody keeps the thread to himself.
@@ -260,7 +260,7 @@ impl Service {
     fn attach(&self, device: u32) -> Result<Option<Blkback>, QdiskError> {
         let nodes = || Nodes { store: self.store.clone(), token: device.to_string() };
         let backend = format!("{}/{device}", self.root);
-        let offered = offer::read(&nodes(), &backend, self.domid, device).map_err(QdiskError::new)?;
+        let offered = vbd_config::read(&nodes(), &backend, self.domid, device).map_err(QdiskError::new)?;
         let Some(offer) = offered else { return Ok(None) };
         let medium = self.medium(&offer).map_err(QdiskError::new)?;
         let bell = self.bell.clone();

@@ -6,7 +6,7 @@ use super::boot::Ends;
 use super::keyval::Fields;
 use super::network::Nics;
 use crate::config::{BootOptions, CacheMode, DiskKind, Features, NetdevConfig, SerialConfig};
-use crate::qtest::server::{LogTo, Place};
+use crate::qtest::server::{LogTo, QtestSocket};
 use crate::sandbox;
 
 /// Where a saved guest comes from.
@@ -70,7 +70,7 @@ pub struct QemuConfig {
     /// `-icount`.
     pub icount: bool,
     /// `-qtest`.
-    pub qtest: Option<Place>,
+    pub qtest: Option<QtestSocket>,
     /// `-qtest-log`.
     pub qtest_log: Option<LogTo>,
     /// `-netdev`.

@@ -7,7 +7,7 @@ use super::config::{Chardev, ChardevTarget, Mon};
 use super::keyval::Fields;
 use super::values::{inherited, path};
 use crate::config::SerialConfig;
-use crate::qtest::server::{LogTo, Place};
+use crate::qtest::server::{LogTo, QtestSocket};
 
 /// The keys of `-chardev`.
 const CHARDEV_KEYS: &[&str] = &[
@@ -168,7 +168,7 @@ pub(super) fn serial(value: &str, chardevs: &[Chardev]) -> Result<SerialConfig, 
 }
 
 /// Where a machine with no CPU is driven from.
-pub(super) fn qtest(value: &str, chardevs: &[Chardev]) -> Result<Place, Refusal> {
+pub(super) fn qtest(value: &str, chardevs: &[Chardev]) -> Result<QtestSocket, Refusal> {
     let line = match value.split_once(':') {
         _ if value == "stdio" => SerialConfig::Stdio,
         Some(("unix", socket)) => unix(socket)?,
@@ -176,9 +176,9 @@ pub(super) fn qtest(value: &str, chardevs: &[Chardev]) -> Result<Place, Refusal>
         _ => return Err(Refusal::bad("expected unix:PATH, chardev:ID or stdio")),
     };
     match line {
-        SerialConfig::Stdio => Ok(Place::Stdio),
-        SerialConfig::Unix(path) => Ok(Place::Listen(path)),
-        SerialConfig::Connect(path) => Ok(Place::Connect(path)),
+        SerialConfig::Stdio => Ok(QtestSocket::Stdio),
+        SerialConfig::Unix(path) => Ok(QtestSocket::Listen(path)),
+        SerialConfig::Connect(path) => Ok(QtestSocket::Connect(path)),
         _ => Err(Refusal::not_built(format!("{value} (neither a socket nor standard input)"))),
     }
 }

@@ -16,7 +16,7 @@ use super::{QemuError, Refusal, blockdev};
 use crate::config::{
     ClockMode, DeviceSpec, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
 };
-use crate::qtest::server::{LogTo, Place};
+use crate::qtest::server::{LogTo, QtestSocket};
 use crate::sandbox;
 
 /// A socket on which QMP is spoken.
@@ -83,7 +83,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QtestOptions {
     /// Where the client is; none: only the monitor drives it.
-    pub place: Option<Place>,
+    pub place: Option<QtestSocket>,
     /// Where what is said is written down.
     pub log: LogTo,
 }
@@ -166,9 +166,9 @@ impl Task {
 fn idle_chardevs(config: &QemuConfig) -> Vec<String> {
     let used = |id: &str| config.monitors.iter().any(|mon| mon.chardev == id);
     let serial = |line: &SerialConfig| match (line, &config.qtest) {
-        (SerialConfig::Unix(path), Some(Place::Listen(other))) if path == other => true,
-        (SerialConfig::Connect(path), Some(Place::Connect(other))) if path == other => true,
-        (SerialConfig::Stdio, Some(Place::Stdio)) => true,
+        (SerialConfig::Unix(path), Some(QtestSocket::Listen(other))) if path == other => true,
+        (SerialConfig::Connect(path), Some(QtestSocket::Connect(other))) if path == other => true,
+        (SerialConfig::Stdio, Some(QtestSocket::Stdio)) => true,
         _ => config.serials.contains(line),
     };
     let idle = config.chardevs.iter().filter(|chardev| match &chardev.target {

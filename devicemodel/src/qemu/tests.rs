@@ -189,7 +189,7 @@ fn a_test_client_asks_what_the_program_can_do() {
         panic!("no probe");
     };
     assert_eq!(monitors, [expected]);
-    assert_eq!(qtest.place, Some(crate::qtest::server::Place::Connect("/tmp/q.sock".into())));
+    assert_eq!(qtest.place, Some(crate::qtest::server::QtestSocket::Connect("/tmp/q.sock".into())));
     let plan = plan(&format!("{line} -audiodev none,id=a -accel qtest"));
     assert!(plan.qtest.is_some());
     assert_eq!(refusal("-audiodev alsa,id=a"), "not built yet: -audiodev alsa (sound)");

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use devices_core::bus::{Bus, View};
 use devices_core::device::Space;
-use hypervisor::{Hypervisor, Still};
+use hypervisor::{Hypervisor, NoCpu};
 use ioreq::{Dir, Request, Size, Target};
 
 /// A processor's way to a machine that has none.
 pub struct Access {
-    still: Arc<Still>,
+    still: Arc<NoCpu>,
     view: View,
 }
 
@@ -21,12 +21,12 @@ fn piece(address: u64, len: usize) -> usize {
 
 impl Access {
     /// The way to the devices on `bus` and to the memory of `still`.
-    pub fn new(still: Arc<Still>, bus: &Bus) -> Access {
+    pub fn new(still: Arc<NoCpu>, bus: &Bus) -> Access {
         Access { still, view: bus.view() }
     }
 
     /// Who has the memory and the time.
-    pub fn still(&self) -> &Arc<Still> {
+    pub fn still(&self) -> &Arc<NoCpu> {
         &self.still
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use devices_core::power::PowerEvent;
-use hypervisor::Still;
+use hypervisor::NoCpu;
 
-use super::{Access, Taps};
+use super::{Access, IrqIntercept};
 use crate::config::GuestConfig;
-use crate::machine::{Ahead, BuildError, Machine, Setting, split_ram};
+use crate::machine::{BuildError, Machine, Preopened, Setting, split_ram};
 use crate::power::{Notice, Notices, notices};
 use crate::trace::Border;
 
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Bare {
     machine: Machine,
     access: Access,
-    taps: Arc<Taps>,
+    taps: Arc<IrqIntercept>,
     notices: Notices,
     power: Vec<PowerEvent>,
 }
@@ -30,9 +30,9 @@ impl Bare {
     pub fn new(config: GuestConfig, debugcon: Option<PathBuf>) -> Result<Bare, BuildError> {
         let host = |source| BuildError::File { path: "eventfd".into(), source };
         let (notifier, notices) = notices().map_err(host)?;
-        let taps = Taps::new().map_err(host)?;
+        let taps = IrqIntercept::new().map_err(host)?;
         let (below, above) = split_ram(config.memory_mib << 20);
-        let still = Arc::new(Still::new(config.vcpus, below, above)?);
+        let still = Arc::new(NoCpu::new(config.vcpus, below, above)?);
         let setting = Setting {
             hypervisor: still.clone(),
             power: Arc::new(notifier.clone()),
@@ -41,7 +41,7 @@ impl Bare {
             xen: None,
             taps: Some(taps.clone()),
             border: Border::Open,
-            ahead: Ahead::default(),
+            ahead: Preopened::default(),
         };
         let machine = Machine::build(config, setting)?;
         crate::saved::unquiesce(machine.bus());
@@ -58,7 +58,7 @@ impl Bare {
         &self.machine
     }
     /// The interrupt wires.
-    pub fn taps(&self) -> &Arc<Taps> {
+    pub fn taps(&self) -> &Arc<IrqIntercept> {
         &self.taps
     }
 

@@ -10,7 +10,7 @@ use devices_core::irq::{IrqBank, IrqLine};
 use hypervisor::Hypervisor;
 use ioreq::Size;
 
-use super::{Access, Taps};
+use super::{Access, IrqIntercept};
 
 /// Most bytes of one block command.
 pub const BLOCK_MOST: u64 = 16 << 20;
@@ -33,7 +33,7 @@ pub enum Reply {
 /// A machine in the hands of one client.
 pub struct Session {
     access: Access,
-    taps: std::sync::Arc<Taps>,
+    taps: std::sync::Arc<IrqIntercept>,
     /// The client's own share in each wire.
     wires: Vec<IrqLine>,
     /// Whether it has asked for changes of the wires.
@@ -100,13 +100,13 @@ fn bytes(text: &str, len: usize) -> Result<Vec<u8>, Refused> {
 
 impl Session {
     /// A client of this machine, whose interrupt wires are `isa`.
-    pub fn new(access: Access, isa: &IrqBank, taps: std::sync::Arc<Taps>) -> Session {
+    pub fn new(access: Access, isa: &IrqBank, taps: std::sync::Arc<IrqIntercept>) -> Session {
         let wires = (0..WIRES).map(|pin| isa.line(pin)).collect();
         Session { access, taps, wires, intercepts: false, stepping: None }
     }
 
     /// The interrupt wires.
-    pub fn taps(&self) -> &Taps {
+    pub fn taps(&self) -> &IrqIntercept {
         &self.taps
     }
 

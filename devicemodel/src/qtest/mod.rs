@@ -13,4 +13,4 @@ mod tests;
 
 pub use access::Access;
 pub use bare::Bare;
-pub use taps::Taps;
+pub use taps::IrqIntercept;

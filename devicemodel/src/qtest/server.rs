@@ -25,7 +25,7 @@ const PIECE: usize = 64 << 10;
 
 /// Where the client is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum QtestSocket {
     /// It listens there, and we connect.
     Connect(PathBuf),
     /// We listen there; one client at a time.
@@ -158,7 +158,7 @@ impl Client {
 
 impl Server {
     /// Opens the place. A client that we are to connect to is there when this returns.
-    pub fn open(session: Session, place: &Place, log: &LogTo) -> io::Result<Server> {
+    pub fn open(session: Session, place: &QtestSocket, log: &LogTo) -> io::Result<Server> {
         let log: Option<Box<dyn Write + Send>> = match log {
             LogTo::Nothing => None,
             LogTo::Stderr => Some(Box::new(io::stderr())),
@@ -166,12 +166,12 @@ impl Server {
         };
         let mut server = Server { session, listener: None, unlink: None, client: None, log };
         match place {
-            Place::Connect(path) => server.meet(Client::of(UnixStream::connect(path)?)?),
-            Place::Stdio => {
+            QtestSocket::Connect(path) => server.meet(Client::of(UnixStream::connect(path)?)?),
+            QtestSocket::Stdio => {
                 let (input, output) = (io::stdin().as_fd().try_clone_to_owned()?, io::stdout());
                 server.meet(Client::new(input, output.as_fd().try_clone_to_owned()?)?);
             }
-            Place::Listen(path) => {
+            QtestSocket::Listen(path) => {
                 let (listener, unlink) = socket::listen(path)?;
                 (server.listener, server.unlink) = (Some(listener), Some(unlink));
             }

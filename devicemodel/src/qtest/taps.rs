@@ -12,17 +12,17 @@ const MOST: usize = 1 << 16;
 
 /// Hears of every change of the ISA wires (GSI 0 to 23, as they enter the IOAPIC) and keeps those that somebody wants
 /// to be told of.
-pub struct Taps {
+pub struct IrqIntercept {
     wanted: AtomicBool,
     changes: Mutex<Vec<(u32, bool)>>,
     bell: EventFd,
 }
 
-impl Taps {
-    /// Taps that nobody listens at yet.
-    pub fn new() -> io::Result<Arc<Taps>> {
+impl IrqIntercept {
+    /// IrqIntercept that nobody listens at yet.
+    pub fn new() -> io::Result<Arc<IrqIntercept>> {
         let bell = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
-        Ok(Arc::new(Taps { wanted: AtomicBool::new(false), changes: Mutex::default(), bell }))
+        Ok(Arc::new(IrqIntercept { wanted: AtomicBool::new(false), changes: Mutex::default(), bell }))
     }
 
     fn changes(&self) -> MutexGuard<'_, Vec<(u32, bool)>> {
@@ -54,7 +54,7 @@ impl Taps {
     }
 }
 
-impl IrqSink for Taps {
+impl IrqSink for IrqIntercept {
     fn set(&self, pin: u32, level: bool) {
         if !self.wanted.load(Ordering::Acquire) {
             return;

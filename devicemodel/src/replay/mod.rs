@@ -10,20 +10,20 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use devices_core::bus::AnySlot;
+use devices_core::bus::AnyDevice;
 use devices_core::{Space, StateError, Wake};
-use hypervisor::{Clock, Dispatch, Still};
+use hypervisor::{Clock, Dispatch, NoCpu};
 use ioreq::{Data, Dir, Request, Sbdf, Target};
 use thiserror::Error;
 
 use crate::config::ConfigError;
-use crate::machine::{Ahead, BuildError, Machine, Setting, split_ram};
+use crate::machine::{BuildError, Machine, Preopened, Setting, split_ram};
 use crate::power::notices;
 
 use crate::saved::Bounds;
 use crate::stream::{Reader, Record as Part, StreamError};
 use crate::trace::header::{Header, Identity, MACHINE, MAGIC, MachineState};
-use crate::trace::record::{Effect, Entry, Facts, Host, Time};
+use crate::trace::record::{Effect, Entry, Facts, HostEvent, Time};
 use crate::trace::{Border, Watched};
 pub use player::Player;
 use player::{Unequal, Verdict};
@@ -166,7 +166,7 @@ impl Recording {
         }
         media.iter().cloned().for_each(|facts| player.expect(facts));
         let (below, above) = split_ram(config.memory_mib << 20);
-        let still = Still::new(config.vcpus, below, above).map_err(BuildError::from)?;
+        let still = NoCpu::new(config.vcpus, below, above).map_err(BuildError::from)?;
         let hypervisor = Watched::replayed(still, *capabilities, player).map_err(BuildError::from)?;
         // Nobody hears of what it asks for: the recording says what came of it.
         let (notifier, _) = notices()?;
@@ -178,7 +178,7 @@ impl Recording {
             xen: None,
             taps: None,
             border: Border::Replayed(player.clone()),
-            ahead: Ahead::default(),
+            ahead: Preopened::default(),
         };
         Ok(Machine::build(config.clone(), setting)?)
     }
@@ -278,7 +278,7 @@ fn run(machine: &Machine, player: &Arc<Player>, clock: &dyn Clock, begin: u64) -
 fn carry_out(
     machine: &Machine,
     player: &Arc<Player>,
-    slots: &[(String, AnySlot)],
+    slots: &[(String, AnyDevice)],
     vcpu: &mut dyn Dispatch,
     entry: &Entry,
 ) {
@@ -303,7 +303,7 @@ fn carry_out(
             player.complete(*medium, *request, *result, data.clone());
         }
         Entry::Host(host) => {
-            if let Host::Place(_, Some(facts)) = host {
+            if let HostEvent::Place(_, Some(facts)) = host {
                 if !possible(facts) {
                     return player.damaged("it has a medium that cannot be");
                 }
@@ -315,7 +315,7 @@ fn carry_out(
 }
 
 /// Device and register that an entry concerns.
-fn place(machine: &Machine, slots: &[(String, AnySlot)], entry: &Entry) -> String {
+fn place(machine: &Machine, slots: &[(String, AnyDevice)], entry: &Entry) -> String {
     match entry {
         Entry::Request(request) => register(machine, request.target),
         Entry::Acknowledge { .. } => "the 8259 pair".into(),

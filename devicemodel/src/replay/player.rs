@@ -133,7 +133,7 @@ impl Player {
         drop(inner);
         let Facts { size, read_only, physical_block, discard, first_sector } = facts;
         let info = BlockInfo { size, read_only, physical_block, discard };
-        let medium = Medium { player: self.clone(), number, info, next: Mutex::new(0) };
+        let medium = ReplayedMedium { player: self.clone(), number, info, next: Mutex::new(0) };
         Opened { backend: Arc::new(medium), first_sector }
     }
 
@@ -220,14 +220,14 @@ impl Port for Call {
     }
 }
 
-struct Medium {
+struct ReplayedMedium {
     player: Arc<Player>,
     number: u32,
     info: BlockInfo,
     next: Mutex<u64>,
 }
 
-impl BlockBackend for Medium {
+impl BlockBackend for ReplayedMedium {
     fn info(&self) -> BlockInfo {
         self.info
     }

@@ -15,8 +15,8 @@ use super::{BY_HOST, Ending, RunState, Runner, look};
 use crate::config::{DeviceSpec, NetdevConfig};
 use crate::machine::Terminal;
 use crate::monitor::facts::{
-    Actions, AnnounceParameters, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, Input,
-    MachineFacts, NetdevFacts, NewLine, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
+    Actions, AnnounceParameters, BlockFacts, ChardevBackend, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts,
+    Input, MachineFacts, NetdevFacts, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::{Begun, Guest, Job, is_object_type};
@@ -182,7 +182,7 @@ impl Guest for Runner {
         Ok(())
     }
 
-    fn add_chardev(&mut self, id: &str, line: NewLine) -> Result<Option<String>, QmpError> {
+    fn add_chardev(&mut self, id: &str, line: ChardevBackend) -> Result<Option<String>, QmpError> {
         self.lines.add(id, line)
     }
 

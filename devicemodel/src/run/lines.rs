@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use backends::chardev::{self, CharError, CharSpec, OpenLine};
 use devices_core::Waker;
 
-use crate::monitor::facts::{ChardevFacts, NewLine};
+use crate::monitor::facts::{ChardevBackend, ChardevFacts};
 use crate::monitor::protocol::QmpError;
 
 /// Most lines: each has threads of its own.
@@ -25,16 +25,16 @@ struct Line {
 
 impl Lines {
     /// Opens a line; the path of a new pseudo-terminal.
-    pub(super) fn add(&mut self, id: &str, line: NewLine) -> Result<Option<String>, QmpError> {
+    pub(super) fn add(&mut self, id: &str, line: ChardevBackend) -> Result<Option<String>, QmpError> {
         if self.0.len() >= MOST {
             return Err(QmpError::generic("there are too many lines: use chardev-remove"));
         }
         let (spec, filename) = match line {
-            NewLine::Null => (CharSpec::Null, "null".into()),
-            NewLine::File(path) => (CharSpec::File(path), "file".into()),
-            NewLine::Append(path) => (CharSpec::Append(path), "file".into()),
-            NewLine::Pty => (CharSpec::Pty, "pty:".into()),
-            NewLine::Unix(path) => {
+            ChardevBackend::Null => (CharSpec::Null, "null".into()),
+            ChardevBackend::File(path) => (CharSpec::File(path), "file".into()),
+            ChardevBackend::Append(path) => (CharSpec::Append(path), "file".into()),
+            ChardevBackend::Pty => (CharSpec::Pty, "pty:".into()),
+            ChardevBackend::Unix(path) => {
                 let name = format!("disconnected:unix:{},server=on", path.display());
                 (CharSpec::Unix(path), name)
             }
@@ -82,12 +82,12 @@ mod tests {
     fn lines_come_and_go_and_are_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let mut lines = Lines::default();
-        let pty = lines.add("p", NewLine::Pty).unwrap().unwrap();
+        let pty = lines.add("p", ChardevBackend::Pty).unwrap().unwrap();
         assert_eq!(lines.facts()[0].filename, format!("pty:{pty}"));
-        lines.add("f", NewLine::File(folder.path().join("out"))).unwrap();
-        lines.add("s", NewLine::Unix(folder.path().join("socket"))).unwrap();
+        lines.add("f", ChardevBackend::File(folder.path().join("out"))).unwrap();
+        lines.add("s", ChardevBackend::Unix(folder.path().join("socket"))).unwrap();
         assert!(folder.path().join("socket").exists());
-        let error = lines.add("x", NewLine::File("/nonexistent/x".into())).unwrap_err();
+        let error = lines.add("x", ChardevBackend::File("/nonexistent/x".into())).unwrap_err();
         assert_eq!(
             error.desc,
             "Failed to add chardev 'x': Could not open '/nonexistent/x': No such file or directory"
@@ -96,7 +96,7 @@ mod tests {
             lines.remove(id).unwrap();
         }
         assert_eq!(lines.remove("p").unwrap_err().desc, "Chardev 'p' not found");
-        let added = (0..MOST + 3).filter(|n| lines.add(&n.to_string(), NewLine::Null).is_ok()).count();
+        let added = (0..MOST + 3).filter(|n| lines.add(&n.to_string(), ChardevBackend::Null).is_ok()).count();
         assert_eq!(added, MOST);
     }
 }

@@ -3,7 +3,7 @@
 use hypervisor::debug::Debug;
 use hypervisor::memory::PAGE;
 
-use super::work::AT_ONCE;
+use super::pending::AT_ONCE;
 use super::{RunState, Runner};
 use crate::monitor::protocol::QmpError;
 

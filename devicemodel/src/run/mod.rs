@@ -8,7 +8,7 @@ mod guest;
 mod lines;
 mod look;
 mod mouse;
-mod work;
+mod pending;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -36,7 +36,7 @@ use ends::Ends;
 use events::Rare;
 use lines::Lines;
 use mouse::Mouse;
-use work::{Then, Work};
+use pending::{PendingOp, Then};
 
 /// How a guest ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ struct Runner {
     /// Lines that the monitor's clients have added.
     lines: Lines,
     /// What is under way.
-    work: Option<Work>,
+    work: Option<PendingOp>,
     /// How long a command waits for vCPUs and devices.
     patience: Duration,
     /// How many jobs there were.
@@ -115,7 +115,7 @@ struct Runner {
     /// What has come of them.
     answers: Vec<(Job, Result<(), QmpError>)>,
     /// A save that was given up, whose thread still waits for the host.
-    lost: Option<Arc<work::Shared>>,
+    lost: Option<Arc<pending::Shared>>,
     /// The disks' images may be another process's.
     lent: bool,
     /// What the guest asked for meanwhile.

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hypervisor::work::{self, Kind};
+use hypervisor::thread_role::{self, Role};
 use libc::{c_int, c_long};
 use nix::sys::signal::{SigSet, Signal};
 use seccompiler::{
@@ -276,15 +276,15 @@ const EPOLL_CALLS: &[c_long] =
     &[libc::SYS_epoll_ctl, libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
 
 /// What is left to a kind of thread, of what is left to the process.
-fn kept(kind: Kind) -> io::Result<Rules> {
+fn kept(kind: Role) -> io::Result<Rules> {
     let more: &[c_long] = match kind {
-        Kind::Vcpu => &[],
-        Kind::Disk => DISK_CALLS,
-        Kind::Viewer | Kind::Line | Kind::Network => SOCKET_CALLS,
+        Role::Vcpu => &[],
+        Role::Disk => DISK_CALLS,
+        Role::Viewer | Role::Line | Role::Network => SOCKET_CALLS,
     };
     let mut rules = plain(COMMON);
     rules.extend(plain(more));
-    if kind == Kind::Network {
+    if kind == Role::Network {
         rules.extend(plain(EPOLL_CALLS));
         rules.extend(plain(TFTP_CALLS));
         // Comes to nothing where the process may not.
@@ -293,16 +293,16 @@ fn kept(kind: Kind) -> io::Result<Rules> {
     memory(&mut rules)?;
     ourselves(&mut rules)?;
     let requests: &[u64] = match kind {
-        Kind::Vcpu | Kind::Viewer => &[],
-        Kind::Disk => DISK_IOCTLS,
-        Kind::Line | Kind::Network => MACHINE_IOCTLS,
+        Role::Vcpu | Role::Viewer => &[],
+        Role::Disk => DISK_IOCTLS,
+        Role::Line | Role::Network => MACHINE_IOCTLS,
     };
     // Each kind has a device raise interrupts, write to guest memory or look at what the guest drew.
     ioctls(&mut rules, &[requests, XEN_IOCTLS, NONBLOCKING])?;
-    if kind != Kind::Vcpu {
+    if kind != Role::Vcpu {
         open_files(&mut rules)?;
     }
-    if kind == Kind::Disk {
+    if kind == Role::Disk {
         threads(&mut rules)?;
     }
     Ok(rules)
@@ -510,7 +510,7 @@ pub fn opener(streams: &[RawFd], links: &[RawFd]) -> io::Result<()> {
 pub fn all_threads(work: Work) -> io::Result<()> {
     apply(allowed(work)?)?;
     CONFINED.store(true, Ordering::Release);
-    work::confine(narrow);
+    thread_role::confine(narrow);
     Ok(())
 }
 
@@ -533,7 +533,7 @@ pub fn is_on() -> bool {
 
 /// Filters the calling thread further, if the process is filtered. Only then: a thread with a filter of its
 /// own could not be reached by [`all_threads`] any more, which would fail.
-pub fn narrow(kind: Kind) {
+pub fn narrow(kind: Role) {
     if !is_on() {
         return;
     }

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
-use hypervisor::work;
+use hypervisor::thread_role;
 
 use super::*;
 
@@ -101,7 +101,7 @@ fn refused(options: &Options) {
     let (mut client, mut server) = UnixStream::pair().unwrap();
     client.write_all(b"hello").unwrap();
     let vcpu = std::thread::spawn(move || {
-        work::at(work::Kind::Vcpu);
+        thread_role::at(thread_role::Role::Vcpu);
         eperm(server.read(&mut [0; 5]));
         eperm(std::thread::Builder::new().spawn(|| ()));
         eperm(again.metadata());
@@ -293,16 +293,18 @@ fn network() {
     eperm(std::os::unix::net::UnixDatagram::pair());
     UnixStream::pair().unwrap();
     assert!(File::open("/etc/passwd").is_err());
-    let work = move |kind: work::Kind| {
+    let work = move |kind: thread_role::Role| {
         std::thread::spawn(move || {
-            work::at(kind);
+            thread_role::at(kind);
             (TcpStream::connect(address).is_ok(), UdpSocket::bind("127.0.0.1:0").is_ok())
         })
         .join()
         .unwrap()
     };
-    assert_eq!(work(work::Kind::Network), (true, true));
-    for kind in [work::Kind::Viewer, work::Kind::Line, work::Kind::Vcpu, work::Kind::Disk] {
+    assert_eq!(work(thread_role::Role::Network), (true, true));
+    for kind in
+        [thread_role::Role::Viewer, thread_role::Role::Line, thread_role::Role::Vcpu, thread_role::Role::Disk]
+    {
         assert_eq!(work(kind), (false, false), "{kind:?}");
     }
 }
@@ -313,15 +315,15 @@ fn kinds(options: &Options) {
     let (client, mut server) = UnixStream::pair().unwrap();
     enter(options, None).unwrap();
     let disk = move || {
-        work::at(work::Kind::Disk);
+        thread_role::at(thread_role::Role::Disk);
         file.write_all(b"x").unwrap();
         file.sync_all().unwrap();
         assert_eq!(file.metadata().unwrap().len(), 1);
         eperm(UnixStream::pair());
-        let inherited = work::inherited();
+        let inherited = thread_role::inherited();
         let spare = move || {
             inherited.take();
-            work::at(work::Kind::Disk);
+            thread_role::at(thread_role::Role::Disk);
             file.set_len(2).unwrap();
             eperm(server.read(&mut [0; 1]));
         };
@@ -330,7 +332,7 @@ fn kinds(options: &Options) {
     std::thread::spawn(disk).join().unwrap();
     let mut client = client;
     let viewer = move || {
-        work::at(work::Kind::Viewer);
+        thread_role::at(thread_role::Role::Viewer);
         client.set_nonblocking(true).unwrap();
         // A handler needs calls that a kind of thread may not have.
         let blocked = nix::sys::signal::SigSet::thread_get_mask().unwrap();
@@ -359,7 +361,7 @@ fn sizes(options: &Options) {
 /// What a guest has written is read when everything is given up: its image, and the state from which it goes on.
 fn restored(options: &Options) {
     use crate::config::{DiskConfig, SerialConfig};
-    use crate::machine::{Ahead, Machine, Setting};
+    use crate::machine::{Machine, Preopened, Setting};
 
     let at = |name: &str| folder().join(name);
     std::fs::write(at("disk"), [7; 4096]).unwrap();
@@ -372,7 +374,7 @@ fn restored(options: &Options) {
     };
     let build = |config: &GuestConfig, ahead| {
         let (notifier, _) = crate::power::notices().unwrap();
-        let hypervisor = Arc::new(hypervisor::Still::new(1, config.memory_mib << 20, 0).unwrap());
+        let hypervisor = Arc::new(hypervisor::NoCpu::new(1, config.memory_mib << 20, 0).unwrap());
         let (power, border) = (Arc::new(notifier.clone()), crate::trace::Border::Open);
         let setting =
             Setting { hypervisor, power, notifier, debugcon: None, xen: None, taps: None, border, ahead };
@@ -381,7 +383,7 @@ fn restored(options: &Options) {
     let mut before = GuestConfig { disks: Vec::new(), serial: vec![SerialConfig::Null], ..config.clone() };
     before.disks.push(DiskConfig::new(at("disk")));
     let saved = {
-        let machine = build(&before, Ahead::default());
+        let machine = build(&before, Preopened::default());
         let parts = crate::saved::Parts {
             config: machine.config(),
             hypervisor: machine.hypervisor(),
@@ -390,7 +392,7 @@ fn restored(options: &Options) {
         crate::saved::save_devices(&parts, File::create(at("saved")).unwrap(), &at("saved")).unwrap();
         File::open(at("saved")).unwrap()
     };
-    let ahead = Ahead::open(&config, None).unwrap();
+    let ahead = Preopened::open(&config, None).unwrap();
     let most = ahead.most();
     for name in ["saved", "disk", "serial"] {
         std::fs::remove_file(at(name)).unwrap();

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use devices_core::Saved;
 use devices_core::bus::Bus;
-use hypervisor::Still;
+use hypervisor::NoCpu;
 use ioreq::{Request, Sbdf, Size, Target};
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::DeviceSpec;
-use crate::machine::{Ahead, Machine, Setting};
+use crate::machine::{Machine, Preopened, Setting};
 use crate::power::notices;
 use crate::trace::Border;
 
@@ -18,9 +18,9 @@ fn config(vram_mib: u32) -> GuestConfig {
     GuestConfig { memory_mib: 2, devices: vec![DeviceSpec::vga(vram_mib)], ..GuestConfig::default() }
 }
 
-fn machine(config: GuestConfig) -> (Machine, Arc<Still>) {
+fn machine(config: GuestConfig) -> (Machine, Arc<NoCpu>) {
     let (notifier, _) = notices().unwrap();
-    let still = Arc::new(Still::new(1, config.memory_mib << 20, 0).unwrap());
+    let still = Arc::new(NoCpu::new(1, config.memory_mib << 20, 0).unwrap());
     let setting = Setting {
         hypervisor: still.clone(),
         power: Arc::new(notifier.clone()),
@@ -29,7 +29,7 @@ fn machine(config: GuestConfig) -> (Machine, Arc<Still>) {
         xen: None,
         taps: None,
         border: Border::Open,
-        ahead: Ahead::default(),
+        ahead: Preopened::default(),
     };
     (Machine::build(config, setting).unwrap(), still)
 }

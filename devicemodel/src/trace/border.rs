@@ -8,9 +8,9 @@ use devices_core::port::Port;
 use devices_core::power::Power;
 use hypervisor::{GuestRam, Hypervisor};
 
-use super::record::{Entry, Facts, Host};
+use super::record::{Entry, Facts, HostEvent};
 use super::recorder::Recorder;
-use super::taps::{Call, Medium, Switch};
+use super::taps::{Call, RecordedMedium, Switch};
 use crate::replay::Player;
 
 /// What lies between a machine's devices and its host.
@@ -51,7 +51,7 @@ impl Border {
             Border::Recorded(recorder, ram) => {
                 let Opened { backend, first_sector } = open()?;
                 let facts = facts(&*backend, first_sector.clone());
-                let backend = Medium::new(recorder.clone(), ram.clone(), facts, backend);
+                let backend = RecordedMedium::new(recorder.clone(), ram.clone(), facts, backend);
                 Ok(Opened { backend, first_sector })
             }
             Border::Replayed(player) => Ok(player.medium()),
@@ -91,7 +91,7 @@ impl Border {
     }
 
     /// Something from the host's side reaches the devices, which `run` does.
-    pub fn host<T>(&self, host: impl FnOnce() -> Host, run: impl FnOnce() -> T) -> T {
+    pub fn host<T>(&self, host: impl FnOnce() -> HostEvent, run: impl FnOnce() -> T) -> T {
         let Border::Recorded(recorder, _) = self else { return run() };
         let _entry = recorder.entry(&Entry::Host(host()));
         run()

@@ -8,7 +8,7 @@ use hypervisor::inspect::Node;
 use hypervisor::memory::{Tap, ram_of};
 use hypervisor::{
     Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, Hypervisor, IrqTarget, Laggards, Mapping,
-    MsiTarget, RamBlock, SavedPart, Still, TimerQueue,
+    MsiTarget, NoCpu, RamBlock, SavedPart, TimerQueue,
 };
 
 use super::recorder::Recorder;
@@ -43,7 +43,7 @@ impl Watched {
     /// A machine that stands still in the place of one that was recorded, with the player where its processors
     /// and their memory were.
     pub fn replayed(
-        still: Still,
+        still: NoCpu,
         capabilities: Capabilities,
         player: &Arc<Player>,
     ) -> Result<Watched, Error> {

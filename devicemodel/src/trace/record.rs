@@ -54,12 +54,12 @@ pub enum Entry {
         data: Vec<u8>,
     },
     /// A person, the monitor or the event loop.
-    Host(Host),
+    Host(HostEvent),
 }
 
 /// What comes from the host's side and is no answer to a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Host {
+pub enum HostEvent {
     /// A key by its name (QKeyCode), pressed or released.
     Key(String, bool),
     /// The mouse: how far in x, y and by the wheel, and its buttons.

@@ -184,26 +184,26 @@ impl Answers {
 }
 
 /// A medium that is closed. Its last answers still find their way.
-struct Grave {
+struct ClosedMedium {
     _medium: Arc<dyn BlockBackend>,
     _answers: Arc<Answers>,
 }
 
 /// A medium.
-pub(super) struct Medium {
+pub(super) struct RecordedMedium {
     answers: Arc<Answers>,
     /// Guest memory without the tap: what the medium moves is not the devices' doing.
     ram: GuestRam,
     inner: Arc<dyn BlockBackend>,
 }
 
-impl Medium {
+impl RecordedMedium {
     pub(super) fn new(
         recorder: Arc<Recorder>,
         ram: GuestRam,
         facts: Facts,
         inner: Arc<dyn BlockBackend>,
-    ) -> Arc<Medium> {
+    ) -> Arc<RecordedMedium> {
         let number = recorder.medium(facts);
         let answers = Arc::new_cyclic(|this: &Weak<Answers>| {
             let this = this.clone();
@@ -215,7 +215,7 @@ impl Medium {
             let queue = CompletionQueue::new(waker, 0);
             Answers { recorder, number, flight: Mutex::default(), queue }
         });
-        Arc::new(Medium { answers, ram, inner })
+        Arc::new(RecordedMedium { answers, ram, inner })
     }
 }
 
@@ -232,7 +232,7 @@ pub(crate) fn submitted(medium: u32, request: &BlockRequest) -> Submit {
     Submit { medium, op: request.op, offset: request.offset, segments, buffer, taken: true }
 }
 
-impl BlockBackend for Medium {
+impl BlockBackend for RecordedMedium {
     fn info(&self) -> BlockInfo {
         self.inner.info()
     }
@@ -294,9 +294,9 @@ impl BlockBackend for Medium {
     }
 }
 
-impl Drop for Medium {
+impl Drop for RecordedMedium {
     fn drop(&mut self) {
-        let grave = Grave { _medium: self.inner.clone(), _answers: self.answers.clone() };
+        let grave = ClosedMedium { _medium: self.inner.clone(), _answers: self.answers.clone() };
         self.answers.recorder.bury(Box::new(grave));
     }
 }

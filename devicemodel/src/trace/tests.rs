@@ -9,17 +9,17 @@ use devices_core::Wake;
 use devices_core::block::{BlockError, BlockOp, Segment};
 use devices_core::power::PowerEvent;
 use devices_core::rig::Random;
-use hypervisor::{Dispatch, Hypervisor, Pin, Still};
+use hypervisor::{Dispatch, Hypervisor, NoCpu, Pin};
 use ioreq::{Data, Dir, Request, Sbdf, Size, Target};
 use tempfile::TempDir;
 
 use super::Border;
 use super::codec::{Decoder, Encoder};
 use super::header::{IO, MAGIC};
-use super::record::{Effect, Entry, Facts, Host, Record, Submit};
+use super::record::{Effect, Entry, Facts, HostEvent, Record, Submit};
 use super::taps::Vcpu;
 use crate::config::{ClockMode, DiskConfig, GuestConfig, SerialConfig};
-use crate::machine::{Ahead, Machine, Setting, recorded};
+use crate::machine::{Machine, Preopened, Setting, recorded};
 use crate::power::notices;
 use crate::replay::{Difference, Outcome, Report, replay};
 use crate::stream::{Reader, Record as Part, StreamError, Writer};
@@ -69,12 +69,12 @@ fn samples() -> Vec<Record> {
             result: Err(BlockError::NoSpace),
             data: vec![5; 600],
         },
-        Entry::Host(Host::Key("ret".into(), true)),
-        Entry::Host(Host::Mouse(-1, 5, 0, 7)),
-        Entry::Host(Host::OpenTray(2, true)),
-        Entry::Host(Host::Place(2, Some(facts))),
-        Entry::Host(Host::CloseTray(2)),
-        Entry::Host(Host::Place(2, None)),
+        Entry::Host(HostEvent::Key("ret".into(), true)),
+        Entry::Host(HostEvent::Mouse(-1, 5, 0, 7)),
+        Entry::Host(HostEvent::OpenTray(2, true)),
+        Entry::Host(HostEvent::Place(2, Some(facts))),
+        Entry::Host(HostEvent::CloseTray(2)),
+        Entry::Host(HostEvent::Place(2, None)),
     ];
     let effects = [
         Effect::Answer(0x60),
@@ -159,7 +159,7 @@ struct Recorded {
     folder: TempDir,
     file: PathBuf,
     machine: Machine,
-    still: Arc<Still>,
+    still: Arc<NoCpu>,
     vcpu: Vcpu,
 }
 
@@ -175,7 +175,7 @@ impl Recorded {
         config.serial = vec![SerialConfig::File(folder.path().join("serial"))];
         config.disks = vec![DiskConfig::new(disk)];
         config.check().unwrap();
-        let still = Arc::new(Still::new(1, 8 << 20, 0).unwrap());
+        let still = Arc::new(NoCpu::new(1, 8 << 20, 0).unwrap());
         let (hypervisor, border) = recorded(still.clone(), &file).unwrap();
         let Border::Recorded(recorder, _) = border.clone() else { panic!("no recorder") };
         let (notifier, _) = notices().unwrap();
@@ -188,7 +188,7 @@ impl Recorded {
             xen: None,
             taps: None,
             border,
-            ahead: Ahead::default(),
+            ahead: Preopened::default(),
         };
         let machine = Machine::build(config, setting).unwrap();
         machine.bus().reset();

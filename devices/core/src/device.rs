@@ -217,18 +217,18 @@ pub trait Device: Send {
 }
 
 /// A device with its lock. The machine keeps typed slots, the bus untyped ones.
-pub struct Slot<D: ?Sized> {
+pub struct DeviceCell<D: ?Sized> {
     device: Mutex<D>,
 }
 
-impl<D> Slot<D> {
+impl<D> DeviceCell<D> {
     /// Puts a device behind its lock.
-    pub fn new(device: D) -> Slot<D> {
-        Slot { device: Mutex::new(device) }
+    pub fn new(device: D) -> DeviceCell<D> {
+        DeviceCell { device: Mutex::new(device) }
     }
 }
 
-impl<D: ?Sized> Slot<D> {
+impl<D: ?Sized> DeviceCell<D> {
     /// The device. A device that panicked is used on: its panic has been reported, and its guest is the
     /// only one hurt.
     pub fn lock(&self) -> MutexGuard<'_, D> {

@@ -28,7 +28,7 @@ pub mod rig;
 pub mod state;
 pub mod wiring;
 
-pub use device::{At, Deferred, Device, Io, Region, Slot, Space, Ticket, Wake, deferred};
+pub use device::{At, Deferred, Device, DeviceCell, Io, Region, Space, Ticket, Wake, deferred};
 pub use hypervisor::inspect::Node;
 pub use hypervisor::{Clock, HostClock, Timer, TimerQueue};
 pub use ioreq::{Dir, Sbdf, Size};

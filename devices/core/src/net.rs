@@ -29,9 +29,9 @@ pub trait NetBackend: Send + Sync {
 
 /// A cable that leads nowhere: takes everything, gives nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Nowhere;
+pub struct NullNet;
 
-impl NetBackend for Nowhere {
+impl NetBackend for NullNet {
     fn send(&self, _frame: &[u8]) -> bool {
         true
     }
@@ -161,20 +161,20 @@ pub fn format_mac(mac: [u8; 6]) -> String {
 
 /// A backend for tests: keeps what it is sent, gives what it is given.
 #[derive(Debug, Default)]
-pub struct Loose {
+pub struct TestNet {
     sent: Mutex<VecDeque<Vec<u8>>>,
     given: Mutex<VecDeque<Vec<u8>>>,
     full: Mutex<bool>,
 }
 
-/// Most frames that a [`Loose`] backend keeps: a fuzzed card must not grow the test.
+/// Most frames that a [`TestNet`] backend keeps: a fuzzed card must not grow the test.
 const LOOSE: usize = 256;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Loose {
+impl TestNet {
     /// The next frame that the card sent.
     pub fn sent(&self) -> Option<Vec<u8>> {
         lock(&self.sent).pop_front()
@@ -196,7 +196,7 @@ impl Loose {
     }
 }
 
-impl NetBackend for Loose {
+impl NetBackend for TestNet {
     fn send(&self, frame: &[u8]) -> bool {
         if *lock(&self.full) {
             return false;

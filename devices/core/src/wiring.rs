@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use hypervisor::{Clock, Timer, TimerQueue};
 
-use crate::device::{Device, Slot, Wake};
+use crate::device::{Device, DeviceCell, Wake};
 
 /// Stands between a device and what wakes it, for a recording of the machine or its replay.
 pub trait Gate: Send + Sync {
@@ -23,7 +23,7 @@ pub struct Waker {
 }
 
 enum Sleeper {
-    Device(Weak<Slot<dyn Device>>, String),
+    Device(Weak<DeviceCell<dyn Device>>, String),
     Other(Box<dyn Fn(Wake) + Send + Sync>),
 }
 
@@ -48,7 +48,7 @@ impl Waker {
         }
     }
 
-    pub(crate) fn bind(&self, slot: &Arc<Slot<dyn Device>>) {
+    pub(crate) fn bind(&self, slot: &Arc<DeviceCell<dyn Device>>) {
         // A waker belongs to one device: the first binding stays.
         let name = slot.lock().name().to_owned();
         let _ = self.sleeper.set(Sleeper::Device(Arc::downgrade(slot), name));

@@ -12,7 +12,7 @@ use crate::tlb::{self, PAGE_MASK};
 use iced_x86::Instruction;
 
 /// How an operation reaches its memory operand.
-pub trait Place: Copy + 'static {
+pub trait MemOperand: Copy + 'static {
     /// Reads it.
     fn load<T: Word>(cpu: &mut Cpu, op: &Op) -> Result<T, Fault>;
     /// Writes it.
@@ -38,7 +38,7 @@ pub struct Based;
 #[derive(Clone, Copy)]
 pub struct Limited;
 
-impl Place for Any {
+impl MemOperand for Any {
     #[inline(always)]
     fn load<T: Word>(cpu: &mut Cpu, op: &Op) -> Result<T, Fault> {
         cpu.load(op)
@@ -89,7 +89,7 @@ impl Linear for Based {
     }
 }
 
-impl<L: Linear> Place for L {
+impl<L: Linear> MemOperand for L {
     #[inline(always)]
     fn load<T: Word>(cpu: &mut Cpu, op: &Op) -> Result<T, Fault> {
         let at = place::<T, false>(cpu, L::linear(cpu, op))?;
@@ -138,7 +138,7 @@ fn offset32(cpu: &Cpu, op: &Op) -> u64 {
     Flat::<true>::linear(cpu, op) as u32 as u64
 }
 
-impl Place for Limited {
+impl MemOperand for Limited {
     #[inline(always)]
     fn load<T: Word>(cpu: &mut Cpu, op: &Op) -> Result<T, Fault> {
         let lin = limited::<T, false>(cpu, op.seg, offset32(cpu, op))?;
@@ -248,7 +248,7 @@ impl Stack for NearStack {
     }
 }
 
-/// Which [`Place`] suits the memory operand.
+/// Which [`MemOperand`] suits the memory operand.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Suits {
     /// [`Any`].

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use devicemodel::config::{ClockMode, DiskConfig, GuestConfig, SerialConfig};
-use devicemodel::machine::{Ahead, Machine, Setting};
+use devicemodel::machine::{Machine, Preopened, Setting};
 use devicemodel::power::{Notices, notices};
 use devicemodel::saved::{self, Parts};
 use devicemodel::trace::Border;
@@ -123,7 +123,7 @@ impl Golden {
             xen: None,
             taps: None,
             border: Border::Open,
-            ahead: Ahead::default(),
+            ahead: Preopened::default(),
         };
         let machine = Machine::build(config, setting)?;
         let view = machine.bus().view();

@@ -6,11 +6,11 @@ use devices_core::bus::{Bus, Mapper};
 use devices_core::events::Observer;
 use devices_core::irq::IrqSink;
 use devices_core::power::Power;
-use devices_core::{Device, Sbdf, Slot, Wiring};
+use devices_core::{Device, DeviceCell, Sbdf, Wiring};
 use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 
 use super::super::network::Networks;
-use super::super::{Ahead, BuildError};
+use super::super::{BuildError, Preopened};
 use crate::config::{GuestConfig, NetdevConfig};
 use crate::trace::Border;
 
@@ -47,7 +47,7 @@ pub(in crate::machine) struct Board<'a> {
     pub power: &'a Arc<dyn Power>,
     pub border: &'a Border,
     pub networks: &'a Networks,
-    pub ahead: &'a Ahead,
+    pub ahead: &'a Preopened,
     pub observer: &'a Arc<dyn Observer>,
 }
 
@@ -82,7 +82,7 @@ impl Board<'_> {
         &self,
         device: D,
         wiring: &Wiring,
-    ) -> Result<Arc<Slot<D>>, BuildError> {
+    ) -> Result<Arc<DeviceCell<D>>, BuildError> {
         self.attach_at(device, wiring, None)
     }
 
@@ -92,7 +92,7 @@ impl Board<'_> {
         wiring: &Wiring,
         slot: u8,
         function: u8,
-    ) -> Result<Arc<Slot<D>>, BuildError> {
+    ) -> Result<Arc<DeviceCell<D>>, BuildError> {
         self.attach_at(device, wiring, Some(Sbdf::bus0(slot, function)))
     }
 
@@ -101,7 +101,7 @@ impl Board<'_> {
         device: D,
         wiring: &Wiring,
         sbdf: Option<Sbdf>,
-    ) -> Result<Arc<Slot<D>>, BuildError> {
+    ) -> Result<Arc<DeviceCell<D>>, BuildError> {
         let attached = self.bus.attach(device, wiring, sbdf);
         attached.map_err(|error| BuildError::Inconsistent(error.to_string()))
     }

@@ -15,7 +15,7 @@ use devices::timer::hpet::legacy::{self, Legacy};
 use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
 use devices::timer::rtc::cmos::Cmos;
-use devices_core::Slot;
+use devices_core::DeviceCell;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqBank;
 use hypervisor::Capabilities;
@@ -76,7 +76,11 @@ fn rtc_seconds(board: &Board<'_>) -> i64 {
 }
 
 /// Keyboard and mouse.
-pub(super) fn input(board: &Board<'_>, isa: &IrqBank, a20: &IrqBank) -> Result<Arc<Slot<I8042>>, BuildError> {
+pub(super) fn input(
+    board: &Board<'_>,
+    isa: &IrqBank,
+    a20: &IrqBank,
+) -> Result<Arc<DeviceCell<I8042>>, BuildError> {
     let gate = Mutex::new(a20.line(0));
     let wires = Wires {
         keyboard: isa.line(1),

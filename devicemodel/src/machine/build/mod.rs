@@ -17,7 +17,7 @@ use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
 use devices::storage::ide::Ide;
-use devices_core::Slot;
+use devices_core::DeviceCell;
 use devices_core::bus::{Bus, Mapper};
 use devices_core::dma::Dma;
 use devices_core::events::Observer;
@@ -30,10 +30,10 @@ use super::disks::{Block, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::network::Networks;
 use super::plug::{Ejected, Maker, PciPins, Plugged};
-use super::{Ahead, BuildError, Machine, disks, firmware, media, serial};
+use super::{BuildError, Machine, Preopened, disks, firmware, media, serial};
 use crate::config::{GuestConfig, SerialConfig};
 use crate::power::{Notice, Notifier};
-use crate::qtest::Taps;
+use crate::qtest::IrqIntercept;
 use crate::trace::Border;
 use board::{Board, PinSink, Windows};
 pub use xen::XenParts;
@@ -51,11 +51,11 @@ pub struct Setting {
     /// What a guest of Xen finds beside the PC.
     pub xen: Option<XenParts>,
     /// Who hears of the ISA wires, where the controllers are ours.
-    pub taps: Option<Arc<Taps>>,
+    pub taps: Option<Arc<IrqIntercept>>,
     /// What lies between the devices and the host.
     pub border: Border,
     /// What is open already of what the configuration names.
-    pub ahead: Ahead,
+    pub ahead: Preopened,
 }
 
 /// Interrupt pins of a PCI bus: four of 32 slots.
@@ -160,7 +160,7 @@ impl Machine {
 /// What the firmware is told; none where the guest's firmware has nothing to ask.
 fn items(
     config: &GuestConfig,
-    ahead: &Ahead,
+    ahead: &Preopened,
     capabilities: Capabilities,
 ) -> Result<Option<Vec<Item>>, BuildError> {
     if capabilities.firmware && config.kernel.is_none() {
@@ -173,7 +173,7 @@ fn items(
 fn interrupts(
     board: &Board<'_>,
     capabilities: Capabilities,
-    taps: Option<Arc<Taps>>,
+    taps: Option<Arc<IrqIntercept>>,
 ) -> Result<Interrupts, BuildError> {
     let target = board.hypervisor.irq();
     if capabilities.pic && capabilities.ioapic {
@@ -220,7 +220,7 @@ fn bridges(
 
 /// The disk controller and what is known of its drives.
 struct Storage {
-    ide: Arc<Slot<Ide>>,
+    ide: Arc<DeviceCell<Ide>>,
     geometry: Geometries,
     blocks: Vec<Block>,
 }
@@ -249,7 +249,7 @@ fn power_management(
     isa: &IrqBank,
     eject: Eject,
     xen: bool,
-) -> Result<Option<Arc<Slot<Piix4Pm>>>, BuildError> {
+) -> Result<Option<Arc<DeviceCell<Piix4Pm>>>, BuildError> {
     if !board.config.features.acpi {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use devices::xen::platform::{Host, Unplug};
+use devices::xen::platform::{PlatformOps, Unplug};
 use devices_core::Ticket;
 
 use crate::power::{Notice, Notifier};
@@ -20,7 +20,7 @@ struct Requests {
     lock_roms: Arc<dyn Fn(bool) + Send + Sync>,
 }
 
-impl Host for Requests {
+impl PlatformOps for Requests {
     fn unplug(&self, what: Unplug, done: Ticket) {
         self.notifier.notify(Notice::Unplug(what, done));
     }
@@ -37,6 +37,6 @@ impl Host for Requests {
 }
 
 /// Who carries out what PV drivers ask for.
-pub(in crate::machine) fn requests(parts: &XenParts, notifier: &Notifier) -> Arc<dyn Host> {
+pub(in crate::machine) fn requests(parts: &XenParts, notifier: &Notifier) -> Arc<dyn PlatformOps> {
     Arc::new(Requests { notifier: notifier.clone(), lock_roms: parts.lock_roms.clone() })
 }

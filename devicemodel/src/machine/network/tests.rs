@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use devices::xen::platform::Unplug;
 use devices_core::deferred;
 use devices_core::model::Value;
-use devices_core::net::Loose;
-use hypervisor::Still;
+use devices_core::net::TestNet;
+use hypervisor::NoCpu;
 
 use super::*;
 use crate::config::{Card, GuestConfig};
-use crate::machine::{Ahead, Setting, XenParts};
+use crate::machine::{Preopened, Setting, XenParts};
 use crate::power::notices;
 
 fn config(cards: &[Card]) -> GuestConfig {
@@ -27,14 +27,14 @@ fn card(model: &str, id: &str) -> Card {
 fn built(config: GuestConfig) -> Machine {
     let (notifier, _) = notices().unwrap();
     let setting = Setting {
-        hypervisor: Arc::new(Still::new(1, 2 << 20, 0).unwrap()),
+        hypervisor: Arc::new(NoCpu::new(1, 2 << 20, 0).unwrap()),
         power: Arc::new(notifier.clone()),
         notifier,
         debugcon: None,
         xen: Some(XenParts { lock_roms: Arc::new(|_| ()) }),
         taps: None,
         border: Border::Open,
-        ahead: Ahead::default(),
+        ahead: Preopened::default(),
     };
     Machine::build(config, setting).unwrap()
 }
@@ -43,7 +43,7 @@ fn built(config: GuestConfig) -> Machine {
 fn frames_wait_while_the_guest_stands() {
     let standing = Arc::new(AtomicBool::new(true));
     let cable = Cable::new(standing.clone());
-    let far = Arc::new(Loose::default());
+    let far = Arc::new(TestNet::default());
     cable.connect(far.clone());
     let woken = Arc::new(Mutex::new(0));
     let count = woken.clone();
@@ -56,7 +56,7 @@ fn frames_wait_while_the_guest_stands() {
     standing.store(false, Ordering::Release);
     cable.news();
     assert!(cable.receive(&mut frame) && frame == [1; 60] && *woken.lock().unwrap() == 1);
-    cable.connect(Arc::new(Nowhere));
+    cable.connect(Arc::new(NullNet));
     assert!(cable.send(&[3; 60]) && far.sent() == Some(vec![2; 60]) && far.sent().is_none());
 }
 

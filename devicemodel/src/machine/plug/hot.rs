@@ -8,7 +8,7 @@ use devices_core::model::{BusType, Plug};
 use super::{Device, Maker, State, name_of, said};
 use crate::config::{ConfigError, DeviceSpec};
 use crate::machine::build::board::Board;
-use crate::machine::{Ahead, BuildError, Machine};
+use crate::machine::{BuildError, Machine, Preopened};
 use crate::trace::Border;
 
 /// Slots that the guest has ejected and whose devices are still there, one bit each.
@@ -95,7 +95,7 @@ impl Machine {
             border: &self.border,
             networks: &self.networks,
             observer: &observer,
-            ahead: &Ahead::default(),
+            ahead: &Preopened::default(),
         };
         let maker = Maker { board: &board, notifier: &self.notifier, xen: self.xen.as_ref() };
         let mut state = self.plugged.state();
@@ -167,7 +167,7 @@ impl Machine {
             let removable = state.removable();
             self.pm.iter().for_each(|pm| pm.lock().set_removable_slots(removable));
         }
-        let drained = |(_, slot): &(Device, devices_core::bus::AnySlot)| slot.lock().drained();
+        let drained = |(_, slot): &(Device, devices_core::bus::AnyDevice)| slot.lock().drained();
         let (gone, left) = std::mem::take(&mut state.leaving).into_iter().partition(drained);
         state.leaving = left;
         let gone: Vec<(Device, _)> = gone;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use devices_core::Space;
 use devices_core::model::Value;
-use hypervisor::Still;
+use hypervisor::NoCpu;
 
 use super::*;
 use crate::config::GuestConfig;
-use crate::machine::{Ahead, Machine, Setting};
+use crate::machine::{Machine, Preopened, Setting};
 use crate::power::notices;
 use crate::trace::Border;
 
@@ -22,14 +22,14 @@ fn built(devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
     let config = GuestConfig { memory_mib: 2, devices, ..GuestConfig::default() };
     let (notifier, _) = notices().unwrap();
     let setting = Setting {
-        hypervisor: Arc::new(Still::new(1, 2 << 20, 0).unwrap()),
+        hypervisor: Arc::new(NoCpu::new(1, 2 << 20, 0).unwrap()),
         power: Arc::new(notifier.clone()),
         notifier,
         debugcon: None,
         xen: xen.then(|| XenParts { lock_roms: Arc::new(|_| ()) }),
         taps: None,
         border: Border::Open,
-        ahead: Ahead::default(),
+        ahead: Preopened::default(),
     };
     Machine::build(config, setting)
 }

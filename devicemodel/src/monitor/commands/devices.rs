@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::facts::NewLine;
+use super::super::facts::ChardevBackend;
 use super::super::objects::Secret;
 use super::super::protocol::{Command, QmpError};
 use super::super::qom;
@@ -148,14 +148,14 @@ fn add_line(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpEr
         return Err(QmpError::generic(format!("Chardev with id '{id}' already exists")));
     }
     let line = match backend {
-        Backend::Null {} => NewLine::Null,
-        Backend::Pty {} => NewLine::Pty,
-        Backend::File { out, append: Some(true) } => NewLine::Append(out),
-        Backend::File { out, .. } => NewLine::File(out),
+        Backend::Null {} => ChardevBackend::Null,
+        Backend::Pty {} => ChardevBackend::Pty,
+        Backend::File { out, append: Some(true) } => ChardevBackend::Append(out),
+        Backend::File { out, .. } => ChardevBackend::File(out),
         Backend::Socket { server: Some(false), .. } => {
             return Err(QmpError::generic("a line that connects to a socket: only server=true is there"));
         }
-        Backend::Socket { addr: Address::Unix { path }, .. } => NewLine::Unix(path),
+        Backend::Socket { addr: Address::Unix { path }, .. } => ChardevBackend::Unix(path),
     };
     let pty = context.guest.add_chardev(&id, line)?;
     Ok(pty.map_or_else(|| json!({}), |path| json!({ "pty": path })))

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 mod network;
 
 use super::super::facts::{
-    AnnounceParameters, BarFacts, BlockFacts, BlockStats, ClockFacts, CpuFacts, DeviceFacts, Input,
-    MachineFacts, NetdevFacts, NewLine, NewMedium, NewNode, NewNodeKind, NicFacts, NodeFacts, PciFacts,
-    Source, VncFacts,
+    AnnounceParameters, BarFacts, BlockFacts, BlockStats, ChardevBackend, ClockFacts, CpuFacts, DeviceFacts,
+    Input, MachineFacts, NetdevFacts, NewMedium, NewNode, NewNodeKind, NicFacts, NodeFacts, PciFacts, Source,
+    VncFacts,
 };
 use super::*;
 use crate::config::NetdevConfig;
@@ -158,8 +158,8 @@ impl Guest for Fake {
         self.log.extend(events.iter().map(|event| format!("{event:?}")));
         Ok(())
     }
-    fn add_chardev(&mut self, id: &str, line: NewLine) -> Result<Option<String>, QmpError> {
-        let pty = (line == NewLine::Pty).then(|| "/dev/pts/9".to_owned());
+    fn add_chardev(&mut self, id: &str, line: ChardevBackend) -> Result<Option<String>, QmpError> {
+        let pty = (line == ChardevBackend::Pty).then(|| "/dev/pts/9".to_owned());
         self.log.push(format!("line {id} {line:?}"));
         Ok(pty)
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use devices_core::chardev::CharBackend;
 use devices_core::{Wake, Waker};
-use hypervisor::work;
+use hypervisor::thread_role;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
@@ -147,7 +147,7 @@ impl Shared {
     pub(super) fn read_all(&self, fd: &OwnedFd, escape: Option<&OnEscape>) {
         let mut filter = Filter::default();
         while self.ready(fd, PollFlags::IN) {
-            work::at(work::Kind::Line);
+            thread_role::at(thread_role::Role::Line);
             let mut data = vec![0; CHUNK];
             match rustix::io::read(fd, &mut data) {
                 Ok(0) => return,
@@ -206,7 +206,7 @@ impl Shared {
     /// Writes output until the line ends and all is written.
     fn write_all(&self) {
         while let Some(data) = self.next_output() {
-            work::at(work::Kind::Line);
+            thread_role::at(thread_role::Role::Line);
             let to = lock(&self.to).clone();
             let given_up = to.is_some_and(|to| !self.put(&to, &data));
             let mut output = lock(&self.output);

@@ -10,7 +10,7 @@ use devices_core::block::{
     BlockBackend, BlockError, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, CompletionQueue,
     Payload, Recall,
 };
-use hypervisor::work;
+use hypervisor::thread_role;
 
 /// Threads of a disk. A controller with one request at a time keeps one busy.
 const THREADS: usize = 4;
@@ -77,7 +77,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn serve(self: &Arc<Shared>, threads: &Arc<Threads>) {
         while let Some(request) = self.next() {
-            work::at(work::Kind::Disk);
+            thread_role::at(thread_role::Role::Disk);
             grow(self, threads);
             let BlockRequest { token, op, offset, mut payload, done } = request;
             let result = self.run(op, offset, &mut payload);
@@ -147,7 +147,7 @@ fn grow(shared: &Arc<Shared>, threads: &Arc<Threads>) {
     if enough {
         return;
     }
-    let (shared, threads, inherited) = (shared.clone(), threads.clone(), work::inherited());
+    let (shared, threads, inherited) = (shared.clone(), threads.clone(), thread_role::inherited());
     let run = move || {
         inherited.take();
         thread(shared, &threads);

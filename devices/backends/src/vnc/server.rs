@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use devices_core::picture::Frame;
-use hypervisor::work;
+use hypervisor::thread_role;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::listen::{Address, Connection, Listener};
@@ -267,7 +267,7 @@ impl Server {
     fn run(mut self) {
         while !self.shared.stopping.load(Ordering::Acquire) {
             let now = Instant::now();
-            work::at(work::Kind::Viewer);
+            thread_role::at(thread_role::Role::Viewer);
             self.refill(now);
             let fresh = self.look(now);
             self.admit();

@@ -36,7 +36,7 @@ pub struct Locked;
 /// Hand on the tray of a removable medium's drive. Clones are handles: one is the drive's, the others are
 /// the monitor's.
 #[derive(Clone)]
-pub struct Medium {
+pub struct Tray {
     changes: Arc<Mutex<VecDeque<MediumChange>>>,
     removed: Arc<Mutex<Vec<Arc<dyn BlockBackend>>>>,
     locked: Arc<AtomicBool>,
@@ -48,11 +48,11 @@ pub struct Medium {
 /// Most changes that wait for the drive; the oldest goes.
 pub(super) const CHANGES: usize = 8;
 
-impl Medium {
+impl Tray {
     /// A tray whose drive is woken with [`Wake::Backend`]`(number)`.
-    pub fn new(waker: Waker, number: u32) -> Medium {
+    pub fn new(waker: Waker, number: u32) -> Tray {
         let (locked, open) = Default::default();
-        Medium { changes: Arc::default(), removed: Arc::default(), locked, open, waker, number }
+        Tray { changes: Arc::default(), removed: Arc::default(), locked, open, waker, number }
     }
 
     /// Inserts a medium, taking out what is there. A locked tray opens only by `force`.

@@ -26,7 +26,7 @@ use thiserror::Error;
 use crate::device::Wake;
 use crate::wiring::Waker;
 pub use inline::{INLINE_LATENCY, Inline};
-pub use medium::{Locked, Medium, MediumChange};
+pub use medium::{Locked, MediumChange, Tray};
 pub use memory::MemoryStore;
 pub use requests::{InFlight, Requests};
 

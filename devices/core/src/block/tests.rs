@@ -79,7 +79,7 @@ fn a_medium_refuses_what_it_is_not_for() {
 #[test]
 fn a_locked_tray_tells_its_drive_that_somebody_knocked() {
     let rig = Rig::new();
-    let tray = Medium::new(Waker::default(), 2);
+    let tray = Tray::new(Waker::default(), 2);
     tray.set_locked(true);
     assert_eq!(tray.eject(false), Err(Locked));
     assert_eq!(tray.eject(true), Ok(()));

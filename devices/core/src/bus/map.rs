@@ -6,12 +6,12 @@ use std::sync::Arc;
 use hypervisor::claims::{Claims, join};
 use ioreq::Sbdf;
 
-use crate::device::{Device, Region, Slot, Space};
+use crate::device::{Device, DeviceCell, Region, Space};
 
 /// A region at its place.
 #[derive(Clone)]
 pub(super) struct Range {
-    pub slot: Arc<Slot<dyn Device>>,
+    pub slot: Arc<DeviceCell<dyn Device>>,
     pub region: usize,
     pub space: Space,
     /// First port or byte.
@@ -23,7 +23,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    pub fn new(slot: &Arc<Slot<dyn Device>>, index: usize, region: &Region, start: u64) -> Range {
+    pub fn new(slot: &Arc<DeviceCell<dyn Device>>, index: usize, region: &Region, start: u64) -> Range {
         let last = start.saturating_add(region.len.max(1) - 1);
         let widest = usize::from(region.widest.clamp(1, 8));
         Range { slot: slot.clone(), region: index, space: region.space, start, last, widest }
@@ -40,7 +40,7 @@ pub(super) struct Map {
     ports: Box<[u16]>,
     /// Disjoint, ascending: (first, last, index into ranges).
     memory: Vec<(u64, u64, u16)>,
-    functions: HashMap<Sbdf, Arc<Slot<dyn Device>>>,
+    functions: HashMap<Sbdf, Arc<DeviceCell<dyn Device>>>,
 }
 
 impl Default for Map {
@@ -59,7 +59,7 @@ impl Map {
         self.ranges.extend(ranges.iter().cloned().map(Arc::new));
     }
 
-    pub fn add_function(&mut self, sbdf: Sbdf, slot: &Arc<Slot<dyn Device>>) {
+    pub fn add_function(&mut self, sbdf: Sbdf, slot: &Arc<DeviceCell<dyn Device>>) {
         self.functions.insert(sbdf, slot.clone());
     }
 
@@ -140,7 +140,7 @@ impl Map {
         Claims { ports: join(ports), memory: join(of(Space::Mmio).collect()), functions }
     }
 
-    pub fn function(&self, sbdf: Sbdf) -> Option<&Arc<Slot<dyn Device>>> {
+    pub fn function(&self, sbdf: Sbdf) -> Option<&Arc<DeviceCell<dyn Device>>> {
         self.functions.get(&sbdf)
     }
 }

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use hypervisor::{Claims, GuestRam, Mapping};
 use ioreq::Sbdf;
 
-use crate::device::{Device, Slot, Space};
+use crate::device::{Device, DeviceCell, Space};
 use crate::pci::{Placement, Window};
 use crate::state::{Saved, StateError};
 use crate::wiring::Wiring;
@@ -34,12 +34,12 @@ pub trait Mapper: Send + Sync {
 }
 
 /// A device of any kind behind its lock.
-pub type AnySlot = Arc<Slot<dyn Device>>;
+pub type AnyDevice = Arc<DeviceCell<dyn Device>>;
 
 /// One device on the bus.
 struct Attached {
     name: String,
-    slot: Arc<Slot<dyn Device>>,
+    slot: Arc<DeviceCell<dyn Device>>,
     sbdf: Option<Sbdf>,
     /// Memory that its BARs have mapped into the guest: (address, length).
     mapped: Vec<(u64, u64)>,
@@ -89,14 +89,19 @@ impl Bus {
         device: D,
         wiring: &Wiring,
         sbdf: Option<Sbdf>,
-    ) -> Result<Arc<Slot<D>>, AttachError> {
-        let typed = Arc::new(Slot::new(device));
+    ) -> Result<Arc<DeviceCell<D>>, AttachError> {
+        let typed = Arc::new(DeviceCell::new(device));
         self.attach_slot(typed.clone(), wiring, sbdf)?;
         Ok(typed)
     }
 
     /// The same for a device that is behind its lock already.
-    pub fn attach_slot(&self, slot: AnySlot, wiring: &Wiring, sbdf: Option<Sbdf>) -> Result<(), AttachError> {
+    pub fn attach_slot(
+        &self,
+        slot: AnyDevice,
+        wiring: &Wiring,
+        sbdf: Option<Sbdf>,
+    ) -> Result<(), AttachError> {
         let name = slot.lock().name().to_owned();
         wiring.waker().bind(&slot);
         let mut devices = self.devices();
@@ -121,7 +126,7 @@ impl Bus {
     /// Takes a device off the bus: nothing of it answers from now on, and its memory leaves the guest. What it
     /// had begun ends as by a reset; ask the device whether it is [`drained`](Device::drained). None: there is
     /// no such device.
-    pub fn detach(&self, name: &str) -> Option<AnySlot> {
+    pub fn detach(&self, name: &str) -> Option<AnyDevice> {
         let attached = {
             let mut devices = self.devices();
             let at = devices.iter().position(|device| device.name == name)?;
@@ -162,7 +167,7 @@ impl Bus {
     }
 
     /// Every device by name, in order of attachment.
-    pub fn slots(&self) -> Vec<(String, Arc<Slot<dyn Device>>)> {
+    pub fn slots(&self) -> Vec<(String, Arc<DeviceCell<dyn Device>>)> {
         self.devices().iter().map(|d| (d.name.clone(), d.slot.clone())).collect()
     }
 
@@ -176,7 +181,7 @@ impl Bus {
     }
 
     /// Every PCI function, by name, in order of attachment.
-    pub fn functions(&self) -> Vec<(Sbdf, String, AnySlot)> {
+    pub fn functions(&self) -> Vec<(Sbdf, String, AnyDevice)> {
         let devices = self.devices();
         let function = |d: &Attached| Some((d.sbdf?, d.name.clone(), d.slot.clone()));
         devices.iter().filter_map(function).collect()
@@ -219,7 +224,7 @@ impl Bus {
     }
 
     /// Asks one device where it is now. Its lock must not be held.
-    pub(crate) fn remap(&self, slot: &Arc<Slot<dyn Device>>) {
+    pub(crate) fn remap(&self, slot: &Arc<DeviceCell<dyn Device>>) {
         let mut devices = self.devices();
         if let Some(attached) = devices.iter_mut().find(|d| Arc::ptr_eq(&d.slot, slot)) {
             self.place(attached);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ioreq::{Dir, Request, Sbdf, Size, Target};
 
-use crate::device::{At, Device, Io, Region, Slot, Space, Ticket, deferred};
+use crate::device::{At, Device, DeviceCell, Io, Region, Space, Ticket, deferred};
 use crate::pci::{self, BarKind, Identity, PciConfig, Placement, Window};
 use crate::rig::Rig;
 use crate::state::{Saved, StateError};
@@ -73,7 +73,7 @@ impl Device for Probe {
     fn inspect(&self, _node: &mut Node) {}
 }
 
-fn attach(rig: &mut Rig, probe: Probe) -> Arc<Slot<Probe>> {
+fn attach(rig: &mut Rig, probe: Probe) -> Arc<DeviceCell<Probe>> {
     let wiring: Wiring = rig.wiring();
     rig.attach(probe, &wiring)
 }

@@ -8,7 +8,7 @@ use ioreq::{Data, Dir, Request, Sbdf, Target};
 
 use super::map::{Map, Range};
 use super::{Bus, Shared};
-use crate::device::{At, Deferred, Device, Io, Slot, Space};
+use crate::device::{At, Deferred, Device, DeviceCell, Io, Space};
 
 /// Ports of PCI configuration mechanism 1 (PCI Local Bus Specification 3.0, section 3.2.2.3.2).
 const CONFIG_ADDRESS: u64 = 0xcf8;
@@ -311,7 +311,7 @@ impl View {
         }
     }
 
-    fn function(&mut self, sbdf: Sbdf) -> Option<Arc<Slot<dyn Device>>> {
+    fn function(&mut self, sbdf: Sbdf) -> Option<Arc<DeviceCell<dyn Device>>> {
         self.shared.map.load().function(sbdf).cloned()
     }
 

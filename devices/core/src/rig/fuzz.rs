@@ -7,7 +7,7 @@ use crate::state::Saved;
 
 /// Where a fuzzed device is.
 #[derive(Clone, Copy, Debug)]
-pub enum Place {
+pub enum FuzzRange {
     /// Ports: first, how many.
     Ports(u16, u16),
     /// Memory: first byte, how many.
@@ -51,7 +51,7 @@ const DAMAGED: u32 = 1000;
 pub fn fuzz<B: Board>(
     build: impl Fn() -> B,
     seed: u64,
-    places: &[Place],
+    places: &[FuzzRange],
     mut also: impl FnMut(&mut B, u64),
 ) -> B {
     let (mut plain, mut moved) = (build(), build());
@@ -90,7 +90,7 @@ fn damage<B: Board>(
     build: &impl Fn() -> B,
     random: &mut Random,
     whole: &[(String, Saved)],
-    places: &[Place],
+    places: &[FuzzRange],
 ) {
     for _ in 0..DAMAGED {
         let mut board = build();
@@ -123,12 +123,12 @@ fn damaged(saved: &Saved, random: &mut Random) -> Saved {
     saved
 }
 
-fn request(random: &mut Random, places: &[Place]) -> Request {
+fn request(random: &mut Random, places: &[FuzzRange]) -> Request {
     let size = [Size::B1, Size::B2, Size::B4][random.below(3) as usize];
     let target = match places[random.below(places.len() as u64) as usize] {
-        Place::Ports(first, count) => Target::Pio(first.wrapping_add(random.below(count.into()) as u16)),
-        Place::Memory(first, count) => Target::Mmio(first.wrapping_add(random.below(count))),
-        Place::Config(device, function) => {
+        FuzzRange::Ports(first, count) => Target::Pio(first.wrapping_add(random.below(count.into()) as u16)),
+        FuzzRange::Memory(first, count) => Target::Mmio(first.wrapping_add(random.below(count))),
+        FuzzRange::Config(device, function) => {
             Target::PciConfig { sbdf: Sbdf::bus0(device, function), reg: random.below(256) as u16 }
         }
     };

@@ -10,12 +10,12 @@ use ioreq::{Data, Dir, Request, Sbdf, Size, Target};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::bus::{Bus, Mapper, View};
-use crate::device::{Device, Slot, Space};
+use crate::device::{Device, DeviceCell, Space};
 use crate::irq::{IrqBank, IrqSink};
 use crate::power::{Power, PowerEvent};
 use crate::state::Saved;
 use crate::wiring::Wiring;
-pub use fuzz::{Board, Place, fuzz};
+pub use fuzz::{Board, FuzzRange, fuzz};
 
 /// One millisecond of guest time in nanoseconds, times `n`.
 pub const fn ms(n: u64) -> u64 {
@@ -174,7 +174,7 @@ impl Rig {
     }
 
     /// Attaches a device that was built with `wiring`; see [`Bus::attach`].
-    pub fn attach<D: Device + 'static>(&mut self, device: D, wiring: &Wiring) -> Arc<Slot<D>> {
+    pub fn attach<D: Device + 'static>(&mut self, device: D, wiring: &Wiring) -> Arc<DeviceCell<D>> {
         self.bus.attach(device, wiring, None).expect("a test attaches each device once")
     }
     /// Attaches a PCI function at `device.function` of bus 0.
@@ -184,7 +184,7 @@ impl Rig {
         wiring: &Wiring,
         device: u8,
         function: u8,
-    ) -> Arc<Slot<D>> {
+    ) -> Arc<DeviceCell<D>> {
         let sbdf = Sbdf::bus0(device, function);
         self.bus.attach(it, wiring, Some(sbdf)).expect("a test attaches each device once")
     }

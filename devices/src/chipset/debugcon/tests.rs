@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use devices_core::rig::{Place, Rig, fuzz};
+use devices_core::rig::{FuzzRange, Rig, fuzz};
 use devices_core::{Dir, Size};
 
 use super::*;
@@ -43,5 +43,5 @@ fn nothing_comes_out_twice_after_a_load_or_a_reset() {
 
 #[test]
 fn fuzzed() {
-    fuzz(|| board(Rig::new()), 4, &[Place::Ports(0x400, 4)], |_, _| {});
+    fuzz(|| board(Rig::new()), 4, &[FuzzRange::Ports(0x400, 4)], |_, _| {});
 }

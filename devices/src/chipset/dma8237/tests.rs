@@ -2,11 +2,11 @@ use std::sync::Arc;
 
 use devices_core::dma::Dma;
 use devices_core::rig::{Rig, scenario};
-use devices_core::{Slot, Space};
+use devices_core::{DeviceCell, Space};
 
 use super::{Dma8237, Moved};
 
-fn attach(rig: &mut Rig) -> Arc<Slot<Dma8237>> {
+fn attach(rig: &mut Rig) -> Arc<DeviceCell<Dma8237>> {
     let wiring = rig.wiring();
     let dma = Dma8237::new(Dma::always(rig.ram().clone()));
     rig.attach(dma, &wiring)

@@ -2,7 +2,7 @@ use std::mem::take;
 
 use devices_core::Dir;
 use devices_core::Size;
-use devices_core::rig::{Place as Where, Random, Rig, fuzz, scenario};
+use devices_core::rig::{FuzzRange, Random, Rig, fuzz, scenario};
 use ioreq::{Data, Request, Target};
 
 use super::*;
@@ -169,7 +169,7 @@ fn fuzzed() {
     let planted = fuzz(
         || (board(Rig::new()), (Random::new(7), 0)),
         3,
-        &[Where::Ports(0x50e, 16)],
+        &[FuzzRange::Ports(0x50e, 16)],
         |(rig, (random, planted)), what| {
             if what < 64 {
                 let control = random.draw() as u32 & 0x8023_001f;

@@ -1,7 +1,7 @@
 use std::mem::take;
 
 use devices_core::Size;
-use devices_core::rig::{Place, Rig, fuzz, scenario};
+use devices_core::rig::{FuzzRange, Rig, fuzz, scenario};
 use hypervisor::Mapping;
 use hypervisor::memory::new_block;
 
@@ -127,5 +127,5 @@ fn without_memory_the_registers_are_storage() {
 
 #[test]
 fn fuzzed() {
-    fuzz(|| board(Rig::new()), 1, &[Place::Config(0, 0), Place::Ports(0xcf8, 8)], |_, _| {});
+    fuzz(|| board(Rig::new()), 1, &[FuzzRange::Config(0, 0), FuzzRange::Ports(0xcf8, 8)], |_, _| {});
 }

@@ -2,7 +2,7 @@ use std::mem::take;
 
 use devices_core::Size;
 use devices_core::irq::IrqBank;
-use devices_core::rig::{Place, Rig, fuzz, scenario};
+use devices_core::rig::{FuzzRange, Rig, fuzz, scenario};
 
 use super::*;
 
@@ -103,7 +103,7 @@ fn fuzzed() {
         let (rig, pins) = board(Rig::new());
         (rig, (0..128).map(|wire| pins.line(wire)).collect::<Vec<_>>())
     };
-    let places = [Place::Config(1, 0), Place::Ports(0xcf8, 8)];
+    let places = [FuzzRange::Config(1, 0), FuzzRange::Ports(0xcf8, 8)];
     let (rig, lines) =
         fuzz(build, 2, &places, |(_, lines), what| lines[what as usize / 2].set(what & 1 != 0));
     drop(lines);

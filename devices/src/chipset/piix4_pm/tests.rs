@@ -2,8 +2,8 @@ use std::mem::take;
 use std::sync::Mutex;
 
 use devices_core::power::PowerEvent;
-use devices_core::rig::{self, Place, Rig, fuzz, ms, scenario};
-use devices_core::{Size, Slot};
+use devices_core::rig::{self, FuzzRange, Rig, fuzz, ms, scenario};
+use devices_core::{DeviceCell, Size};
 
 use super::*;
 
@@ -12,7 +12,7 @@ const PM: u16 = 0xb000;
 
 struct Board {
     rig: Rig,
-    pm: Arc<Slot<Piix4Pm>>,
+    pm: Arc<DeviceCell<Piix4Pm>>,
     ejected: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -311,12 +311,12 @@ fn nobody_answers_on_the_smbus() {
 #[test]
 fn fuzzed() {
     let places = [
-        Place::Config(1, 3),
-        Place::Ports(0xb000, 64),
-        Place::Ports(0xb100, 64),
-        Place::Ports(0xb2, 2),
-        Place::Ports(0xae00, 0x20),
-        Place::Ports(0xafe0, 8),
+        FuzzRange::Config(1, 3),
+        FuzzRange::Ports(0xb000, 64),
+        FuzzRange::Ports(0xb100, 64),
+        FuzzRange::Ports(0xb2, 2),
+        FuzzRange::Ports(0xae00, 0x20),
+        FuzzRange::Ports(0xafe0, 8),
     ];
     fuzz(
         || board(Rig::new()),

@@ -1,6 +1,6 @@
 use std::mem::take;
 
-use devices_core::rig::{Place, Rig, fuzz, scenario};
+use devices_core::rig::{FuzzRange, Rig, fuzz, scenario};
 
 use super::*;
 
@@ -44,5 +44,5 @@ fn a_rising_bit_0_resets() {
 
 #[test]
 fn fuzzed() {
-    fuzz(|| board(Rig::new()), 8, &[Place::Ports(0x90, 5)], |_, _| {});
+    fuzz(|| board(Rig::new()), 8, &[FuzzRange::Ports(0x90, 5)], |_, _| {});
 }

@@ -1,6 +1,6 @@
 use std::mem::take;
 
-use devices_core::rig::{Place, Rig, fuzz, scenario};
+use devices_core::rig::{FuzzRange, Rig, fuzz, scenario};
 
 use super::*;
 
@@ -30,5 +30,5 @@ fn a_crash_is_told() {
 
 #[test]
 fn fuzzed() {
-    fuzz(|| board(Rig::new()), 9, &[Place::Ports(0x504, 3)], |_, _| {});
+    fuzz(|| board(Rig::new()), 9, &[FuzzRange::Ports(0x504, 3)], |_, _| {});
 }

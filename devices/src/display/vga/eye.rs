@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use devices_core::Slot;
+use devices_core::DeviceCell;
 use devices_core::picture::{DisplayAdapter, Frame, Lines};
 
 use super::Vga;
@@ -15,13 +15,13 @@ use super::vram::Vram;
 
 /// A way to look at a VGA's screen.
 pub struct Eye {
-    vga: Arc<Slot<Vga>>,
+    vga: Arc<DeviceCell<Vga>>,
     vram: Vram,
 }
 
 impl Eye {
     /// For that VGA.
-    pub fn new(vga: &Arc<Slot<Vga>>) -> Eye {
+    pub fn new(vga: &Arc<DeviceCell<Vga>>) -> Eye {
         Eye { vga: vga.clone(), vram: vga.lock().vram.clone() }
     }
 }

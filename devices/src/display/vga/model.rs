@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use devices_core::Slot;
+use devices_core::DeviceCell;
 use devices_core::model::{Category, Default, Kind, Model, Plug, Properties, Property, PropertyError};
 
 use super::{Eye, VRAM_MAX, VRAM_MIN, Vga};
-use crate::board::{Made, MakeError, Parts};
+use crate::board::{DeviceHandles, MadeDevice, MakeError};
 
 /// The model.
 pub static MODEL: Model = Model {
@@ -39,14 +39,14 @@ fn check(properties: &Properties) -> Result<(), PropertyError> {
 }
 
 /// Makes one.
-pub fn make(properties: &Properties, parts: Parts<'_>) -> Result<Made, MakeError> {
+pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
     check(properties)?;
     let vram = parts.board.add_ram("vram", memory(properties))?;
     let mut vga = Vga::new(parts.wiring, vram);
     if parts.board.saves_device_memory() {
         vga = vga.memory_saved_elsewhere();
     }
-    let slot = Arc::new(Slot::new(vga));
+    let slot = Arc::new(DeviceCell::new(vga));
     let display = Some(Arc::new(Eye::new(&slot)) as _);
-    Ok(Made { slot, display, nic: None })
+    Ok(MadeDevice { slot, display, nic: None })
 }

@@ -3,16 +3,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use devices_core::power::PowerEvent;
 use devices_core::rig::{Random, Rig, scenario};
-use devices_core::{Slot, Space};
+use devices_core::{DeviceCell, Space};
 
 use super::{I8042, Wires};
 use crate::input::keys::Key;
 
-fn attach(rig: &mut Rig) -> Arc<Slot<I8042>> {
+fn attach(rig: &mut Rig) -> Arc<DeviceCell<I8042>> {
     attach_with(rig, Arc::new(|_| {}))
 }
 
-fn attach_with(rig: &mut Rig, a20: super::A20) -> Arc<Slot<I8042>> {
+fn attach_with(rig: &mut Rig, a20: super::A20) -> Arc<DeviceCell<I8042>> {
     let (keyboard, mouse) = (rig.irqs().line(1), rig.irqs().line(12));
     let device = I8042::new(Wires { keyboard, mouse, a20, power: rig.recorder() });
     let wiring = rig.wiring();
@@ -29,7 +29,7 @@ fn drain(rig: &mut Rig) -> Vec<u8> {
     bytes
 }
 
-fn press(slot: &Slot<I8042>, name: &str, down: bool) {
+fn press(slot: &DeviceCell<I8042>, name: &str, down: bool) {
     slot.lock().key(Key::by_name(name).unwrap(), down);
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use devices_core::irq::{IrqBank, IrqSink};
 use devices_core::rig::{Rig, scenario};
-use devices_core::{Size, Slot, Space};
+use devices_core::{DeviceCell, Size, Space};
 
 use super::{Ioapic, IoapicHandle};
 use crate::interrupt::IsaInterrupts;
@@ -11,7 +11,7 @@ use crate::interrupt::pic::Pic;
 struct Board {
     ioapic: IoapicHandle,
     wires: IrqBank,
-    _slot: Arc<Slot<Ioapic>>,
+    _slot: Arc<DeviceCell<Ioapic>>,
 }
 
 fn board(rig: &mut Rig) -> Board {

@@ -1,6 +1,6 @@
 use devices_core::irq::{IrqBank, IrqSink};
 use devices_core::rig::{Rig, scenario};
-use devices_core::{Slot, Space};
+use devices_core::{DeviceCell, Space};
 use std::sync::Arc;
 
 use super::{Pic, PicHandle};
@@ -11,7 +11,7 @@ const INTR: u32 = 200;
 struct Board {
     pic: PicHandle,
     wires: IrqBank,
-    _slot: Arc<Slot<Pic>>,
+    _slot: Arc<DeviceCell<Pic>>,
 }
 
 fn board(rig: &mut Rig) -> Board {

@@ -46,7 +46,7 @@ use rx::Rx;
 use spec::{Cause, ctrl, reg, status};
 use tx::Tx;
 
-use crate::board::Cable;
+use crate::board::NicConfig;
 
 /// Region numbers.
 const MEMORY: usize = 0;
@@ -125,12 +125,12 @@ impl E1000 {
         name: &str,
         variant: &'static Variant,
         options: Options,
-        cable: Cable,
+        cable: NicConfig,
         ram: GuestRam,
         line: IrqLine,
         wiring: &Wiring,
     ) -> E1000 {
-        let Cable { backend, mac } = cable;
+        let NicConfig { backend, mac } = cable;
         let mut pci = PciConfig::new(Identity {
             vendor: spec::VENDOR,
             device: variant.device,

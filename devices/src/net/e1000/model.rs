@@ -4,7 +4,7 @@ use devices_core::model::{Category, Default as Usually, Kind, Model, Plug, Prope
 use devices_core::net::{BOOTINDEX, MAC, NETDEV};
 
 use super::{E1000, Options, Variant};
-use crate::board::{Made, MakeError, Parts};
+use crate::board::{DeviceHandles, MadeDevice, MakeError};
 
 const fn switch(name: &'static str, help: &'static str) -> Property {
     Property { name, kind: Kind::Bool, default: Usually::Bool(true), help }
@@ -47,7 +47,7 @@ pub static VARIANTS: [Variant; 3] = [
 ];
 
 /// Makes one.
-pub fn make(properties: &Properties, parts: Parts<'_>) -> Result<Made, MakeError> {
+pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
     let name = properties.model().name;
     let variant = VARIANTS.iter().find(|variant| variant.model.name == name).unwrap_or(&VARIANTS[0]);
     let options = Options {
@@ -59,5 +59,5 @@ pub fn make(properties: &Properties, parts: Parts<'_>) -> Result<Made, MakeError
     let cable = parts.board.network(properties, parts.wiring, 0)?;
     let [line, ..] = parts.intx;
     let ram = parts.board.ram();
-    Ok(Made::nic(E1000::new(parts.name, variant, options, cable, ram, line, parts.wiring)))
+    Ok(MadeDevice::nic(E1000::new(parts.name, variant, options, cable, ram, line, parts.wiring)))
 }

@@ -26,7 +26,7 @@ use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::Timer;
 
-use crate::board::Cable;
+use crate::board::NicConfig;
 use registers::Registers;
 use spec::{Command, Interrupts, MEMORY, MEMORY_LEN, PROM_LEN};
 
@@ -71,7 +71,7 @@ pub struct Ne2000 {
 
 impl Ne2000 {
     /// A card with that cable and address.
-    pub fn new(name: &str, cable: Cable, line: IrqLine, wiring: &Wiring) -> Ne2000 {
+    pub fn new(name: &str, cable: NicConfig, line: IrqLine, wiring: &Wiring) -> Ne2000 {
         let mut pci = PciConfig::new(Identity {
             vendor: spec::VENDOR,
             device: spec::DEVICE,
@@ -81,7 +81,7 @@ impl Ne2000 {
         });
         pci.bar(0, BarKind::Io, spec::PORTS_LEN, Window::Region(0));
         pci.connect(1, line);
-        let Cable { backend, mac } = cable;
+        let NicConfig { backend, mac } = cable;
         Ne2000 {
             name: name.to_owned(),
             pci,

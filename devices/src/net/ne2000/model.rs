@@ -4,7 +4,7 @@ use devices_core::model::{Category, Model, Plug, Properties};
 use devices_core::net::{BOOTINDEX, MAC, NETDEV};
 
 use super::Ne2000;
-use crate::board::{Made, MakeError, Parts};
+use crate::board::{DeviceHandles, MadeDevice, MakeError};
 
 /// The model.
 pub static MODEL: Model = Model {
@@ -18,8 +18,8 @@ pub static MODEL: Model = Model {
 };
 
 /// Makes one.
-pub fn make(properties: &Properties, parts: Parts<'_>) -> Result<Made, MakeError> {
+pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
     let cable = parts.board.network(properties, parts.wiring, 0)?;
     let [line, ..] = parts.intx;
-    Ok(Made::nic(Ne2000::new(parts.name, cable, line, parts.wiring)))
+    Ok(MadeDevice::nic(Ne2000::new(parts.name, cable, line, parts.wiring)))
 }

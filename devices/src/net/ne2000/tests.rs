@@ -10,9 +10,9 @@
 
 use std::sync::Arc;
 
-use devices_core::net::{Loose, Nic};
-use devices_core::rig::{Place, Rig, fuzz, scenario};
-use devices_core::{Device, Dir, Size, Slot, Waker};
+use devices_core::net::{Nic, TestNet};
+use devices_core::rig::{FuzzRange, Rig, fuzz, scenario};
+use devices_core::{Device, DeviceCell, Dir, Size, Waker};
 
 use super::*;
 use crate::net::group_hash;
@@ -25,20 +25,20 @@ const PIN: u32 = 11;
 const START: u8 = 0x46;
 const STOP: u8 = 0x60;
 const TX: u8 = 0x40;
-/// Where packets lie in the guest's memory.
+/// FuzzRange packets lie in the guest's memory.
 const BUFFER: u64 = 0x1_0000;
 
 struct Card<'a> {
     rig: &'a mut Rig,
-    net: Arc<Loose>,
-    slot: Arc<Slot<Ne2000>>,
+    net: Arc<TestNet>,
+    slot: Arc<DeviceCell<Ne2000>>,
     waker: Waker,
 }
 
 fn card(rig: &mut Rig) -> Card<'_> {
     let wiring = rig.wiring();
-    let net = Arc::<Loose>::default();
-    let cable = Cable { backend: net.clone(), mac: MAC };
+    let net = Arc::<TestNet>::default();
+    let cable = NicConfig { backend: net.clone(), mac: MAC };
     let line = rig.irqs().line(PIN);
     let slot = rig.attach_pci(Ne2000::new("nic", cable, line, &wiring), &wiring, SLOT, 0);
     rig.config_write(SLOT, 0, 0x10, Size::B4, IO.into());
@@ -404,7 +404,12 @@ fn a_loaded_card_is_like_another() {
         let parts = (card.net.clone(), card.waker.clone());
         (rig, parts)
     };
-    let places = [Place::Ports(IO, 32), Place::Ports(IO, 16), Place::Ports(IO, 256), Place::Config(SLOT, 0)];
+    let places = [
+        FuzzRange::Ports(IO, 32),
+        FuzzRange::Ports(IO, 16),
+        FuzzRange::Ports(IO, 256),
+        FuzzRange::Config(SLOT, 0),
+    ];
     fuzz(build, 5, &places, |(rig, (net, waker)), what| match what {
         0..64 => {
             net.give(&packet(if what & 1 == 0 { MAC } else { [0xff; 6] }, what as usize * 25));

@@ -40,7 +40,7 @@ use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Timer
 use hypervisor::GuestRam;
 
 use super::eeprom93::{Eeprom93c46, WORDS};
-use crate::board::Cable;
+use crate::board::NicConfig;
 use phy::Phy;
 use registers::Registers;
 use rx::Receiver;
@@ -141,7 +141,7 @@ fn eeprom(mac: [u8; 6]) -> [u16; WORDS] {
 
 impl Rtl8139 {
     /// A card on that cable, with its interrupt pin.
-    pub fn new(name: &str, wiring: &Wiring, ram: GuestRam, inta: IrqLine, cable: Cable) -> Rtl8139 {
+    pub fn new(name: &str, wiring: &Wiring, ram: GuestRam, inta: IrqLine, cable: NicConfig) -> Rtl8139 {
         let mut pci = PciConfig::new(Identity {
             vendor: spec::VENDOR,
             device: spec::DEVICE,
@@ -155,7 +155,7 @@ impl Rtl8139 {
         pci.set(pci_reg::CAPABILITIES, &[0xdc]);
         pci.connect(1, inta);
         let dma = Dma::gated(ram, pci.master());
-        let Cable { backend, mac } = cable;
+        let NicConfig { backend, mac } = cable;
         let mut card = Rtl8139 {
             name: name.to_owned(),
             pci,

@@ -4,7 +4,7 @@ use devices_core::model::{Category, Model, Plug, Properties};
 use devices_core::net::{BOOTINDEX, MAC, NETDEV};
 
 use super::Rtl8139;
-use crate::board::{Made, MakeError, Parts};
+use crate::board::{DeviceHandles, MadeDevice, MakeError};
 
 /// The model.
 pub static MODEL: Model = Model {
@@ -19,9 +19,9 @@ pub static MODEL: Model = Model {
 };
 
 /// Makes one.
-pub fn make(properties: &Properties, parts: Parts<'_>) -> Result<Made, MakeError> {
+pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
     let cable = parts.board.network(properties, parts.wiring, super::CABLE)?;
     let [inta, ..] = parts.intx;
     let ram = parts.board.ram();
-    Ok(Made::nic(Rtl8139::new(parts.name, parts.wiring, ram, inta, cable)))
+    Ok(MadeDevice::nic(Rtl8139::new(parts.name, parts.wiring, ram, inta, cable)))
 }

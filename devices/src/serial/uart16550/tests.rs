@@ -3,7 +3,7 @@ use std::mem::take;
 use std::sync::Mutex;
 
 use devices_core::Waker;
-use devices_core::rig::{self, Place, Rig, fuzz, ms, scenario, us};
+use devices_core::rig::{self, FuzzRange, Rig, fuzz, ms, scenario, us};
 
 use super::*;
 
@@ -353,7 +353,7 @@ fn fuzzed() {
     fuzz(
         || board(Rig::new()),
         6,
-        &[Place::Ports(COM1 - 1, 10)],
+        &[FuzzRange::Ports(COM1 - 1, 10)],
         |Board { line, waker, .. }, what| {
             let mut state = line.state.lock().unwrap();
             match what {

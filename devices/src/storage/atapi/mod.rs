@@ -11,12 +11,12 @@ mod toc;
 use std::sync::Arc;
 
 use devices_core::Node;
-use devices_core::block::{BlockBackend, BlockOp, Medium, MediumChange, Payload, Segment};
+use devices_core::block::{BlockBackend, BlockOp, MediumChange, Payload, Segment, Tray};
 use devices_core::events::DeviceEvent;
 use serde::{Deserialize, Serialize};
 
 use super::ide::spec::{PACKET_DMA, PACKET_OVERLAP, Reason, Status, reg};
-use super::ide::{Drive, Host, READY, Watch, Work};
+use super::ide::{Drive, IdeBus, READY, Watch, Work};
 use commands::Reply;
 use spec::{ASC_UNRECOVERED_READ, FRAME, RAW_FRAME, Sense};
 
@@ -26,7 +26,7 @@ const WINDOW: u64 = 36;
 /// A CD drive's own part.
 pub struct Cd {
     pub(super) medium: Option<Arc<dyn BlockBackend>>,
-    tray: Medium,
+    tray: Tray,
     pub(super) state: CdState,
     pub(super) watch: Watch,
 }
@@ -124,11 +124,11 @@ fn truncate(segments: &mut Vec<Segment>, len: u64) {
 
 impl Cd {
     /// A drive with or without a medium in it.
-    pub(super) fn new(medium: Option<Arc<dyn BlockBackend>>, tray: Medium) -> Cd {
+    pub(super) fn new(medium: Option<Arc<dyn BlockBackend>>, tray: Tray) -> Cd {
         Cd { medium, tray, state: CdState::default(), watch: Watch::default() }
     }
 
-    pub(super) fn tray(&self) -> Medium {
+    pub(super) fn tray(&self) -> Tray {
         self.tray.clone()
     }
 
@@ -245,7 +245,7 @@ impl Drive {
     }
 
     /// PACKET: asks for the packet, without an interrupt.
-    pub(super) fn packet_command(&mut self, host: &mut Host) {
+    pub(super) fn packet_command(&mut self, host: &mut IdeBus) {
         if self.task.get(reg::ERROR, false) & PACKET_OVERLAP != 0 {
             return self.abort(host);
         }
@@ -255,7 +255,7 @@ impl Drive {
     }
 
     /// The packet is there.
-    pub(super) fn packet(&mut self, host: &mut Host) {
+    pub(super) fn packet(&mut self, host: &mut IdeBus) {
         let mut packet = [0; 12];
         if let Ok(sent) = self.pio.buffer.as_slice().try_into() {
             packet = sent;
@@ -296,7 +296,7 @@ impl Drive {
     }
 
     /// MODE SELECT: the parameters are taken and change nothing.
-    fn take_parameters(&mut self, host: &mut Host, len: u16, limit: u32, dma: bool) {
+    fn take_parameters(&mut self, host: &mut IdeBus, len: u16, limit: u32, dma: bool) {
         // By DMA they stay where they are.
         if len == 0 || dma {
             return self.packet_done(host);
@@ -311,14 +311,14 @@ impl Drive {
     }
 
     /// A packet command ended well.
-    pub(super) fn packet_done(&mut self, host: &mut Host) {
+    pub(super) fn packet_done(&mut self, host: &mut IdeBus) {
         self.halt();
         self.error = 0;
         self.reason(Reason::IO | Reason::COD);
         self.done(host);
     }
 
-    fn packet_failed(&mut self, host: &mut Host, sense: Sense) {
+    fn packet_failed(&mut self, host: &mut IdeBus, sense: Sense) {
         self.halt();
         if let Some(cd) = self.cd() {
             cd.state.sense = sense;
@@ -330,7 +330,7 @@ impl Drive {
     }
 
     /// By PIO: shows the next DRQ block, fetches it, or ends.
-    pub(super) fn transfer_next(&mut self, host: &mut Host) {
+    pub(super) fn transfer_next(&mut self, host: &mut IdeBus) {
         let Work::Transfer(transfer) = &mut self.work else { return };
         if transfer.at >= transfer.total {
             return self.packet_done(host);
@@ -354,7 +354,7 @@ impl Drive {
     }
 
     /// By DMA: the engine runs. What the table has no room for is not transferred.
-    pub(super) fn start_transfer_dma(&mut self, host: &mut Host) {
+    pub(super) fn start_transfer_dma(&mut self, host: &mut IdeBus) {
         let Work::Transfer(transfer) = &mut self.work else { return };
         let Ok(table) = host.bm.table(&host.dma, transfer.total) else { return self.dma_failed(host) };
         transfer.total = match transfer.lba {
@@ -371,7 +371,7 @@ impl Drive {
     }
 
     /// Puts what has been fetched into memory and goes on.
-    fn scatter(&mut self, host: &mut Host) {
+    fn scatter(&mut self, host: &mut IdeBus) {
         let Work::Transfer(transfer) = &mut self.work else { return };
         let mut payload = Payload::Guest(host.dma.ram().clone(), transfer.segments.clone());
         if !host.dma.enabled() || payload.fill(&transfer.data).is_err() {
@@ -398,7 +398,7 @@ impl Drive {
     }
 
     /// Fetches frames from the medium: by DMA straight into memory, all at once.
-    pub(super) fn submit_transfer(&mut self, host: &mut Host) {
+    pub(super) fn submit_transfer(&mut self, host: &mut IdeBus) {
         let Work::Transfer(transfer) = &self.work else { return };
         let (first, frames) = transfer.next_frames();
         let payload = if transfer.dma && !transfer.raw {
@@ -416,7 +416,7 @@ impl Drive {
     }
 
     /// Frames have come.
-    pub(super) fn transfer_arrived(&mut self, host: &mut Host, buffer: Vec<u8>) {
+    pub(super) fn transfer_arrived(&mut self, host: &mut IdeBus, buffer: Vec<u8>) {
         let Work::Transfer(transfer) = &mut self.work else { return };
         if transfer.dma && !transfer.raw {
             host.bm.finish(false);
@@ -430,7 +430,7 @@ impl Drive {
     }
 
     /// The medium could not be read, or has gone.
-    pub(super) fn transfer_failed(&mut self, host: &mut Host) {
+    pub(super) fn transfer_failed(&mut self, host: &mut IdeBus) {
         if matches!(&self.work, Work::Transfer(transfer) if transfer.dma) {
             host.bm.finish(false);
         }

@@ -2,7 +2,7 @@
 
 use devices_core::block::SECTOR as SECTOR_BYTES;
 
-use super::channel::Host;
+use super::channel::IdeBus;
 use super::drive::{Disk, Drive, READY, Work};
 use super::identify;
 use super::spec::{DEVICE_LBA, Fault, MULTIPLE, SECTOR, Status, cmd, feature, reg};
@@ -28,7 +28,7 @@ enum Way {
 
 impl Drive {
     /// The host wrote the command register. While a command is under way only DEVICE RESET counts.
-    pub(super) fn command(&mut self, host: &mut Host, code: u8) {
+    pub(super) fn command(&mut self, host: &mut IdeBus, code: u8) {
         let busy = self.status.intersects(Status::BSY | Status::DRQ);
         if busy && !(code == cmd::DEVICE_RESET && self.is_cd()) {
             return;
@@ -56,7 +56,7 @@ impl Drive {
         }
     }
 
-    fn identify(&mut self, host: &mut Host) {
+    fn identify(&mut self, host: &mut IdeBus) {
         match self.disk() {
             Some(disk) => {
                 let data = identify::disk(self, disk);
@@ -72,7 +72,7 @@ impl Drive {
     }
 
     /// Commands of power management, which every drive has and nothing is behind.
-    fn common(&mut self, host: &mut Host, code: u8) -> bool {
+    fn common(&mut self, host: &mut IdeBus, code: u8) -> bool {
         match code {
             cmd::CHECK_POWER | cmd::CHECK_POWER_OLD => self.task.put(reg::COUNT, 0xff),
             cmd::STANDBY
@@ -95,7 +95,7 @@ impl Drive {
         true
     }
 
-    fn disk_command(&mut self, host: &mut Host, code: u8) {
+    fn disk_command(&mut self, host: &mut IdeBus, code: u8) {
         use Way::{Dma, Multiple, Sectors};
         match code {
             cmd::READ | cmd::READ_NO_RETRY => self.read(host, Sectors, false),
@@ -192,7 +192,7 @@ impl Drive {
     }
 
     /// The range that a data command names; ends the command if it is not on the disk.
-    fn range(&mut self, host: &mut Host, ext: bool) -> Option<(u64, u32)> {
+    fn range(&mut self, host: &mut IdeBus, ext: bool) -> Option<(u64, u32)> {
         let count = self.count(ext);
         let total = self.disk().map_or(0, Disk::sectors);
         match self.address(ext) {
@@ -212,7 +212,7 @@ impl Drive {
         }
     }
 
-    fn read(&mut self, host: &mut Host, way: Way, ext: bool) {
+    fn read(&mut self, host: &mut IdeBus, way: Way, ext: bool) {
         let Some(block) = self.block(way) else { return self.abort(host) };
         let Some((lba, count)) = self.range(host, ext) else { return };
         if let Way::Dma = way {
@@ -223,7 +223,7 @@ impl Drive {
         self.submit(host);
     }
 
-    fn write(&mut self, host: &mut Host, way: Way, ext: bool) {
+    fn write(&mut self, host: &mut IdeBus, way: Way, ext: bool) {
         let read_only = self.disk().is_none_or(|disk| disk.backend.info().read_only);
         let Some(block) = self.block(way).filter(|_| !read_only) else { return self.abort(host) };
         let Some((lba, count)) = self.range(host, ext) else { return };
@@ -235,7 +235,7 @@ impl Drive {
         self.ask(count.min(block) as usize * SECTOR);
     }
 
-    pub(super) fn start_disk_dma(&mut self, host: &mut Host, count: u32) {
+    pub(super) fn start_disk_dma(&mut self, host: &mut IdeBus, count: u32) {
         let want = u64::from(count) * SECTOR_BYTES;
         let Ok(table) = host.bm.table(&host.dma, want) else { return self.dma_failed(host) };
         if table.len < want {
@@ -253,7 +253,7 @@ impl Drive {
     }
 
     /// A request was carried out.
-    pub(super) fn disk_done(&mut self, host: &mut Host, buffer: Vec<u8>) {
+    pub(super) fn disk_done(&mut self, host: &mut IdeBus, buffer: Vec<u8>) {
         match &mut self.work {
             Work::Read { lba, left, block } => {
                 let now = (*left).min(*block);
@@ -297,7 +297,7 @@ impl Drive {
     }
 
     /// All is written; without a write cache it must be safe too.
-    fn written(&mut self, host: &mut Host) {
+    fn written(&mut self, host: &mut IdeBus) {
         self.pio = super::drive::Pio::default();
         if self.disk().is_some_and(|disk| disk.write_cache) {
             return self.done(host);
@@ -306,13 +306,13 @@ impl Drive {
         self.submit(host);
     }
 
-    fn verify(&mut self, host: &mut Host, ext: bool) {
+    fn verify(&mut self, host: &mut IdeBus, ext: bool) {
         if self.range(host, ext).is_some() {
             self.done(host);
         }
     }
 
-    fn seek(&mut self, host: &mut Host) {
+    fn seek(&mut self, host: &mut IdeBus) {
         let total = self.disk().map_or(0, Disk::sectors);
         match self.address(false) {
             Some(lba) if lba < total => self.done(host),
@@ -320,7 +320,7 @@ impl Drive {
         }
     }
 
-    fn init_parameters(&mut self, host: &mut Host) {
+    fn init_parameters(&mut self, host: &mut IdeBus) {
         let heads = (self.task.device & 0x0f) + 1;
         let sectors = self.task.get(reg::COUNT, false);
         if sectors == 0 {
@@ -332,7 +332,7 @@ impl Drive {
         self.done(host);
     }
 
-    fn set_multiple(&mut self, host: &mut Host) {
+    fn set_multiple(&mut self, host: &mut IdeBus) {
         let count = self.task.get(reg::COUNT, false);
         if count > MULTIPLE || !(count == 0 || count.is_power_of_two()) {
             return self.abort(host);
@@ -343,7 +343,7 @@ impl Drive {
         self.done(host);
     }
 
-    fn read_native_max(&mut self, host: &mut Host, ext: bool) {
+    fn read_native_max(&mut self, host: &mut IdeBus, ext: bool) {
         let total = self.disk().map_or(0, Disk::sectors);
         if total == 0 || self.task.device & DEVICE_LBA == 0 {
             return self.abort(host);
@@ -356,7 +356,7 @@ impl Drive {
         self.done(host);
     }
 
-    fn set_features(&mut self, host: &mut Host) {
+    fn set_features(&mut self, host: &mut IdeBus) {
         let value = self.task.get(reg::COUNT, false);
         match self.task.get(reg::ERROR, false) {
             feature::TRANSFER_MODE => {
@@ -383,7 +383,7 @@ impl Drive {
         }
     }
 
-    fn set_cache(&mut self, host: &mut Host, on: bool) {
+    fn set_cache(&mut self, host: &mut IdeBus, on: bool) {
         let Some(disk) = self.disk_mut() else { return self.abort(host) };
         disk.write_cache = on;
         if on {
@@ -393,7 +393,7 @@ impl Drive {
         self.submit(host);
     }
 
-    fn data_set_management(&mut self, host: &mut Host) {
+    fn data_set_management(&mut self, host: &mut IdeBus) {
         let count = self.count(true);
         let info = self.disk().map(|disk| disk.backend.info());
         let able = info.is_some_and(|info| info.discard && !info.read_only);
@@ -404,7 +404,7 @@ impl Drive {
     }
 
     /// Reads the list of ranges: 48 bits of address, 16 of length each.
-    pub(super) fn fetch_trim_list(&mut self, host: &mut Host, count: u32) {
+    pub(super) fn fetch_trim_list(&mut self, host: &mut IdeBus, count: u32) {
         let want = u64::from(count) * SECTOR_BYTES;
         let Ok(table) = host.bm.table(&host.dma, want) else { return self.dma_failed(host) };
         let mut list = vec![0; table.len as usize];

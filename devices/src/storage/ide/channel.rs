@@ -9,14 +9,14 @@ use super::drive::{Drive, Kind, Work};
 use super::spec::{BmStatus, Control, DEVICE_1, DEVICE_ONES, Status, reg};
 
 /// What the drives of a channel share, and what they reach the world through.
-pub struct Host {
+pub struct IdeBus {
     pub(in crate::storage) bm: BusMaster,
     pub(in crate::storage) dma: Dma,
     pub(super) control: Control,
     pub(super) irq: IrqLine,
 }
 
-impl Host {
+impl IdeBus {
     /// The selected drive wants attention.
     pub(in crate::storage) fn raise(&mut self) {
         if !self.control.contains(Control::NIEN) {
@@ -29,7 +29,7 @@ impl Host {
 /// One channel.
 pub struct Channel {
     pub(super) drives: [Drive; 2],
-    pub(super) host: Host,
+    pub(super) host: IdeBus,
     /// vCPUs that have stopped the engine, until nothing is in flight.
     pub(super) stopping: Vec<Ticket>,
 }
@@ -39,7 +39,7 @@ const STOPPING: usize = 1024;
 
 impl Channel {
     pub(super) fn new(drives: [Drive; 2], irq: IrqLine, dma: Dma) -> Channel {
-        let host = Host { bm: BusMaster::default(), dma, control: Control::empty(), irq };
+        let host = IdeBus { bm: BusMaster::default(), dma, control: Control::empty(), irq };
         Channel { drives, host, stopping: Vec::new() }
     }
 
@@ -63,7 +63,7 @@ impl Channel {
         usize::from(self.drives[0].task.device & DEVICE_1 != 0)
     }
 
-    fn drive(&mut self) -> (&mut Drive, &mut Host) {
+    fn drive(&mut self) -> (&mut Drive, &mut IdeBus) {
         let selected = self.selected();
         (&mut self.drives[selected], &mut self.host)
     }

@@ -8,7 +8,7 @@ use devices_core::block::{
 use devices_core::events::{DeviceEvent, Observer};
 use serde::{Deserialize, Serialize};
 
-use super::channel::Host;
+use super::channel::IdeBus;
 use super::smart::Smart;
 use super::spec::{self, Fault, SECTOR, Status, reg};
 use crate::storage::atapi::{Cd, Transfer};
@@ -293,14 +293,14 @@ impl Drive {
     }
 
     /// A command is over, with no data for the host left.
-    pub(in crate::storage) fn done(&mut self, host: &mut Host) {
+    pub(in crate::storage) fn done(&mut self, host: &mut IdeBus) {
         self.work = Work::Idle;
         self.status = READY;
         host.raise();
     }
 
     /// A command is over, with an error.
-    pub(in crate::storage) fn fail(&mut self, host: &mut Host, fault: Fault) {
+    pub(in crate::storage) fn fail(&mut self, host: &mut IdeBus, fault: Fault) {
         self.halt();
         self.status = Status::DRDY | Status::ERR;
         self.error = fault.bits();
@@ -308,7 +308,7 @@ impl Drive {
     }
 
     /// A command is not supported, or not so.
-    pub(in crate::storage) fn abort(&mut self, host: &mut Host) {
+    pub(in crate::storage) fn abort(&mut self, host: &mut IdeBus) {
         self.fail(host, Fault::ABRT);
     }
 
@@ -325,7 +325,7 @@ impl Drive {
     }
 
     /// An answer of one DRQ block, with an interrupt.
-    pub(super) fn answer(&mut self, host: &mut Host, data: Vec<u8>) {
+    pub(super) fn answer(&mut self, host: &mut IdeBus, data: Vec<u8>) {
         self.work = Work::Answer;
         self.give(data);
         host.raise();
@@ -342,7 +342,7 @@ impl Drive {
     }
 
     /// Reads items of `size` bytes from the data port; the bytes done, whole items.
-    pub(super) fn read_data(&mut self, host: &mut Host, size: usize, out: &mut [u8]) -> usize {
+    pub(super) fn read_data(&mut self, host: &mut IdeBus, size: usize, out: &mut [u8]) -> usize {
         let len = self.movable(true, size, out.len());
         let Some(data) = self.pio.buffer.get(self.pio.at..self.pio.at + len) else { return 0 };
         let whole = len.next_multiple_of(size);
@@ -353,7 +353,7 @@ impl Drive {
     }
 
     /// Writes items to the data port; the bytes done, whole items.
-    pub(super) fn write_data(&mut self, host: &mut Host, size: usize, data: &[u8]) -> usize {
+    pub(super) fn write_data(&mut self, host: &mut IdeBus, size: usize, data: &[u8]) -> usize {
         let len = self.movable(false, size, data.len());
         let Some(room) = self.pio.buffer.get_mut(self.pio.at..self.pio.at + len) else { return 0 };
         room.copy_from_slice(&data[..len]);
@@ -361,7 +361,7 @@ impl Drive {
         len.next_multiple_of(size)
     }
 
-    fn moved(&mut self, host: &mut Host, len: usize) {
+    fn moved(&mut self, host: &mut IdeBus, len: usize) {
         self.pio.at += len;
         if len > 0 && self.pio.at >= self.pio.buffer.len() {
             self.status.remove(Status::DRQ);
@@ -370,7 +370,7 @@ impl Drive {
     }
 
     /// The host has moved a whole DRQ block.
-    fn block_through(&mut self, host: &mut Host) {
+    fn block_through(&mut self, host: &mut IdeBus) {
         match &mut self.work {
             Work::Read { left: 0, .. } | Work::Answer => {
                 self.work = Work::Idle;
@@ -404,7 +404,7 @@ impl Drive {
     }
 
     /// The drive is ready for DMA: goes on if the engine is running.
-    pub(in crate::storage) fn await_dma(&mut self, host: &mut Host, work: Work) {
+    pub(in crate::storage) fn await_dma(&mut self, host: &mut IdeBus, work: Work) {
         self.work = work;
         self.status = READY | Status::DRQ;
         if host.bm.active() {
@@ -413,7 +413,7 @@ impl Drive {
     }
 
     /// The engine runs.
-    pub(super) fn start_dma(&mut self, host: &mut Host) {
+    pub(super) fn start_dma(&mut self, host: &mut IdeBus) {
         match self.work {
             Work::Dma { count, .. } => self.start_disk_dma(host, count),
             Work::TrimList { count } => self.fetch_trim_list(host, count),
@@ -428,13 +428,13 @@ impl Drive {
     }
 
     /// Memory could not be reached: the engine has stopped and the command ends.
-    pub(in crate::storage) fn dma_failed(&mut self, host: &mut Host) {
+    pub(in crate::storage) fn dma_failed(&mut self, host: &mut IdeBus) {
         host.bm.fail();
         self.abort(host);
     }
 
     /// Sends the request that the work in hand needs, also anew after a load.
-    pub(in crate::storage) fn submit(&mut self, host: &mut Host) {
+    pub(in crate::storage) fn submit(&mut self, host: &mut IdeBus) {
         let bytes = |sectors: u32| sectors as usize * SECTOR;
         let request = match &self.work {
             Work::Read { lba, left, block } => {
@@ -471,7 +471,7 @@ impl Drive {
     }
 
     /// An answer came.
-    pub(super) fn complete(&mut self, host: &mut Host, completion: Completion) {
+    pub(super) fn complete(&mut self, host: &mut IdeBus, completion: Completion) {
         self.pending = None;
         if let Err(error) = completion.result {
             self.tell_of(error);
@@ -499,7 +499,7 @@ impl Drive {
         self.watch.tell(|drive| DeviceEvent::BlockError { drive, write, no_space });
     }
 
-    fn disk_failed(&mut self, host: &mut Host, error: BlockError) {
+    fn disk_failed(&mut self, host: &mut IdeBus, error: BlockError) {
         let (lba, reading) = match self.work {
             Work::Read { lba, .. } => (Some(lba), true),
             Work::Write { lba, .. } => (Some(lba), false),

@@ -20,7 +20,7 @@ mod unplug;
 
 use std::sync::Arc;
 
-use devices_core::block::{BlockBackend, CompletionQueue, Medium, Requests};
+use devices_core::block::{BlockBackend, CompletionQueue, Requests, Tray};
 use devices_core::device::Deferred;
 use devices_core::dma::Dma;
 use devices_core::events::Observer;
@@ -33,7 +33,7 @@ use hypervisor::GuestRam;
 use crate::storage::atapi::Cd;
 pub use crate::storage::geometry::{Geometry, Translation};
 use channel::Channel;
-pub use channel::Host;
+pub use channel::IdeBus;
 use drive::Disk;
 pub use drive::{Drive, Kind, READY, Watch, Work};
 use smart::Smart;
@@ -129,7 +129,7 @@ impl Ide {
     }
 
     /// Hand on the tray of CD drive `number` (0 to 3, as in [`Ide::new`]).
-    pub fn medium(&self, number: usize) -> Option<Medium> {
+    pub fn medium(&self, number: usize) -> Option<Tray> {
         match &self.channels.get(number / 2)?.drives[number % 2].kind {
             Kind::Cd(cd) => Some(cd.tray()),
             Kind::Absent | Kind::Disk(_) => None,
@@ -186,7 +186,7 @@ fn build(wiring: &Wiring, number: u32, config: Option<DriveConfig>) -> Drive {
             Drive::new(Kind::Disk(Box::new(disk)), named(serial), requests)
         }
         Some(DriveConfig::Cd { medium, serial }) => {
-            let tray = Medium::new(wiring.waker(), WAKE_MEDIUM + number);
+            let tray = Tray::new(wiring.waker(), WAKE_MEDIUM + number);
             Drive::new(Kind::Cd(Box::new(Cd::new(medium, tray))), named(serial), requests)
         }
     }

@@ -1,6 +1,6 @@
 //! A disk's health, always good (ATA/ATAPI-6, section 8.41; attributes as QEMU has them).
 
-use super::channel::Host;
+use super::channel::IdeBus;
 use super::drive::{Drive, Work};
 use super::spec::{SECTOR, reg, smart};
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,7 @@ fn log(state: &Smart, number: u8) -> Option<Vec<u8>> {
 
 impl Drive {
     /// SMART.
-    pub(super) fn smart(&mut self, host: &mut Host) {
+    pub(super) fn smart(&mut self, host: &mut IdeBus) {
         let key = [self.task.get(reg::LBA_MID, false), self.task.get(reg::LBA_HIGH, false)];
         let (feature, count) = (self.task.get(reg::ERROR, false), self.task.get(reg::COUNT, false));
         let low = self.task.get(reg::LBA_LOW, false);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Ide;
 use super::busmaster::BusMaster;
-use super::channel::{Channel, Host};
+use super::channel::{Channel, IdeBus};
 use super::drive::{Disk, Drive, Kind, Pio, TaskFile, Work};
 use super::smart::Smart;
 use super::spec::{BmCommand, BmStatus, Control, MULTIPLE, SECTOR, Status};
@@ -82,7 +82,7 @@ pub(super) fn save(ide: &Ide) -> Result<Saved, StateError> {
 fn save_channel(channel: &Channel) -> ChannelState {
     // Who waits is of this process, and so is what it waits for.
     let Channel { drives, host, stopping: _ } = channel;
-    let Host { bm, dma: _, control, irq } = host;
+    let IdeBus { bm, dma: _, control, irq } = host;
     let BusMaster { command, status, table } = *bm;
     ChannelState {
         control: control.bits(),
@@ -161,7 +161,7 @@ fn load_channel(channel: &mut Channel, state: ChannelState) -> Result<(), StateE
     Ok(())
 }
 
-fn load_drive(drive: &mut Drive, host: &mut Host, state: DriveState) -> Result<(), StateError> {
+fn load_drive(drive: &mut Drive, host: &mut IdeBus, state: DriveState) -> Result<(), StateError> {
     let DriveState { task, status, error, pio, work, in_flight, mode, kind } = state;
     load_kind(drive, kind)?;
     valid(pio.at <= pio.buffer.len() && pio.buffer.len() <= BLOCK, "a data block is too long")?;
@@ -207,7 +207,7 @@ fn load_kind(drive: &mut Drive, state: KindState) -> Result<(), StateError> {
 }
 
 /// Work that a hostile file made up must not reach beyond the disk or the memory, nor grow without bound.
-fn check_work(drive: &Drive, host: &Host, work: &Work) -> Result<(), StateError> {
+fn check_work(drive: &Drive, host: &IdeBus, work: &Work) -> Result<(), StateError> {
     let total = drive.disk().map_or(0, Disk::sectors);
     let on_disk = |lba: u64, count: u64| lba.checked_add(count).is_some_and(|end| end <= total);
     let segments = match work {

@@ -3,7 +3,7 @@
 use devices_core::model::{Category, Model, Plug, Properties};
 
 use super::PciTestdev;
-use crate::board::{Made, MakeError, Parts};
+use crate::board::{DeviceHandles, MadeDevice, MakeError};
 
 /// The model.
 pub static MODEL: Model = Model {
@@ -16,6 +16,6 @@ pub static MODEL: Model = Model {
 };
 
 /// Makes one.
-pub fn make(_: &Properties, parts: Parts<'_>) -> Result<Made, MakeError> {
-    Ok(Made::of(PciTestdev::new(parts.name)))
+pub fn make(_: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
+    Ok(MadeDevice::of(PciTestdev::new(parts.name)))
 }

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use devices_core::rig::{Rig, ms, scenario, us};
-use devices_core::{Device, Slot, Space};
+use devices_core::{Device, DeviceCell, Space};
 
 use super::Pit;
 use super::spec::HERTZ;
 use crate::timer::nanoseconds;
 
-fn attach(rig: &mut Rig) -> Arc<Slot<Pit>> {
+fn attach(rig: &mut Rig) -> Arc<DeviceCell<Pit>> {
     let wiring = rig.wiring();
     let pit = Pit::new(&wiring, rig.irqs().line(0));
     let slot = rig.attach(pit, &wiring);

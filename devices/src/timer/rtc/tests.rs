@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use devices_core::events::{DeviceEvent, Observer};
 use devices_core::rig::{Rig, ms, scenario, us};
-use devices_core::{Slot, Space};
+use devices_core::{DeviceCell, Space};
 
 use super::Rtc;
 use super::date::Date;
@@ -12,7 +12,7 @@ use crate::storage::geometry::{Geometry, Translation};
 /// Saturday, 29 February 2020, 23:59:50.
 const LEAP: i64 = 1_583_020_790;
 
-fn attach(rig: &mut Rig, seconds: i64) -> Arc<Slot<Rtc>> {
+fn attach(rig: &mut Rig, seconds: i64) -> Arc<DeviceCell<Rtc>> {
     let wiring = rig.wiring();
     let rtc = Rtc::new(&wiring, rig.irqs().line(8), seconds);
     rig.attach(rtc, &wiring)

@@ -7,7 +7,7 @@ use super::engine::{Engine, Queue};
 use super::pages::{DataPages, PERSISTENT};
 use super::ring::Ring;
 use super::spec::{self, SECTOR, X86_32, X86_64, info, ring};
-use super::{Config, Host, Store, StoreError};
+use super::{Config, GrantOps, Store, StoreError};
 
 /// `XenbusState`, as far as it concerns us, and the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Bus {
     }
 
     /// Goes where it has to go, once nothing is in flight. The state that it is in then.
-    pub fn settle(&mut self, engine: &mut Engine, host: &dyn Host) -> State {
+    pub fn settle(&mut self, engine: &mut Engine, host: &dyn GrantOps) -> State {
         if self.state == State::Gone {
             return State::Gone;
         }
@@ -212,7 +212,7 @@ impl Bus {
         self.state
     }
 
-    fn connect(&mut self, engine: &mut Engine, host: &dyn Host) {
+    fn connect(&mut self, engine: &mut Engine, host: &dyn GrantOps) {
         let before = engine.info().size;
         let opened = engine.open_medium().map_err(|error| error.to_string());
         match opened.and_then(|()| self.open_all(host)) {
@@ -234,7 +234,7 @@ impl Bus {
     }
 
     /// Maps what the frontend shares.
-    fn open_all(&self, host: &dyn Host) -> Result<Vec<Queue>, String> {
+    fn open_all(&self, host: &dyn GrantOps) -> Result<Vec<Queue>, String> {
         let layout = match self.text("protocol")?.as_deref() {
             None | Some("x86_64-abi") => X86_64,
             Some("x86_32-abi") => X86_32,

@@ -12,7 +12,7 @@ use super::pages::{DataPages, Way};
 use super::request::{Request, Segment, Want};
 use super::ring::{Broken, Ring};
 use super::spec::{self, DISCARD_SECURE, PAGE, SEGMENT_LEN, status};
-use super::{Channel, GrantError, Host, Medium, MediumError};
+use super::{Channel, GrantError, GrantOps, Medium, MediumError};
 
 /// Most bytes of data in flight; one request may go beyond.
 const IN_FLIGHT: usize = 16 << 20;
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// Handles answers, then requests. True: there is more to do at once.
-    pub fn work(&mut self, host: &dyn Host) -> bool {
+    pub fn work(&mut self, host: &dyn GrantOps) -> bool {
         while let Some(completion) = self.done.pop() {
             self.complete(completion, host);
         }
@@ -207,7 +207,7 @@ impl Engine {
     }
 
     /// Gives the backend what it had no room for.
-    fn retry(&mut self, host: &dyn Host) {
+    fn retry(&mut self, host: &dyn GrantOps) {
         while let Some(request) = self.refused.pop_front() {
             if !self.submit(request, host) {
                 return;
@@ -216,7 +216,7 @@ impl Engine {
     }
 
     /// Takes requests of a ring. True: there are more.
-    fn serve(&mut self, at: usize, host: &dyn Host) -> bool {
+    fn serve(&mut self, at: usize, host: &dyn GrantOps) -> bool {
         for _ in 0..AT_ONCE {
             let Some(queue) = self.queues.get_mut(at) else { return false };
             if self.paused || queue.broken || !self.refused.is_empty() {
@@ -241,7 +241,7 @@ impl Engine {
     }
 
     /// Starts a request. False: it must wait, for what is in flight.
-    fn start(&mut self, at: usize, request: Request, host: &dyn Host) -> bool {
+    fn start(&mut self, at: usize, request: Request, host: &dyn GrantOps) -> bool {
         let want = match self.resolve(at, &request.want, host) {
             Some(want) => want,
             None => {
@@ -291,7 +291,7 @@ impl Engine {
 
     /// Fetches segments that are in pages of their own. None: there are no such pages, or what is in them
     /// makes no sense.
-    fn resolve(&mut self, at: usize, want: &Want, host: &dyn Host) -> Option<Want> {
+    fn resolve(&mut self, at: usize, want: &Want, host: &dyn GrantOps) -> Option<Want> {
         let Want::Indirect { write, count, pages } = want else { return Some(want.clone()) };
         let mut raw = vec![0; count * SEGMENT_LEN];
         let lens = raw.chunks(PAGE).map(|part| part.len() as u16);
@@ -303,14 +303,14 @@ impl Engine {
         Some(if *write { Want::Write(segments) } else { Want::Read(segments) })
     }
 
-    fn fetch(&mut self, at: usize, segments: &[Segment], host: &dyn Host) -> Result<Payload, GrantError> {
+    fn fetch(&mut self, at: usize, segments: &[Segment], host: &dyn GrantOps) -> Result<Payload, GrantError> {
         let mut buffer = self.spare.take(sum(segments));
         let queue = self.queues.get_mut(at).ok_or_else(|| GrantError("the ring is closed".to_owned()))?;
         queue.pages.transfer(host, segments, &mut buffer, Way::FromGuest)?;
         Ok(Payload::Buffer(buffer))
     }
 
-    fn begin(&mut self, job: Job, op: BlockOp, offset: u64, payload: Payload, host: &dyn Host) {
+    fn begin(&mut self, job: Job, op: BlockOp, offset: u64, payload: Payload, host: &dyn GrantOps) {
         self.token += 1;
         let token = self.token;
         self.bytes += job.bytes;
@@ -319,7 +319,7 @@ impl Engine {
     }
 
     /// Gives the backend a request of a job. False: it has no room, and the request waits.
-    fn submit(&mut self, request: BlockRequest, host: &dyn Host) -> bool {
+    fn submit(&mut self, request: BlockRequest, host: &dyn GrantOps) -> bool {
         let token = request.token;
         let checked = check(&self.info, request.op, request.offset, &request.payload);
         let failed = match checked {
@@ -344,7 +344,7 @@ impl Engine {
         Some(job)
     }
 
-    fn complete(&mut self, completion: Completion, host: &dyn Host) {
+    fn complete(&mut self, completion: Completion, host: &dyn GrantOps) {
         let Completion { token, result, mut buffer } = completion;
         let Some(job) = self.forget(token) else { return };
         let Some(at) = job.queue else { return };

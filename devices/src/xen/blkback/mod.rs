@@ -4,7 +4,7 @@
 //! writes them. More than QEMU offers: segments in pages of their own (1 MiB a request), grants that stand,
 //! several rings. Frontends may be of either word size; one that does not say is taken for ours, 64 bits.
 //!
-//! A pure core: what it needs of Xen comes through [`Host`] and [`Store`], its work goes to a
+//! A pure core: what it needs of Xen comes through [`GrantOps`] and [`Store`], its work goes to a
 //! [`BlockBackend`]. Its owner calls [`Blkback::changed`] when a watch fires and [`Blkback::work`] when an
 //! event channel rings or the [`CompletionQueue`] has answers; both return soon, whatever the frontend
 //! wrote. Each request is copied once and what it points to is copied as well, so that nothing changes
@@ -73,7 +73,7 @@ pub trait Channel: Send {
 }
 
 /// What Xen does for the back end of one frontend.
-pub trait Host: Send {
+pub trait GrantOps: Send {
     /// Maps granted pages.
     fn map(&self, references: &[u32], writable: bool) -> Result<Box<dyn Mapping>, GrantError>;
     /// Copies, at most 256 at a time. An error says that some were not made.
@@ -157,7 +157,7 @@ pub enum Life {
 pub struct Blkback {
     bus: Bus,
     engine: Engine,
-    host: Box<dyn Host>,
+    host: Box<dyn GrantOps>,
 }
 
 impl Blkback {
@@ -167,7 +167,7 @@ impl Blkback {
         config: Config,
         medium: Box<dyn Medium>,
         done: CompletionQueue,
-        host: Box<dyn Host>,
+        host: Box<dyn GrantOps>,
         store: Box<dyn Store>,
     ) -> Result<Blkback, StoreError> {
         let mut engine = Engine::new(medium, config.read_only, done);

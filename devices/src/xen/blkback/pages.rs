@@ -6,7 +6,7 @@ use vm_memory::Bytes;
 
 use super::request::Segment;
 use super::spec::PAGE;
-use super::{GrantCopy, GrantError, Host, Local, Mapping};
+use super::{GrantCopy, GrantError, GrantOps, Local, Mapping};
 
 /// Most pages of a disk that stay mapped: each is a mapping of its own, of which a process has some
 /// thousands. What is beyond is copied by grant.
@@ -38,7 +38,7 @@ impl DataPages {
     /// Moves bytes between segments and `buffer`, whose length is the sum of theirs.
     pub fn transfer(
         &mut self,
-        host: &dyn Host,
+        host: &dyn GrantOps,
         segments: &[Segment],
         buffer: &mut [u8],
         way: Way,
@@ -64,7 +64,7 @@ impl DataPages {
     }
 
     /// The page of a grant that stands, mapped now if there is room.
-    fn page(&mut self, host: &dyn Host, reference: u32) -> Option<&dyn Mapping> {
+    fn page(&mut self, host: &dyn GrantOps, reference: u32) -> Option<&dyn Mapping> {
         let mapped = self.mapped.as_mut()?;
         if !mapped.contains_key(&reference) && mapped.len() < self.limit {
             // A page that cannot be mapped for writing is one that does not stand: copied.

@@ -21,7 +21,7 @@ use devices_core::model::Model;
 use devices_core::pci::{BarKind, Identity, PciConfig, Window};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Ticket, Wiring, deferred};
 
-use crate::lines::Lines;
+use crate::lines::LineBuffer;
 pub use spec::XEN_VENDOR;
 
 bitflags! {
@@ -41,7 +41,7 @@ bitflags! {
 
 /// What the device asks of the machine. Called with the device's lock held: notes it, never blocks, and
 /// touches no other device from within the call.
-pub trait Host: Send + Sync {
+pub trait PlatformOps: Send + Sync {
     /// Takes devices away, for good until the machine is built anew: disks are flushed and their images
     /// closed, NICs leave their network. Passed through devices stay. The guest's vCPU waits until `done`
     /// is completed or dropped. Also called when a state is loaded in which they had been unplugged; then
@@ -75,10 +75,10 @@ pub struct Platform {
     /// The drivers were told not to go on.
     refused: bool,
     unplugged: Unplug,
-    lines: Lines,
+    lines: LineBuffer,
     rate: Rate,
     regions: [Region; 3],
-    host: Arc<dyn Host>,
+    host: Arc<dyn PlatformOps>,
     wiring: Wiring,
 }
 
@@ -113,7 +113,7 @@ impl Rate {
 
 impl Platform {
     /// The device of a machine that carries out what `host` is asked.
-    pub fn new(host: Arc<dyn Host>, wiring: &Wiring) -> Platform {
+    pub fn new(host: Arc<dyn PlatformOps>, wiring: &Wiring) -> Platform {
         let mut pci = PciConfig::new(Identity {
             vendor: XEN_VENDOR,
             device: spec::PLATFORM,
@@ -132,7 +132,7 @@ impl Platform {
             build: 0,
             refused: false,
             unplugged: Unplug::empty(),
-            lines: Lines::default(),
+            lines: LineBuffer::default(),
             rate: Rate { left: spec::BURST, at: wiring.now(), dropped: 0, bytes: spec::LOG_MOST },
             regions: [
                 Region::pio("fixed", spec::FIXED, spec::FIXED_LEN).widest(4),

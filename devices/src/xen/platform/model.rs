@@ -3,7 +3,7 @@
 use devices_core::model::{Category, Model, Plug, Properties};
 
 use super::Platform;
-use crate::board::{Made, MakeError, Parts};
+use crate::board::{DeviceHandles, MadeDevice, MakeError};
 
 /// The model.
 pub static MODEL: Model = Model {
@@ -15,7 +15,7 @@ pub static MODEL: Model = Model {
 };
 
 /// Makes one.
-pub fn make(_: &Properties, parts: Parts<'_>) -> Result<Made, MakeError> {
+pub fn make(_: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
     let host = parts.board.xen_platform().ok_or_else(|| MakeError::Other("it needs a Xen domain".into()))?;
-    Ok(Made::of(Platform::new(host, parts.wiring)))
+    Ok(MadeDevice::of(Platform::new(host, parts.wiring)))
 }

@@ -36,7 +36,7 @@ pub const BAR_UNPLUG_ALL: u64 = 4;
 /// BAR 0: 1 unplugs disks, 2 NICs, everything else is log.
 pub const BAR_UNPLUG: u64 = 8;
 
-/// Lines that a guest may log in one go.
+/// LineBuffer that a guest may log in one go.
 pub const BURST: u32 = 100;
 /// Bytes of lines that are logged of one guest, however long it runs: the host's own lines have room beside
 /// them.

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use devices_core::rig::{Rig, ms, scenario};
-use devices_core::{Size, Slot};
+use devices_core::{DeviceCell, Size};
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn note<T>(log: &Mutex<Vec<T>>, entry: T) {
     }
 }
 
-impl Host for Machine {
+impl PlatformOps for Machine {
     fn unplug(&self, what: Unplug, done: Ticket) {
         note(&self.unplugged, what);
         done.complete(0);
@@ -51,7 +51,7 @@ impl Host for Machine {
     }
 }
 
-fn attach(rig: &mut Rig) -> (Arc<Machine>, Arc<Slot<Platform>>) {
+fn attach(rig: &mut Rig) -> (Arc<Machine>, Arc<DeviceCell<Platform>>) {
     let machine = Arc::new(Machine::default());
     let wiring = rig.wiring();
     let slot = rig.attach_pci(Platform::new(machine.clone(), &wiring), &wiring, 2, 0);
@@ -139,7 +139,7 @@ fn the_guest_waits_for_the_unplug() {
     /// Answers from another thread, after a while.
     #[derive(Default)]
     struct Slow(Arc<Mutex<bool>>);
-    impl Host for Slow {
+    impl PlatformOps for Slow {
         fn unplug(&self, _what: Unplug, done: Ticket) {
             let gone = self.0.clone();
             std::thread::spawn(move || {

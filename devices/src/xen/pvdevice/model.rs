@@ -3,7 +3,7 @@
 use devices_core::model::{Category, Default, Kind, Model, Plug, Properties, Property, PropertyError};
 
 use super::PvDevice;
-use crate::board::{Made, MakeError, Parts};
+use crate::board::{DeviceHandles, MadeDevice, MakeError};
 
 /// The model.
 pub static MODEL: Model = Model {
@@ -28,8 +28,8 @@ fn check(properties: &Properties) -> Result<(), PropertyError> {
 }
 
 /// Makes one.
-pub fn make(properties: &Properties, _: Parts<'_>) -> Result<Made, MakeError> {
+pub fn make(properties: &Properties, _: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
     check(properties)?;
     let id = properties.uint("device-id").and_then(|id| u16::try_from(id).ok()).unwrap_or(0xffff);
-    Ok(Made::of(PvDevice::new(id)))
+    Ok(MadeDevice::of(PvDevice::new(id)))
 }

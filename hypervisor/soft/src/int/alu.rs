@@ -1,6 +1,6 @@
 //! ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, NEG and NOT (SDM vol. 2).
 
-use super::{Cpu, Ctx, Exec, Int, Op, Place, by_condition, in_memory, placed, size, sized};
+use super::{Cpu, Ctx, Exec, Int, MemOperand, Op, by_condition, in_memory, placed, size, sized};
 use crate::place::{Any, Flat, Suits, suits};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
@@ -69,7 +69,7 @@ fn reg_imm<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     Ok(())
 }
 
-fn reg_mem<A: Alu, T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn reg_mem<A: Alu, T: Int, M: MemOperand>(cpu: &mut Cpu, op: &Op) -> Exec {
     let b = M::load::<T>(cpu, op)?;
     let a = T::get(cpu, op.reg);
     let r = apply::<A, T>(cpu, a, b);
@@ -78,19 +78,19 @@ fn reg_mem<A: Alu, T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
 }
 
 #[inline(always)]
-fn change<A: Alu, T: Int, M: Place, const LOCK: bool>(cpu: &mut Cpu, op: &Op, b: T) -> Exec {
+fn change<A: Alu, T: Int, M: MemOperand, const LOCK: bool>(cpu: &mut Cpu, op: &Op, b: T) -> Exec {
     let c = carry::<A>(cpu);
     let (a, r) = M::modify::<T, LOCK>(cpu, op, |a| A::result(a, b, c))?;
     A::flags(cpu, a, b, r);
     Ok(())
 }
 
-fn mem_reg<A: Alu, T: Int, M: Place, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn mem_reg<A: Alu, T: Int, M: MemOperand, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
     let b = T::get(cpu, op.reg);
     change::<A, T, M, LOCK>(cpu, op, b)
 }
 
-fn mem_imm<A: Alu, T: Int, M: Place, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn mem_imm<A: Alu, T: Int, M: MemOperand, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
     change::<A, T, M, LOCK>(cpu, op, T::from64(op.imm))
 }
 
@@ -106,21 +106,21 @@ fn test_reg_imm<A: Alu, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     Ok(())
 }
 
-fn test_reg_mem<A: Alu, T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn test_reg_mem<A: Alu, T: Int, M: MemOperand>(cpu: &mut Cpu, op: &Op) -> Exec {
     let b = M::load::<T>(cpu, op)?;
     let a = T::get(cpu, op.reg);
     apply::<A, T>(cpu, a, b);
     Ok(())
 }
 
-fn test_mem_reg<A: Alu, T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn test_mem_reg<A: Alu, T: Int, M: MemOperand>(cpu: &mut Cpu, op: &Op) -> Exec {
     let a = M::load::<T>(cpu, op)?;
     let b = T::get(cpu, op.reg);
     apply::<A, T>(cpu, a, b);
     Ok(())
 }
 
-fn test_mem_imm<A: Alu, T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn test_mem_imm<A: Alu, T: Int, M: MemOperand>(cpu: &mut Cpu, op: &Op) -> Exec {
     let a = M::load::<T>(cpu, op)?;
     apply::<A, T>(cpu, a, T::from64(op.imm));
     Ok(())
@@ -172,7 +172,7 @@ fn unary_reg<U: Unary, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     Ok(())
 }
 
-fn unary_mem<U: Unary, T: Int, M: Place, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn unary_mem<U: Unary, T: Int, M: MemOperand, const LOCK: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
     let (a, r) = M::modify::<T, LOCK>(cpu, op, |a| U::result(a))?;
     U::flags(cpu, a, r);
     Ok(())

@@ -5,7 +5,7 @@
 
 use crate::cpu::{Cpu, Exec, Fault};
 use crate::op::{Ctx, Int, Op};
-use crate::place::{AnyStack, LongStack, NearStack, Place, Stack, placed};
+use crate::place::{AnyStack, LongStack, MemOperand, NearStack, Stack, placed};
 use iced_x86::Instruction;
 
 mod alu;

@@ -1,6 +1,6 @@
 //! MOV and what moves like it: MOVZX, MOVSX, LEA, XCHG, BSWAP, MOVBE, CMOVcc, SETcc, XLAT, CBW and CWD.
 
-use super::{Cpu, Ctx, Exec, Int, Op, Place, by_condition, in_memory, placed, size, sized, wide};
+use super::{Cpu, Ctx, Exec, Int, MemOperand, Op, by_condition, in_memory, placed, size, sized, wide};
 use crate::cpu::{RAX, RDX};
 use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, Register};
 
@@ -15,18 +15,18 @@ fn reg_imm<T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     Ok(())
 }
 
-fn reg_mem<T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn reg_mem<T: Int, M: MemOperand>(cpu: &mut Cpu, op: &Op) -> Exec {
     let v = M::load::<T>(cpu, op)?;
     T::set(cpu, op.reg, v);
     Ok(())
 }
 
-fn mem_reg<T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn mem_reg<T: Int, M: MemOperand>(cpu: &mut Cpu, op: &Op) -> Exec {
     let v = T::get(cpu, op.reg);
     M::store::<T>(cpu, op, v)
 }
 
-fn mem_imm<T: Int, M: Place>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn mem_imm<T: Int, M: MemOperand>(cpu: &mut Cpu, op: &Op) -> Exec {
     M::store::<T>(cpu, op, T::from64(op.imm))
 }
 
@@ -41,7 +41,7 @@ fn extend_reg<D: Int, S: Int, const SIGNED: bool>(cpu: &mut Cpu, op: &Op) -> Exe
     Ok(())
 }
 
-fn extend_mem<D: Int, S: Int, M: Place, const SIGNED: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
+fn extend_mem<D: Int, S: Int, M: MemOperand, const SIGNED: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
     let v = M::load::<S>(cpu, op)?;
     D::set(cpu, op.reg, extend::<D, S, SIGNED>(v));
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices::xen::blkback::{
-    Blkback, Channel, Config, GrantCopy, GrantError, Host, Life, Local, Mapping, Store, StoreError,
+    Blkback, Channel, Config, GrantCopy, GrantError, GrantOps, Life, Local, Mapping, Store, StoreError,
 };
 use devices_core::Waker;
 use devices_core::block::{
@@ -81,7 +81,7 @@ impl Channel for Bell {
     fn notify(&self) {}
 }
 
-impl Host for Guest {
+impl GrantOps for Guest {
     fn map(&self, references: &[u32], _writable: bool) -> Result<Box<dyn Mapping>, GrantError> {
         let places: Result<Vec<_>, _> = references.iter().map(|&reference| self.place(reference)).collect();
         let places = places?;

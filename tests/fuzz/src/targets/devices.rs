@@ -20,7 +20,7 @@ use devices::storage::ide::{DriveConfig, Geometry, Ide};
 use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
 use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
-use devices::xen::platform::{Host, Platform, Unplug};
+use devices::xen::platform::{Platform, PlatformOps, Unplug};
 use devices::xen::pvdevice::PvDevice;
 use devices_core::block::{BlockBackend, Inline, MemoryStore};
 use devices_core::chardev::Null;
@@ -190,7 +190,7 @@ pub fn input(bytes: &[u8]) -> u64 {
 /// A host that does what the platform device asks at once.
 struct Willing;
 
-impl Host for Willing {
+impl PlatformOps for Willing {
     fn unplug(&self, _what: Unplug, done: Ticket) {
         done.complete(0);
     }

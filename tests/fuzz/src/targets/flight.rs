@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use backends::image::Pool;
 use devices::storage::ide::{DriveConfig, Geometry, Ide};
-use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, Medium, MemoryStore, Payload};
+use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, MemoryStore, Payload, Tray};
 use devices_core::rig::Rig;
-use devices_core::{Device, Size, Slot};
+use devices_core::{Device, DeviceCell, Size};
 
 use super::devices::STORAGE;
 use super::outcome;
@@ -60,8 +60,8 @@ impl BlockStore for Lazy {
 
 /// A controller and its media.
 struct Life {
-    slot: Arc<Slot<Ide>>,
-    tray: Medium,
+    slot: Arc<DeviceCell<Ide>>,
+    tray: Tray,
     disk: Arc<Lazy>,
     cd: Arc<Lazy>,
 }

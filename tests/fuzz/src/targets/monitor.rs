@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use devicemodel::monitor::commands::{Context, Session, Shared, execute};
-use devicemodel::monitor::facts::{Input, NewLine, NewMedium, NewNode};
+use devicemodel::monitor::facts::{ChardevBackend, Input, NewMedium, NewNode};
 use devicemodel::monitor::protocol::{Decoder, Incoming, QmpError, failure, success};
 use devicemodel::monitor::schema::Schema;
 use devicemodel::monitor::{Begun, Guest};
@@ -57,7 +57,7 @@ impl Guest for Patient {
     fn input(&mut self, _events: &[Input]) -> Result<(), QmpError> {
         Ok(())
     }
-    fn add_chardev(&mut self, _id: &str, _line: NewLine) -> Result<Option<String>, QmpError> {
+    fn add_chardev(&mut self, _id: &str, _line: ChardevBackend) -> Result<Option<String>, QmpError> {
         Ok(None)
     }
 }

@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use devices::board::Cable;
+use devices::board::NicConfig;
 use devices::net::e1000::{E1000, Options, model::VARIANTS};
 use devices::net::rtl8139::Rtl8139;
-use devices_core::net::{Loose, MAX_FRAME, Nic};
+use devices_core::net::{MAX_FRAME, Nic, TestNet};
 use devices_core::rig::Rig;
-use devices_core::{Size, Slot, Space, Wake, Waker, Wiring};
+use devices_core::{DeviceCell, Size, Space, Wake, Waker, Wiring};
 
 use super::outcome;
 use crate::script::{self, Between, Window};
@@ -22,7 +22,7 @@ const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 const PLACE: u64 = 0x1_0000;
 const REACH: usize = 0x1_0000;
 
-type Attach = fn(&mut Rig, u8, Cable, &Wiring) -> Arc<Slot<dyn Nic>>;
+type Attach = fn(&mut Rig, u8, NicConfig, &Wiring) -> Arc<DeviceCell<dyn Nic>>;
 
 /// A model under test.
 struct Model {
@@ -75,14 +75,14 @@ static RTL8139_MODEL: Model = Model {
 /// A card in a rig.
 struct Life {
     model: &'static Model,
-    slot: Arc<Slot<dyn Nic>>,
-    net: Arc<Loose>,
+    slot: Arc<DeviceCell<dyn Nic>>,
+    net: Arc<TestNet>,
     waker: Waker,
 }
 
-fn attach(rig: &mut Rig, model: &'static Model, which: u8, net: Arc<Loose>) -> Life {
+fn attach(rig: &mut Rig, model: &'static Model, which: u8, net: Arc<TestNet>) -> Life {
     let wiring = rig.wiring();
-    let cable = Cable { backend: net.clone(), mac: MAC };
+    let cable = NicConfig { backend: net.clone(), mac: MAC };
     let slot = (model.attach)(rig, which, cable, &wiring);
     let life = Life { model, slot, net, waker: wiring.waker() };
     life.enable(rig);

@@ -6,7 +6,7 @@ use devices::chipset::i440fx::{I440fx, Shadow};
 use devices_core::Size;
 use devices_core::bus::Mapper;
 use devices_core::rig::Rig;
-use hypervisor::{Claims, Hypervisor, Mapping, Still, memory};
+use hypervisor::{Claims, Hypervisor, Mapping, NoCpu, memory};
 use vm_memory::{Bytes, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::outcome;
@@ -20,7 +20,7 @@ const FIRMWARE: u64 = 0xe_0000;
 const STEPS: usize = 2000;
 
 /// Carries out what the bridge asks for. It never asks for what cannot be.
-struct Space(Arc<Still>);
+struct Space(Arc<NoCpu>);
 
 impl Mapper for Space {
     fn map(&self, mapping: Mapping) {
@@ -51,7 +51,7 @@ fn attributes(rig: &mut Rig, at: u64) -> (bool, bool) {
 /// load, a reset), three that say where, a value. The first byte is the firmware's size in 64 KiB, none if 0.
 pub fn run(bytes: &[u8]) -> u64 {
     let Some((&first, script)) = bytes.split_first() else { return 0 };
-    let still = Arc::new(Still::new(1, 2 << 20, 0).expect("2 MiB"));
+    let still = Arc::new(NoCpu::new(1, 2 << 20, 0).expect("2 MiB"));
     let ram = memory::new_block(0, 2 << 20).expect("2 MiB");
     still.map(Mapping::ram(0, 2 << 20, &ram, 0)).expect("a mapping that can be");
     let size = u64::from(first % 5) << 16;

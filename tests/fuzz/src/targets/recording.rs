@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use devicemodel::config::GuestConfig;
-use devicemodel::machine::{Ahead, Machine, Setting, recorded};
+use devicemodel::machine::{Machine, Preopened, Setting, recorded};
 use devicemodel::power::notices;
 use devicemodel::replay::{Outcome, replay};
 use devicemodel::stream::{Reader, Record as Part, Writer};
 use devicemodel::trace::codec::Encoder;
 use devicemodel::trace::header::{IO, MAGIC};
-use devicemodel::trace::record::{Effect, Entry, Host};
+use devicemodel::trace::record::{Effect, Entry, HostEvent};
 use devices_core::{Saved, Wake};
-use hypervisor::Still;
+use hypervisor::NoCpu;
 use ioreq::{Request, Size, Target};
 
 use super::outcome;
@@ -31,11 +31,11 @@ fn around() -> &'static Around {
         let folder = folder.expect("a temporary folder");
         let file = folder.path().join("recording");
         let config = GuestConfig { memory_mib: 2, devices: Vec::new(), ..GuestConfig::default() };
-        let still = Still::new(1, 2 << 20, 0).expect("a small machine");
+        let still = NoCpu::new(1, 2 << 20, 0).expect("a small machine");
         let (hypervisor, border) = recorded(Arc::new(still), &file).expect("the temporary folder takes it");
         let (notifier, _) = notices().expect("an eventfd");
         let power = Arc::new(notifier.clone());
-        let (xen, taps, debugcon, ahead) = (None, None, None, Ahead::default());
+        let (xen, taps, debugcon, ahead) = (None, None, None, Preopened::default());
         let setting = Setting { hypervisor, power, notifier, debugcon, xen, taps, border, ahead };
         let mut machine = Machine::build(config, setting).expect("a small machine");
         machine.begin_recording().expect("the temporary folder takes it");
@@ -79,8 +79,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Entry::Request(Request::read(0, Target::Pio(0x2f8), Size::B1)),
         Entry::Acknowledge { vcpu: 0 },
         Entry::Wake { device: 3, why: Wake::Timer(0) },
-        Entry::Host(Host::Key("a".into(), true)),
-        Entry::Host(Host::Reset),
+        Entry::Host(HostEvent::Key("a".into(), true)),
+        Entry::Host(HostEvent::Reset),
     ] {
         encoder.entry(&mut bytes, 1 << 20, &entry);
         if matches!(entry, Entry::Request(_)) {

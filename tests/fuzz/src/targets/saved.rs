@@ -6,13 +6,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use devicemodel::config::{DeviceSpec, DiskConfig, GuestConfig, SerialConfig};
-use devicemodel::machine::{Ahead, Machine, Setting};
+use devicemodel::machine::{Machine, Preopened, Setting};
 use devicemodel::power::notices;
 use devicemodel::restore::{Given, settle};
 use devicemodel::saved::{self, Parts};
 use devicemodel::stream::{Reader, Record, Writer};
 use devicemodel::trace::Border;
-use hypervisor::Still;
+use hypervisor::NoCpu;
 
 use super::outcome;
 
@@ -26,9 +26,9 @@ struct Around {
     _folder: tempfile::TempDir,
 }
 
-fn build(config: GuestConfig) -> Result<(Machine, Arc<Still>), String> {
+fn build(config: GuestConfig) -> Result<(Machine, Arc<NoCpu>), String> {
     let (notifier, _) = notices().expect("an eventfd");
-    let still = Arc::new(Still::new(config.vcpus, config.memory_mib << 20, 0).expect("a few MiB"));
+    let still = Arc::new(NoCpu::new(config.vcpus, config.memory_mib << 20, 0).expect("a few MiB"));
     let setting = Setting {
         hypervisor: still.clone(),
         power: Arc::new(notifier.clone()),
@@ -37,7 +37,7 @@ fn build(config: GuestConfig) -> Result<(Machine, Arc<Still>), String> {
         xen: None,
         taps: None,
         border: Border::Open,
-        ahead: Ahead::default(),
+        ahead: Preopened::default(),
     };
     Machine::build(config, setting).map(|machine| (machine, still)).map_err(|error| error.to_string())
 }

@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 
 use devices_core::net::NetBackend;
 use devices_core::{Wake, Waker};
-use hypervisor::work;
+use hypervisor::thread_role;
 use rustix::event::{Timespec, epoll};
 use rustix::net::{SocketType, bind, getsockname, listen, sockopt};
 use thiserror::Error;
@@ -235,7 +235,7 @@ impl Shared {
         let mut events = Vec::with_capacity(EVENTS);
         let mut frames = VecDeque::new();
         while !self.stop.load(Ordering::Acquire) {
-            work::at(work::Kind::Network);
+            thread_role::at(thread_role::Role::Network);
             let refused = self.cable.take(&mut frames);
             let wait = {
                 let mut stack = lock(&self.stack);

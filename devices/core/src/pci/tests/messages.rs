@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hypervisor::MsiTarget;
 
 use super::super::*;
-use crate::device::{At, Device, Io, Region, Slot, Space};
-use crate::rig::{Place, Rig, fuzz, scenario};
+use crate::device::{At, Device, DeviceCell, Io, Region, Space};
+use crate::rig::{FuzzRange, Rig, fuzz, scenario};
 use crate::state::Saved;
 use crate::{Node, Size};
 
@@ -71,7 +71,7 @@ impl Device for Card {
 const WIDE: MsiShape = MsiShape { vectors: 4, wide: true, maskable: true };
 const NARROW: MsiShape = MsiShape { vectors: 1, wide: false, maskable: false };
 
-fn attach(rig: &mut Rig, msi: Option<MsiShape>, msix: bool) -> Arc<Slot<Card>> {
+fn attach(rig: &mut Rig, msi: Option<MsiShape>, msix: bool) -> Arc<DeviceCell<Card>> {
     let identity =
         Identity { vendor: 0x1234, device: 0x5678, revision: 0, class: 0x02_00_00, subsystem: (0, 0) };
     let mut pci = PciConfig::new(identity);
@@ -363,11 +363,11 @@ fn fuzzed() {
         rig
     };
     let places = [
-        Place::Memory(BAR, 8),
-        Place::Memory(TABLE, 0x80),
-        Place::Memory(PBA, 16),
-        Place::Memory(BAR, LEN),
-        Place::Config(3, 0),
+        FuzzRange::Memory(BAR, 8),
+        FuzzRange::Memory(TABLE, 0x80),
+        FuzzRange::Memory(PBA, 16),
+        FuzzRange::Memory(BAR, LEN),
+        FuzzRange::Config(3, 0),
     ];
     fuzz(build, 11, &places, |rig, what| {
         if what < 32 {

@@ -8,7 +8,7 @@ mod screen;
 
 use std::sync::Arc;
 
-use devices_core::Slot;
+use devices_core::DeviceCell;
 use devices_core::rig::Rig;
 use hypervisor::RamBlock;
 use hypervisor::memory::new_block;
@@ -16,12 +16,12 @@ use hypervisor::memory::new_block;
 use super::*;
 
 /// A VGA with little memory, so that saving it at every step stays quick.
-fn attach(rig: &mut Rig) -> Arc<Slot<Vga>> {
+fn attach(rig: &mut Rig) -> Arc<DeviceCell<Vga>> {
     attach_with(rig, VRAM_MIN).0
 }
 
 /// A VGA at 00:02.0 and its memory.
-fn attach_with(rig: &mut Rig, len: u64) -> (Arc<Slot<Vga>>, RamBlock) {
+fn attach_with(rig: &mut Rig, len: u64) -> (Arc<DeviceCell<Vga>>, RamBlock) {
     let block = new_block(0, len).unwrap();
     let wiring = rig.wiring();
     let vga = Vga::new(&wiring, block.clone());

@@ -75,7 +75,7 @@ fn attribute_bit_3_chooses_the_second_font() {
         glyph(rig, 0x2000, b'x', &[0x0f]);
         crtc(rig, 0x0a, 0x20);
         put(rig, 0xb_8000, &[b'x', 0x07, b'x', 0x0f]);
-        let shown = |vga: &Slot<Vga>| shape(&vga.lock().screen(), 0, 0, 18);
+        let shown = |vga: &DeviceCell<Vga>| shape(&vga.lock().screen(), 0, 0, 18);
         assert_eq!(shown(&vga), "####.....####.....");
         // Map A (bit 3 set) at 8 KiB: value 4, whose bits are 5 and 3:2.
         sequencer(rig, 3, 0x20);
@@ -93,7 +93,7 @@ fn the_cursor_is_where_the_crtc_has_it() {
         colours(rig, 7, 1, 2);
         put(rig, 0xb_8000 + 162, b" \x07");
         crtc(rig, 0x0f, 81);
-        let shown = |vga: &Slot<Vga>, y: u32| shape(&vga.lock().screen(), 8, 16 + y, 11);
+        let shown = |vga: &DeviceCell<Vga>, y: u32| shape(&vga.lock().screen(), 8, 16 + y, 11);
         assert_eq!(shown(&vga, 12), ".".repeat(11));
         assert_eq!(shown(&vga, 13), ".#########.");
         assert_eq!(shown(&vga, 14), ".#########.");

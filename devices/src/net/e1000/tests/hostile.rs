@@ -1,11 +1,11 @@
 //! Guests that mean harm.
 
 use super::*;
-use devices_core::rig::{Place, Random, fuzz};
+use devices_core::rig::{FuzzRange, Random, fuzz};
 use devices_core::{Space, Wake};
 
 /// A card whose rings and frames are noise.
-fn noisy(seed: u64) -> (Rig, (Arc<Loose>, Waker)) {
+fn noisy(seed: u64) -> (Rig, (Arc<TestNet>, Waker)) {
     let mut rig = Rig::new();
     let mut random = Random::new(seed);
     let noise: Vec<u8> = (0..0x2_0000).map(|_| (random.draw() & random.draw()) as u8).collect();
@@ -32,9 +32,10 @@ const REGISTERS: [(u64, u64); 6] = [
 
 #[test]
 fn a_loaded_card_is_like_another() {
-    let mut places: Vec<Place> = REGISTERS.iter().map(|&(first, len)| Place::Memory(first, len)).collect();
-    places.push(Place::Ports(PORTS, 64));
-    places.push(Place::Config(SLOT, 0));
+    let mut places: Vec<FuzzRange> =
+        REGISTERS.iter().map(|&(first, len)| FuzzRange::Memory(first, len)).collect();
+    places.push(FuzzRange::Ports(PORTS, 64));
+    places.push(FuzzRange::Config(SLOT, 0));
     let build = || noisy(7);
     fuzz(build, 11, &places, |(rig, (net, waker)), what| match what {
         0..64 => {

@@ -8,14 +8,14 @@ mod transmit;
 
 use std::sync::Arc;
 
-use devices_core::net::{Loose, Nic};
+use devices_core::net::{Nic, TestNet};
 use devices_core::rig::Rig;
-use devices_core::{Size, Slot, Waker};
+use devices_core::{DeviceCell, Size, Waker};
 
 use super::model::VARIANTS;
 use super::spec::{Cause, ctrl, mdic, rctl, reg, rxd, status, tctl, txd};
 use super::{E1000, Options};
-use crate::board::Cable;
+use crate::board::NicConfig;
 
 const SLOT: u8 = 3;
 const MEMORY: u64 = 0xe000_0000;
@@ -33,16 +33,16 @@ const RING: u32 = 8;
 /// A card in a rig.
 struct Card<'a> {
     rig: &'a mut Rig,
-    net: Arc<Loose>,
-    slot: Arc<Slot<E1000>>,
+    net: Arc<TestNet>,
+    slot: Arc<DeviceCell<E1000>>,
     waker: Waker,
 }
 
 /// Puts a card into a rig, as firmware leaves it.
 fn attach(rig: &mut Rig, which: usize, options: Options) -> Card<'_> {
     let wiring = rig.wiring();
-    let net = Arc::<Loose>::default();
-    let cable = Cable { backend: net.clone(), mac: MAC };
+    let net = Arc::<TestNet>::default();
+    let cable = NicConfig { backend: net.clone(), mac: MAC };
     let (ram, line) = (rig.ram().clone(), rig.irqs().line(PIN));
     let card = E1000::new("nic", &VARIANTS[which], options, cable, ram, line, &wiring);
     let slot = rig.attach_pci(card, &wiring, SLOT, 0);

@@ -1,12 +1,13 @@
 //! Guests that mean harm.
 
 use devices_core::Space;
-use devices_core::rig::{Place, Random, fuzz};
+use devices_core::rig::{FuzzRange, Random, fuzz};
 
 use super::super::spec::{cpcr, descriptor as d, tppoll};
 use super::*;
 
-const PLACES: [Place; 3] = [Place::Ports(PORTS, 256), Place::Memory(MEMORY, 256), Place::Config(SLOT, 0)];
+const PLACES: [FuzzRange; 3] =
+    [FuzzRange::Ports(PORTS, 256), FuzzRange::Memory(MEMORY, 256), FuzzRange::Config(SLOT, 0)];
 
 fn board() -> (Rig, Card) {
     let mut rig = Rig::new();

@@ -7,9 +7,9 @@ mod ring;
 
 use std::sync::Arc;
 
-use devices_core::net::{Loose, Nic};
+use devices_core::net::{Nic, TestNet};
 use devices_core::rig::{Rig, scenario};
-use devices_core::{Size, Slot, Wake};
+use devices_core::{DeviceCell, Size, Wake};
 
 use super::spec::{cr, header, int, rcr, reg, tcr, tsd};
 use super::*;
@@ -24,16 +24,16 @@ const ALL: [u8; 6] = [0xff; 6];
 
 /// A card on its cable.
 struct Card {
-    slot: Arc<Slot<Rtl8139>>,
-    cable: Arc<Loose>,
+    slot: Arc<DeviceCell<Rtl8139>>,
+    cable: Arc<TestNet>,
 }
 
 impl Card {
     /// Put in and given its place by the firmware; bus mastering is off.
     fn new(rig: &mut Rig) -> Card {
-        let cable = Arc::new(Loose::default());
+        let cable = Arc::new(TestNet::default());
         let wiring = rig.wiring();
-        let ends = Cable { backend: cable.clone(), mac: MAC };
+        let ends = NicConfig { backend: cable.clone(), mac: MAC };
         let card = Rtl8139::new("nic", &wiring, rig.ram().clone(), rig.irqs().line(IRQ), ends);
         let slot = rig.attach_pci(card, &wiring, SLOT, 0);
         rig.config_write(SLOT, 0, 0x10, Size::B4, PORTS.into());

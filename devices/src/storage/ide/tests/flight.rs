@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use devices_core::block::{
     BlockError, BlockInfo, BlockRequest, BlockStore, Completion, CompletionQueue, Recall,
 };
-use devices_core::{Device, Saved, Slot};
+use devices_core::{Device, DeviceCell, Saved};
 
 use super::*;
 use crate::storage::ide::spec::cmd;
@@ -63,7 +63,7 @@ impl Slow {
     }
 }
 
-fn slow(room: usize) -> (Machine, Arc<Slow>, Arc<Slot<Ide>>) {
+fn slow(room: usize) -> (Machine, Arc<Slow>, Arc<DeviceCell<Ide>>) {
     let mut rig = Rig::new();
     let wiring = rig.wiring();
     let store = MemoryStore::new(pattern(DISK_SECTORS), false);
@@ -269,7 +269,7 @@ fn a_packet_drive_without_a_medium_says_so() {
 }
 
 /// A medium that, when it is closed, waits for the drive as a thread of its own would.
-struct Closing(MemoryStore, Arc<Mutex<Option<Arc<Slot<Ide>>>>>);
+struct Closing(MemoryStore, Arc<Mutex<Option<Arc<DeviceCell<Ide>>>>>);
 
 impl BlockBackend for Closing {
     fn info(&self) -> BlockInfo {

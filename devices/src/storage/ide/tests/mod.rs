@@ -10,7 +10,7 @@ mod unplug;
 
 use std::sync::{Arc, LazyLock, Mutex};
 
-use devices_core::block::{BlockBackend, Inline, Medium, MemoryStore};
+use devices_core::block::{BlockBackend, Inline, MemoryStore, Tray};
 use devices_core::events::{DeviceEvent, Observer};
 use devices_core::pci::reg as pci_reg;
 use devices_core::rig::{Rig, us};
@@ -48,7 +48,7 @@ impl Observer for Heard {
 struct Machine {
     rig: Rig,
     disk: Arc<MemoryStore>,
-    tray: Medium,
+    tray: Tray,
     heard: Arc<Heard>,
     /// Save and load after every access.
     save: bool,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use devices_core::block::{
     BlockError, BlockInfo, BlockRequest, BlockStore, Completion, CompletionQueue, Recall,
 };
-use devices_core::{Device, Slot};
+use devices_core::{Device, DeviceCell};
 
 use super::fuzz::{Random, step};
 use super::*;
@@ -92,7 +92,7 @@ impl Drop for Served {
     }
 }
 
-fn slot(m: &Machine) -> Arc<Slot<dyn Device>> {
+fn slot(m: &Machine) -> Arc<DeviceCell<dyn Device>> {
     m.rig.bus().slots().remove(0).1
 }
 

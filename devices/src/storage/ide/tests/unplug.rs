@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use devices_core::block::{BlockInfo, BlockOp, BlockRequest, BlockStore, Completion};
-use devices_core::{Device, Slot};
+use devices_core::{Device, DeviceCell};
 
 use super::*;
 use crate::storage::ide::spec::cmd;
@@ -43,7 +43,7 @@ impl Manual {
 }
 
 /// Disks as primary master and secondary slave, a CD drive as secondary master.
-fn machine(rig: &mut Rig) -> (Arc<Slot<Ide>>, [Arc<Manual>; 2]) {
+fn machine(rig: &mut Rig) -> (Arc<DeviceCell<Ide>>, [Arc<Manual>; 2]) {
     let wiring = rig.wiring();
     let disks = [Manual::new(), Manual::new()];
     let disk = |which: usize| DriveConfig::Disk {

@@ -7,7 +7,7 @@ use crate::timer::rtc::firmware::{Boot, Facts};
 /// Saturday, 29 February 2020.
 const DAY: i64 = 1_583_020_790;
 
-fn attach(rig: &mut Rig) -> std::sync::Arc<devices_core::Slot<Cmos>> {
+fn attach(rig: &mut Rig) -> std::sync::Arc<devices_core::DeviceCell<Cmos>> {
     let wiring = rig.wiring();
     rig.attach(Cmos::new(DAY), &wiring)
 }

@@ -83,7 +83,7 @@ impl Channel for Bell {
     }
 }
 
-impl Host for Guest {
+impl GrantOps for Guest {
     fn map(&self, references: &[u32], _writable: bool) -> Result<Box<dyn Mapping>, GrantError> {
         let places: Result<Vec<_>, _> = references.iter().map(|&reference| Guest::place(reference)).collect();
         let places = places?;

@@ -20,19 +20,19 @@ use crate::cli::{
 use crate::config::{ConfigError, GuestConfig};
 use crate::install::{self, InstallError};
 use crate::listing;
-use crate::machine::{Ahead, BuildError, Machine, Setting, recorded};
+use crate::machine::{BuildError, Machine, Preopened, Setting, recorded};
 use crate::monitor::client::{Client, ClientError};
 use crate::monitor::server::Server;
 use crate::power::notices;
 use crate::qdisk::{self, QdiskError};
 use crate::qemu;
+use crate::qemu_main;
 use crate::replay::{self, Outcome, ReplayError, Report};
 use crate::restore;
 use crate::run::{LoopError, Options, Step, bind_monitor, nothing, run};
 use crate::sandbox::{self, Named, SandboxError};
 use crate::saved::{self, SaveError};
 use crate::select;
-use crate::stand_in;
 use crate::trace::Border;
 use crate::vnc::Viewers;
 use crate::whole_file::WholeFile;
@@ -81,11 +81,11 @@ pub fn main() -> ExitCode {
     if let [program, rest @ ..] = arguments.as_slice()
         && qemu::is_asked_for(program, rest.first().map(OsString::as_os_str))
     {
-        return stand_in::main(rest);
+        return qemu_main::main(rest);
     }
     let cli = Cli::parse_from(arguments);
     if matches!(cli.command, Command::PvDisks(_) | Command::PvOpener(_)) {
-        stand_in::log_to_its_end();
+        qemu_main::log_to_its_end();
     } else {
         let filter = tracing_subscriber::EnvFilter::try_from_env("AILURUS_LOG")
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
@@ -288,7 +288,7 @@ pub(crate) fn start(
         xen: None,
         taps: None,
         border,
-        ahead: Ahead::default(),
+        ahead: Preopened::default(),
     };
     let mut machine = Machine::build(config, setting)?;
     for terminal in machine.terminals() {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{RunState, Runner};
-use crate::machine::Rest;
+use crate::machine::PausedMachine;
 use crate::monitor::protocol::QmpError;
 use crate::monitor::{Begun, Job};
 use crate::power::Notice;
@@ -57,8 +57,8 @@ impl Then {
     }
 }
 
-/// Work under way.
-pub(super) enum Work {
+/// PendingOp under way.
+pub(super) enum PendingOp {
     /// The vCPUs are on their way.
     Stops {
         then: Then,
@@ -132,7 +132,7 @@ impl Shared {
 }
 
 /// Says that the thread has ended, even if it does by a fault of ours.
-struct End<'a>(&'a Shared, &'a Rest);
+struct End<'a>(&'a Shared, &'a PausedMachine);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
@@ -143,7 +143,7 @@ impl Drop for End<'_> {
 }
 
 /// Writes a whole guest down.
-fn save(rest: &Rest, shared: &Shared, patience: Duration) -> Result<(), SaveError> {
+fn save(rest: &PausedMachine, shared: &Shared, patience: Duration) -> Result<(), SaveError> {
     rest.quiesce(patience, &|| shared.is_given_up())?;
     shared.state().flushing = Some(Instant::now());
     rest.remind();
@@ -162,7 +162,7 @@ fn save(rest: &Rest, shared: &Shared, patience: Duration) -> Result<(), SaveErro
 }
 
 /// Writes the devices down; from then on the guest may be elsewhere.
-fn save_devices(rest: &Rest, shared: &Shared, patience: Duration, to: File) -> Result<(), String> {
+fn save_devices(rest: &PausedMachine, shared: &Shared, patience: Duration, to: File) -> Result<(), String> {
     let quiet = rest.quiesce(patience, &|| shared.is_given_up());
     let name = Path::new("the state of the devices");
     let saved = quiet.and_then(|()| saved::save_devices(&rest.parts(), to, name));
@@ -193,9 +193,9 @@ impl Runner {
     pub(super) fn free(&self) -> Result<(), QmpError> {
         let word = match &self.work {
             None => return Ok(()),
-            Some(Work::Stops { then, .. }) => then.word(),
-            Some(Work::Threaded(Threaded { kind: Kind::Cont, .. })) => "continued",
-            Some(Work::Threaded(_)) => "saved",
+            Some(PendingOp::Stops { then, .. }) => then.word(),
+            Some(PendingOp::Threaded(Threaded { kind: Kind::Cont, .. })) => "continued",
+            Some(PendingOp::Threaded(_)) => "saved",
         };
         Err(QmpError::generic(format!("the guest is being {word}: wait for the end of that")))
     }
@@ -205,7 +205,8 @@ impl Runner {
         matches!(
             &self.work,
             Some(
-                Work::Stops { then: Then::Save(..), .. } | Work::Threaded(Threaded { kind: Kind::Save, .. })
+                PendingOp::Stops { then: Then::Save(..), .. }
+                    | PendingOp::Threaded(Threaded { kind: Kind::Save, .. })
             )
         )
     }
@@ -242,7 +243,7 @@ impl Runner {
     /// Takes the images back that another process had, and goes on.
     pub(super) fn begin_cont(&mut self) -> Result<Begun, QmpError> {
         let job = self.job();
-        let take = |rest: &Rest, _: &Shared| rest.take_images().map_err(|error| error.to_string());
+        let take = |rest: &PausedMachine, _: &Shared| rest.take_images().map_err(|error| error.to_string());
         self.thread(job, Kind::Cont, None, take);
         self.begun(job)
     }
@@ -254,7 +255,7 @@ impl Runner {
             Err(_) => {
                 let now = Instant::now();
                 let (until, next) = (now + self.patience, now + LOOK);
-                self.work = Some(Work::Stops { then, until, next, told: false });
+                self.work = Some(PendingOp::Stops { then, until, next, told: false });
             }
         }
     }
@@ -276,7 +277,7 @@ impl Runner {
             Then::Reset(reason) => self.power_on(reason),
             Then::Save(job, whole) => {
                 let patience = self.patience;
-                let body = move |rest: &Rest, shared: &Shared| {
+                let body = move |rest: &PausedMachine, shared: &Shared| {
                     save(rest, shared, patience).map_err(|error| error.to_string())
                 };
                 self.thread(job, Kind::Save, Some(whole), body);
@@ -289,7 +290,7 @@ impl Runner {
         job: Job,
         kind: Kind,
         target: Option<WholeFile>,
-        body: impl FnOnce(&Rest, &Shared) -> Result<(), String> + Send + 'static,
+        body: impl FnOnce(&PausedMachine, &Shared) -> Result<(), String> + Send + 'static,
     ) {
         // The vCPUs stand: what they ejected last is not in the machine that is written down.
         self.take_ejected();
@@ -305,7 +306,7 @@ impl Runner {
         };
         let threaded = Threaded { job, kind, shared, abandoner, told: 0 };
         match std::thread::Builder::new().name("save".into()).spawn(run) {
-            Ok(_) => self.work = Some(Work::Threaded(threaded)),
+            Ok(_) => self.work = Some(PendingOp::Threaded(threaded)),
             Err(error) => self.conclude(threaded, Err(error.to_string())),
         }
     }
@@ -313,8 +314,8 @@ impl Runner {
     /// When [`advance`](Runner::advance) has something to look at, without being woken for it.
     pub(super) fn work_due(&self) -> Option<Instant> {
         match self.work.as_ref()? {
-            Work::Stops { next, .. } => Some(*next),
-            Work::Threaded(threaded) => {
+            PendingOp::Stops { next, .. } => Some(*next),
+            PendingOp::Threaded(threaded) => {
                 let state = threaded.shared.state();
                 state.target.as_ref().and(state.flushing).map(|since| since + self.patience)
             }
@@ -325,15 +326,18 @@ impl Runner {
     pub(super) fn advance(&mut self) {
         match self.work.take() {
             None => return,
-            Some(Work::Stops { then, until, told, .. }) => match self.machine.pause_within(Duration::ZERO) {
+            Some(PendingOp::Stops { then, until, told, .. }) => match self
+                .machine
+                .pause_within(Duration::ZERO)
+            {
                 Ok(()) => self.stopped(then),
                 Err(laggards) if Instant::now() > until && !told => self.lags(then, &laggards.to_string()),
                 Err(_) => {
                     let next = Instant::now() + LOOK;
-                    self.work = Some(Work::Stops { then, until, next, told });
+                    self.work = Some(PendingOp::Stops { then, until, next, told });
                 }
             },
-            Some(Work::Threaded(threaded)) => self.attend(threaded),
+            Some(PendingOp::Threaded(threaded)) => self.attend(threaded),
         }
         if self.work.is_none() {
             for notice in std::mem::take(&mut self.held_back) {
@@ -356,7 +360,7 @@ impl Runner {
             // Nothing else can be done with the guest.
             None => {
                 let now = Instant::now();
-                self.work = Some(Work::Stops { then, until: now, next: now + LOOK, told: true });
+                self.work = Some(PendingOp::Stops { then, until: now, next: now + LOOK, told: true });
             }
         }
     }
@@ -384,7 +388,7 @@ impl Runner {
                 self.lost = Some(threaded.shared.clone());
                 self.conclude(threaded, Err("the host did not write what it has cached of a disk".into()));
             }
-            None => self.work = Some(Work::Threaded(threaded)),
+            None => self.work = Some(PendingOp::Threaded(threaded)),
         }
     }
 
@@ -418,12 +422,12 @@ impl Runner {
     pub(super) fn abandon(&mut self) {
         match self.work.take() {
             None => {}
-            Some(Work::Stops { then, .. }) => {
+            Some(PendingOp::Stops { then, .. }) => {
                 if let Some(job) = then.job() {
                     self.answers.push((job, Err(given_up())));
                 }
             }
-            Some(Work::Threaded(threaded)) => {
+            Some(PendingOp::Threaded(threaded)) => {
                 threaded.shared.give_up();
                 let result = threaded.shared.wait(LAST);
                 let unwritten = threaded.shared.state().target.take();

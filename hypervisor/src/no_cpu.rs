@@ -1,5 +1,5 @@
 //! A machine whose vCPUs never run: for the qtest protocol, for replay and for tests that want a whole machine. Guest
-//! time stands until [`Still::advance`] moves it; memory is accessed through [`Still::read`] and [`Still::write`].
+//! time stands until [`NoCpu::advance`] moves it; memory is accessed through [`NoCpu::read`] and [`NoCpu::write`].
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The hypervisor of such a machine. All of the PC's parts are the device model's.
-pub struct Still {
+pub struct NoCpu {
     vcpus: u32,
     ram: GuestRam,
     space: Arc<Space>,
@@ -115,9 +115,9 @@ impl MsiTarget for Messages {
     }
 }
 
-impl Still {
+impl NoCpu {
     /// A machine at power-on: `ram_below` bytes of RAM from 0, `ram_above` from 4 GiB.
-    pub fn new(vcpus: u32, ram_below: u64, ram_above: u64) -> Result<Still, Error> {
+    pub fn new(vcpus: u32, ram_below: u64, ram_above: u64) -> Result<NoCpu, Error> {
         let mut blocks = vec![memory::new_block(0, ram_below)?];
         if ram_above > 0 {
             blocks.push(memory::new_block(1 << 32, ram_above)?);
@@ -129,7 +129,7 @@ impl Still {
             space.map(mapping);
         }
         let ram = memory::ram_of(blocks.into_iter().map(memory::Region::host).collect())?;
-        Ok(Still {
+        Ok(NoCpu {
             vcpus,
             ram,
             space,
@@ -196,7 +196,7 @@ impl Still {
     }
 }
 
-impl Hypervisor for Still {
+impl Hypervisor for NoCpu {
     fn capabilities(&self) -> Capabilities {
         Capabilities { still: true, ..Capabilities::default() }
     }
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn windows_are_laid_over_ram_and_taken_away_again() {
-        let still = Still::new(1, 16 * PAGE, 0).unwrap();
+        let still = NoCpu::new(1, 16 * PAGE, 0).unwrap();
         let rom = memory::new_block(0, 2 * PAGE).unwrap();
         rom.write_slice(&[7; 2 * PAGE as usize], MemoryRegionAddress(0)).unwrap();
         still.map(Mapping::rom(4 * PAGE, 2 * PAGE, &rom, 0)).unwrap();
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn time_stops_at_every_timer() {
-        let still = Arc::new(Still::new(1, PAGE, 0).unwrap());
+        let still = Arc::new(NoCpu::new(1, PAGE, 0).unwrap());
         let (seen, clock) = (Arc::new(Mutex::new(Vec::new())), still.clock());
         let (log, now) = (seen.clone(), clock.clone());
         let mut timer = still.timers().timer(move || lock(&log).push(now.now()));
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn messages_to_ram_are_writes() {
-        let still = Still::new(1, PAGE, 0).unwrap();
+        let still = NoCpu::new(1, PAGE, 0).unwrap();
         still.msi().signal(0x100, 0x1234);
         still.msi().signal(0xfee0_0000, 0x5678);
         let mut data = [0; 4];

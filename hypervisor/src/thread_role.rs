@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 /// What a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Role {
     /// Runs a vCPU or its timers, and answers its accesses. It starts no thread.
     Vcpu,
     /// Reads and writes disk images that are open. It starts others of its kind.
@@ -19,21 +19,21 @@ pub enum Kind {
     Network,
 }
 
-static NARROW: OnceLock<fn(Kind)> = OnceLock::new();
+static NARROW: OnceLock<fn(Role)> = OnceLock::new();
 
 thread_local! {
     static NARROWED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// From now on each thread that says what it does is handed to `narrow`, on itself and once.
-pub fn confine(narrow: fn(Kind)) {
+pub fn confine(narrow: fn(Role)) {
     // Who was first has confined the process already.
     let _ = NARROW.set(narrow);
 }
 
 /// The calling thread does this and nothing else, now and later. Said before each piece of work, since the process
 /// may be confined at any time.
-pub fn at(kind: Kind) {
+pub fn at(kind: Role) {
     let Some(narrow) = NARROW.get() else { return };
     if !NARROWED.replace(true) {
         narrow(kind);
@@ -66,18 +66,18 @@ mod tests {
 
     #[test]
     fn each_thread_is_narrowed_once_and_not_those_that_it_starts() {
-        at(Kind::Disk);
+        at(Role::Disk);
         confine(|_| {
             SEEN.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(SEEN.load(Ordering::Relaxed), 0, "nothing is confined yet");
         std::thread::spawn(|| {
-            at(Kind::Disk);
-            at(Kind::Disk);
+            at(Role::Disk);
+            at(Role::Disk);
             let inherited = inherited();
             let child = std::thread::spawn(move || {
                 inherited.take();
-                at(Kind::Disk);
+                at(Role::Disk);
             });
             child.join().unwrap();
         })

@@ -8,19 +8,19 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backends::vnc::VncError;
-use hypervisor::Still;
+use hypervisor::NoCpu;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
+use crate::commands::{Failure, Start, say, start};
 use crate::config::ConfigError;
 use crate::domain::{self, Domain, DomainError};
-use crate::machine::{Ahead, BuildError, Machine, Setting, split_ram};
+use crate::machine::{BuildError, Machine, Preopened, Setting, split_ram};
 use crate::monitor::server::Server;
 use crate::power::notices;
-use crate::program::{Failure, Start, say, start};
 use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, QtestOptions, SocketAt, Task, XenOptions};
 use crate::qtest::command::Session;
-use crate::qtest::{self, Access, Taps};
+use crate::qtest::{self, Access, IrqIntercept};
 use crate::run::{self, Ending, LoopError, Options};
 use crate::sandbox::SandboxError;
 use crate::saved;
@@ -163,9 +163,9 @@ fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
     host.notes.iter().for_each(|line| say(line));
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let (notifier, notices) = notices().map_err(LoopError::from)?;
-    let taps = Taps::new().map_err(LoopError::from)?;
+    let taps = IrqIntercept::new().map_err(LoopError::from)?;
     let (below, above) = split_ram(guest.memory_mib << 20);
-    let still = Still::new(guest.vcpus, below, above).map(Arc::new);
+    let still = NoCpu::new(guest.vcpus, below, above).map(Arc::new);
     let still = still.map_err(|error| Failure::from(BuildError::from(error)))?;
     let setting = Setting {
         hypervisor: still.clone(),
@@ -175,7 +175,7 @@ fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
         xen: None,
         taps: Some(taps.clone()),
         border: Border::Open,
-        ahead: Ahead::default(),
+        ahead: Preopened::default(),
     };
     let machine = Machine::build(guest, setting).map_err(Failure::from)?;
     saved::unquiesce(machine.bus());
@@ -214,7 +214,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     domain::stay(&mut guest);
     let (notifier, notices) = notices().map_err(LoopError::from)?;
     let incoming = host.incoming.as_ref().map(open_incoming).transpose()?;
-    let ahead = Ahead::open(&guest, host.debugcon.as_deref()).map_err(Failure::from)?;
+    let ahead = Preopened::open(&guest, host.debugcon.as_deref()).map_err(Failure::from)?;
     let domain = Domain::open(xen, &guest)?;
     if incoming.is_none() {
         domain.reserve(&guest)?;
