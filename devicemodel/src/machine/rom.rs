@@ -93,6 +93,7 @@ mod tests {
         assert_eq!(file("e1000"), named("pxe-e1000.rom", false, false));
         assert_eq!(file("e1000-82545em"), named("pxe-e1000.rom", false, false));
         assert_eq!(file("rtl8139,rombar=1"), named("pxe-rtl8139.rom", false, false));
+        assert_eq!(file("ne2k_pci"), named("pxe-ne2k_pci.rom", false, false));
         assert_eq!(file("rtl8139,romfile=/a.rom"), named("/a.rom", true, true));
         assert_eq!(file("VGA"), named("vgabios-stdvga.bin", false, true));
         for none in ["e1000,romfile=", "e1000,rombar=0", "VGA,romfile=", "pci-testdev"] {

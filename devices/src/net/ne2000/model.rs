@@ -13,6 +13,7 @@ pub static MODEL: Model = Model {
     desc: "NE2000 on PCI, Realtek RTL8029",
     plug: Plug::Hot,
     several: true,
+    rom: Some("pxe-ne2k_pci.rom"),
     properties: &[BOOTINDEX, MAC, NETDEV],
     ..Model::PCI_PART
 };
