@@ -123,7 +123,7 @@ impl Machine {
         Ok(self)
     }
 
-    /// What to boot from first: `c` a disk, `d` a CD.
+    /// What to boot from first: `c` a disk, `d` a CD, `n` the network.
     pub fn boot_from(mut self, order: &'static str) -> Machine {
         self.order = Some(order);
         self

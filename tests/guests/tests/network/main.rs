@@ -1,6 +1,8 @@
 //! Debian's kernel with each network card on user networking: it gets an address, moves data both ways, is reached from
 //! outside, and goes on after a save in the middle of a download.
 
+mod boot;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
