@@ -13,6 +13,7 @@ use hypervisor::{Claims, Hypervisor, Mapping, NoCpu};
 use crate::machine::BuildError;
 use crate::monitor::facts::NewMedium;
 use crate::monitor::protocol::QmpError;
+use crate::monitor::run_state::RunState;
 use crate::monitor::server::Server;
 use crate::monitor::{Begun, Guest};
 use crate::qtest::command::Session;
@@ -120,8 +121,8 @@ fn no_guest() -> QmpError {
 }
 
 impl Guest for Nobody {
-    fn status(&self) -> &'static str {
-        "prelaunch"
+    fn status(&self) -> RunState {
+        RunState::Prelaunch
     }
     fn name(&self) -> String {
         String::new()

@@ -1,11 +1,13 @@
 //! The monitor: QMP, QEMU's machine protocol (JSON over a stream), as clients of QEMU expect it.
 //!
-//! [`protocol`] turns bytes into commands and answers into bytes, [`schema`] knows what commands there are and
-//! what they take, [`commands`] gives them their meaning on a [`Guest`], [`server`] moves the bytes on sockets,
-//! [`client`] is the other end.
+//! [`protocol`] turns bytes into commands and answers into bytes, [`commands`] has them, each beside what it does to a
+//! [`Guest`], [`events`] what is told without being asked, [`schema`] checks what goes in against what they say of
+//! themselves, [`server`] moves the bytes on sockets, [`client`] is the other end.
 
 pub mod client;
 pub mod commands;
+pub mod context;
+pub mod events;
 pub mod facts;
 pub mod fdset;
 mod human;
@@ -13,9 +15,10 @@ pub mod json;
 mod objects;
 pub mod protocol;
 mod qom;
-mod queries;
+pub mod run_state;
 pub mod schema;
 pub mod server;
+mod table;
 
 use std::fs::File;
 use std::path::Path;
@@ -23,11 +26,13 @@ use std::path::Path;
 use hypervisor::debug::Registers;
 use serde_json::{Map, Value};
 
+use events::Event;
 use facts::{
     Actions, AnnounceParameters, BlockFacts, ChardevBackend, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts,
     Input, MachineFacts, NetdevFacts, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
 };
 use protocol::QmpError;
+use run_state::RunState;
 
 use crate::config::NetdevConfig;
 use crate::screenshot::ImageFormat;
@@ -35,6 +40,11 @@ use crate::screenshot::ImageFormat;
 /// The error of what this machine cannot do.
 fn not_here(what: &str) -> QmpError {
     QmpError::generic(format!("{what}: not available on this machine"))
+}
+
+/// The error of a command that would change a guest to which something else is being done.
+pub(crate) fn busy(word: &str) -> QmpError {
+    QmpError::generic(format!("the guest is being {word}: wait for the end of that"))
 }
 
 pub use qom::is_type as is_object_type;
@@ -56,8 +66,13 @@ pub enum Begun {
 /// What a monitor can do with a guest. All calls come from the event loop's thread, and none waits for the host:
 /// what must wait is begun.
 pub trait Guest {
-    /// `running`, `paused`, `shutdown`, ... as QMP's RunState.
-    fn status(&self) -> &'static str;
+    /// Whether it runs.
+    fn status(&self) -> RunState;
+    /// What a command that is not over is doing to it: `stopped`, `saved`. Commands that change the guest wait until
+    /// there is none.
+    fn work(&self) -> Option<&'static str> {
+        None
+    }
     /// The guest's name.
     fn name(&self) -> String;
     /// Stops the vCPUs and guest time.
@@ -122,7 +137,7 @@ pub trait Guest {
         Vec::new()
     }
     /// Events that have happened since the last call. Those of a command are told before its answer.
-    fn take_events(&mut self) -> Vec<(&'static str, Value)> {
+    fn take_events(&mut self) -> Vec<Event> {
         Vec::new()
     }
     /// The machine as a whole.

@@ -7,7 +7,7 @@ use devices::models;
 use devices_core::model::{Default, Property};
 use serde_json::{Value, json};
 
-use super::commands::Context;
+use super::context::Context;
 use super::facts::CpuFacts;
 use super::protocol::QmpError;
 

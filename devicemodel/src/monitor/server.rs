@@ -12,10 +12,11 @@ use event_manager::{EventOps, EventSet, Events};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
-use super::commands::{Context, Later, Session, Shared, execute};
+use super::commands::{execute, schema};
+use super::context::{Context, Later, Session, Shared};
+use super::events::{Event, EventSpec};
 use super::facts::ChardevFacts;
 use super::protocol::{Command, Decoder, Incoming, QmpError, event, failure, greeting, success};
-use super::schema::Schema;
 use super::{Guest, human};
 use crate::sandbox;
 
@@ -331,8 +332,8 @@ impl Server {
                 return any;
             }
             any = true;
-            for (name, data) in guest.take_events() {
-                tell(&mut self.clients, name, data);
+            for (spec, data) in guest.take_events() {
+                tell(&mut self.clients, spec, data);
             }
             for (job, result) in answers {
                 let asked = |client: &Connection| {
@@ -349,8 +350,8 @@ impl Server {
     }
 
     /// Tells every client that has negotiated.
-    pub fn broadcast(&mut self, name: &str, data: Value, ops: &mut EventOps<'_>) {
-        tell(&mut self.clients, name, data);
+    pub fn broadcast(&mut self, (spec, data): Event, ops: &mut EventOps<'_>) {
+        tell(&mut self.clients, spec, data);
         self.settle(ops);
     }
 
@@ -401,14 +402,14 @@ impl Server {
                 shared: &mut self.shared,
                 session: &mut session,
                 monitors: &monitors,
-                notify: &mut |name, data| tell(clients, name, data),
+                notify: &mut |spec, data| tell(clients, spec, data),
                 later: None,
             };
             let result = execute(command, &mut context);
             later = context.later;
             // What a command has brought about is told before it is answered.
-            for (name, data) in guest.take_events() {
-                tell(clients, name, data);
+            for (spec, data) in guest.take_events() {
+                tell(clients, spec, data);
             }
             if let Some(client) = clients.get_mut(&token) {
                 client.session = session;
@@ -464,7 +465,7 @@ fn negotiate(command: &Command) -> Result<Value, QmpError> {
         let desc = "Expecting capabilities negotiation with 'qmp_capabilities'";
         return Err(QmpError::command_not_found(desc));
     }
-    Schema::get().check(command)?;
+    schema().check(command)?;
     match command.arguments.get("enable").and_then(Value::as_array) {
         Some(names) if !names.is_empty() => {
             Err(QmpError::generic("This monitor does not support capabilities: oob"))
@@ -473,8 +474,9 @@ fn negotiate(command: &Command) -> Result<Value, QmpError> {
     }
 }
 
-fn tell(clients: &mut BTreeMap<u32, Connection>, name: &str, data: Value) {
-    let event = event(name, data);
+fn tell(clients: &mut BTreeMap<u32, Connection>, spec: &EventSpec, data: Value) {
+    debug_assert_eq!(schema().check_event(spec.name, &data), Ok(()), "{} {data}", spec.name);
+    let event = event(spec.name, data);
     for client in clients.values_mut().filter(|client| client.negotiated) {
         client.queue(&event);
         client.flush();

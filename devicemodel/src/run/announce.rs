@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{RunState, Runner};
+use super::Runner;
 use crate::monitor::facts::AnnounceParameters;
+use crate::monitor::run_state::RunState;
 
 /// Rounds that are left.
 pub(super) struct Announce {

@@ -7,6 +7,7 @@ use devices_core::events::DeviceEvent;
 use serde_json::{Value, json};
 
 use super::Runner;
+use crate::monitor::events::{self as qmp, Event};
 
 /// How often RTC_CHANGE comes at most: a guest that sets its clock writes one register after the other.
 const SELDOM: Duration = Duration::from_secs(1);
@@ -47,7 +48,7 @@ impl Runner {
                 DeviceEvent::TrayMoved { drive, open } => {
                     if let Some((device, id)) = self.machine.drive_names(drive) {
                         let data = json!({ "device": device, "tray-open": open, "id": id });
-                        self.events.push(("DEVICE_TRAY_MOVED", data));
+                        self.events.push((&qmp::DEVICE_TRAY_MOVED, data));
                     }
                 }
                 DeviceEvent::BlockError { drive, write, no_space } => {
@@ -63,11 +64,11 @@ impl Runner {
             self.events.push(network_event(&id, event));
         }
         // What is written down must not change meanwhile.
-        if self.free().is_ok() {
+        if self.work.is_none() {
             self.take_ejected();
         }
         if let Some(data) = self.rare.next(Instant::now()) {
-            self.events.push(("RTC_CHANGE", data));
+            self.events.push((&qmp::RTC_CHANGE, data));
         }
     }
 
@@ -78,7 +79,7 @@ impl Runner {
             if let (Some(id), Some(fields)) = (id, data.as_object_mut()) {
                 fields.insert("device".into(), id.into());
             }
-            self.events.push(("DEVICE_DELETED", data));
+            self.events.push((&qmp::DEVICE_DELETED, data));
         }
     }
 
@@ -95,12 +96,12 @@ impl Runner {
         if let (Some(node), Some(fields)) = (self.machine.node_in(drive), data.as_object_mut()) {
             fields.insert("node-name".into(), node.into());
         }
-        self.events.push(("BLOCK_IO_ERROR", data));
+        self.events.push((&qmp::BLOCK_IO_ERROR, data));
     }
 }
 
 /// A peer of a network has come or gone.
-fn network_event(id: &str, event: NetEvent) -> (&'static str, Value) {
+fn network_event(id: &str, event: NetEvent) -> Event {
     match event {
         NetEvent::Connected(address) => {
             let addr = match address {
@@ -110,9 +111,9 @@ fn network_event(id: &str, event: NetEvent) -> (&'static str, Value) {
                 Address::Unix { path, .. } => json!({ "type": "unix", "path": path }),
                 Address::Fd(name) => json!({ "type": "fd", "str": name }),
             };
-            ("NETDEV_STREAM_CONNECTED", json!({ "netdev-id": id, "addr": addr }))
+            (&qmp::NETDEV_STREAM_CONNECTED, json!({ "netdev-id": id, "addr": addr }))
         }
-        NetEvent::Disconnected => ("NETDEV_STREAM_DISCONNECTED", json!({ "netdev-id": id })),
+        NetEvent::Disconnected => (&qmp::NETDEV_STREAM_DISCONNECTED, json!({ "netdev-id": id })),
     }
 }
 

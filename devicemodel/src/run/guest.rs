@@ -11,14 +11,16 @@ use hypervisor::debug::Registers;
 use serde_json::{Map, Value, json};
 
 use super::announce::Announce;
-use super::{BY_HOST, Ending, RunState, Runner, look};
+use super::{BY_HOST, Ending, Runner, look};
 use crate::config::{DeviceSpec, NetdevConfig};
 use crate::machine::Terminal;
+use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::facts::{
     Actions, AnnounceParameters, BlockFacts, ChardevBackend, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts,
     Input, MachineFacts, NetdevFacts, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
 };
 use crate::monitor::protocol::QmpError;
+use crate::monitor::run_state::RunState;
 use crate::monitor::{Begun, Guest, Job, is_object_type};
 use crate::screenshot::{self, ImageFormat};
 use crate::vnc;
@@ -27,18 +29,12 @@ use crate::vnc;
 const HELD: usize = 256;
 
 impl Guest for Runner {
-    fn status(&self) -> &'static str {
-        if self.is_saving() {
-            return "save-vm";
-        }
-        match self.state {
-            RunState::Prelaunch => "prelaunch",
-            RunState::Running => "running",
-            RunState::Paused => "paused",
-            RunState::Suspended => "suspended",
-            RunState::Shutdown => "shutdown",
-            RunState::Panicked => "guest-panicked",
-        }
+    fn status(&self) -> RunState {
+        if self.is_saving() { RunState::SaveVm } else { self.state }
+    }
+
+    fn work(&self) -> Option<&'static str> {
+        self.work_word()
     }
 
     fn name(&self) -> String {
@@ -50,14 +46,13 @@ impl Guest for Runner {
     }
 
     fn cont(&mut self) -> Result<Begun, QmpError> {
-        self.free()?;
         // Another process had the disks, if the guest was to go on there.
         if self.lent { self.begin_cont() } else { self.go_on().map(|()| Begun::Done) }
     }
 
     fn quit(&mut self) {
         self.ending = Some(Ending::Quit);
-        self.events.push(("SHUTDOWN", json!({ "guest": false, "reason": "host-qmp-quit" })));
+        self.events.push((&qmp::SHUTDOWN, json!({ "guest": false, "reason": "host-qmp-quit" })));
     }
 
     fn powerdown(&mut self) {
@@ -65,7 +60,6 @@ impl Guest for Runner {
     }
 
     fn reset(&mut self) -> Result<(), QmpError> {
-        self.free()?;
         self.reset_by(BY_HOST);
         Ok(())
     }
@@ -104,9 +98,6 @@ impl Guest for Runner {
     }
 
     fn save(&mut self, file: &Path) -> Result<Begun, QmpError> {
-        if self.state == RunState::Suspended {
-            return Err(QmpError::generic("a guest that sleeps (ACPI S3) cannot be saved"));
-        }
         self.begin_save(file)
     }
 
@@ -119,32 +110,26 @@ impl Guest for Runner {
     }
 
     fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
-        self.free()?;
         self.machine.eject(device, force)
     }
 
     fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<(), QmpError> {
-        self.free()?;
         self.machine.change_medium(device, medium)
     }
 
     fn open_tray(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
-        self.free()?;
         self.machine.open_tray(device, force)
     }
 
     fn close_tray(&mut self, device: &str) -> Result<(), QmpError> {
-        self.free()?;
         self.machine.close_tray(device)
     }
 
     fn insert_medium(&mut self, device: &str, node: &str) -> Result<(), QmpError> {
-        self.free()?;
         self.machine.insert_medium(device, node)
     }
 
     fn remove_medium(&mut self, device: &str) -> Result<(), QmpError> {
-        self.free()?;
         self.machine.remove_medium(device)
     }
 
@@ -160,7 +145,7 @@ impl Guest for Runner {
         self.machine.nodes()
     }
 
-    fn take_events(&mut self) -> Vec<(&'static str, Value)> {
+    fn take_events(&mut self) -> Vec<Event> {
         self.hear();
         std::mem::take(&mut self.events)
     }
@@ -199,7 +184,6 @@ impl Guest for Runner {
         id: Option<&str>,
         props: &Map<String, Value>,
     ) -> Result<(), QmpError> {
-        self.free()?;
         let error = |error: &dyn std::fmt::Display| QmpError::generic(error.to_string());
         let Some(model) = models::find(driver).filter(|model| model.plug != Plug::Fixed) else {
             return Err(QmpError::generic(match is_object_type(driver) {
@@ -229,7 +213,6 @@ impl Guest for Runner {
     }
 
     fn device_del(&mut self, id: &str) -> Result<(), QmpError> {
-        self.free()?;
         if let Some(asked) = self.machine.request_unplug(id) {
             return asked.map_err(|error| QmpError::generic(error.to_string()));
         }
@@ -252,7 +235,6 @@ impl Guest for Runner {
     }
 
     fn netdev_add(&mut self, netdev: NetdevConfig) -> Result<(), QmpError> {
-        self.free()?;
         self.machine.add_netdev(netdev).map_err(|error| QmpError::generic(error.to_string()))
     }
 
@@ -275,12 +257,10 @@ impl Guest for Runner {
     }
 
     fn netdev_del(&mut self, id: &str) -> Result<(), QmpError> {
-        self.free()?;
         self.machine.remove_netdev(id).then_some(()).ok_or_else(|| QmpError::device_not_found(id))
     }
 
     fn set_link(&mut self, name: &str, up: bool) -> Result<(), QmpError> {
-        self.free()?;
         self.machine.set_link(name, up).then_some(()).ok_or_else(|| QmpError::device_not_found(name))
     }
 
@@ -329,12 +309,8 @@ impl Guest for Runner {
     }
 
     fn wakeup(&mut self) -> Result<(), QmpError> {
-        if self.state != RunState::Suspended {
-            return Err(QmpError::generic("Unable to wake up: guest is not in suspended state"));
-        }
-        self.free()?;
         self.machine.wake_up().map_err(|error| QmpError::generic(error.to_string()))?;
-        self.events.push(("WAKEUP", Value::Null));
+        self.events.push((&qmp::WAKEUP, Value::Null));
         self.resume();
         Ok(())
     }
@@ -345,9 +321,6 @@ impl Guest for Runner {
     }
 
     fn save_devices(&mut self, file: File, _live: bool) -> Result<Begun, QmpError> {
-        if self.state == RunState::Running {
-            return Err(QmpError::generic("the guest runs: stop it first"));
-        }
         // The guest goes on elsewhere, with its disks; on this host it may be before we end.
         self.begin_save_devices(file)
     }
@@ -360,7 +333,7 @@ impl Runner {
             RunState::Running => Ok(()),
             RunState::Prelaunch | RunState::Paused => {
                 self.resume();
-                self.events.push(("RESUME", Value::Null));
+                self.events.push((&qmp::RESUME, Value::Null));
                 Ok(())
             }
             _ => Err(QmpError::generic("Resetting the Virtual Machine is required")),

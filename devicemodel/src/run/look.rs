@@ -3,9 +3,10 @@
 use hypervisor::debug::Debug;
 use hypervisor::memory::PAGE;
 
+use super::Runner;
 use super::pending::AT_ONCE;
-use super::{RunState, Runner};
 use crate::monitor::protocol::QmpError;
+use crate::monitor::run_state::RunState;
 
 /// Reads memory, page by page, up to where there is none.
 pub(super) fn read(debug: &dyn Debug, vcpu: Option<u32>, address: u64, len: usize) -> Vec<u8> {

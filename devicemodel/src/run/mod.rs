@@ -25,7 +25,9 @@ use thiserror::Error;
 
 use crate::config::Action;
 use crate::machine::Machine;
+use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::protocol::QmpError;
+use crate::monitor::run_state::RunState;
 use crate::monitor::server::Server;
 use crate::monitor::{Guest, Job};
 use crate::power::{Notice, Notices};
@@ -92,13 +94,14 @@ struct Runner {
     server: Option<Server>,
     qtest: Option<qtest::Server>,
     vnc: Option<Vnc>,
+    /// Never that of a save, which [`status`](Guest::status) tells.
     state: RunState,
     ending: Option<Ending>,
     ends: Ends,
     /// Keys that are held down, and until when.
     held: Vec<(Instant, Vec<String>)>,
     /// Events for the monitor's clients.
-    events: Vec<(&'static str, Value)>,
+    events: Vec<Event>,
     /// Those that come no more often than so.
     rare: Rare,
     mouse: Mouse,
@@ -120,17 +123,6 @@ struct Runner {
     lent: bool,
     /// What the guest asked for meanwhile.
     held_back: Vec<Notice>,
-}
-
-/// QMP's run states that we have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RunState {
-    Prelaunch,
-    Running,
-    Paused,
-    Suspended,
-    Shutdown,
-    Panicked,
 }
 
 /// How a run begins and ends.
@@ -281,7 +273,7 @@ impl MutEventSubscriber for Runner {
             NOTICE => self.settle(),
             SIGNAL => {
                 self.ending = Some(Ending::Quit);
-                self.events.push(("SHUTDOWN", json!({ "guest": false, "reason": "host-signal" })));
+                self.events.push((&qmp::SHUTDOWN, json!({ "guest": false, "reason": "host-signal" })));
             }
             token if qtest::Server::owns(token) => {
                 if let Some(mut server) = self.qtest.take() {
@@ -300,9 +292,9 @@ impl MutEventSubscriber for Runner {
             server.turn(ops, self);
             self.server = Some(server);
         }
-        for (name, data) in self.take_events() {
+        for event in self.take_events() {
             if let Some(server) = &mut self.server {
-                server.broadcast(name, data, ops);
+                server.broadcast(event, ops);
             }
         }
     }
@@ -334,7 +326,7 @@ impl Runner {
             }
             // The guest goes on by itself: its crash kernel runs.
             Notice::Power(PowerEvent::CrashLoaded) => {
-                self.events.push(("GUEST_CRASHLOADED", json!({ "action": "run" })));
+                self.events.push((&qmp::GUEST_CRASHLOADED, json!({ "action": "run" })));
                 self.machine.resume();
             }
             Notice::Power(PowerEvent::Reset) => self.reset_by("guest-reset"),
@@ -342,14 +334,14 @@ impl Runner {
             Notice::Power(PowerEvent::Suspend) => {
                 self.halt();
                 self.state = RunState::Suspended;
-                self.events.push(("SUSPEND", Value::Null));
+                self.events.push((&qmp::SUSPEND, Value::Null));
             }
         }
     }
 
     fn powered_off(&mut self) {
         self.halt();
-        self.events.push(("SHUTDOWN", json!({ "guest": true, "reason": "guest-shutdown" })));
+        self.events.push((&qmp::SHUTDOWN, json!({ "guest": true, "reason": "guest-shutdown" })));
         match self.ends.poweroff {
             Action::Destroy => self.ending = Some(Ending::PoweredOff),
             Action::Restart => self.reset_by("guest-reset"),
@@ -359,16 +351,16 @@ impl Runner {
 
     fn crashed(&mut self) {
         if self.ends.crash == Action::Ignore {
-            self.events.push(("GUEST_PANICKED", json!({ "action": "run" })));
+            self.events.push((&qmp::GUEST_PANICKED, json!({ "action": "run" })));
             self.machine.resume();
             return;
         }
         self.halt();
-        self.events.push(("GUEST_PANICKED", json!({ "action": "pause" })));
+        self.events.push((&qmp::GUEST_PANICKED, json!({ "action": "pause" })));
         match self.ends.crash {
             Action::Destroy => self.ending = Some(Ending::Crashed),
             Action::Restart => self.reset_by("guest-panic"),
-            Action::Preserve | Action::Ignore => self.state = RunState::Panicked,
+            Action::Preserve | Action::Ignore => self.state = RunState::GuestPanicked,
         }
     }
 
@@ -377,7 +369,7 @@ impl Runner {
         let action = self.ends.reboot;
         if by_guest && matches!(action, Action::Destroy | Action::Preserve) {
             self.halt();
-            self.events.push(("SHUTDOWN", json!({ "guest": true, "reason": reason })));
+            self.events.push((&qmp::SHUTDOWN, json!({ "guest": true, "reason": reason })));
             match action {
                 Action::Destroy => self.ending = Some(Ending::PoweredOff),
                 _ => self.state = RunState::Shutdown,
@@ -390,7 +382,7 @@ impl Runner {
     /// Power-on state; the vCPUs stand still.
     fn power_on(&mut self, reason: &str) {
         self.machine.reset();
-        self.events.push(("RESET", json!({ "guest": reason != BY_HOST, "reason": reason })));
+        self.events.push((&qmp::RESET, json!({ "guest": reason != BY_HOST, "reason": reason })));
         match self.state {
             RunState::Running | RunState::Suspended => self.resume(),
             // It waits for `cont`, as at its start.

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{RunState, Runner};
+use super::Runner;
 use crate::machine::PausedMachine;
+use crate::monitor::events as qmp;
 use crate::monitor::protocol::QmpError;
-use crate::monitor::{Begun, Job};
+use crate::monitor::run_state::RunState;
+use crate::monitor::{Begun, Job, busy};
 use crate::power::Notice;
 use crate::saved::{self, SaveError};
 use crate::whole_file::{Abandoner, WholeFile};
@@ -57,7 +59,7 @@ impl Then {
     }
 }
 
-/// PendingOp under way.
+/// Work under way.
 pub(super) enum PendingOp {
     /// The vCPUs are on their way.
     Stops {
@@ -189,15 +191,13 @@ impl Runner {
         }
     }
 
-    /// An error while there is work: what it is about must not change meanwhile.
-    pub(super) fn free(&self) -> Result<(), QmpError> {
-        let word = match &self.work {
-            None => return Ok(()),
-            Some(PendingOp::Stops { then, .. }) => then.word(),
-            Some(PendingOp::Threaded(Threaded { kind: Kind::Cont, .. })) => "continued",
-            Some(PendingOp::Threaded(_)) => "saved",
-        };
-        Err(QmpError::generic(format!("the guest is being {word}: wait for the end of that")))
+    /// What is being done to the guest, if there is work: what it is about must not change meanwhile.
+    pub(super) fn work_word(&self) -> Option<&'static str> {
+        Some(match self.work.as_ref()? {
+            PendingOp::Stops { then, .. } => then.word(),
+            PendingOp::Threaded(Threaded { kind: Kind::Cont, .. }) => "continued",
+            PendingOp::Threaded(_) => "saved",
+        })
     }
 
     /// Whether the whole guest is being saved.
@@ -212,14 +212,13 @@ impl Runner {
     }
 
     pub(super) fn begin_stop(&mut self) -> Result<Begun, QmpError> {
-        self.free()?;
+        self.work_word().map_or(Ok(()), |word| Err(busy(word)))?;
         let job = self.job();
         self.when_stopped(Then::Stop(job));
         self.begun(job)
     }
 
     pub(super) fn begin_save(&mut self, file: &Path) -> Result<Begun, QmpError> {
-        self.free()?;
         if self.lost.as_ref().is_some_and(|lost| lost.state().result.is_none()) {
             return Err(QmpError::generic("an earlier save still waits for a disk"));
         }
@@ -230,9 +229,8 @@ impl Runner {
         self.begun(job)
     }
 
-    /// The guest stands still already.
+    /// Saves the devices of a guest that stands still already.
     pub(super) fn begin_save_devices(&mut self, file: File) -> Result<Begun, QmpError> {
-        self.free()?;
         let patience = self.patience;
         let job = self.job();
         self.lent = true;
@@ -271,7 +269,7 @@ impl Runner {
         match then {
             Then::Stop(job) => {
                 self.state = RunState::Paused;
-                self.events.push(("STOP", serde_json::Value::Null));
+                self.events.push((&qmp::STOP, serde_json::Value::Null));
                 self.answers.push((job, Ok(())));
             }
             Then::Reset(reason) => self.power_on(reason),
@@ -379,7 +377,7 @@ impl Runner {
         drop(unwritten);
         if done > threaded.told {
             threaded.told = done;
-            self.events.push(("SAVE_PROGRESS", json!({ "transferred": done, "total": total })));
+            self.events.push((&qmp::SAVE_PROGRESS, json!({ "transferred": done, "total": total })));
         }
         match result {
             Some(result) => self.conclude(threaded, result),

@@ -1,13 +1,104 @@
-//! Trays, media and images.
+//! Drives, trays, media and images.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::super::facts::{NewMedium, NewNode, NewNodeKind, Source};
+use super::super::facts::{BlockFacts, NewMedium, NewNode, NewNodeKind, NodeFacts, Source};
 use super::super::fdset::Access;
 use super::super::protocol::{Command, QmpError};
-use super::{Answer, Context, arguments, is_identifier, nothing};
+use super::super::table::{CommandSpec, Table};
+use super::{Context, arguments, is_identifier, nothing};
+
+/// That a drive is named by its `device` is deprecated in QEMU, which the introspection data says.
+pub(super) static TABLE: Table = Table {
+    types: "
+object ImageInfo filename:str format:str ?dirty-flag:bool ?actual-size:int virtual-size:int
+object BlockdevCacheInfo writeback:bool direct:bool no-flush:bool
+enum BlockdevDetectZeroesOptions off
+object BlockDeviceInfo file:str ?node-name:str ro:bool drv:str backing_file_depth:int encrypted:bool
+  detect_zeroes:BlockdevDetectZeroesOptions bps:int bps_rd:int bps_wr:int iops:int iops_rd:int iops_wr:int
+  image:ImageInfo cache:BlockdevCacheInfo write_threshold:int
+enum BlockDeviceIoStatus ok failed nospace
+object BlockInfo device:str ?qdev:str type:str removable:bool locked:bool ?inserted:BlockDeviceInfo ?tray_open:bool
+  ?io-status:BlockDeviceIoStatus
+object BlockDeviceStats rd_bytes:int wr_bytes:int unmap_bytes:int rd_operations:int wr_operations:int
+  flush_operations:int unmap_operations:int rd_total_time_ns:int wr_total_time_ns:int flush_total_time_ns:int
+  unmap_total_time_ns:int wr_highest_offset:int rd_merged:int wr_merged:int unmap_merged:int
+  failed_rd_operations:int failed_wr_operations:int failed_flush_operations:int failed_unmap_operations:int
+  invalid_rd_operations:int invalid_wr_operations:int invalid_flush_operations:int invalid_unmap_operations:int
+  account_invalid:bool account_failed:bool timed_stats:[any]
+object BlockStats ?device:str ?qdev:str ?node-name:str stats:BlockDeviceStats
+enum BlockdevDriver file host_cdrom host_device qcow2 raw
+enum OnOffAuto auto on off
+enum BlockdevDiscardOptions ignore unmap
+enum BlockdevAioOptions threads native io_uring
+object BlockdevCacheOptions ?direct:bool ?no-flush:bool
+object BlockdevOptionsFile filename:str ?locking:OnOffAuto ?aio:BlockdevAioOptions
+object BlockdevOptionsFormat file:BlockdevRef
+union BlockdevOptions driver driver:BlockdevDriver ?node-name:str ?discard:BlockdevDiscardOptions
+  ?cache:BlockdevCacheOptions ?read-only:bool ?auto-read-only:bool ?force-share:bool
+  ?detect-zeroes:BlockdevDetectZeroesOptions
+  | file=BlockdevOptionsFile host_cdrom=BlockdevOptionsFile host_device=BlockdevOptionsFile
+  qcow2=BlockdevOptionsFormat raw=BlockdevOptionsFormat
+alternate BlockdevRef BlockdevOptions str
+enum BlockdevChangeReadOnlyMode retain read-only read-write
+",
+    commands: &[
+        CommandSpec::new("query-block", |_, context| Ok(context.guest.blocks().iter().map(block).collect()))
+            .returns("[BlockInfo]"),
+        CommandSpec::new("query-blockstats", |_, context| Ok(context.guest.blocks().iter().map(stats).collect()))
+            .takes("?query-nodes:bool")
+            .returns("[BlockStats]"),
+        CommandSpec::new("query-named-block-nodes", |_, context| {
+            Ok(context.guest.nodes().iter().map(node_info).collect())
+        })
+        .takes("?flat:bool")
+        .returns("[BlockDeviceInfo]"),
+        CommandSpec::new("blockdev-add", |command, context| nothing(add_node(command, context)))
+            .takes("= BlockdevOptions"),
+        CommandSpec::new("blockdev-del", |command, context| {
+            nothing(arguments(command).and_then(|Named { node_name }| context.guest.remove_node(&node_name)))
+        })
+        .takes("node-name:str"),
+        CommandSpec::new("blockdev-open-tray", |command, context| {
+            on_drive(command, |drive, name| context.guest.open_tray(name, drive.force))
+        })
+        .takes("?device:str!deprecated ?id:str ?force:bool")
+        .alone(),
+        CommandSpec::new("blockdev-close-tray", |command, context| {
+            on_drive(command, |_, name| context.guest.close_tray(name))
+        })
+        .takes("?device:str!deprecated ?id:str")
+        .alone(),
+        CommandSpec::new("blockdev-insert-medium", |command, context| {
+            on_drive(command, |drive, name| {
+                context.guest.insert_medium(name, drive.node_name.as_deref().unwrap_or(""))
+            })
+        })
+        .takes("id:str node-name:str")
+        .alone(),
+        CommandSpec::new("blockdev-remove-medium", |command, context| {
+            on_drive(command, |_, name| context.guest.remove_medium(name))
+        })
+        .takes("id:str")
+        .alone(),
+        CommandSpec::new("blockdev-change-medium", |command, context| {
+            on_drive(command, |drive, name| change_medium(drive, name, context))
+        })
+        .takes(
+            "?device:str!deprecated ?id:str filename:str ?format:str ?force:bool
+            ?read-only-mode:BlockdevChangeReadOnlyMode",
+        )
+        .alone(),
+        CommandSpec::new("eject", |command, context| {
+            on_drive(command, |drive, name| context.guest.eject(name, drive.force))
+        })
+        .takes("?device:str!deprecated ?id:str ?force:bool")
+        .alone(),
+    ],
+};
 
 /// A drive by the name of its medium's place or by its own id, and what is to be done to it.
 #[derive(Deserialize)]
@@ -57,34 +148,14 @@ enum Reference {
     Inline(Box<Node>),
 }
 
-/// What is done to a drive.
-type Act = fn(&Drive, &mut Context<'_>) -> Result<(), QmpError>;
-
-pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
-    let act: Act = match command.name.as_str() {
-        "eject" => |drive: &Drive, context: &mut Context<'_>| context.guest.eject(drive.name()?, drive.force),
-        "blockdev-open-tray" => {
-            |drive: &Drive, context: &mut Context<'_>| context.guest.open_tray(drive.name()?, drive.force)
-        }
-        "blockdev-close-tray" => {
-            |drive: &Drive, context: &mut Context<'_>| context.guest.close_tray(drive.name()?)
-        }
-        "blockdev-insert-medium" => |drive: &Drive, context: &mut Context<'_>| {
-            context.guest.insert_medium(drive.name()?, drive.node_name.as_deref().unwrap_or(""))
-        },
-        "blockdev-remove-medium" => {
-            |drive: &Drive, context: &mut Context<'_>| context.guest.remove_medium(drive.name()?)
-        }
-        "blockdev-change-medium" => change_medium,
-        "blockdev-add" => return nothing(add_node(command, context)),
-        "blockdev-del" => {
-            return nothing(
-                arguments(command).and_then(|Named { node_name }| context.guest.remove_node(&node_name)),
-            );
-        }
-        _ => return None,
-    };
-    nothing(arguments(command).and_then(|drive| act(&drive, context)))
+/// Does something to the drive that the arguments name.
+fn on_drive(
+    command: &Command,
+    act: impl FnOnce(&Drive, &str) -> Result<(), QmpError>,
+) -> Result<Value, QmpError> {
+    let drive: Drive = arguments(command)?;
+    let name = drive.name()?;
+    nothing(act(&drive, name))
 }
 
 /// A file by its name, which may mean one that was handed over.
@@ -95,8 +166,7 @@ fn source(context: &Context<'_>, path: PathBuf, access: Access) -> Result<Source
     })
 }
 
-fn change_medium(drive: &Drive, context: &mut Context<'_>) -> Result<(), QmpError> {
-    let name = drive.name()?;
+fn change_medium(drive: &Drive, name: &str, context: &mut Context<'_>) -> Result<(), QmpError> {
     let path = drive.filename.clone().unwrap_or_default().into();
     // The media of our drives are read-only, whatever is said of them.
     let source = source(context, path, Access::Read)?;
@@ -123,4 +193,107 @@ fn add_node(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError
         (_, None, None) => return Err(QmpError::generic("Parameter 'file' is missing")),
     };
     context.guest.add_node(NewNode { name, kind, readonly: node.read_only })
+}
+
+/// What is in a drive, as text for people: the image's format and whether it is read-only.
+pub(in crate::monitor) fn inserted(node: &NodeFacts) -> String {
+    let readonly = if node.readonly { ", read-only" } else { "" };
+    format!("{} ({}{readonly})", node.file, node.driver)
+}
+
+/// A node, or the medium of a drive.
+pub(in crate::monitor) fn node_info(node: &NodeFacts) -> Value {
+    // Bytes that the file takes on the host's disk, where it can still be found.
+    let blocks =
+        std::fs::metadata(&node.file).map(|meta| std::os::unix::fs::MetadataExt::blocks(&meta) * 512);
+    let mut image = json!({
+        "filename": node.file,
+        "format": node.driver,
+        "virtual-size": node.size,
+        "dirty-flag": false,
+    });
+    if let (Ok(bytes), Some(fields)) = (blocks, image.as_object_mut()) {
+        fields.insert("actual-size".into(), bytes.into());
+    }
+    json!({
+        "file": node.file,
+        "node-name": node.name,
+        "ro": node.readonly,
+        "drv": node.driver,
+        "backing_file_depth": 0,
+        "encrypted": false,
+        "detect_zeroes": "off",
+        "bps": 0,
+        "bps_rd": 0,
+        "bps_wr": 0,
+        "iops": 0,
+        "iops_rd": 0,
+        "iops_wr": 0,
+        "image": image,
+        "cache": { "writeback": true, "direct": node.direct, "no-flush": node.no_flush },
+        "write_threshold": 0,
+    })
+}
+
+fn block(drive: &BlockFacts) -> Value {
+    let mut answer = json!({
+        "device": drive.device,
+        "qdev": drive.qdev,
+        "type": "unknown",
+        "removable": drive.removable,
+        "locked": drive.locked,
+    });
+    let Some(fields) = answer.as_object_mut() else { return answer };
+    if drive.removable {
+        fields.insert("tray_open".into(), drive.tray_open.into());
+    }
+    if let Some(medium) = &drive.medium {
+        fields.insert("io-status".into(), "ok".into());
+        fields.insert("inserted".into(), node_info(medium));
+    }
+    answer
+}
+
+/// What is not counted here is 0; clients expect the members.
+const NOT_COUNTED: [&str; 16] = [
+    "unmap_bytes",
+    "unmap_operations",
+    "rd_total_time_ns",
+    "wr_total_time_ns",
+    "flush_total_time_ns",
+    "unmap_total_time_ns",
+    "wr_highest_offset",
+    "rd_merged",
+    "wr_merged",
+    "unmap_merged",
+    "failed_rd_operations",
+    "failed_wr_operations",
+    "failed_flush_operations",
+    "failed_unmap_operations",
+    "invalid_rd_operations",
+    "invalid_wr_operations",
+];
+
+fn stats(drive: &BlockFacts) -> Value {
+    let counted = &drive.stats;
+    let mut stats = json!({
+        "rd_bytes": counted.rd_bytes,
+        "wr_bytes": counted.wr_bytes,
+        "rd_operations": counted.rd_operations,
+        "wr_operations": counted.wr_operations,
+        "flush_operations": counted.flush_operations,
+        "invalid_flush_operations": 0,
+        "invalid_unmap_operations": 0,
+        "account_invalid": false,
+        "account_failed": false,
+        "timed_stats": [],
+    });
+    if let Some(fields) = stats.as_object_mut() {
+        fields.extend(NOT_COUNTED.map(|name| (name.to_owned(), 0.into())));
+    }
+    let mut answer = json!({ "device": drive.device, "qdev": drive.qdev, "stats": stats });
+    if let (Some(medium), Some(fields)) = (&drive.medium, answer.as_object_mut()) {
+        fields.insert("node-name".into(), medium.name.as_str().into());
+    }
+    answer
 }

@@ -1,79 +1,57 @@
-//! Devices and objects that come and go, and lines.
-
-use std::path::PathBuf;
+//! Devices that come and go, and what is on the PCI bus.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::super::facts::ChardevBackend;
-use super::super::objects::Secret;
+use super::super::facts::{BarFacts, PciFacts};
 use super::super::protocol::{Command, QmpError};
 use super::super::qom;
-use super::{Answer, Context, arguments, is_identifier, nothing};
+use super::super::table::{CommandSpec, Table};
+use super::{Context, arguments, is_identifier, nothing};
+
+pub(super) static TABLE: Table = Table {
+    types: "
+enum PciMemoryType io memory
+object PciMemoryRegion bar:int type:PciMemoryType address:int size:int
+object PciDeviceClass ?desc:str class:int
+object PciDeviceId device:int vendor:int ?subsystem:int ?subsystem-vendor:int
+object PciDeviceInfo bus:int slot:int function:int class_info:PciDeviceClass id:PciDeviceId ?irq:int irq_pin:int
+  qdev_id:str regions:[PciMemoryRegion]
+object PciInfo bus:int devices:[PciDeviceInfo]
+object IOThreadInfo id:str thread-id:int
+",
+    commands: &[
+        CommandSpec::new("query-pci", |_, context| {
+            Ok(json!([{ "bus": 0, "devices": context.guest.pci().iter().map(pci).collect::<Value>() }]))
+        })
+        .returns("[PciInfo]"),
+        CommandSpec::new("query-iothreads", |_, _| Ok(json!([]))).returns("[IOThreadInfo]"),
+        CommandSpec::new("device_add", |command, context| nothing(add_device(command, context)))
+            .takes("driver:str ?bus:str ...")
+            .alone(),
+        CommandSpec::new("device_del", |command, context| {
+            nothing(arguments(command).and_then(|Named { id }| delete_device(&id, context)))
+        })
+        .takes("id:str")
+        .alone(),
+        // Ours: the machine down to its registers.
+        CommandSpec::new("inspect", |command, context| {
+            let Inspect { path } = arguments(command)?;
+            context.guest.inspect(path.as_deref().unwrap_or("")).map(Value::String)
+        })
+        .takes("?path:str")
+        .returns("str"),
+    ],
+};
+
+#[derive(Deserialize)]
+struct Inspect {
+    path: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct Named {
     id: String,
-}
-
-#[derive(Deserialize)]
-struct Property {
-    path: String,
-    property: String,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    id: String,
-    #[serde(flatten)]
-    secret: Secret,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    id: String,
-    backend: Backend,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", content = "data", rename_all = "kebab-case")]
-enum Backend {
-    Null {},
-    Pty {},
-    File { out: PathBuf, append: Option<bool> },
-    Socket { addr: Address, server: Option<bool> },
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", content = "data", rename_all = "kebab-case")]
-enum Address {
-    Unix { path: PathBuf },
-}
-
-pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
-    match command.name.as_str() {
-        "device_add" => nothing(add_device(command, context)),
-        "device_del" => nothing(arguments(command).and_then(|Named { id }| delete_device(&id, context))),
-        "qom-set" => nothing(set_property(command, context)),
-        "object-add" => nothing(add_object(command, context)),
-        "object-del" => {
-            nothing(arguments(command).and_then(|Named { id }| context.shared.objects.remove(&id)))
-        }
-        "chardev-add" => Some(add_line(command, context)),
-        "chardev-remove" => nothing(arguments(command).and_then(|Named { id }| {
-            if context.monitors.iter().any(|line| line.label == id) {
-                return Err(QmpError::generic(format!("Chardev '{id}' is busy")));
-            }
-            context.guest.remove_chardev(&id)
-        })),
-        "balloon" => nothing(Err(no_balloon())),
-        _ => None,
-    }
-}
-
-/// There is no balloon that a monitor could fill: under Xen the toolstack does it.
-pub(in crate::monitor) fn no_balloon() -> QmpError {
-    QmpError::device_not_active("No balloon device has been activated")
 }
 
 /// A vCPU is a device too: one whose model is that of the others, at a place that is announced.
@@ -128,35 +106,44 @@ fn delete_device(id: &str, context: &mut Context<'_>) -> Result<(), QmpError> {
     }
 }
 
-fn set_property(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
-    let Property { path, property } = arguments(command)?;
-    qom::Tree::new(context).set(&path, &property)
+/// What QEMU calls a class of PCI functions.
+pub(in crate::monitor) fn class_name(class: u16) -> Option<&'static str> {
+    Some(match class {
+        0x0101 => "IDE controller",
+        0x0200 => "Ethernet controller",
+        0x0300 => "VGA controller",
+        0x0600 => "Host bridge",
+        0x0601 => "ISA bridge",
+        0x0680 => "Bridge",
+        _ => return None,
+    })
 }
 
-fn add_object(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
-    let Object { id, secret } = arguments(command)?;
-    if !is_identifier(&id) {
-        return Err(QmpError::generic("Parameter 'id' expects an identifier"));
-    }
-    context.shared.objects.add(id, secret)
-}
-
-fn add_line(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpError> {
-    let Line { id, backend } = arguments(command)?;
-    let taken = context.monitors.iter().chain(&context.guest.chardevs()).any(|line| line.label == id);
-    if taken {
-        return Err(QmpError::generic(format!("Chardev with id '{id}' already exists")));
-    }
-    let line = match backend {
-        Backend::Null {} => ChardevBackend::Null,
-        Backend::Pty {} => ChardevBackend::Pty,
-        Backend::File { out, append: Some(true) } => ChardevBackend::Append(out),
-        Backend::File { out, .. } => ChardevBackend::File(out),
-        Backend::Socket { server: Some(false), .. } => {
-            return Err(QmpError::generic("a line that connects to a socket: only server=true is there"));
-        }
-        Backend::Socket { addr: Address::Unix { path }, .. } => ChardevBackend::Unix(path),
+fn pci(function: &PciFacts) -> Value {
+    let region = |bar: &BarFacts| {
+        let kind = if bar.io { "io" } else { "memory" };
+        let address = bar.address.map_or(json!(-1), Value::from);
+        json!({ "bar": bar.index, "type": kind, "address": address, "size": bar.size })
     };
-    let pty = context.guest.add_chardev(&id, line)?;
-    Ok(pty.map_or_else(|| json!({}), |path| json!({ "pty": path })))
+    let mut class = Map::new();
+    class.insert("class".into(), function.class.into());
+    if let Some(name) = class_name(function.class) {
+        class.insert("desc".into(), name.into());
+    }
+    json!({
+        "bus": 0,
+        "slot": function.slot,
+        "function": function.function,
+        "class_info": class,
+        "id": {
+            "vendor": function.vendor,
+            "device": function.device,
+            "subsystem-vendor": function.subsystem.0,
+            "subsystem": function.subsystem.1,
+        },
+        "irq": function.irq,
+        "irq_pin": function.pin,
+        "qdev_id": function.id,
+        "regions": function.bars.iter().map(region).collect::<Value>(),
+    })
 }

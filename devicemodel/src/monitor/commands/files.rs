@@ -1,13 +1,34 @@
 //! Files that clients hand over with their bytes.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::protocol::{Command, QmpError};
-use super::{Answer, Context, arguments, nothing};
+use super::super::table::{CommandSpec, Table};
+use super::{Context, arguments, nothing};
 
 /// Most files that a client may have given names.
 const NAMED: usize = 64;
+
+pub(super) static TABLE: Table = Table {
+    types: "
+object AddfdInfo fdset-id:int fd:int
+object FdsetFdInfo fd:int ?opaque:str
+object FdsetInfo fdset-id:int fds:[FdsetFdInfo]
+",
+    commands: &[
+        CommandSpec::new("add-fd", add).takes("?fdset-id:int ?opaque:str").returns("AddfdInfo"),
+        CommandSpec::new("remove-fd", |command, context| {
+            let RemoveFd { fdset_id, fd } = arguments(command)?;
+            nothing(context.shared.fdsets.remove(fdset_id, fd))
+        })
+        .takes("fdset-id:int ?fd:int"),
+        CommandSpec::new("query-fdsets", |_, context| Ok(context.shared.fdsets.list()))
+            .returns("[FdsetInfo]"),
+        CommandSpec::new("getfd", |command, context| nothing(get(command, context))).takes("fdname:str"),
+        CommandSpec::new("closefd", |command, context| nothing(close(command, context))).takes("fdname:str"),
+    ],
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -28,27 +49,11 @@ struct Named {
     fdname: String,
 }
 
-pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
-    match command.name.as_str() {
-        "add-fd" => Some(add(command, context)),
-        "remove-fd" => nothing(
-            arguments(command)
-                .and_then(|RemoveFd { fdset_id, fd }| context.shared.fdsets.remove(fdset_id, fd)),
-        ),
-        "getfd" => nothing(get(command, context)),
-        "closefd" => nothing(arguments(command).and_then(|Named { fdname }| {
-            let missing = || QmpError::generic(format!("File descriptor named '{fdname}' not found"));
-            context.session.named.remove(&fdname).map(drop).ok_or_else(missing)
-        })),
-        _ => None,
-    }
-}
-
 fn not_supplied() -> QmpError {
     QmpError::generic("No file descriptor supplied via SCM_RIGHTS")
 }
 
-fn add(command: &Command, context: &mut Context<'_>) -> Result<serde_json::Value, QmpError> {
+fn add(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpError> {
     // The file is taken whatever becomes of the command: it came for this one.
     let fd = context.session.received.pop_front();
     let AddFd { fdset_id, opaque } = arguments(command)?;
@@ -73,4 +78,10 @@ fn get(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
     }
     named.insert(fdname, fd);
     Ok(())
+}
+
+fn close(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+    let Named { fdname } = arguments(command)?;
+    let missing = || QmpError::generic(format!("File descriptor named '{fdname}' not found"));
+    context.session.named.remove(&fdname).map(drop).ok_or_else(missing)
 }

@@ -4,11 +4,63 @@ use std::path::Path;
 
 use devices::input::keys::Key;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
+use super::super::Guest;
 use super::super::facts::{Button, Input};
 use super::super::protocol::{Command, QmpError};
-use super::{Answer, Context, arguments, nothing};
+use super::super::run_state::RunState;
+use super::super::table::{CommandSpec, Table};
+use super::{Context, arguments, nothing};
 use crate::screenshot::ImageFormat;
+
+pub(super) static TABLE: Table = Table {
+    types: "
+enum ImageFormat ppm png
+enum VncAuth none vnc
+enum NetworkAddressFamily ipv4 ipv6 unix
+object VncClientInfo host:str service:str family:NetworkAddressFamily websocket:bool
+object VncInfo enabled:bool ?host:str ?family:NetworkAddressFamily ?service:str ?auth:str ?clients:[VncClientInfo]
+object MouseInfo name:str index:int current:bool absolute:bool
+enum KeyValueKind number qcode
+object IntWrapper data:int
+object QKeyCodeWrapper data:QKeyCode
+union KeyValue type type:KeyValueKind | number=IntWrapper qcode=QKeyCodeWrapper
+enum InputEventKind key btn rel abs
+enum InputButton left middle right wheel-up wheel-down side extra wheel-left wheel-right
+enum InputAxis x y
+object InputKeyEvent key:KeyValue down:bool
+object InputBtnEvent button:InputButton down:bool
+object InputMoveEvent axis:InputAxis value:int
+object InputKeyEventWrapper data:InputKeyEvent
+object InputBtnEventWrapper data:InputBtnEvent
+object InputMoveEventWrapper data:InputMoveEvent
+union InputEvent type type:InputEventKind | key=InputKeyEventWrapper btn=InputBtnEventWrapper
+  rel=InputMoveEventWrapper abs=InputMoveEventWrapper
+",
+    commands: &[
+        CommandSpec::new("screendump", |command, context| nothing(screendump(command, context)))
+            .takes("filename:str ?device:str ?head:int ?format:ImageFormat"),
+        CommandSpec::new("query-vnc", |_, context| Ok(vnc(context.guest))).returns("VncInfo"),
+        CommandSpec::new("change-vnc-password", |command, context| {
+            let Password { password } = arguments(command)?;
+            nothing(context.guest.set_vnc_password(&password))
+        })
+        .takes("password:str"),
+        CommandSpec::new("query-mice", |_, _| {
+            Ok(json!([{ "name": MOUSE, "index": 2, "current": true, "absolute": false }]))
+        })
+        .returns("[MouseInfo]"),
+        CommandSpec::new("send-key", |command, context| nothing(send_key(command, context)))
+            .takes("keys:[KeyValue] ?hold-time:int"),
+        CommandSpec::new("input-send-event", |command, context| nothing(send_events(command, context)))
+            .takes("?device:str ?head:int events:[InputEvent]")
+            .only_in(&[RunState::Running], "VM not running"),
+    ],
+};
+
+/// What the PS/2 mouse is called.
+pub(in crate::monitor) const MOUSE: &str = "QEMU PS/2 Mouse";
 
 #[derive(Deserialize)]
 struct Screendump {
@@ -73,16 +125,17 @@ enum Axis {
     Y,
 }
 
-pub(super) fn run(command: &Command, context: &mut Context<'_>) -> Answer {
-    match command.name.as_str() {
-        "screendump" => nothing(screendump(command, context)),
-        "send-key" => nothing(send_key(command, context)),
-        "input-send-event" => nothing(send_events(command, context)),
-        "change-vnc-password" => nothing(
-            arguments(command).and_then(|Password { password }| context.guest.set_vnc_password(&password)),
-        ),
-        _ => None,
-    }
+fn vnc(guest: &dyn Guest) -> Value {
+    let Some(vnc) = guest.vnc() else { return json!({ "enabled": false }) };
+    let client = |(host, service): &(String, String)| json!({ "host": host, "service": service, "family": vnc.family, "websocket": false });
+    json!({
+        "enabled": true,
+        "auth": vnc.auth,
+        "family": vnc.family,
+        "clients": vnc.clients.iter().map(client).collect::<Value>(),
+        "service": vnc.service,
+        "host": vnc.host,
+    })
 }
 
 /// A display by its name: the machine has one screen, which no device that can be named stands for.
@@ -110,9 +163,6 @@ fn send_key(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError
 fn send_events(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
     let SendEvents { device, events } = arguments(command)?;
     refuse_display(device.as_deref())?;
-    if context.guest.status() != "running" {
-        return Err(QmpError::generic("VM not running"));
-    }
     // A mouse moves by so much; a place on the screen means nothing to it. Nothing is done by halves.
     if events.iter().any(|event| matches!(event, Event::Abs {})) {
         return Err(QmpError::generic("Input handler not found for event type abs"));

@@ -1,116 +1,110 @@
-//! What each command does.
+//! The commands, by subject: each beside what it does.
 
 mod block;
-mod control;
+mod chardev;
 mod devices;
 mod files;
 mod input;
+mod machine;
 mod network;
+mod objects;
+mod running;
+mod saving;
+mod session;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::OwnedFd;
+use std::sync::LazyLock;
 
+use ::devices::input::keys::Key;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-pub(super) use self::devices::no_balloon;
-use super::facts::ChardevFacts;
-use super::fdset::FdSets;
-use super::objects::Objects;
+pub(super) use self::block::{inserted, node_info};
+pub(super) use self::devices::class_name;
+pub(super) use self::input::MOUSE;
+pub(super) use self::machine::{no_balloon, uuid};
+pub(super) use self::network::people as networks;
+use super::Begun;
+pub use super::context::{Context, Later, Session, Shared};
+use super::events::{self, EVENTS};
 use super::protocol::{Command, QmpError};
-use super::schema::Schema;
-use super::{Begun, Guest, Job, queries};
+use super::run_state::RunState;
+use super::schema::{Entry, Schema};
+use super::table::{CommandSpec, Table};
 
-/// Everything that a session sends to clients while a command runs.
-pub type Notify<'a> = &'a mut dyn FnMut(&str, Value);
+/// Everything that there is.
+static TABLES: [&Table; 11] = [
+    &session::TABLE,
+    &running::TABLE,
+    &machine::TABLE,
+    &devices::TABLE,
+    &objects::TABLE,
+    &block::TABLE,
+    &chardev::TABLE,
+    &network::TABLE,
+    &files::TABLE,
+    &input::TABLE,
+    &saving::TABLE,
+];
 
-/// What the clients of a monitor have put there, beside what is the guest's.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// Files that clients have handed over.
-    pub fdsets: FdSets,
-    /// Objects that belong to no device.
-    pub objects: Objects,
+fn all() -> impl Iterator<Item = &'static CommandSpec> {
+    TABLES.iter().flat_map(|table| table.commands)
 }
 
-/// What one client has.
-#[derive(Debug, Default)]
-pub struct Session {
-    /// Files that came with this client's bytes and that no command has taken, the oldest first.
-    pub received: VecDeque<OwnedFd>,
-    /// Files that it has given a name.
-    pub named: BTreeMap<String, OwnedFd>,
-}
-
-/// What a command can reach.
-pub struct Context<'a> {
-    /// The guest.
-    pub guest: &'a mut dyn Guest,
-    /// What all clients share.
-    pub shared: &'a mut Shared,
-    /// What this client has.
-    pub session: &'a mut Session,
-    /// The lines that monitors are on.
-    pub monitors: &'a [ChardevFacts],
-    /// Tells all clients.
-    pub notify: Notify<'a>,
-    /// None, unless the command is not over when [`execute`] returns.
-    pub later: Option<Later>,
-}
-
-/// What a command waits for that is not over. If it succeeds, the answer is what [`execute`] has returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Later {
-    /// The work.
-    pub job: Job,
-    /// An error is text for people, and no error of the protocol.
-    pub people: bool,
-}
-
-impl Context<'_> {
-    /// Takes down whether the command is over.
-    fn begun(&mut self, begun: Begun) {
-        if let Begun::Later(job) = begun {
-            self.later = Some(Later { job, people: false });
+/// What all commands and events take and give.
+pub fn schema() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+        let types: Vec<&str> = TABLES.iter().map(|table| table.types).chain([events::TYPES]).collect();
+        let mut schema = Schema::new(&types);
+        schema.add_enum("QKeyCode", Key::all().map(Key::name).chain(["unmapped"]));
+        schema.add_enum("RunState", RunState::ALL.iter().map(|state| state.name()));
+        for &CommandSpec { name, arguments, returns, features, .. } in all() {
+            schema.add_command(Entry { name, takes: arguments, gives: Some(returns), features });
         }
-    }
+        for event in EVENTS {
+            schema.add_event(Entry { name: event.name, takes: event.data, gives: None, features: &[] });
+        }
+        schema
+    });
+    &SCHEMA
 }
-
-/// The answer of a command, if it is one of those that the function knows.
-type Answer = Option<Result<Value, QmpError>>;
 
 /// Carries out a command of a client that has negotiated its capabilities.
 pub fn execute(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpError> {
-    Schema::get().check(command)?;
-    queries::answer(command, context)
-        .or_else(|| control::run(command, context))
-        .or_else(|| block::run(command, context))
-        .or_else(|| devices::run(command, context))
-        .or_else(|| network::run(command, context))
-        .or_else(|| input::run(command, context))
-        .or_else(|| files::run(command, context))
-        .unwrap_or_else(|| Err(QmpError::generic(format!("{}: not available here", command.name))))
+    let spec = find(&command.name)?;
+    schema().check(command)?;
+    spec.permit(context.guest)?;
+    (spec.handler)(command, context)
+}
+
+/// Whether a command may be carried out now: for what people write otherwise than QMP has it.
+pub(super) fn permit(name: &str, context: &Context<'_>) -> Result<(), QmpError> {
+    find(name)?.permit(context.guest)
+}
+
+fn find(name: &str) -> Result<&'static CommandSpec, QmpError> {
+    let missing = || QmpError::command_not_found(format!("The command {name} has not been found"));
+    all().find(|spec| spec.name == name).ok_or_else(missing)
 }
 
 /// The arguments as a struct. Their types have been checked; what is left are numbers out of range.
-pub(super) fn arguments<T: DeserializeOwned>(command: &Command) -> Result<T, QmpError> {
+fn arguments<T: DeserializeOwned>(command: &Command) -> Result<T, QmpError> {
     let arguments: Map<String, Value> = command.arguments.clone();
     serde_json::from_value(Value::Object(arguments))
         .map_err(|error| QmpError::generic(format!("{}: {error}", command.name)))
 }
 
 /// The answer of a command that has nothing to say.
-fn nothing(result: Result<(), QmpError>) -> Answer {
-    Some(result.map(|()| json!({})))
+fn nothing(result: Result<(), QmpError>) -> Result<Value, QmpError> {
+    result.map(|()| json!({}))
 }
 
 /// The same of one that may not be over.
-fn begins(context: &mut Context<'_>, result: Result<Begun, QmpError>) -> Answer {
+fn begins(context: &mut Context<'_>, result: Result<Begun, QmpError>) -> Result<Value, QmpError> {
     nothing(result.map(|begun| context.begun(begun)))
 }
 
 /// Whether QEMU takes a text as the id of something: a letter, then letters, digits, `-`, `.` and `_`.
-pub(super) fn is_identifier(id: &str) -> bool {
+fn is_identifier(id: &str) -> bool {
     let further = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     id.starts_with(|c: char| c.is_ascii_alphabetic()) && id.chars().all(further)
 }

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::super::Guest;
-use super::super::commands::{Context, no_balloon};
+use super::super::commands::{self, MOUSE, no_balloon};
+use super::super::context::Context;
 use super::super::facts::PciFacts;
 use super::super::protocol::{QmpError, version};
 use super::super::qom;
-use super::super::queries::{self, MOUSE};
+use super::super::run_state::RunState;
 
 /// What there is to be shown.
 const TOPICS: &[(&str, &str)] = &[
@@ -50,19 +51,19 @@ pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Resul
     // Writing to a string does not fail.
     let _ = match what {
         "status" => match guest.status() {
-            "running" => writeln!(text, "VM status: running"),
-            status => writeln!(text, "VM status: paused ({status})"),
+            RunState::Running => writeln!(text, "VM status: running"),
+            state => writeln!(text, "VM status: paused ({})", state.name()),
         },
         "name" if guest.name().is_empty() => Ok(()),
         "name" => writeln!(text, "{}", guest.name()),
-        "uuid" => writeln!(text, "{}", queries::uuid(&guest.machine().uuid)),
+        "uuid" => writeln!(text, "{}", commands::uuid(&guest.machine().uuid)),
         "version" => writeln!(text, "{}", version()["package"].as_str().unwrap_or("")),
         "kvm" => writeln!(text, "kvm support: not compiled"),
         "mice" => writeln!(text, "* Mouse #2: {MOUSE}"),
         "balloon" => return Err(no_balloon()),
         "usb" => return Err(QmpError::generic("USB support not enabled")),
         "network" => {
-            text = queries::networks(guest);
+            text = commands::networks(guest);
             Ok(())
         }
         "usernet" => {
@@ -93,7 +94,7 @@ pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Resul
         "block" if rest.contains(&"-n") => guest
             .nodes()
             .iter()
-            .try_for_each(|node| writeln!(text, "{}: {}", node.name, queries::inserted(node))),
+            .try_for_each(|node| writeln!(text, "{}: {}", node.name, commands::inserted(node))),
         "block" => blocks(guest, &mut text),
         "blockstats" => guest.blocks().iter().try_for_each(|drive| {
             let stats = &drive.stats;
@@ -139,7 +140,7 @@ fn blocks(guest: &dyn Guest, text: &mut String) -> std::fmt::Result {
         match &drive.medium {
             None => writeln!(text, "{}: [not inserted]", drive.device)?,
             Some(medium) => {
-                writeln!(text, "{} ({}): {}", drive.device, medium.name, queries::inserted(medium))?;
+                writeln!(text, "{} ({}): {}", drive.device, medium.name, commands::inserted(medium))?;
             }
         }
         writeln!(text, "    Attached to:      {}", drive.qdev)?;
@@ -149,7 +150,7 @@ fn blocks(guest: &dyn Guest, text: &mut String) -> std::fmt::Result {
             writeln!(text, "    Removable device: {locked}, tray {tray}")?;
         }
         if let Some(medium) = &drive.medium {
-            let info = queries::node_info(medium);
+            let info = commands::node_info(medium);
             let on = |key: &str| info["cache"][key] == Value::Bool(true);
             let (direct, unsafe_) = (on("direct"), on("no-flush"));
             let direct = if direct { ", direct" } else { "" };
@@ -163,7 +164,7 @@ fn blocks(guest: &dyn Guest, text: &mut String) -> std::fmt::Result {
 fn pci(function: &PciFacts, text: &mut String) -> std::fmt::Result {
     writeln!(text, "  Bus  0, device {:3}, function {}:", function.slot, function.function)?;
     let (vendor, device) = (function.vendor, function.device);
-    let class = match queries::class_name(function.class) {
+    let class = match commands::class_name(function.class) {
         Some(name) => name.to_owned(),
         None => format!("Class {:04x}", function.class),
     };

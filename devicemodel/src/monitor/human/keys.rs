@@ -1,14 +1,14 @@
 //! The screen and the keyboard, as people write them.
 
 use devices::input::keys::Key;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::super::commands::Context;
+use super::super::context::Context;
 use super::super::protocol::QmpError;
 use super::{number, same};
 
 /// How long keys are held when nothing is said, in milliseconds.
-const HOLD: u64 = 100;
+const HOLD: i32 = 100;
 
 /// `screendump FILE [-f FORMAT] [DEVICE [HEAD]]`, the format anywhere.
 pub(super) fn screendump(words: &[&str], context: &mut Context<'_>) -> Result<(), QmpError> {
@@ -41,17 +41,18 @@ pub(super) fn screendump(words: &[&str], context: &mut Context<'_>) -> Result<()
 pub(super) fn send(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError> {
     let (chord, hold) = match *words {
         [chord] => (chord, HOLD),
-        [chord, hold] => (chord, u64::try_from(number(hold)?).unwrap_or(HOLD)),
+        [chord, hold] => (chord, number(hold)?),
         _ => return Err(QmpError::generic("sendkey: expected KEY[-KEY...] [MILLISECONDS]")),
     };
     let mut keys = Vec::new();
     for name in chord.split('-') {
         match key(name) {
-            Some(key) => keys.push(key.name().to_owned()),
+            Some(key) => keys.push(key),
             None => return Ok(format!("invalid parameter: {name}\n")),
         }
     }
-    context.guest.send_key(&keys, hold)?;
+    let keys: Value = keys.iter().map(|key| json!({ "type": "qcode", "data": key.name() })).collect();
+    same("send-key", json!({ "keys": keys, "hold-time": hold }), context)?;
     Ok(String::new())
 }
 

@@ -6,7 +6,7 @@ use hypervisor::debug::{Registers, SegmentRegister};
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 
 use super::super::Guest;
-use super::super::commands::Context;
+use super::super::context::Context;
 use super::super::protocol::QmpError;
 use super::words;
 

@@ -5,8 +5,11 @@ mod keys;
 mod memory;
 mod words;
 
-use super::commands::{Context, execute};
-use super::facts::{Button, Input, NewMedium, Source};
+use serde_json::{Value, json};
+
+use super::commands::{execute, permit};
+use super::context::Context;
+use super::facts::{Button, Input};
 use super::protocol::{Command, QmpError};
 use crate::config::NetdevConfig;
 use crate::qemu::keyval;
@@ -37,17 +40,12 @@ pub(super) fn failed(error: &QmpError) -> String {
 }
 
 /// A command that is QMP's in other words.
-fn same(
-    name: &str,
-    arguments: serde_json::Value,
-    context: &mut Context<'_>,
-) -> Result<serde_json::Value, QmpError> {
+fn same(name: &str, arguments: Value, context: &mut Context<'_>) -> Result<Value, QmpError> {
     let arguments = arguments.as_object().cloned().unwrap_or_default();
     execute(&Command { name: name.into(), arguments, id: None }, context)
 }
 
 fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError> {
-    use serde_json::json;
     let guest = &mut *context.guest;
     match words {
         [] => {}
@@ -58,12 +56,12 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["info", what, rest @ ..] => return info::run(what, rest, context),
         ["stop" | "s"] => drop(same("stop", json!({}), context)?),
         ["cont" | "c"] => drop(same("cont", json!({}), context)?),
-        ["quit" | "q"] => guest.quit(),
-        ["system_reset"] => guest.reset()?,
+        ["quit" | "q"] => drop(same("quit", json!({}), context)?),
+        ["system_reset"] => drop(same("system_reset", json!({}), context)?),
         ["system_powerdown"] => drop(same("system_powerdown", json!({}), context)?),
-        ["system_wakeup"] => guest.wakeup()?,
-        ["eject", "-f", drive] => guest.eject(drive, true)?,
-        ["eject", drive] => guest.eject(drive, false)?,
+        ["system_wakeup"] => drop(same("system_wakeup", json!({}), context)?),
+        ["eject", "-f", drive] => eject(drive, true, context)?,
+        ["eject", drive] => eject(drive, false, context)?,
         ["change", drive, "-f", file, format @ ..] => change(drive, file, format, true, context)?,
         ["change", drive, file, format @ ..] => change(drive, file, format, false, context)?,
         ["screendump", rest @ ..] => keys::screendump(rest, context)?,
@@ -92,7 +90,7 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         }
         ["qom-list", path] => {
             let all = same("qom-list", json!({ "path": path }), context)?;
-            let line = |entry: &serde_json::Value| {
+            let line = |entry: &Value| {
                 let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
                 format!("{} ({})\n", text("name"), text("type"))
             };
@@ -132,6 +130,7 @@ fn add_netdev(options: &str, context: &mut Context<'_>) -> Result<(), QmpError> 
         fields.take(key).ok_or_else(|| QmpError::generic(format!("Parameter '{key}' is missing")))
     };
     let (kind, id) = (required("type")?, required("id")?);
+    permit("netdev_add", context)?;
     context.guest.netdev_add(NetdevConfig { id, kind, options: fields.rest() })
 }
 
@@ -144,6 +143,10 @@ fn switch(text: &str) -> Result<bool, QmpError> {
     }
 }
 
+fn eject(drive: &str, force: bool, context: &mut Context<'_>) -> Result<(), QmpError> {
+    same("eject", json!({ "device": drive, "force": force }), context).map(drop)
+}
+
 fn change(
     drive: &str,
     file: &str,
@@ -153,11 +156,15 @@ fn change(
 ) -> Result<(), QmpError> {
     let format = match rest {
         [] => None,
-        [format] => Some((*format).to_owned()),
+        [format] => Some(*format),
         // How the medium may be written is the drive's matter.
         [_, mode, ..] => return Err(QmpError::generic(format!("{mode}: not available on this machine"))),
     };
-    context.guest.change_medium(drive, NewMedium { source: Source::Path(file.into()), format, force })
+    let mut arguments = json!({ "device": drive, "filename": file, "force": force });
+    if let Some(format) = format {
+        arguments["format"] = format.into();
+    }
+    same("blockdev-change-medium", arguments, context).map(drop)
 }
 
 fn move_mouse(dx: &str, dy: &str, wheel: &[&str], context: &mut Context<'_>) -> Result<(), QmpError> {

@@ -1,5 +1,5 @@
 //! Arguments against their types, with the errors that clients know from QEMU. Members are looked at in the
-//! table's order, so that of several mistakes the first is named; members too many come last.
+//! tables' order, so that of several mistakes the first is named; members too many come last.
 
 use serde_json::{Map, Value};
 
@@ -58,7 +58,7 @@ impl Check<'_> {
         Ok(case.and_then(|(_, of)| self.0.object(&Type::Named(of.clone()))))
     }
 
-    fn value(&self, of: &Type, value: &Value, path: &str, name: &str) -> Result<(), QmpError> {
+    pub(super) fn value(&self, of: &Type, value: &Value, path: &str, name: &str) -> Result<(), QmpError> {
         match (of, value) {
             (Type::Any, _) | (Type::Str, Value::String(_)) | (Type::Bool, Value::Bool(_)) => Ok(()),
             (Type::Int, Value::Number(number)) if number.is_i64() => Ok(()),
@@ -92,7 +92,7 @@ impl Check<'_> {
                 });
                 kind.map_or_else(|| Err(expected(path, of)), |kind| self.value(kind, value, path, name))
             }
-            // Every name is in the table, which a test sees to.
+            // Every name is in a table, which a test sees to.
             (None, _) => Ok(()),
         }
     }

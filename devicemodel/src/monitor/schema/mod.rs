@@ -1,5 +1,19 @@
-//! What commands take and give: one table, from which come the list of commands, the introspection data
-//! and the check of every command's arguments.
+//! What commands and events take and give. The commands' and events' tables say it in a small language; read, it gives
+//! the introspection data and the check of every command's arguments.
+//!
+//! Types are defined line by line; a line that begins with a space goes on from the one before:
+//!
+//! ```text
+//! object NAME MEMBER...
+//! union NAME TAG MEMBER... | CASE=TYPE...     (TAG is one of the members; a case may be left out)
+//! alternate NAME TYPE...
+//! enum NAME VALUE...
+//! ```
+//!
+//! A member is `NAME:TYPE`, with `?` before it if it may be left out and `!FEATURE` after it if it has one of QAPI's
+//! features. A type is `str`, `int`, `bool`, `any`, a name, or one of these in brackets for a list. `...` after the
+//! members: there may be others, which the command looks at itself. What a command or event takes is a list of
+//! members, or `= TYPE`: an object of that type.
 
 mod check;
 mod parse;
@@ -7,9 +21,7 @@ mod parse;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
-use devices::input::keys::Key;
 use serde_json::{Map, Value, json};
 
 use super::protocol::{Command, QmpError};
@@ -44,6 +56,7 @@ struct Member {
     name: String,
     of: Type,
     optional: bool,
+    feature: Option<String>,
 }
 
 /// An object; with a tag, further members depend on the value of one of its members.
@@ -64,21 +77,33 @@ enum Definition {
     Alternate(Vec<Type>),
 }
 
+/// A command or an event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    /// What it takes.
+    pub(super) takes: &'static str,
+    /// What it gives; an event gives nothing.
+    pub(super) gives: Option<&'static str>,
+    pub(super) features: &'static [&'static str],
+}
+
 /// What a command takes and gives; an event only takes.
 #[derive(Clone, Debug)]
 struct Signature {
     arguments: Type,
     result: Option<Type>,
+    features: &'static [&'static str],
 }
 
-/// The table.
-#[derive(Debug, Default)]
+/// All types, commands and events.
+#[derive(Debug)]
 pub struct Schema {
     types: BTreeMap<String, Definition>,
-    /// In the table's order.
-    commands: Vec<(String, Signature)>,
-    events: Vec<(String, Signature)>,
-    /// Lines that mean nothing. There are none, which a test sees to.
+    /// In the tables' order.
+    commands: Vec<(&'static str, Signature)>,
+    events: Vec<(&'static str, Signature)>,
+    /// What means nothing. There is none, which a test sees to.
     nonsense: Vec<String>,
 }
 
@@ -86,26 +111,56 @@ pub struct Schema {
 const NOTHING: &str = "Nothing";
 
 impl Schema {
-    /// The one of this program.
-    pub fn get() -> &'static Schema {
-        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-            let mut schema = parse::parse(include_str!("table.txt"));
-            let names = Key::all().map(Key::name).chain(["unmapped"]);
-            let keys = names.map(str::to_owned).collect();
-            schema.types.insert("QKeyCode".into(), Definition::Enum(keys));
-            schema
-        });
-        &SCHEMA
+    /// Reads definitions of types.
+    pub(super) fn new(types: &[&str]) -> Schema {
+        let mut schema =
+            Schema { types: BTreeMap::new(), commands: Vec::new(), events: Vec::new(), nonsense: Vec::new() };
+        schema.types.insert(NOTHING.into(), Definition::Object(Object::default()));
+        types.iter().for_each(|text| parse::types(&mut schema, text));
+        schema
+    }
+
+    /// Adds an enum.
+    pub(super) fn add_enum(&mut self, name: &str, values: impl Iterator<Item = &'static str>) {
+        let values = values.map(str::to_owned).collect();
+        self.define(name.into(), Definition::Enum(values));
+    }
+
+    /// Adds a command.
+    pub(super) fn add_command(&mut self, command: Entry) {
+        if let Some(signature) = self.signature(command) {
+            self.commands.push((command.name, signature));
+        }
+    }
+
+    /// Adds an event.
+    pub(super) fn add_event(&mut self, event: Entry) {
+        if let Some(signature) = self.signature(event) {
+            self.events.push((event.name, signature));
+        }
+    }
+
+    fn signature(&mut self, entry: Entry) -> Option<Signature> {
+        let Entry { name, takes, gives, features } = entry;
+        let arguments = parse::arguments(self, name, takes);
+        if arguments.is_none() {
+            self.nonsense.push(format!("{name} {takes}"));
+        }
+        let result =
+            gives.map(|of| if of.is_empty() { Type::Named(NOTHING.into()) } else { parse::named(of) });
+        Some(Signature { arguments: arguments?, result, features })
+    }
+
+    /// A name means one thing.
+    fn define(&mut self, name: String, definition: Definition) {
+        if self.types.insert(name.clone(), definition).is_some() {
+            self.nonsense.push(name);
+        }
     }
 
     /// Names of all commands.
-    pub fn commands(&self) -> impl Iterator<Item = &str> {
-        self.commands.iter().map(|(name, _)| name.as_str())
-    }
-
-    /// Whether there is such an event.
-    pub fn has_event(&self, name: &str) -> bool {
-        self.events.iter().any(|(event, _)| event == name)
+    pub fn commands(&self) -> impl Iterator<Item = &'static str> {
+        self.commands.iter().map(|(name, _)| *name)
     }
 
     /// Checks that there is such a command and that its arguments are of the types that it takes.
@@ -121,6 +176,22 @@ impl Schema {
         }
     }
 
+    /// Whether a command's answer is of the type that is told of it.
+    pub fn check_answer(&self, name: &str, answer: &Value) -> Result<(), QmpError> {
+        let result = self.commands.iter().find(|(known, _)| *known == name);
+        let result = result.and_then(|(_, signature)| signature.result.as_ref());
+        result.map_or(Ok(()), |of| check::Check(self).value(of, answer, "answer", name))
+    }
+
+    /// Whether what comes with an event is what is told of it.
+    pub(super) fn check_event(&self, name: &str, data: &Value) -> Result<(), QmpError> {
+        let event = self.events.iter().find(|(known, _)| *known == name);
+        let object = event.and_then(|(_, signature)| self.object(&signature.arguments));
+        let unknown = || QmpError::generic(format!("there is no event {name}"));
+        let given = data.as_object().cloned().unwrap_or_default();
+        check::Check(self).object(object.ok_or_else(unknown)?, &given, "")
+    }
+
     fn object(&self, of: &Type) -> Option<&Object> {
         match of {
             Type::Named(name) => match self.types.get(name)? {
@@ -133,20 +204,23 @@ impl Schema {
 
     /// The answer of `query-qmp-schema`.
     pub fn introspect(&self) -> Value {
-        let command = |(name, signature): &(String, Signature)| {
-            let result = signature.result.as_ref().map_or(NOTHING.into(), Type::name);
-            json!({
-                "name": name,
-                "meta-type": "command",
-                "arg-type": signature.arguments.name(),
-                "ret-type": result,
-            })
+        let signature = |kind: &str, (name, signature): &(&str, Signature)| {
+            let mut entry = Map::new();
+            entry.insert("name".into(), (*name).into());
+            entry.insert("meta-type".into(), kind.into());
+            entry.insert("arg-type".into(), signature.arguments.name().into());
+            if let Some(result) = &signature.result {
+                entry.insert("ret-type".into(), result.name().into());
+            }
+            if !signature.features.is_empty() {
+                entry.insert("features".into(), signature.features.into());
+            }
+            Value::Object(entry)
         };
-        let event = |(name, signature): &(String, Signature)| json!({ "name": name, "meta-type": "event", "arg-type": signature.arguments.name() });
         let builtin =
             |(name, json): (&str, &str)| json!({ "name": name, "meta-type": "builtin", "json-type": json });
-        let mut entries: Vec<Value> = self.commands.iter().map(command).collect();
-        entries.extend(self.events.iter().map(event));
+        let mut entries: Vec<Value> = self.commands.iter().map(|of| signature("command", of)).collect();
+        entries.extend(self.events.iter().map(|of| signature("event", of)));
         entries.extend(self.types.iter().map(|(name, definition)| entry(name, definition)));
         entries.extend(
             self.lists()
@@ -174,7 +248,7 @@ impl Schema {
     }
 }
 
-/// A type of the table, for introspection.
+/// A type, for introspection.
 fn entry(name: &str, definition: &Definition) -> Value {
     match definition {
         Definition::Enum(values) => {
@@ -192,6 +266,9 @@ fn entry(name: &str, definition: &Definition) -> Value {
                 entry.insert("type".into(), member.of.name().into());
                 if member.optional {
                     entry.insert("default".into(), Value::Null);
+                }
+                if let Some(feature) = &member.feature {
+                    entry.insert("features".into(), json!([feature]));
                 }
                 Value::Object(entry)
             };

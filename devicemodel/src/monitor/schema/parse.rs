@@ -1,23 +1,21 @@
-//! Reads the table.
+//! Reads what tables say.
 
-use super::{Definition, Member, NOTHING, Object, Schema, Signature, Type};
+use super::{Definition, Member, NOTHING, Object, Schema, Type};
 
-/// Reads a table. Lines that mean nothing are kept apart.
-pub(super) fn parse(text: &str) -> Schema {
-    let mut schema = Schema::default();
-    schema.types.insert(NOTHING.into(), Definition::Object(Object::default()));
+/// Reads definitions of types. Lines that mean nothing are kept apart.
+pub(super) fn types(schema: &mut Schema, text: &str) {
     for line in logical_lines(text) {
-        if take(&mut schema, &line).is_none() {
-            schema.nonsense.push(line);
+        match definition(&line) {
+            Some((name, definition)) => schema.define(name, definition),
+            None => schema.nonsense.push(line),
         }
     }
-    schema
 }
 
-/// Lines without comments, each with those that go on from it.
+/// Lines, each with those that go on from it.
 fn logical_lines(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
         match lines.last_mut() {
             Some(last) if line.starts_with(' ') => last.push_str(line),
             _ => lines.push(line.to_owned()),
@@ -26,7 +24,7 @@ fn logical_lines(text: &str) -> Vec<String> {
     lines
 }
 
-fn take(schema: &mut Schema, line: &str) -> Option<()> {
+fn definition(line: &str) -> Option<(String, Definition)> {
     let mut words = line.split_whitespace();
     let (kind, name) = (words.next()?, words.next()?.to_owned());
     let words: Vec<&str> = words.collect();
@@ -35,39 +33,26 @@ fn take(schema: &mut Schema, line: &str) -> Option<()> {
         "object" => Definition::Object(object(&words)?),
         "union" => Definition::Object(union(&words)?),
         "alternate" => Definition::Alternate(words.iter().map(|word| named(word)).collect()),
-        "command" => {
-            let (arguments, result) = match words.as_slice() {
-                [before @ .., "->", result] => (before, Some(named(result))),
-                all => (all, None),
-            };
-            let arguments = arguments_of(schema, &name, arguments)?;
-            schema.commands.push((name, Signature { arguments, result }));
-            return Some(());
-        }
-        "event" => {
-            let arguments = arguments_of(schema, &name, &words)?;
-            schema.events.push((name, Signature { arguments, result: None }));
-            return Some(());
-        }
         _ => return None,
     };
-    schema.types.insert(name, definition).is_none().then_some(())
+    Some((name, definition))
 }
 
 /// The type of what a command or event takes; members get a type of their own.
-fn arguments_of(schema: &mut Schema, name: &str, words: &[&str]) -> Option<Type> {
-    match words {
+pub(super) fn arguments(schema: &mut Schema, name: &str, text: &str) -> Option<Type> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.as_slice() {
         [] => Some(Type::Named(NOTHING.into())),
         ["=", of] => Some(named(of)),
         members => {
             let of = format!("{name}-arguments");
-            schema.types.insert(of.clone(), Definition::Object(object(members)?));
+            schema.define(of.clone(), Definition::Object(object(members)?));
             Some(Type::Named(of))
         }
     }
 }
 
-fn named(word: &str) -> Type {
+pub(super) fn named(word: &str) -> Type {
     match word.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(of) => Type::List(Box::new(named(of))),
         None => match word {
@@ -88,7 +73,9 @@ fn object(words: &[&str]) -> Option<Object> {
     let member = |word: &&str| {
         let (name, of) = word.split_once(':')?;
         let required = name.strip_prefix('?');
-        Some(Member { name: required.unwrap_or(name).into(), of: named(of), optional: required.is_some() })
+        let (of, feature) = of.split_once('!').map_or((of, None), |(of, feature)| (of, Some(feature.into())));
+        let name = required.unwrap_or(name).into();
+        Some(Member { name, of: named(of), optional: required.is_some(), feature })
     };
     let members = words.iter().map(member).collect::<Option<_>>()?;
     Some(Object { members, open, ..Object::default() })

@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 
+use super::super::commands::schema;
 use super::*;
 
 #[test]
-fn the_table_means_something_and_names_only_what_is_in_it() {
-    let schema = Schema::get();
+fn the_tables_mean_something_and_name_only_what_is_in_them() {
+    let schema = schema();
     assert_eq!(schema.nonsense, Vec::<String>::new());
     let known = |of: &Type| {
         let mut of = of;
@@ -34,14 +35,29 @@ fn the_table_means_something_and_names_only_what_is_in_it() {
 }
 
 #[test]
-fn a_line_that_means_nothing_is_found() {
-    let text = "object A a:str\nobject A b:str\nunion U t a:str |\nunion V t t:A | x\nfrob\nobject B c\n";
-    assert_eq!(parse::parse(text).nonsense.len(), 5);
+fn what_means_nothing_is_found() {
+    let types = "object A a:str\nobject A b:str\nunion U t a:str |\nunion V t t:A | x\nfrob\nobject B c\n";
+    let mut schema = Schema::new(&[types]);
+    assert_eq!(schema.nonsense.len(), 5);
+    schema.add_command(Entry { name: "c", takes: "a", gives: None, features: &[] });
+    assert_eq!((schema.nonsense.len(), schema.commands().count()), (6, 0));
+}
+
+#[test]
+fn answers_and_events_are_checked_too() {
+    let schema = schema();
+    assert_eq!(schema.check_answer("query-name", &json!({ "name": "a" })), Ok(()));
+    assert!(schema.check_answer("query-name", &json!({ "name": 1 })).is_err());
+    assert!(schema.check_answer("stop", &json!({ "name": 1 })).is_err());
+    assert_eq!(schema.check_event("STOP", &Value::Null), Ok(()));
+    assert!(schema.check_event("STOP", &json!({ "a": 1 })).is_err());
+    assert!(schema.check_event("RESET", &Value::Null).is_err());
+    assert!(schema.check_event("DANCE", &Value::Null).is_err());
 }
 
 #[test]
 fn the_introspection_data_is_whole() {
-    let all = Schema::get().introspect();
+    let all = schema().introspect();
     let entries = all.as_array().unwrap();
     let names: BTreeSet<&str> = entries.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     assert_eq!(names.len(), entries.len(), "a name is there twice");
@@ -72,5 +88,10 @@ fn the_introspection_data_is_whole() {
     for name in refers {
         assert!(names.contains(name.as_str()), "{name}");
     }
-    assert!(Schema::get().has_event("DEVICE_TRAY_MOVED"));
+    assert!(names.contains("DEVICE_TRAY_MOVED"));
+    let find = |name: &str| entries.iter().find(|entry| entry["name"] == name).unwrap();
+    assert_eq!(find("query-cpus")["features"], json!(["deprecated"]));
+    assert_eq!(find("eject-arguments")["members"][0]["features"], json!(["deprecated"]));
+    assert_eq!(find("eject-arguments")["members"][1].get("features"), None);
+    assert!(find("RunState")["values"].as_array().unwrap().contains(&json!("prelaunch")));
 }

@@ -7,6 +7,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use super::super::client::{Client, ClientError};
 use super::super::commands::tests::Fake;
 use super::super::protocol::LONGEST;
+use super::super::run_state::RunState;
 use super::*;
 use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
 
@@ -203,7 +204,7 @@ fn two_sockets_serve_libxl_and_libxenstat() {
     let mut server = Server::new(16);
     server.adopt("libxl-cmd", bound.into()).unwrap();
     server.listen("libxenstat-cmd", &statistics).unwrap();
-    let server = serve_with(server, Fake { status: "prelaunch", ..Fake::default() });
+    let server = serve_with(server, Fake { state: RunState::Prelaunch, ..Fake::default() });
 
     let mut libxl = Libxl::connect(&commands);
     let status = libxl.ask("{\"execute\":\"query-status\",\"id\":2020372736}\r\n");

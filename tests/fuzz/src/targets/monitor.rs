@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use devicemodel::monitor::commands::{Context, Session, Shared, execute};
+use devicemodel::monitor::commands::{execute, schema};
+use devicemodel::monitor::context::{Context, Session, Shared};
 use devicemodel::monitor::facts::{ChardevBackend, Input, NewMedium, NewNode};
 use devicemodel::monitor::protocol::{Decoder, Incoming, QmpError, failure, success};
-use devicemodel::monitor::schema::Schema;
+use devicemodel::monitor::run_state::RunState;
 use devicemodel::monitor::{Begun, Guest};
 
 use devicemodel::screenshot::ImageFormat;
@@ -16,8 +17,8 @@ use super::outcome;
 pub(super) struct Patient;
 
 impl Guest for Patient {
-    fn status(&self) -> &'static str {
-        "running"
+    fn status(&self) -> RunState {
+        RunState::Running
     }
     fn name(&self) -> String {
         "patient".into()
@@ -96,7 +97,10 @@ pub fn run(bytes: &[u8]) -> u64 {
                         later: None,
                     };
                     match execute(&command, &mut context) {
-                        Ok(result) => success(result, command.id),
+                        Ok(result) => {
+                            assert_eq!(schema().check_answer(&command.name, &result), Ok(()), "{result}");
+                            success(result, command.id)
+                        }
                         Err(error) => failure(&error, command.id),
                     }
                 }
@@ -113,7 +117,7 @@ pub fn run(bytes: &[u8]) -> u64 {
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    let mut seeds: Vec<Vec<u8>> = Schema::get()
+    let mut seeds: Vec<Vec<u8>> = schema()
         .commands()
         .map(|name| {
             let text = format!(

@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use devicemodel::config::{GuestConfig, SerialConfig};
-use devicemodel::monitor::commands::{Context, Session, Shared, execute};
+use devicemodel::monitor::commands::execute;
+use devicemodel::monitor::context::{Context, Session, Shared};
 use devicemodel::monitor::protocol::Command;
 use devicemodel::qemu::{self, Task};
 use devicemodel::qtest::command::{BLOCK_MOST, Reply, Session as Lines};

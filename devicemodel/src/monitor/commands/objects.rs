@@ -1,0 +1,100 @@
+//! The object tree, and objects that belong to no device.
+
+use serde::Deserialize;
+
+use super::super::objects::Secret;
+use super::super::protocol::{Command, QmpError};
+use super::super::qom;
+use super::super::table::{CommandSpec, Table};
+use super::{Context, arguments, is_identifier, nothing};
+
+pub(super) static TABLE: Table = Table {
+    types: "
+object ObjectPropertyInfo name:str type:str ?description:str ?default-value:any
+object ObjectTypeInfo name:str ?abstract:bool ?parent:str
+enum ObjectType secret
+enum QCryptoSecretFormat raw base64
+object SecretProperties ?data:str ?file:str ?format:QCryptoSecretFormat
+union ObjectOptions qom-type qom-type:ObjectType id:str | secret=SecretProperties
+",
+    commands: &[
+        CommandSpec::new("qom-list", |command, context| {
+            let At { path } = arguments(command)?;
+            qom::Tree::new(context).list(&path)
+        })
+        .takes("path:str")
+        .returns("[ObjectPropertyInfo]"),
+        CommandSpec::new("qom-get", |command, context| {
+            let Property { path, property } = arguments(command)?;
+            qom::Tree::new(context).get(&path, &property)
+        })
+        .takes("path:str property:str")
+        .returns("any"),
+        CommandSpec::new("qom-set", |command, context| {
+            let Property { path, property } = arguments(command)?;
+            nothing(qom::Tree::new(context).set(&path, &property))
+        })
+        .takes("path:str property:str value:any"),
+        CommandSpec::new("qom-list-types", |command, _| {
+            let Types { implements, r#abstract } = arguments(command)?;
+            Ok(qom::types(implements.as_deref(), r#abstract))
+        })
+        .takes("?implements:str ?abstract:bool")
+        .returns("[ObjectTypeInfo]"),
+        CommandSpec::new("device-list-properties", |command, _| {
+            let Model { typename } = arguments(command)?;
+            qom::device_properties(&typename)
+        })
+        .takes("typename:str")
+        .returns("[ObjectPropertyInfo]"),
+        CommandSpec::new("object-add", |command, context| nothing(add_object(command, context)))
+            .takes("= ObjectOptions"),
+        CommandSpec::new("object-del", |command, context| {
+            nothing(arguments(command).and_then(|Named { id }| context.shared.objects.remove(&id)))
+        })
+        .takes("id:str"),
+    ],
+};
+
+#[derive(Deserialize)]
+struct At {
+    path: String,
+}
+
+#[derive(Deserialize)]
+struct Property {
+    path: String,
+    property: String,
+}
+
+#[derive(Deserialize)]
+struct Types {
+    implements: Option<String>,
+    #[serde(default)]
+    r#abstract: bool,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    typename: String,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    id: String,
+    #[serde(flatten)]
+    secret: Secret,
+}
+
+fn add_object(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+    let Object { id, secret } = arguments(command)?;
+    if !is_identifier(&id) {
+        return Err(QmpError::generic("Parameter 'id' expects an identifier"));
+    }
+    context.shared.objects.add(id, secret)
+}
