@@ -106,7 +106,7 @@ pub struct RunArgs {
     pub cdrom: Vec<PathBuf>,
     /// Where the cable of a network card leads; may be given several times, each is a card of its own. `user` needs no
     /// rights: the guest is 10.0.2.15, this host 10.0.2.2; `none`: no network cards [default: user].
-    #[arg(long, value_name = "user[,hostfwd=tcp::PORT-:PORT]|tap:NAME|stream:PATH|none")]
+    #[arg(long, value_name = "user[,hostfwd=tcp::PORT-:PORT]|tap:NAME|stream:PATH|vhost-user:PATH|none")]
     pub net: Vec<String>,
     /// What the card is; the first is that of the first --net.
     #[arg(long, value_name = "MODEL[,mac=MAC]")]
@@ -248,7 +248,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "FILE")]
     pub initrd: Option<PathBuf>,
     /// Likewise the networks, in their order.
-    #[arg(long, value_name = "user[,hostfwd=tcp::PORT-:PORT]|tap:NAME|stream:PATH")]
+    #[arg(long, value_name = "user[,hostfwd=tcp::PORT-:PORT]|tap:NAME|stream:PATH|vhost-user:PATH")]
     pub net: Vec<String>,
     /// Likewise the firmware.
     #[arg(long, value_name = "bios|PATH")]

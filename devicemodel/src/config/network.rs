@@ -162,7 +162,8 @@ impl GuestConfig {
 }
 
 impl NetdevConfig {
-    /// Leads the cable elsewhere: `user[,hostfwd=..]`, `tap:NAME`, `stream:PATH`, or as `-netdev` has it without `id`.
+    /// Leads the cable elsewhere: `user[,hostfwd=..]`, `tap:NAME`, `stream:PATH`, `vhost-user:PATH`
+    /// (a switch comes there), or as `-netdev` has it without `id`.
     pub(crate) fn lead(&mut self, to: &str) -> Result<(), ConfigError> {
         let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         (self.kind, self.options) = match to.split_once(':') {
@@ -172,6 +173,9 @@ impl NetdevConfig {
             ),
             Some(("stream", path)) => {
                 ("stream".into(), vec![option("addr.type", "unix"), option("addr.path", path)])
+            }
+            Some(("vhost-user", path)) => {
+                ("vhost-user".into(), vec![option("path", path), option("server", "on")])
             }
             _ => {
                 let mut fields = crate::qemu::keyval::Fields::parse(to, Some("type"));

@@ -131,6 +131,8 @@ pub(super) struct Networks {
     netdevs: Mutex<BTreeMap<String, Netdev>>,
     hubs: Arc<Hubs>,
     happened: Arc<Happened>,
+    /// Switches that have come (true) or gone, whose cards do not know yet.
+    links: Mutex<BTreeMap<String, bool>>,
     standing: Arc<AtomicBool>,
 }
 
@@ -138,11 +140,21 @@ impl Networks {
     /// None yet; the guest stands.
     pub(super) fn new(notifier: Notifier, hubs: Arc<Hubs>) -> Networks {
         let happened = Arc::new(Happened { events: Mutex::default(), notifier });
-        Networks { netdevs: Mutex::default(), hubs, happened, standing: Arc::new(AtomicBool::new(true)) }
+        Networks {
+            netdevs: Mutex::default(),
+            hubs,
+            happened,
+            links: Mutex::default(),
+            standing: Arc::new(AtomicBool::new(true)),
+        }
     }
 
     fn netdevs(&self) -> MutexGuard<'_, BTreeMap<String, Netdev>> {
         self.netdevs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn links(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a back end that has been opened; none where a recording is replayed.
@@ -281,9 +293,26 @@ impl Machine {
         self.networks.netdevs().iter().map(facts).collect()
     }
 
-    /// What has happened at back ends since the last call, the oldest first.
+    /// What has happened at back ends since the last call, the oldest first. Of switches it is their cards that hear, in
+    /// [`Machine::follow_links`].
     pub(crate) fn network_events(&self) -> VecDeque<(String, NetEvent)> {
-        std::mem::take(&mut *self.networks.happened.lock())
+        let events = std::mem::take(&mut *self.networks.happened.lock());
+        let netdevs = self.networks.netdevs();
+        let (of_switches, others): (VecDeque<_>, VecDeque<_>) = events
+            .into_iter()
+            .partition(|(id, _)| netdevs.get(id).is_some_and(|netdev| netdev.config.kind == "vhost-user"));
+        drop(netdevs);
+        let links = of_switches.into_iter().map(|(id, event)| (id, event != NetEvent::Disconnected));
+        self.networks.links().extend(links);
+        others
+    }
+
+    /// Pulls the cables of cards whose switches have gone, and puts in those of cards whose switches have come.
+    pub(crate) fn follow_links(&self) {
+        let links = std::mem::take(&mut *self.networks.links());
+        for (id, up) in links {
+            self.set_link(&id, up);
+        }
     }
 
     /// User networks: their ids, and handles to them.

@@ -277,6 +277,8 @@ pub struct Chardev {
     pub id: String,
     /// Where it leads.
     pub target: ChardevTarget,
+    /// `reconnect=`: a connection that failed or ended is tried again after so many seconds; 0: it is not.
+    pub reconnect: u32,
 }
 
 /// `-mon`.

@@ -67,7 +67,7 @@ pub(super) fn chardev(value: &str) -> Result<Chardev, Refusal> {
         fields.only("signal", &["off"], "signals by the guest's terminal")?;
     }
     fields.end()?;
-    Ok(Chardev { id, target: ChardevTarget::Line(line) })
+    Ok(Chardev { id, target: ChardevTarget::Line(line), reconnect: 0 })
 }
 
 /// A socket that we listen on, with nobody waiting for the first client, or that we connect to.
@@ -78,8 +78,12 @@ fn socket(id: String, mut fields: Fields) -> Result<Chardev, Refusal> {
     let server = fields.flag("server")?.unwrap_or(false);
     let fd = fields.number::<i32>("fd")?;
     let file = fields.take("path");
+    let reconnect = fields.number("reconnect")?.unwrap_or(0);
     client_options(&mut fields)?;
     fields.end()?;
+    if server && reconnect > 0 {
+        return Err(Refusal::bad("'reconnect' option is incompatible with socket in server mode"));
+    }
     let target = match (fd, file) {
         (Some(fd), None) if server => ChardevTarget::Fd(inherited(fd)?),
         (Some(_), None) => {
@@ -91,7 +95,7 @@ fn socket(id: String, mut fields: Fields) -> Result<Chardev, Refusal> {
         (None, Some(file)) => ChardevTarget::Line(SerialConfig::Connect(path(&file)?)),
         _ => return Err(Refusal::bad("a socket has one of path= and fd=")),
     };
-    Ok(Chardev { id, target })
+    Ok(Chardev { id, target, reconnect })
 }
 
 pub(super) fn mon(value: &str) -> Result<Mon, Refusal> {
@@ -113,8 +117,17 @@ pub(super) fn mon(value: &str) -> Result<Mon, Refusal> {
 pub(super) fn qmp(value: &str, index: usize) -> Result<(Chardev, Mon), Refusal> {
     let socket = value.strip_prefix("unix:").ok_or_else(|| Refusal::not_built(value))?;
     let id = format!("compat_monitor{index}");
-    let chardev = Chardev { id: id.clone(), target: ChardevTarget::Line(unix(socket)?) };
+    let target = ChardevTarget::Line(unix(socket)?);
+    let chardev = Chardev { id: id.clone(), target, reconnect: 0 };
     Ok((chardev, Mon { chardev: id }))
+}
+
+/// Only networks connect again.
+pub(super) fn once(chardev: &Chardev) -> Result<(), Refusal> {
+    match chardev.reconnect {
+        0 => Ok(()),
+        seconds => Err(Refusal::not_built(format!("reconnect={seconds} (connecting again)"))),
+    }
 }
 
 /// What a socket's server and client may be told: that nobody waits for a client, and no connection is tried again.
@@ -151,12 +164,12 @@ pub(super) fn serial(value: &str, chardevs: &[Chardev]) -> Result<SerialConfig, 
         ("file", file) => Ok(SerialConfig::File(path(file)?)),
         ("unix", socket) => unix(socket),
         ("chardev", id) => {
-            match chardevs.iter().find(|chardev| chardev.id == id).map(|found| &found.target) {
-                Some(ChardevTarget::Line(line)) => Ok(line.clone()),
-                Some(ChardevTarget::Fd(_)) => {
-                    Err(Refusal::not_built(format!("chardev:{id} (on a given fd)")))
-                }
-                None => Err(Refusal::bad(format!("there is no chardev '{id}'"))),
+            let found = chardevs.iter().find(|chardev| chardev.id == id);
+            let found = found.ok_or_else(|| Refusal::bad(format!("there is no chardev '{id}'")))?;
+            once(found)?;
+            match &found.target {
+                ChardevTarget::Line(line) => Ok(line.clone()),
+                ChardevTarget::Fd(_) => Err(Refusal::not_built(format!("chardev:{id} (on a given fd)"))),
             }
         }
         ("tcp" | "telnet" | "udp" | "pipe" | "vc" | "mon" | "msmouse" | "braille" | "con", _) => {

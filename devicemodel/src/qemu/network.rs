@@ -4,10 +4,13 @@ use devices::models;
 use devices_core::model::{Category, Kind, Model, Properties};
 
 use super::Refusal;
-use super::config::QemuConfig;
+use super::config::{Chardev, ChardevTarget, QemuConfig};
 use super::drivers::{Driver, driver};
 use super::keyval::Fields;
-use crate::config::{DeviceSpec, NetdevConfig, USUAL_CARD};
+use crate::config::{DeviceSpec, NetdevConfig, SerialConfig, USUAL_CARD};
+
+/// The kind of back end that names a character device.
+const SWITCH: &str = "vhost-user";
 
 /// A network card that `-nic` or `-net nic` asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,16 @@ pub struct NicArg {
     pub addr: Option<String>,
     /// Where its cable leads.
     pub to: NicTo,
+}
+
+impl NicArg {
+    /// The back end that it has for itself.
+    pub(super) fn own(&self) -> Option<&Backend> {
+        match &self.to {
+            NicTo::Own(backend) => Some(backend),
+            NicTo::Hub | NicTo::Netdev(_) => None,
+        }
+    }
 }
 
 /// Where the cable of a card leads.
@@ -62,7 +75,33 @@ pub(super) fn netdev(value: &str) -> Result<NetdevConfig, Refusal> {
     checked(NetdevConfig { id, kind, options: fields.rest() })
 }
 
+/// The character device that a back end names.
+pub(super) fn chardev(options: &[(String, String)]) -> Option<&str> {
+    options.iter().find(|(key, _)| key == "chardev").map(|(_, id)| id.as_str())
+}
+
+/// Writes into a back end what the character device says that it names, which may come later on the command line.
+pub(super) fn complete(netdev: &mut NetdevConfig, chardevs: &[Chardev]) {
+    let named = chardev(&netdev.options).filter(|_| netdev.kind == SWITCH);
+    let Some(chardev) = named.and_then(|id| chardevs.iter().find(|chardev| chardev.id == id)) else { return };
+    let (key, place, server) = match &chardev.target {
+        ChardevTarget::Line(SerialConfig::Unix(path)) => ("path", path.display().to_string(), true),
+        ChardevTarget::Line(SerialConfig::Connect(path)) => ("path", path.display().to_string(), false),
+        ChardevTarget::Fd(fd) => ("fd", fd.to_string(), true),
+        ChardevTarget::Line(_) => return,
+    };
+    netdev.options.push((key.into(), place));
+    netdev.options.push(("server".into(), if server { "on" } else { "off" }.into()));
+    if chardev.reconnect > 0 {
+        netdev.options.push(("reconnect".into(), chardev.reconnect.to_string()));
+    }
+}
+
 fn checked(netdev: NetdevConfig) -> Result<NetdevConfig, Refusal> {
+    if netdev.kind == SWITCH {
+        // With what its character device says, and then with the whole guest.
+        return Ok(netdev);
+    }
     netdev.spec().map_err(|error| Refusal::bad(error.to_string()))?;
     Ok(netdev)
 }

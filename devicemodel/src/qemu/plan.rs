@@ -11,8 +11,8 @@ use super::config::{
     SocketAt, VncArg,
 };
 use super::drivers::{Driver, driver};
-use super::network::OnBoard;
-use super::{QemuError, Refusal, blockdev};
+use super::network::{NicArg, OnBoard};
+use super::{QemuError, Refusal, blockdev, lines, network};
 use crate::config::{
     ClockMode, DeviceSpec, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
 };
@@ -143,10 +143,10 @@ impl Task {
         let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors), xen, qtest };
         let mut drives = Drives::new(&config)?;
         drives.own = plan.guest.devices.iter().map(|device| device.model.clone()).collect();
-        let network = |refusal: Refusal| refusal.at("-nic".into());
-        let OnBoard { cards, netdevs } = OnBoard::of(&config).map_err(network)?;
+        let OnBoard { cards, netdevs } = OnBoard::of(&config).map_err(|refusal| refusal.at("-nic".into()))?;
         plan.guest.devices.extend(cards);
         plan.guest.netdevs = config.netdevs.iter().cloned().chain(netdevs).collect();
+        plan.guest.netdevs.iter_mut().for_each(|netdev| network::complete(netdev, &config.chardevs));
         for device in &config.devices {
             Device::of(device, &config.globals)
                 .and_then(|device| plan.device(device, &mut drives))
@@ -164,7 +164,11 @@ impl Task {
 
 /// Lines that lead somewhere, but that nothing here uses: libxl's channels, for one.
 fn idle_chardevs(config: &QemuConfig) -> Vec<String> {
-    let used = |id: &str| config.monitors.iter().any(|mon| mon.chardev == id);
+    let backends = config.nics.cards.iter().filter_map(NicArg::own).chain(&config.nics.on_hub);
+    let options = backends.map(|backend| &backend.options);
+    let options: Vec<_> = options.chain(config.netdevs.iter().map(|netdev| &netdev.options)).collect();
+    let network = |id: &str| options.iter().any(|options| network::chardev(options) == Some(id));
+    let used = |id: &str| config.monitors.iter().any(|mon| mon.chardev == id) || network(id);
     let serial = |line: &SerialConfig| match (line, &config.qtest) {
         (SerialConfig::Unix(path), Some(QtestSocket::Listen(other))) if path == other => true,
         (SerialConfig::Connect(path), Some(QtestSocket::Connect(other))) if path == other => true,
@@ -176,8 +180,10 @@ fn idle_chardevs(config: &QemuConfig) -> Vec<String> {
         ChardevTarget::Line(line) => !used(&chardev.id) && !serial(line),
         ChardevTarget::Fd(_) => !used(&chardev.id),
     });
-    idle.map(|chardev| format!("-chardev id={} (a line that is neither monitor nor serial port)", chardev.id))
-        .collect()
+    idle.map(|chardev| {
+        format!("-chardev id={} (a line that is neither monitor, serial port nor network)", chardev.id)
+    })
+    .collect()
 }
 
 fn monitors(config: &QemuConfig) -> Result<Vec<MonitorSocket>, QemuError> {
@@ -186,6 +192,7 @@ fn monitors(config: &QemuConfig) -> Result<Vec<MonitorSocket>, QemuError> {
         let option = || format!("-mon chardev={}", mon.chardev);
         let found = config.chardevs.iter().find(|chardev| chardev.id == mon.chardev);
         let found = found.ok_or_else(|| bad(option(), "there is no such chardev"))?;
+        lines::once(found).map_err(|refusal| refusal.at(option()))?;
         let at = match &found.target {
             ChardevTarget::Fd(fd) => SocketAt::Fd(*fd),
             ChardevTarget::Line(SerialConfig::Unix(path)) => SocketAt::Path(path.clone()),

@@ -131,7 +131,7 @@ fn what_is_not_built_is_named_in_one_line() {
     );
     assert_eq!(
         one("-chardev pty,id=libxl-channel0"),
-        "not built yet: -chardev id=libxl-channel0 (a line that is neither monitor nor serial port)"
+        "not built yet: -chardev id=libxl-channel0 (a line that is neither monitor, serial port nor network)"
     );
     assert_eq!(one("-display sdl"), "not built yet: -display sdl (window)");
     assert_eq!(
@@ -287,6 +287,30 @@ fn mistakes_are_named() {
     ] {
         assert_eq!(refusal(line), expected, "{line}");
     }
+}
+
+/// What switches with shared memory are told of.
+#[test]
+fn a_vhost_user_network_is_where_its_chardev_says() {
+    let lead = |line: &str| {
+        let plan = plan(&format!("-m 64 -nodefaults {line}"));
+        let netdev = plan.guest.netdevs[0].spec().unwrap();
+        let backends::net::NetSpec::VhostUser(spec) = netdev else { panic!("{netdev:?}") };
+        (spec.address.to_string(), spec.server, spec.reconnect)
+    };
+    let netdev = "-netdev vhost-user,id=n,chardev=c,queues=1 -device e1000,netdev=n";
+    let line = format!("{netdev} -chardev socket,id=c,path=/sw,server=on,wait=off");
+    assert_eq!(lead(&line), ("unix:/sw".into(), true, None));
+    let line = format!("-chardev socket,id=c,path=/sw,reconnect=3 {netdev}");
+    assert_eq!(lead(&line), ("unix:/sw".into(), false, Some(std::time::Duration::from_secs(3))));
+    let line = "-chardev socket,id=c,path=/sw -nic vhost-user,chardev=c";
+    assert_eq!(lead(line), ("unix:/sw".into(), false, None));
+    for chardev in ["null,id=c", "socket,id=d,path=/sw,server=on -serial chardev:d"] {
+        let refused = refusal(&format!("{netdev} -chardev {chardev}"));
+        assert_eq!(refused, "this guest: chardev 'c' is no unix socket that the command line has");
+    }
+    let again = refusal("-chardev socket,id=c,path=/s,reconnect=1 -serial chardev:c");
+    assert!(again.starts_with("not built yet: -serial reconnect=1 (connecting again)"), "{again}");
 }
 
 /// What libxl of Xen 4.13 to 4.15.0 writes, and its neighbours.

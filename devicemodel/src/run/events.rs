@@ -65,6 +65,7 @@ impl Runner {
         }
         // What is written down must not change meanwhile.
         if self.work.is_none() {
+            self.machine.follow_links();
             self.take_ejected();
         }
         if let Some(data) = self.rare.next(Instant::now()) {

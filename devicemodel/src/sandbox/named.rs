@@ -85,8 +85,11 @@ fn network(netdev: &NetdevConfig, files: &mut Files) {
             files.read.extend(set("tftp").map(PathBuf::from));
         }
         "tap" => files.write.push("/dev/net/tun".into()),
-        "stream" if set("server") == Some("on") => {
-            files.sockets.extend(set("addr.path").map(|path| folder(path.as_ref())));
+        "stream" | "vhost-user" if set("server") == Some("on") => {
+            if let Some(path) = set("addr.path").or(set("path")).map(Path::new) {
+                remove_left_over(path);
+                files.sockets.push(folder(path));
+            }
         }
         _ => {}
     }

@@ -79,6 +79,7 @@ pub struct Machine {
     config: Option<PathBuf>,
     record: Option<PathBuf>,
     cards: Vec<(String, String)>,
+    within: Option<u32>,
 }
 
 impl Machine {
@@ -102,6 +103,7 @@ impl Machine {
             config: None,
             record: None,
             cards: Vec::new(),
+            within: None,
         }
     }
 
@@ -183,6 +185,12 @@ impl Machine {
         self
     }
 
+    /// In the network of that process, which has one of its own.
+    pub fn within(mut self, process: u32) -> Machine {
+        self.within = Some(process);
+        self
+    }
+
     /// The command that runs it, with the serial port on its stdin and stdout and the monitor at `monitor`.
     pub fn command(&self, monitor: &Path) -> Result<Command> {
         let mut command = self.program.command();
@@ -190,7 +198,10 @@ impl Machine {
             Program::Ailurus(_) => self.ailurus(&mut command, monitor),
             Program::Qemu(_) => self.qemu(&mut command, monitor)?,
         }
-        Ok(command)
+        Ok(match self.within {
+            Some(process) => within(&command, process),
+            None => command,
+        })
     }
 
     fn ailurus(&self, command: &mut Command, monitor: &Path) {
@@ -231,7 +242,7 @@ impl Machine {
     }
 
     fn qemu(&self, command: &mut Command, monitor: &Path) -> Result<()> {
-        if self.config.is_some() || self.icount || !self.cards.is_empty() {
+        if self.config.is_some() || self.icount {
             bail!("QEMU has no counterpart of this test");
         }
         command.args(["-accel", "tcg", "-M", "pc", "-nodefaults", "-display", "none", "-vga", "std"]);
@@ -239,6 +250,14 @@ impl Machine {
         command.arg("-m").arg(self.memory.to_string());
         command.arg("-smp").arg(self.vcpus.to_string());
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        for (index, (model, net)) in self.cards.iter().enumerate() {
+            let net = match net.strip_prefix("tap:") {
+                Some(name) => format!("tap,ifname={name},script=no,downscript=no"),
+                None => net.clone(),
+            };
+            command.arg("-netdev").arg(format!("{net},id=net{index}"));
+            command.arg("-device").arg(format!("{model},netdev=net{index}"));
+        }
         for (index, disk) in self.disks.iter().enumerate() {
             let path = disk.path.display().to_string().replace(',', ",,");
             let snapshot = if disk.snapshot { ",snapshot=on" } else { "" };
@@ -259,4 +278,13 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// The same command in the network of a process, whose rights it has there.
+fn within(command: &Command, process: u32) -> Command {
+    let mut all = Command::new("nsenter");
+    all.args(["-t", &process.to_string(), "-U", "-n", "--preserve-credentials"]);
+    all.arg(command.get_program()).args(command.get_args());
+    all.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    all
 }

@@ -58,6 +58,13 @@ pub fn qemu() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The unpacked packages of programs; [`Missing`] when `cargo xtask fetch` has not brought its switches.
+pub fn packages() -> Result<PathBuf> {
+    let folder = given("AILURUS_PACKAGES", "build/root");
+    present(folder.join("usr/bin/passt"))?;
+    Ok(folder)
+}
+
 /// A new folder for one guest's files. Its path is short: unix sockets lie in it.
 pub fn temporary() -> Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("ailurus").tempdir().context("cannot make a temporary folder")

@@ -28,6 +28,8 @@ pub enum Group {
     Small,
     /// Debian's installer, i386 and amd64 (240 MB)
     Installer,
+    /// Open vSwitch with DPDK, and passt
+    Switches,
     /// The ACPI disassembler, a second reader of our tables
     Acpica,
     /// QEMU, the measure of the benches (not part of `all`)
@@ -38,7 +40,7 @@ pub enum Group {
 
 impl Group {
     /// Every group that guests and tests need.
-    pub const ALL: [Group; 8] = [
+    pub const ALL: [Group; 9] = [
         Group::Firmware,
         Group::Iso,
         Group::Cloud,
@@ -46,6 +48,7 @@ impl Group {
         Group::Pae,
         Group::Small,
         Group::Installer,
+        Group::Switches,
         Group::Acpica,
     ];
 
@@ -71,6 +74,7 @@ impl Group {
             Group::Installer => {
                 (&["debian-installer-12-netboot-i386", "debian-installer-12-netboot-amd64"], &[])
             }
+            Group::Switches => (&[], &["openvswitch-switch-dpdk", "librte-mempool-ring23", "passt"]),
             Group::Acpica => (&[], &["acpica-tools"]),
             Group::Qemu => (&["seabios", "ipxe-qemu"], &["qemu-system-x86"]),
             Group::Xen => (&xen_lab::packages::DOM0, &[]),

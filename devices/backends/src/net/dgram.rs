@@ -85,6 +85,7 @@ impl DgramSpec {
 /// Sockets that are open.
 pub(super) struct Prepared {
     wire: Datagrams,
+    unlink: Option<Unlink>,
     state: String,
     word: Word,
 }
@@ -93,7 +94,6 @@ struct Datagrams {
     name: String,
     socket: OwnedFd,
     out: Out,
-    _unlink: Option<Unlink>,
 }
 
 /// Where the guest's frames go.
@@ -130,16 +130,16 @@ pub(super) fn prepare(spec: &DgramSpec, around: &Around) -> Result<Prepared, Net
         }
         (remote, None) => pair(spec.local.as_ref(), remote.as_ref()).map_err(error)?,
     };
-    let wire = Datagrams { name, socket, out, _unlink: unlink };
-    Ok(Prepared { wire, state: spec.state(), word: spec.word })
+    let wire = Datagrams { name, socket, out };
+    Ok(Prepared { wire, unlink, state: spec.state(), word: spec.word })
 }
 
 /// A connected socket that we were given, under the name `fd`.
 pub(super) fn given(fd: &str, socket: OwnedFd, word: Word) -> Result<Prepared, NetError> {
     let spec = DgramSpec { local: Some(Address::Fd(fd.to_owned())), remote: None, word };
     let socket = checked(fd, socket)?;
-    let wire = Datagrams { name: format!("fd:{fd}"), socket, out: Out::Peer, _unlink: None };
-    Ok(Prepared { wire, state: spec.state(), word })
+    let wire = Datagrams { name: format!("fd:{fd}"), socket, out: Out::Peer };
+    Ok(Prepared { wire, unlink: None, state: spec.state(), word })
 }
 
 fn checked(fd: &str, socket: OwnedFd) -> Result<OwnedFd, NetError> {
@@ -240,7 +240,8 @@ impl Prepared {
         let queues = Queues::new(waker, number)?;
         queues.set_open(true);
         let kind = if self.word == Word::Own { "dgram" } else { "socket" };
-        Threaded::start(queues, kind, &self.state, move |served| exchange(served, self.wire))
+        let wire = self.wire;
+        Threaded::start(queues, kind, &self.state, self.unlink, move |served| exchange(served, wire))
     }
 }
 

@@ -18,6 +18,8 @@ mod tap;
 #[cfg(test)]
 mod tests;
 pub mod user;
+mod vhost_user;
+mod vnet;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -34,6 +36,7 @@ pub use hub::{Attached, HubportSpec, Hubs};
 pub use stream::StreamSpec;
 pub use tap::{Interface, TapSpec};
 pub use user::{UserHandle, UserOptions};
+pub use vhost_user::VhostUserSpec;
 
 /// What a `-netdev` says, without its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub enum NetSpec {
     User(UserOptions),
     /// An interface of the host's kernel.
     Tap(TapSpec),
+    /// A switch that shares memory with us.
+    VhostUser(VhostUserSpec),
 }
 
 /// By which of QEMU's words a socket was asked for, which is how `info network` shows it.
@@ -62,7 +67,7 @@ pub enum Word {
 }
 
 /// The kinds that are built, as `-netdev help` lists them.
-pub const KINDS: &[&str] = &["socket", "stream", "dgram", "hubport", "tap", "user"];
+pub const KINDS: &[&str] = &["socket", "stream", "dgram", "hubport", "tap", "user", "vhost-user"];
 
 /// Kinds of QEMU's that are not built, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -158,6 +163,7 @@ pub fn parse(kind: &str, options: &[(String, String)]) -> Result<NetSpec, String
         "socket" => legacy::parse(options),
         "tap" => TapSpec::parse(options).map(NetSpec::Tap),
         "user" => UserOptions::parse(options).map(NetSpec::User),
+        "vhost-user" => VhostUserSpec::parse(options).map(NetSpec::VhostUser),
         _ => match REFUSED.iter().find(|(name, _)| *name == kind) {
             Some((_, why)) => Err((*why).to_owned()),
             None => Err(format!("Parameter 'type' does not accept value '{kind}'")),
@@ -174,6 +180,7 @@ enum Open {
     Hubport(hub::Prepared),
     Tap(tap::Prepared),
     User(user::Prepared),
+    VhostUser(vhost_user::Prepared),
 }
 
 /// Opens what must be open before the process confines itself. May take as long as the host's resolver, and a second.
@@ -185,6 +192,7 @@ pub fn prepare(spec: &NetSpec, around: &Around) -> Result<Prepared, NetError> {
         NetSpec::Socket(fd) => given(fd, around)?,
         NetSpec::Tap(spec) => Open::Tap(tap::prepare(spec, around)?),
         NetSpec::User(options) => Open::User(user::prepare(options)?),
+        NetSpec::VhostUser(spec) => Open::VhostUser(vhost_user::prepare(spec, around)?),
     }))
 }
 
@@ -207,6 +215,7 @@ impl Prepared {
             Open::Hubport(port) => port.start(waker, number),
             Open::Tap(tap) => tap.start(waker, number),
             Open::User(user) => Ok(user.start(waker, number)?),
+            Open::VhostUser(switch) => switch.start(waker, number, observer),
         }
     }
 

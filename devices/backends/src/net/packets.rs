@@ -41,7 +41,8 @@ pub(super) trait Wire: Send {
 
 /// Moves frames until the back end ends.
 pub(super) fn exchange(served: &Served, mut wire: impl Wire) {
-    let mut exchange = Exchange { served, packet: Vec::new(), buffer: vec![0; BUFFER], told: None };
+    let mut exchange =
+        Exchange { served, packet: Vec::new(), buffer: vec![0; BUFFER], told: Told::default() };
     while !served.queues.stopping() {
         exchange.turn(&mut wire);
     }
@@ -52,8 +53,22 @@ struct Exchange<'a> {
     /// A frame of the guest's that is not written yet.
     packet: Vec<u8>,
     buffer: Vec<u8>,
-    /// When a failure was told last.
-    told: Option<Instant>,
+    told: Told,
+}
+
+/// When a failure was told last.
+#[derive(Default)]
+pub(super) struct Told(Option<Instant>);
+
+impl Told {
+    /// Whether it is time to tell of one.
+    pub(super) fn again(&mut self) -> bool {
+        let again = self.0.is_none_or(|told| told.elapsed() >= TELL);
+        if again {
+            self.0 = Some(Instant::now());
+        }
+        again
+    }
 }
 
 /// How one direction went.
@@ -131,8 +146,7 @@ impl Exchange<'_> {
     }
 
     fn tell(&mut self, wire: &impl Wire, error: Errno) {
-        if self.told.is_none_or(|told| told.elapsed() >= TELL) {
-            self.told = Some(Instant::now());
+        if self.told.again() {
             tracing::warn!("network: {} fails: {}", wire.name(), std::io::Error::from(error));
         }
     }

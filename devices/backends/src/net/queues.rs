@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::ring::Ring;
 use super::{NetError, Netdev};
+use crate::socket::Unlink;
 
 /// How long a back end's thread may take to end.
 pub(super) const CLOSING: Duration = Duration::from_millis(400);
@@ -214,6 +215,16 @@ impl Queues {
         wanted: bool,
         time: Option<Duration>,
     ) -> PollFlags {
+        self.wait_for_two([fd, None], wanted, time)[0]
+    }
+
+    /// The same with two files.
+    pub(super) fn wait_for_two(
+        &self,
+        files: [Option<(&OwnedFd, PollFlags)>; 2],
+        wanted: bool,
+        time: Option<Duration>,
+    ) -> [PollFlags; 2] {
         let now = wanted && !self.drowse();
         let time = if now { Some(Duration::ZERO) } else { time };
         let time = time.map(|time| Timespec {
@@ -221,17 +232,19 @@ impl Queues {
             tv_nsec: time.subsec_nanos().into(),
         });
         let kick = PollFd::new(&*self.kick, PollFlags::IN);
-        let mut fds = match fd.filter(|(_, what)| !what.is_empty()) {
-            Some((fd, what)) => [kick, PollFd::new(fd, what)],
-            None => [kick.clone(), kick],
-        };
+        let asked = files.map(|file| file.filter(|(_, what)| !what.is_empty()));
+        let other = |file: Option<_>| file.map_or(kick.clone(), |(fd, what)| PollFd::new(fd, what));
+        let mut fds = [kick.clone(), other(asked[0]), other(asked[1])];
         // A signal, or a host short of memory: look again.
         let ready = poll(&mut fds, time.as_ref()).is_ok();
         self.rouse();
         if ready && !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&*self.kick, &mut [0u8; 8]);
         }
-        if ready && fd.is_some() { fds[1].revents() } else { PollFlags::empty() }
+        [0, 1].map(|file| match asked[file] {
+            Some(_) if ready => fds[file + 1].revents(),
+            _ => PollFlags::empty(),
+        })
     }
 
     /// Waits so long, or until the back end ends.
@@ -256,6 +269,11 @@ pub(super) struct Served {
 }
 
 impl Served {
+    /// Which kind of back end it is.
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// Says what the other end is now.
     pub(super) fn set_state(&self, state: &str) {
         state.clone_into(&mut lock(&self.state));
@@ -266,14 +284,18 @@ impl Served {
 pub(super) struct Threaded {
     served: Arc<Served>,
     ended: Mutex<mpsc::Receiver<()>>,
+    /// Removed by whoever drops this: the thread has no calls for it.
+    _unlink: Option<Unlink>,
 }
 
 impl Threaded {
-    /// Starts the thread. `kind` and `state` are what `info network` shows.
+    /// Starts the thread. `kind` and `state` are what `info network` shows; `unlink` is the socket's file, which goes in
+    /// the end.
     pub(super) fn start(
         queues: Arc<Queues>,
         kind: &'static str,
         state: &str,
+        unlink: Option<Unlink>,
         serve: impl FnOnce(&Served) + Send + 'static,
     ) -> Result<Arc<dyn Netdev>, NetError> {
         let served = Arc::new(Served { queues, kind, state: Mutex::new(state.into()) });
@@ -286,7 +308,7 @@ impl Threaded {
             }
         });
         thread.map_err(|source| NetError::System { what: "thread", source })?;
-        Ok(Arc::new(Threaded { served, ended: Mutex::new(ended) }))
+        Ok(Arc::new(Threaded { served, ended: Mutex::new(ended), _unlink: unlink }))
     }
 }
 

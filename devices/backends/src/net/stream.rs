@@ -16,6 +16,7 @@ use rustix::net::{
 use super::address::{self, Address};
 use super::framing::{Deframer, announce};
 use super::options::{Options, Style};
+use super::packets::Told;
 use super::queues::{Queues, Served, Threaded};
 use super::{Around, NetError, NetEvent, Netdev, Observer, Word};
 use crate::socket::{self, Unlink};
@@ -66,9 +67,9 @@ impl StreamSpec {
 }
 
 /// How peers come about.
-enum Source {
+pub(super) enum Source {
     /// They come to us; their address says little, so ours stands for those of Unix sockets.
-    Listen { listener: OwnedFd, address: Address, _unlink: Option<Unlink> },
+    Listen { listener: OwnedFd, address: Address },
     /// We go to them.
     Connect(Dial),
     /// There is one.
@@ -76,7 +77,7 @@ enum Source {
 }
 
 /// Whom to connect to, and how it goes.
-struct Dial {
+pub(super) struct Dial {
     address: Address,
     to: Vec<SocketAddrAny>,
     reconnect: Option<Duration>,
@@ -88,23 +89,41 @@ struct Dial {
 /// A stream that is open.
 pub(super) struct Prepared {
     word: Word,
+    peers: Peers,
+}
+
+/// Those whom a stream leads to, one after the other.
+pub(super) struct Peers {
     source: Source,
+    /// The first one, if there is one already.
     peer: Option<OwnedFd>,
+    /// The file of the socket that we listen on.
+    unlink: Option<Unlink>,
 }
 
 /// Listens, or connects. A peer that is not there is an error if it is tried once only.
 pub(super) fn prepare(spec: &StreamSpec, around: &Around) -> Result<Prepared, NetError> {
-    let (address, word) = (&spec.address, spec.word);
+    Ok(Prepared { word: spec.word, peers: peers(spec, around)? })
+}
+
+/// A socket that we were given, under the name `fd`.
+pub(super) fn given(fd: &str, socket: OwnedFd, server: bool, word: Word) -> Result<Prepared, NetError> {
+    Ok(Prepared { word, peers: given_peers(fd, socket, server)? })
+}
+
+/// The peers that `spec` names.
+pub(super) fn peers(spec: &StreamSpec, around: &Around) -> Result<Peers, NetError> {
+    let address = &spec.address;
     let error = |what| move |source| NetError::Socket { what, address: address.to_string(), source };
-    let listens = |listener, _unlink| Prepared {
-        word,
-        source: Source::Listen { listener, address: address.clone(), _unlink },
+    let listens = |listener, unlink| Peers {
+        source: Source::Listen { listener, address: address.clone() },
         peer: None,
+        unlink,
     };
     match (address, spec.server) {
         (Address::Fd(fd), server) => {
             let socket = (around.fd)(fd).map_err(|why| NetError::Fd { fd: fd.clone(), why })?;
-            given(fd, socket, server, word)
+            given_peers(fd, socket, server)
         }
         (Address::Unix { path, abstract_name: false }, true) => {
             let (listener, unlink) = socket::listen(path).map_err(error("listen at"))?;
@@ -120,13 +139,12 @@ pub(super) fn prepare(spec: &StreamSpec, around: &Around) -> Result<Prepared, Ne
                 Err(_) if reconnect.is_some() => None,
                 Err(source) => return Err(error("connect to")(source)),
             };
-            Ok(Prepared { word, source: Source::Connect(dial), peer })
+            Ok(Peers { source: Source::Connect(dial), peer, unlink: None })
         }
     }
 }
 
-/// A socket that we were given, under the name `fd`.
-pub(super) fn given(fd: &str, socket: OwnedFd, server: bool, word: Word) -> Result<Prepared, NetError> {
+fn given_peers(fd: &str, socket: OwnedFd, server: bool) -> Result<Peers, NetError> {
     let bad = |why: String| NetError::Fd { fd: fd.to_owned(), why };
     let kind = sockopt::socket_type(&socket).map_err(|e| bad(e.to_string()))?;
     let listens = sockopt::socket_acceptconn(&socket).map_err(|e| bad(e.to_string()))?;
@@ -137,9 +155,9 @@ pub(super) fn given(fd: &str, socket: OwnedFd, server: bool, word: Word) -> Resu
     rustix::io::ioctl_fionbio(&socket, true).map_err(|e| bad(e.to_string()))?;
     let address = Address::Fd(fd.to_owned());
     Ok(if server {
-        Prepared { word, source: Source::Listen { listener: socket, address, _unlink: None }, peer: None }
+        Peers { source: Source::Listen { listener: socket, address }, peer: None, unlink: None }
     } else {
-        Prepared { word, source: Source::Given(address), peer: Some(socket) }
+        Peers { source: Source::Given(address), peer: Some(socket), unlink: None }
     })
 }
 
@@ -262,14 +280,48 @@ impl Prepared {
         observer: Observer,
     ) -> Result<Arc<dyn Netdev>, NetError> {
         let queues = Queues::new(waker, number)?;
+        let Prepared { word, mut peers } = self;
         // A frame that the guest sends now is not lost if there is somebody.
-        queues.set_open(self.peer.is_some());
-        let kind = if self.word == Word::Own { "stream" } else { "socket" };
-        Threaded::start(queues, kind, "", move |served| self.serve(served, &observer))
+        queues.set_open(peers.is_there());
+        let kind = if word == Word::Own { "stream" } else { "socket" };
+        let unlink = peers.take_unlink();
+        Threaded::start(queues, kind, "", unlink, move |served| {
+            peers.serve(served, &observer, &|source, peer| state(word, source, peer), &mut converse);
+        })
+    }
+}
+
+/// What `info network` says while there is a peer.
+fn state(word: Word, source: &Source, peer: &Address) -> String {
+    match (word, source) {
+        (Word::Own, _) => peer.to_string(),
+        (Word::Socket, Source::Listen { .. }) => format!("socket: connection from {}", peer.plain()),
+        (Word::Socket, Source::Connect(_)) => format!("socket: connect to {}", peer.plain()),
+        (Word::Socket, Source::Given(address)) => format!("socket: fd={}", address.plain()),
+    }
+}
+
+impl Peers {
+    /// Whether somebody is there.
+    pub(super) fn is_there(&self) -> bool {
+        self.peer.is_some()
     }
 
-    fn serve(mut self, served: &Served, observer: &Observer) {
-        let mut first = true;
+    /// Who removes the socket's file in the end.
+    pub(super) fn take_unlink(&mut self) -> Option<Unlink> {
+        self.unlink.take()
+    }
+
+    /// Serves one after the other: `converse` moves frames until the peer or the back end ends, or the peer does what
+    /// none may do. `state` is what `info network` says meanwhile.
+    pub(super) fn serve(
+        mut self,
+        served: &Served,
+        observer: &Observer,
+        state: &dyn Fn(&Source, &Address) -> String,
+        converse: &mut dyn FnMut(&Queues, &OwnedFd) -> io::Result<()>,
+    ) {
+        let (mut first, mut told) = (true, Told::default());
         while !served.queues.stopping() {
             let peer = match self.peer.take() {
                 Some(peer) => Some(peer),
@@ -279,7 +331,7 @@ impl Prepared {
             let Some(peer) = peer else { break };
             address::no_delay(&peer);
             let address = Address::of(getpeername(&peer).ok().flatten(), self.source.address());
-            served.set_state(&self.state(&address));
+            served.set_state(&state(&self.source, &address));
             served.queues.set_open(true);
             observer(NetEvent::Connected(address));
             let end = converse(&served.queues, &peer);
@@ -288,30 +340,26 @@ impl Prepared {
             if served.queues.stopping() {
                 break;
             }
-            if let Err(why) = end {
+            let failed = end.is_err();
+            if let Err(why) = end
+                && told.again()
+            {
                 tracing::warn!(
-                    "network stream: the connection to {} is closed: {why}",
+                    "network {}: the connection to {} is closed: {why}",
+                    served.kind(),
                     self.source.address()
                 );
             }
             served.set_state("");
             observer(NetEvent::Disconnected);
+            if failed {
+                // One that comes again at once and fails again must not keep the host busy.
+                served.queues.pause(SHORT);
+            }
         }
         // Nobody will come; the card may still ask.
         while !served.queues.stopping() {
             served.queues.wait(None, false, None);
-        }
-    }
-}
-
-impl Prepared {
-    /// What `info network` says while there is a peer.
-    fn state(&self, peer: &Address) -> String {
-        match (self.word, &self.source) {
-            (Word::Own, _) => peer.to_string(),
-            (Word::Socket, Source::Listen { .. }) => format!("socket: connection from {}", peer.plain()),
-            (Word::Socket, Source::Connect(_)) => format!("socket: connect to {}", peer.plain()),
-            (Word::Socket, Source::Given(address)) => format!("socket: fd={}", address.plain()),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! outside, and goes on after a save in the middle of a download.
 
 mod boot;
+mod switches;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -90,14 +91,17 @@ fn run(guest: &mut Guest, line: &str, patience: Duration) -> Result<String> {
 /// The first network card gets an address.
 fn address(guest: &mut Guest) -> Result<()> {
     guest.wait_for("ailurus:/root#", seconds(240))?;
+    dhcp(guest, "10.0.2.15")
+}
+
+/// The first network card gets that address by DHCP.
+fn dhcp(guest: &mut Guest, address: &str) -> Result<()> {
     let script = "mkdir -p /etc; echo '#!/bin/sh' >/dhcp; echo '[ \"$1\" = bound ] && ifconfig $interface $ip netmask \
                   $subnet && route add default gw $router && echo nameserver $dns >/etc/resolv.conf; exit 0' >>/dhcp; \
                   chmod +x /dhcp";
     run(guest, script, seconds(60))?;
     run(guest, "ip link set lo up; ip link set eth0 up; udhcpc -i eth0 -s /dhcp -n -q", seconds(120))?;
-    let said = run(guest, "ifconfig eth0 | grep 'inet addr:10.0.2.15'", seconds(60))?;
-    ensure!(said.contains("inet addr:10.0.2.15"), "no address");
-    Ok(())
+    run(guest, &format!("ifconfig eth0 | grep 'inet addr:{address}'"), seconds(60)).map(drop)
 }
 
 fn download(guest: &mut Guest, data: &[u8], patience: Duration) -> Result<()> {

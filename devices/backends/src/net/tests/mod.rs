@@ -4,7 +4,9 @@ mod dgram;
 mod hub;
 mod options;
 mod stream;
+mod switch;
 mod tap;
+mod vhost_user;
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
