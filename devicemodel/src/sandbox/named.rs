@@ -17,6 +17,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use backends::net::{Address, NetSpec, StreamSpec};
 use devices_core::model::Value;
 
 use super::paths::Files;
@@ -92,6 +93,10 @@ fn network(netdev: &NetdevConfig, files: &mut Files) {
             }
         }
         _ => {}
+    }
+    if let Ok(NetSpec::Stream(StreamSpec { address: Address::Inet { port, .. }, server, .. })) = netdev.spec()
+    {
+        if server { &mut files.listen } else { &mut files.connect }.push(port);
     }
 }
 
@@ -171,6 +176,29 @@ mod tests {
         for path in ["/b", "/c", "/k", "/f"] {
             assert!(files.read.contains(&path.into()), "{path}");
         }
+    }
+
+    #[test]
+    fn the_ports_of_streams_are_left_and_no_others() {
+        let netdev = |id: &str, options: &[(&str, &str)]| NetdevConfig {
+            id: id.into(),
+            kind: if options.len() == 1 { "socket" } else { "stream" }.into(),
+            options: options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        };
+        let inet = [("addr.type", "inet"), ("addr.host", "::1"), ("addr.port", "7")];
+        let mut config = GuestConfig {
+            netdevs: vec![
+                netdev("a", &[("listen", "127.0.0.1:5")]),
+                netdev("b", &[("connect", "127.0.0.1:6")]),
+                netdev("c", &inet),
+            ],
+            ..GuestConfig::default()
+        };
+        let files = Named::default().files(&config);
+        assert_eq!((files.listen, files.connect, files.internet), (vec![5], vec![6, 7], false));
+        config.netdevs.clear();
+        let files = Named::default().files(&config);
+        assert_eq!((files.listen, files.connect), (vec![], vec![]));
     }
 
     #[test]

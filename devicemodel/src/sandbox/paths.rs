@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, RestrictSelfAttr, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, RestrictSelfAttr, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
 /// The newest rules that we ask for; an older kernel applies those that it knows.
@@ -22,7 +22,11 @@ pub(super) struct Files {
     pub(super) folders: Vec<PathBuf>,
     /// Folders in which sockets can be made.
     pub(super) sockets: Vec<PathBuf>,
-    /// TCP too, for a guest that has a network of its own in this process.
+    /// Ports of TCP that can be listened on.
+    pub(super) listen: Vec<u16>,
+    /// Ports of TCP that can be connected to, on any host.
+    pub(super) connect: Vec<u16>,
+    /// All of TCP, for a guest that has a network of its own in this process.
     pub(super) internet: bool,
 }
 
@@ -50,6 +54,14 @@ pub(super) fn restrict(files: &Files) -> io::Result<bool> {
         {
             // There are no rules for a pipe, and it needs none.
             let _ = (&mut ruleset).add_rules(path_beneath_rules([path], rights));
+        }
+        if !files.internet {
+            let ports = [(&files.listen, AccessNet::BindTcp), (&files.connect, AccessNet::ConnectTcp)];
+            for (port, access) in
+                ports.iter().flat_map(|(ports, access)| ports.iter().map(move |port| (*port, *access)))
+            {
+                let _ = (&mut ruleset).add_rule(NetPort::new(port, access));
+            }
         }
         ruleset.all_threads(true)?.restrict_self()
     };
