@@ -1,42 +1,7 @@
 //! Interrupts: causes, mask, and the timers that hold them back (sections 3.2.7, 3.4.3, 13.4.17 and on).
 
 use super::spec::Cause;
-
-/// Nanoseconds of a count of ITR, and of the delay timers.
-const THROTTLE_UNIT: u64 = 256;
-const DELAY_UNIT: u64 = 1024;
-
-/// Something that has happened, and is told later: so long after it happened last, and at the latest so long after it
-/// happened first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Delay {
-    pub relative: Option<u64>,
-    pub absolute: Option<u64>,
-}
-
-impl Delay {
-    /// It has happened. Counts of the timers; a relative one of zero is not to come here.
-    pub fn hold(&mut self, now: u64, relative: u32, absolute: u32) {
-        self.relative = Some(now.saturating_add(u64::from(relative) * DELAY_UNIT));
-        if absolute != 0 && self.absolute.is_none() {
-            self.absolute = Some(now.saturating_add(u64::from(absolute) * DELAY_UNIT));
-        }
-    }
-
-    /// When it is to be told.
-    pub fn deadline(&self) -> Option<u64> {
-        self.relative.into_iter().chain(self.absolute).min()
-    }
-
-    /// Whether it is to be told now.
-    fn due(&mut self, now: u64) -> bool {
-        let due = self.deadline().is_some_and(|deadline| deadline <= now);
-        if due {
-            *self = Delay::default();
-        }
-        due
-    }
-}
+use crate::net::e1000x::delay::{Delay, THROTTLE_UNIT};
 
 /// The interrupt logic.
 #[derive(Debug, Default)]

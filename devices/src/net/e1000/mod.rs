@@ -1,8 +1,8 @@
 //! Intel 82540EM network card, and its kin 82544GC and 82545EM (QEMU's `e1000`).
 //!
 //! Specification: Intel's "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual" (317453).
-//! Receiver (`rx`), transmitter (`tx`), interrupts and their timers (`irq`), filters (`filter`), statistics
-//! (`stats`), EEPROM (`eeprom`) and PHY (`phy`) each have their file.
+//! Receiver (`rx`), transmitter (`tx`), interrupts and their timers (`irq`) and EEPROM (`eeprom`) each have their file;
+//! filters, statistics, the PHY and how packets are put together are `e1000x`'s.
 //!
 //! Where it differs from QEMU, it follows the manual: CTRL.RST resets the controller, IOADDR and IODATA reach the
 //! registers, received checksums are looked at, the delay timers of both directions count, statistics are all cleared
@@ -14,15 +14,11 @@
 //! software sends itself is sent as data), registers at their places in the 82542.
 
 mod eeprom;
-mod filter;
 mod irq;
 pub mod model;
-mod phy;
 mod registers;
 mod rx;
-pub mod spec;
 mod state;
-mod stats;
 #[cfg(test)]
 mod tests;
 mod tx;
@@ -40,12 +36,14 @@ use hypervisor::{GuestRam, Timer};
 
 use eeprom::Eeprom;
 use irq::Irq;
-use phy::{NEGOTIATION, Phy, Wish};
-use registers::Registers;
 use rx::Rx;
 use spec::{Cause, ctrl, reg, status};
-use tx::Tx;
 
+use super::e1000x::phy::{NEGOTIATION, Phy, Wish};
+use super::e1000x::registers::Registers;
+pub use super::e1000x::spec;
+use super::e1000x::tx::Tx;
+use super::e1000x::{filter, stats};
 use crate::board::NicConfig;
 
 /// Region numbers.
@@ -155,7 +153,7 @@ impl E1000 {
             backend,
             wiring: wiring.clone(),
             mac,
-            registers: Registers::new(mac, 0),
+            registers: registers::empty(),
             io_address: 0,
             eeprom: Eeprom::new(mac, variant.device),
             phy: Phy::new(variant.phy),
@@ -177,7 +175,7 @@ impl E1000 {
     fn reset_controller(&mut self) {
         let vet = if self.options.init_vet { 0x8100 } else { 0 };
         self.eeprom.reset();
-        self.registers.reset(self.eeprom.mac(), vet);
+        registers::reset(&mut self.registers, self.eeprom.mac(), vet);
         self.irq = Irq::default();
         self.tx.reset();
         self.turn = None;
@@ -414,7 +412,7 @@ impl Device for E1000 {
 
     fn reset(&mut self) {
         self.pci.reset();
-        self.phy = Phy::new(self.variant.phy);
+        self.phy.power_on();
         self.negotiated = None;
         self.io_address = 0;
         self.reset_controller();

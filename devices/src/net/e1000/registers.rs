@@ -1,67 +1,37 @@
-//! The register file: what is kept of each register, and which bits software can set.
+//! Which registers there are, what they hold after a reset, and which bits software can set.
 
 use super::spec::{ctrl, reg, status};
+use crate::net::e1000x::registers::Registers;
 
 /// Words of the register file: up to the last of the flexible filters.
 const WORDS: usize = (reg::FFVT_END as usize + 4) / 4;
 
-/// The registers that just keep what is written, and those that the device itself looks after.
-pub(super) struct Registers {
-    words: Box<[u32]>,
+/// The register file, with nothing in it.
+pub(super) fn empty() -> Registers {
+    Registers::new(WORDS)
 }
 
-impl Registers {
-    /// As after a reset, with that address and that type of tagged frames. The link is down.
-    pub fn new(mac: [u8; 6], vet: u16) -> Registers {
-        let mut registers = Registers { words: vec![0; WORDS].into() };
-        registers.reset(mac, vet);
-        registers
+/// As after a reset, with that address and that type of tagged frames. The link is down.
+pub(super) fn reset(registers: &mut Registers, mac: [u8; 6], vet: u16) {
+    registers.clear();
+    let [a, b, c, d, e, f] = mac;
+    for (offset, value) in [
+        (reg::CTRL, ctrl::INITIAL),
+        (reg::STATUS, status::INITIAL),
+        (reg::LEDCTL, 0x0602),
+        (reg::PBA, 0x0010_0030),
+        (reg::MANC, 0x0022_2300),
+        (reg::VET, vet.into()),
+        (reg::RA, u32::from_le_bytes([a, b, c, d])),
+        (reg::RA + 4, super::spec::RAH_AV | u32::from(u16::from_le_bytes([e, f]))),
+    ] {
+        registers.set(offset, value);
     }
+}
 
-    /// Likewise.
-    pub fn reset(&mut self, mac: [u8; 6], vet: u16) {
-        self.words.fill(0);
-        let [a, b, c, d, e, f] = mac;
-        for (offset, value) in [
-            (reg::CTRL, ctrl::INITIAL),
-            (reg::STATUS, status::INITIAL),
-            (reg::LEDCTL, 0x0602),
-            (reg::PBA, 0x0010_0030),
-            (reg::MANC, 0x0022_2300),
-            (reg::VET, vet.into()),
-            (reg::RA, u32::from_le_bytes([a, b, c, d])),
-            (reg::RA + 4, super::spec::RAH_AV | u32::from(u16::from_le_bytes([e, f]))),
-        ] {
-            self.set(offset, value);
-        }
-    }
-
-    /// What a register holds.
-    pub fn get(&self, offset: u32) -> u32 {
-        self.words.get(offset as usize / 4).copied().unwrap_or(0)
-    }
-    /// Changes it.
-    pub fn set(&mut self, offset: u32, value: u32) {
-        if let Some(word) = self.words.get_mut(offset as usize / 4) {
-            *word = value;
-        }
-    }
-    /// All that are not zero.
-    pub fn filled(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.words.iter().zip(0..).filter(|(value, _)| **value != 0).map(|(value, at)| (at * 4, *value))
-    }
-    /// Zeros, but for these. False: a register that there is not.
-    pub fn fill(&mut self, filled: &[(u32, u32)]) -> bool {
-        self.words.fill(0);
-        for &(offset, value) in filled {
-            let whole = offset.is_multiple_of(4) && (offset as usize) < self.words.len() * 4;
-            if !whole || (!is_own(offset) && writable(offset) | value != writable(offset)) {
-                return false;
-            }
-            self.set(offset, value);
-        }
-        true
-    }
+/// What a register can hold.
+pub(super) fn can_hold(offset: u32, value: u32) -> bool {
+    is_own(offset) || writable(offset) | value == writable(offset)
 }
 
 /// Registers that the device writes itself, beside what software does.

@@ -5,10 +5,13 @@
 
 use devices_core::net::{MAX_FRAME, MIN_FRAME};
 
-use super::spec::{Cause, DESCRIPTOR, ctrl, rctl, reg, rxcsum, rxd, stat, status};
-use super::{E1000, filter, stats};
+use super::E1000;
+use super::spec::{Cause, ctrl, rctl, reg, rxcsum, rxd, stat, status};
+use crate::net::e1000x::ring::Ring;
+use crate::net::e1000x::{filter, stats};
 use crate::net::offload;
 
+const RING: Ring = Ring(reg::RDBAL);
 /// Most frames that one call receives; then others have their turn.
 const BUDGET: u32 = 64;
 /// The longest frame without a check sequence that is no long packet: with a VLAN tag.
@@ -50,19 +53,10 @@ impl E1000 {
         }
     }
 
-    fn rx_count(&self) -> u32 {
-        self.registers.get(reg::RDLEN) / DESCRIPTOR as u32
-    }
-
-    /// Descriptors that the guest has given.
-    fn rx_free(&self) -> u32 {
-        let [head, tail] = [reg::RDH, reg::RDT].map(|at| self.registers.get(at));
-        if head <= tail { tail - head } else { (self.rx_count() + tail).saturating_sub(head) }
-    }
-
     fn can_receive(&self) -> bool {
         let on = self.registers.get(reg::RCTL) & rctl::EN != 0;
-        on && !self.quiet && self.dma.enabled() && self.rx_count() > 0 && self.rx_free() > 0
+        let free = RING.free(&self.registers);
+        on && !self.quiet && self.dma.enabled() && RING.count(&self.registers) > 0 && free > 0
     }
 
     /// Fetches frames while there are some and room for them.
@@ -133,8 +127,8 @@ impl E1000 {
         self.look_at_checksums(frame, &mut report);
         let stripped = self.registers.get(reg::RCTL) & rctl::SECRC != 0;
         let total = frame.len() + if stripped { 0 } else { FCS };
-        if total > (self.rx_free() as usize).saturating_mul(self.buffer_size())
-            || self.rx_count() == 0
+        if total > (RING.free(&self.registers) as usize).saturating_mul(self.buffer_size())
+            || RING.count(&self.registers) == 0
             || !self.write_frame(frame, total, report)
         {
             stats::lost(&mut self.registers);
@@ -167,13 +161,10 @@ impl E1000 {
 
     /// Puts a frame into as many descriptors as it takes. False: there were too few.
     fn write_frame(&mut self, frame: &[u8], total: usize, report: Report) -> bool {
-        let base =
-            u64::from(self.registers.get(reg::RDBAH)) << 32 | u64::from(self.registers.get(reg::RDBAL));
-        let (count, size) = (self.rx_count(), self.buffer_size());
+        let (count, size) = (RING.count(&self.registers), self.buffer_size());
         let mut at = 0;
-        for _ in 0..self.rx_free().min(count) {
-            let head = self.registers.get(reg::RDH);
-            let descriptor = base.wrapping_add(u64::from(head) * DESCRIPTOR);
+        for _ in 0..RING.free(&self.registers).min(count) {
+            let descriptor = RING.address(&self.registers, RING.head(&self.registers));
             // Where there is no RAM nothing comes from, and nothing goes to, as on a real bus.
             let buffer = self.dma.read_u64(descriptor).unwrap_or(0);
             let mut len = 0;
@@ -191,7 +182,7 @@ impl E1000 {
                 }
             }
             let _ = self.dma.write(descriptor.wrapping_add(8), &said.bytes(len));
-            self.registers.set(reg::RDH, if head + 1 >= count { 0 } else { head + 1 });
+            RING.advance(&mut self.registers, 1);
             if at >= total {
                 return true;
             }
@@ -209,7 +200,7 @@ impl E1000 {
             self.irq.receive.hold(now, relative, absolute);
         }
         let few = self.registers.get(reg::RCTL) >> rctl::RDMTS_SHIFT & 3;
-        if self.rx_free() <= self.rx_count() >> (few + 1) {
+        if RING.free(&self.registers) <= RING.count(&self.registers) >> (few + 1) {
             self.cause(Cause::RXDMT0);
         }
     }

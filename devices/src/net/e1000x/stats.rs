@@ -7,7 +7,7 @@ use super::spec::stat;
 const FCS: usize = 4;
 
 /// Counts one.
-pub(super) fn count(registers: &mut Registers, offset: u32) {
+pub fn count(registers: &mut Registers, offset: u32) {
     registers.set(offset, registers.get(offset).saturating_add(1));
 }
 
@@ -43,7 +43,7 @@ fn group(frame: &[u8], broadcast: u32, multicast: u32) -> Option<u32> {
 }
 
 /// A frame was sent.
-pub(super) fn transmitted(registers: &mut Registers, frame: &[u8]) {
+pub fn transmitted(registers: &mut Registers, frame: &[u8]) {
     let bytes = frame.len() + FCS;
     size(registers, stat::PTC64, bytes);
     count(registers, stat::TPT);
@@ -56,7 +56,7 @@ pub(super) fn transmitted(registers: &mut Registers, frame: &[u8]) {
 }
 
 /// A frame was received.
-pub(super) fn received(registers: &mut Registers, frame: &[u8]) {
+pub fn received(registers: &mut Registers, frame: &[u8]) {
     let bytes = frame.len() + FCS;
     size(registers, stat::PRC64, bytes);
     count(registers, stat::TPR);
@@ -69,13 +69,13 @@ pub(super) fn received(registers: &mut Registers, frame: &[u8]) {
 }
 
 /// A frame was lost for want of buffers.
-pub(super) fn lost(registers: &mut Registers) {
+pub fn lost(registers: &mut Registers) {
     count(registers, stat::RNBC);
     count(registers, stat::MPC);
 }
 
 /// A guest's read: the register is cleared, the low half of a counter of 64 bits with the high one.
-pub(super) fn read(registers: &mut Registers, offset: u32) -> u32 {
+pub fn read(registers: &mut Registers, offset: u32) -> u32 {
     let value = registers.get(offset);
     match offset {
         stat::GORCL | stat::GOTCL | stat::TORL | stat::TOTL => {}

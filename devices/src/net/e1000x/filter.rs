@@ -6,7 +6,7 @@ use super::registers::Registers;
 use super::spec::{RAH_AV, rctl, reg};
 
 /// A frame's VLAN tag, if it has one of the type in VET.
-pub(super) fn tag(registers: &Registers, frame: &[u8]) -> Option<u16> {
+pub fn tag(registers: &Registers, frame: &[u8]) -> Option<u16> {
     let &[high, low, tag_high, tag_low] = frame.get(12..)?.first_chunk()?;
     let tagged = u32::from(u16::from_be_bytes([high, low])) == registers.get(reg::VET);
     tagged.then_some(u16::from_be_bytes([tag_high, tag_low]))
@@ -57,13 +57,13 @@ fn vlan(registers: &Registers, tag: u16) -> bool {
 }
 
 /// Whether a frame is let in.
-pub(super) fn accepts(registers: &Registers, frame: &[u8]) -> bool {
+pub fn accepts(registers: &Registers, frame: &[u8]) -> bool {
     let Some(&to) = frame.first_chunk() else { return false };
     address(registers, to) && tag(registers, frame).is_none_or(|tag| vlan(registers, tag))
 }
 
 /// The same for people and programs.
-pub(super) fn describe(registers: &Registers) -> RxFilter {
+pub fn describe(registers: &Registers) -> RxFilter {
     let control = registers.get(reg::RCTL);
     let on = |bit: u32| control & bit != 0;
     let state = |all: bool| if all { Accepts::All } else { Accepts::Normal };

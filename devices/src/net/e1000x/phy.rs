@@ -1,12 +1,12 @@
-//! The PHY: a Marvell 88E1000 and its kin, behind MDIC at address 1 (IEEE 802.3, clause 22; chapter 13 of the
+//! The PHY's registers of IEEE 802.3 and those of a Marvell 88E1000 and its kin, behind MDIC at address 1 (IEEE 802.3, clause 22; chapter 13 of the
 //! manual). It negotiates with a partner that can do everything, for half a second.
 
 use super::spec::mdic;
 
 /// Registers.
-pub(super) const REGISTERS: usize = 32;
+pub const REGISTERS: usize = 32;
 /// How long negotiation takes.
-pub(super) const NEGOTIATION: u64 = 500_000_000;
+pub const NEGOTIATION: u64 = 500_000_000;
 
 /// Register numbers.
 const BMCR: usize = 0;
@@ -40,14 +40,19 @@ const ACKNOWLEDGED: u16 = 1 << 14;
 const REAL_TIME_LINK: u16 = 1 << 10 | 1 << 11;
 
 /// The PHY.
-pub(super) struct Phy {
+pub struct Phy {
+    /// What they hold.
     pub registers: [u16; REGISTERS],
+    /// What they held after power-on.
+    pub initial: [u16; REGISTERS],
 }
 
 /// What a write to the PHY asks for beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub enum Wish {
+    /// Nothing.
     Nothing,
+    /// Negotiation begins.
     Negotiate,
 }
 
@@ -67,7 +72,17 @@ impl Phy {
         registers[SPECIFIC_CONTROL] = 0x0360;
         registers[SPECIFIC_STATUS] = 0x8000 | 0x2000 | REAL_TIME_LINK;
         registers[EXTENDED_CONTROL] = 0x0d60;
-        Phy { registers }
+        Phy::of(registers)
+    }
+
+    /// After power-on, with these registers.
+    pub fn of(initial: [u16; REGISTERS]) -> Phy {
+        Phy { registers: initial, initial }
+    }
+
+    /// As after power-on.
+    pub fn power_on(&mut self) {
+        self.registers = self.initial;
     }
 
     /// What comes back when MDIC is written.
@@ -86,7 +101,8 @@ impl Phy {
         }
     }
 
-    fn write(&mut self, register: usize, value: u16) -> Wish {
+    /// Software writes a register.
+    pub fn write(&mut self, register: usize, value: u16) -> Wish {
         match register {
             BMCR => {
                 self.registers[BMCR] = value & !SELF_CLEARING;
@@ -140,7 +156,7 @@ impl Phy {
     /// As after power-on, with the link as it is.
     pub fn reset(&mut self) {
         let before = self.registers;
-        *self = Phy::new(before[ID2]);
+        self.power_on();
         for register in [BMSR, ANLPAR, SPECIFIC_STATUS] {
             self.registers[register] = before[register];
         }
