@@ -125,8 +125,16 @@ impl PciConfig {
         true
     }
 
-    pub(super) fn msix_enabled(&self) -> bool {
+    /// Whether the guest has enabled MSI-X.
+    pub fn msix_enabled(&self) -> bool {
         self.msix_control() & ENABLE != 0
+    }
+
+    /// A vector no longer waits to be sent, as some functions have it done by a register of theirs.
+    pub fn clear_msix_pending(&mut self, vector: u16) {
+        if let Some(msix) = &mut self.msix {
+            msix.set_pending(vector.into(), false);
+        }
     }
 
     fn msix_control(&self) -> u16 {

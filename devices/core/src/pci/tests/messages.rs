@@ -298,6 +298,20 @@ fn msix_vectors_wait_while_masked() {
 }
 
 #[test]
+fn a_function_takes_a_waiting_vector_back() {
+    let mut rig = Rig::new();
+    let slot = attach(&mut rig, None, true);
+    entry(&mut rig, 1, 0xfee0_0000, 0x41, false);
+    control(&mut rig, MSIX, 0xc000);
+    send(&mut rig, 1);
+    assert!(slot.lock().pci.msix_enabled());
+    [1, 70, 0xffff].into_iter().for_each(|vector| slot.lock().pci.clear_msix_pending(vector));
+    assert_eq!(rig.mmio_read(PBA, Size::B8), 0);
+    control(&mut rig, MSIX, 0x8000);
+    assert!(rig.take_messages().is_empty());
+}
+
+#[test]
 fn the_table_takes_whole_words() {
     scenario(|rig| {
         attach(rig, None, true);
