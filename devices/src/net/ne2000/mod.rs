@@ -8,7 +8,7 @@
 //! that the host does not take yet is still being sent, and TXP shows it.
 //!
 //! Left out: the send command (remote DMA of a received packet by itself), collisions, tallies and the FIFO, received
-//! packets while the card is in loopback, the EEPROM behind page 3, the option ROM.
+//! packets while the card is in loopback, the EEPROM behind page 3.
 
 pub mod model;
 mod registers;
@@ -215,20 +215,37 @@ impl Ne2000 {
         ring - behind
     }
 
-    fn can_receive(&self) -> bool {
+    fn listens(&self) -> bool {
         let Registers { cr, rcr, tcr, .. } = self.registers;
-        let runs = !cr.contains(Command::STP);
         let listens = rcr & spec::rcr::MON == 0 && tcr & spec::TCR_LB == 0;
-        runs && listens && self.cable && !self.quiet && self.room() > LONGEST + HEADER + FCS + PAGE
+        !cr.contains(Command::STP) && listens && self.cable && !self.quiet
+    }
+
+    /// Whether the longest packet fits.
+    fn has_room(&self) -> bool {
+        self.room() > LONGEST + HEADER + FCS + PAGE
+    }
+
+    /// The driver has taken all packets out of the ring.
+    fn is_empty(&self) -> bool {
+        let Registers { pstart, pstop, curr, bnry, .. } = self.registers;
+        let behind = if bnry.saturating_add(1) >= pstop { pstart } else { bnry + 1 };
+        curr == behind || curr == bnry
     }
 
     /// Whether the driver knows nothing of packets in the ring, or has taken all. One that comes between a driver's
     /// last look at the ring and its taking PRX back would wait there for the next.
     fn is_rested(&self) -> bool {
-        let Registers { isr, imr, pstart, pstop, curr, bnry, .. } = self.registers;
-        let behind = if bnry.saturating_add(1) >= pstop { pstart } else { bnry + 1 };
-        let taken = curr == behind || curr == bnry;
-        !isr.contains(Interrupts::PRX) || !imr.contains(Interrupts::PRX) && taken
+        let Registers { isr, imr, .. } = self.registers;
+        !isr.contains(Interrupts::PRX) || !imr.contains(Interrupts::PRX) && self.is_empty()
+    }
+
+    /// A driver that takes PRX back and leaves packets is told again by the next one that comes, on hardware by OVW if
+    /// there is no room. Here that one waits outside, so PRX tells of those that are left.
+    fn remind(&mut self) {
+        if self.listens() && self.boundary().is_some() && !self.has_room() && !self.is_empty() {
+            self.registers.isr |= Interrupts::PRX;
+        }
     }
 
     /// Fetches packets while there are some and room for them.
@@ -238,8 +255,11 @@ impl Ne2000 {
         }
         let mut burst = 0;
         for _ in 0..BUDGET {
-            if burst == BURST || !self.can_receive() {
+            if burst == BURST || !self.listens() {
                 return;
+            }
+            if !self.has_room() {
+                return self.remind();
             }
             let mut frame = std::mem::take(&mut self.frame);
             let came = self.backend.receive(&mut frame);

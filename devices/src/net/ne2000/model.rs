@@ -12,8 +12,8 @@ pub static MODEL: Model = Model {
     category: Category::Network,
     desc: "NE2000 on PCI, Realtek RTL8029",
     plug: Plug::Hot,
-    several: true,
     rom: Some("pxe-ne2k_pci.rom"),
+    several: true,
     properties: &[BOOTINDEX, MAC, NETDEV],
     ..Model::PCI_PART
 };

@@ -25,7 +25,7 @@ const PIN: u32 = 11;
 const START: u8 = 0x46;
 const STOP: u8 = 0x60;
 const TX: u8 = 0x40;
-/// FuzzRange packets lie in the guest's memory.
+/// Where packets lie in the guest's memory.
 const BUFFER: u64 = 0x1_0000;
 
 struct Card<'a> {
@@ -261,6 +261,26 @@ fn packets_come_in_bursts_that_a_driver_can_read() {
         let curr = card.curr();
         card.set(3, curr - 1);
         assert_eq!(card.net.left(), 0);
+    });
+}
+
+#[test]
+fn a_driver_that_leaves_packets_in_a_full_ring_is_told_again() {
+    scenario(|rig| {
+        let mut card = card(rig);
+        card.start(0x04);
+        for number in 0..6 {
+            card.net.give(&packet(MAC, 60 + number));
+        }
+        (6..18).for_each(|number| card.net.give(&packet(MAC, 1500 + number)));
+        card.waker.wake(Wake::Backend(0));
+        let (mut page, mut taken) = (START + 1, 0);
+        while card.irq() {
+            let (got, next) = card.take(page);
+            assert_eq!(got.len(), if taken < 6 { 60 + taken } else { 1500 + taken });
+            (page, taken) = (next, taken + 1);
+        }
+        assert_eq!(card.net.left(), 0, "{taken} were taken");
     });
 }
 
