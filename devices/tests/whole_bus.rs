@@ -21,6 +21,7 @@ use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
 use devices::net::e1000::{self, E1000};
+use devices::net::e1000e::{self, E1000e};
 use devices::net::rtl8139::Rtl8139;
 use devices::serial::uart16550::{PORTS, Serial};
 use devices::storage::ide::{DriveConfig, Geometry, Ide};
@@ -40,13 +41,15 @@ use devices_core::{Dir, Sbdf, Size, Ticket};
 use ioreq::{Data, Request, Target};
 
 /// Where the machine has something in memory space, and where it may be told to have it.
-const MEMORY: [(u64, u64); 7] = [
+const MEMORY: [(u64, u64); 9] = [
     (0xa_0000, 0x2_0000),
     (0xfec0_0000, 0x1000),
     (0xfed0_0000, 0x400),
     (0xe000_0000, 0x100_1000),
     (0xe100_0000, 0x6000),
     (0xe110_0000, 0x100),
+    (0xe120_0000, 0x6000),
+    (0xe124_0000, 0x60),
     (0, 1 << 40),
 ];
 
@@ -131,6 +134,14 @@ fn machine() -> Rig {
     rig.attach_pci(card, &wiring, 6, 0);
     rig.config_write(6, 0, 0x14, Size::B4, 0xe110_0000);
     rig.config_write(6, 0, 4, Size::B2, 6);
+    let wiring = rig.wiring();
+    let cable = NicConfig { backend: Arc::<TestNet>::default(), mac: [2, 0, 0, 0, 0, 3] };
+    let (ram, options, msi) = (rig.ram().clone(), e1000e::Options::default(), rig.recorder());
+    let card = E1000e::new("e1000e", options, cable, ram, isa.line(11), msi, &wiring);
+    rig.attach_pci(card, &wiring, 7, 0);
+    rig.config_write(7, 0, 0x10, Size::B4, 0xe120_0000);
+    rig.config_write(7, 0, 0x1c, Size::B4, 0xe124_0000);
+    rig.config_write(7, 0, 4, Size::B2, 6);
 
     let legacy = Legacy::new(&isa);
     let inputs = legacy.inputs();

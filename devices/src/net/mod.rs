@@ -1,6 +1,7 @@
 //! Network cards.
 
 pub mod e1000;
+pub mod e1000e;
 mod e1000x;
 mod eeprom93;
 pub mod ne2000;

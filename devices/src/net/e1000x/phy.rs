@@ -47,6 +47,32 @@ pub struct Phy {
     pub initial: [u16; REGISTERS],
 }
 
+/// What MDIC asks for.
+pub enum Asked {
+    /// A PHY that there is not.
+    Nobody,
+    /// Nothing.
+    Nothing,
+    /// A register, less than [`REGISTERS`].
+    Read(usize),
+    /// Likewise, with its new value.
+    Write(usize, u16),
+}
+
+/// What a value of MDIC asks for.
+pub fn asked(value: u32) -> Asked {
+    let register = (value >> mdic::REGISTER_SHIFT & 0x1f) as usize;
+    if value >> mdic::PHY_SHIFT & 0x1f != mdic::PHY {
+        Asked::Nobody
+    } else if value & mdic::READ != 0 {
+        Asked::Read(register)
+    } else if value & mdic::WRITE != 0 {
+        Asked::Write(register, value as u16)
+    } else {
+        Asked::Nothing
+    }
+}
+
 /// What a write to the PHY asks for beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -87,18 +113,13 @@ impl Phy {
 
     /// What comes back when MDIC is written.
     pub fn mdic(&mut self, value: u32) -> (u32, Wish) {
-        let register = (value >> mdic::REGISTER_SHIFT & 0x1f) as usize;
-        if value >> mdic::PHY_SHIFT & 0x1f != mdic::PHY {
-            return (value | mdic::ERROR | mdic::READY, Wish::Nothing);
-        }
-        if value & mdic::READ != 0 {
-            let read = u32::from(self.registers[register]);
-            (value & !0xffff | read | mdic::READY, Wish::Nothing)
-        } else if value & mdic::WRITE != 0 {
-            (value | mdic::READY, self.write(register, value as u16))
-        } else {
-            (value | mdic::READY, Wish::Nothing)
-        }
+        let (answer, wish) = match asked(value) {
+            Asked::Nobody => (value | mdic::ERROR, Wish::Nothing),
+            Asked::Nothing => (value, Wish::Nothing),
+            Asked::Read(register) => (value & !0xffff | u32::from(self.registers[register]), Wish::Nothing),
+            Asked::Write(register, data) => (value, self.write(register, data)),
+        };
+        (answer | mdic::READY, wish)
     }
 
     /// Software writes a register.

@@ -200,6 +200,8 @@ pub mod stat {
     pub const MPTC: u32 = 0x40f0;
     /// Broadcasts transmitted.
     pub const BPTC: u32 = 0x40f4;
+    /// Interrupts that were asserted, of the 82574.
+    pub const IAC: u32 = 0x4100;
     /// TCP segmentations done.
     pub const TSCTC: u32 = 0x40f8;
 }

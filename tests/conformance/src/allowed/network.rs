@@ -8,6 +8,11 @@ const fn e1000(case: &'static str, what: &'static str, reason: &'static str) -> 
     Allowed { device: "e1000", case, what, family: Family::Qemu, reason }
 }
 
+/// A failure of QEMU's e1000e.
+const fn e1000e(case: &'static str, what: &'static str, reason: &'static str) -> Allowed {
+    Allowed { device: "e1000e", case, what, family: Family::Qemu, reason }
+}
+
 /// A failure of QEMU's ne2k_pci.
 const fn ne2000(case: &'static str, what: &'static str, reason: &'static str) -> Allowed {
     Allowed { device: "ne2000", case, what, family: Family::Qemu, reason }
@@ -21,6 +26,13 @@ const NO_RESET: &str = "QEMU clears the bit and resets nothing. Drivers set ever
 const COUNT: &str = "QEMU 7.2 counts broadcasts as multicasts, and sorts received frames by their length without the check sequence when that is taken off.";
 const KEPT: &str = "QEMU clears only some of the statistics.";
 const NO_RXCSUM: &str = "QEMU does not look at received checksums and says so by IXSM: the guest does.";
+
+const NO_TIDV: &str = "QEMU's TIDV cannot be read. Drivers only write it.";
+const ONLY_ADDRESS: &str =
+    "QEMU loads the address anew and resets nothing else. Drivers set every register that they use.";
+const STALE_ICS: &str = "QEMU's ICS shows what ICR was before the message cleared it.";
+const NO_SEGMENTS: &str = "QEMU's segments do not come back from the PHY.";
+const NO_FCS: &str = "QEMU 7.2 counts frames without their check sequence.";
 
 /// A failure of QEMU's rtl8139.
 const fn rtl8139(case: &'static str, what: &'static str, reason: &'static str) -> Allowed {
@@ -80,6 +92,21 @@ pub(super) const ALLOWED: &[Allowed] = &[
     e1000("received checksums", "right: looked at", NO_RXCSUM),
     e1000("received checksums", "wrong: looked at", NO_RXCSUM),
     e1000("received checksums", "wrong: errors", NO_RXCSUM),
+    e1000e(KEEP, "TIDV of *", NO_TIDV),
+    e1000e("registers at their old places", "TIDV", NO_TIDV),
+    e1000e("CTRL.RST", "RCTL", ONLY_ADDRESS),
+    e1000e("CTRL.RST", "IMS", ONLY_ADDRESS),
+    e1000e("CTRL.RST", "RDLEN", ONLY_ADDRESS),
+    e1000e("IAME", "IAM is masked", "QEMU looks at IAM only while MSI-X is on."),
+    e1000e("EIAC and EIAME", "EIAC clears its cause", STALE_ICS),
+    e1000e("EIAC and EIAME", "and masks nothing", "QEMU's EIAC masks, too, unless IAME is set."),
+    e1000e("segmentation", "*", NO_SEGMENTS),
+    e1000e("long frames", "with the check sequence", "QEMU has no room for a check sequence."),
+    e1000e("statistics are cleared by reading", "PRC64", NO_FCS),
+    e1000e("statistics are cleared by reading", "PRC127", NO_FCS),
+    e1000e("statistics are cleared by reading", "PTC64", NO_FCS),
+    e1000e("statistics are cleared by reading", "GOTC low", NO_FCS),
+    e1000e("statistics are cleared by reading", "TOT low", NO_FCS),
     rtl8139("registers at power-on", "CR: no reset goes on", "QEMU shows RST until CR is written."),
     rtl8139("registers can be read in parts", "RBSTART*", PARTS),
     rtl8139("registers can be read in parts", "IMR*", PARTS),

@@ -4,6 +4,7 @@ mod atapi;
 mod debugcon;
 mod dma8237;
 mod e1000;
+mod e1000e;
 mod fw_cfg;
 mod hpet;
 mod i440fx;
@@ -52,5 +53,6 @@ pub const GROUPS: &[Group] = &[
     fw_cfg::GROUP,
     debugcon::GROUP,
     e1000::GROUP,
+    e1000e::GROUP,
     ne2000::GROUP,
 ];

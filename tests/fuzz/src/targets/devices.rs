@@ -251,7 +251,7 @@ pub fn script_seeds() -> Vec<Vec<u8>> {
 }
 
 /// Rigs whose devices' states are fuzzed.
-const RIGS: [fn() -> Rig; 8] = [
+const RIGS: [fn() -> Rig; 9] = [
     chipset_rig,
     clocks_rig,
     storage_rig,
@@ -259,6 +259,7 @@ const RIGS: [fn() -> Rig; 8] = [
     input_rig,
     xen_rig,
     super::nic::e1000_rig,
+    super::nic::e1000e_rig,
     super::nic::rtl8139_rig,
 ];
 

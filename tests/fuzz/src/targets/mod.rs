@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "pam", run: pam::run, seeds: pam::seeds },
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
+    Target { name: "e1000e", run: nic::e1000e, seeds: nic::e1000e_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },
     Target { name: "usernet", run: usernet::run, seeds: usernet::seeds },
     Target { name: "chipset", run: devices::chipset, seeds: devices::script_seeds },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use devices::board::NicConfig;
 use devices::net::e1000::{E1000, Options, model::VARIANTS};
+use devices::net::e1000e::{self, E1000e};
 use devices::net::rtl8139::Rtl8139;
 use devices_core::net::{MAX_FRAME, Nic, TestNet};
 use devices_core::rig::Rig;
@@ -15,6 +16,8 @@ use super::outcome;
 use crate::script::{self, Between, Window};
 
 const REGISTERS: u64 = 0xe000_0000;
+/// MSI-X.
+const TABLE: u64 = 0xe010_0000;
 const PORTS: u64 = 0xc000;
 const SLOT: u8 = 1;
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
@@ -29,8 +32,8 @@ struct Model {
     windows: &'static [Window],
     /// Puts one of its cards, of some kind, into a rig.
     attach: Attach,
-    /// Its base addresses.
-    bars: [u64; 2],
+    /// Its base address registers, and where they are.
+    bars: &'static [(u16, u64)],
 }
 
 static E1000_MODEL: Model = Model {
@@ -52,7 +55,40 @@ static E1000_MODEL: Model = Model {
         let card = E1000::new("nic", variant, options, cable, ram, line, wiring);
         rig.attach_pci(card, wiring, SLOT, 0)
     },
-    bars: [REGISTERS, PORTS],
+    bars: &[(0x10, REGISTERS), (0x14, PORTS)],
+};
+
+static E1000E_MODEL: Model = Model {
+    windows: &[
+        (Space::Mmio, REGISTERS + 0x100, 4),
+        (Space::Mmio, REGISTERS + 0x2800, 0x40),
+        (Space::Mmio, REGISTERS + 0x3800, 0x40),
+        (Space::Mmio, REGISTERS + 0x400, 4),
+        (Space::Mmio, REGISTERS + 0xc0, 0x40),
+        (Space::Mmio, REGISTERS, 0x40),
+        (Space::Mmio, REGISTERS + 0x5000, 0x20),
+        (Space::Mmio, REGISTERS + 0x5818, 4),
+        (Space::Mmio, REGISTERS + 0x5c00, 0x100),
+        (Space::Mmio, REGISTERS + 0x2900, 0x40),
+        (Space::Mmio, REGISTERS + 0x3900, 0x40),
+        (Space::Mmio, TABLE, 0x60),
+        (Space::Mmio, REGISTERS, 0x2_0000),
+        (Space::Pio, PORTS, 32),
+    ],
+    attach: |rig, which, cable, wiring| {
+        let (ram, line, msi) = (rig.ram().clone(), rig.irqs().line(11), rig.recorder());
+        let options = e1000e::Options { init_vet: which & 0x80 == 0, ..e1000e::Options::default() };
+        let slot =
+            rig.attach_pci(E1000e::new("nic", options, cable, ram, line, msi, wiring), wiring, SLOT, 0);
+        // By MSI-X, by MSI, or by the pin.
+        match which & 3 {
+            0 => rig.config_write(SLOT, 0, 0xa2, Size::B2, 0x8000),
+            1 => rig.config_write(SLOT, 0, 0xd2, Size::B2, 1),
+            _ => {}
+        }
+        slot
+    },
+    bars: &[(0x10, REGISTERS), (0x18, PORTS), (0x1c, TABLE)],
 };
 
 static RTL8139_MODEL: Model = Model {
@@ -69,7 +105,7 @@ static RTL8139_MODEL: Model = Model {
         let (ram, line) = (rig.ram().clone(), rig.irqs().line(11));
         rig.attach_pci(Rtl8139::new("nic", wiring, ram, line, cable), wiring, SLOT, 0)
     },
-    bars: [PORTS, REGISTERS],
+    bars: &[(0x10, PORTS), (0x14, REGISTERS)],
 };
 
 /// A card in a rig.
@@ -91,7 +127,7 @@ fn attach(rig: &mut Rig, model: &'static Model, which: u8, net: Arc<TestNet>) ->
 
 impl Life {
     fn enable(&self, rig: &mut Rig) {
-        for (bar, address) in [0x10, 0x14].into_iter().zip(self.model.bars) {
+        for &(bar, address) in self.model.bars {
             rig.config_write(SLOT, 0, bar, Size::B4, address as u32);
         }
         rig.config_write(SLOT, 0, 4, Size::B2, 7);
@@ -178,6 +214,13 @@ pub fn e1000_rig() -> Rig {
 }
 
 /// Likewise.
+pub fn e1000e_rig() -> Rig {
+    let mut rig = Rig::new();
+    attach(&mut rig, &E1000E_MODEL, 0, Arc::default());
+    rig
+}
+
+/// Likewise.
 pub fn rtl8139_rig() -> Rig {
     let mut rig = Rig::new();
     attach(&mut rig, &RTL8139_MODEL, 0, Arc::default());
@@ -187,6 +230,11 @@ pub fn rtl8139_rig() -> Rig {
 /// The first byte: which card; the rest: a script (see `script`), with what happens in between.
 pub fn e1000(bytes: &[u8]) -> u64 {
     run(&E1000_MODEL, bytes)
+}
+
+/// The same: the first byte says how it interrupts.
+pub fn e1000e(bytes: &[u8]) -> u64 {
+    run(&E1000E_MODEL, bytes)
 }
 
 /// The same, of which the first byte says nothing.
@@ -268,6 +316,26 @@ pub fn e1000_seeds() -> Vec<Vec<u8>> {
         );
     }
     seeds
+}
+
+/// What the other one's are, with each format of descriptors, and vectors; the windows are in the same order.
+pub fn e1000e_seeds() -> Vec<Vec<u8>> {
+    let write =
+        |window: u8, offset: u8, value: u32| [&[0, window, offset, 2][..], &value.to_le_bytes()].concat();
+    let unmasked = [write(4, 0x10, u32::MAX), write(4, 0x24, 0x800d_cba8)].concat();
+    let extended = write(6, 8, 0x8000);
+    // By hash, with every other entry for queue 1, whose ring lies over that of queue 0.
+    let table = (0..32).flat_map(|word| write(8, word * 4, 0x8000_8000));
+    let ring = [write(9, 0, PLACE as u32 + 0x400), write(9, 8, 128), write(9, 0x18, 7)].concat();
+    let hash: Vec<u8> =
+        [write(6, 0, 0x2000), write(7, 0, 0x001f_0001), ring].concat().into_iter().chain(table).collect();
+    let before = [vec![], unmasked.clone(), [&extended[..], &unmasked].concat(), [extended, hash].concat()];
+    let seeds = e1000_seeds();
+    let with = |(number, seed): (usize, &Vec<u8>)| {
+        let (first, rest) = seed.split_first().expect("a seed has a first byte");
+        [&[*first][..], &before[number % before.len()], rest].concat()
+    };
+    seeds.iter().enumerate().map(with).collect()
 }
 
 pub fn rtl8139_seeds() -> Vec<Vec<u8>> {

@@ -43,3 +43,9 @@ fn a_guest_boots_from_the_network_with_rtl8139() {
 fn a_guest_boots_from_the_network_with_ne2k_pci() {
     case("boot from the network, ne2k_pci", || boots("ne2k_pci"));
 }
+
+#[test]
+#[ignore = "all: the same way as with e1000, by another card"]
+fn a_guest_boots_from_the_network_with_e1000e() {
+    case("boot from the network, e1000e", || boots("e1000e"));
+}

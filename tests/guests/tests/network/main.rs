@@ -156,6 +156,11 @@ fn e1000_moves_data_both_ways() {
 }
 
 #[test]
+fn e1000e_moves_data_both_ways() {
+    case("e1000e on user networking", || card("e1000e", LARGE));
+}
+
+#[test]
 fn rtl8139_moves_data_both_ways() {
     case("rtl8139 on user networking", || card("rtl8139", LARGE));
 }
@@ -165,10 +170,10 @@ fn ne2k_pci_moves_data_both_ways() {
     case("ne2k_pci on user networking", || card("ne2k_pci", LARGE / 16));
 }
 
-#[test]
-fn a_guest_goes_on_with_a_download_after_it_was_saved() {
-    case("e1000, saved in the middle of a download, and restored", || {
-        let mut guest = Machine::new()?.card("e1000", "user").kernel("net", APPEND)?.boot()?;
+/// Saved in the middle of a download, and restored.
+fn saved(model: &'static str) {
+    case(&format!("{model}, saved in the middle of a download, and restored"), || {
+        let mut guest = Machine::new()?.card(model, "user").kernel("net", APPEND)?.boot()?;
         address(&mut guest)?;
         let data = noise(8 << 20);
         // Two seconds and more, and a client that gives a silent connection up and tries again.
@@ -187,6 +192,16 @@ fn a_guest_goes_on_with_a_download_after_it_was_saved() {
         guest.type_line("poweroff -f")?;
         guest.wait_power_off(seconds(60))
     });
+}
+
+#[test]
+fn a_guest_goes_on_with_a_download_after_it_was_saved() {
+    saved("e1000");
+}
+
+#[test]
+fn so_does_one_with_message_signalled_interrupts() {
+    saved("e1000e");
 }
 
 /// Two guests on one cable.

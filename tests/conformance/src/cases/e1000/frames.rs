@@ -92,7 +92,7 @@ fn head(bench: &mut Bench<'_>) -> u32 {
     get(bench, RDBAL + 0x10)
 }
 
-pub(super) fn legacy(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn legacy(bench: &mut Bench<'_>) {
     start(bench, RECEIVE, 15);
     let whole = frame(MAC, 300);
     send(bench, &whole, 0, 0);
@@ -177,7 +177,7 @@ fn data(bench: &mut Bench<'_>, number: u64, at: u64, len: usize, bits: u32) {
     descriptor(bench, number, at, len as u32 | DEXT | 1 << 20 | IFCS | bits, 3 << 8);
 }
 
-pub(super) fn checksums(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn checksums(bench: &mut Bench<'_>) {
     start(bench, RECEIVE, 15);
     let mut packet = tcp(77);
     let with_length = sum(&[&packet[50..52], &[0, 97]].concat()) as u16;
@@ -202,7 +202,7 @@ pub(super) fn checksums(bench: &mut Bench<'_>) {
     bench.check_bytes("legacy IC", &got[20..22], &want.to_be_bytes());
 }
 
-pub(super) fn segmentation(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn segmentation(bench: &mut Bench<'_>) {
     start(bench, RECEIVE, 15);
     let packet = tcp(2500);
     bench.poke(DATA, &packet);
@@ -227,7 +227,7 @@ pub(super) fn segmentation(bench: &mut Bench<'_>) {
     bench.check("no empty segment follows", got, 5u32);
 }
 
-pub(super) fn vlan(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn vlan(bench: &mut Bench<'_>) {
     start(bench, RECEIVE, 15);
     let plain = frame(MAC, 100);
     let tagged = [&plain[..12], &[0x81, 0, 0x21, 0x23], &plain[12..]].concat();
@@ -249,7 +249,7 @@ pub(super) fn vlan(bench: &mut Bench<'_>) {
     bench.check_bits("no VP", descriptor[4], 8u8, 0u8);
 }
 
-pub(super) fn vlan_filter(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn vlan_filter(bench: &mut Bench<'_>) {
     start(bench, RECEIVE | 1 << 18, 15);
     let plain = frame(MAC, 100);
     let tagged = [&plain[..12], &[0x81, 0, 0x61, 0x23], &plain[12..]].concat();
@@ -265,7 +265,7 @@ pub(super) fn vlan_filter(bench: &mut Bench<'_>) {
     bench.check("in the table", got, 2u32);
 }
 
-pub(super) fn long(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn long(bench: &mut Bench<'_>) {
     start(bench, RECEIVE, 15);
     let long = frame(MAC, 5000);
     send(bench, &long, 0, 0);
@@ -290,7 +290,7 @@ pub(super) fn long(bench: &mut Bench<'_>) {
     bench.check("with the check sequence", u16::from_le_bytes([descriptor[0], descriptor[1]]), 92u16);
 }
 
-pub(super) fn filter(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn filter(bench: &mut Bench<'_>) {
     let group = [1, 0, 0x5e, 0x7f, 0xff, 0xfa];
     let other = [2, 3, 4, 5, 6, 7];
     let all = [0xff; 6];
@@ -320,7 +320,7 @@ pub(super) fn filter(bench: &mut Bench<'_>) {
     comes(bench, "BAM", all, true);
 }
 
-pub(super) fn statistics(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn statistics(bench: &mut Bench<'_>) {
     start(bench, RECEIVE | 1 << 4, 15);
     for at in (0x4000..0x4100).step_by(4) {
         get(bench, at);
@@ -355,7 +355,7 @@ pub(super) fn statistics(bench: &mut Bench<'_>) {
     }
 }
 
-pub(super) fn overrun(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn overrun(bench: &mut Bench<'_>) {
     start(bench, RECEIVE | 1 << 5, 1);
     send(bench, &frame(MAC, 5000), 0, 0);
     let got = get(bench, ICR);
@@ -374,7 +374,7 @@ pub(super) fn overrun(bench: &mut Bench<'_>) {
     bench.check_bits("none is left: RXO", got, 0x40u32, 0x40u32);
 }
 
-pub(super) fn received_checksums(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn received_checksums(bench: &mut Bench<'_>) {
     start(bench, RECEIVE, 15);
     let good = segment(&tcp(100), 0, 0, 100, true);
     let mut bad = good.clone();

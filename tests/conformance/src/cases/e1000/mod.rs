@@ -1,7 +1,7 @@
 //! Intel 82540EM. "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual", 317453 (SDM);
 //! 93C46 (Microwire); IEEE 802.3, clause 22. Frames come in by loopback: the cable leads nowhere.
 
-mod frames;
+pub(super) mod frames;
 mod parts;
 mod registers;
 
