@@ -215,7 +215,9 @@ fn write_ram(
         let mut offset = 0;
         while offset < region.len() {
             let len = CHUNK.min(region.len() - offset);
-            if let Some(chunk) = read_chunk(ram, region.start_addr().0 + offset, len) {
+            if !region.is_untouched(offset, len)
+                && let Some(chunk) = read_chunk(ram, region.start_addr().0 + offset, len)
+            {
                 let saved = Saved::encode("ram", 0, &chunk);
                 let saved = saved.map_err(|error| part_error(file, "ram", error))?;
                 let written = writer.record("ram", &saved);

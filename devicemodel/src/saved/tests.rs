@@ -183,3 +183,19 @@ fn all_of_a_small_video_memory_comes_back() {
 fn soak_all_of_a_large_video_memory_comes_back() {
     all_of_the_video_memory(256);
 }
+
+/// A page of a file comes when it is read: a save gave a guest host memory for all that it never used.
+#[test]
+fn a_save_reads_nothing_that_nobody_has_written() {
+    use std::os::unix::fs::MetadataExt;
+
+    let ram = hypervisor::memory::new_shared_ram(64 << 20, 0).unwrap();
+    assert!(hypervisor::memory::write(&ram, 33 << 20, b"something"));
+    let shared = hypervisor::memory::shared(&ram).unwrap();
+    let held = || shared.file.metadata().unwrap().blocks() * 512;
+    let mut writer = Writer::new(Vec::new()).unwrap();
+    write_ram(&ram, Path::new("a file"), &mut writer, &mut |_, _| true).unwrap();
+    assert!(held() <= CHUNK, "{} bytes", held());
+    let saved = writer.finish().unwrap();
+    assert!(saved.windows(3).any(|bytes| bytes == b"ram"), "what there is is saved");
+}

@@ -10,7 +10,7 @@ use hypervisor::{
     Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget,
     Laggards, Mapping, MsiTarget, RamBlock, SavedPart, TimerQueue, memory,
 };
-use vm_memory::GuestMemoryRegion;
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::cpu::{Cpu, IP};
 use crate::exec::Leave;
@@ -92,11 +92,7 @@ impl Soft {
         if config.vcpus == 0 || config.vcpus > MAX_VCPUS {
             return Err(Error::Unsupported(format!("soft has 1 to {MAX_VCPUS} vCPUs, not {}", config.vcpus)));
         }
-        let mut blocks = vec![memory::new_block(0, config.ram_below)?];
-        if config.ram_above > 0 {
-            blocks.push(memory::new_block(1 << 32, config.ram_above)?);
-        }
-        let ram = memory::ram_of(blocks.iter().cloned().map(memory::Region::host).collect())?;
+        let ram = memory::new_shared_ram(config.ram_below, config.ram_above)?;
         let (clock, counter): (Arc<dyn Clock>, _) = match config.clock {
             ClockKind::Host => (Arc::new(HostClock::new()), None),
             ClockKind::Icount => {
@@ -105,9 +101,10 @@ impl Soft {
             }
         };
         let shared = Arc::new(Shared::new(config.vcpus, ram.clone(), clock, counter));
-        for block in blocks {
-            watch(&shared, &block);
-            shared.physical.map(&Mapping::ram(block.start_addr().0, block.len(), &block, 0))?;
+        for region in ram.iter() {
+            let block = region.block();
+            watch(&shared, block);
+            shared.physical.map(&Mapping::ram(block.start_addr().0, block.len(), block, 0))?;
         }
         for n in 0..config.vcpus {
             let weak = Arc::downgrade(&shared);

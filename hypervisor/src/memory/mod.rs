@@ -1,6 +1,7 @@
 //! Guest memory: host blocks, what each page of the guest-physical space is, and who wrote to it.
 
 mod region;
+mod shared;
 mod track;
 mod vectored;
 
@@ -10,6 +11,7 @@ use vm_memory::{GuestAddress, GuestRegionCollection, GuestRegionMmap, MmapRegion
 
 use crate::Error;
 pub use region::{Foreign, Pinned, Region, SliceTrack, Tap, pin, read, write};
+pub use shared::{SharedRam, SharedRegion, new_shared_ram, shared};
 pub use track::{DirtyLog, PageTrack};
 pub use vectored::{read_file, write_file};
 

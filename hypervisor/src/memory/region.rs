@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use vm_memory::bitmap::{BS, Bitmap, BitmapSlice, RefSlice, WithBitmapSlice};
 use vm_memory::{
-    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryRegion,
+    Address, Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryRegion,
     GuestMemoryRegionBytes, GuestUsize, MemoryRegionAddress, MmapRegion, VolatileSlice,
 };
 
+use super::shared::is_hole;
 use super::{GuestRam, PageTrack, RamBlock};
 
 type Result<T> = std::result::Result<T, GuestMemoryError>;
@@ -75,6 +76,12 @@ impl Region {
     pub fn track(&self) -> &PageTrack {
         let region: &MmapRegion<PageTrack> = &self.block;
         region.bitmap()
+    }
+
+    /// Whether these bytes are all zeros because nobody has written there yet. False where that is not known. To read
+    /// them would give the guest the host's memory for them: a file's pages come when they are read.
+    pub fn is_untouched(&self, offset: u64, len: u64) -> bool {
+        self.file_offset().is_some_and(|place| is_hole(place, offset, len))
     }
 
     /// Pins bytes, if they are another domain's.
@@ -168,6 +175,9 @@ impl GuestMemoryRegion for Region {
     }
     fn bitmap(&self) -> SliceTrack<'_> {
         self.slice_at(0)
+    }
+    fn file_offset(&self) -> Option<&FileOffset> {
+        self.block.file_offset()
     }
     /// Whoever follows the pointer has the bytes [pinned](pin): another domain's may be away otherwise.
     fn get_host_address(&self, at: MemoryRegionAddress) -> Result<*mut u8> {
