@@ -1,11 +1,23 @@
 //! Guest memory as a bus master sees it.
+//!
+//! [`Dma`] is vm-memory's [`GuestMemory`], so that what is written for that runs on it as it is: virtio-queue's rings,
+//! chains, readers and writers, and all of [`Bytes`](vm_memory::Bytes). What a device may not reach is an error there
+//! too, and [`GuestMemory::physical_memory`] is nothing: no way leads around the bus master bit.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hypervisor::memory::{Region, slices};
 use hypervisor::{GuestRam, memory};
 use thiserror::Error;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::bitmap::BS;
+use vm_memory::guest_memory::GuestMemorySliceIterator;
+use vm_memory::{
+    GuestAddress, GuestMemory, GuestMemoryBackend, GuestMemoryError, GuestMemoryRegion, Permissions,
+};
 
 /// Why guest memory could not be reached.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -18,7 +30,19 @@ pub enum DmaError {
     NotRam(u64),
 }
 
+impl From<DmaError> for GuestMemoryError {
+    fn from(error: DmaError) -> GuestMemoryError {
+        match error {
+            DmaError::NotMaster => GuestMemoryError::IOError(std::io::ErrorKind::PermissionDenied.into()),
+            DmaError::NotRam(at) => GuestMemoryError::InvalidGuestAddress(GuestAddress(at)),
+        }
+    }
+}
+
 /// Guest memory for one device. Refuses while bus mastering is off.
+///
+/// A slice that a device has taken while it was on stays good, as does a request in flight: it keeps its pages. A
+/// virtqueue's chain that outlives a call holds an `Arc<Dma>`, which is an address space to vm-memory.
 #[derive(Clone)]
 pub struct Dma {
     ram: GuestRam,
@@ -57,13 +81,6 @@ impl Dma {
         memory::write(&self.ram, gpa, data).then_some(()).ok_or(DmaError::NotRam(gpa))
     }
 
-    /// A little-endian 32-bit word.
-    pub fn read_u32(&self, gpa: u64) -> Result<u32, DmaError> {
-        let mut bytes = [0; 4];
-        self.read(gpa, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
     /// A little-endian 64-bit word.
     pub fn read_u64(&self, gpa: u64) -> Result<u64, DmaError> {
         let mut bytes = [0; 8];
@@ -87,5 +104,25 @@ impl Dma {
     /// validated the ranges and is master.
     pub fn ram(&self) -> &GuestRam {
         &self.ram
+    }
+}
+
+impl GuestMemory for Dma {
+    type PhysicalMemory = GuestRam;
+    type Bitmap = Region;
+
+    /// Like [`Dma::validate`], it looks at no page: one that the guest has given away is found out when it is used.
+    fn check_range(&self, addr: GuestAddress, count: usize, _access: Permissions) -> bool {
+        self.validate(addr.0, count as u64).is_ok()
+    }
+
+    fn get_slices<'a>(
+        &'a self,
+        addr: GuestAddress,
+        count: usize,
+        access: Permissions,
+    ) -> Result<impl GuestMemorySliceIterator<'a, BS<'a, Region>>, GuestMemoryError> {
+        self.check()?;
+        Ok(slices(&self.ram, addr, count, access))
     }
 }

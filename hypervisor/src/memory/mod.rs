@@ -2,6 +2,7 @@
 
 mod region;
 mod shared;
+mod slices;
 mod track;
 mod vectored;
 
@@ -12,6 +13,7 @@ use vm_memory::{GuestAddress, GuestRegionCollection, GuestRegionMmap, MmapRegion
 use crate::Error;
 pub use region::{Foreign, Pinned, Region, SliceTrack, Tap, pin, read, write};
 pub use shared::{SharedRam, SharedRegion, new_shared_ram, shared};
+pub use slices::{Slices, slices};
 pub use track::{DirtyLog, PageTrack};
 pub use vectored::{read_file, write_file};
 

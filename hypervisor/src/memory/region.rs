@@ -1,6 +1,9 @@
 //! One stretch of guest RAM, whose bytes may belong to another domain.
 
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use vm_memory::bitmap::{BS, Bitmap, BitmapSlice, RefSlice, WithBitmapSlice};
@@ -10,6 +13,7 @@ use vm_memory::{
 };
 
 use super::shared::is_hole;
+use super::slices::Copied;
 use super::{GuestRam, PageTrack, RamBlock};
 
 type Result<T> = std::result::Result<T, GuestMemoryError>;
@@ -18,15 +22,16 @@ type Result<T> = std::result::Result<T, GuestMemoryError>;
 /// life. Only bytes that are pinned may be touched: a hole, and pages that are just being mapped, fault.
 pub trait Foreign: Send + Sync {
     /// Makes the bytes present and keeps them so until [`unpin`](Foreign::unpin). False when a page of them
-    /// is a hole; then nothing is kept.
-    fn pin(&self, offset: u64, len: u64) -> bool;
+    /// is a hole; then nothing is kept. `patient`: it may wait a little for other pins to end, where pages have changed
+    /// since those.
+    fn pin(&self, offset: u64, len: u64, patient: bool) -> bool;
     /// One more pin of bytes that the caller has pinned: it neither waits nor fails.
     fn pin_again(&self, offset: u64, len: u64);
     /// The reverse of one successful [`pin`](Foreign::pin) of the same bytes.
     fn unpin(&self, offset: u64, len: u64);
 }
 
-/// Hears of what [`read`] and [`write()`] move, for a recording or its replay. Called on the mover's thread.
+/// Hears of what [`read`], [`write()`] and [slices](super::slices) move, for a recording or its replay. Called on the mover's thread.
 pub trait Tap: Send + Sync {
     /// A read of `data` that was `done`, or not. Says whether it counts as done, and may replace the bytes.
     fn read(&self, gpa: u64, data: &mut [u8], done: bool) -> bool;
@@ -88,39 +93,69 @@ impl Region {
     fn hold(&self, at: MemoryRegionAddress, len: usize) -> Result<Option<Hold<'_>>> {
         let Some(foreign) = self.foreign.as_deref() else { return Ok(None) };
         let (offset, len) = (at.0, len as u64);
-        if !foreign.pin(offset, len) {
+        if !foreign.pin(offset, len, patient()) {
             return Err(GuestMemoryError::InvalidGuestAddress(self.start_addr().unchecked_add(at.0)));
         }
-        Ok(Some(Hold { foreign, offset, len }))
+        Ok(Some(Hold::of(foreign, offset, len)))
     }
 }
 
-/// One pin. Each clone is one too.
+thread_local! {
+    /// The pins of this thread's slices.
+    static HOLDS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this thread may wait for pins to end: not when some are its own, which it would wait for in vain. A guest
+/// that changes its memory again and again would make a queue's chain of buffers last as many waits.
+fn patient() -> bool {
+    HOLDS.get() == 0
+}
+
+/// One pin, of a slice that stays in its thread. Each clone is one too.
 struct Hold<'a> {
     foreign: &'a dyn Foreign,
     offset: u64,
     len: u64,
+    _of_this_thread: PhantomData<*const ()>,
+}
+
+impl<'a> Hold<'a> {
+    /// The bytes are pinned; this one unpins them.
+    fn of(foreign: &'a dyn Foreign, offset: u64, len: u64) -> Hold<'a> {
+        HOLDS.set(HOLDS.get() + 1);
+        Hold { foreign, offset, len, _of_this_thread: PhantomData }
+    }
 }
 
 impl Clone for Hold<'_> {
     fn clone(&self) -> Self {
         self.foreign.pin_again(self.offset, self.len);
-        Hold { ..*self }
+        Hold::of(self.foreign, self.offset, self.len)
     }
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
+        HOLDS.set(HOLDS.get() - 1);
         self.foreign.unpin(self.offset, self.len);
     }
 }
 
 /// What a slice of a [`Region`] carries with it, as does every part and copy of the slice: who is told of its
-/// writes, and the pin that keeps its pages.
+/// writes, the pin that keeps its pages, and the copy that it is of where somebody hears of it.
 #[derive(Clone)]
 pub struct SliceTrack<'a> {
     track: RefSlice<'a, PageTrack>,
     hold: Option<Hold<'a>>,
+    /// The copy, and where in it the slice begins.
+    copied: Option<(Rc<Copied<'a>>, usize)>,
+}
+
+impl<'a> SliceTrack<'a> {
+    /// That of a copy of a region's bytes from `at` on.
+    pub(super) fn copied(track: &'a PageTrack, at: usize, copied: Rc<Copied<'a>>) -> SliceTrack<'a> {
+        SliceTrack { track: track.slice_at(at), hold: None, copied: Some((copied, 0)) }
+    }
 }
 
 impl std::fmt::Debug for SliceTrack<'_> {
@@ -137,13 +172,17 @@ impl BitmapSlice for SliceTrack<'_> {}
 
 impl Bitmap for SliceTrack<'_> {
     fn mark_dirty(&self, offset: usize, len: usize) {
-        self.track.mark_dirty(offset, len);
+        match &self.copied {
+            None => self.track.mark_dirty(offset, len),
+            Some((copied, at)) => copied.written(at.saturating_add(offset), len),
+        }
     }
     fn dirty_at(&self, offset: usize) -> bool {
         self.track.dirty_at(offset)
     }
     fn slice_at(&self, offset: usize) -> Self {
-        SliceTrack { track: self.track.slice_at(offset), hold: self.hold.clone() }
+        let copied = self.copied.as_ref().map(|(copied, at)| (copied.clone(), at.saturating_add(offset)));
+        SliceTrack { track: self.track.slice_at(offset), hold: self.hold.clone(), copied }
     }
 }
 
@@ -160,7 +199,7 @@ impl Bitmap for Region {
         self.track().dirty_at(offset)
     }
     fn slice_at(&self, offset: usize) -> SliceTrack<'_> {
-        SliceTrack { track: self.track().slice_at(offset), hold: None }
+        SliceTrack { track: self.track().slice_at(offset), hold: None, copied: None }
     }
 }
 
@@ -188,7 +227,7 @@ impl GuestMemoryRegion for Region {
     fn get_slice(&self, at: MemoryRegionAddress, count: usize) -> Result<VolatileSlice<'_, BS<'_, Region>>> {
         let hold = self.hold(at, count)?;
         let found = self.block.get_slice(at, count)?;
-        let track = SliceTrack { track: *found.bitmap(), hold };
+        let track = SliceTrack { track: *found.bitmap(), hold, copied: None };
         let (addr, len) = (found.ptr_guard_mut().as_ptr(), found.len());
         // SAFETY: the addresses are those of a slice of the block, which the region keeps for the borrow. Pages
         // of another domain are behind them for as long as the pin, which the slice's bitmap has: no part of a
@@ -254,7 +293,8 @@ fn copy(
     true
 }
 
-fn tap(ram: &GuestRam) -> Option<&dyn Tap> {
+/// Who hears of this RAM.
+pub(super) fn tap(ram: &GuestRam) -> Option<&dyn Tap> {
     ram.iter().next()?.tap.as_deref()
 }
 
@@ -268,7 +308,7 @@ pub fn pin(ram: &GuestRam, gpa: u64, len: u64) -> Option<Pinned> {
         let offset = at - region.start_addr().0;
         let now = (end - at).min(region.len() - offset);
         if let Some(foreign) = &region.foreign {
-            if !foreign.pin(offset, now) {
+            if !foreign.pin(offset, now, patient()) {
                 return None;
             }
             pinned.0.push((foreign.clone(), offset, now));
@@ -281,6 +321,7 @@ pub fn pin(ram: &GuestRam, gpa: u64, len: u64) -> Option<Pinned> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use vm_memory::VolatileMemory;
 
@@ -291,10 +332,13 @@ mod tests {
     #[derive(Default)]
     struct Ballooned {
         pins: Mutex<Vec<(u64, u64)>>,
+        /// Whether the last pin was patient.
+        patient: AtomicBool,
     }
 
     impl Foreign for Ballooned {
-        fn pin(&self, offset: u64, len: u64) -> bool {
+        fn pin(&self, offset: u64, len: u64, patient: bool) -> bool {
+            self.patient.store(patient, Ordering::Relaxed);
             let hole = offset < 2 * PAGE && offset + len > PAGE;
             if !hole {
                 self.pins.lock().unwrap().push((offset, len));
@@ -362,5 +406,28 @@ mod tests {
         assert!(region.get_slice(MemoryRegionAddress(PAGE), 8).is_err());
         assert!(region.get_slice(MemoryRegionAddress(4 * PAGE - 8), 16).is_err());
         assert_eq!(pins(), 0, "a slice that there is not keeps nothing");
+    }
+
+    /// The slices of one chain of buffers would wait for each other.
+    #[test]
+    fn who_has_slices_waits_for_nobodys_pins() {
+        let domain = Arc::new(Ballooned::default());
+        let ram = ram_of(vec![Region::foreign(new_block(0, 4 * PAGE).unwrap(), domain.clone())]).unwrap();
+        let patient = || domain.patient.load(Ordering::Relaxed);
+        let slice = || ram.get_slice(GuestAddress(2 * PAGE), 64).unwrap();
+        let first = slice();
+        assert!(patient());
+        let part = first.subslice(8, 8).unwrap();
+        drop(first);
+        let _second = slice();
+        assert!(!patient());
+        drop(_second);
+        assert!(read(&ram, 3 * PAGE, &mut [0; 8]) && !patient());
+        assert!(std::thread::scope(|scope| scope
+            .spawn(|| read(&ram, 0, &mut [0]) && patient())
+            .join()
+            .unwrap()));
+        drop(part);
+        assert!(read(&ram, 3 * PAGE, &mut [0; 8]) && patient());
     }
 }

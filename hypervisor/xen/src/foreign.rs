@@ -55,6 +55,7 @@ pub struct ForeignRam {
     holes: Mutex<HashMap<usize, Vec<u64>>>,
     drained: Condvar,
     mapped: AtomicUsize,
+    waited: AtomicUsize,
 }
 
 // SAFETY: `addr` is the start of `block`, which is Send and Sync; the mappings behind it change under a lock.
@@ -97,12 +98,18 @@ impl ForeignRam {
             holes: Mutex::default(),
             drained: Condvar::new(),
             mapped: AtomicUsize::new(0),
+            waited: AtomicUsize::new(0),
         })
     }
 
     /// Number of buckets that are mapped now.
     pub fn mapped(&self) -> usize {
         self.mapped.load(Ordering::Relaxed)
+    }
+
+    /// How often a pin has waited for others to end.
+    pub fn waited(&self) -> usize {
+        self.waited.load(Ordering::Relaxed)
     }
 
     fn holes(&self) -> Holes<'_> {
@@ -244,7 +251,7 @@ impl ForeignRam {
         true
     }
 
-    fn pin_bucket(&self, index: usize, pages: &Range<u64>) -> bool {
+    fn pin_bucket(&self, index: usize, pages: &Range<u64>, patient: bool) -> bool {
         let bucket = &self.buckets[index];
         let mut state = bucket.load(Ordering::Acquire);
         while state & (FULL | STALE) == FULL && state & PINS < PINS {
@@ -253,14 +260,14 @@ impl ForeignRam {
                 Err(now) => state = now,
             }
         }
-        self.pin_slowly(index, pages)
+        self.pin_slowly(index, pages, patient)
     }
 
     /// A pin of a bucket that is not mapped whole, or must go.
-    fn pin_slowly(&self, index: usize, pages: &Range<u64>) -> bool {
+    fn pin_slowly(&self, index: usize, pages: &Range<u64>, patient: bool) -> bool {
         let bucket = &self.buckets[index];
         let mut holes = self.holes();
-        let deadline = Instant::now() + DRAIN;
+        let deadline = Instant::now() + if patient { DRAIN } else { Duration::ZERO };
         loop {
             let state = bucket.load(Ordering::Acquire);
             if state & PINS == PINS {
@@ -275,6 +282,7 @@ impl ForeignRam {
             let left = deadline.saturating_duration_since(Instant::now());
             if state & STALE != 0 && !left.is_zero() {
                 // Pages may have changed since: better to wait than to use what they were.
+                self.waited.fetch_add(1, Ordering::Relaxed);
                 let waited = self.drained.wait_timeout(holes, left);
                 holes = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
                 continue;
@@ -334,10 +342,10 @@ impl ForeignRam {
 }
 
 impl Foreign for ForeignRam {
-    fn pin(&self, offset: u64, len: u64) -> bool {
+    fn pin(&self, offset: u64, len: u64, patient: bool) -> bool {
         let Some(pages) = self.pages_of(offset, len) else { return false };
         for (index, part) in self.split(pages.clone()) {
-            if !self.pin_bucket(index, &part) {
+            if !self.pin_bucket(index, &part, patient) {
                 self.split(pages.start..part.start).for_each(|(index, _)| self.unpin_bucket(index));
                 return false;
             }

@@ -357,6 +357,8 @@ impl Hypervisor for Xen {
         node.value("domain", self.domain.id()).value("ioreq server", self.server.id());
         node.value("threads", self.server.threads());
         node.value("mapped buckets of RAM", self.foreign_mapped());
+        let waited: usize = self.foreign.iter().map(|foreign| foreign.waited()).sum();
+        node.value("waits for pages in use", waited);
         node.value("dirty log", self.dirty.is_on());
         let [ports, memory, functions] = self.claimed.counts();
         node.value("claims", format_args!("{ports} of ports, {memory} of memory, {functions} of functions"));

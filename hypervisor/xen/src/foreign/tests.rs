@@ -1,11 +1,11 @@
 //! Guest memory against a domain that gives pages away.
 
-use hypervisor::memory::{Region, new_block, pin, ram_of, read, write};
+use hypervisor::memory::{Region, new_block, pin, ram_of, read, slices, write};
 
 use super::*;
 use crate::fake::{DOMID, FakeXen, extents};
 use hypervisor::GuestRam;
-use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileMemory};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, Permissions, VolatileMemory};
 
 const MIB: u64 = 1 << 20;
 
@@ -215,4 +215,29 @@ fn slices_are_right_while_memory_comes_and_goes() {
     });
     g.foreign.invalidate();
     assert_eq!(g.foreign.mapped(), 0, "no slice, no pin");
+}
+
+/// A queue takes the buffers of a chain one by one, and a guest changes its memory between them. What was taken stays
+/// as it is, and the next buffer of the same pages does not wait for the first, which it would in vain.
+#[test]
+fn the_slices_of_a_chain_stay_and_do_not_wait_for_each_other() {
+    let g = guest(2);
+    g.fake.poke(0, b"before");
+    let take = |at: u64, len| slices(&g.ram, GuestAddress(at), len, Permissions::ReadWrite).next().unwrap();
+    let mut chain = vec![take(0, 6).unwrap()];
+    for page in 1..200u64 {
+        g.foreign.invalidate();
+        chain.push(take(page * PAGE, 64).unwrap());
+    }
+    assert_eq!((g.foreign.mapped(), g.foreign.waited()), (1, 0));
+    let mut bytes = [0; 6];
+    chain[0].read_slice(&mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"before");
+    chain[150].write_slice(b"answer", 0).unwrap();
+    assert_eq!(g.fake.peek(150 * PAGE, 6), b"answer");
+    drop(chain);
+    assert_eq!(g.foreign.mapped(), 0, "the last slice lets go of them");
+    g.fake.take(0x1f0..0x200);
+    assert!(take(0x1f_0000, 8).is_err(), "a page that the guest has given away");
+    assert!(take(2 * MIB, 1).is_err());
 }
