@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 pub struct Qmp {
     reader: BufReader<UnixStream>,
     writer: UnixStream,
+    /// Those that came and nobody has waited for yet.
+    events: Vec<Value>,
 }
 
 impl Qmp {
@@ -27,7 +29,7 @@ impl Qmp {
             }
         };
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-        let mut qmp = Qmp { reader: BufReader::new(stream.try_clone()?), writer: stream };
+        let mut qmp = Qmp { reader: BufReader::new(stream.try_clone()?), writer: stream, events: Vec::new() };
         let greeting = qmp.receive()?;
         if greeting.pointer("/QMP/version").is_none() {
             bail!("the monitor greets with {greeting}");
@@ -36,7 +38,7 @@ impl Qmp {
         Ok(qmp)
     }
 
-    /// Runs a command and gives what it returned; events that come meanwhile are passed over.
+    /// Runs a command and gives what it returned; events that come meanwhile are kept.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value> {
         let mut text = json!({ "execute": command, "arguments": arguments }).to_string();
         text.push('\n');
@@ -48,6 +50,18 @@ impl Qmp {
             }
             if let Some(error) = answer.get("error") {
                 bail!("{command} was refused: {error}");
+            }
+            self.events.push(answer);
+        }
+    }
+
+    /// Waits for the next event of that name and gives its data; those before it are passed over.
+    pub fn wait_event(&mut self, name: &str) -> Result<Value> {
+        loop {
+            let event = if self.events.is_empty() { self.receive() } else { Ok(self.events.remove(0)) };
+            let event = event.with_context(|| format!("no event {name}"))?;
+            if event["event"] == name {
+                return Ok(event["data"].clone());
             }
         }
     }

@@ -2,6 +2,8 @@
 //! outside, and goes on after a save in the middle of a download.
 
 mod boot;
+mod hotplug;
+mod replay;
 mod switches;
 
 use std::io::{Read, Write};
@@ -100,14 +102,25 @@ fn dhcp(guest: &mut Guest, address: &str) -> Result<()> {
                   $subnet && route add default gw $router && echo nameserver $dns >/etc/resolv.conf; exit 0' >>/dhcp; \
                   chmod +x /dhcp";
     run(guest, script, seconds(60))?;
-    run(guest, "ip link set lo up; ip link set eth0 up; udhcpc -i eth0 -s /dhcp -n -q", seconds(120))?;
-    run(guest, &format!("ifconfig eth0 | grep 'inet addr:{address}'"), seconds(60)).map(drop)
+    run(guest, "ip link set lo up", seconds(60))?;
+    address_of(guest, "eth0", address)
+}
+
+/// This card gets that address by DHCP.
+fn address_of(guest: &mut Guest, card: &str, address: &str) -> Result<()> {
+    run(guest, &format!("ip link set {card} up; udhcpc -i {card} -s /dhcp -n -q"), seconds(120))?;
+    run(guest, &format!("ifconfig {card} | grep 'inet addr:{address}'"), seconds(60)).map(drop)
 }
 
 fn download(guest: &mut Guest, data: &[u8], patience: Duration) -> Result<()> {
+    download_from(guest, "10.0.2.2", data, patience)
+}
+
+/// From the host, by its name in one of the guest's networks.
+fn download_from(guest: &mut Guest, host: &str, data: &[u8], patience: Duration) -> Result<()> {
     let port = serve(data.to_vec(), Duration::ZERO)?;
     let begun = Instant::now();
-    let line = format!("wget -q -O - http://10.0.2.2:{port}/ | sha256sum | grep {}", sum(data));
+    let line = format!("wget -q -O - http://{host}:{port}/ | sha256sum | grep {}", sum(data));
     run(guest, &line, patience)?;
     let rate = data.len() as f64 / 1e6 / begun.elapsed().as_secs_f64();
     println!("  {} MiB down: {rate:.1} MB/s, with their checksum", data.len() >> 20);
