@@ -1,6 +1,8 @@
 # PV disks served by the device model: 100 MB written and read back, attach and detach
 # seconds 1500
 truncate -s 128M /root/data.img
+# With dm_restrict=1 an image that comes to lie right in /root once the guest runs is out of reach.
+cp /srv/hello.img /root/extra.img
 linux_config linux
 sed -i '/^disk=/d' /root/linux.cfg
 pv() { echo "format=raw,vdev=$1,access=rw,backendtype=qdisk,target=$2"; }
@@ -10,7 +12,6 @@ guest 30 '[ -b /dev/xvda ] && [ -b /dev/xvdb ]' || fail "no PV disks in the gues
 write_and_read /dev/xvdb
 holds /root/data.img
 
-cp /root/hello.img /root/extra.img 2>/dev/null || cp /srv/hello.img /root/extra.img
 try xl block-attach linux "$(pv xvdc /root/extra.img)"
 wait_for 20 "attached disk in the guest" guest 20 '[ -b /dev/xvdc ] && head -c 512 /dev/xvdc | grep -q HELLO'
 try xl block-detach linux xvdc
