@@ -1,6 +1,8 @@
 //! Saved state of a device: what it is called, how it is encoded, what can be wrong with it.
 //!
-//! A body is named MessagePack: a field added later has a default and an old build's state still loads.
+//! A body is named MessagePack. A field that came later says its default where it is declared (`serde(default)`), so
+//! that an old build's state still loads; any other that is missing is an error. serde takes a missing `Option` for
+//! `None`: `#[serde(deserialize_with = "Option::deserialize")]` makes it one that must be there.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -226,6 +226,7 @@ pub(crate) struct SavedCpu {
     nmi: bool,
     extint: bool,
     init: bool,
+    #[serde(deserialize_with = "Option::deserialize")]
     startup: Option<u8>,
 }
 

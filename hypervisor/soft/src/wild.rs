@@ -447,7 +447,8 @@ mod tests {
             for seed in 0..60 {
                 let noise = stream(seed << 8 | u64::from(mode));
                 let mut input = [&[mode][..], &body].concat();
-                for change in noise[..8].chunks(4) {
+                // One byte or two.
+                for change in noise[..8].chunks(4).take(1 + seed as usize % 2) {
                     let at = usize::from(u16::from_le_bytes([change[0], change[1]])) % body.len();
                     input[1 + at] = change[2];
                 }

@@ -171,34 +171,70 @@ fn a_field_that_a_later_build_added_is_passed_over() {
     }
 }
 
-/// A field that is not there is its default where it has one, and a sentence about its part where it has none.
+/// Fields that are not in every state that is promised to load: record and path of the field. Each says its default
+/// where it is declared.
+const LATER: [&str; 2] = ["device/debugcon: line", "device/vga: memory_elsewhere"];
+
+/// Every way to leave one named field out of `value`, with the field's path.
+fn without_one(value: &Value) -> Vec<(String, Value)> {
+    match value {
+        Value::Map(fields) => (0..fields.len())
+            .flat_map(|n| {
+                let (key, inner) = &fields[n];
+                let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+                let mut fewer = fields.clone();
+                fewer.remove(n);
+                let mut all = vec![(key.clone(), Value::Map(fewer))];
+                for (path, inner) in without_one(inner) {
+                    let mut changed = fields.clone();
+                    changed[n].1 = inner;
+                    all.push((format!("{key}.{path}"), Value::Map(changed)));
+                }
+                all
+            })
+            .collect(),
+        // Elements of a list are alike: the first stands for all.
+        Value::Array(list) => list.first().map_or_else(Vec::new, |first| {
+            let changed = |inner| {
+                let mut list = list.clone();
+                list[0] = inner;
+                Value::Array(list)
+            };
+            without_one(first).into_iter().map(|(path, inner)| (path, changed(inner))).collect()
+        }),
+        _ => Vec::new(),
+    }
+}
+
+/// A key that was lost is told by the name of its part: it is never the default in silence.
 #[test]
-fn a_field_that_is_missing_has_a_default_or_is_told() {
+fn a_field_that_is_missing_is_told() {
     let _alone = work();
     for file in states() {
-        let records = records(&file);
-        let mut defaults = 0;
-        for (index, fields) in named(&records) {
-            let path = &records[index].path;
-            for gone in 0..fields.len() {
-                let mut fewer = fields.clone();
-                let (name, _) = fewer.remove(gone);
+        let again = PathBuf::from("again");
+        load(&file).unwrap().save(&again).unwrap();
+        let records = records(&again);
+        let (mut tried, mut silent) = (0, Vec::new());
+        for (index, record) in records.iter().enumerate() {
+            let part = record.path.strip_prefix("cpu/").map_or(record.path.as_str(), |_| "cpu");
+            // What a configuration does not say is as usual: the words of people follow other rules.
+            if matches!(part, "header" | "ram") {
+                continue;
+            }
+            for (field, fewer) in without_one(&decode(record)) {
                 let mut changed = records.clone();
-                changed[index] = encode(&records[index], &Value::Map(fewer));
+                changed[index] = encode(record, &fewer);
+                tried += 1;
                 match outcome("missing", &changed) {
-                    Ok(()) => defaults += 1,
-                    Err(error) => {
-                        let name = name.as_str().unwrap_or("?");
-                        let part = path.strip_prefix("cpu/").map_or(path.as_str(), |_| "cpu");
-                        // Where all fields have defaults, they may still not fit what is there.
-                        let told =
-                            error.contains(part) && (error.contains(name) || !error.contains("decode"));
-                        assert!(told, "{path} without {name}: {error}");
-                    }
+                    Ok(()) => silent.push(format!("{part}: {field}")),
+                    Err(error) => assert!(error.contains(part), "{part} without {field}: {error}"),
                 }
             }
         }
-        assert!(defaults > 0, "some fields were added later");
+        assert!(tried > 200, "most parts have named fields: {tried}");
+        silent.sort();
+        silent.dedup();
+        assert_eq!(silent, LATER, "fields whose loss nobody hears of, of {tried}");
     }
 }
 

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 /// One channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Channel {
     /// Address as written, in bytes or words.
     pub base_address: u16,
@@ -20,7 +19,6 @@ pub struct Channel {
 
 /// One controller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Controller {
     /// Command register.
     pub command: u8,
@@ -42,7 +40,6 @@ impl Default for Controller {
 
 /// Both controllers and the page registers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Chips {
     /// Channels 0 to 3.
     pub low: Controller,

@@ -15,6 +15,7 @@ const VERSION: u16 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct State {
+    #[serde(deserialize_with = "Option::deserialize")]
     selected: Option<u16>,
     offset: u32,
     dma_address: u64,

@@ -10,7 +10,6 @@ const NANOSECONDS: u128 = 1_000_000_000;
 
 /// The registers, which are also their saved form.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
 pub(super) struct Acpi {
     /// PM1 status without the timer's bit.
     status: u16,

@@ -8,7 +8,6 @@ const BLOCK: usize = 32;
 
 /// The registers, which are also their saved form.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
 pub(super) struct Smbus {
     status: u8,
     control: u8,

@@ -9,7 +9,6 @@ use crate::input::ps2::{Keyboard, Mouse};
 
 /// A byte at the data port, and whether it is the mouse's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Byte {
     /// What is read.
     pub value: u8,
@@ -19,7 +18,6 @@ pub struct Byte {
 
 /// Controller and what hangs on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Controller {
     /// Configuration byte.
     pub config: u8,
@@ -30,10 +28,13 @@ pub struct Controller {
     /// The last write was a command.
     pub was_command: bool,
     /// The command whose parameter comes next.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub command: Option<u8>,
     /// The byte that waits.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub waiting: Option<Byte>,
     /// The controller's own answer, which comes next.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub answer: Option<Byte>,
     /// The byte read last, which the port shows until the next.
     pub last: u8,

@@ -10,7 +10,6 @@ use crate::input::keys::{Code, Key};
 
 /// The keyboard's state; all of it is saved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Keyboard {
     /// Scan code set, 1 to 3.
     set: u8,
@@ -21,6 +20,7 @@ pub struct Keyboard {
     /// Sends key events.
     enabled: bool,
     /// The command whose parameter comes next.
+    #[serde(deserialize_with = "Option::deserialize")]
     command: Option<u8>,
     out: Outbox,
     /// The byte sent last.

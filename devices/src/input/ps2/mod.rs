@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes on their way to the controller: a bounded queue of events, and answers that overtake it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Outbox {
     events: VecDeque<u8>,
     answers: VecDeque<u8>,

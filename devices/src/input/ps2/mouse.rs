@@ -8,7 +8,6 @@ use super::spec::*;
 
 /// The mouse's state; all of it is saved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Mouse {
     /// 0: two axes, 3: with a wheel, 4: with five buttons.
     id: u8,
@@ -25,6 +24,7 @@ pub struct Mouse {
     /// Wrap mode.
     wrap: bool,
     /// The command whose parameter comes next.
+    #[serde(deserialize_with = "Option::deserialize")]
     command: Option<u8>,
     /// The last three sample rates, which unlock wheel and buttons.
     knocks: [u8; 3],

@@ -21,7 +21,6 @@ const TO_SET_1: [u8; 128] = [
 
 /// Turns a stream of set 2 bytes into set 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Translator {
     released: bool,
 }

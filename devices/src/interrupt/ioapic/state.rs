@@ -7,7 +7,6 @@ use super::spec::{MASKED, PINS};
 
 /// Registers, latched edges and levels of the pins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Registers {
     /// Register select.
     pub select: u8,

@@ -19,7 +19,6 @@ pub enum Step {
 
 /// One chip.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Half {
     /// Levels of the inputs.
     pub levels: u8,
@@ -57,7 +56,6 @@ pub struct Half {
 
 /// Both chips: master, slave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Chips {
     /// Master.
     pub master: Half,

@@ -28,7 +28,9 @@ struct State {
     irq: IrqState,
     tx: TxState,
     cable: bool,
+    #[serde(deserialize_with = "Option::deserialize")]
     negotiated: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
     turn: Option<u64>,
 }
 
@@ -44,6 +46,7 @@ struct IrqState {
     causes: u32,
     mask: u32,
     level: bool,
+    #[serde(deserialize_with = "Option::deserialize")]
     throttled: Option<u64>,
     receive: DelayState,
     transmit: DelayState,

@@ -29,7 +29,9 @@ struct State {
     /// Each queue's.
     tx: [TxState; 2],
     cable: bool,
+    #[serde(deserialize_with = "Option::deserialize")]
     negotiated: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
     turn: Option<u64>,
 }
 
@@ -54,6 +56,7 @@ struct IrqState {
     mask: u32,
     level: bool,
     told: u32,
+    #[serde(deserialize_with = "Option::deserialize")]
     throttled: Option<u64>,
     vectors: [Option<u64>; VECTORS],
     receive: DelayState,

@@ -10,7 +10,9 @@ use crate::net::offload::Insert;
 
 #[derive(Serialize, Deserialize)]
 pub struct DelayState {
+    #[serde(deserialize_with = "Option::deserialize")]
     relative: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
     absolute: Option<u64>,
 }
 
@@ -18,6 +20,7 @@ pub struct DelayState {
 pub struct TxState {
     plain: ContextState,
     segmentation: ContextState,
+    #[serde(deserialize_with = "Option::deserialize")]
     current: Option<CurrentState>,
     packet: PacketState,
     /// The frame as far as it goes, with a tag if it has been given one.

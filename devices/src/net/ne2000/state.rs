@@ -19,6 +19,7 @@ struct State {
     #[serde(with = "serde_bytes")]
     memory: Vec<u8>,
     cable: bool,
+    #[serde(deserialize_with = "Option::deserialize")]
     turn: Option<u64>,
 }
 

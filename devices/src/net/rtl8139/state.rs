@@ -27,10 +27,13 @@ struct State {
     eeprom: EepromState,
     tx: TxState,
     rx_index: u32,
+    #[serde(deserialize_with = "Option::deserialize")]
     rx_held: Option<serde_bytes::ByteBuf>,
     counters: CountersState,
     /// When the timers fire, in nanoseconds of guest time.
+    #[serde(deserialize_with = "Option::deserialize")]
     timer_int: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
     go_on: Option<u64>,
 }
 
@@ -67,6 +70,7 @@ struct TxState {
     buffer: u8,
     index: u32,
     polled: bool,
+    #[serde(deserialize_with = "Option::deserialize")]
     packet: Option<PacketState>,
 }
 
@@ -74,6 +78,7 @@ struct TxState {
 struct PacketState {
     frames: Vec<serde_bytes::ByteBuf>,
     /// The TSD that it is from; none: the descriptors of `taken`.
+    #[serde(deserialize_with = "Option::deserialize")]
     buffer: Option<u8>,
     /// Addresses and first words.
     taken: Vec<(u64, u32)>,

@@ -24,10 +24,13 @@ struct State {
     scratch: u8,
     receive: ByteBuf,
     transmit: ByteBuf,
+    #[serde(deserialize_with = "Option::deserialize")]
     shift: Option<u8>,
     transmit_event: bool,
     timeout_event: bool,
+    #[serde(deserialize_with = "Option::deserialize")]
     timeout_at: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
     retry_at: Option<u64>,
 }
 

@@ -33,7 +33,6 @@ pub struct Cd {
 
 /// What a CD drive remembers. Part of the saved state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct CdState {
     /// The tray is open.
     pub open: bool,
@@ -65,6 +64,7 @@ pub enum Changed {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {
     /// First frame of the medium; none: `data` is all there is.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub lba: Option<u32>,
     /// Frames with header and error correction.
     pub raw: bool,

@@ -47,6 +47,7 @@ struct DriveState {
     pio: Pio,
     work: Work,
     in_flight: bool,
+    #[serde(deserialize_with = "Option::deserialize")]
     mode: Option<u8>,
     kind: KindState,
 }

@@ -19,6 +19,7 @@ struct State {
 
 #[derive(Serialize, Deserialize)]
 struct BarState {
+    #[serde(deserialize_with = "Option::deserialize")]
     test: Option<u8>,
     count: u32,
 }

@@ -7,7 +7,6 @@ use super::spec::{T_CAPABILITIES, T_WRITABLE, TIMERS};
 
 /// One timer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Comparator {
     /// Configuration and capabilities.
     pub config: u64,
@@ -16,6 +15,7 @@ pub struct Comparator {
     /// What a periodic timer adds to it.
     pub period: u64,
     /// Value of the counter at the next match.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub due: Option<u64>,
 }
 
@@ -27,7 +27,6 @@ impl Default for Comparator {
 
 /// All registers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Registers {
     /// General configuration.
     pub config: u64,

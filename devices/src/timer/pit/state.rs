@@ -19,7 +19,6 @@ pub enum Run {
 
 /// One counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Counter {
     /// Mode, 0 to 5.
     pub mode: u8,
@@ -36,20 +35,23 @@ pub struct Counter {
     /// Progress.
     pub run: Run,
     /// When `reload` becomes `count`: the end of the present period.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub switch: Option<u64>,
     /// The low byte of a pair, written first.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub low: Option<u8>,
     /// The high byte of a pair is read next.
     pub read_high: bool,
     /// Latched count.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub latch: Option<u16>,
     /// Latched status.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub status: Option<u8>,
 }
 
 /// The chip and port B.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Chip {
     /// The counters.
     pub counters: [Counter; COUNTERS],

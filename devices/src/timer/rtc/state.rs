@@ -8,7 +8,6 @@ use super::spec::*;
 
 /// Registers, and the time by guest time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Registers {
     /// Index port.
     pub index: u8,

@@ -25,6 +25,7 @@ pub struct State {
     pub initial: u32,
     pub divide: u32,
     pub started: u64,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub due: Option<u64>,
     pub deadline: u64,
 }

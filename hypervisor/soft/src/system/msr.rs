@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 /// The registers that are only stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Msrs {
     /// IA32_EFER.
     pub efer: u64,

@@ -44,31 +44,22 @@ pub struct X87 {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     /// Physical registers R0 to R7.
-    #[serde(default)]
     pub regs: [F80; 8],
     /// Control word.
-    #[serde(default)]
     pub control: u16,
     /// Status word, TOP in bits 13:11.
-    #[serde(default)]
     pub status: u16,
     /// Abridged tag word: bit set, register not empty.
-    #[serde(default)]
     pub valid: u8,
     /// Last opcode.
-    #[serde(default)]
     pub fop: u16,
     /// Last instruction offset.
-    #[serde(default)]
     pub fip: u64,
     /// Last instruction selector.
-    #[serde(default)]
     pub fcs: u16,
     /// Last operand offset.
-    #[serde(default)]
     pub fdp: u64,
     /// Last operand selector.
-    #[serde(default)]
     pub fds: u16,
 }
 
