@@ -7,7 +7,9 @@
 pub mod claims;
 pub mod clock;
 pub mod debug;
+pub mod doorbell;
 pub mod inspect;
+pub mod irqfd;
 pub mod memory;
 pub mod no_cpu;
 pub mod tap;
@@ -23,9 +25,12 @@ use thiserror::Error;
 
 pub use claims::Claims;
 pub use clock::{Clock, HostClock, ManualClock};
+pub use doorbell::{Doorbell, DoorbellAddress, Doorbells};
+pub use irqfd::IrqFd;
 pub use memory::{Backing, GuestRam, Mapping, PageTrack, RamBlock};
 pub use no_cpu::NoCpu;
 pub use timer::{Timer, TimerQueue};
+pub use vmm_sys_util::eventfd::EventFd;
 
 /// Why a hypervisor refused.
 #[derive(Debug, Error)]
@@ -198,6 +203,17 @@ pub trait Hypervisor: Send + Sync {
     /// Tells what the devices answer from now on; what is not claimed need not be delivered. Called again with
     /// everything whenever something moves, never from two threads at once.
     fn claim(&self, claims: &Claims) -> Result<(), Error>;
+    /// Writes of the guest to `address` signal `fd`, which does not block, from now on until the answer is dropped. They
+    /// reach no device, which has claimed them all the same. Where this is refused the device gets the writes, and
+    /// signals itself.
+    fn doorbell(&self, _address: DoorbellAddress, _fd: EventFd) -> Result<Doorbell, Error> {
+        Err(Error::Unsupported("writes to devices go to devices alone".into()))
+    }
+    /// Each signal of `fd`, which does not block, is the interrupt `message`, if there is one, until the answer is
+    /// dropped.
+    fn irqfd(&self, fd: EventFd, message: Option<irqfd::Message>) -> Result<IrqFd, Error> {
+        IrqFd::new(fd, self.msi(), message)
+    }
     /// Runs every vCPU until [`stop`](Hypervisor::stop). Blocks. `dispatch` makes each vCPU's dispatcher.
     fn run(
         &self,

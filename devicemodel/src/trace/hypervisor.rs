@@ -65,6 +65,7 @@ fn tapped(ram: &GuestRam, tap: &Arc<dyn Tap>) -> Result<GuestRam, Error> {
     ram_of(ram.iter().map(|region| region.clone().tapped(tap.clone())).collect())
 }
 
+/// It has no doorbells: a recording has every write of the guest, and a replay has nobody whom one could wake.
 impl Hypervisor for Watched {
     fn capabilities(&self) -> Capabilities {
         self.capabilities

@@ -7,8 +7,9 @@ use std::time::Duration;
 use hypervisor::debug::Debug;
 use hypervisor::inspect::Node;
 use hypervisor::{
-    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget,
-    Laggards, Mapping, MsiTarget, RamBlock, SavedPart, TimerQueue, memory,
+    Capabilities, Claims, Clock, Dispatch, Doorbell, DoorbellAddress, Doorbells, Error, Event, EventFd,
+    GuestRam, HostClock, Hypervisor, IrqTarget, Laggards, Mapping, MsiTarget, RamBlock, SavedPart,
+    TimerQueue, memory,
 };
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
@@ -68,6 +69,7 @@ pub struct Soft {
     cpus: Vec<Mutex<Box<Cpu>>>,
     running: Mutex<Running>,
     changed: Condvar,
+    doorbells: Arc<Doorbells>,
 }
 
 /// The bits of threads `first` to `end`, which is not one of them, in [`Running::active`].
@@ -118,7 +120,13 @@ impl Soft {
         let cpus = (0..config.vcpus).map(|n| Mutex::new(Cpu::new(n, shared.clone()))).collect();
         let running = Running { paused: true, ..Running::default() };
         shared.tell_all(attention::PAUSE);
-        Ok(Soft { shared, cpus, running: Mutex::new(running), changed: Condvar::new() })
+        Ok(Soft {
+            shared,
+            cpus,
+            running: Mutex::new(running),
+            changed: Condvar::new(),
+            doorbells: Arc::default(),
+        })
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
@@ -315,10 +323,13 @@ impl Hypervisor for Soft {
         self.shared.tell_all(attention::FLUSH);
         Ok(())
     }
+    fn doorbell(&self, address: DoorbellAddress, fd: EventFd) -> Result<Doorbell, Error> {
+        self.doorbells.add(address, fd)
+    }
     fn run(&self, dispatch: &mut dyn FnMut(u32) -> Box<dyn Dispatch>, events: Events) -> Result<(), Error> {
         let one = self.shared.counter.is_some();
         for n in 0..self.cpus.len() {
-            self.cpu(n).dispatch = Some(dispatch(n as u32));
+            self.cpu(n).dispatch = Some(self.doorbells.before(dispatch(n as u32)));
         }
         self.running().active |= if one { 1 } else { threads_from(0, self.cpus.len()) };
         std::thread::scope(|scope| {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use hypervisor::inspect::Node;
 use hypervisor::memory::{self, PAGE, Region};
 use hypervisor::{
-    Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, HostClock, Hypervisor, IrqTarget,
-    Laggards, Mapping, MsiTarget, RamBlock, SavedPart, TimerQueue,
+    Capabilities, Claims, Clock, Dispatch, Doorbell, DoorbellAddress, Doorbells, Error, Event, EventFd,
+    GuestRam, HostClock, Hypervisor, IrqTarget, Laggards, Mapping, MsiTarget, RamBlock, SavedPart,
+    TimerQueue,
 };
 
 use crate::abi::Param;
@@ -66,6 +67,7 @@ pub struct Xen {
     irqs: Arc<Irqs>,
     clock: Arc<HostClock>,
     timers: TimerQueue,
+    doorbells: Arc<Doorbells>,
 }
 
 /// The domain's memory: one region below the PCI hole, one above 4 GiB.
@@ -122,6 +124,7 @@ impl Xen {
             irqs: Arc::new(Irqs::new(domain.clone())),
             clock: Arc::new(HostClock::new()),
             timers: TimerQueue::new(),
+            doorbells: Arc::default(),
             vcpus: config.vcpus,
             domain,
             server,
@@ -281,6 +284,10 @@ impl Hypervisor for Xen {
         Ok(self.claimed.claim(claims)?)
     }
     /// An error when the domain went away.
+    /// Xen sends the write as any other: the thread that has it signals.
+    fn doorbell(&self, address: DoorbellAddress, fd: EventFd) -> Result<Doorbell, Error> {
+        self.doorbells.add(address, fd)
+    }
     fn run(
         &self,
         dispatch: &mut dyn FnMut(u32) -> Box<dyn Dispatch>,
@@ -289,7 +296,8 @@ impl Hypervisor for Xen {
         if self.domain.is_gone() {
             return Err(self.gone());
         }
-        let ended = self.server.run(dispatch, || self.timers.serve(&*self.clock), || self.timers.close());
+        let mut ringing = |vcpu| self.doorbells.before(dispatch(vcpu));
+        let ended = self.server.run(&mut ringing, || self.timers.serve(&*self.clock), || self.timers.close());
         ended.map_err(|source| Error::Host { what: "cannot start an ioreq thread", source })?;
         if self.domain.is_gone() { Err(self.gone()) } else { Ok(()) }
     }

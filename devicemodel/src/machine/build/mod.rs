@@ -107,7 +107,7 @@ impl Machine {
         let cds = disks::cd_drives(&board, &blocks, &ide, &images);
         let ejected = Arc::<Ejected>::default();
         let eject = on_eject(&ejected, &notifier);
-        let pm = power_management(&board, capabilities, isa, eject, xen.is_some())?;
+        let pm = power_management(&board, capabilities, isa, eject)?;
         let plugged = Plugged::new(interrupts.intx.clone())?;
         let maker = Maker { board: &board, notifier: &notifier, xen: xen.as_ref() };
         board.add_netdevs(&config.netdevs)?;
@@ -248,7 +248,6 @@ fn power_management(
     capabilities: Capabilities,
     isa: &IrqBank,
     eject: Eject,
-    xen: bool,
 ) -> Result<Option<Arc<DeviceCell<Piix4Pm>>>, BuildError> {
     if !board.config.features.acpi {
         return Ok(None);
@@ -258,8 +257,8 @@ fn power_management(
     let options = PmOptions {
         serial: [there(0), there(1)],
         events_elsewhere: capabilities.pm_timer,
-        // Xen's tables read the block once for each slot.
-        up_stays: xen,
+        // The tables are Xen's, whose method reads the block once for each slot.
+        up_stays: capabilities.firmware,
         ..PmOptions::default()
     };
     let wiring = board.wiring();

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use hypervisor::{Dispatch, Hypervisor, Mapping};
+use hypervisor::{Dispatch, DoorbellAddress, EventFd, Hypervisor, Mapping};
 use iced_x86::code_asm::*;
 use ioreq::{Data, Dir, Request, Target};
 use vm_memory::{Bytes, GuestAddress, MemoryRegionAddress};
@@ -192,6 +192,26 @@ fn a_count_of_instructions_that_cannot_be_is_refused() {
     parts[0].body[at..at + 8].fill(0xff);
     assert!(soft.load(&parts).unwrap_err().to_string().contains("instructions"));
     assert_eq!(soft.cpu(0).icount, 1 << 62, "nothing is changed");
+}
+
+/// A write that rings comes to no device, and the guest goes on.
+#[test]
+fn a_doorbell_is_rung_before_the_bus() {
+    let fd = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+    let at = DoorbellAddress { at: Target::Pio(0x80), len: None, value: Some(1) };
+    let (soft, thread, ports) = machine(1, ClockKind::Host);
+    let doorbell = soft.doorbell(at, fd.try_clone().unwrap()).unwrap();
+    soft.resume();
+    assert_eq!(ports.recv_timeout(LONG).unwrap(), (0, 0x81, 1), "and not port 0x80 before");
+    assert_eq!(fd.read().unwrap(), 1);
+    soft.pause();
+    drop(doorbell);
+    soft.memory().write_obj(0u64, GuestAddress(0x500)).unwrap();
+    soft.reset();
+    soft.resume();
+    assert_eq!(ports.recv_timeout(LONG).unwrap(), (0, 0x80, 1));
+    soft.stop();
+    thread.join().unwrap();
 }
 
 /// A device model that panics at the first port access.

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hypervisor::memory::{self, PAGE};
-use hypervisor::{Claims, Dispatch, Error, GuestRam, Hypervisor, Mapping, Pin, SavedPart};
+use hypervisor::{
+    Claims, Dispatch, DoorbellAddress, Error, EventFd, GuestRam, Hypervisor, Mapping, Pin, SavedPart,
+};
 use ioreq::{Data, Dir, Request, Sbdf, Target};
 use vm_memory::{Bytes, MemoryRegionAddress};
 
@@ -170,6 +172,22 @@ fn requests_of_all_kinds_and_vcpus_are_answered() {
     assert_eq!(targets, expected);
     let answered = [0, 1, 2].map(|vcpu| guest.fake.notified(VCPU_PORT + vcpu));
     assert_eq!(answered, [2, 2, 1]);
+    guest.end().unwrap();
+}
+
+#[test]
+fn a_doorbell_is_rung_before_the_bus() {
+    let guest = Guest::running(1);
+    let fd = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+    let at = DoorbellAddress { at: Target::Mmio(0xf200_0000), len: Some(4), value: Some(0x1234_5678) };
+    let doorbell = guest.xen.doorbell(at, fd.try_clone().unwrap()).unwrap();
+    guest.fake.ask(0, STORE);
+    guest.fake.ask(0, Ioreq { data: 7, ..STORE });
+    assert_eq!((fd.read().unwrap(), guest.devices.log().len()), (1, 1), "the other value is the device's");
+    drop(doorbell);
+    guest.fake.ask(0, STORE);
+    assert_eq!(guest.devices.log().len(), 2);
+    assert!(fd.read().is_err());
     guest.end().unwrap();
 }
 
