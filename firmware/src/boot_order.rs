@@ -1,20 +1,55 @@
 //! The names by which SeaBIOS knows bootable devices: Open Firmware device paths, one a line in the file "bootorder".
 //!
-//! Slots are the machine's: IDE is function 1 of slot 1 on bus 0.
+//! Slots are the machine's: IDE is function 1 of slot 1 on bus 0. What the file does not name comes after it, in the order
+//! that the clock's RAM tells.
 
 /// An IDE disk or CD. `channel` and `unit` are 0 or 1.
 pub fn ide(channel: u8, unit: u8) -> String {
     format!("/pci@i0cf8/ide@1,1/drive@{channel}/disk@{unit}")
 }
 
-/// An option ROM given as a firmware file.
-pub fn rom(file: &str) -> String {
-    format!("/rom@{file}")
+/// A network card on PCI bus 0, booted by its option ROM.
+pub fn network_card(devfn: u8) -> String {
+    let (slot, function) = (devfn >> 3, devfn & 7);
+    let function = if function == 0 { String::new() } else { format!(",{function:x}") };
+    format!("/pci@i0cf8/ethernet@{slot:x}{function}/ethernet-phy@0")
 }
 
-/// The content of the file "bootorder": one path a line, ended by a zero byte.
-pub fn file(paths: &[String]) -> Vec<u8> {
+/// The option ROM that starts a kernel which was given with the machine.
+pub fn kernel() -> String {
+    format!("/rom@{}", crate::kernel::ROM_FILE)
+}
+
+/// The name of the file.
+pub const FILE: &str = "bootorder";
+
+/// Its content: one path a line, ended by a zero byte. `ends`: nothing is booted that is not named, for which SeaBIOS's word
+/// is the last line. Without paths it is empty, and never ends.
+pub fn file(mut paths: Vec<String>, ends: bool) -> Vec<u8> {
+    if paths.is_empty() {
+        return Vec::new();
+    }
+    if ends {
+        paths.push("HALT".into());
+    }
     let mut bytes = paths.join("\n").into_bytes();
     bytes.push(0);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_qemus() {
+        assert_eq!(network_card(3 << 3), "/pci@i0cf8/ethernet@3/ethernet-phy@0");
+        assert_eq!(network_card(0x1f << 3 | 1), "/pci@i0cf8/ethernet@1f,1/ethernet-phy@0");
+        assert!(kernel().starts_with("/rom@genroms/"));
+        let paths = || vec![ide(1, 0), ide(0, 1)];
+        let lines = b"/pci@i0cf8/ide@1,1/drive@1/disk@0\n/pci@i0cf8/ide@1,1/drive@0/disk@1";
+        assert_eq!(file(paths(), false), [&lines[..], b"\0"].concat());
+        assert_eq!(file(paths(), true), [&lines[..], b"\nHALT\0"].concat());
+        assert_eq!(file(Vec::new(), true), b"");
+    }
 }

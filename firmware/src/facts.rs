@@ -83,10 +83,6 @@ pub struct MachineFacts {
     pub splash_ms: Option<u16>,
     /// The firmware resets the machine so many ms after a boot that failed; none: never.
     pub reboot_ms: Option<u16>,
-    /// Nothing is booted that the order does not name.
-    pub strict_boot: bool,
-    /// Bootable devices, first choice first, as [`crate::boot_order`] names them. Empty: the CMOS boot order counts.
-    pub boot_order: Vec<String>,
     /// The PIIX4's power management and the ACPI tables are there.
     pub acpi: bool,
     /// The HPET at 0xfed00000 is there.
@@ -131,8 +127,6 @@ impl MachineFacts {
             boot_menu: false,
             splash_ms: None,
             reboot_ms: None,
-            strict_boot: false,
-            boot_order: Vec::new(),
             acpi: true,
             hpet: true,
             pci_hotplug: true,

@@ -2,7 +2,7 @@
 
 use crate::facts::{Item, MachineFacts};
 use crate::kernel::DirectKernel;
-use crate::{acpi, boot_order, smbios};
+use crate::{acpi, smbios};
 
 /// Fixed selectors (QEMU `docs/specs/fw_cfg.rst`; those from 0x8000 are the PC's own).
 mod selector {
@@ -41,18 +41,7 @@ pub fn fw_cfg_items(facts: &MachineFacts, kernel: Option<&DirectKernel>) -> Vec<
         items.extend(acpi::items(facts));
     }
     items.extend(smbios::items(facts));
-    let mut order = facts.boot_order.clone();
-    if let Some(kernel) = kernel {
-        order.insert(0, boot_order::rom(crate::kernel::ROM_FILE));
-        items.extend(kernel.items());
-    }
-    if facts.strict_boot {
-        // SeaBIOS's word for an order that ends.
-        order.push("HALT".into());
-    }
-    if !order.is_empty() {
-        items.push(Item::file("bootorder", boot_order::file(&order)));
-    }
+    items.extend(kernel.map(DirectKernel::items).into_iter().flatten());
     items
 }
 
@@ -131,12 +120,11 @@ mod tests {
         let plain = fw_cfg_items(&facts, None);
         assert_eq!(find(&plain, &file("etc/boot-fail-wait")), [0xff; 4]);
         assert!(plain.iter().all(|item| item.key != file("etc/boot-menu-wait")));
-        (facts.splash_ms, facts.reboot_ms, facts.strict_boot) = (Some(0x1234), Some(5000), true);
+        (facts.splash_ms, facts.reboot_ms) = (Some(0x1234), Some(5000));
         facts.acpi = false;
         let items = fw_cfg_items(&facts, None);
         assert_eq!(find(&items, &file("etc/boot-menu-wait")), [0x34, 0x12]);
         assert_eq!(find(&items, &file("etc/boot-fail-wait")), 5000_u32.to_le_bytes());
-        assert_eq!(find(&items, &file("bootorder")), b"HALT\0");
         let acpi = ["etc/acpi/tables", "etc/acpi/rsdp", "etc/table-loader", "etc/system-states"];
         assert!(items.iter().all(|item| acpi.iter().all(|name| item.key != file(name))));
     }
@@ -145,7 +133,6 @@ mod tests {
     fn the_items_say_what_the_machine_is() {
         let mut facts = MachineFacts::new(0xc000_0000, 3 << 30, 4);
         facts.max_vcpus = 8;
-        facts.boot_order = vec![boot_order::ide(1, 0), boot_order::ide(0, 0)];
         let items = fw_cfg_items(&facts, None);
         let keys: HashSet<_> = items.iter().map(|item| &item.key).collect();
         assert_eq!(keys.len(), items.len(), "a key twice");
@@ -156,8 +143,6 @@ mod tests {
         let e820 = find(&items, &FwCfgKey::File("etc/e820".into()));
         assert_eq!(e820.len(), 40);
         assert_eq!(&e820[20..28], (1u64 << 32).to_le_bytes());
-        let order = find(&items, &FwCfgKey::File("bootorder".into()));
-        assert_eq!(order, b"/pci@i0cf8/ide@1,1/drive@1/disk@0\n/pci@i0cf8/ide@1,1/drive@0/disk@0\0");
         for item in &items {
             if let FwCfgKey::File(name) = &item.key {
                 assert!(name.len() < 56);

@@ -100,9 +100,12 @@ pub(crate) fn check(devices: &[DeviceSpec]) -> Result<(), ConfigError> {
     if devices.len() > MOST {
         return Err(ConfigError::Invalid(format!("there are more than {MOST} devices")));
     }
-    let mut ids = BTreeSet::new();
+    let (mut ids, mut turns) = (BTreeSet::new(), BTreeSet::new());
     for device in devices {
-        device.properties()?;
+        let properties = device.properties()?;
+        if let Some(turn) = properties.uint("bootindex").filter(|turn| !turns.insert(*turn)) {
+            return Err(ConfigError::Invalid(format!("The bootindex {turn} has already been used")));
+        }
         if let Some(id) = &device.id
             && !ids.insert(id)
         {

@@ -10,7 +10,7 @@ use hypervisor::{Hypervisor, Mapping, RamBlock, memory::PAGE};
 use vm_memory::{Bytes, MemoryRegionAddress};
 
 use super::{BuildError, Preopened};
-use crate::config::{ConfigError, DiskConfig, DiskKind, GuestConfig, SerialConfig};
+use crate::config::{ConfigError, GuestConfig, SerialConfig};
 
 /// Where RAM below 4 GiB may end at most, and where it ends when there is more: QEMU's i440FX splits like
 /// this, and so do the tables.
@@ -61,14 +61,8 @@ fn facts(config: &GuestConfig, processor_id: u64) -> MachineFacts {
     facts.graphics = config.features.graphics;
     let boot = &config.boot_options;
     facts.boot_menu = boot.menu;
-    // Only an order of names can end; see `boot_order`.
-    facts.strict_boot = boot.strict && !config.boot.contains('n');
     facts.splash_ms = boot.splash_ms;
     facts.reboot_ms = boot.reboot_ms;
-    // Where the order changes with the first reset, it is told by the clock's RAM alone.
-    if boot.once.is_none() {
-        facts.boot_order = boot_order(config);
-    }
     facts
 }
 
@@ -91,29 +85,6 @@ fn splash(ahead: &Preopened, path: &Path) -> Result<firmware::Item, BuildError> 
         Some(b"BM") if bits == Some(24) => Ok(firmware::Item::file("bootsplash.bmp", bytes)),
         _ => Err(wrong("expected a JPEG picture, or a BMP of 24 bits").into()),
     }
-}
-
-/// Boot devices by the names that SeaBIOS knows, in the order that the letters give. Those that are named come before all
-/// others, and a network card has no name here: with it the clock's RAM alone tells the order, by kinds of devices.
-fn boot_order(config: &GuestConfig) -> Vec<String> {
-    let of_kind = |kind: DiskKind| {
-        let mut disks: Vec<&DiskConfig> = config.disks.iter().filter(|disk| disk.kind == kind).collect();
-        disks.sort_by_key(|disk| disk.slot);
-        disks.into_iter().filter_map(|disk| disk.slot)
-    };
-    let mut order = Vec::new();
-    if config.boot.contains('n') {
-        return order;
-    }
-    for letter in config.boot.chars() {
-        let kind = match letter {
-            'c' => DiskKind::Disk,
-            'd' => DiskKind::Cdrom,
-            _ => continue,
-        };
-        order.extend(of_kind(kind).map(|slot| firmware::boot_order::ide(slot / 2, slot % 2)));
-    }
-    order
 }
 
 fn read(ahead: &Preopened, path: &Path) -> Result<Vec<u8>, BuildError> {
@@ -179,35 +150,5 @@ mod tests {
         assert_eq!(name(&[0xff, 0xd8, 0xff]).unwrap(), file("bootsplash.jpg"));
         assert!(name(b"").is_err());
         assert!(splash(&Preopened::default(), Path::new("/nonexistent")).is_err());
-    }
-
-    #[test]
-    fn what_is_told_of_booting_follows_the_options() {
-        let mut config = GuestConfig { boot: "cd".into(), ..GuestConfig::default() };
-        config.disks = vec![DiskConfig::new("a")];
-        config.check().unwrap();
-        assert_eq!(facts(&config, 0).boot_order.len(), 1);
-        config.boot_options.once = Some("n".into());
-        config.boot_options.menu = true;
-        config.features.acpi = false;
-        let facts = facts(&config, 0);
-        assert!(facts.boot_order.is_empty() && facts.boot_menu && !facts.acpi);
-    }
-
-    #[test]
-    fn disks_do_not_come_before_a_network_card() {
-        let mut config = GuestConfig { boot: "nc".into(), ..GuestConfig::default() };
-        config.disks = vec![DiskConfig::new("a")];
-        config.check().unwrap();
-        assert!(boot_order(&config).is_empty());
-    }
-
-    #[test]
-    fn disks_are_named_in_boot_order() {
-        let mut config = GuestConfig { boot: "dc".into(), ..GuestConfig::default() };
-        config.disks = vec![DiskConfig::new("a"), DiskConfig::cdrom("b")];
-        config.check().unwrap();
-        let order = boot_order(&config);
-        assert_eq!(order, [firmware::boot_order::ide(1, 0), firmware::boot_order::ide(0, 0)]);
     }
 }

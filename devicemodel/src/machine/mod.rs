@@ -1,6 +1,7 @@
 //! The machine: a hypervisor, a bus and the devices on it, and what a person can do with them.
 
 mod ahead;
+mod boot;
 mod build;
 mod disks;
 mod facts;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use backends::chardev::{self, CharError};
 use backends::image::{ImageError, Images};
 use backends::net::NetError;
+use devices::chipset::fw_cfg::FwCfg;
 use devices::chipset::piix4_pm::Piix4Pm;
 use devices::display::Picture;
 use devices::input::i8042::I8042;
@@ -138,6 +140,8 @@ pub struct Machine {
     isa: IrqBank,
     /// None in a machine without ACPI.
     pm: Option<Arc<DeviceCell<Piix4Pm>>>,
+    /// None where the guest's firmware has nothing to ask.
+    fw_cfg: Option<Arc<DeviceCell<FwCfg>>>,
     ide: Arc<DeviceCell<Ide>>,
     keyboard: Arc<DeviceCell<I8042>>,
     display: Option<Arc<dyn DisplayAdapter>>,
@@ -280,15 +284,8 @@ impl Machine {
     /// Power-on state of everything but RAM. Paused.
     pub fn reset(&self) {
         self.border.host(|| HostEvent::Reset, || self.bus.reset());
-        self.usual_boot_order();
+        self.renew_boot_order();
         self.hypervisor.reset();
-    }
-    /// After the first boot its own order is over.
-    fn usual_boot_order(&self) {
-        if let (Some(_), Some(clock)) = (&self.config.boot_options.once, &self.rtc.clock) {
-            let mut clock = clock.lock();
-            disks::boot_bytes(&self.config, &self.config.boot).for_each(|(at, value)| clock.set(at, value));
-        }
     }
     /// Ends the vCPU threads and lets the disks finish.
     pub fn shut_down(&mut self) {

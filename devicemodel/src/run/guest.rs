@@ -201,9 +201,10 @@ impl Guest for Runner {
             let given = match value {
                 Value::Bool(on) => model::Value::Bool(*on),
                 Value::String(text) => model::Value::Text(text.clone()),
-                value => match value.as_u64() {
-                    Some(number) => model::Value::Uint(number),
-                    None => return Err(error(&format!("Parameter '{name}' expects another type"))),
+                value => match (value.as_u64(), value.as_i64()) {
+                    (Some(number), _) => model::Value::Uint(number),
+                    (None, Some(negative)) => model::Value::Text(negative.to_string()),
+                    (None, None) => return Err(error(&format!("Parameter '{name}' expects another type"))),
                 },
             };
             properties.put(name, given).map_err(|why| error(&why))?;

@@ -182,6 +182,14 @@ impl Model {
     }
 }
 
+/// What every device has that the firmware can boot from. Put among a model's own properties.
+pub const BOOTINDEX: Property = Property {
+    name: "bootindex",
+    kind: Kind::BootIndex,
+    default: Default::None,
+    help: "in which turn the firmware boots from it, the lowest first",
+};
+
 /// What every PCI function has.
 const PCI_PROPERTIES: &[Property] = &[
     Property {

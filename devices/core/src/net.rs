@@ -134,14 +134,6 @@ pub const NETDEV: Property = Property {
     help: "ID of a netdev to use as a backend",
 };
 
-/// In which turn the firmware boots from the card.
-pub const BOOTINDEX: Property = Property {
-    name: "bootindex",
-    kind: Kind::Uint(31),
-    default: Usually::None,
-    help: "position in the boot order; taken for QEMU's sake, does nothing yet",
-};
-
 /// Reads six bytes in hexadecimal with colons between them.
 pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let mut mac = [0; 6];

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use ::firmware::boot_order;
 use backends::image::Images;
 use devices::chipset::fw_cfg::{FwCfg, Item};
 use devices::chipset::i440fx::{I440fx, Shadow};
@@ -30,8 +31,8 @@ use super::disks::{Block, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::network::Networks;
 use super::plug::{Ejected, Maker, PciPins, Plugged};
-use super::{BuildError, Machine, Preopened, disks, firmware, media, serial};
-use crate::config::{GuestConfig, SerialConfig};
+use super::{BuildError, Machine, Preopened, boot, disks, firmware, media, serial};
+use crate::config::{DeviceSpec, GuestConfig, SerialConfig};
 use crate::power::{Notice, Notifier};
 use crate::qtest::IrqIntercept;
 use crate::trace::Border;
@@ -116,21 +117,19 @@ impl Machine {
         let rtc = isa::clocks(&board, capabilities, isa, geometry)?;
         let keyboard = isa::input(&board, isa, &a20)?;
         isa::rest(&board, capabilities, &a20, debugcon.as_deref())?;
-        if let Some(items) = items {
-            let fw_cfg = FwCfg::new(items, Dma::always(ram));
-            let fw_cfg = fw_cfg.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
-            board.attach(fw_cfg, &board.wiring())?;
-        }
+        // What is saved names the places that were given, and so does the boot order.
+        let devices = plugged.specs();
+        let fw_cfg = items.map(|items| configuration(&board, items, &devices)).transpose()?;
         let terminals = serial::attach(&board, isa, &notifier)?;
         bus.remap_all();
-        // What is saved names the places that were given.
-        let config = GuestConfig { devices: plugged.specs(), ..config.clone() };
+        let config = GuestConfig { devices, ..config.clone() };
         Ok(Machine {
             controllers: interrupts.controllers,
             isa: interrupts.isa,
             hypervisor,
             bus,
             pm,
+            fw_cfg,
             ide,
             keyboard,
             display,
@@ -167,6 +166,17 @@ fn items(
         return Ok(None);
     }
     firmware::items(config, ahead, capabilities.processor_id).map(Some)
+}
+
+/// The configuration device with these items, and the boot order of the devices that are there.
+fn configuration(
+    board: &Board<'_>,
+    mut items: Vec<Item>,
+    devices: &[DeviceSpec],
+) -> Result<Arc<DeviceCell<FwCfg>>, BuildError> {
+    items.push(Item::file(boot_order::FILE, boot::file(board.config, devices)).replaceable());
+    let fw_cfg = FwCfg::new(items, Dma::always(board.hypervisor.memory()));
+    board.attach(fw_cfg.map_err(|error| BuildError::Inconsistent(error.to_string()))?, &board.wiring())
 }
 
 /// The 8259 pair and the IOAPIC behind one bank of ISA wires, or the hypervisor's own.

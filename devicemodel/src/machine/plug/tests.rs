@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use devices_core::Space;
 use devices_core::model::Value;
+use devices_core::{Device as _, Space};
 use hypervisor::NoCpu;
 
 use super::*;
@@ -174,4 +174,50 @@ fn what_cannot_come_or_go_says_so_in_qemus_words() {
     }
     let full = refusal(spec("pci-testdev", Some("x"), &[]));
     assert_eq!(full, "PCI: no slot/function available for pci-testdev,id=x, all in use or reserved");
+}
+
+/// So many bytes of an item of the configuration device, as the firmware reads them.
+fn item(machine: &Machine, key: u16, count: u32) -> Vec<u8> {
+    let mut view = machine.bus().view();
+    view.write(Space::Pio, 0x510, &key.to_le_bytes());
+    let next = |_| {
+        let mut byte = [0];
+        view.read(Space::Pio, 0x511, &mut byte);
+        byte[0]
+    };
+    (0..count).map(next).collect()
+}
+
+/// A file of the configuration device.
+fn file(machine: &Machine, name: &str) -> Vec<u8> {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    let count = number(&item(machine, 0x19, 4));
+    let directory = item(machine, 0x19, 4 + 64 * count);
+    let is_it = |entry: &&[u8]| entry[8..].split(|byte| *byte == 0).next() == Some(name.as_bytes());
+    let entry = directory[4..].chunks(64).find(is_it).unwrap();
+    item(machine, number(&entry[4..6]) as u16, number(&entry[..4]))
+}
+
+#[test]
+fn the_firmware_is_told_where_cards_with_a_bootindex_are() {
+    let order = |machine: &Machine| String::from_utf8(file(machine, "bootorder")).unwrap();
+    let card = |model, turn| spec(model, None, &[("bootindex", turn)]);
+    let machine = built(vec![card("e1000", 3), card("rtl8139", 1)]).unwrap();
+    let first = "/pci@i0cf8/ethernet@3/ethernet-phy@0\n/pci@i0cf8/ethernet@2/ethernet-phy@0\0";
+    assert_eq!(order(&machine), first);
+    let twice = machine.add_device(card("ne2k_pci", 3)).unwrap_err().to_string();
+    assert_eq!(twice, "The bootindex 3 has already been used");
+
+    // A card that comes later is booted from after the next reset; a guest that is saved before it reads on what it read.
+    machine.add_device(card("ne2k_pci", 0)).unwrap();
+    assert_eq!(order(&machine), first);
+    let fw_cfg = |machine: &Machine| machine.fw_cfg.clone().unwrap();
+    let saved = fw_cfg(&machine).lock().save().unwrap();
+    let restored = built(machine.plugged.specs()).unwrap();
+    fw_cfg(&restored).lock().load(&saved).unwrap();
+    assert_eq!(order(&restored), first);
+    for machine in [machine, restored] {
+        machine.reset();
+        assert_eq!(order(&machine), format!("/pci@i0cf8/ethernet@4/ethernet-phy@0\n{first}"));
+    }
 }

@@ -26,6 +26,8 @@ pub enum Kind {
     Mac,
     /// Slot and function of a PCI device: `5`, `5.1`, in hexadecimal.
     PciAddress,
+    /// The turn in which the firmware boots from it, from 0 on; a negative number: it has none.
+    BootIndex,
 }
 
 impl Kind {
@@ -38,7 +40,7 @@ impl Kind {
             Kind::Uint(31) => "int32",
             Kind::Uint(32) => "uint32",
             Kind::Uint(_) => "uint64",
-            Kind::PciAddress => "int32",
+            Kind::PciAddress | Kind::BootIndex => "int32",
             Kind::Text | Kind::Drive | Kind::Chardev | Kind::Netdev | Kind::Mac => "str",
         }
     }
@@ -152,7 +154,7 @@ impl Properties {
     pub fn parse(&mut self, name: &str, text: &str) -> Result<(), PropertyError> {
         let property = self.property(name)?;
         let value = read(property, text)?;
-        self.set.insert(property.name, value);
+        self.put_read(property, value);
         Ok(())
     }
 
@@ -168,11 +170,25 @@ impl Properties {
             (Kind::Uint(_), _) => return Err(expected("integer")),
             (Kind::PciAddress, Value::Uint(devfn)) if devfn <= 0xff => Value::Uint(devfn),
             (Kind::PciAddress, Value::Uint(_) | Value::Bool(_)) => return Err(expected("a PCI address")),
-            (_, Value::Text(text)) => read(property, &text)?,
+            (Kind::BootIndex, Value::Uint(turn)) if fits(turn, 31) => Value::Uint(turn),
+            (Kind::BootIndex, Value::Uint(_) | Value::Bool(_)) => return Err(expected("int32")),
+            (_, Value::Text(text)) => {
+                let value = read(property, &text)?;
+                self.put_read(property, value);
+                return Ok(());
+            }
             _ => return Err(expected("string")),
         };
         self.set.insert(property.name, value);
         Ok(())
+    }
+
+    /// Sets what was read; none: it is as if nobody had set it.
+    fn put_read(&mut self, property: &'static Property, value: Option<Value>) {
+        match value {
+            Some(value) => self.set.insert(property.name, value),
+            None => self.set.remove(property.name),
+        };
     }
 
     /// Whether somebody set it.
@@ -228,32 +244,40 @@ fn fits(number: u64, bits: u8) -> bool {
     bits >= 64 || number >> bits == 0
 }
 
-/// Reads a value of a property's kind.
-fn read(property: &Property, text: &str) -> Result<Value, PropertyError> {
+/// Reads a value of a property's kind; none: one that says that there is none.
+fn read(property: &Property, text: &str) -> Result<Option<Value>, PropertyError> {
     let expected = |expected| PropertyError::Expected { name: property.name, expected };
-    match property.kind {
+    let value = match property.kind {
         Kind::Bool => match text {
-            "on" | "yes" | "true" | "y" => Ok(Value::Bool(true)),
-            "off" | "no" | "false" | "n" => Ok(Value::Bool(false)),
-            _ => Err(expected("'on' or 'off'")),
+            "on" | "yes" | "true" | "y" => Value::Bool(true),
+            "off" | "no" | "false" | "n" => Value::Bool(false),
+            _ => return Err(expected("'on' or 'off'")),
         },
         Kind::Uint(bits) => {
             let number = number(text).ok_or_else(|| expected("integer"))?;
-            fits(number, bits)
-                .then_some(Value::Uint(number))
-                .ok_or_else(|| expected(property.kind.type_name()))
+            let fitting = fits(number, bits).then_some(Value::Uint(number));
+            fitting.ok_or_else(|| expected(property.kind.type_name()))?
         }
         Kind::PciAddress => {
             let address = pci_address(text).ok_or_else(|| expected("a PCI address such as 5 or 5.1"))?;
-            Ok(Value::Uint(address.into()))
+            Value::Uint(address.into())
+        }
+        Kind::BootIndex => {
+            let turn = text.parse::<i32>().ok().filter(|_| !text.starts_with('+'));
+            match u64::try_from(turn.ok_or_else(|| expected("int32"))?) {
+                Ok(turn) => Value::Uint(turn),
+                Err(_) => return Ok(None),
+            }
         }
         Kind::Mac => {
             let is_byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
             let whole = text.split(':').count() == 6 && text.split(':').all(is_byte);
-            whole.then(|| Value::Text(text.to_ascii_lowercase())).ok_or_else(|| expected("a MAC address"))
+            let mac = whole.then(|| Value::Text(text.to_ascii_lowercase()));
+            mac.ok_or_else(|| expected("a MAC address"))?
         }
-        Kind::Text | Kind::Drive | Kind::Chardev | Kind::Netdev => Ok(Value::Text(text.to_owned())),
-    }
+        Kind::Text | Kind::Drive | Kind::Chardev | Kind::Netdev => Value::Text(text.to_owned()),
+    };
+    Ok(Some(value))
 }
 
 /// A number as C writes it: decimal, hexadecimal with `0x`, octal with `0`.
@@ -287,6 +311,7 @@ mod tests {
         properties: &[
             Property { name: "small", kind: Kind::Uint(8), default: Default::Uint(3), help: "" },
             Property { name: "mac", kind: Kind::Mac, default: Default::None, help: "" },
+            Property { name: "bootindex", kind: Kind::BootIndex, default: Default::None, help: "" },
         ],
         ..Model::PCI_PART
     };
@@ -311,6 +336,23 @@ mod tests {
         card.parse("addr", "0x3.0x1").unwrap();
         assert_eq!(card.uint("addr"), Some(0x19));
         assert_eq!(card.text("mac"), Some("00:16:3e:00:00:01"));
+    }
+
+    #[test]
+    fn a_negative_bootindex_is_none() {
+        let mut card = Properties::new(&CARD);
+        card.parse("bootindex", "2147483647").unwrap();
+        assert_eq!(card.uint("bootindex"), Some(0x7fff_ffff));
+        card.parse("bootindex", "-1").unwrap();
+        assert!(!card.is_set("bootindex"));
+        card.put("bootindex", Value::Uint(3)).unwrap();
+        assert_eq!(card.uint("bootindex"), Some(3));
+        card.put("bootindex", Value::Text("-7".into())).unwrap();
+        assert!(!card.is_set("bootindex"));
+        for wrong in ["2147483648", "-2147483649", "+1", "", "0x1", "first"] {
+            assert_eq!(refusal("bootindex", wrong), "Parameter 'bootindex' expects int32", "{wrong}");
+        }
+        card.put("bootindex", Value::Uint(1 << 31)).unwrap_err();
     }
 
     #[test]

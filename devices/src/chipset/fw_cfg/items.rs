@@ -22,22 +22,38 @@ pub struct Item {
     pub place: Place,
     /// Content at power-on.
     pub data: Vec<u8>,
-    /// Whether the guest may write it (in place: the length stays).
-    pub writable: bool,
+    /// Who changes it.
+    pub changes: Changes,
+}
+
+/// Who changes an item after power-on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Nobody.
+    No,
+    /// The guest, by writing to it in place: the length stays.
+    ByGuest,
+    /// The machine, which gives it anew.
+    ByMachine,
 }
 
 impl Item {
     /// A read-only item under a key.
     pub fn key(key: u16, data: impl Into<Vec<u8>>) -> Item {
-        Item { place: Place::Key(key), data: data.into(), writable: false }
+        Item { place: Place::Key(key), data: data.into(), changes: Changes::No }
     }
     /// A read-only file.
     pub fn file(name: impl Into<String>, data: impl Into<Vec<u8>>) -> Item {
-        Item { place: Place::File(name.into()), data: data.into(), writable: false }
+        Item { place: Place::File(name.into()), data: data.into(), changes: Changes::No }
     }
     /// The same, open to the guest's writes.
     pub fn writable(mut self) -> Item {
-        self.writable = true;
+        self.changes = Changes::ByGuest;
+        self
+    }
+    /// The same, given anew by [`FwCfg::replace`](super::FwCfg::replace).
+    pub fn replaceable(mut self) -> Item {
+        self.changes = Changes::ByMachine;
         self
     }
 }
@@ -67,12 +83,13 @@ pub(super) struct Entry {
     pub data: Vec<u8>,
     /// Content that a reset brings back, for one that the guest may write.
     pub initial: Option<Vec<u8>>,
+    /// The name of a file that the machine gives anew.
+    pub replaceable: Option<String>,
 }
 
 impl Entry {
-    fn new(data: Vec<u8>, writable: bool) -> Entry {
-        let initial = writable.then(|| data.clone());
-        Entry { data, initial }
+    fn new(data: Vec<u8>) -> Entry {
+        Entry { data, initial: None, replaceable: None }
     }
 }
 
@@ -86,8 +103,12 @@ pub(super) fn entries(items: Vec<Item>) -> Result<BTreeMap<u16, Entry>, ItemErro
     };
     let mut names: Vec<String> = Vec::new();
     let mut list = Vec::new();
-    for Item { place, data, writable } in items {
+    for Item { place, data, changes } in items {
         let size = u32::try_from(data.len()).map_err(|_| ItemError::TooMuch)?;
+        let mut entry = Entry::new(data);
+        if changes == Changes::ByGuest {
+            entry.initial = Some(entry.data.clone());
+        }
         let key = match place {
             Place::Key(key) => check_key(key)?,
             Place::File(name) => {
@@ -96,17 +117,18 @@ pub(super) fn entries(items: Vec<Item>) -> Result<BTreeMap<u16, Entry>, ItemErro
                 let key = u16::try_from(key).ok().filter(|&key| key <= spec::KEY_MASK);
                 let key = key.ok_or(ItemError::TooMuch)?;
                 list.extend(directory_entry(&name, key, size));
+                entry.replaceable = (changes == Changes::ByMachine).then(|| name.clone());
                 names.push(name);
                 key
             }
         };
-        insert(key, Entry::new(data, writable))?;
+        insert(key, entry)?;
     }
     let mut directory = (names.len() as u32).to_be_bytes().to_vec();
     directory.extend(list);
-    insert(spec::KEY_DIRECTORY, Entry::new(directory, false))?;
+    insert(spec::KEY_DIRECTORY, Entry::new(directory))?;
     for (key, data) in [(spec::KEY_SIGNATURE, spec::SIGNATURE), (spec::KEY_ID, &spec::ID)] {
-        found.entry(key).or_insert_with(|| Entry::new(data.to_vec(), false));
+        found.entry(key).or_insert_with(|| Entry::new(data.to_vec()));
     }
     Ok(found)
 }
@@ -125,9 +147,20 @@ fn check_name(name: String, taken: &[String]) -> Result<String, ItemError> {
     if taken.contains(&name) { Err(ItemError::Twice(name)) } else { Ok(name) }
 }
 
-/// 64 bytes: size and key big-endian, two reserved bytes, the name padded with zeros.
-fn directory_entry(name: &str, key: u16, size: u32) -> [u8; 64] {
-    let mut entry = [0; 64];
+/// A file has another size from now on: its directory entry says so.
+pub(super) fn resize(directory: &mut [u8], key: u16, size: u32) {
+    let at = 4 + usize::from(key - spec::KEY_FIRST_FILE) * DIRECTORY_ENTRY;
+    if let Some(bytes) = directory.get_mut(at..at + 4) {
+        bytes.copy_from_slice(&size.to_be_bytes());
+    }
+}
+
+/// Bytes of a directory entry.
+const DIRECTORY_ENTRY: usize = 64;
+
+/// Size and key big-endian, two reserved bytes, the name padded with zeros.
+fn directory_entry(name: &str, key: u16, size: u32) -> [u8; DIRECTORY_ENTRY] {
+    let mut entry = [0; DIRECTORY_ENTRY];
     entry[..4].copy_from_slice(&size.to_be_bytes());
     entry[4..6].copy_from_slice(&key.to_be_bytes());
     entry[8..8 + name.len()].copy_from_slice(name.as_bytes());

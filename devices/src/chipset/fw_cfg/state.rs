@@ -1,5 +1,5 @@
-//! Saved state of the firmware configuration device. What is only read is not in it: the machine that
-//! loads has built the same items.
+//! Saved state of the firmware configuration device. What never changes is not in it: the machine that loads
+//! has built the same items.
 
 use std::collections::BTreeMap;
 
@@ -21,28 +21,45 @@ struct State {
     dma_address: u64,
     /// Contents of the items that the guest may write, by key.
     written: BTreeMap<u16, ByteBuf>,
+    /// Contents of the files that the machine gives anew, by name. Without: as the machine that loads has built them.
+    #[serde(default)]
+    replaced: BTreeMap<String, ByteBuf>,
 }
+
+/// Longest file that the machine gives anew: a saved file must not make it grow.
+const REPLACED_MOST: usize = 64 << 10;
 
 pub(super) fn save(device: &FwCfg) -> Result<Saved, StateError> {
     let FwCfg { entries, selected, offset, dma_address, regions: _, dma: _ } = device;
     let written = entries.iter().filter(|(_, entry)| entry.initial.is_some());
+    let replaced = entries.values().filter_map(|entry| {
+        let name = entry.replaceable.clone()?;
+        Some((name, ByteBuf::from(entry.data.clone())))
+    });
     let state = State {
         selected: *selected,
         offset: *offset,
         dma_address: *dma_address,
         written: written.map(|(&key, entry)| (key, ByteBuf::from(entry.data.clone()))).collect(),
+        replaced: replaced.collect(),
     };
     Saved::encode(KIND, VERSION, &state)
 }
 
 pub(super) fn load(device: &mut FwCfg, saved: &Saved) -> Result<(), StateError> {
-    let State { selected, offset, dma_address, written } = saved.decode(KIND, VERSION)?;
+    let State { selected, offset, dma_address, written, replaced } = saved.decode(KIND, VERSION)?;
     for (key, data) in written {
         let entry = device.entries.get_mut(&key).filter(|entry| entry.initial.is_some());
         let entry =
             entry.ok_or_else(|| StateError::Invalid(format!("there is no writable item {key:#x}")))?;
         valid(entry.data.len() == data.len(), "a writable item has another length")?;
         entry.data = data.into_vec();
+    }
+    for (name, data) in replaced {
+        let there = device.entries.values().any(|entry| entry.replaceable.as_ref() == Some(&name));
+        valid(there, "there is no such file to replace")?;
+        valid(data.len() <= REPLACED_MOST, "a replaced file is too long")?;
+        device.replace(&name, data.into_vec());
     }
     device.selected = selected.filter(|key| device.entries.contains_key(key));
     device.offset = offset;

@@ -119,6 +119,38 @@ fn dma_writes_only_where_it_may() {
 }
 
 #[test]
+fn a_file_that_the_machine_replaces_is_saved() {
+    let with_order = |order: &[u8]| {
+        let mut rig = Rig::new();
+        let mut all = items();
+        all.push(Item::file("bootorder", order).replaceable());
+        let device = FwCfg::new(all, Dma::always(rig.ram().clone())).unwrap();
+        let wiring = rig.wiring();
+        let slot = rig.attach(device, &wiring);
+        (rig, slot)
+    };
+    let read = |rig: &mut Rig| {
+        rig.outw(0x510, 0x19);
+        let directory = bytes(rig, 4 + 3 * 64);
+        rig.outw(0x510, 0x22);
+        (directory[132..136].to_vec(), bytes(rig, 8))
+    };
+    let (mut rig, device) = with_order(b"a\0");
+    device.lock().replace("bootorder", b"b\nc\0".to_vec());
+    device.lock().replace("etc/b", b"not this one".to_vec());
+    assert_eq!(read(&mut rig), (vec![0, 0, 0, 4], b"b\nc\0\0\0\0\0".to_vec()));
+    // A reset leaves it to the machine.
+    rig.reset();
+    let saved = device.lock().save().unwrap();
+    let (mut rig, device) = with_order(b"another");
+    device.lock().load(&saved).unwrap();
+    assert_eq!(read(&mut rig), (vec![0, 0, 0, 4], b"b\nc\0\0\0\0\0".to_vec()));
+    let (_, device) = with_order(&[0; 70_000]);
+    let saved = device.lock().save().unwrap();
+    device.lock().load(&saved).unwrap_err();
+}
+
+#[test]
 fn hostile_commands_end_in_an_error() {
     let mut rig = board(Rig::new());
     let read = 0x20 << 16 | spec::DMA_SELECT | spec::DMA_READ;

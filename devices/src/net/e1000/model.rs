@@ -1,7 +1,7 @@
 //! The cards, by QEMU's names.
 
-use devices_core::model::{Category, Default as Usually, Kind, Model, Plug, Properties, Property};
-use devices_core::net::{BOOTINDEX, MAC, NETDEV};
+use devices_core::model::{BOOTINDEX, Category, Default as Usually, Kind, Model, Plug, Properties, Property};
+use devices_core::net::{MAC, NETDEV};
 
 use super::{E1000, Options, Variant};
 use crate::board::{DeviceHandles, MadeDevice, MakeError};

@@ -1,7 +1,7 @@
 //! The card, by QEMU's names.
 
-use devices_core::model::{Category, Default as Usually, Kind, Model, Plug, Properties, Property};
-use devices_core::net::{BOOTINDEX, MAC, NETDEV};
+use devices_core::model::{BOOTINDEX, Category, Default as Usually, Kind, Model, Plug, Properties, Property};
+use devices_core::net::{MAC, NETDEV};
 
 use super::{E1000e, Options, spec};
 use crate::board::{DeviceHandles, MadeDevice, MakeError};

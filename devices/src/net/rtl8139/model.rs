@@ -1,7 +1,7 @@
 //! The card as QEMU names it.
 
-use devices_core::model::{Category, Model, Plug, Properties};
-use devices_core::net::{BOOTINDEX, MAC, NETDEV};
+use devices_core::model::{BOOTINDEX, Category, Model, Plug, Properties};
+use devices_core::net::{MAC, NETDEV};
 
 use super::Rtl8139;
 use crate::board::{DeviceHandles, MadeDevice, MakeError};

@@ -1,0 +1,120 @@
+//! What a guest boots from: what SeaBIOS finds in the clock's RAM and in the file "bootorder".
+
+use devices_core::model::{Category, Value};
+use firmware::boot_order as names;
+
+use super::{Machine, disks};
+use crate::config::{DeviceSpec, DiskConfig, DiskKind, GuestConfig};
+
+/// The file "bootorder" of a guest whose devices are at their places. Devices with a `bootindex` are what it names, as with
+/// QEMU; where there are none, the letters of `boot` do.
+pub(super) fn file(config: &GuestConfig, devices: &[DeviceSpec]) -> Vec<u8> {
+    let mut named: Vec<(u64, String)> = devices.iter().filter_map(by_index).collect();
+    named.sort();
+    let mut order: Vec<String> = named.into_iter().map(|(_, path)| path).collect();
+    let mut ends = config.boot_options.strict;
+    if order.is_empty() {
+        order = by_letters(config);
+        // With a network card the letters tell kinds of devices, and only an order of names can end.
+        ends &= !config.boot.contains('n');
+    }
+    if config.kernel.is_some() {
+        order.insert(0, names::kernel());
+    }
+    names::file(order, ends)
+}
+
+/// The turn of a device that has one, and its name.
+fn by_index(spec: &DeviceSpec) -> Option<(u64, String)> {
+    let Some(Value::Uint(turn)) = spec.properties.get("bootindex") else { return None };
+    let model = spec.model().ok()?;
+    let name = (model.category == Category::Network).then_some(spec.devfn()?).map(names::network_card);
+    name.map(|name| (*turn, name))
+}
+
+/// Drives in the order that the letters give. Those that are named come before all others, and the letter of a network card
+/// means whichever starts: with it the clock's RAM alone tells the order. So it does where the order changes with the first
+/// reset.
+fn by_letters(config: &GuestConfig) -> Vec<String> {
+    if config.boot_options.once.is_some() || config.boot.contains('n') {
+        return Vec::new();
+    }
+    let of_kind = |kind: DiskKind| {
+        let mut disks: Vec<&DiskConfig> = config.disks.iter().filter(|disk| disk.kind == kind).collect();
+        disks.sort_by_key(|disk| disk.slot);
+        disks.into_iter().filter_map(|disk| disk.slot)
+    };
+    let mut order = Vec::new();
+    for letter in config.boot.chars() {
+        let kind = match letter {
+            'c' => DiskKind::Disk,
+            'd' => DiskKind::Cdrom,
+            _ => continue,
+        };
+        order.extend(of_kind(kind).map(|slot| names::ide(slot / 2, slot % 2)));
+    }
+    order
+}
+
+impl Machine {
+    /// What is booted from at the next start: with the devices that there are now. An order that was for the first boot
+    /// alone is over.
+    pub(super) fn renew_boot_order(&self) {
+        if let Some(fw_cfg) = &self.fw_cfg {
+            fw_cfg.lock().replace(names::FILE, file(&self.config, &self.plugged.specs()));
+        }
+        if let (Some(_), Some(clock)) = (&self.config.boot_options.once, &self.rtc.clock) {
+            let mut clock = clock.lock();
+            disks::boot_bytes(&self.config, &self.config.boot).for_each(|(at, value)| clock.set(at, value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines for a guest with a disk and a CD drive.
+    fn lines(change: impl FnOnce(&mut GuestConfig), devices: &[&str]) -> Vec<String> {
+        let disks = vec![DiskConfig::new("a"), DiskConfig::cdrom("b")];
+        let mut config = GuestConfig { disks, ..GuestConfig::default() };
+        change(&mut config);
+        config.devices = devices.iter().map(|device| DeviceSpec::parse(device).unwrap()).collect();
+        config.check().unwrap();
+        let mut file = String::from_utf8(file(&config, &config.devices)).unwrap();
+        assert!(file.is_empty() || file.pop() == Some('\0'));
+        file.lines().map(str::to_owned).collect()
+    }
+
+    const DISK: &str = "/pci@i0cf8/ide@1,1/drive@0/disk@0";
+    const CD: &str = "/pci@i0cf8/ide@1,1/drive@1/disk@0";
+
+    #[test]
+    fn letters_name_drives() {
+        assert_eq!(lines(|guest| guest.boot = "dc".into(), &[]), [CD, DISK]);
+        assert_eq!(lines(|guest| guest.boot = "c".into(), &[]), [DISK]);
+        let ended = |boot: &'static str| {
+            move |guest: &mut GuestConfig| {
+                guest.boot = boot.into();
+                guest.boot_options.strict = true;
+            }
+        };
+        assert_eq!(lines(ended("c"), &[]), [DISK, "HALT"]);
+        // Drives do not come before a network card, nor before what is first only once.
+        assert!(lines(ended("nc"), &[]).is_empty());
+        assert!(lines(|guest| guest.boot_options.once = Some("n".into()), &[]).is_empty());
+    }
+
+    #[test]
+    fn a_bootindex_comes_before_letters() {
+        let cards = ["e1000,addr=5,bootindex=7", "rtl8139,addr=3.1,bootindex=2", "e1000,addr=6"];
+        let first = ["/pci@i0cf8/ethernet@3,1/ethernet-phy@0", "/pci@i0cf8/ethernet@5/ethernet-phy@0"];
+        assert_eq!(lines(|guest| guest.boot = "dc".into(), &cards), first);
+        let mut ended = first.to_vec();
+        ended.push("HALT");
+        assert_eq!(lines(|guest| guest.boot_options.strict = true, &cards), ended);
+        let kernel = lines(|guest| guest.kernel = Some("k".into()), &cards);
+        assert!(kernel[0].starts_with("/rom@genroms/"));
+        assert_eq!(kernel[1..], first);
+    }
+}
