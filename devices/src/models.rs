@@ -1,64 +1,94 @@
 //! The one list of device models.
 
-use devices_core::model::Model;
+use devices_core::model::{BusType, Model, Plug};
 
 use crate::board::Make;
 use crate::{chipset, display, input, interrupt, net, serial, storage, testing, timer, xen};
 
+/// A model, and who makes its devices.
+struct Listed(&'static Model, Maker);
+
+/// Who makes the devices of a model.
+enum Maker {
+    /// The machine, which has it always.
+    Machine,
+    /// The machine, which has it always; to ask for it changes nothing.
+    Always,
+    /// The controller that it hangs on.
+    Controller,
+    /// A function, for whoever asks for one.
+    Of(Make),
+}
+
 /// Every model that is built.
-pub static ALL: &[&Model] = &[
-    &chipset::i440fx::model::MODEL,
-    &chipset::piix3::model::MODEL,
-    &chipset::piix4_pm::model::MODEL,
-    &chipset::dma8237::model::MODEL,
-    &chipset::port92::model::MODEL,
-    &chipset::fw_cfg::model::MODEL,
-    &chipset::debugcon::model::MODEL,
-    &chipset::pvpanic::model::MODEL,
-    &interrupt::pic::model::MODEL,
-    &interrupt::ioapic::model::MODEL,
-    &timer::pit::model::MODEL,
-    &timer::hpet::model::MODEL,
-    &timer::rtc::model::MODEL,
-    &input::i8042::model::MODEL,
-    &serial::uart16550::model::MODEL,
-    &storage::ide::model::MODEL,
-    &storage::ide::model::DISK,
-    &storage::ide::model::CD,
-    &display::vga::model::MODEL,
-    &net::e1000::model::MODEL,
-    &net::e1000::model::MODEL_82544GC,
-    &net::e1000::model::MODEL_82545EM,
-    &net::e1000e::model::MODEL,
-    &net::ne2000::model::MODEL,
-    &net::rtl8139::model::MODEL,
-    &testing::pci_testdev::model::MODEL,
-    &xen::platform::model::MODEL,
-    &xen::pvdevice::model::MODEL,
+static ALL: &[Listed] = &[
+    Listed(&chipset::i440fx::model::MODEL, Maker::Machine),
+    Listed(&chipset::piix3::model::MODEL, Maker::Machine),
+    Listed(&chipset::piix4_pm::model::MODEL, Maker::Machine),
+    Listed(&chipset::dma8237::model::MODEL, Maker::Machine),
+    Listed(&chipset::port92::model::MODEL, Maker::Machine),
+    Listed(&chipset::fw_cfg::model::MODEL, Maker::Machine),
+    Listed(&chipset::debugcon::model::MODEL, Maker::Machine),
+    Listed(&chipset::pvpanic::model::MODEL, Maker::Always),
+    Listed(&interrupt::pic::model::MODEL, Maker::Machine),
+    Listed(&interrupt::ioapic::model::MODEL, Maker::Machine),
+    Listed(&timer::pit::model::MODEL, Maker::Machine),
+    Listed(&timer::hpet::model::MODEL, Maker::Machine),
+    Listed(&timer::rtc::model::MODEL, Maker::Machine),
+    Listed(&input::i8042::model::MODEL, Maker::Machine),
+    Listed(&serial::uart16550::model::MODEL, Maker::Machine),
+    Listed(&storage::ide::model::MODEL, Maker::Machine),
+    Listed(&storage::ide::model::DISK, Maker::Controller),
+    Listed(&storage::ide::model::CD, Maker::Controller),
+    Listed(&display::vga::model::MODEL, Maker::Of(display::vga::model::make)),
+    Listed(&net::e1000::model::MODEL, Maker::Of(net::e1000::model::make)),
+    Listed(&net::e1000::model::MODEL_82544GC, Maker::Of(net::e1000::model::make)),
+    Listed(&net::e1000::model::MODEL_82545EM, Maker::Of(net::e1000::model::make)),
+    Listed(&net::e1000e::model::MODEL, Maker::Of(net::e1000e::model::make)),
+    Listed(&net::ne2000::model::MODEL, Maker::Of(net::ne2000::model::make)),
+    Listed(&net::rtl8139::model::MODEL, Maker::Of(net::rtl8139::model::make)),
+    Listed(&testing::pci_testdev::model::MODEL, Maker::Of(testing::pci_testdev::model::make)),
+    Listed(&xen::platform::model::MODEL, Maker::Of(xen::platform::model::make)),
+    Listed(&xen::pvdevice::model::MODEL, Maker::Of(xen::pvdevice::model::make)),
 ];
+
+/// What can be asked for has a maker, and what has one can be asked for: otherwise this does not compile.
+const _: () = {
+    let mut at = 0;
+    while at < ALL.len() {
+        let Listed(model, maker) = &ALL[at];
+        let fits = match maker {
+            Maker::Machine => matches!(model.plug, Plug::Fixed),
+            Maker::Always => matches!(model.plug, Plug::Cold),
+            Maker::Controller => matches!((model.bus, model.plug), (BusType::Ide, Plug::Cold)),
+            Maker::Of(_) => matches!(model.plug, Plug::Cold | Plug::Hot),
+        };
+        assert!(fits, "a model's plug and its maker say different things");
+        at += 1;
+    }
+};
+
+/// Every model that is built.
+pub fn all() -> impl Iterator<Item = &'static Model> {
+    ALL.iter().map(|Listed(model, _)| *model)
+}
 
 /// A model by its name or by another that `-device` takes.
 pub fn find(name: &str) -> Option<&'static Model> {
-    ALL.iter().copied().find(|model| model.is_called(name))
+    all().find(|model| model.is_called(name))
 }
 
-/// How devices are made that are no part of every PC.
-static MAKERS: &[(&Model, Make)] = &[
-    (&display::vga::model::MODEL, display::vga::model::make),
-    (&net::e1000::model::MODEL, net::e1000::model::make),
-    (&net::e1000::model::MODEL_82544GC, net::e1000::model::make),
-    (&net::e1000::model::MODEL_82545EM, net::e1000::model::make),
-    (&net::e1000e::model::MODEL, net::e1000e::model::make),
-    (&net::ne2000::model::MODEL, net::ne2000::model::make),
-    (&net::rtl8139::model::MODEL, net::rtl8139::model::make),
-    (&testing::pci_testdev::model::MODEL, testing::pci_testdev::model::make),
-    (&xen::platform::model::MODEL, xen::platform::model::make),
-    (&xen::pvdevice::model::MODEL, xen::pvdevice::model::make),
-];
+/// Whether a machine has one of that model, asked for or not.
+pub fn is_always_there(model: &Model) -> bool {
+    ALL.iter().any(|Listed(of, maker)| of.name == model.name && matches!(maker, Maker::Always))
+}
 
 /// How a device of a model is made; none: it is a part of every PC, or of another device.
 pub fn maker(model: &Model) -> Option<Make> {
-    MAKERS.iter().find(|(of, _)| of.name == model.name).map(|(_, make)| *make)
+    match ALL.iter().find(|Listed(of, _)| of.name == model.name) {
+        Some(Listed(_, Maker::Of(make))) => Some(*make),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -68,12 +98,12 @@ mod tests {
     #[test]
     fn names_and_properties_are_said_once() {
         let mut names: Vec<&str> =
-            ALL.iter().flat_map(|model| model.aliases.iter().chain([&model.name])).copied().collect();
-        let all = names.len();
+            all().flat_map(|model| model.aliases.iter().chain([&model.name])).copied().collect();
+        let count = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), all);
-        for model in ALL {
+        assert_eq!(names.len(), count);
+        for model in all() {
             assert!(!model.desc.is_empty(), "{}", model.name);
             let properties = model.all_properties();
             let twice = properties.windows(2).find(|pair| pair[0].name == pair[1].name);

@@ -100,9 +100,9 @@ pub(crate) struct Card {
 
 /// A model of network cards by a name of its.
 fn nic_model(name: &str) -> Result<&'static Model, ConfigError> {
-    let is_card = |model: &&&Model| model.category == Category::Network;
-    models::find(name).filter(|model| is_card(&model)).ok_or_else(|| {
-        let known: Vec<&str> = models::ALL.iter().filter(is_card).map(|model| model.name).collect();
+    let is_card = |model: &&Model| model.category == Category::Network;
+    models::find(name).filter(is_card).ok_or_else(|| {
+        let known: Vec<&str> = models::all().filter(is_card).map(|model| model.name).collect();
         ConfigError::value("network card", name, &known.join(", "))
     })
 }

@@ -215,7 +215,7 @@ type Type = (&'static str, Option<&'static str>, bool);
 
 /// All types: device models too.
 fn all_types() -> impl Iterator<Item = Type> {
-    let models = models::ALL.iter().map(|model| (model.name, Some(model.parent), false));
+    let models = models::all().map(|model| (model.name, Some(model.parent), false));
     TYPES.iter().copied().chain(models)
 }
 
