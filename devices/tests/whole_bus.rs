@@ -24,7 +24,7 @@ use devices::net::e1000::{self, E1000};
 use devices::net::e1000e::{self, E1000e};
 use devices::net::rtl8139::Rtl8139;
 use devices::serial::uart16550::{PORTS, Serial};
-use devices::storage::ide::{DriveConfig, Geometry, Ide};
+use devices::storage::ide::{DriveConfig, Geometry, Ide, Labels};
 use devices::testing::pci_testdev::PciTestdev;
 use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
 use devices::timer::pit::Pit;
@@ -104,8 +104,12 @@ fn machine() -> Rig {
     rig.attach_pci(Piix3::new(router, power.clone()), &wiring, 1, 0);
 
     let wiring = rig.wiring();
-    let hard = DriveConfig::Disk { backend: disk(&rig), geometry: Geometry::of_size(2048), serial: None };
-    let cd = DriveConfig::Cd { medium: Some(disk(&rig)), serial: None };
+    let hard = DriveConfig::Disk {
+        backend: disk(&rig),
+        geometry: Geometry::of_size(2048),
+        labels: Labels::default(),
+    };
+    let cd = DriveConfig::Cd { medium: Some(disk(&rig)), labels: Labels::default() };
     let irqs = [isa.line(14), isa.line(15)];
     let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(hard), None, Some(cd), None]);
     rig.attach_pci(ide, &wiring, 1, 1);

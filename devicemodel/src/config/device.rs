@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use devices::display::vga;
 use devices::models;
-use devices_core::model::{BusType, Model, Plug, Properties, Value};
+use devices_core::model::{BusType, Model, Plug, Properties, PropertyError, Value};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -21,6 +21,9 @@ pub struct DeviceSpec {
     /// The name that somebody gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// The bus that it hangs on, where there are several of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bus: Option<String>,
     /// What is set on it, `addr` among it once it has a place.
     #[serde(default)]
     pub properties: BTreeMap<String, Value>,
@@ -30,7 +33,7 @@ impl DeviceSpec {
     /// A device of that model, with what is set on it.
     pub fn new(id: Option<String>, properties: &Properties) -> DeviceSpec {
         let set = properties.all().map(|(name, value)| (name.to_owned(), value.clone())).collect();
-        DeviceSpec { model: properties.model().name.to_owned(), id, properties: set }
+        DeviceSpec { model: properties.model().name.to_owned(), id, bus: None, properties: set }
     }
 
     /// Reads `MODEL[,id=ID][,KEY=VALUE...]`.
@@ -40,21 +43,35 @@ impl DeviceSpec {
         let name = fields.take("driver").unwrap_or_default();
         let model = models::find(&name).filter(|model| model.plug != Plug::Fixed);
         let model = model.ok_or_else(|| invalid(&"there is no such model: `ailurus devices` lists all"))?;
-        if model.bus == BusType::Ide {
-            return Err(invalid(&"drives are given with --disk and --cdrom"));
-        }
         let id = fields.take("id");
-        let mut properties = Properties::new(model);
+        DeviceSpec::of(Properties::new(model), id, fields).map_err(|error| invalid(&error))
+    }
+
+    /// A device as its fields say, `bus=` among them, where `properties` are set on it unless they say otherwise.
+    pub(crate) fn of(
+        mut properties: Properties,
+        id: Option<String>,
+        mut fields: Fields,
+    ) -> Result<DeviceSpec, ConfigError> {
+        let model = properties.model();
+        let bus = fields.take("bus").map(|bus| bus_of(model, &bus)).transpose()?.flatten();
+        let invalid = |error: PropertyError| ConfigError::Invalid(error.to_string());
         for (name, value) in fields.rest() {
-            properties.parse(&name, &value).map_err(|error| invalid(&error))?;
+            properties.parse(&name, &value).map_err(invalid)?;
         }
-        Ok(DeviceSpec::new(id, &properties))
+        (model.check)(&properties).map_err(invalid)?;
+        Ok(DeviceSpec { bus, ..DeviceSpec::new(id, &properties) })
+    }
+
+    /// Whether the machine has one, asked for or not.
+    pub(super) fn is_always_there(&self) -> bool {
+        models::find(&self.model).is_some_and(models::is_always_there)
     }
 
     /// A standard VGA with so many MiB of memory.
     pub fn vga(mib: u32) -> DeviceSpec {
         let properties = BTreeMap::from([("vgamem_mb".to_owned(), Value::Uint(mib.into()))]);
-        DeviceSpec { model: vga::model::MODEL.name.to_owned(), id: None, properties }
+        DeviceSpec { model: vga::model::MODEL.name.to_owned(), id: None, bus: None, properties }
     }
 
     /// Its model.
@@ -95,6 +112,15 @@ impl DeviceSpec {
     }
 }
 
+/// The bus of that name for a device of the model; none where there is only one.
+pub(crate) fn bus_of(model: &Model, name: &str) -> Result<Option<String>, ConfigError> {
+    match (model.bus, name) {
+        (BusType::Pci, "pci.0" | "pci") | (BusType::Isa, "isa.0") => Ok(None),
+        (BusType::Ide, "ide.0" | "ide.1") => Ok(Some(name.to_owned())),
+        _ => Err(ConfigError::Invalid(format!("Bus '{name}' not found"))),
+    }
+}
+
 /// Checks each by itself, and that no two are the same.
 pub(crate) fn check(devices: &[DeviceSpec]) -> Result<(), ConfigError> {
     if devices.len() > MOST {
@@ -113,7 +139,7 @@ pub(crate) fn check(devices: &[DeviceSpec]) -> Result<(), ConfigError> {
         }
         // Ports and memory of the VGA are at fixed places.
         let others = devices.iter().filter(|other| other.model == device.model).count();
-        if others > 1 && device.model()?.bus != BusType::Ide && !device.model()?.several {
+        if others > 1 && !device.model()?.several {
             return Err(ConfigError::Invalid(format!("there can be only one {}", device.model)));
         }
     }

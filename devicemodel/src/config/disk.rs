@@ -64,6 +64,18 @@ pub struct DiskConfig {
 }
 
 impl DiskConfig {
+    /// QEMU's name of its place: `ide0-hd0`, `ide1-cd0`.
+    pub fn place_name(&self) -> String {
+        let kind = if self.kind == DiskKind::Cdrom { "cd" } else { "hd" };
+        let slot = self.slot.unwrap_or(0);
+        format!("ide{}-{kind}{}", slot / 2, slot % 2)
+    }
+
+    /// The name by which devices name it: its own, or that of its place.
+    pub fn name(&self) -> String {
+        self.id.clone().unwrap_or_else(|| self.place_name())
+    }
+
     /// A disk with everything as it comes.
     pub fn new(path: impl Into<PathBuf>) -> DiskConfig {
         DiskConfig { path: Some(path.into()), ..DiskConfig::default() }
@@ -74,7 +86,7 @@ impl DiskConfig {
         DiskConfig { kind: DiskKind::Cdrom, readonly: true, ..DiskConfig::new(path) }
     }
 
-    /// Reads `PATH[,format=raw|qcow2][,bus=ide][,unit=N][,readonly][,snapshot][,cache=MODE]`. A comma in
+    /// Reads `PATH[,id=NAME][,format=raw|qcow2][,bus=ide][,unit=N][,readonly][,snapshot][,cache=MODE]`. A comma in
     /// the path is written twice.
     pub fn parse(text: &str) -> Result<DiskConfig, ConfigError> {
         let mut parts = split_commas(text).into_iter();
@@ -95,6 +107,7 @@ impl DiskConfig {
             Some(other) => Err(ConfigError::value(&format!("disk option {key}"), other, "on or off")),
         };
         match (key, value) {
+            ("id", Some(id)) => self.id = Some(id.to_owned()),
             ("format", Some(format)) => self.format = Some(DiskFormat::parse(format)?),
             ("bus" | "if", Some("ide")) => {}
             ("bus" | "if", Some(other)) => return Err(ConfigError::value("disk option bus", other, "ide")),
@@ -106,7 +119,7 @@ impl DiskConfig {
             ("snapshot", value) => self.snapshot = flag(value)?,
             ("cache", Some(mode)) => self.cache = CacheMode::parse(mode)?,
             _ => {
-                let known = "format=, bus=, unit=, readonly, snapshot or cache=";
+                let known = "id=, format=, bus=, unit=, readonly, snapshot or cache=";
                 return Err(ConfigError::value("disk option", key, known));
             }
         }

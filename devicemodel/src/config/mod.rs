@@ -2,6 +2,7 @@
 
 mod device;
 mod disk;
+mod drive;
 mod features;
 mod network;
 
@@ -11,8 +12,8 @@ use devices_core::model::Category;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub(crate) use device::check as check_devices;
 pub use device::{DeviceSpec, OldVga};
+pub(crate) use device::{bus_of, check as check_devices};
 pub use disk::{CacheMode, DiskConfig, DiskFormat, DiskKind};
 pub use features::{BootOptions, Features};
 pub use network::NetdevConfig;
@@ -255,6 +256,8 @@ impl GuestConfig {
         if let Some(vga) = self.old_vga.take() {
             self.devices = vga.devices();
         }
+        // What every machine has may be asked for, too.
+        self.devices.retain(|device| !device.is_always_there());
         device::check(&self.devices)?;
         network::check(&self.netdevs, &self.devices)?;
         if self.serial.len() > 4 {
@@ -263,7 +266,7 @@ impl GuestConfig {
         if self.serial.iter().filter(|s| **s == SerialConfig::Stdio).count() > 1 {
             return invalid("only one serial port can be on standard input and output".into());
         }
-        disk::place(&mut self.disks)
+        drive::settle(&mut self.disks, &mut self.devices)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a guest boots from: what SeaBIOS finds in the clock's RAM and in the file "bootorder".
 
-use devices_core::model::{Category, Value};
+use devices_core::model::{BusType, Category, Value};
 use firmware::boot_order as names;
 
 use super::{Machine, disks};
@@ -28,8 +28,14 @@ pub(super) fn file(config: &GuestConfig, devices: &[DeviceSpec]) -> Vec<u8> {
 fn by_index(spec: &DeviceSpec) -> Option<(u64, String)> {
     let Some(Value::Uint(turn)) = spec.properties.get("bootindex") else { return None };
     let model = spec.model().ok()?;
-    let name = (model.category == Category::Network).then_some(spec.devfn()?).map(names::network_card);
-    name.map(|name| (*turn, name))
+    let name = match (model.category, model.bus) {
+        (Category::Network, BusType::Pci) => names::network_card(spec.devfn()?),
+        (Category::Storage, BusType::Ide) => {
+            spec.drive_place().map(|place| names::ide(place / 2, place % 2))?
+        }
+        _ => return None,
+    };
+    Some((*turn, name))
 }
 
 /// Drives in the order that the letters give. Those that are named come before all others, and the letter of a network card
@@ -113,6 +119,9 @@ mod tests {
         let mut ended = first.to_vec();
         ended.push("HALT");
         assert_eq!(lines(|guest| guest.boot_options.strict = true, &cards), ended);
+        let named = |guest: &mut GuestConfig| guest.disks[1].id = Some("cd".into());
+        let with_cd = lines(named, &["e1000,addr=5,bootindex=1", "ide-cd,drive=cd,bootindex=0"]);
+        assert_eq!(with_cd, [CD, first[1]]);
         let kernel = lines(|guest| guest.kernel = Some("k".into()), &cards);
         assert!(kernel[0].starts_with("/rom@genroms/"));
         assert_eq!(kernel[1..], first);

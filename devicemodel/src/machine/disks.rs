@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use backends::image::{Cache, Format, Image, ImageOptions, Images};
-use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation};
+use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation, model};
 use devices::timer::rtc::firmware as cmos;
 use devices_core::block::{
     BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, CompletionQueue, Inline, Locked,
     Recall, Tray,
 };
+use devices_core::model::Properties;
 use devices_core::{DeviceCell, Wiring};
 
 use super::build::board::Board;
@@ -48,6 +49,9 @@ pub(super) struct Block {
     /// Place on the controller, 0 to 3.
     pub(super) place: usize,
     pub(super) config: DiskConfig,
+    /// The drive itself: its id, and what is set on it.
+    pub(super) id: Option<String>,
+    pub(super) device: Properties,
     counters: Arc<Counters>,
     /// What is in it now.
     medium: Mutex<Option<NodeFacts>>,
@@ -170,12 +174,6 @@ impl CdDrive {
     }
 }
 
-/// QEMU's name of a drive by its place: `ide0-hd0`, `ide1-cd0`.
-fn place_name(disk: &DiskConfig, place: usize) -> String {
-    let kind = if disk.kind == DiskKind::Cdrom { "cd" } else { "hd" };
-    format!("ide{}-{kind}{}", place / 2, place % 2)
-}
-
 /// The backend of an open image: threads of its own, or exact instants of guest time.
 fn serve(image: Image, clock: ClockMode, wiring: &Wiring, images: &Images) -> Arc<dyn BlockBackend> {
     match clock {
@@ -190,6 +188,11 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
     let mut all = Drives { drives: [None, None, None, None], geometry: [None; 4], blocks: Vec::new() };
     for disk in &config.disks {
         let place = usize::from(disk.slot.unwrap_or(0)).min(3);
+        let spec = config.drive_of(disk);
+        let device = match spec {
+            Some(spec) => spec.properties()?,
+            None => Properties::new(if disk.kind == DiskKind::Cdrom { &model::CD } else { &model::DISK }),
+        };
         let mut facts = None;
         let mut open = |path: &Path| {
             board.border.medium(|| {
@@ -203,8 +206,10 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
         };
         let opened = disk.path.as_deref().map(&mut open).transpose()?;
         let mut block = Block {
-            name: place_name(disk, place),
+            name: disk.place_name(),
             place,
+            device: device.clone(),
+            id: spec.and_then(|spec| spec.id.clone()),
             config: disk.clone(),
             counters: Arc::default(),
             medium: Mutex::new(facts),
@@ -213,15 +218,16 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
         all.drives[place] = Some(match (disk.kind, opened) {
             (DiskKind::Cdrom, opened) => {
                 let medium = opened.map(|opened| block.counted(opened.backend));
-                DriveConfig::Cd { medium, serial: None }
+                DriveConfig::Cd { medium, labels: model::labels(&device) }
             }
             (DiskKind::Disk, Some(Opened { backend, first_sector })) => {
                 let sectors = backend.info().size / 512;
-                let (geometry, translation) = Geometry::guess(sectors, &first_sector);
+                let guessed = Geometry::guess(sectors, &first_sector);
+                let (geometry, translation) = model::geometry(&device, guessed);
                 all.geometry[place] = Some((geometry, translation));
                 let backend = block.counted(backend);
                 block.image = Some(Arc::downgrade(&backend));
-                DriveConfig::Disk { backend, geometry, serial: None }
+                DriveConfig::Disk { backend, geometry, labels: model::labels(&device) }
             }
             (DiskKind::Disk, None) => {
                 return Err(ConfigError::Invalid("a disk needs an image".into()).into());

@@ -4,6 +4,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use chrono::{Datelike, Timelike};
 use devices_core::block::Tray;
+use devices_core::model::{Properties, Property, Value};
 use devices_core::pci::{BarKind, reg};
 
 use super::disks::Block;
@@ -29,6 +30,19 @@ impl Terminal {
         };
         ChardevFacts { label: format!("serial{}", self.port), filename, frontend_open: true }
     }
+}
+
+/// Name, type and value of what is set on a device or has a default.
+fn values(properties: &Properties) -> Vec<(&'static str, &'static str, serde_json::Value)> {
+    let value = |property: &'static Property| {
+        let value = match properties.get(property.name)? {
+            Value::Bool(on) => on.into(),
+            Value::Uint(number) => number.into(),
+            Value::Text(text) => text.into(),
+        };
+        Some((property.name, property.kind.type_name(), value))
+    };
+    properties.model().all_properties().into_iter().filter_map(value).collect()
 }
 
 impl Machine {
@@ -64,7 +78,7 @@ impl Machine {
             let config = &block.config;
             let tray = self.cds.iter().find(|cd| cd.name == block.name).map(|cd| &cd.medium);
             BlockFacts {
-                device: config.id.clone().unwrap_or_else(|| block.name.clone()),
+                device: config.name(),
                 qdev: self.qdev(block),
                 removable: config.kind == DiskKind::Cdrom,
                 locked: tray.is_some_and(Tray::is_locked),
@@ -154,15 +168,11 @@ impl Machine {
             all.push(DeviceFacts { path, kind, properties });
         }
         for block in self.blocks.iter() {
-            let kind = if block.config.kind == DiskKind::Cdrom { "ide-cd" } else { "ide-hd" };
-            let path = match &block.config.id {
+            let path = match &block.id {
                 Some(id) => format!("/machine/peripheral/{id}"),
                 None => unattached(),
             };
-            let properties = vec![
-                ("drive", "str", block.name.as_str().into()),
-                ("unit", "uint32", (block.place % 2).into()),
-            ];
+            let (kind, properties) = (block.device.model().name, values(&block.device));
             all.push(DeviceFacts { path, kind, properties });
         }
         all
@@ -175,13 +185,13 @@ impl Machine {
             let devices = self.devices();
             Some(devices.get(devices.len().checked_sub(self.blocks.len())? + index)?.path.clone())
         };
-        block.config.id.clone().or_else(path).unwrap_or_default()
+        block.id.clone().or_else(path).unwrap_or_default()
     }
 
     /// A drive by its place on the controller: its name, and its own name.
     pub(crate) fn drive_names(&self, place: u32) -> Option<(String, String)> {
         let block = self.blocks.iter().find(|block| u32::try_from(block.place) == Ok(place))?;
-        Some((block.config.id.clone().unwrap_or_else(|| block.name.clone()), self.qdev(block)))
+        Some((block.config.name(), self.qdev(block)))
     }
 
     /// The name of the image that is in a drive.

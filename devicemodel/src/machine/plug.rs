@@ -175,6 +175,11 @@ impl Maker<'_> {
         let mut display = None;
         for spec in specs {
             let mut spec = spec.clone();
+            if spec.is_drive() {
+                // Its controller has made it.
+                state.devices.push(Device { name: name_of(&spec), spec, nic: None });
+                continue;
+            }
             if spec.model()?.bus == BusType::Pci && spec.devfn().is_none() {
                 let devfn = state.pci.allocate(&said(&spec)).map_err(|error| refused(&spec, &error))?;
                 spec.set_devfn(devfn);
@@ -248,6 +253,7 @@ impl Maker<'_> {
 fn name_of(spec: &DeviceSpec) -> String {
     match (&spec.id, spec.devfn()) {
         (Some(id), _) => format!("peripheral/{id}"),
+        (None, None) if spec.is_drive() => format!("{}@{}", spec.model, spec.drive_place().unwrap_or(0)),
         (None, Some(devfn)) => format!("{}@{:02x}.{}", spec.model, devfn >> 3, devfn & 7),
         (None, None) => spec.model.clone(),
     }

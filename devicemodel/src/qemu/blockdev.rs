@@ -105,6 +105,7 @@ pub(super) fn drive(nodes: &[Blockdev], name: &str) -> Result<Drive, Refusal> {
         readonly: false,
         snapshot: false,
         cache: CacheMode::Writeback,
+        serial: None,
     };
     let mut next = name.to_owned();
     for _ in 0..DEPTH {

@@ -177,6 +177,8 @@ pub struct Drive {
     pub snapshot: bool,
     /// `cache=`.
     pub cache: CacheMode,
+    /// `serial=`, where QEMU took it before drives were devices.
+    pub serial: Option<String>,
 }
 
 /// `-device`.

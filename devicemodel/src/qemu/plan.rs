@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use devices::storage::ide::model as ide;
 use devices::xen;
-use devices_core::model::{BusType, Properties};
+use devices_core::model::{Properties, Value};
 
 use super::boot::Panic;
 use super::config::{
@@ -148,16 +149,22 @@ impl Task {
         plan.guest.netdevs = config.netdevs.iter().cloned().chain(netdevs).collect();
         plan.guest.netdevs.iter_mut().for_each(|netdev| network::complete(netdev, &config.chardevs));
         for device in &config.devices {
-            Device::of(device, &config.globals)
+            device_of(device, &config.globals)
                 .and_then(|device| plan.device(device, &mut drives))
                 .map_err(|refusal| refusal.at(format!("-device {}", device.driver)))?;
         }
-        plan.globals(&config)?;
         plan.guest.disks = drives.disks;
-        if !config.nodefaults {
+        // As with QEMU, who names one drive as a device names all.
+        if !config.nodefaults && plan.guest.devices.iter().all(|device| !device.is_drive()) {
             plan.guest.empty_cd();
         }
-        plan.guest.check().map_err(|error| bad("this guest", error.to_string()))?;
+        plan.guest.devices.extend(drives.labelled);
+        let check =
+            |guest: &mut GuestConfig| guest.check().map_err(|error| bad("this guest", error.to_string()));
+        check(&mut plan.guest)?;
+        // Now every drive is there of which they can speak.
+        plan.globals(&config)?;
+        check(&mut plan.guest)?;
         Ok(Task::Guest(Box::new(plan)))
     }
 }
@@ -323,31 +330,17 @@ impl GuestConfig {
     }
 }
 
-/// A device on its way into the guest.
-struct Device {
-    id: Option<String>,
-    /// `bus=`.
-    bus: Option<String>,
-    properties: Properties,
-}
-
-impl Device {
-    /// What `-device` says, with what `-global` says of the model.
-    fn of(arg: &DeviceArg, globals: &[Global]) -> Result<Device, Refusal> {
-        let DeviceArg { driver: name, id, mut props } = arg.clone();
-        let Some(Driver::Built(model)) = driver(&name) else {
-            return Err(Refusal::bad(format!("'{name}' is not a valid device model name")));
-        };
-        let bus = props.take("bus");
-        let mut properties = Properties::new(model);
-        for global in globals.iter().filter(|global| model.is_called(&global.driver)) {
-            set(&mut properties, &global.property, &global.value)?;
-        }
-        for (name, value) in props.rest() {
-            set(&mut properties, &name, &value)?;
-        }
-        Ok(Device { id, bus, properties })
+/// What `-device` says, with what `-global` says of the model.
+fn device_of(arg: &DeviceArg, globals: &[Global]) -> Result<DeviceSpec, Refusal> {
+    let DeviceArg { driver: name, id, props } = arg.clone();
+    let Some(Driver::Built(model)) = driver(&name) else {
+        return Err(Refusal::bad(format!("'{name}' is not a valid device model name")));
+    };
+    let mut properties = Properties::new(model);
+    for global in globals.iter().filter(|global| model.is_called(&global.driver)) {
+        set(&mut properties, &global.property, &global.value)?;
     }
+    DeviceSpec::of(properties, id, props).map_err(|error| Refusal::bad(error.to_string()))
 }
 
 fn set(properties: &mut Properties, name: &str, value: &str) -> Result<(), Refusal> {
@@ -363,12 +356,29 @@ struct Drives {
     snapshot: bool,
     /// Models of which the machine has one by itself, as long as no `-device` says how that is to be.
     own: Vec<String>,
+    /// Drives that `-drive` makes and says more of.
+    labelled: Vec<DeviceSpec>,
+}
+
+/// The drive of a disk with a serial number.
+fn labelled(disk: &DiskConfig, serial: &str) -> DeviceSpec {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let properties = [("drive", text(&disk.name())), ("serial", text(serial))];
+    let model = if disk.kind == DiskKind::Cdrom { ide::CD.name } else { ide::DISK.name };
+    DeviceSpec {
+        model: model.to_owned(),
+        id: None,
+        bus: None,
+        properties: properties.map(|(name, value)| (name.to_owned(), value)).into(),
+    }
 }
 
 impl Drives {
     fn new(config: &QemuConfig) -> Result<Drives, QemuError> {
         let (nodes, snapshot) = (config.blockdevs.clone(), config.snapshot);
-        let mut drives = Drives { disks: Vec::new(), loose: Vec::new(), nodes, snapshot, own: Vec::new() };
+        let (own, labels) = (Vec::new(), Vec::new());
+        let mut drives =
+            Drives { disks: Vec::new(), loose: Vec::new(), nodes, snapshot, own, labelled: labels };
         for drive in &config.drives {
             if drive.interface == Interface::None {
                 drives.loose.push(drive.clone());
@@ -381,46 +391,24 @@ impl Drives {
             let index =
                 index.ok_or_else(|| bad(option(), "the IDE controller has places for four drives"))?;
             let disk = disk(drive, drive.kind, drives.snapshot).map_err(|refusal| refusal.at(option()))?;
-            drives.disks.push(DiskConfig { slot: Some(index), ..disk });
+            let disk = DiskConfig { slot: Some(index), ..disk };
+            drives.labelled.extend(drive.serial.as_deref().map(|serial| labelled(&disk, serial)));
+            drives.disks.push(disk);
         }
         Ok(drives)
     }
 
-    /// Puts the drive that an IDE device names into its place.
-    fn plug(&mut self, device: Device) -> Result<(), Refusal> {
-        let Device { id, bus, properties } = device;
-        let kind = if properties.model().name == "ide-cd" { DiskKind::Cdrom } else { DiskKind::Disk };
-        let unit = properties.uint("unit");
-        let slot = match (bus.as_deref(), unit) {
-            (None, None) => None,
-            (None | Some("ide.0"), Some(unit @ 0..=1)) => Some(unit as u8),
-            (Some("ide.1"), Some(unit @ 0..=1)) => Some(2 + unit as u8),
-            (Some("ide.0"), None) => Some(0),
-            (Some("ide.1"), None) => Some(2),
-            _ => return Err(Refusal::bad("IDE places are bus=ide.0 or ide.1 with unit=0 or 1")),
+    /// Takes the image that a drive names into the guest.
+    fn plug(&mut self, device: &DeviceSpec) -> Result<(), Refusal> {
+        let Some(Value::Text(name)) = device.properties.get("drive") else { return Ok(()) };
+        let at = self.loose.iter().position(|drive| drive.id.as_ref() == Some(name));
+        let drive = match at {
+            Some(at) => self.loose.remove(at),
+            None if self.nodes.iter().any(|node| node.name == *name) => blockdev::drive(&self.nodes, name)?,
+            None => return Err(Refusal::bad(format!("there is no drive '{name}'"))),
         };
-        let name = properties.text("drive").map(str::to_owned);
-        let drive = match &name {
-            None => None,
-            Some(name) => {
-                let at = self.loose.iter().position(|drive| drive.id.as_ref() == Some(name));
-                Some(match at {
-                    Some(at) => self.loose.remove(at),
-                    None if self.nodes.iter().any(|node| node.name == *name) => {
-                        blockdev::drive(&self.nodes, name)?
-                    }
-                    None => return Err(Refusal::bad(format!("there is no drive '{name}'"))),
-                })
-            }
-        };
-        let mut disk = match &drive {
-            Some(drive) => disk(drive, kind, self.snapshot)?,
-            None if kind == DiskKind::Cdrom => DiskConfig { path: None, ..DiskConfig::cdrom("") },
-            None => return Err(Refusal::bad("a disk needs drive=")),
-        };
-        disk.slot = slot;
-        disk.id = id.or(disk.id);
-        self.disks.push(disk);
+        let kind = if device.model == ide::CD.name { DiskKind::Cdrom } else { DiskKind::Disk };
+        self.disks.push(disk(&drive, kind, self.snapshot)?);
         Ok(())
     }
 }
@@ -453,18 +441,15 @@ fn disk(drive: &Drive, kind: DiskKind, snapshot: bool) -> Result<DiskConfig, Ref
 impl Plan {
     /// Properties of devices that no `-device` makes.
     fn globals(&mut self, config: &QemuConfig) -> Result<(), QemuError> {
-        let named = |global: &&Global| config.devices.iter().any(|device| device.driver == global.driver);
+        let is_drive = |global: &Global| [ide::DISK.name, ide::CD.name].contains(&global.driver.as_str());
+        let named = |global: &&Global| {
+            !is_drive(global) && config.devices.iter().any(|device| device.driver == global.driver)
+        };
         for global in config.globals.iter().filter(|global| !named(global)) {
             let name = format!("-global {}.{}", global.driver, global.property);
-            let by_drive = |interface| config.drives.iter().any(|drive| drive.interface == interface);
             match global.driver.as_str() {
                 driver if self.guest.devices.iter().any(|device| device.model == driver) => {
                     self.global(global).map_err(|refusal| refusal.at(name))?;
-                }
-                "ide-cd" | "ide-hd" if by_drive(Interface::Ide) => {
-                    return Err(QemuError::NotBuilt(vec![format!(
-                        "{name} (for drives that -drive attaches)"
-                    )]));
                 }
                 _ => self
                     .host
@@ -475,42 +460,29 @@ impl Plan {
         Ok(())
     }
 
-    /// Sets a property of a device that the machine has by itself.
+    /// Sets a property of devices that the machine has by itself, and of drives where nobody else said anything.
     fn global(&mut self, global: &Global) -> Result<(), Refusal> {
         for device in self.guest.devices.iter_mut().filter(|device| device.model == global.driver) {
+            if device.is_drive() && device.properties.contains_key(&global.property) {
+                continue;
+            }
             let mut properties = device.properties().map_err(|error| Refusal::bad(error.to_string()))?;
             set(&mut properties, &global.property, &global.value)?;
             (properties.model().check)(&properties).map_err(|error| Refusal::bad(error.to_string()))?;
-            *device = DeviceSpec::new(device.id.take(), &properties);
-        }
-        Ok(())
-    }
-
-    fn device(&mut self, device: Device, drives: &mut Drives) -> Result<(), Refusal> {
-        let model = device.properties.model();
-        match (model.name, model.bus) {
-            (_, BusType::Ide) => drives.plug(device)?,
-            // Every machine has one.
-            ("pvpanic", _) => {}
-            _ => self.plug(device, &mut drives.own)?,
+            *device = DeviceSpec { bus: device.bus.take(), ..DeviceSpec::new(device.id.take(), &properties) };
         }
         Ok(())
     }
 
     /// A device of the guest's list.
-    fn plug(&mut self, device: Device, own: &mut Vec<String>) -> Result<(), Refusal> {
-        let Device { id, bus, properties } = device;
-        let model = properties.model();
-        if let Some(bus) =
-            bus.filter(|bus| model.bus != BusType::Pci || !matches!(bus.as_str(), "pci.0" | "pci"))
-        {
-            return Err(Refusal::bad(format!("Bus '{bus}' not found")));
+    fn device(&mut self, spec: DeviceSpec, drives: &mut Drives) -> Result<(), Refusal> {
+        if spec.is_drive() {
+            drives.plug(&spec)?;
         }
-        (model.check)(&properties).map_err(|error| Refusal::bad(error.to_string()))?;
-        if model.name.starts_with("xen-") && self.xen.is_none() {
+        if spec.model.starts_with("xen-") && self.xen.is_none() {
             return Err(Refusal::bad("it needs a Xen domain"));
         }
-        let spec = DeviceSpec::new(id, &properties);
+        let own = &mut drives.own;
         // What the machine has by itself is there already: what is said of it counts.
         let said_of = own.iter().position(|name| *name == spec.model);
         let there = self.guest.devices.iter_mut().find(|other| other.model == spec.model);

@@ -50,7 +50,7 @@ fn full(usb: &str, nic: &str, incoming: &str) -> String {
 }
 
 fn platform() -> DeviceSpec {
-    DeviceSpec { model: "xen-platform".into(), id: None, properties: BTreeMap::new() }
+    DeviceSpec { model: "xen-platform".into(), id: None, bus: None, properties: BTreeMap::new() }
 }
 
 #[test]
@@ -104,7 +104,8 @@ fn libxl_starts_a_guest() {
         on_crash: crate::config::Action::Preserve,
         ..GuestConfig::default()
     };
-    assert_eq!(plan.guest, expected);
+    let devices = without_drives(plan.guest.devices.clone());
+    assert_eq!(GuestConfig { devices, ..plan.guest }, expected);
 }
 
 #[test]
@@ -158,7 +159,8 @@ fn libxl_starts_a_restricted_guest() {
          -drive file=/srv/hello.img,if=ide,index=0,media=disk,format=raw,cache=writeback -runas 200011:65534",
     );
     assert_eq!(plan.host.monitors[0], MonitorSocket { label: "libxl-cmd".into(), at: SocketAt::Fd(15) });
-    assert_eq!((plan.host.paused, plan.host.vnc, plan.guest.devices), (true, None, vec![platform()]));
+    let devices = without_drives(plan.guest.devices);
+    assert_eq!((plan.host.paused, plan.host.vnc, devices), (true, None, vec![platform()]));
     assert_eq!(plan.host.sandbox.chroot.as_deref(), Some("/var/run/xen/qemu-root-11".as_ref()));
     assert_eq!(plan.host.sandbox.user, Some(User::Ids { uid: 200_011, gid: 65534 }));
     assert!(plan.xen.unwrap().restrict);
@@ -198,6 +200,7 @@ fn a_test_client_asks_what_the_program_can_do() {
 #[test]
 fn a_device_is_put_where_its_address_says() {
     let devices = plan("-net none -device VGA,bus=pci.0,addr=1f.2,vgamem_mb=32").guest.devices;
+    let devices = without_drives(devices);
     assert_eq!(devices.len(), 1, "the machine's own is meant");
     assert_eq!((devices[0].devfn(), &devices[0].properties["vgamem_mb"]), (Some(0xfa), &Value::Uint(32)));
     assert_eq!(refusal("-device VGA,bus=pci.9"), "-device VGA: Bus 'pci.9' not found");
@@ -221,7 +224,8 @@ fn the_rest_of_the_contract_is_read() {
     assert!(refused.contains("'klingon'") && refused.contains("pt-br"), "{refused}");
     let xen = plan.xen.unwrap();
     assert_eq!(xen.max_ram_below_4g, Some(2 << 30));
-    let [device] = &plan.guest.devices[..] else { panic!("{:?}", plan.guest.devices) };
+    let devices = without_drives(plan.guest.devices.clone());
+    let [device] = &devices[..] else { panic!("{devices:?}") };
     assert_eq!(
         (device.model.as_str(), &device.properties["device-id"]),
         ("xen-pvdevice", &Value::Uint(0xc000))
@@ -240,7 +244,7 @@ fn a_plain_pc_has_what_qemu_gives_it() {
     assert_eq!(plan.guest.memory_mib, 1024);
     assert_eq!(plan.guest.serial, [SerialConfig::Stdio]);
     let models: Vec<_> = plan.guest.devices.iter().map(|device| device.model.as_str()).collect();
-    assert_eq!(models, ["VGA", "e1000"]);
+    assert_eq!(models, ["VGA", "e1000", "ide-hd", "ide-cd"]);
     assert_eq!(plan.guest.netdevs[0].kind, "user");
     assert_eq!(plan.guest.rtc_base, Some(1_767_323_045));
     let places: Vec<_> = plan.guest.disks.iter().map(|disk| (disk.kind, disk.slot.unwrap())).collect();
@@ -343,7 +347,7 @@ fn short_flags_work_in_every_list() {
     let disk = &plan.guest.disks[0];
     assert_eq!((disk.path.as_deref(), disk.readonly), (Some("/a,b".as_ref()), true));
     assert!(plan.host.vnc.unwrap().password);
-    assert_eq!(plan.guest.devices, [DeviceSpec::vga(32)]);
+    assert_eq!(without_drives(plan.guest.devices), [DeviceSpec::vga(32)]);
     assert!(plan.guest.boot_options.menu && plan.guest.boot_options.strict);
 }
 
@@ -418,10 +422,43 @@ fn no_word_is_taken_in_silence() {
 
 #[test]
 fn globals_reach_the_display_that_comes_by_itself() {
-    assert_eq!(plan("-net none -global VGA.vgamem_mb=64").guest.devices, [DeviceSpec::vga(64)]);
-    assert_eq!(plan("-nic none -vga none -global VGA.vgamem_mb=64").guest.devices, []);
+    let devices = |line: &str| without_drives(plan(line).guest.devices);
+    assert_eq!(devices("-net none -global VGA.vgamem_mb=64"), [DeviceSpec::vga(64)]);
+    assert_eq!(devices("-nic none -vga none -global VGA.vgamem_mb=64"), []);
     assert!(refusal("-global VGA.colour=1").contains("Property 'VGA.colour' not found"));
-    assert!(refusal("-hda a -global ide-hd.serial=1").contains("-drive attaches"));
+}
+
+fn without_drives(mut devices: Vec<DeviceSpec>) -> Vec<DeviceSpec> {
+    devices.retain(|device| !device.is_drive());
+    devices
+}
+
+#[test]
+fn drives_are_devices_with_what_is_said_of_them() {
+    let serials = |line: &str| -> Vec<(String, Value)> {
+        let drives = plan(line).guest.devices.into_iter().filter(DeviceSpec::is_drive);
+        let serial = |mut drive: DeviceSpec| Some((drive.model, drive.properties.remove("serial")?));
+        drives.filter_map(serial).collect()
+    };
+    let text = |model: &str, serial: &str| (model.to_owned(), Value::Text(serial.to_owned()));
+    assert_eq!(serials("-hda a -global ide-hd.serial=1"), [text("ide-hd", "1")]);
+    assert_eq!(serials("-drive file=a,serial=2 -hdb b"), [text("ide-hd", "2")]);
+    let line = "-drive if=none,id=d,file=a -device ide-hd,drive=d,serial=3 -hdb b
+        -global ide-hd.serial=4 -global ide-cd.serial=5";
+    assert_eq!(
+        serials(line),
+        [text("ide-hd", "3"), text("ide-hd", "4")],
+        "who names one as a device has no others"
+    );
+    assert_eq!(serials("-global ide-cd.serial=5"), [text("ide-cd", "5")]);
+    let plan = plan(
+        "-drive if=none,id=d,file=a -device ide-hd,drive=d,id=x,bus=ide.1,bootindex=3,cyls=2,heads=2,secs=2",
+    );
+    let drive = plan.guest.devices.iter().find(|device| device.is_drive()).unwrap();
+    assert_eq!((drive.id.as_deref(), drive.drive_place()), (Some("x"), Some(2)));
+    assert_eq!(plan.guest.disks[0].id.as_deref(), Some("d"), "the image has its own name");
+    assert!(refusal("-drive if=none,id=d,file=a -device ide-hd,drive=d,cyls=2").contains("heads"));
+    assert!(refusal("-hda a -device ide-cd,unit=0").contains("two disks ask for IDE place 0"));
 }
 
 #[test]

@@ -233,6 +233,7 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
         readonly: fields.flag("readonly")?.or(fields.flag("read-only")?).unwrap_or(false),
         snapshot: fields.flag("snapshot")?.unwrap_or(false),
         cache: cache(&mut fields)?,
+        serial: fields.take("serial"),
     };
     // Hints about how the host does it.
     one_of(&mut fields, "aio", &["threads", "native", "io_uring"])?;
@@ -244,7 +245,6 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
     fields.only("rerror", &["report"], "stopping the guest, or hiding errors from it")?;
     fields.only("copy-on-read", &["off"], "copying what is read from a backing file")?;
     fields.only("node-name", &[], "names of nodes; -blockdev gives them")?;
-    fields.only("serial", &[], "a serial number")?;
     fields.end()?;
     Ok(drive)
 }
@@ -299,6 +299,7 @@ fn plain_drive(file: &str, kind: DiskKind, index: u8) -> Result<Drive, Refusal> 
         readonly: false,
         snapshot: false,
         cache: CacheMode::Writeback,
+        serial: None,
     })
 }
 

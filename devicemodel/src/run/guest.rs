@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use backends::net::UserHandle;
 use devices::models;
-use devices_core::model::{self, BusType, Plug, Properties};
+use devices_core::model::{self, Plug, Properties};
 use hypervisor::debug::Registers;
 use serde_json::{Map, Value, json};
 
 use super::announce::Announce;
 use super::{BY_HOST, Ending, Runner, look};
-use crate::config::{DeviceSpec, NetdevConfig};
+use crate::config::{DeviceSpec, NetdevConfig, bus_of};
 use crate::machine::Terminal;
 use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::facts::{
@@ -194,8 +194,7 @@ impl Guest for Runner {
         let mut properties = Properties::new(model);
         for (name, value) in props {
             if name == "bus" {
-                let known = model.bus != BusType::Pci || value == "pci.0";
-                known.then_some(()).ok_or_else(|| error(&format!("Bus '{value}' not found")))?;
+                bus_of(model, value.as_str().unwrap_or_default()).map_err(|why| error(&why))?;
                 continue;
             }
             let given = match value {

@@ -22,6 +22,8 @@ pub enum Translation {
     Lba = 1,
     /// By shifting.
     Large = 2,
+    /// By shifting, revised: 15 heads in the place of 16.
+    Rechs = 3,
 }
 
 /// Largest number of sectors that geometry can reach, words 1 to 6 of IDENTIFY.
@@ -52,7 +54,7 @@ impl Geometry {
     /// The translation that QEMU chooses for it: none where the BIOS's ten bits of cylinder are enough, else
     /// by LBA. By shifting only where a partition table shows that it was made so.
     pub fn translation(self) -> Translation {
-        if self.cylinders <= 1024 { Translation::None } else { Translation::Lba }
+        if self.cylinders <= 1024 && self.sectors <= 63 { Translation::None } else { Translation::Lba }
     }
 
     /// Sectors that it reaches.

@@ -141,7 +141,10 @@ impl Machine {
         };
         let device = state.devices.iter().find(called)?;
         let (Some(pm), Some(slot), true) = (&self.pm, device.slot(), device.is_hot()) else {
-            let why = format!("Device '{}' does not support hotplugging", device.spec.model);
+            let why = match &device.spec.bus {
+                Some(bus) => format!("Bus '{bus}' does not support hotplugging"),
+                None => format!("Device '{}' does not support hotplugging", device.spec.model),
+            };
             return Some(Err(plain(why)));
         };
         drop(state);

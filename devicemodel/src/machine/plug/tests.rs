@@ -14,7 +14,7 @@ use crate::trace::Border;
 
 fn spec(model: &str, id: Option<&str>, properties: &[(&str, u64)]) -> DeviceSpec {
     let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Value::Uint(*value)));
-    DeviceSpec { model: model.into(), id: id.map(str::to_owned), properties: properties.collect() }
+    DeviceSpec { model: model.into(), id: id.map(str::to_owned), bus: None, properties: properties.collect() }
 }
 
 fn built(devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {

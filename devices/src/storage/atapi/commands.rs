@@ -5,6 +5,7 @@ use super::spec::{
     ILLEGAL_REQUEST, NOT_READY, Sense, UNIT_ATTENTION, op,
 };
 use super::{Cd, Changed, mode, toc};
+use crate::storage::ide::{DVD_ROM, Labels, padded};
 
 /// A packet.
 pub(super) type Packet = [u8; 12];
@@ -68,8 +69,8 @@ fn needs_medium(code: u8) -> bool {
 }
 
 impl Cd {
-    /// `serial` is the drive's serial number.
-    pub(super) fn execute(&mut self, packet: &Packet, serial: &str) -> Reply {
+    /// `labels` are what the drive says of itself.
+    pub(super) fn execute(&mut self, packet: &Packet, labels: &Labels) -> Reply {
         let code = packet[0];
         if let Some(reply) = self.attention(code) {
             return reply;
@@ -80,7 +81,7 @@ impl Cd {
         match code {
             op::TEST_UNIT_READY | op::SET_SPEED => Reply::Done,
             op::REQUEST_SENSE => self.request_sense(packet),
-            op::INQUIRY => inquiry(packet, serial),
+            op::INQUIRY => inquiry(packet, labels),
             op::MODE_SELECT_6 => Reply::Parameters(packet[4].into()),
             op::MODE_SELECT_10 => Reply::Parameters(be16(packet, 7)),
             op::MODE_SENSE_6 | op::MODE_SENSE_10 => mode::sense(packet, self.state.locked),
@@ -255,11 +256,11 @@ impl Cd {
     }
 }
 
-fn inquiry(packet: &Packet, serial: &str) -> Reply {
+fn inquiry(packet: &Packet, labels: &Labels) -> Reply {
     if packet[1] & 1 != 0 {
         return match packet[2] {
             0 => data(vital(0, &[0, 0x83]), packet[4]),
-            0x83 => data(vital(0x83, &identification(serial)), packet[4]),
+            0x83 => data(vital(0x83, &identification(labels)), packet[4]),
             _ => illegal(ASC_FIELD),
         };
     }
@@ -267,7 +268,7 @@ fn inquiry(packet: &Packet, serial: &str) -> Reply {
     let mut answer = vec![5, 0x80, 0, 0x21, 31, 0, 0, 0];
     answer.extend(b"QEMU    ");
     answer.extend(b"QEMU DVD-ROM    ");
-    answer.extend(b"2.5+");
+    answer.extend(padded(labels.version(), 4));
     data(answer, packet[4])
 }
 
@@ -276,13 +277,17 @@ fn vital(page: u8, body: &[u8]) -> Vec<u8> {
     [&[5, page, 0, body.len() as u8], body].concat()
 }
 
-/// Two designators of the drive in ASCII (SPC-3, 7.6.3): its serial number; vendor, model and serial number.
-fn identification(serial: &str) -> Vec<u8> {
-    let padded = |text: &str, len: usize| format!("{text:<len$.len$}").into_bytes();
-    let number = padded(serial, 20);
-    let name = [padded("ATA", 8), padded("QEMU DVD-ROM", 40), number.clone()].concat();
-    let designator = |kind: u8, text: &[u8]| [&[2, kind, 0, text.len() as u8], text].concat();
-    [designator(0, &number), designator(1, &name)].concat()
+/// Two designators of the drive in ASCII (SPC-3, 7.6.3): its serial number; vendor, model and serial number. And its world
+/// wide name, if it has one.
+fn identification(labels: &Labels) -> Vec<u8> {
+    let number = padded(labels.serial(), 20);
+    let name = [padded("ATA", 8), padded(labels.model(DVD_ROM), 40), number.clone()].concat();
+    let designator = |code: u8, kind: u8, id: &[u8]| [&[code, kind, 0, id.len() as u8], id].concat();
+    let mut all = [designator(2, 0, &number), designator(2, 1, &name)].concat();
+    if labels.wwn != 0 {
+        all.extend(designator(1, 3, &labels.wwn.to_be_bytes()));
+    }
+    all
 }
 
 /// One finished session, one track.

@@ -265,7 +265,7 @@ impl Drive {
         let limit = u32::from(u16::from_le_bytes(bytes).min(0xfffe));
         let dma = self.task.get(reg::ERROR, false) & PACKET_DMA != 0;
         let super::ide::Kind::Cd(cd) = &mut self.kind else { return };
-        let reply = cd.execute(&packet, &self.serial);
+        let reply = cd.execute(&packet, &self.labels);
         let transfer = match reply {
             Reply::Done => return self.packet_done(host),
             Reply::Check(sense) => return self.packet_failed(host, sense),

@@ -9,6 +9,7 @@ use devices_core::events::{DeviceEvent, Observer};
 use serde::{Deserialize, Serialize};
 
 use super::channel::IdeBus;
+use super::labels::Labels;
 use super::smart::Smart;
 use super::spec::{self, Fault, SECTOR, Status, reg};
 use crate::storage::atapi::{Cd, Transfer};
@@ -169,8 +170,8 @@ pub struct Drive {
     pub(in crate::storage) kind: Kind,
     /// It is absent because the guest had its disk unplugged.
     pub(super) unplugged: bool,
-    /// Serial number, up to 20 characters.
-    pub(in crate::storage) serial: String,
+    /// What it says of itself.
+    pub(in crate::storage) labels: Labels,
     pub(in crate::storage) task: TaskFile,
     pub(in crate::storage) status: Status,
     pub(in crate::storage) error: u8,
@@ -206,11 +207,11 @@ impl Watch {
 pub const READY: Status = Status::DRDY.union(Status::DSC);
 
 impl Drive {
-    pub(super) fn new(kind: Kind, serial: String, requests: Requests) -> Drive {
+    pub(super) fn new(kind: Kind, labels: Labels, requests: Requests) -> Drive {
         let mut drive = Drive {
             kind,
             unplugged: false,
-            serial,
+            labels,
             task: TaskFile::default(),
             status: READY,
             error: 0,

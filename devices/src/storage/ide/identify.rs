@@ -2,7 +2,11 @@
 //! and numbers are those of QEMU's drives, to which installed systems bind.
 
 use super::drive::{Disk, Drive};
+use super::labels::Labels;
 use super::spec::{MULTIPLE, SECTOR};
+
+/// The model of CD drives.
+pub(in crate::storage) const DVD_ROM: &str = "QEMU DVD-ROM";
 
 struct Words([u16; 256]);
 
@@ -22,20 +26,26 @@ impl Words {
         }
     }
 
-    fn names(&mut self, drive: &Drive, model: &str) {
-        self.text(10, 10, &drive.serial);
+    fn names(&mut self, labels: &Labels, model: &str) {
+        self.text(10, 10, labels.serial());
         self.set(20, &[3, 512, 4]);
-        self.text(23, 4, FIRMWARE);
-        self.text(27, 20, model);
+        self.text(23, 4, labels.version());
+        self.text(27, 20, labels.model(model));
+    }
+
+    /// The world wide name and the bits that say that there is one.
+    fn world_wide_name(&mut self, wwn: u64) {
+        if wwn != 0 {
+            self.0[84] |= 1 << 8;
+            self.0[87] |= 1 << 8;
+            self.set(108, &[(wwn >> 48) as u16, (wwn >> 32) as u16, (wwn >> 16) as u16, wwn as u16]);
+        }
     }
 
     fn bytes(self) -> Vec<u8> {
         self.0.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 }
-
-/// Firmware revision of the drives.
-pub const FIRMWARE: &str = "2.5+";
 
 /// Transfer modes: words 62, 63 and 88 with the mode that SET FEATURES chose marked. Nothing is chosen at
 /// power-on but Ultra DMA 5.
@@ -70,7 +80,7 @@ pub fn disk(drive: &Drive, disk: &Disk) -> Vec<u8> {
     let heads = u16::from(native.heads);
     let sectors = u16::from(native.sectors);
     words.set(0, &[0x0040, native.cylinders, 0, heads, (SECTOR as u16) * sectors, SECTOR as u16, sectors]);
-    words.names(drive, "QEMU HARDDISK");
+    words.names(&drive.labels, "QEMU HARDDISK");
     // Multiple, 32-bit data port, DMA and LBA, IORDY.
     words.set(47, &[0x8000 | u16::from(MULTIPLE), 1, 1 << 11 | 1 << 9 | 1 << 8]);
     words.set(51, &[0x200, 0x200, 7]);
@@ -82,7 +92,7 @@ pub fn disk(drive: &Drive, disk: &Disk) -> Vec<u8> {
     words.set(60, &low_high(total.min(0x0fff_ffff) as u32));
     modes(&mut words, drive.mode);
     words.set(64, &[3, 120, 120, 120, 120]);
-    if info.discard {
+    if info.discard && drive.labels.trim {
         words.set(69, &[1 << 14]);
         words.set(169, &[1]);
     }
@@ -93,8 +103,10 @@ pub fn disk(drive: &Drive, disk: &Disk) -> Vec<u8> {
     words.set(85, &[1 << 14 | cache | smart, 1 << 13 | 1 << 12 | 1 << 10, 1 << 14]);
     words.set(93, &[0x6001]);
     words.set(100, &[total as u16, (total >> 16) as u16, (total >> 32) as u16, (total >> 48) as u16]);
-    let ratio = (u64::from(info.physical_block) / SECTOR as u64).max(1).ilog2() as u16;
+    let physical = drive.labels.physical_block.unwrap_or(info.physical_block);
+    let ratio = (u64::from(physical) / SECTOR as u64).max(1).ilog2() as u16;
     words.set(106, &[0x6000 | ratio & 15]);
+    words.world_wide_name(drive.labels.wwn);
     words.bytes()
 }
 
@@ -103,12 +115,13 @@ pub fn cd(drive: &Drive) -> Vec<u8> {
     let mut words = Words([0; 256]);
     // ATAPI, CD-ROM, removable, DRQ within 50 us, 12-byte packets.
     words.set(0, &[2 << 14 | 5 << 8 | 1 << 7 | 2 << 5]);
-    words.names(drive, "QEMU DVD-ROM");
+    words.names(&drive.labels, DVD_ROM);
     words.set(48, &[1, 1 << 9 | 1 << 8]);
     words.set(53, &[7]);
     modes(&mut words, drive.mode);
     words.set(64, &[3, 0xb4, 0xb4, 0x12c, 0xb4]);
     words.set(71, &[30, 30]);
     words.set(80, &[0x1e]);
+    words.world_wide_name(drive.labels.wwn);
     words.bytes()
 }

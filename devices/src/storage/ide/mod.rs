@@ -10,6 +10,7 @@ mod busmaster;
 mod channel;
 mod drive;
 mod identify;
+mod labels;
 pub mod model;
 mod smart;
 pub mod spec;
@@ -36,6 +37,9 @@ use channel::Channel;
 pub use channel::IdeBus;
 use drive::Disk;
 pub use drive::{Drive, Kind, READY, Watch, Work};
+pub(in crate::storage) use identify::DVD_ROM;
+pub use labels::Labels;
+pub(in crate::storage) use labels::padded;
 use smart::Smart;
 use spec::{MULTIPLE, reg};
 pub use unplug::Unplugged;
@@ -48,15 +52,15 @@ pub enum DriveConfig {
         backend: Arc<dyn BlockBackend>,
         /// The geometry it claims.
         geometry: Geometry,
-        /// Serial number, up to 20 characters; QEMU's if none.
-        serial: Option<String>,
+        /// What it says of itself.
+        labels: Labels,
     },
     /// A CD drive.
     Cd {
         /// What lies in it.
         medium: Option<Arc<dyn BlockBackend>>,
-        /// Serial number, likewise.
-        serial: Option<String>,
+        /// What it says of itself.
+        labels: Labels,
     },
 }
 
@@ -169,12 +173,15 @@ impl Ide {
 }
 
 fn build(wiring: &Wiring, number: u32, config: Option<DriveConfig>) -> Drive {
-    let named = |serial: Option<String>| serial.unwrap_or_else(|| format!("QM{:05}", number + 1));
+    let named = |labels: Labels| {
+        let serial = labels.serial.or_else(|| Some(format!("QM{:05}", number + 1)));
+        Labels { serial, ..labels }
+    };
     // Both drives of a channel wake it.
     let requests = Requests::new(CompletionQueue::new(wiring.waker(), number / 2));
     match config {
-        None => Drive::new(Kind::Absent, String::new(), requests),
-        Some(DriveConfig::Disk { backend, geometry, serial }) => {
+        None => Drive::new(Kind::Absent, Labels::default(), requests),
+        Some(DriveConfig::Disk { backend, geometry, labels }) => {
             let disk = Disk {
                 backend,
                 native: geometry,
@@ -183,11 +190,11 @@ fn build(wiring: &Wiring, number: u32, config: Option<DriveConfig>) -> Drive {
                 write_cache: true,
                 smart: Smart::default(),
             };
-            Drive::new(Kind::Disk(Box::new(disk)), named(serial), requests)
+            Drive::new(Kind::Disk(Box::new(disk)), named(labels), requests)
         }
-        Some(DriveConfig::Cd { medium, serial }) => {
+        Some(DriveConfig::Cd { medium, labels }) => {
             let tray = Tray::new(wiring.waker(), WAKE_MEDIUM + number);
-            Drive::new(Kind::Cd(Box::new(Cd::new(medium, tray))), named(serial), requests)
+            Drive::new(Kind::Cd(Box::new(Cd::new(medium, tray))), named(labels), requests)
         }
     }
 }
@@ -339,7 +346,7 @@ impl Drive {
                 cd.inspect(node);
             }
         }
-        node.value("serial", &self.serial).hex("status", self.status.bits()).hex("error", self.error);
+        node.value("serial", self.labels.serial()).hex("status", self.status.bits()).hex("error", self.error);
         let file: Vec<String> = (1..=5).map(|r| format!("{:02x}", self.task.get(r, false))).collect();
         node.value("registers", file.join(" ")).hex("device", self.task.device);
         node.value("in_flight", self.pending.is_some()).value("drained", self.requests.drained());

@@ -100,7 +100,7 @@ fn save_drive(drive: &Drive) -> DriveState {
     let Drive {
         kind,
         unplugged,
-        serial: _,
+        labels: _,
         task,
         status,
         error,

@@ -8,6 +8,7 @@ use devices_core::block::{BlockBackend, BlockOp, BlockRequest, CompletionQueue, 
 use super::Ide;
 use super::channel::Channel;
 use super::drive::{Drive, Kind};
+use super::labels::Labels;
 
 /// The medium of a disk that was unplugged, on its way out. To be dropped once it is
 /// [`settled`](Unplugged::settled).
@@ -83,7 +84,7 @@ impl Drive {
         // What is in flight is over when its medium has settled.
         self.halt();
         self.kind = Kind::Absent;
-        self.serial.clear();
+        self.labels = Labels::default();
         self.watch = Default::default();
         self.mode = None;
         self.reset();

@@ -16,7 +16,7 @@ use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
 use devices::serial::uart16550::{PORTS, Serial};
-use devices::storage::ide::{DriveConfig, Geometry, Ide};
+use devices::storage::ide::{DriveConfig, Geometry, Ide, Labels};
 use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
 use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
@@ -118,9 +118,12 @@ fn storage_rig() -> Rig {
         let store = MemoryStore::new(vec![0x5a; 128 << 10], read_only);
         Arc::new(Inline::new(Arc::new(store), rig.wiring()))
     };
-    let disk =
-        DriveConfig::Disk { backend: medium(&rig, false), geometry: Geometry::of_size(256), serial: None };
-    let cd = DriveConfig::Cd { medium: Some(medium(&rig, true)), serial: None };
+    let disk = DriveConfig::Disk {
+        backend: medium(&rig, false),
+        geometry: Geometry::of_size(256),
+        labels: Labels::default(),
+    };
+    let cd = DriveConfig::Cd { medium: Some(medium(&rig, true)), labels: Labels::default() };
     let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
     let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(disk), None, Some(cd), None]);
     rig.attach_pci(ide, &wiring, 1, 1);

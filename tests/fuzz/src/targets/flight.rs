@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use backends::image::Pool;
-use devices::storage::ide::{DriveConfig, Geometry, Ide};
+use devices::storage::ide::{DriveConfig, Geometry, Ide, Labels};
 use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, MemoryStore, Payload, Tray};
 use devices_core::rig::Rig;
 use devices_core::{Device, DeviceCell, Size};
@@ -72,10 +72,10 @@ fn attach(rig: &mut Rig, disk: Arc<Lazy>, cd: Arc<Lazy>) -> Life {
         Some(DriveConfig::Disk {
             backend: Pool::new(disk.clone()),
             geometry: Geometry::of_size((DISK / 512) as u64),
-            serial: None,
+            labels: Labels::default(),
         }),
         None,
-        Some(DriveConfig::Cd { medium: Some(Pool::new(cd.clone())), serial: None }),
+        Some(DriveConfig::Cd { medium: Some(Pool::new(cd.clone())), labels: Labels::default() }),
         None,
     ];
     let irqs = [rig.irqs().line(14), rig.irqs().line(15)];

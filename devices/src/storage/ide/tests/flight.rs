@@ -69,9 +69,9 @@ fn slow(room: usize) -> (Machine, Arc<Slow>, Arc<DeviceCell<Ide>>) {
     let store = MemoryStore::new(pattern(DISK_SECTORS), false);
     let backend = Arc::new(Slow { store, waiting: Mutex::default(), room, sleepy: AtomicBool::new(false) });
     let geometry = Geometry::guess(DISK_SECTORS as u64, &[]).0;
-    let disk = DriveConfig::Disk { backend: backend.clone(), geometry, serial: None };
-    let cd = DriveConfig::Cd { medium: None, serial: None };
-    let disc = DriveConfig::Cd { medium: Some(backend.clone()), serial: None };
+    let disk = DriveConfig::Disk { backend: backend.clone(), geometry, labels: Labels::default() };
+    let cd = DriveConfig::Cd { medium: None, labels: Labels::default() };
+    let disc = DriveConfig::Cd { medium: Some(backend.clone()), labels: Labels::default() };
     let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
     let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(disk), Some(cd), Some(disc), None]);
     let tray = ide.medium(1).expect("there is a CD drive");

@@ -16,7 +16,7 @@ use devices_core::pci::reg as pci_reg;
 use devices_core::rig::{Rig, us};
 use devices_core::{Dir, Size};
 
-use super::{DriveConfig, Geometry, Ide};
+use super::{DriveConfig, Geometry, Ide, Labels};
 
 /// Where the tests put the bus master and its tables.
 const BM: u16 = 0xc000;
@@ -54,6 +54,31 @@ struct Machine {
     save: bool,
 }
 
+#[test]
+fn a_drive_says_what_it_was_given() {
+    let labels = Labels {
+        serial: Some("twenty characters and more".into()),
+        version: Some("1.23".into()),
+        model: Some("a model".into()),
+        wwn: 0x5000_1111_2222_3333,
+        physical_block: Some(4096),
+        trim: true,
+    };
+    let mut rig = Machine::labelled(&labels);
+    for (base, command, word106) in [(0x1f0, 0xec, 0x6003), (0x170, 0xa1, 0)] {
+        rig.outb(base + 7, command);
+        let words: Vec<u16> = (0..256).map(|_| rig.inw(base)).collect();
+        let text =
+            |words: &[u16]| String::from_utf8(words.iter().flat_map(|w| w.to_be_bytes()).collect()).unwrap();
+        assert_eq!(text(&words[10..20]), "twenty characters an");
+        assert_eq!(text(&words[23..27]), "1.23    ");
+        assert_eq!(text(&words[27..47]).trim_end(), "a model");
+        assert_eq!(words[108..112], [0x5000, 0x1111, 0x2222, 0x3333]);
+        assert!(words[84] & words[87] & 1 << 8 != 0, "there is a world wide name");
+        assert_eq!(words[106], word106);
+    }
+}
+
 const DISK_SECTORS: usize = 2016 * 4;
 const CD_FRAMES: usize = 120;
 
@@ -71,9 +96,9 @@ impl Machine {
         let geometry = Geometry::guess(DISK_SECTORS as u64, &[]).0;
         let backend = serve(&rig, disk.clone());
         let drives = [
-            Some(DriveConfig::Disk { backend, geometry, serial: None }),
+            Some(DriveConfig::Disk { backend, geometry, labels: Labels::default() }),
             None,
-            Some(DriveConfig::Cd { medium: Some(cd), serial: None }),
+            Some(DriveConfig::Cd { medium: Some(cd), labels: Labels::default() }),
             None,
         ];
         let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
@@ -85,6 +110,19 @@ impl Machine {
         rig.config_write(1, 1, pci_reg::BAR0 + 16, Size::B4, BM.into());
         rig.config_write(1, 1, pci_reg::COMMAND, Size::B2, 5);
         Machine { rig, disk, tray, heard, save }
+    }
+
+    /// Drives that say other things of themselves.
+    fn labelled(labels: &Labels) -> Rig {
+        let mut rig = Rig::new();
+        let wiring = rig.wiring();
+        let backend = Machine::medium(&rig, 4);
+        let disk = DriveConfig::Disk { backend, geometry: Geometry::of_size(16), labels: labels.clone() };
+        let cd = DriveConfig::Cd { medium: None, labels: labels.clone() };
+        let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
+        let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(disk), None, Some(cd), None]);
+        rig.attach_pci(ide, &wiring, 1, 1);
+        rig
     }
 
     /// A disc of so many frames.

@@ -75,7 +75,7 @@ impl Bios {
         let wiring = rig.wiring();
         let disk = Arc::new(Late { store, waiting: Mutex::default(), thread });
         let geometry = Geometry::guess(DISK_SECTORS as u64, &[]).0;
-        let drive = DriveConfig::Disk { backend: disk.clone(), geometry, serial: None };
+        let drive = DriveConfig::Disk { backend: disk.clone(), geometry, labels: Labels::default() };
         let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
         let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(drive), None, None, None]);
         rig.attach_pci(ide, &wiring, 1, 1);

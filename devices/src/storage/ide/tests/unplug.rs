@@ -49,9 +49,9 @@ fn machine(rig: &mut Rig) -> (Arc<DeviceCell<Ide>>, [Arc<Manual>; 2]) {
     let disk = |which: usize| DriveConfig::Disk {
         backend: disks[which].clone(),
         geometry: Geometry::of_size(64),
-        serial: None,
+        labels: Labels::default(),
     };
-    let cd = DriveConfig::Cd { medium: Some(Machine::medium(rig, CD_FRAMES)), serial: None };
+    let cd = DriveConfig::Cd { medium: Some(Machine::medium(rig, CD_FRAMES)), labels: Labels::default() };
     let drives = [Some(disk(0)), None, Some(cd), Some(disk(1))];
     let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
     let ide = Ide::new(&wiring, rig.ram().clone(), irqs, drives);

@@ -1,0 +1,208 @@
+//! Drives: each is a device of the guest's list, has a place on the IDE controller, and names the image that is in it.
+
+use std::collections::BTreeMap;
+
+use devices::models;
+use devices::storage::ide::model as ide;
+use devices_core::model::{BusType, Value};
+
+use super::disk::{DiskConfig, DiskKind, place};
+use super::{ConfigError, DeviceSpec, GuestConfig};
+
+impl DeviceSpec {
+    /// Whether it is a drive.
+    pub(crate) fn is_drive(&self) -> bool {
+        models::find(&self.model).is_some_and(|model| model.bus == BusType::Ide)
+    }
+
+    /// The drive of an image that nobody made one for.
+    fn of_disk(disk: &DiskConfig) -> DeviceSpec {
+        let model = match disk.kind {
+            DiskKind::Disk => ide::DISK.name,
+            DiskKind::Cdrom => ide::CD.name,
+        };
+        DeviceSpec { model: model.to_owned(), id: None, bus: None, properties: BTreeMap::new() }
+    }
+
+    /// The id of what is in it.
+    fn drive(&self) -> Option<&str> {
+        match self.properties.get("drive") {
+            Some(Value::Text(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> DiskKind {
+        if self.model == ide::CD.name { DiskKind::Cdrom } else { DiskKind::Disk }
+    }
+
+    /// Places that would do, the first choice first; none: any.
+    fn wanted(&self) -> Result<Vec<u8>, ConfigError> {
+        let channel = match self.bus.as_deref() {
+            None => None,
+            Some("ide.0") => Some(0),
+            Some("ide.1") => Some(1),
+            Some(bus) => return Err(ConfigError::Invalid(format!("Bus '{bus}' not found"))),
+        };
+        let unit = match self.properties.get("unit") {
+            None => None,
+            Some(Value::Uint(unit @ 0..=1)) => Some(*unit as u8),
+            Some(Value::Uint(unit)) => {
+                let why = format!("Can't create IDE unit {unit}, bus supports only 2 units");
+                return Err(ConfigError::Invalid(why));
+            }
+            Some(_) => return Err(ConfigError::Invalid("Parameter 'unit' expects integer".into())),
+        };
+        Ok(match (channel, unit) {
+            (None, None) => Vec::new(),
+            (channel, Some(unit)) => vec![2 * channel.unwrap_or(0) + unit],
+            (Some(channel), None) => vec![2 * channel, 2 * channel + 1],
+        })
+    }
+
+    /// Its place, 0 to 3, once it has one.
+    pub(crate) fn drive_place(&self) -> Option<u8> {
+        let wanted = self.is_drive().then(|| self.wanted().ok()).flatten()?;
+        wanted.first().copied().filter(|_| wanted.len() == 1)
+    }
+}
+
+impl GuestConfig {
+    /// The drive that an image is in.
+    pub(crate) fn drive_of(&self, disk: &DiskConfig) -> Option<&DeviceSpec> {
+        let name = disk.name();
+        self.devices.iter().find(|device| device.is_drive() && device.drive() == Some(&name))
+    }
+}
+
+/// Finds the image of each drive, makes a drive for every image that has none, and gives each a place.
+pub(super) fn settle(disks: &mut Vec<DiskConfig>, devices: &mut Vec<DeviceSpec>) -> Result<(), ConfigError> {
+    let mut of = Vec::new();
+    for (at, device) in devices.iter().enumerate().filter(|(_, device)| device.is_drive()) {
+        let disk = image(device, disks)?;
+        if of.iter().any(|(_, other)| *other == disk) {
+            let name = device.drive().unwrap_or_default();
+            return Err(ConfigError::Invalid(format!("Drive '{name}' is already in use by another device")));
+        }
+        of.push((at, disk));
+    }
+    // Those that name one place first, so that nobody else takes it.
+    let mut wants = Vec::new();
+    for (at, disk) in &of {
+        wants.push((devices[*at].wanted()?, disk));
+    }
+    wants.sort_by_key(|(wanted, _)| wanted.len());
+    for (wanted, disk) in wants {
+        // Where it is already counts, when a configuration is looked at again.
+        if wanted.is_empty() || disks[*disk].slot.is_some_and(|slot| wanted.contains(&slot)) {
+            continue;
+        }
+        let free = |place: &&u8| disks.iter().all(|disk| disk.slot != Some(**place));
+        disks[*disk].slot = wanted.iter().find(free).or(wanted.first()).copied();
+    }
+    place(disks)?;
+    for (number, disk) in disks.iter().enumerate() {
+        if of.iter().all(|(_, other)| *other != number) {
+            of.push((devices.len(), number));
+            devices.push(DeviceSpec::of_disk(disk));
+        }
+    }
+    for (at, disk) in of {
+        let (device, disk) = (&mut devices[at], &disks[disk]);
+        let slot = disk.slot.unwrap_or(0);
+        device.bus = Some(format!("ide.{}", slot / 2));
+        device.properties.insert("unit".into(), Value::Uint((slot % 2).into()));
+        device.properties.insert("drive".into(), Value::Text(disk.name()));
+    }
+    Ok(())
+}
+
+/// Which image is in a drive; an empty CD drive gets one that is none.
+fn image(device: &DeviceSpec, disks: &mut Vec<DiskConfig>) -> Result<usize, ConfigError> {
+    let invalid = |why: String| ConfigError::Invalid(format!("device {}: {why}", device.model));
+    let at = match (device.drive(), device.kind()) {
+        (None, DiskKind::Disk) => return Err(invalid("a disk needs drive=".into())),
+        (None, DiskKind::Cdrom) => {
+            disks.push(DiskConfig { path: None, ..DiskConfig::cdrom("") });
+            disks.len() - 1
+        }
+        (Some(name), _) => {
+            let called = |disk: &DiskConfig| disk.name() == name;
+            let at = disks.iter().position(called);
+            at.ok_or_else(|| invalid(format!("there is no drive '{name}'")))?
+        }
+    };
+    let disk = &mut disks[at];
+    disk.kind = device.kind();
+    match disk.kind {
+        DiskKind::Disk if disk.path.is_none() => {
+            Err(invalid("Device needs media, but drive is empty".into()))
+        }
+        DiskKind::Disk => Ok(at),
+        DiskKind::Cdrom => {
+            disk.readonly = true;
+            Ok(at)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(disks: &[&str], devices: &[&str]) -> Result<GuestConfig, ConfigError> {
+        let disks = disks.iter().map(|disk| DiskConfig::parse(disk)).collect::<Result<_, _>>()?;
+        let devices = devices.iter().map(|device| DeviceSpec::parse(device)).collect::<Result<_, _>>()?;
+        let mut config = GuestConfig { disks, devices, ..GuestConfig::default() };
+        config.check()?;
+        // Once more changes nothing: what was saved is read again.
+        let again = config.clone();
+        config.check()?;
+        assert_eq!(config, again);
+        Ok(config)
+    }
+
+    fn drives(config: &GuestConfig) -> Vec<(&str, Option<&str>, Option<u8>)> {
+        let drives = config.devices.iter().filter(|device| device.is_drive());
+        drives.map(|device| (device.model.as_str(), device.drive(), device.drive_place())).collect()
+    }
+
+    #[test]
+    fn every_image_has_a_drive_and_every_drive_a_place() {
+        let plain = settled(&["a", "b,unit=2"], &[]).unwrap();
+        assert_eq!(
+            drives(&plain),
+            [("ide-hd", Some("ide0-hd0"), Some(0)), ("ide-hd", Some("ide1-hd0"), Some(2))]
+        );
+        let named = settled(
+            &["a,id=x", "b", "c,id=y"],
+            &["ide-cd,drive=y,bus=ide.0", "ide-hd,drive=x,unit=0,serial=1", "ide-cd"],
+        );
+        let named = named.unwrap();
+        let expected = [
+            ("ide-cd", Some("y"), Some(1)),
+            ("ide-hd", Some("x"), Some(0)),
+            ("ide-cd", Some("ide1-cd1"), Some(3)),
+            ("ide-hd", Some("ide1-hd0"), Some(2)),
+        ];
+        assert_eq!(drives(&named), expected);
+        assert!(named.disks[2].readonly, "a disc");
+        assert_eq!(named.drive_of(&named.disks[0]).unwrap().properties["serial"], Value::Text("1".into()));
+    }
+
+    #[test]
+    fn drives_that_cannot_be_are_refused() {
+        let refusal = |disks: &[&str], devices: &[&str]| settled(disks, devices).unwrap_err().to_string();
+        assert_eq!(refusal(&[], &["ide-hd,drive=x"]), "device ide-hd: there is no drive 'x'");
+        assert_eq!(refusal(&[], &["ide-hd"]), "device ide-hd: a disk needs drive=");
+        let twice = refusal(&["a,id=x"], &["ide-hd,drive=x", "ide-hd,drive=x"]);
+        assert_eq!(twice, "Drive 'x' is already in use by another device");
+        let unit = refusal(&[], &["ide-cd,unit=2"]);
+        assert_eq!(unit, "Can't create IDE unit 2, bus supports only 2 units");
+        assert!(refusal(&[], &["ide-cd,bus=ide.2"]).contains("Bus 'ide.2' not found"));
+        assert!(refusal(&[], &["ide-cd,unit=0", "ide-cd,unit=0"]).contains("two disks ask for IDE place 0"));
+        assert!(refusal(&[], &["ide-cd"; 5]).contains("four drives"));
+        let turn = refusal(&["a,id=x"], &["ide-hd,drive=x,bootindex=1", "e1000,bootindex=1"]);
+        assert_eq!(turn, "The bootindex 1 has already been used");
+    }
+}
