@@ -29,7 +29,7 @@ use crate::qemu;
 use crate::qemu_main;
 use crate::replay::{self, Outcome, ReplayError, Report};
 use crate::restore;
-use crate::run::{LoopError, Options, Step, bind_monitor, nothing, run};
+use crate::run::{Ending, LoopError, Options, Step, bind_monitor, nothing, run};
 use crate::sandbox::{self, Named, SandboxError};
 use crate::saved::{self, SaveError};
 use crate::select;
@@ -140,13 +140,14 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
         say(&why);
     }
     let recorded = args.host.record_io.is_some();
-    start(config, Start::new(&args.host, false)?, |machine| {
+    let ending = start(config, Start::new(&args.host, false)?, |machine| {
         // A replay loads its devices, which drives their lines; new devices have not driven theirs yet.
         if recorded {
             machine.bus().reset();
         }
         Ok(())
-    })
+    })?;
+    Ok(ending.status())
 }
 
 fn restore_guest(args: &RestoreArgs) -> Result<u8, Failure> {
@@ -157,7 +158,8 @@ fn restore_guest(args: &RestoreArgs) -> Result<u8, Failure> {
     let mut config = restore::settle(saved.config.clone(), &args.given()?)?;
     config.check()?;
     let host = Start::new(&args.host, args.paused)?;
-    start(config, host, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))
+    let ending = start(config, host, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))?;
+    Ok(ending.status())
 }
 
 fn play(args: &ReplayArgs) -> Result<u8, Failure> {
@@ -265,7 +267,7 @@ pub(crate) fn start(
     config: GuestConfig,
     host: Start,
     prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
-) -> Result<u8, Failure> {
+) -> Result<Ending, Failure> {
     let Start { server, debugcon, timeout, vnc, patience, paused, mut confine, record, named } = host;
     if let Some(named) = named {
         // Before anything of the guest's is opened, and before there is a second thread.
@@ -314,7 +316,7 @@ pub(crate) fn start(
             announce: nothing(),
         },
     )?;
-    Ok(ending.status())
+    Ok(ending)
 }
 
 fn connect(args: &MonitorArgs) -> Result<Client, Failure> {

@@ -185,7 +185,7 @@ struct Switch {
 impl Power for Switch {
     fn request(&self, event: PowerEvent) {
         let done = match event {
-            PowerEvent::PowerOff => self.xen.shut_down(ShutdownReason::PowerOff),
+            PowerEvent::PowerOff | PowerEvent::Exit(_) => self.xen.shut_down(ShutdownReason::PowerOff),
             PowerEvent::Reset => self.xen.shut_down(ShutdownReason::Reboot),
             PowerEvent::Panicked => self.xen.shut_down(ShutdownReason::Crash),
             PowerEvent::Suspend => self.xen.set_asleep(true),

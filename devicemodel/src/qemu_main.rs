@@ -149,10 +149,9 @@ fn guest(plan: Plan) -> Result<u8, StandInError> {
         record: None,
         named: None,
     };
-    let status = start(plan.guest, host, |_| Ok(()))?;
+    let ending = start(plan.guest, host, |_| Ok(()))?;
     // A panic is an end like another for QEMU, unless the command line says that it is a failure.
-    let crashed = status == Ending::Crashed.status();
-    Ok(if crashed { u8::from(panic_fails) } else { status })
+    Ok(if ending == Ending::Crashed { u8::from(panic_fails) } else { ending.status() })
 }
 
 /// A machine with no CPU, driven by the qtest protocol.

@@ -47,6 +47,7 @@ static ALL: &[Listed] = &[
     Listed(&net::e1000e::model::MODEL, Maker::Of(net::e1000e::model::make)),
     Listed(&net::ne2000::model::MODEL, Maker::Of(net::ne2000::model::make)),
     Listed(&net::rtl8139::model::MODEL, Maker::Of(net::rtl8139::model::make)),
+    Listed(&testing::isa_debug_exit::model::MODEL, Maker::Of(testing::isa_debug_exit::model::make)),
     Listed(&testing::pci_testdev::model::MODEL, Maker::Of(testing::pci_testdev::model::make)),
     Listed(&xen::platform::model::MODEL, Maker::Of(xen::platform::model::make)),
     Listed(&xen::pvdevice::model::MODEL, Maker::Of(xen::pvdevice::model::make)),

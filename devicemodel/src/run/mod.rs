@@ -51,6 +51,8 @@ pub enum Ending {
     Crashed,
     /// The time was up.
     TimedOut,
+    /// It asked for an end with that status.
+    Exited(u8),
 }
 
 impl Ending {
@@ -60,6 +62,7 @@ impl Ending {
             Ending::PoweredOff | Ending::Quit => 0,
             Ending::Crashed => 3,
             Ending::TimedOut => 4,
+            Ending::Exited(status) => status,
         }
     }
 }
@@ -331,6 +334,11 @@ impl Runner {
             }
             Notice::Power(PowerEvent::Reset) => self.reset_by("guest-reset"),
             Notice::Power(PowerEvent::PowerOff) => self.powered_off(),
+            Notice::Power(PowerEvent::Exit(status)) => {
+                self.halt();
+                self.events.push((&qmp::SHUTDOWN, json!({ "guest": true, "reason": "guest-shutdown" })));
+                self.ending = Some(Ending::Exited(status));
+            }
             Notice::Power(PowerEvent::Suspend) => {
                 self.halt();
                 self.state = RunState::Suspended;

@@ -164,6 +164,9 @@ fn error_code(result: Result<(), BlockError>) -> u8 {
     }
 }
 
+/// The exit status follows.
+const EXIT: u8 = 5;
+
 fn power_code(event: PowerEvent) -> u8 {
     match event {
         PowerEvent::Reset => 0,
@@ -171,6 +174,7 @@ fn power_code(event: PowerEvent) -> u8 {
         PowerEvent::Suspend => 2,
         PowerEvent::Panicked => 3,
         PowerEvent::CrashLoaded => 4,
+        PowerEvent::Exit(_) => EXIT,
     }
 }
 
@@ -335,6 +339,9 @@ impl Encoder {
             Effect::Power(event) => {
                 to.byte(tag::POWER);
                 to.byte(power_code(*event));
+                if let PowerEvent::Exit(status) = event {
+                    to.byte(*status);
+                }
             }
             Effect::Arm(timer, deadline) => {
                 to.byte(tag::ARM);
@@ -559,6 +566,7 @@ impl Decoder {
                 2 => PowerEvent::Suspend,
                 3 => PowerEvent::Panicked,
                 4 => PowerEvent::CrashLoaded,
+                EXIT => PowerEvent::Exit(byte(from)?),
                 _ => return Err(Senseless("an unknown power event")),
             }),
             tag::ARM => {

@@ -1,3 +1,4 @@
 //! Devices for those who test machines.
 
+pub mod isa_debug_exit;
 pub mod pci_testdev;
