@@ -4,6 +4,7 @@
 //! meanwhile hits both alike.
 
 mod measures;
+mod network;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -43,7 +44,8 @@ pub fn bench(place: &Place, runs: usize, only: Option<&str>) -> Result<()> {
     }
     let ours = Program::Ailurus(guest_tests::place::program()?);
     let qemu = Program::qemu()?;
-    let wanted = MEASURES.iter().filter(|measure| only.is_none_or(|part| measure.name.contains(part)));
+    let all = MEASURES.iter().chain(network::MEASURES);
+    let wanted = all.filter(|measure| only.is_none_or(|part| measure.name.contains(part)));
     let rows: Vec<Row> = wanted.map(|measure| compare(measure, &ours, &qemu, runs)).collect();
     println!("{}", table(&rows));
     if only.is_none() {
