@@ -5,7 +5,9 @@ mod keys;
 mod memory;
 mod words;
 
-use serde_json::{Value, json};
+use devices::models;
+use devices_core::model::{self, Properties};
+use serde_json::{Map, Value, json};
 
 use super::commands::{execute, permit};
 use super::context::Context;
@@ -17,7 +19,8 @@ use crate::qemu::keyval;
 const HELP: &str = "\
 cont | stop | quit | system_reset | system_powerdown | system_wakeup
 eject [-f] DRIVE | change DRIVE FILE [FORMAT] | sendkey KEY-KEY [MS] | screendump FILE [-f FORMAT]
-mouse_move DX DY [DZ] | mouse_button STATE | device_del ID | chardev-remove ID | closefd NAME
+mouse_move DX DY [DZ] | mouse_button STATE | chardev-remove ID | closefd NAME
+device_add MODEL[,id=ID][,KEY=VALUE...] | device_del ID
 x /FMT ADDRESS | xp /FMT ADDRESS | print /FMT EXPRESSION (FMT: count, then x d u o c i, then b h w g)
 netdev_add TYPE,id=ID[,KEY=VALUE...] | netdev_del ID | announce_self
 hostfwd_add [ID] RULE | hostfwd_remove [ID] RULE (tcp:[ADDRESS]:PORT-[GUEST]:PORT)
@@ -68,6 +71,7 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["sendkey", rest @ ..] => return keys::send(rest, context),
         ["mouse_move", dx, dy, wheel @ ..] => move_mouse(dx, dy, wheel, context)?,
         ["mouse_button", state] => press(number(state)?, context)?,
+        ["device_add", options] => add_device(options, context)?,
         ["device_del", id] => drop(same("device_del", json!({ "id": id }), context)?),
         ["chardev-remove", id] => drop(same("chardev-remove", json!({ "id": id }), context)?),
         ["closefd", name] => drop(same("closefd", json!({ "fdname": name }), context)?),
@@ -121,6 +125,31 @@ fn number(text: &str) -> Result<i32, QmpError> {
 fn size(text: &str) -> Result<i64, QmpError> {
     let bytes = keyval::size(text, 1 << 20).and_then(|bytes| i64::try_from(bytes).ok());
     bytes.ok_or_else(|| QmpError::generic("invalid size"))
+}
+
+/// `device_add e1000,id=nic1,netdev=net1`. Text becomes what QMP's command expects of each property.
+fn add_device(options: &str, context: &mut Context<'_>) -> Result<(), QmpError> {
+    let mut fields = keyval::Fields::parse(options, Some("driver"));
+    let driver = fields.take("driver").unwrap_or_default();
+    let mut arguments = Map::from_iter([("driver".to_owned(), json!(driver))]);
+    for key in ["id", "bus"] {
+        arguments.extend(fields.take(key).map(|value| (key.to_owned(), json!(value))));
+    }
+    let model = models::find(&driver);
+    for (name, text) in fields.rest() {
+        let mut properties = model.map(Properties::new);
+        let read = properties.as_mut().map(|properties| properties.parse(&name, &text)).transpose();
+        read.map_err(|error| QmpError::generic(error.to_string()))?;
+        let typed = properties.iter().flat_map(Properties::all).find(|(set, _)| *set == name);
+        let value = match typed {
+            Some((_, model::Value::Bool(on))) => json!(on),
+            Some((_, model::Value::Uint(number))) => json!(number),
+            Some((_, model::Value::Text(text))) => json!(text),
+            None => json!(text),
+        };
+        arguments.insert(name, value);
+    }
+    same("device_add", Value::Object(arguments), context).map(drop)
 }
 
 /// `netdev_add user,id=net0`.

@@ -36,3 +36,22 @@ fn properties_of_models_are_told_as_clients_ask_for_them() {
     let error = ask("container").unwrap_err();
     assert_eq!(error.desc, "Parameter 'typename' expects a non-abstract device type");
 }
+
+#[test]
+fn people_plug_devices_in_with_qemus_words() {
+    let mut bench = Bench::default();
+    let mut people = |line: &str| {
+        bench
+            .run("human-monitor-command", json!({ "command-line": line }))
+            .unwrap()
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let line = "device_add e1000,id=nic1,netdev=net1,bus=pci.0,addr=5.0,bootindex=2,rombar=0";
+    assert_eq!(people(line), "");
+    assert_eq!(people("device_add e1000,colour=red"), "Error: Property 'e1000.colour' not found\r\n");
+    assert_eq!(people("device_add toaster,id=t"), "Error: 'toaster' is not a valid device model name\r\n");
+    let log = [r#"device nic1 e1000 bus="pci.0" netdev="net1" addr=40 bootindex=2 rombar=0"#];
+    assert_eq!(bench.guest.log, log);
+}

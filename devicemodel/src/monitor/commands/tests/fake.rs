@@ -241,6 +241,19 @@ impl Guest for Fake {
     fn netdevs(&self) -> Vec<NetdevFacts> {
         network::netdevs()
     }
+    fn device_add(
+        &mut self,
+        driver: &str,
+        id: Option<&str>,
+        props: &Map<String, Value>,
+    ) -> Result<(), QmpError> {
+        if driver != "e1000" {
+            return Err(QmpError::generic(format!("'{driver}' is not a valid device model name")));
+        }
+        let props: String = props.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        self.log.push(format!("device {} {driver}{props}", id.unwrap_or("-")));
+        Ok(())
+    }
     fn netdev_add(&mut self, netdev: NetdevConfig) -> Result<(), QmpError> {
         let options: String = netdev.options.iter().map(|(key, value)| format!(" {key}={value}")).collect();
         self.log.push(format!("netdev {} {}{options}", netdev.id, netdev.kind));
