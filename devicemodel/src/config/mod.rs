@@ -16,8 +16,8 @@ pub use device::{DeviceSpec, OldVga};
 pub(crate) use device::{bus_of, check as check_devices};
 pub use disk::{CacheMode, DiskConfig, DiskFormat, DiskKind};
 pub use features::{BootOptions, Features};
-pub use network::NetdevConfig;
-pub(crate) use network::{Card, USUAL_CARD, check as check_networks};
+pub(crate) use network::{Card, MOST_OF_A_FRAME, USUAL_CARD, check as check_networks, check_dumps};
+pub use network::{DumpConfig, NetdevConfig};
 
 /// A configuration that cannot be run. Each is one sentence for the person who wrote it.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -173,6 +173,9 @@ pub struct GuestConfig {
     /// Where the cables of network cards lead.
     #[serde(default)]
     pub netdevs: Vec<NetdevConfig>,
+    /// Files that get what passes some of them.
+    #[serde(skip)]
+    pub dumps: Vec<DumpConfig>,
     /// What builds that had no such list wrote in its place. Nobody else has it.
     #[doc(hidden)]
     #[serde(default, rename = "vga", skip_serializing)]
@@ -209,6 +212,7 @@ impl Default for GuestConfig {
             serial: vec![SerialConfig::None],
             devices: usual_devices(),
             netdevs: Vec::new(),
+            dumps: Vec::new(),
             old_vga: None,
             localtime: false,
             rtc_base: None,
@@ -260,6 +264,7 @@ impl GuestConfig {
         self.devices.retain(|device| !device.is_always_there());
         device::check(&self.devices)?;
         network::check(&self.netdevs, &self.devices)?;
+        network::check_dumps(&self.dumps, &self.netdevs)?;
         if self.serial.len() > 4 {
             return invalid("a PC has four serial ports".into());
         }

@@ -1,6 +1,7 @@
 //! The guest's networks: where the cables of its network cards lead.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use backends::net::{self, NetSpec};
 use devices::models;
@@ -12,6 +13,8 @@ use super::{ConfigError, DeviceSpec, GuestConfig};
 /// The card of a guest of which nobody says which it is to be.
 pub(crate) const USUAL_CARD: &str = "e1000";
 
+/// How many bytes of a frame a dump keeps where nobody says.
+pub(crate) const MOST_OF_A_FRAME: u32 = 65_536;
 /// Most back ends of a guest.
 const MOST: usize = 256;
 
@@ -32,6 +35,62 @@ impl NetdevConfig {
     pub fn spec(&self) -> Result<NetSpec, ConfigError> {
         net::parse(&self.kind, &self.options).map_err(ConfigError::Invalid)
     }
+}
+
+/// A file that gets what passes a back end (`filter-dump`). It is the host's, and not saved with the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DumpConfig {
+    /// Its name.
+    pub id: String,
+    /// Which back end.
+    pub netdev: String,
+    /// Which file.
+    pub file: PathBuf,
+    /// How many bytes of a frame are kept.
+    pub longest: u32,
+}
+
+impl DumpConfig {
+    /// What `object-add` and `-object` have set, in QEMU's spelling, its type and id apart.
+    pub fn new(id: String, options: &[(String, String)]) -> Result<DumpConfig, ConfigError> {
+        let invalid = ConfigError::Invalid;
+        let set =
+            |key: &str| options.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        let known = ["netdev", "file", "maxlen"];
+        if let Some((key, _)) = options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            return Err(invalid(format!("Property 'filter-dump.{key}' not found")));
+        }
+        let netdev = set("netdev").ok_or_else(|| invalid("Parameter 'netdev' is required".into()))?;
+        let file = set("file").ok_or_else(|| invalid("dump filter needs 'file' property set".into()))?;
+        let longest = match set("maxlen") {
+            None => MOST_OF_A_FRAME,
+            Some(text) => text.parse::<u32>().ok().filter(|len| *len > 0).ok_or_else(|| {
+                invalid(format!("Property 'filter-dump.maxlen' doesn't take value '{text}'"))
+            })?,
+        };
+        Ok(DumpConfig { id, netdev: netdev.to_owned(), file: file.into(), longest })
+    }
+}
+
+/// Checks that no two have one name, and that each names a back end that frames of a card go through.
+pub(crate) fn check_dumps(dumps: &[DumpConfig], netdevs: &[NetdevConfig]) -> Result<(), ConfigError> {
+    let invalid = |why: String| Err(ConfigError::Invalid(why));
+    if dumps.len() > MOST {
+        return invalid(format!("there are more than {MOST} dumps of networks"));
+    }
+    let mut ids = BTreeSet::new();
+    for DumpConfig { id, netdev, .. } in dumps {
+        if !ids.insert(id) {
+            return invalid(format!("attempt to add duplicate property '{id}' to object (type 'container')"));
+        }
+        if !netdevs.iter().any(|other| other.id == *netdev) {
+            return invalid(format!("Parameter 'netdev' expects a network backend id, and not '{netdev}'"));
+        }
+        if netdevs.iter().any(|port| port.on_port() == Some(netdev)) {
+            return invalid(format!("netdev '{netdev}' is on a port of a hub: dump what a card has there"));
+        }
+    }
+    Ok(())
 }
 
 /// The property of a model that names a back end, and what is set there.

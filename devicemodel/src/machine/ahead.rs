@@ -15,9 +15,10 @@ use backends::net;
 use firmware::locate::{Firmware, LocateError};
 
 use super::disks::image_options;
+use super::network;
 use super::rom::{self, RomFile};
 use super::{BuildError, serial};
-use crate::config::{GuestConfig, NetdevConfig};
+use crate::config::{DumpConfig, GuestConfig, NetdevConfig};
 
 /// Open files, taken one by one as the machine is built. What is not among them is opened by its name then.
 #[derive(Default)]
@@ -30,6 +31,7 @@ struct Opened {
     networks: BTreeMap<String, net::Prepared>,
     hubs: Arc<net::Hubs>,
     files: BTreeMap<PathBuf, File>,
+    dumps: BTreeMap<String, File>,
     debugcon: Option<File>,
     roms: BTreeMap<RomFile, Vec<Firmware>>,
     utc_offset: Option<i64>,
@@ -63,6 +65,9 @@ impl Preopened {
         for netdev in &config.netdevs {
             let prepared = prepare(netdev, &opened.hubs)?;
             opened.networks.insert(netdev.id.clone(), prepared);
+        }
+        for dump in &config.dumps {
+            opened.dumps.insert(dump.id.clone(), network::open_dump(&dump.file)?);
         }
         opened.debugcon =
             debugcon.map(|path| File::create(path).map_err(|source| file_error(path, source))).transpose()?;
@@ -119,6 +124,12 @@ impl Preopened {
         }
     }
 
+    /// The file of a dump.
+    pub(super) fn dump(&self, dump: &DumpConfig) -> Result<File, BuildError> {
+        let ahead = self.opened().dumps.remove(&dump.id);
+        ahead.map_or_else(|| network::open_dump(&dump.file), Ok)
+    }
+
     /// A file that is read.
     pub(super) fn file(&self, path: &Path) -> io::Result<File> {
         self.opened().files.remove(path).map_or_else(|| File::open(path), Ok)
@@ -146,7 +157,7 @@ fn prepare(netdev: &NetdevConfig, hubs: &net::Hubs) -> Result<net::Prepared, Bui
     net::prepare(&netdev.spec()?, &super::network::around(hubs)).map_err(failed)
 }
 
-fn file_error(path: &Path, source: io::Error) -> BuildError {
+pub(super) fn file_error(path: &Path, source: io::Error) -> BuildError {
     BuildError::File { path: path.to_owned(), source }
 }
 

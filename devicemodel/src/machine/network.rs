@@ -4,16 +4,20 @@
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use backends::net::{Around, Hubs, NetError, NetEvent, Netdev as Running, Prepared, UserHandle};
+use backends::net::{Around, Dump, Hubs, NetError, NetEvent, Netdev as Running, Prepared, UserHandle};
 use devices_core::net::{NetBackend, NullNet};
 use devices_core::{Wake, Waker};
 
+use super::ahead::file_error;
 use super::plug::Card;
 use super::{BuildError, Machine};
-use crate::config::NetdevConfig;
+use crate::config::{DumpConfig, NetdevConfig};
 use crate::inherited;
 use crate::monitor::facts::{NetdevFacts, NicFacts};
 use crate::power::{Notice, Notifier};
@@ -32,11 +36,21 @@ struct Cable {
     card: RwLock<Option<Listener>>,
     /// The vCPUs stand still, and with them all that comes from outside.
     standing: Arc<AtomicBool>,
+    /// Who writes down what passes, by names.
+    dumps: RwLock<Vec<(String, Arc<Dump>)>>,
+    /// There are such.
+    dumped: AtomicBool,
 }
 
 impl Cable {
     fn new(standing: Arc<AtomicBool>) -> Arc<Cable> {
-        Arc::new(Cable { backend: RwLock::new(Arc::new(NullNet)), card: RwLock::default(), standing })
+        Arc::new(Cable {
+            backend: RwLock::new(Arc::new(NullNet)),
+            card: RwLock::default(),
+            standing,
+            dumps: RwLock::default(),
+            dumped: AtomicBool::new(false),
+        })
     }
 
     fn backend(&self) -> Arc<dyn NetBackend> {
@@ -49,6 +63,33 @@ impl Cable {
             std::mem::replace(&mut *self.backend.write().unwrap_or_else(PoisonError::into_inner), backend);
         drop(old);
         self.news();
+    }
+
+    /// It leads nowhere from now on, and nobody writes down what passes.
+    fn end(&self) {
+        self.connect(Arc::new(NullNet));
+        self.dumped.store(false, Ordering::Relaxed);
+        let dumps = std::mem::take(&mut *self.dumps.write().unwrap_or_else(PoisonError::into_inner));
+        drop(dumps);
+    }
+
+    fn passed(&self, frame: &[u8]) {
+        if self.dumped.load(Ordering::Relaxed) {
+            let dumps = self.dumps.read().unwrap_or_else(PoisonError::into_inner);
+            dumps.iter().for_each(|(_, dump)| dump.frame(frame));
+        }
+    }
+
+    /// Has what passes written down, or no longer (none). False: nobody of that name did.
+    fn dump(&self, id: &str, dump: Option<Arc<Dump>>) -> bool {
+        let mut dumps = self.dumps.write().unwrap_or_else(PoisonError::into_inner);
+        let at = dumps.iter().position(|(other, _)| other == id);
+        // Who ends one waits for what is left to be written, with nothing locked.
+        let old = at.map(|at| dumps.remove(at));
+        dumps.extend(dump.map(|dump| (id.to_owned(), dump)));
+        self.dumped.store(!dumps.is_empty(), Ordering::Relaxed);
+        drop(dumps);
+        old.is_some()
     }
 
     fn plug(&self, card: Option<Listener>) {
@@ -72,10 +113,18 @@ impl Cable {
 
 impl NetBackend for Cable {
     fn send(&self, frame: &[u8]) -> bool {
-        self.backend().send(frame)
+        let taken = self.backend().send(frame);
+        if taken {
+            self.passed(frame);
+        }
+        taken
     }
     fn receive(&self, frame: &mut Vec<u8>) -> bool {
-        !self.standing.load(Ordering::Acquire) && self.backend().receive(frame)
+        let came = !self.standing.load(Ordering::Acquire) && self.backend().receive(frame);
+        if came {
+            self.passed(frame);
+        }
+        came
     }
 }
 
@@ -87,6 +136,8 @@ struct Netdev {
     running: Option<Arc<dyn Running>>,
 }
 
+/// Most files that get what passes networks.
+const DUMPS: usize = 64;
 /// Most events that wait; the oldest go.
 const EVENTS: usize = 128;
 
@@ -195,6 +246,19 @@ impl Networks {
         Ok(())
     }
 
+    /// Has what passes a back end written into a file, from now on.
+    pub(super) fn add_dump(&self, dump: &DumpConfig, file: File) -> Result<(), BuildError> {
+        let netdevs = self.netdevs();
+        let Some(netdev) = netdevs.get(&dump.netdev) else {
+            return Err(super::plug::plain(format!("netdev '{}' not found", dump.netdev)));
+        };
+        let name = dump.file.display().to_string();
+        let started =
+            Dump::start(file, name, dump.longest).map_err(|source| file_error(&dump.file, source))?;
+        netdev.cable.dump(&dump.id, Some(Arc::new(started)));
+        Ok(())
+    }
+
     /// The other end of the cable of a card that names a back end.
     pub(super) fn plug(&self, id: &str, waker: Waker, number: u32) -> Option<Arc<dyn NetBackend>> {
         let netdevs = self.netdevs();
@@ -206,7 +270,7 @@ impl Networks {
     /// Takes a back end away; its cable leads nowhere from now on. False: there is none of that name.
     pub(super) fn remove(&self, id: &str) -> bool {
         let Some(netdev) = self.netdevs().remove(id) else { return false };
-        netdev.cable.connect(Arc::new(NullNet));
+        netdev.cable.end();
         true
     }
 
@@ -237,8 +301,15 @@ impl Networks {
     /// Ends all back ends.
     pub(super) fn shut_down(&self) {
         let all = std::mem::take(&mut *self.netdevs());
-        all.values().for_each(|netdev| netdev.cable.connect(Arc::new(NullNet)));
+        all.values().for_each(|netdev| netdev.cable.end());
     }
+}
+
+/// The file of a dump: it is made, or emptied. Nobody waits at a pipe for a reader.
+pub(super) fn open_dump(path: &Path) -> Result<File, BuildError> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK);
+    options.open(path).map_err(|source| file_error(path, source))
 }
 
 /// A frame that tells switches where a card is now: a request of RFC 903 for its own address, as QEMU sends it.
@@ -319,6 +390,32 @@ impl Machine {
     pub(crate) fn user_networks(&self) -> Vec<(String, UserHandle)> {
         let handle = |(id, netdev): (&String, &Netdev)| Some((id.clone(), netdev.running.as_ref()?.user()?));
         self.networks.netdevs().iter().filter_map(handle).collect()
+    }
+
+    /// Files that get what passes networks, by id.
+    pub(crate) fn dumps(&self) -> Vec<String> {
+        let netdevs = self.networks.netdevs();
+        let of = |netdev: &Netdev| {
+            let dumps = netdev.cable.dumps.read().unwrap_or_else(PoisonError::into_inner);
+            dumps.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>()
+        };
+        netdevs.values().flat_map(of).collect()
+    }
+
+    /// Adds one.
+    pub(crate) fn add_dump(&self, dump: &DumpConfig) -> Result<(), BuildError> {
+        if self.dumps().len() >= DUMPS {
+            return Err(super::plug::plain("there are too many dumps: use object-del"));
+        }
+        crate::config::check_dumps(std::slice::from_ref(dump), &self.networks.configs())?;
+        self.networks.add_dump(dump, open_dump(&dump.file)?)
+    }
+
+    /// Ends one. False: there is none of that name.
+    pub(crate) fn remove_dump(&self, id: &str) -> bool {
+        let cables: Vec<Arc<Cable>> =
+            self.networks.netdevs().values().map(|netdev| netdev.cable.clone()).collect();
+        cables.iter().any(|cable| cable.dump(id, None))
     }
 
     /// Adds a back end, which a card can name from now on.

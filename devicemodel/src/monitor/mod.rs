@@ -34,7 +34,7 @@ use facts::{
 use protocol::QmpError;
 use run_state::RunState;
 
-use crate::config::NetdevConfig;
+use crate::config::{DumpConfig, NetdevConfig};
 use crate::screenshot::ImageFormat;
 
 /// The error of what this machine cannot do.
@@ -221,6 +221,18 @@ pub trait Guest {
     /// Adds one.
     fn netdev_add(&mut self, _netdev: NetdevConfig) -> Result<(), QmpError> {
         Err(not_here("adding a network"))
+    }
+    /// Files that get what passes networks, by id.
+    fn dumps(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Adds one.
+    fn dump_add(&mut self, _dump: DumpConfig) -> Result<(), QmpError> {
+        Err(not_here("dumping a network"))
+    }
+    /// Ends one. False: there is none of that name.
+    fn dump_del(&mut self, _id: &str) -> bool {
+        false
     }
     /// User networks: their ids, and what goes through each, for people.
     fn user_networks(&self) -> Vec<(String, String)> {

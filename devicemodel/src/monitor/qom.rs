@@ -78,6 +78,9 @@ impl Tree {
         for id in context.shared.objects.ids() {
             tree.put(&format!("objects/{id}"), "secret", Vec::new(), false);
         }
+        for id in guest.dumps() {
+            tree.put(&format!("objects/{id}"), "filter-dump", Vec::new(), false);
+        }
         tree
     }
 
@@ -197,6 +200,8 @@ const TYPES: &[(&str, Option<&str>, bool)] = &[
     ("sys-bus-device", Some("device"), true),
     ("chardev", Some("object"), true),
     ("container", Some("object"), false),
+    ("filter-dump", Some("netfilter"), false),
+    ("netfilter", Some("object"), true),
     ("secret", Some("object"), false),
     ("none-machine", Some("machine"), false),
     ("pc-i440fx-7.2-machine", Some("generic-pc-machine"), false),

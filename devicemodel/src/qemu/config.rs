@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::boot::Ends;
 use super::keyval::Fields;
 use super::network::Nics;
-use crate::config::{BootOptions, CacheMode, DiskKind, Features, NetdevConfig, SerialConfig};
+use crate::config::{BootOptions, CacheMode, DiskKind, DumpConfig, Features, NetdevConfig, SerialConfig};
 use crate::qtest::server::{LogTo, QtestSocket};
 use crate::sandbox;
 
@@ -83,6 +83,8 @@ pub struct QemuConfig {
     pub vnc: Option<VncArg>,
     /// `-k`.
     pub keymap: Option<String>,
+    /// `-object filter-dump`.
+    pub dumps: Vec<DumpConfig>,
     /// `-chardev`.
     pub chardevs: Vec<Chardev>,
     /// `-mon` and `-qmp`.

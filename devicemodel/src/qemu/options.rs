@@ -67,6 +67,8 @@ pub enum Opt {
     Keymap,
     /// `-chardev`.
     Chardev,
+    /// `-object`.
+    Object,
     /// `-mon`.
     Mon,
     /// `-monitor`.
@@ -209,7 +211,12 @@ pub const OPTIONS: &[Row] = &[
     with("overcommit", "[mem-lock=off][,cpu-pm=off]", Opt::Overcommit, "as it is anyway"),
     absent_flag("mem-prealloc", "memory taken from the host at the start"),
     absent("mem-path", "FILE", "guest memory in a file"),
-    absent("object", PROPERTIES, "user-made objects"),
+    with(
+        "object",
+        "filter-dump,id=ID,netdev=ID,file=FILE[,maxlen=N]",
+        Opt::Object,
+        "what passes a network in a file",
+    ),
     with("global", "MODEL.KEY=VALUE", Opt::Global, "a property of every -device of a model"),
     absent("set", "GROUP.ID.KEY=VALUE", "properties after the fact"),
     with(

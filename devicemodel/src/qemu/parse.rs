@@ -122,6 +122,7 @@ impl Parser {
             Opt::Display => values::display(value)?,
             Opt::Keymap => config.keymap = Some(values::keymap(value)?),
             Opt::Chardev => config.chardevs.push(lines::chardev(value)?),
+            Opt::Object => config.dumps.push(network::object(value)?),
             Opt::Mon => config.monitors.push(lines::mon(value)?),
             Opt::Qmp => {
                 let (chardev, mon) = lines::qmp(value, config.monitors.len())?;

@@ -147,6 +147,7 @@ impl Task {
         let OnBoard { cards, netdevs } = OnBoard::of(&config).map_err(|refusal| refusal.at("-nic".into()))?;
         plan.guest.devices.extend(cards);
         plan.guest.netdevs = config.netdevs.iter().cloned().chain(netdevs).collect();
+        plan.guest.dumps.clone_from(&config.dumps);
         plan.guest.netdevs.iter_mut().for_each(|netdev| network::complete(netdev, &config.chardevs));
         for device in &config.devices {
             device_of(device, &config.globals)

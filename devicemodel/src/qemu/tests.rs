@@ -293,6 +293,27 @@ fn mistakes_are_named() {
     }
 }
 
+#[test]
+fn what_passes_a_network_goes_to_a_file() {
+    let line = "-m 64 -nodefaults -netdev user,id=n -object filter-dump,id=f,netdev=n,file=/x.pcap";
+    let dumps = plan(line).guest.dumps;
+    assert_eq!(
+        (dumps[0].id.as_str(), dumps[0].file.to_str(), dumps[0].longest),
+        ("f", Some("/x.pcap"), 65_536)
+    );
+    assert_eq!(plan(&format!("{line},maxlen=96")).guest.dumps[0].longest, 96);
+    for (more, expected) in [
+        (",maxlen=0", "Property 'filter-dump.maxlen' doesn't take value '0'"),
+        (",colour=1", "Property 'filter-dump.colour' not found"),
+        (" -object filter-dump,id=f,netdev=n,file=/y", "duplicate property 'f'"),
+        (" -object filter-dump,id=g,netdev=x,file=/y", "expects a network backend id"),
+        (" -object iothread,id=i", "not built yet: -object iothread (user-made objects)"),
+    ] {
+        let refused = refusal(&format!("{line}{more}"));
+        assert!(refused.contains(expected), "{more}: {refused}");
+    }
+}
+
 /// What switches with shared memory are told of.
 #[test]
 fn a_vhost_user_network_is_where_its_chardev_says() {

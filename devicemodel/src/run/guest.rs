@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::announce::Announce;
 use super::{BY_HOST, Ending, Runner, look};
-use crate::config::{DeviceSpec, NetdevConfig, bus_of};
+use crate::config::{DeviceSpec, DumpConfig, NetdevConfig, bus_of};
 use crate::machine::Terminal;
 use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::facts::{
@@ -236,6 +236,22 @@ impl Guest for Runner {
 
     fn netdev_add(&mut self, netdev: NetdevConfig) -> Result<(), QmpError> {
         self.machine.add_netdev(netdev).map_err(|error| QmpError::generic(error.to_string()))
+    }
+
+    fn dumps(&self) -> Vec<String> {
+        self.machine.dumps()
+    }
+
+    fn dump_add(&mut self, dump: DumpConfig) -> Result<(), QmpError> {
+        self.machine.add_dump(&dump).map_err(|error| {
+            let mut text = error.to_string();
+            crate::sandbox::explain(&mut text);
+            QmpError::generic(text)
+        })
+    }
+
+    fn dump_del(&mut self, id: &str) -> bool {
+        self.machine.remove_dump(id)
     }
 
     fn user_networks(&self) -> Vec<(String, String)> {

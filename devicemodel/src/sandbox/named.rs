@@ -70,6 +70,10 @@ impl Named {
         for netdev in &config.netdevs {
             network(netdev, &mut files);
         }
+        for dump in &config.dumps {
+            make(&dump.file);
+            files.write.push(dump.file.clone());
+        }
         files.internet = config.reaches_internet();
         files.write.push("/dev/null".into());
         files

@@ -11,7 +11,7 @@ use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 
 use super::super::network::Networks;
 use super::super::{BuildError, Preopened};
-use crate::config::{GuestConfig, NetdevConfig};
+use crate::config::{DumpConfig, GuestConfig, NetdevConfig};
 use crate::trace::Border;
 
 /// Memory windows of PCI devices, and who answers what.
@@ -54,6 +54,14 @@ pub(in crate::machine) struct Board<'a> {
 impl Board<'_> {
     pub fn wiring(&self) -> Wiring {
         self.border.wiring(self.hypervisor)
+    }
+
+    /// Has what passes networks written down; not in a replay, where nothing does.
+    pub fn add_dumps(&self, dumps: &[DumpConfig]) -> Result<(), BuildError> {
+        if self.border.replays() {
+            return Ok(());
+        }
+        dumps.iter().try_for_each(|dump| self.networks.add_dump(dump, self.ahead.dump(dump)?))
     }
 
     /// Starts the back ends of all networks. A replay has none.

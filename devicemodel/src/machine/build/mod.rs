@@ -112,6 +112,7 @@ impl Machine {
         let plugged = Plugged::new(interrupts.intx.clone())?;
         let maker = Maker { board: &board, notifier: &notifier, xen: xen.as_ref() };
         board.add_netdevs(&config.netdevs)?;
+        board.add_dumps(&config.dumps)?;
         let display = maker.all(&config.devices, &plugged)?;
         pm.iter().for_each(|pm| pm.lock().set_removable_slots(plugged.removable()));
         let rtc = isa::clocks(&board, capabilities, isa, geometry)?;

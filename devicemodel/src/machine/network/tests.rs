@@ -186,3 +186,35 @@ fn a_card_is_announced_where_its_cable_leads() {
     machine.networks.shut_down();
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
+
+#[test]
+fn what_passes_a_network_is_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dump");
+    let dump = |id: &str, netdev: &str| DumpConfig {
+        id: id.into(),
+        netdev: netdev.into(),
+        file: file.clone(),
+        longest: 65_536,
+    };
+    let mut config = config(&[card("e1000", "nic")]);
+    config.netdevs[0].kind = "hubport".into();
+    config.netdevs[0].options = vec![("hubid".into(), "0".into())];
+    config.dumps = vec![dump("first", "net0")];
+    let machine = built(config);
+    assert_eq!(machine.dumps(), ["first"]);
+    assert!(machine.add_dump(&dump("x", "nobody")).unwrap_err().to_string().contains("'nobody'"));
+    machine.announce(None);
+    assert!(machine.remove_dump("first") && !machine.remove_dump("first"));
+    let bytes = std::fs::read(&file).unwrap();
+    // The file's header, a record's, and a frame of the shortest length.
+    assert_eq!(bytes.len(), 24 + 16 + 60);
+    assert_eq!(bytes[40..], announcement(machine.nics()[0].mac));
+    // A new one begins anew, and ends with its network.
+    machine.add_dump(&dump("second", "net0")).unwrap();
+    machine.announce(None);
+    machine.announce(None);
+    assert!(machine.remove_netdev("net0"));
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 24 + 2 * (16 + 60));
+    assert!(machine.dumps().is_empty());
+}

@@ -1,5 +1,7 @@
 //! The object tree, and objects that belong to no device.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use super::super::objects::Secret;
@@ -7,15 +9,17 @@ use super::super::protocol::{Command, QmpError};
 use super::super::qom;
 use super::super::table::{CommandSpec, Table};
 use super::{Context, arguments, is_identifier, nothing};
+use crate::config::{DumpConfig, MOST_OF_A_FRAME};
 
 pub(super) static TABLE: Table = Table {
     types: "
 object ObjectPropertyInfo name:str type:str ?description:str ?default-value:any
 object ObjectTypeInfo name:str ?abstract:bool ?parent:str
-enum ObjectType secret
+enum ObjectType filter-dump secret
 enum QCryptoSecretFormat raw base64
 object SecretProperties ?data:str ?file:str ?format:QCryptoSecretFormat
-union ObjectOptions qom-type qom-type:ObjectType id:str | secret=SecretProperties
+object FilterDumpProperties netdev:str file:str ?maxlen:int
+union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDumpProperties secret=SecretProperties
 ",
     commands: &[
         CommandSpec::new("qom-list", |command, context| {
@@ -50,7 +54,10 @@ union ObjectOptions qom-type qom-type:ObjectType id:str | secret=SecretPropertie
         CommandSpec::new("object-add", |command, context| nothing(add_object(command, context)))
             .takes("= ObjectOptions"),
         CommandSpec::new("object-del", |command, context| {
-            nothing(arguments(command).and_then(|Named { id }| context.shared.objects.remove(&id)))
+            nothing(arguments(command).and_then(|Named { id }| match context.guest.dump_del(&id) {
+                true => Ok(()),
+                false => context.shared.objects.remove(&id),
+            }))
         })
         .takes("id:str"),
     ],
@@ -88,13 +95,41 @@ struct Named {
 struct Object {
     id: String,
     #[serde(flatten)]
-    secret: Secret,
+    kind: Kind,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "qom-type", rename_all = "kebab-case")]
+enum Kind {
+    Secret(Secret),
+    FilterDump {
+        netdev: String,
+        file: PathBuf,
+        #[serde(default = "most_of_a_frame")]
+        maxlen: u32,
+    },
+}
+
+fn most_of_a_frame() -> u32 {
+    MOST_OF_A_FRAME
 }
 
 fn add_object(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
-    let Object { id, secret } = arguments(command)?;
+    let Object { id, kind } = arguments(command)?;
     if !is_identifier(&id) {
         return Err(QmpError::generic("Parameter 'id' expects an identifier"));
     }
-    context.shared.objects.add(id, secret)
+    if context.shared.objects.ids().any(|other| other == id) || context.guest.dumps().contains(&id) {
+        let text = format!("attempt to add duplicate property '{id}' to object (type 'container')");
+        return Err(QmpError::generic(text));
+    }
+    match kind {
+        Kind::Secret(secret) => context.shared.objects.add(id, secret),
+        Kind::FilterDump { maxlen: 0, .. } => {
+            Err(QmpError::generic("Property 'filter-dump.maxlen' doesn't take value '0'"))
+        }
+        Kind::FilterDump { netdev, file, maxlen } => {
+            context.guest.dump_add(DumpConfig { id, netdev, file, longest: maxlen })
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 mod address;
 mod dgram;
+mod dump;
 pub mod framing;
 mod hub;
 mod legacy;
@@ -32,6 +33,7 @@ use thiserror::Error;
 
 pub use address::Address;
 pub use dgram::DgramSpec;
+pub use dump::Dump;
 pub use hub::{Attached, HubportSpec, Hubs};
 pub use stream::StreamSpec;
 pub use tap::{Interface, TapSpec};
