@@ -8,6 +8,7 @@ mod guest;
 mod ioreq;
 mod link;
 mod monitor;
+mod network;
 mod nic;
 mod pam;
 mod recording;
@@ -54,6 +55,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
     Target { name: "e1000e", run: nic::e1000e, seeds: nic::e1000e_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },
+    Target { name: "framing", run: network::framing, seeds: network::framing_seeds },
+    Target { name: "netdev", run: network::netdev, seeds: network::netdev_seeds },
     Target { name: "usernet", run: usernet::run, seeds: usernet::seeds },
     Target { name: "chipset", run: devices::chipset, seeds: devices::script_seeds },
     Target { name: "clocks", run: devices::clocks, seeds: devices::script_seeds },
