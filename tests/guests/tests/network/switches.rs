@@ -99,6 +99,7 @@ fn two_guests_talk_over_open_vswitch_by_shared_memory() {
                 seconds(120),
             )?;
             ensure!(said.contains("1000 packets transmitted, 1000 packets received"), "pings were lost");
+            copy(&mut one, "10.1.1.1", &mut other)?;
             for left in ["ready", "conf.db", "db.sock"] {
                 let _ = std::fs::remove_file(folder.path().join(left));
             }
