@@ -282,16 +282,8 @@ pub(crate) fn start(
         Some(file) => recorded(hypervisor, &file)?,
     };
     let power = Arc::new(notifier.clone());
-    let setting = Setting {
-        hypervisor,
-        power,
-        notifier,
-        debugcon,
-        xen: None,
-        taps: None,
-        border,
-        ahead: Preopened::default(),
-    };
+    let setting =
+        Setting { hypervisor, power, notifier, debugcon, taps: None, border, ahead: Preopened::default() };
     let mut machine = Machine::build(config, setting)?;
     for terminal in machine.terminals() {
         if let Some(path) = &terminal.pty {

@@ -9,7 +9,7 @@ use hypervisor_xen::{Placements, ShutdownReason, Xen, XenConfig};
 use thiserror::Error;
 
 use crate::config::{Action, GuestConfig};
-use crate::machine::{Machine, Preopened, Setting, XenParts};
+use crate::machine::{Machine, Preopened, Setting};
 use crate::power::{Notice, Notifier};
 use crate::qdisk::{PvDisks, QdiskError};
 use crate::qemu::XenOptions;
@@ -90,20 +90,12 @@ impl Domain {
 
     /// What the machine is put together from.
     pub(crate) fn setting(&self, notifier: Notifier) -> Setting {
-        let xen = self.xen.clone();
-        let lock_roms = move |locked| {
-            if let Err(error) = xen.lock_roms(locked) {
-                tracing::warn!("{error}");
-            }
-        };
-        let parts = XenParts { lock_roms: Arc::new(lock_roms) };
         let power = Switch { xen: self.xen.clone(), notifier: notifier.clone() };
         Setting {
             hypervisor: self.xen.clone(),
             power: Arc::new(power),
             notifier,
             debugcon: None,
-            xen: Some(parts),
             border: Border::Open,
             taps: None,
             ahead: Preopened::default(),

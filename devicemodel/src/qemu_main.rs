@@ -171,7 +171,6 @@ fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
         power: Arc::new(notifier.clone()),
         notifier,
         debugcon: host.debugcon.clone(),
-        xen: None,
         taps: Some(taps.clone()),
         border: Border::Open,
         ahead: Preopened::default(),

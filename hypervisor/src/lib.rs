@@ -87,8 +87,14 @@ pub struct Capabilities {
     pub hpet: bool,
     /// PM1a event block and PM timer.
     pub pm_timer: bool,
-    /// The guest comes with its firmware, tables and memory map; the shadowing registers are plain storage.
+    /// The guest comes with its firmware and memory map; the shadowing registers are plain storage.
     pub firmware: bool,
+    /// The guest's ACPI tables are hvmloader's (libacpi), which know nothing of what only ours describe.
+    pub acpi_tables: bool,
+    /// PV drivers in the guest find a hypervisor to talk to: hypercalls, event channels, xenstore.
+    pub pvhvm: bool,
+    /// Video memory is guest memory, and saved by who saves that.
+    pub saves_vram: bool,
     /// Its vCPUs never run: what only they would read, such as a ROM, may be missing.
     pub still: bool,
     /// What its vCPUs answer to CPUID leaf 1: EAX below, EDX above. For a description of the machine; 0: not known.
@@ -243,6 +249,11 @@ pub trait Hypervisor: Send + Sync {
     /// before the guest can see that it is done.
     fn log_dirty(&self, _on: bool) -> Result<(), Error> {
         Err(Error::Unsupported("nobody else saves this guest's RAM".into()))
+    }
+    /// Makes guest memory 0xc0000-0xfffff read only, or writable again, for the PV drivers of a
+    /// [`pvhvm`](Capabilities::pvhvm) guest.
+    fn lock_roms(&self, _locked: bool) -> Result<(), Error> {
+        Err(Error::Unsupported("there are no PV drivers here".into()))
     }
     /// Brings what the guest drew into the display's dirty logs, where that takes asking. Before they are taken.
     fn refresh_display(&self) {}

@@ -13,9 +13,11 @@ use crate::{
     ManualClock, Mapping, MsiTarget, Pin, RamBlock, SavedPart, TimerQueue, inspect, memory,
 };
 
-/// The hypervisor of such a machine. All of the PC's parts are the device model's.
+/// The hypervisor of such a machine. All of the PC's parts are the device model's, unless it stands in for another
+/// hypervisor.
 pub struct NoCpu {
     vcpus: u32,
+    capabilities: Capabilities,
     ram: GuestRam,
     space: Arc<Space>,
     clock: Arc<ManualClock>,
@@ -131,6 +133,7 @@ impl NoCpu {
         let ram = memory::ram_of(blocks.into_iter().map(memory::Region::host).collect())?;
         Ok(NoCpu {
             vcpus,
+            capabilities: Capabilities { still: true, ..Capabilities::default() },
             ram,
             space,
             clock: Arc::default(),
@@ -139,6 +142,11 @@ impl NoCpu {
             stopped: Mutex::new(false),
             changed: Condvar::new(),
         })
+    }
+
+    /// In the place of a hypervisor with such capabilities.
+    pub fn in_place_of(self, capabilities: Capabilities) -> NoCpu {
+        NoCpu { capabilities: Capabilities { still: true, ..capabilities }, ..self }
     }
 
     /// Reads guest-physical memory. What is at a device is asked for in runs: (address, bytes, all ones before).
@@ -198,7 +206,7 @@ impl NoCpu {
 
 impl Hypervisor for NoCpu {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { still: true, ..Capabilities::default() }
+        self.capabilities
     }
     fn vcpus(&self) -> u32 {
         self.vcpus

@@ -3,6 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use chrono::{Datelike, Timelike};
+use devices::xen::platform;
 use devices_core::block::Tray;
 use devices_core::model::{Properties, Property, Value};
 use devices_core::pci::{BarKind, reg};
@@ -132,7 +133,9 @@ impl Machine {
     /// The machine as a whole.
     pub(crate) fn facts(&self) -> MachineFacts {
         let config = &self.config;
-        let (kind, alias, target, cpu_type) = match self.xen.is_some() {
+        // QEMU's xenfv is a PC with the platform device, and libxl's QEMU is qemu-system-i386.
+        let xenfv = self.plugged.specs().iter().any(|device| device.model == platform::model::MODEL.name);
+        let (kind, alias, target, cpu_type) = match xenfv {
             true => ("xenfv-4.2", "xenfv", "i386", "qemu32-i386-cpu"),
             false => ("pc-i440fx-7.2", "pc", "x86_64", "qemu64-x86_64-cpu"),
         };

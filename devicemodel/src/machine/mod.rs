@@ -51,7 +51,7 @@ use crate::trace::Border;
 use crate::trace::record::HostEvent;
 use crate::vnc::Console;
 pub use ahead::Preopened;
-pub use build::{Setting, XenParts};
+pub use build::Setting;
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
 use interrupts::{Controllers, Dispatcher};
@@ -152,8 +152,6 @@ pub struct Machine {
     /// Images that the monitor's clients have opened.
     nodes: media::Nodes,
     rtc: Clock,
-    /// It is a domain of Xen's: what only that can do.
-    xen: Option<XenParts>,
     /// Who hears of power-off and reset.
     power: Arc<dyn Power>,
     /// Slots that the guest has ejected.

@@ -25,7 +25,7 @@ use ioreq::Sbdf;
 
 use super::BuildError;
 use super::build::board::Board;
-use super::build::{XenParts, xen};
+use super::build::xen;
 use super::rom::{self, OptionRom};
 use crate::config::DeviceSpec;
 use crate::power::Notifier;
@@ -156,7 +156,6 @@ impl State {
 pub(super) struct Maker<'a> {
     pub board: &'a Board<'a>,
     pub notifier: &'a Notifier,
-    pub xen: Option<&'a XenParts>,
 }
 
 impl Maker<'_> {
@@ -299,9 +298,10 @@ impl devices::board::DeviceContext for Maker<'_> {
         Ok(NicConfig { backend, mac })
     }
     fn saves_device_memory(&self) -> bool {
-        self.xen.is_some()
+        self.board.hypervisor.capabilities().saves_vram
     }
     fn xen_platform(&self) -> Option<Arc<dyn platform::PlatformOps>> {
-        self.xen.map(|parts| xen::requests(parts, self.notifier))
+        let hypervisor = self.board.hypervisor;
+        hypervisor.capabilities().pvhvm.then(|| xen::requests(hypervisor, self.notifier))
     }
 }

@@ -38,7 +38,6 @@ impl Bare {
             power: Arc::new(notifier.clone()),
             notifier,
             debugcon,
-            xen: None,
             taps: Some(taps.clone()),
             border: Border::Open,
             ahead: Preopened::default(),

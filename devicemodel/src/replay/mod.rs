@@ -167,7 +167,8 @@ impl Recording {
         media.iter().cloned().for_each(|facts| player.expect(facts));
         let (below, above) = split_ram(config.memory_mib << 20);
         let still = NoCpu::new(config.vcpus, below, above).map_err(BuildError::from)?;
-        let hypervisor = Watched::replayed(still, *capabilities, player).map_err(BuildError::from)?;
+        let still = still.in_place_of(*capabilities);
+        let hypervisor = Watched::replayed(still, player).map_err(BuildError::from)?;
         // Nobody hears of what it asks for: the recording says what came of it.
         let (notifier, _) = notices()?;
         let setting = Setting {
@@ -175,7 +176,6 @@ impl Recording {
             power: player.clone(),
             notifier,
             debugcon: debugcon.then(|| "/dev/null".into()),
-            xen: None,
             taps: None,
             border: Border::Replayed(player.clone()),
             ahead: Preopened::default(),

@@ -376,8 +376,7 @@ fn restored(options: &Options) {
         let (notifier, _) = crate::power::notices().unwrap();
         let hypervisor = Arc::new(hypervisor::NoCpu::new(1, config.memory_mib << 20, 0).unwrap());
         let (power, border) = (Arc::new(notifier.clone()), crate::trace::Border::Open);
-        let setting =
-            Setting { hypervisor, power, notifier, debugcon: None, xen: None, taps: None, border, ahead };
+        let setting = Setting { hypervisor, power, notifier, debugcon: None, taps: None, border, ahead };
         Machine::build(config.clone(), setting).unwrap()
     };
     let mut before = GuestConfig { disks: Vec::new(), serial: vec![SerialConfig::Null], ..config.clone() };

@@ -26,7 +26,6 @@ fn machine(config: GuestConfig) -> (Machine, Arc<NoCpu>) {
         power: Arc::new(notifier.clone()),
         notifier,
         debugcon: None,
-        xen: None,
         taps: None,
         border: Border::Open,
         ahead: Preopened::default(),

@@ -18,7 +18,6 @@ use crate::replay::Player;
 /// A hypervisor with somebody between it and the devices.
 pub struct Watched {
     inner: Arc<dyn Hypervisor>,
-    capabilities: Capabilities,
     ram: GuestRam,
     irq: Arc<dyn IrqTarget>,
     msi: Arc<dyn MsiTarget>,
@@ -30,7 +29,6 @@ impl Watched {
     /// That hypervisor, heard by that recorder.
     pub fn recorded(inner: Arc<dyn Hypervisor>, recorder: Arc<Recorder>) -> Result<Watched, Error> {
         Ok(Watched {
-            capabilities: inner.capabilities(),
             ram: tapped(&inner.memory(), &(Arc::new(Memory(recorder.clone())) as Arc<dyn Tap>))?,
             irq: Arc::new(Pins(recorder.clone(), inner.irq())),
             msi: Arc::new(Messages(recorder.clone(), inner.msi())),
@@ -42,13 +40,8 @@ impl Watched {
 
     /// A machine that stands still in the place of one that was recorded, with the player where its processors
     /// and their memory were.
-    pub fn replayed(
-        still: NoCpu,
-        capabilities: Capabilities,
-        player: &Arc<Player>,
-    ) -> Result<Watched, Error> {
+    pub fn replayed(still: NoCpu, player: &Arc<Player>) -> Result<Watched, Error> {
         Ok(Watched {
-            capabilities: Capabilities { still: true, ..capabilities },
             ram: tapped(&still.memory(), &(player.clone() as Arc<dyn Tap>))?,
             irq: player.clone(),
             msi: player.clone(),
@@ -68,7 +61,7 @@ fn tapped(ram: &GuestRam, tap: &Arc<dyn Tap>) -> Result<GuestRam, Error> {
 /// It has no doorbells: a recording has every write of the guest, and a replay has nobody whom one could wake.
 impl Hypervisor for Watched {
     fn capabilities(&self) -> Capabilities {
-        self.capabilities
+        self.inner.capabilities()
     }
     fn vcpus(&self) -> u32 {
         self.inner.vcpus()
@@ -128,6 +121,9 @@ impl Hypervisor for Watched {
     }
     fn log_dirty(&self, on: bool) -> Result<(), Error> {
         self.inner.log_dirty(on)
+    }
+    fn lock_roms(&self, locked: bool) -> Result<(), Error> {
+        self.inner.lock_roms(locked)
     }
     fn refresh_display(&self) {
         self.inner.refresh_display();

@@ -185,7 +185,6 @@ impl Recorded {
             power,
             notifier,
             debugcon: None,
-            xen: None,
             taps: None,
             border,
             ahead: Preopened::default(),

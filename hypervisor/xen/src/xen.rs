@@ -168,14 +168,6 @@ impl Xen {
         Ok(value == 3)
     }
 
-    /// Makes guest memory 0xc0000-0xfffff read only, or writable again.
-    pub fn lock_roms(&self, locked: bool) -> Result<(), Error> {
-        let kind = if locked { MEM_RAM_RO } else { MEM_RAM_RW };
-        let (first_pfn, pages) = ROM_FRAMES;
-        self.domain.op(SetMemType { pages, kind, pad: 0, first_pfn })?;
-        Ok(())
-    }
-
     /// Nobody looks at the display for now.
     pub fn rest_display(&self) {
         self.video.rest();
@@ -232,6 +224,9 @@ impl Hypervisor for Xen {
             hpet: true,
             pm_timer: true,
             firmware: true,
+            acpi_tables: true,
+            pvhvm: true,
+            saves_vram: true,
             still: false,
             // The tables that would tell it are not ours.
             processor_id: 0,
@@ -341,6 +336,12 @@ impl Hypervisor for Xen {
     fn reset(&self) {}
     fn stop(&self) {
         self.server.stop();
+    }
+    fn lock_roms(&self, locked: bool) -> Result<(), Error> {
+        let kind = if locked { MEM_RAM_RO } else { MEM_RAM_RW };
+        let (first_pfn, pages) = ROM_FRAMES;
+        self.domain.op(SetMemType { pages, kind, pad: 0, first_pfn })?;
+        Ok(())
     }
     fn refresh_display(&self) {
         self.video.refresh();

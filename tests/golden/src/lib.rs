@@ -120,7 +120,6 @@ impl Golden {
             power: Arc::new(notifier.clone()),
             notifier,
             debugcon: Some("firmware.log".into()),
-            xen: None,
             taps: None,
             border: Border::Open,
             ahead: Preopened::default(),

@@ -42,7 +42,7 @@ impl IrqSink for PinSink {
 /// What is needed to attach devices.
 pub(in crate::machine) struct Board<'a> {
     pub bus: &'a Bus,
-    pub hypervisor: &'a dyn Hypervisor,
+    pub hypervisor: &'a Arc<dyn Hypervisor>,
     pub config: &'a GuestConfig,
     pub power: &'a Arc<dyn Power>,
     pub border: &'a Border,
@@ -53,7 +53,7 @@ pub(in crate::machine) struct Board<'a> {
 
 impl Board<'_> {
     pub fn wiring(&self) -> Wiring {
-        self.border.wiring(self.hypervisor)
+        self.border.wiring(&**self.hypervisor)
     }
 
     /// Has what passes networks written down; not in a replay, where nothing does.

@@ -100,8 +100,8 @@ pub(super) fn rest(
 ) -> Result<(), BuildError> {
     board.attach(Port92::new(a20.line(0), board.power.clone()), &board.wiring())?;
     board.attach(Post::default(), &board.wiring())?;
-    if !capabilities.firmware {
-        // Where the tables are not ours, they do not name it.
+    // libacpi's tables do not name it.
+    if !capabilities.acpi_tables {
         board.attach(Pvpanic::new(board.power.clone()), &board.wiring())?;
     }
     board.attach(Dma8237::new(Dma::always(board.hypervisor.memory())), &board.wiring())?;

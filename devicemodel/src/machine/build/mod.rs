@@ -37,7 +37,6 @@ use crate::power::{Notice, Notifier};
 use crate::qtest::IrqIntercept;
 use crate::trace::Border;
 use board::{Board, PinSink, Windows};
-pub use xen::XenParts;
 
 /// What a machine stands on, beside its configuration.
 pub struct Setting {
@@ -49,8 +48,6 @@ pub struct Setting {
     pub notifier: Notifier,
     /// Where the firmware's log goes.
     pub debugcon: Option<PathBuf>,
-    /// What a guest of Xen finds beside the PC.
-    pub xen: Option<XenParts>,
     /// Who hears of the ISA wires, where the controllers are ours.
     pub taps: Option<Arc<IrqIntercept>>,
     /// What lies between the devices and the host.
@@ -77,7 +74,7 @@ struct Interrupts {
 impl Machine {
     /// Builds a machine. Nothing of the host is changed when it fails.
     pub fn build(config: GuestConfig, setting: Setting) -> Result<Machine, BuildError> {
-        let Setting { hypervisor, power, notifier, debugcon, xen, taps, border, ahead } = setting;
+        let Setting { hypervisor, power, notifier, debugcon, taps, border, ahead } = setting;
         let power = border.power(power);
         let capabilities = hypervisor.capabilities();
         // What can be wrong with files first.
@@ -90,7 +87,7 @@ impl Machine {
         let networks = Arc::new(Networks::new(notifier.clone(), ahead.hubs()));
         let board = Board {
             bus: &bus,
-            hypervisor: &*hypervisor,
+            hypervisor: &hypervisor,
             config: &config,
             power: &power,
             observer: &observer,
@@ -110,7 +107,7 @@ impl Machine {
         let eject = on_eject(&ejected, &notifier);
         let pm = power_management(&board, capabilities, isa, eject)?;
         let plugged = Plugged::new(interrupts.intx.clone())?;
-        let maker = Maker { board: &board, notifier: &notifier, xen: xen.as_ref() };
+        let maker = Maker { board: &board, notifier: &notifier };
         board.add_netdevs(&config.netdevs)?;
         board.add_dumps(&config.dumps)?;
         let display = maker.all(&config.devices, &plugged)?;
@@ -139,7 +136,6 @@ impl Machine {
             cds,
             nodes: media::Nodes::default(),
             rtc,
-            xen,
             power,
             ejected,
             leaving: Mutex::default(),
@@ -218,9 +214,9 @@ fn bridges(
     let shadow = if capabilities.firmware {
         None
     } else {
-        let low = low_ram(board.hypervisor)
+        let low = low_ram(&**board.hypervisor)
             .ok_or_else(|| BuildError::Inconsistent("no RAM at address 0".into()))?;
-        let bios = firmware::load(board.hypervisor, board.config.firmware.as_deref())?;
+        let bios = firmware::load(&**board.hypervisor, board.config.firmware.as_deref())?;
         Some(Shadow { ram: low, firmware: Some(bios), mapper })
     };
     let host = I440fx::new(board.config.memory_mib << 20, shadow);
@@ -268,8 +264,8 @@ fn power_management(
     let options = PmOptions {
         serial: [there(0), there(1)],
         events_elsewhere: capabilities.pm_timer,
-        // The tables are Xen's, whose method reads the block once for each slot.
-        up_stays: capabilities.firmware,
+        // libacpi's method reads the block once for each slot.
+        up_stays: capabilities.acpi_tables,
         ..PmOptions::default()
     };
     let wiring = board.wiring();

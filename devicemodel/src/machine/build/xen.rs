@@ -1,23 +1,17 @@
-//! What a guest of Xen finds beside the PC.
+//! What PV drivers ask of the platform device.
 
 use std::sync::Arc;
 
 use devices::xen::platform::{PlatformOps, Unplug};
 use devices_core::Ticket;
+use hypervisor::Hypervisor;
 
 use crate::power::{Notice, Notifier};
 
-/// What only the hypervisor can do.
-#[derive(Clone)]
-pub struct XenParts {
-    /// Makes guest memory 0xc0000-0xfffff read only, or writable again.
-    pub lock_roms: Arc<dyn Fn(bool) + Send + Sync>,
-}
-
-/// What the platform device asks for, on its way to the event loop.
+/// What the platform device asks for, on its way to the event loop and to the hypervisor.
 struct Requests {
     notifier: Notifier,
-    lock_roms: Arc<dyn Fn(bool) + Send + Sync>,
+    hypervisor: Arc<dyn Hypervisor>,
 }
 
 impl PlatformOps for Requests {
@@ -25,7 +19,9 @@ impl PlatformOps for Requests {
         self.notifier.notify(Notice::Unplug(what, done));
     }
     fn lock_roms(&self, locked: bool) {
-        (self.lock_roms)(locked);
+        if let Err(error) = self.hypervisor.lock_roms(locked) {
+            tracing::warn!("{error}");
+        }
     }
     fn drivers(&self, product: u16, build: u32) -> bool {
         tracing::info!(product, build, "PV drivers");
@@ -37,6 +33,9 @@ impl PlatformOps for Requests {
 }
 
 /// Who carries out what PV drivers ask for.
-pub(in crate::machine) fn requests(parts: &XenParts, notifier: &Notifier) -> Arc<dyn PlatformOps> {
-    Arc::new(Requests { notifier: notifier.clone(), lock_roms: parts.lock_roms.clone() })
+pub(in crate::machine) fn requests(
+    hypervisor: &Arc<dyn Hypervisor>,
+    notifier: &Notifier,
+) -> Arc<dyn PlatformOps> {
+    Arc::new(Requests { notifier: notifier.clone(), hypervisor: hypervisor.clone() })
 }

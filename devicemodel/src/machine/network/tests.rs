@@ -7,11 +7,11 @@ use devices::xen::platform::Unplug;
 use devices_core::deferred;
 use devices_core::model::Value;
 use devices_core::net::TestNet;
-use hypervisor::NoCpu;
+use hypervisor::{Capabilities, NoCpu};
 
 use super::*;
 use crate::config::{Card, GuestConfig};
-use crate::machine::{Preopened, Setting, XenParts};
+use crate::machine::{Preopened, Setting};
 use crate::power::notices;
 
 fn config(cards: &[Card]) -> GuestConfig {
@@ -26,12 +26,12 @@ fn card(model: &str, id: &str) -> Card {
 
 fn built(config: GuestConfig) -> Machine {
     let (notifier, _) = notices().unwrap();
+    let pvhvm = Capabilities { pvhvm: true, ..Capabilities::default() };
     let setting = Setting {
-        hypervisor: Arc::new(NoCpu::new(1, 2 << 20, 0).unwrap()),
+        hypervisor: Arc::new(NoCpu::new(1, 2 << 20, 0).unwrap().in_place_of(pvhvm)),
         power: Arc::new(notifier.clone()),
         notifier,
         debugcon: None,
-        xen: Some(XenParts { lock_roms: Arc::new(|_| ()) }),
         taps: None,
         border: Border::Open,
         ahead: Preopened::default(),

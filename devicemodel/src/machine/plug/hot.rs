@@ -89,7 +89,7 @@ impl Machine {
             std::sync::Arc::new(self.notifier.clone());
         let board = Board {
             bus: &self.bus,
-            hypervisor: &*self.hypervisor,
+            hypervisor: &self.hypervisor,
             config: &self.config,
             power: &self.power,
             border: &self.border,
@@ -97,7 +97,7 @@ impl Machine {
             observer: &observer,
             ahead: &Preopened::default(),
         };
-        let maker = Maker { board: &board, notifier: &self.notifier, xen: self.xen.as_ref() };
+        let maker = Maker { board: &board, notifier: &self.notifier };
         let mut state = self.plugged.state();
         if state.leaving.iter().any(|(device, _)| device.name == name_of(&spec)) {
             return Err(plain("a device of that name is still leaving"));

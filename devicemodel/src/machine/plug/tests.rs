@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use devices_core::model::Value;
 use devices_core::{Device as _, Space};
-use hypervisor::NoCpu;
+use hypervisor::{Capabilities, NoCpu};
 
 use super::*;
 use crate::config::GuestConfig;
@@ -18,15 +18,18 @@ fn spec(model: &str, id: Option<&str>, properties: &[(&str, u64)]) -> DeviceSpec
 }
 
 fn built(devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
-    let xen = devices.iter().any(|device| device.model.starts_with("xen-"));
+    let pvhvm = devices.iter().any(|device| device.model.starts_with("xen-"));
+    built_on(Capabilities { pvhvm, ..Capabilities::default() }, devices)
+}
+
+fn built_on(capabilities: Capabilities, devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
     let config = GuestConfig { memory_mib: 2, devices, ..GuestConfig::default() };
     let (notifier, _) = notices().unwrap();
     let setting = Setting {
-        hypervisor: Arc::new(NoCpu::new(1, 2 << 20, 0).unwrap()),
+        hypervisor: Arc::new(NoCpu::new(1, 2 << 20, 0).unwrap().in_place_of(capabilities)),
         power: Arc::new(notifier.clone()),
         notifier,
         debugcon: None,
-        xen: xen.then(|| XenParts { lock_roms: Arc::new(|_| ()) }),
         taps: None,
         border: Border::Open,
         ahead: Preopened::default(),
@@ -38,6 +41,23 @@ fn built(devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
 fn functions(machine: &Machine) -> BTreeMap<u8, (u16, String)> {
     let added = machine.pci().into_iter().filter(|function| function.slot > 1);
     added.map(|function| (function.slot, (function.vendor, function.id))).collect()
+}
+
+#[test]
+fn what_is_xens_is_asked_part_by_part() {
+    let platform = || vec![spec("xen-platform", None, &[])];
+    let pvhvm = Capabilities { pvhvm: true, ..Capabilities::default() };
+    assert_eq!(built_on(pvhvm, platform()).unwrap().facts().kind, "xenfv-4.2");
+    // `-machine pc,accel=xen`, as libxl has it for `xen_platform_pci=0`.
+    assert_eq!(built_on(pvhvm, Vec::new()).unwrap().facts().kind, "pc-i440fx-7.2");
+    let refused = built_on(Capabilities::default(), platform()).err().unwrap().to_string();
+    assert!(refused.contains("it needs a Xen domain"), "{refused}");
+    let has_pvpanic = |capabilities| {
+        let machine = built_on(capabilities, Vec::new()).unwrap();
+        machine.bus().slots().iter().any(|(name, _)| name == "pvpanic")
+    };
+    assert!(has_pvpanic(pvhvm));
+    assert!(!has_pvpanic(Capabilities { acpi_tables: true, ..pvhvm }));
 }
 
 #[test]

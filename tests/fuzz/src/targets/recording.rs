@@ -35,8 +35,8 @@ fn around() -> &'static Around {
         let (hypervisor, border) = recorded(Arc::new(still), &file).expect("the temporary folder takes it");
         let (notifier, _) = notices().expect("an eventfd");
         let power = Arc::new(notifier.clone());
-        let (xen, taps, debugcon, ahead) = (None, None, None, Preopened::default());
-        let setting = Setting { hypervisor, power, notifier, debugcon, xen, taps, border, ahead };
+        let (taps, debugcon, ahead) = (None, None, Preopened::default());
+        let setting = Setting { hypervisor, power, notifier, debugcon, taps, border, ahead };
         let mut machine = Machine::build(config, setting).expect("a small machine");
         machine.begin_recording().expect("the temporary folder takes it");
         machine.shut_down();

@@ -34,7 +34,6 @@ fn build(config: GuestConfig) -> Result<(Machine, Arc<NoCpu>), String> {
         power: Arc::new(notifier.clone()),
         notifier,
         debugcon: None,
-        xen: None,
         taps: None,
         border: Border::Open,
         ahead: Preopened::default(),
