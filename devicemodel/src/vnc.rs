@@ -10,7 +10,6 @@ use devices::input::keys::Key;
 use devices::input::layouts::Layout;
 use devices_core::DeviceCell;
 use devices_core::picture::{DisplayAdapter, Frame, Lines, Picture};
-use hypervisor::Hypervisor;
 
 use crate::monitor::facts::VncFacts;
 use crate::qemu::{HostOptions, VncListen};
@@ -22,7 +21,6 @@ const NO_SCREEN: (u32, u32) = (640, 480);
 
 /// The machine's parts that a viewer has to do with.
 pub struct Console {
-    hypervisor: Arc<dyn Hypervisor>,
     display: Option<Arc<dyn DisplayAdapter>>,
     keyboard: Arc<DeviceCell<I8042>>,
     border: Border,
@@ -76,13 +74,11 @@ pub struct Viewers {
 impl Console {
     /// A console of these parts.
     pub fn new(
-        hypervisor: Arc<dyn Hypervisor>,
         display: Option<Arc<dyn DisplayAdapter>>,
         keyboard: Arc<DeviceCell<I8042>>,
         border: Border,
     ) -> Console {
         Console {
-            hypervisor,
             display,
             keyboard,
             border,
@@ -112,7 +108,6 @@ impl Console {
 
 impl Screen for Console {
     fn look(&self) -> (Box<dyn Frame>, Lines) {
-        self.hypervisor.refresh_display();
         let black = || -> (Box<dyn Frame>, Lines) {
             (Box::new(Picture::new(NO_SCREEN.0, NO_SCREEN.1)), Lines::default())
         };

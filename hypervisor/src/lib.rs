@@ -255,8 +255,6 @@ pub trait Hypervisor: Send + Sync {
     fn lock_roms(&self, _locked: bool) -> Result<(), Error> {
         Err(Error::Unsupported("there are no PV drivers here".into()))
     }
-    /// Brings what the guest drew into the display's dirty logs, where that takes asking. Before they are taken.
-    fn refresh_display(&self) {}
     /// The guest wakes from suspend to RAM (ACPI S3).
     fn wake_up(&self) -> Result<(), Error> {
         Err(Error::Unsupported("this guest cannot wake from suspend to RAM yet".into()))

@@ -401,12 +401,7 @@ impl Machine {
 
     /// Screen, keyboard and mouse for a viewer.
     pub fn console(&self) -> Console {
-        Console::new(
-            self.hypervisor.clone(),
-            self.display.clone(),
-            self.keyboard.clone(),
-            self.border.clone(),
-        )
+        Console::new(self.display.clone(), self.keyboard.clone(), self.border.clone())
     }
 
     /// Everything as a tree.

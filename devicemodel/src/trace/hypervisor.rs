@@ -125,9 +125,6 @@ impl Hypervisor for Watched {
     fn lock_roms(&self, locked: bool) -> Result<(), Error> {
         self.inner.lock_roms(locked)
     }
-    fn refresh_display(&self) {
-        self.inner.refresh_display();
-    }
     fn wake_up(&self) -> Result<(), Error> {
         self.inner.wake_up()
     }

@@ -110,7 +110,8 @@ pub fn ram_of(regions: Vec<Region>) -> Result<GuestRam, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use vm_memory::{Bytes, GuestMemoryBackend, GuestMemoryRegion};
@@ -121,11 +122,20 @@ mod tests {
         ram.write_obj(7u32, GuestAddress(2 * PAGE - 2)).unwrap();
         let low = ram.find_region(GuestAddress(0)).unwrap();
         let track = low.track();
-        assert!(track.take_dirty(DirtyLog::Display, 1));
-        assert!(!track.take_dirty(DirtyLog::Display, 1));
-        assert!(track.take_dirty(DirtyLog::Migration, 1));
-        assert!(track.take_dirty(DirtyLog::Migration, 2));
-        assert!(!track.take_dirty(DirtyLog::Migration, 3));
+        let told = Arc::new(AtomicUsize::new(0));
+        let count = told.clone();
+        track.on_take(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        track.on_fetch(|track, log| {
+            if log == DirtyLog::Migration {
+                track.touch(9);
+            }
+        });
+        assert_eq!(track.fetch_dirty(DirtyLog::Display), [1, 2]);
+        assert!(track.fetch_dirty(DirtyLog::Display).is_empty());
+        assert_eq!(told.load(Ordering::Relaxed), 1, "once a fetch, and not if there was nothing");
+        assert_eq!(track.fetch_dirty(DirtyLog::Migration), [1, 2, 9], "9 was written elsewhere");
 
         assert!(track.mark_code(5));
         assert!(!track.mark_code(5));

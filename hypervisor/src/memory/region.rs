@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(pins(), 2);
         head.get_ref::<u32>(4).unwrap().store(7);
         assert_eq!(head.get_ref::<u32>(4).unwrap().load(), 7);
-        assert!(region.track().take_dirty(super::super::DirtyLog::Migration, 2), "a write is told");
+        assert_eq!(region.track().fetch_dirty(super::super::DirtyLog::Migration), [2], "a write is told");
         drop(head);
         assert_eq!(pins(), 1);
         drop(tail);

@@ -8,12 +8,16 @@ use vm_memory::bitmap::{Bitmap, NewBitmap, RefSlice, WithBitmapSlice};
 
 use super::PAGE;
 
-/// What happened to each page of a block: three dirty logs with separate readers, and whether a CPU keeps
+/// Marks what was written where this process does not see it.
+type BringIn = Box<dyn Fn(&PageTrack, DirtyLog) + Send + Sync>;
+
+/// What happened to each page of a block: two dirty logs with separate readers, and whether a CPU keeps
 /// decoded code of it. Every write through vm-memory lands here; the software CPU calls [`PageTrack::touch`].
 #[derive(Default)]
 pub struct PageTrack {
     flags: Box<[AtomicU8]>,
     generation: Box<[AtomicU32]>,
+    fetched: OnceLock<BringIn>,
     taken: OnceLock<Box<dyn Fn() + Send + Sync>>,
     written: OnceLock<Box<dyn Fn(RangeInclusive<usize>) + Send + Sync>>,
 }
@@ -88,20 +92,35 @@ impl PageTrack {
         self.generation.get(page)
     }
 
-    /// Whether the page was written since this log's reader last took it; takes it.
-    pub fn take_dirty(&self, log: DirtyLog, page: usize) -> bool {
-        let taken = self
-            .flags
-            .get(page)
-            .is_some_and(|f| f.fetch_and(!(log as u8), Ordering::AcqRel) & log as u8 != 0);
-        if taken && let Some(tell) = self.taken.get() {
+    /// The pages that were written since this log's reader last fetched it, which begins anew.
+    pub fn fetch_dirty(&self, log: DirtyLog) -> Vec<usize> {
+        if let Some(bring_in) = self.fetched.get() {
+            bring_in(self, log);
+        }
+        let is_dirty = |page: &usize| {
+            let flags = self.flags.get(*page);
+            flags.is_some_and(|f| f.load(Ordering::Acquire) & log as u8 != 0)
+        };
+        let pages: Vec<usize> = (0..self.pages()).filter(is_dirty).collect();
+        for flags in pages.iter().filter_map(|page| self.flags.get(*page)) {
+            flags.fetch_and(!(log as u8), Ordering::AcqRel);
+        }
+        if !pages.is_empty()
+            && let Some(tell) = self.taken.get()
+        {
             tell();
         }
-        taken
+        pages
     }
 
-    /// Whom to tell, once, that a log was taken: a CPU that writes to pages known to be dirty without a word
-    /// must look again. Called for each page that was taken, from the reader's thread; must be quick.
+    /// Who marks, once, what a CPU elsewhere has written, before a log is fetched. Called from the reader's thread.
+    pub fn on_fetch(&self, bring_in: impl Fn(&PageTrack, DirtyLog) + Send + Sync + 'static) {
+        // A second one is not wanted: one hypervisor owns the block.
+        let _ = self.fetched.set(Box::new(bring_in));
+    }
+
+    /// Whom to tell, once, that a log was fetched: a CPU that writes to pages known to be dirty without a word
+    /// must look again. Called after pages were taken, from the reader's thread; must be quick.
     pub fn on_take(&self, tell: impl Fn() + Send + Sync + 'static) {
         // A second one is not wanted: one hypervisor owns the block.
         let _ = self.taken.set(Box::new(tell));
@@ -141,6 +160,7 @@ impl NewBitmap for PageTrack {
         PageTrack {
             flags: (0..pages).map(|_| AtomicU8::new(0)).collect(),
             generation: (0..pages).map(|_| AtomicU32::new(0)).collect(),
+            fetched: OnceLock::new(),
             taken: OnceLock::new(),
             written: OnceLock::new(),
         }

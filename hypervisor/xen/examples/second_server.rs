@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hypervisor::memory::{self, PAGE};
+use hypervisor::memory::{self, DirtyLog, PAGE};
 use hypervisor::{Claims, Dispatch, Error, Hypervisor, Mapping, Pin};
 use hypervisor_xen::{Placements, VRAM, Xen, XenConfig, xenstore::XenStore};
 use ioreq::{Data, Dir, Request};
@@ -79,7 +79,8 @@ fn video_steps(xen: &Xen, failures: &mut u32) {
     };
     let bar = 0xfb80_0000;
     step(failures, "they move to 0xfb800000", xen.map(Mapping::ram(bar, 16 * PAGE, &vram, 0)));
-    xen.refresh_display();
+    let drawn = || (**vram).bitmap().fetch_dirty(DirtyLog::Display).len();
+    step(failures, "the pages that the guest drew are asked for", ensure(drawn() <= 16, "there are more"));
     step(failures, "a save tells where they are", xen.save().and_then(|parts| Placements::of(&parts)));
     step(failures, "they are parked again", xen.map(Mapping::none(bar, 16 * PAGE)));
     let rom = xen.add_ram("rom", 16 * PAGE);

@@ -8,9 +8,9 @@
 use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hypervisor::memory::{self, PAGE};
+use hypervisor::memory::{self, DirtyLog, PAGE};
 use hypervisor::{Error, PageTrack, RamBlock, SavedPart};
 use serde::{Deserialize, Serialize};
 use vm_memory::MmapRegion;
@@ -83,7 +83,11 @@ impl Block {
 pub struct Video {
     domain: Arc<Domain>,
     dirty: Arc<DirtyReport>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct State {
@@ -100,7 +104,7 @@ impl Video {
     /// No blocks yet; they are parked from page `free` on.
     pub fn new(domain: Arc<Domain>, dirty: Arc<DirtyReport>, free: u64) -> Video {
         let state = State { blocks: Vec::new(), free, reserved: 0, restored: None };
-        Video { domain, dirty, state: Mutex::new(state) }
+        Video { domain, dirty, state: Arc::new(Mutex::new(state)) }
     }
 
     /// The domain was restored, and has its blocks there. Before the first is added.
@@ -124,7 +128,7 @@ impl Video {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.state)
     }
 
     /// Makes a block: gives the domain pages for it, unless it was restored with them, and maps them.
@@ -154,6 +158,18 @@ impl Video {
             let count = (pages.end() - pages.start()) as u64 + 1;
             dirty.written(at.load(Ordering::Acquire) + *pages.start() as u64, count);
         });
+        // Xen keeps such a log of one range, which is the first block's.
+        if state.blocks.is_empty() {
+            let (domain, weak) = (self.domain.clone(), Arc::downgrade(&self.state));
+            track(&block).on_fetch(move |track, log| {
+                let Some(state) = weak.upgrade().filter(|_| log == DirtyLog::Display) else { return };
+                // Held, so that the block does not move meanwhile.
+                let state = lock(&state);
+                if let Some(block) = state.blocks.first() {
+                    mark_drawn(&domain, block.gfn.load(Ordering::Acquire), track);
+                }
+            });
+        }
         let name = name.to_owned();
         state.blocks.push(Block {
             name,
@@ -239,42 +255,6 @@ impl Video {
         }
     }
 
-    /// Notes in the blocks' logs which pages the guest wrote to since the last look. Xen keeps such a log of
-    /// one range, so only the first block is looked at; beyond its first 128 MiB all counts as written.
-    pub fn refresh(&self) {
-        let state = self.state();
-        let Some(block) = state.blocks.first() else { return };
-        let pages = block.pages.min(TRACKED);
-        let mut bitmap = vec![0; pages.div_ceil(8) as usize];
-        let first_pfn = block.gfn.load(Ordering::Acquire);
-        let op = TrackDirtyVram { pages: pages as u32, pad: 0, first_pfn };
-        let known = match self.domain.op_with(op, &mut bitmap) {
-            Ok(_) => pages,
-            // There is no log yet, or none at all.
-            Err(error) => {
-                if error.errno() != Some(libc::ENODATA) {
-                    self.domain.complain(&error);
-                }
-                0
-            }
-        };
-        let log = track(&block.block);
-        for page in 0..block.pages {
-            let word = bitmap.get((page / 8) as usize).copied().unwrap_or(0);
-            if page >= known || word & 1 << (page % 8) != 0 {
-                log.touch(page as usize);
-            }
-        }
-    }
-
-    /// Nobody looks: Xen need not keep the log.
-    pub fn rest(&self) {
-        // The kernel wants a buffer even for no pages.
-        if let Err(error) = self.domain.op_with(TrackDirtyVram::default(), &mut [0; 8]) {
-            self.domain.complain(&error);
-        }
-    }
-
     /// Where the blocks are: (name, first page, pages).
     pub fn blocks(&self) -> Vec<(String, u64, u64)> {
         let state = self.state();
@@ -309,6 +289,30 @@ fn track(block: &RamBlock) -> &PageTrack {
     region.bitmap()
 }
 
+/// Marks the pages from `first_pfn` on that the guest wrote to since last asked, by Xen's log of them; all that lies
+/// beyond that, and all if there is no such log.
+fn mark_drawn(domain: &Domain, first_pfn: u64, track: &PageTrack) {
+    let pages = (track.pages() as u64).min(TRACKED);
+    let mut bitmap = vec![0; pages.div_ceil(8) as usize];
+    let op = TrackDirtyVram { pages: pages as u32, pad: 0, first_pfn };
+    let known = match domain.op_with(op, &mut bitmap) {
+        Ok(_) => pages as usize,
+        // There is no log yet, or none at all.
+        Err(error) => {
+            if error.errno() != Some(libc::ENODATA) {
+                domain.complain(&error);
+            }
+            0
+        }
+    };
+    for page in 0..track.pages() {
+        let word = bitmap.get(page / 8).copied().unwrap_or(0);
+        if page >= known || word & 1 << (page % 8) != 0 {
+            track.touch(page);
+        }
+    }
+}
+
 fn cache(first: u64, pages: u64, kind: u32) -> PinMemoryCacheattr {
     PinMemoryCacheattr { start: first, end: first + (pages - 1), kind, pad: 0 }
 }
@@ -327,7 +331,6 @@ fn restored_at(restored: &Placements, name: &str, pages: u64) -> Result<u64, Err
 mod tests {
     use super::*;
     use crate::fake::{DOMID, FakeXen, extents};
-    use hypervisor::memory::DirtyLog;
     use vm_memory::{Bytes, MemoryRegionAddress};
 
     const PARKING: u64 = 1 << 20;
@@ -453,22 +456,19 @@ mod tests {
         let fake = FakeXen::new(16);
         let (video, dirty) = video(&fake, None);
         let block = video.add("vram", 64 * PAGE).unwrap();
-        let taken =
-            || (0..64).filter(|page| track(&block).take_dirty(DirtyLog::Display, *page)).collect::<Vec<_>>();
-        video.refresh();
-        assert_eq!(taken().len(), 64, "no log yet: all may have changed");
+        let fetch = || track(&block).fetch_dirty(DirtyLog::Display);
+        assert_eq!(fetch().len(), 64, "no log yet: all may have changed");
         fake.state().vram_dirty = Some(vec![3, 63]);
-        video.refresh();
-        assert_eq!(taken(), [3, 63]);
-        video.refresh();
-        assert!(taken().is_empty());
+        assert_eq!(fetch(), [3, 63]);
+        assert!(fetch().is_empty());
+        let asked = fake.ops::<TrackDirtyVram>().len();
+        track(&block).fetch_dirty(DirtyLog::Migration);
+        assert_eq!(fake.ops::<TrackDirtyVram>().len(), asked, "Xen's own log, and not the display's");
         dirty.set(true);
         video.show(&block, BAR).unwrap().unwrap();
         block.write_slice(&[1], MemoryRegionAddress(2 * PAGE)).unwrap();
         dirty.flush();
         assert_eq!(extents(&fake), [(BAR + 2, 1)]);
-        assert_eq!(taken(), [2]);
-        video.rest();
-        assert_eq!(fake.ops::<TrackDirtyVram>().last().unwrap().pages, 0);
+        assert_eq!(fetch(), [2]);
     }
 }

@@ -168,11 +168,6 @@ impl Xen {
         Ok(value == 3)
     }
 
-    /// Nobody looks at the display for now.
-    pub fn rest_display(&self) {
-        self.video.rest();
-    }
-
     /// Gives up every power beyond this domain, for ever: no hypercalls, no other domain's pages or events.
     /// After it no block can be added that is neither [reserved](Xen::reserve) nor [restored](Xen::restored), and sleep
     /// cannot be set.
@@ -342,9 +337,6 @@ impl Hypervisor for Xen {
         let (first_pfn, pages) = ROM_FRAMES;
         self.domain.op(SetMemType { pages, kind, pad: 0, first_pfn })?;
         Ok(())
-    }
-    fn refresh_display(&self) {
-        self.video.refresh();
     }
     fn log_dirty(&self, on: bool) -> Result<(), Error> {
         self.dirty.set(on);

@@ -79,7 +79,7 @@ impl Guest {
     /// The pages below the hole that were written since this was last asked.
     fn written(&self) -> Vec<usize> {
         let track = self.0.find_region(GuestAddress(0)).unwrap().track();
-        (0..track.pages()).filter(|page| track.take_dirty(DirtyLog::Migration, *page)).collect()
+        track.fetch_dirty(DirtyLog::Migration)
     }
 }
 

@@ -57,8 +57,7 @@ impl Vram {
     }
     /// The pages that were written since last asked, by whatever the dirty log knows of.
     pub fn take_changed(&self) -> Vec<usize> {
-        let track = (**self.0).bitmap();
-        (0..track.pages()).filter(|&page| track.take_dirty(DirtyLog::Display, page)).collect()
+        (**self.0).bitmap().fetch_dirty(DirtyLog::Display)
     }
     /// Zeroes a range, touching only pages that are not zero yet: the host gives memory for no other.
     pub fn clear(&self, offset: usize, len: usize) {

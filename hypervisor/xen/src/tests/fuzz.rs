@@ -1,5 +1,8 @@
 //! A guest that owns the shared pages and writes whatever it likes there, while we answer.
 
+use hypervisor::RamBlock;
+use hypervisor::memory::DirtyLog;
+
 use super::*;
 use crate::fake::SERVER;
 
@@ -40,7 +43,7 @@ fn request(random: &mut Random) -> Ioreq {
 }
 
 /// One thing that a hostile guest does.
-fn step(guest: &Guest, random: &mut Random) {
+fn step(guest: &Guest, vram: &RamBlock, random: &mut Random) {
     let noise = random.next();
     match random.below(100) {
         // A request, over whatever is in the slot.
@@ -82,7 +85,7 @@ fn step(guest: &Guest, random: &mut Random) {
             let claims = Claims { memory: vec![start..=start + noise % 64], ..Claims::default() };
             guest.xen.claim(&claims).unwrap();
         }
-        _ => guest.xen.refresh_display(),
+        _ => drop((***vram).bitmap().fetch_dirty(DirtyLog::Display)),
     }
 }
 
@@ -93,7 +96,7 @@ fn hostile(steps: u64) {
     guest.xen.log_dirty(true).unwrap();
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     for n in 0..steps {
-        step(&guest, &mut random);
+        step(&guest, &vram, &mut random);
         if n % 1024 == 0 {
             guest.devices.log().clear();
             guest.fake.forget();
