@@ -132,6 +132,9 @@ pub struct RunArgs {
     /// How guest time runs; `icount` makes a run repeat exactly.
     #[arg(long, value_enum)]
     pub clock: Option<ClockMode>,
+    /// What the vCPUs are, as QEMU's -cpu: a model's name (`help` lists them), then +FEATURE and -FEATURE.
+    #[arg(long, value_name = "MODEL[,+F][,-F]")]
+    pub cpu: Option<String>,
     /// What the real-time clock shows first: utc, localtime, or seconds since 1970.
     #[arg(long, value_name = "utc|localtime|SECONDS")]
     pub rtc: Option<String>,
@@ -388,6 +391,8 @@ impl RunArgs {
             config.cmdline.clear();
         }
         config.check()?;
+        // It was checked.
+        warnings.extend(config.cpu_model().map(|(_, warnings)| warnings).unwrap_or_default());
         Ok((config, warnings))
     }
 
@@ -434,6 +439,7 @@ impl RunArgs {
         replace(&mut config.boot, &self.boot);
         replace(&mut config.cmdline, &self.append);
         replace(&mut config.clock, &self.clock);
+        config.cpu = self.cpu.clone().or(config.cpu.take());
         config.kernel = self.kernel.clone().or(config.kernel.take());
         config.initrd = self.initrd.clone().or(config.initrd.take());
         match self.firmware.as_deref() {

@@ -128,6 +128,10 @@ pub(crate) fn say(line: &str) {
 }
 
 fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
+    if args.cpu.as_deref().is_some_and(|cpu| matches!(cpu, "help" | "?")) {
+        print!("{}", listing::cpus());
+        return Ok(0);
+    }
     let (config, warnings) = args.config()?;
     for warning in warnings {
         say(&format!("warning: {warning}"));

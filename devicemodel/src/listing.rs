@@ -40,6 +40,29 @@ pub fn under_headings() -> String {
     text
 }
 
+/// The models of processors, and what can be added to them and taken from them, as `-cpu help` has it.
+pub fn cpus() -> String {
+    use hypervisor_soft::model::{DEFAULT, MODELS, SUPPORTED, features};
+    let mut text = String::from("Available CPUs:\n");
+    for row in MODELS {
+        let usual = if row.name == DEFAULT { " (default)" } else { "" };
+        text.push_str(&format!("  {:<26}  {}{usual}\n", row.name, row.brand));
+    }
+    text.push_str("  host                        what the host's processor has of what can be had here\n");
+    text.push_str("\nRecognized CPUID flags, those in brackets not built:\n");
+    let mut line = String::from(" ");
+    for (name, feature) in features::NAMES {
+        let word = if SUPPORTED.has(*feature) { format!(" {name}") } else { format!(" [{name}]") };
+        if line.len() + word.len() > 78 {
+            text.push_str(&format!("{line}\n"));
+            line = String::from(" ");
+        }
+        line.push_str(&word);
+    }
+    text.push_str(&format!("{line}\n"));
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +76,14 @@ mod tests {
         let listed = under_headings();
         assert!(listed.contains("Display devices:\nname \"VGA\", bus PCI, desc \"standard VGA\"\n"));
         assert!(!listed.contains("PIIX3"));
+    }
+
+    #[test]
+    fn every_cpu_model_and_feature_is_listed() {
+        let text = cpus();
+        for name in ["soft64", "Nehalem", "Haswell", "max", "host"] {
+            assert!(text.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name}");
+        }
+        assert!(text.contains(" sse4.2 ") && text.contains(" [svm] "), "{text}");
     }
 }

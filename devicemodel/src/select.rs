@@ -53,7 +53,8 @@ pub fn soft(config: &GuestConfig) -> Result<Arc<dyn Hypervisor>, hypervisor::Err
         ClockMode::Host => ClockKind::Host,
         ClockMode::Icount => ClockKind::Icount,
     };
-    Ok(Arc::new(Soft::new(SoftConfig { vcpus: config.vcpus, ram_below, ram_above, clock })?))
+    let (cpu, _) = config.cpu_model().map_err(hypervisor::Error::Unsupported)?;
+    Ok(Arc::new(Soft::new(SoftConfig { vcpus: config.vcpus, ram_below, ram_above, clock, cpu })?))
 }
 
 #[cfg(test)]

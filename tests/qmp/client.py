@@ -20,7 +20,7 @@ TIME = 20
 QUERIES = """
 query-version query-commands query-qmp-schema query-command-line-options query-status query-name query-uuid query-kvm
 query-target query-current-machine query-machines query-memory-size-summary query-migrate query-cpus-fast query-cpus
-query-hotpluggable-cpus query-pci qom-list-types query-iothreads query-block query-named-block-nodes query-blockstats
+query-hotpluggable-cpus query-cpu-definitions query-pci qom-list-types query-iothreads query-block query-named-block-nodes query-blockstats
 query-chardev query-chardev-backends query-rx-filter query-fdsets query-vnc query-mice
 """.split()
 

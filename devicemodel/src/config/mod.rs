@@ -9,6 +9,7 @@ mod network;
 use std::path::PathBuf;
 
 use devices_core::model::Category;
+use hypervisor_soft::CpuModel;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -165,6 +166,9 @@ pub struct GuestConfig {
     pub firmware: Option<PathBuf>,
     /// How guest time runs.
     pub clock: ClockMode,
+    /// What the vCPUs are, in the words of QEMU's `-cpu`; the usual one if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
     /// COM1 to COM4.
     pub serial: Vec<SerialConfig>,
     /// Devices that are no part of every PC, in the order in which those with no address get one.
@@ -209,6 +213,7 @@ impl Default for GuestConfig {
             cmdline: String::new(),
             firmware: None,
             clock: ClockMode::Host,
+            cpu: None,
             serial: vec![SerialConfig::None],
             devices: usual_devices(),
             netdevs: Vec::new(),
@@ -253,6 +258,7 @@ impl GuestConfig {
         if self.kernel.is_none() && !self.cmdline.is_empty() {
             return invalid("a kernel command line needs a kernel: give --kernel too".into());
         }
+        self.cpu_model().map_err(|why| ConfigError::Invalid(format!("cpu: {why}")))?;
         check_order("boot", &self.boot)?;
         if let Some(once) = &self.boot_options.once {
             check_order("boot once", once)?;
@@ -276,6 +282,11 @@ impl GuestConfig {
 }
 
 impl GuestConfig {
+    /// The model of the vCPUs, and what of it cannot be had.
+    pub fn cpu_model(&self) -> Result<(CpuModel, Vec<String>), String> {
+        self.cpu.as_deref().map_or_else(|| Ok((CpuModel::default(), Vec::new())), CpuModel::parse)
+    }
+
     /// Bytes of memory that devices bring into the guest.
     pub fn device_memory(&self) -> u64 {
         self.devices.iter().map(DeviceSpec::memory).sum()

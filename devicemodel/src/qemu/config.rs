@@ -67,6 +67,8 @@ pub struct QemuConfig {
     pub globals: Vec<Global>,
     /// `-blockdev`, in their order.
     pub blockdevs: Vec<Blockdev>,
+    /// `-cpu`.
+    pub cpu: Option<String>,
     /// `-icount`.
     pub icount: bool,
     /// `-qtest`.

@@ -1,7 +1,7 @@
 //! `-machine help` and its like: what can be asked for.
 
 use super::drivers;
-use super::options::{self, Opt};
+use super::options::Opt;
 
 const MACHINES: &str = "\
 Supported machines are:
@@ -15,11 +15,6 @@ Accelerators:
 qtest                nobody: the machine is driven by -qtest
 tcg                  our own CPU in this process
 xen                  a domain of Xen
-";
-
-const CPUS: &str = "\
-Available CPUs:
-  any name is taken: the hypervisor decides what its CPUs can do
 ";
 
 const CHARDEVS: &str = "\
@@ -59,7 +54,7 @@ pub(super) fn of(option: Opt, value: &str) -> Option<String> {
         Opt::Netdev | Opt::Net | Opt::Nic => Some(netdevs()),
         Opt::Display => Some(DISPLAYS.into()),
         Opt::Vga => Some(VGAS.into()),
-        Opt::Note(options::NO_CPU) => Some(CPUS.into()),
+        Opt::Cpu => Some(crate::listing::cpus()),
         _ => None,
     }
 }

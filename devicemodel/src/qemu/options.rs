@@ -117,6 +117,8 @@ pub enum Opt {
     XenRestrict,
     /// `-icount`.
     Icount,
+    /// `-cpu`.
+    Cpu,
     /// `-global`.
     Global,
     /// `-blockdev`.
@@ -176,7 +178,12 @@ pub const OPTIONS: &[Row] = &[
     with("M", "TYPE[,key=value...]", Opt::Machine, "the same as -machine"),
     with("accel", "NAME", Opt::Accel, "who runs the CPUs: xen, kvm, tcg (our own CPU) or qtest (nobody)"),
     flag("enable-kvm", Opt::EnableKvm, "the same as -accel kvm"),
-    with("cpu", "MODEL", Opt::Note(NO_CPU), "taken; the hypervisor decides what its CPUs can do"),
+    with(
+        "cpu",
+        "MODEL[,+F][,-F]",
+        Opt::Cpu,
+        "what the CPUs are; under Xen and with qtest taken, and changes nothing",
+    ),
     with("name", "NAME", Opt::Name, "name of the guest"),
     with("uuid", "UUID", Opt::Uuid, "identity of the guest"),
     with("m", "MiB", Opt::Memory, "RAM"),

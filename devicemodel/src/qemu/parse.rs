@@ -107,6 +107,7 @@ impl Parser {
             Opt::Device => config.devices.push(values::device(value)?),
             Opt::Global => config.globals.push(values::global(value)?),
             Opt::Blockdev => config.blockdevs.push(blockdev::parse(value)?),
+            Opt::Cpu => config.cpu = Some(value.into()),
             Opt::Icount => {
                 values::icount(value)?;
                 config.icount = true;

@@ -13,6 +13,7 @@ use super::config::{
 };
 use super::drivers::{Driver, driver};
 use super::network::{NicArg, OnBoard};
+use super::options::NO_CPU;
 use super::{QemuError, Refusal, blockdev, lines, network};
 use crate::config::{
     ClockMode, DeviceSpec, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
@@ -160,6 +161,7 @@ impl Task {
             plan.guest.empty_cd();
         }
         plan.guest.devices.extend(drives.labelled);
+        plan.cpu(&config)?;
         let check =
             |guest: &mut GuestConfig| guest.check().map_err(|error| bad("this guest", error.to_string()));
         check(&mut plan.guest)?;
@@ -440,6 +442,19 @@ fn disk(drive: &Drive, kind: DiskKind, snapshot: bool) -> Result<DiskConfig, Ref
 }
 
 impl Plan {
+    /// What the vCPUs are, where they are ours.
+    fn cpu(&mut self, config: &QemuConfig) -> Result<(), QemuError> {
+        let Some(cpu) = &config.cpu else { return Ok(()) };
+        if self.xen.is_some() || self.qtest.is_some() {
+            self.host.notes.push(NO_CPU.into());
+            return Ok(());
+        }
+        self.guest.cpu = Some(cpu.clone());
+        let (_, warnings) = self.guest.cpu_model().map_err(|why| bad(format!("-cpu {cpu}"), why))?;
+        self.host.notes.extend(warnings.into_iter().map(|warning| format!("warning: {warning}")));
+        Ok(())
+    }
+
     /// Properties of devices that no `-device` makes.
     fn globals(&mut self, config: &QemuConfig) -> Result<(), QemuError> {
         let is_drive = |global: &Global| [ide::DISK.name, ide::CD.name].contains(&global.driver.as_str());

@@ -435,7 +435,13 @@ fn no_word_is_taken_in_silence() {
         }
     }
     let said = |line: &str| plan(line).host.notes;
-    assert!(said("-cpu max")[0].starts_with("-cpu: taken, and changes nothing"));
+    assert!(said("-accel qtest -cpu Pentium9")[0].starts_with("-cpu: taken, and changes nothing"));
+    assert!(said("-accel tcg -cpu Nehalem").is_empty());
+    let hle = "warning: the soft CPU doesn't support requested feature: CPUID.07H:EBX.hle [bit 4]";
+    assert!(said("-accel tcg -cpu Haswell").iter().any(|note| note == hle));
+    assert_eq!(plan("-cpu max,-sse4.2").guest.cpu.as_deref(), Some("max,-sse4.2"));
+    let wrong = refusal("-cpu Pentium9");
+    assert_eq!(wrong, "-cpu Pentium9: unable to find CPU model 'Pentium9'");
     assert!(said("-L /usr/share")[0].starts_with("-L: taken"));
     assert!(said("-global ide-hd.serial=1")[0].contains("there is no such device"));
     assert!(said("-m 64 -name a,debug-threads=on -msg timestamp=on -overcommit mem-lock=off").is_empty());

@@ -20,6 +20,7 @@ use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 use crate::cpu::{Cpu, Fault, IP, mode, seg};
 use crate::host;
 use crate::lower;
+use crate::model::Features;
 use crate::op::{Ctx, Op};
 use crate::paging::Access;
 use crate::tlb::PAGE_MASK;
@@ -314,12 +315,13 @@ impl Cpu {
         let room = (PAGE - (gpa & (PAGE - 1))) as usize;
         let mut fetched = self.fetch(lin, gpa, MAX_BYTES.min(room).min(limit))?;
         let most = if mode & mode::SINGLE != 0 { 1 } else { MAX_OPS };
-        let mut built = build(&fetched.bytes[..fetched.len], ip, mode, most);
+        let has = self.model.features;
+        let mut built = build(&fetched.bytes[..fetched.len], ip, mode, &has, most);
         if built.is_none() && limit.min(MAX_LEN) > fetched.near {
             // The first instruction does not end on its page. It stays alone, so that writes to the second page
             // are never to what is still to come of the block.
             fetched = self.fetch(lin, gpa, limit.min(MAX_LEN))?;
-            built = build(&fetched.bytes[..fetched.len], ip, mode, 1);
+            built = build(&fetched.bytes[..fetched.len], ip, mode, &has, 1);
         }
         // Still not whole: it runs past the limit of its segment.
         let Some((ops, len, count)) = built else { return Err(self.gp(0)) };
@@ -377,7 +379,7 @@ impl Cpu {
 }
 
 /// Decodes as many instructions as make a block, `most` of them; none if the bytes end within the first.
-fn build(bytes: &[u8], ip: u64, mode: u32, most: usize) -> Option<(Box<[Op]>, usize, u32)> {
+fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Option<(Box<[Op]>, usize, u32)> {
     let bits = match mode & (mode::CODE32 | mode::CODE64) {
         0 => 16,
         mode::CODE32 => 32,
@@ -388,7 +390,7 @@ fn build(bytes: &[u8], ip: u64, mode: u32, most: usize) -> Option<(Box<[Op]>, us
         _ if mode & mode::STACK32 != 0 => 32,
         _ => 16,
     };
-    let mut ctx = Ctx { code: bits, stack, mode, block_ip: ip, branch: None };
+    let mut ctx = Ctx { code: bits, stack, mode, has: *has, block_ip: ip, branch: None };
     // Where the vendors differ, as CPUID's vendor: near branches of 16 bits in 64-bit code, far pointers of 32 at most.
     // What we do not announce decodes as on processors before it.
     let options = DecoderOptions::AMD

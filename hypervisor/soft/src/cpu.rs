@@ -7,6 +7,7 @@ use hypervisor::Dispatch;
 
 use crate::block::Cache;
 use crate::machine::Shared;
+use crate::model::CpuModel;
 use crate::op::Op;
 use crate::physical::PageInfo;
 use crate::tlb::{Stamps, Tlb};
@@ -311,6 +312,8 @@ pub struct Cpu {
     pub(crate) a20: u64,
     /// Index of this vCPU.
     pub id: u32,
+    /// What it says it is.
+    pub(crate) model: Arc<CpuModel>,
     /// TLB.
     pub(crate) tlb_sets: Box<crate::tlb::Sets>,
     /// Decoded blocks.

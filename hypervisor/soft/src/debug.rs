@@ -140,10 +140,17 @@ mod tests {
     use vm_memory::{Bytes, GuestAddress};
 
     use super::*;
+    use crate::model::CpuModel;
     use crate::soft::{ClockKind, SoftConfig};
 
     fn machine() -> Soft {
-        let config = SoftConfig { vcpus: 1, ram_below: 16 << 20, ram_above: 0, clock: ClockKind::Host };
+        let config = SoftConfig {
+            vcpus: 1,
+            ram_below: 16 << 20,
+            ram_above: 0,
+            clock: ClockKind::Host,
+            cpu: CpuModel::default(),
+        };
         let soft = Soft::new(config).unwrap();
         soft.cpu(0).a20 = u64::MAX;
         soft

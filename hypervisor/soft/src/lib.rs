@@ -16,6 +16,7 @@ pub mod int;
 pub mod lower;
 pub mod machine;
 pub mod mem;
+pub mod model;
 pub mod op;
 pub mod paging;
 pub mod physical;
@@ -28,6 +29,7 @@ pub mod tlb;
 pub mod wild;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub use model::CpuModel;
 pub use soft::{ClockKind, Soft, SoftConfig};

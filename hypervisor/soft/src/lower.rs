@@ -3,6 +3,7 @@
 use iced_x86::{CpuidFeature, EncodingKind, Instruction};
 
 use crate::cpu::{Cpu, Exec};
+use crate::model::{Feature, Features};
 use crate::op::{Ctx, Op};
 
 fn invalid(cpu: &mut Cpu, _: &Op) -> Exec {
@@ -19,7 +20,7 @@ pub fn lower(i: &Instruction, ctx: &Ctx, bytes: &[u8]) -> Op {
         let prefixes = bytes.iter().take(15).take_while(|b| is_prefix(**b, ctx.code)).count();
         return if prefixes >= 14 { Op::jump(too_long) } else { Op::jump(invalid) };
     }
-    if !announced(i) {
+    if !announced(i, &ctx.has) {
         return Op::jump(invalid);
     }
     crate::int::lower(i, ctx)
@@ -36,54 +37,42 @@ pub(crate) fn is_prefix(b: u8, code: u8) -> bool {
 }
 
 /// Whether CPUID says that the instruction exists.
-fn announced(i: &Instruction) -> bool {
+fn announced(i: &Instruction, has: &Features) -> bool {
+    let vex = i.encoding() == EncodingKind::VEX;
+    (vex || i.encoding() == EncodingKind::Legacy) && i.cpuid_features().iter().all(|f| known(*f, vex, has))
+}
+
+/// Whether one of iced's features is there; `vex` for instructions with that prefix.
+fn known(feature: CpuidFeature, vex: bool, has: &Features) -> bool {
     use CpuidFeature::*;
-    if i.encoding() != EncodingKind::Legacy {
-        return false;
-    }
-    let has = |f: &CpuidFeature| {
-        matches!(
-            *f,
-            INTEL8086
-                | INTEL8086_ONLY
-                | INTEL186
-                | INTEL286
-                | INTEL386
-                | INTEL486
-                | X64
-                | CLFSH
-                | CMOV
-                | CMPXCHG16B
-                | CPUID
-                | CX8
-                | FPU
-                | FPU287
-                | FPU387
-                | FXSR
-                | MMX
-                | MONITOR
-                | MOVBE
-                | MSR
-                | MULTIBYTENOP
-                | PAUSE
-                | POPCNT
-                | PREFETCHW
-                | PREFETCHWT1
-                | RDPMC
-                | RDTSCP
-                | SEP
-                | SMAP
-                | SSE
-                | SSE2
-                | SSE3
-                | SSE4_1
-                | SSE4_2
-                | SSSE3
-                | SYSCALL
-                | TSC
-                | XSAVE
-                | XSAVEOPT
-        )
+    let needed = match feature {
+        // On any processor with long mode, or where nothing tells (PREFETCHW was a NOP before it was announced).
+        INTEL8086 | INTEL8086_ONLY | INTEL186 | INTEL286 | INTEL386 | INTEL486 | X64 | CPUID | FPU
+        | FPU287 | FPU387 | MSR | MULTIBYTENOP | PAUSE | PREFETCHW | PREFETCHWT1 | RDPMC | SYSCALL | TSC => {
+            return !vex;
+        }
+        // It may be tried whatever leaf 1 says.
+        MONITOR => return !vex,
+        CLFSH => Feature::CLFLUSH,
+        CMOV => Feature::CMOV,
+        CMPXCHG16B => Feature::CX16,
+        CX8 => Feature::CX8,
+        FXSR => Feature::FXSR,
+        MMX => Feature::MMX,
+        MOVBE => Feature::MOVBE,
+        POPCNT => Feature::POPCNT,
+        RDTSCP => Feature::RDTSCP,
+        SEP => Feature::SEP,
+        SMAP => Feature::SMAP,
+        SSE => Feature::SSE,
+        SSE2 => Feature::SSE2,
+        SSE3 => Feature::SSE3,
+        SSE4_1 => Feature::SSE4_1,
+        SSE4_2 => Feature::SSE4_2,
+        SSSE3 => Feature::SSSE3,
+        XSAVE => Feature::XSAVE,
+        XSAVEOPT => Feature::XSAVEOPT,
+        _ => return false,
     };
-    i.cpuid_features().iter().all(has)
+    has.has(needed)
 }

@@ -9,6 +9,7 @@ use std::ops::{BitAnd, BitOr, BitXor, Not};
 use iced_x86::{Instruction, Register};
 
 use crate::cpu::{Cpu, Exec, Fault, IP, ZERO};
+use crate::model::Features;
 
 /// How a handler left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -405,6 +406,8 @@ pub struct Ctx {
     pub stack: u8,
     /// Mode bits of the block's key, see [`crate::cpu::mode`].
     pub mode: u32,
+    /// What the processor announces.
+    pub has: Features,
     /// RIP of the block's first instruction at the time of decoding.
     pub block_ip: u64,
     /// Condition code of a conditional branch of 64-bit code that follows in the same block.

@@ -16,8 +16,8 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use crate::cpu::{Cpu, IP};
 use crate::exec::Leave;
 use crate::machine::{CountClock, Shared, attention};
+use crate::model::{CpuModel, SavedModel};
 use crate::state;
-use crate::system::cpuid::PROCESSOR_ID;
 
 /// Where guest time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -30,7 +30,7 @@ pub enum ClockKind {
 }
 
 /// What a machine is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SoftConfig {
     /// Number of vCPUs, 1 to 64.
     pub vcpus: u32,
@@ -40,6 +40,8 @@ pub struct SoftConfig {
     pub ram_above: u64,
     /// Guest time.
     pub clock: ClockKind,
+    /// What the vCPUs are.
+    pub cpu: CpuModel,
 }
 
 /// Most vCPUs.
@@ -48,6 +50,9 @@ pub const MAX_VCPUS: u32 = 64;
 pub(crate) const STACK: usize = 64 << 20;
 /// Longest turn of a vCPU with instruction counting, in instructions.
 const TURN: u64 = 50_000;
+
+/// Where the model of the vCPUs is saved.
+const MODEL: &str = "cpu/model";
 
 type Events = Arc<dyn Fn(Event) + Send + Sync>;
 
@@ -67,6 +72,7 @@ struct Running {
 pub struct Soft {
     shared: Arc<Shared>,
     cpus: Vec<Mutex<Box<Cpu>>>,
+    model: Mutex<Arc<CpuModel>>,
     running: Mutex<Running>,
     changed: Condvar,
     doorbells: Arc<Doorbells>,
@@ -117,12 +123,20 @@ impl Soft {
             };
             shared.unit(n).timer = Some(shared.timers.timer(fire));
         }
-        let cpus = (0..config.vcpus).map(|n| Mutex::new(Cpu::new(n, shared.clone()))).collect();
+        let model = Arc::new(config.cpu);
+        let vcpu = |n| {
+            let mut cpu = Cpu::new(n, shared.clone());
+            cpu.set_model(model.clone());
+            cpu.power_on();
+            Mutex::new(cpu)
+        };
+        let cpus = (0..config.vcpus).map(vcpu).collect();
         let running = Running { paused: true, ..Running::default() };
         shared.tell_all(attention::PAUSE);
         Ok(Soft {
             shared,
             cpus,
+            model: Mutex::new(model),
             running: Mutex::new(running),
             changed: Condvar::new(),
             doorbells: Arc::default(),
@@ -131,6 +145,9 @@ impl Soft {
 
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(|p| p.into_inner())
+    }
+    fn model(&self) -> MutexGuard<'_, Arc<CpuModel>> {
+        self.model.lock().unwrap_or_else(|p| p.into_inner())
     }
     /// A vCPU, once it stands still.
     pub(crate) fn cpu(&self, n: usize) -> MutexGuard<'_, Box<Cpu>> {
@@ -289,7 +306,7 @@ impl Soft {
 
 impl Hypervisor for Soft {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { processor_id: PROCESSOR_ID, ..Capabilities::default() }
+        Capabilities { processor_id: self.model().processor_id(), ..Capabilities::default() }
     }
     fn vcpus(&self) -> u32 {
         self.cpus.len() as u32
@@ -422,13 +439,20 @@ impl Hypervisor for Soft {
         self.changed.notify_all();
     }
     fn save(&self) -> Result<Vec<SavedPart>, Error> {
-        (0..self.cpus.len())
-            .map(|n| {
-                let cpu = self.cpu(n);
-                let body = state::save(&cpu, &self.shared.unit(n as u32))?;
-                Ok(SavedPart { path: format!("cpu/{n}"), version: 1, body })
-            })
-            .collect()
+        let vcpu = |n: usize| {
+            let cpu = self.cpu(n);
+            let body = state::save(&cpu, &self.shared.unit(n as u32))?;
+            Ok(SavedPart { path: format!("cpu/{n}"), version: 1, body })
+        };
+        let mut parts = (0..self.cpus.len()).map(vcpu).collect::<Result<Vec<_>, Error>>()?;
+        let model = self.model().clone();
+        // Guests of the default model are saved as they were before there was a choice.
+        if *model != CpuModel::default() {
+            let body = rmp_serde::to_vec_named(&SavedModel::from(&*model));
+            let body = body.map_err(|e| Error::State(e.to_string()))?;
+            parts.push(SavedPart { path: MODEL.into(), version: 1, body });
+        }
+        Ok(parts)
     }
     fn load(&self, parts: &[SavedPart]) -> Result<(), Error> {
         let bad = |what: String| Error::State(what);
@@ -441,15 +465,29 @@ impl Hypervisor for Soft {
             }
             states.push(state::parse(&part.body)?);
         }
-        let others = parts.iter().filter(|p| p.path.starts_with("cpu/")).count();
+        let model = match parts.iter().find(|p| p.path == MODEL) {
+            None => CpuModel::default(),
+            Some(part) if part.version != 1 => {
+                return Err(bad(format!("{MODEL} has version {}", part.version)));
+            }
+            Some(part) => {
+                let saved: SavedModel =
+                    rmp_serde::from_slice(&part.body).map_err(|e| bad(format!("{MODEL}: {e}")))?;
+                saved.model().map_err(|e| bad(format!("{MODEL}: {e}")))?
+            }
+        };
+        let model = Arc::new(model);
+        let others = parts.iter().filter(|p| p.path.starts_with("cpu/") && p.path != MODEL).count();
         if others != states.len() {
             return Err(bad(format!("{others} vCPUs saved, {} here", states.len())));
         }
+        *self.model() = model.clone();
         for (n, saved) in states.into_iter().enumerate() {
             let mut cpu = self.cpu(n);
             let mut unit = self.shared.unit(n as u32);
             saved.apply_unit(&mut unit);
             drop(unit);
+            cpu.set_model(model.clone());
             saved.apply(&mut cpu);
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::apic::wire::Unit;
 use crate::block::Cache;
 use crate::cpu::{Cpu, FaultInfo, IP, RDX, Segment, Table, seg, special};
 use crate::machine::{Shared, attention};
+use crate::model::CpuModel;
 use crate::physical::PageInfo;
 use crate::system::bits::cr0;
 use crate::system::msr::Msrs;
@@ -82,6 +83,7 @@ impl Cpu {
             time_offset: 0,
             a20: u64::MAX,
             id,
+            model: Arc::new(CpuModel::default()),
             tlb_sets: Sets::new(),
             blocks: Cache::new(),
             phys_cache: vec![(u64::MAX, PageInfo::MMIO); PHYS_CACHE].into(),
@@ -90,6 +92,12 @@ impl Cpu {
         });
         cpu.power_on();
         cpu
+    }
+
+    /// Becomes another processor, before it has run or while its state is being put in place.
+    pub(crate) fn set_model(&mut self, model: Arc<CpuModel>) {
+        self.model = model;
+        self.drop_blocks();
     }
 
     /// Power-on and hardware reset.

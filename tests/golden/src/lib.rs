@@ -16,7 +16,7 @@ use devicemodel::saved::{self, Parts};
 use devicemodel::trace::Border;
 use devices_core::bus::View;
 use hypervisor::Hypervisor;
-use hypervisor_soft::{ClockKind, Soft, SoftConfig};
+use hypervisor_soft::{ClockKind, CpuModel, Soft, SoftConfig};
 use ioreq::{Request, Sbdf, Size, Target};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -112,6 +112,7 @@ impl Golden {
                 ClockMode::Host => ClockKind::Host,
                 ClockMode::Icount => ClockKind::Icount,
             },
+            cpu: CpuModel::default(),
         };
         let hypervisor: Arc<dyn Hypervisor> = Arc::new(Soft::new(soft)?);
         let (notifier, notices) = notices()?;

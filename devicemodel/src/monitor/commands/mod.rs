@@ -2,6 +2,7 @@
 
 mod block;
 mod chardev;
+mod cpu;
 mod devices;
 mod files;
 mod input;
@@ -32,10 +33,11 @@ use super::schema::{Entry, Schema};
 use super::table::{CommandSpec, Table};
 
 /// Everything that there is.
-static TABLES: [&Table; 11] = [
+static TABLES: [&Table; 12] = [
     &session::TABLE,
     &running::TABLE,
     &machine::TABLE,
+    &cpu::TABLE,
     &devices::TABLE,
     &objects::TABLE,
     &block::TABLE,

@@ -9,7 +9,7 @@ use ioreq::{Data, Dir, Request, Target};
 use vm_memory::{Bytes, GuestAddress, MemoryRegionAddress};
 
 use super::*;
-use crate::{ClockKind, Soft, SoftConfig};
+use crate::{ClockKind, CpuModel, Soft, SoftConfig};
 
 /// vCPU, port, value.
 type Out = (u32, u16, u64);
@@ -83,7 +83,7 @@ fn firmware(others: u32) -> Vec<u8> {
 }
 
 fn machine(vcpus: u32, clock: ClockKind) -> (Arc<Soft>, std::thread::JoinHandle<()>, Receiver<Out>) {
-    let config = SoftConfig { vcpus, ram_below: 1 << 20, ram_above: 0, clock };
+    let config = SoftConfig { vcpus, ram_below: 1 << 20, ram_above: 0, clock, cpu: CpuModel::default() };
     let soft = Arc::new(Soft::new(config).unwrap());
     let rom = soft.add_ram("rom", 0x1_0000).unwrap();
     rom.write_slice(&firmware(vcpus - 1), MemoryRegionAddress(0)).unwrap();
@@ -179,10 +179,48 @@ fn counting_repeats_exactly() {
     assert_eq!(first, run());
 }
 
+/// A guest goes on with the processor that it was saved with, whatever the machine was made with.
+#[test]
+fn the_model_is_saved_with_the_guest() {
+    let soft = |cpu: &str| {
+        let cpu = CpuModel::parse(cpu).unwrap().0;
+        let config = SoftConfig { vcpus: 2, ram_below: 1 << 20, ram_above: 0, clock: ClockKind::Host, cpu };
+        Soft::new(config).unwrap()
+    };
+    let nehalem = soft("Nehalem,-sse4.2");
+    let parts = nehalem.save().unwrap();
+    let paths: Vec<_> = parts.iter().map(|part| part.path.as_str()).collect();
+    assert_eq!(paths, ["cpu/0", "cpu/1", "cpu/model"]);
+    let other = soft("soft64");
+    let usual = other.save().unwrap();
+    assert_eq!(usual.len(), 2, "as it was before there was a choice");
+    other.load(&parts).unwrap();
+    assert_eq!(other.save().unwrap(), parts);
+    for n in 0..2 {
+        assert_eq!(other.cpu(n).cpuid_leaf(1, 0), nehalem.cpu(n).cpuid_leaf(1, 0));
+    }
+    assert_eq!(other.capabilities().processor_id, nehalem.capabilities().processor_id);
+    other.load(&usual).unwrap();
+    assert_eq!(other.cpu(0).cpuid_leaf(0, 0)[1], 0x6874_7541, "a guest saved without one has the default");
+    let mut newer = parts.clone();
+    let at = newer[2].body.windows(4).position(|bytes| bytes == b"cx16").unwrap();
+    newer[2].body[at..at + 4].copy_from_slice(b"cx32");
+    let error = other.load(&newer).unwrap_err().to_string();
+    assert!(error.contains("no CPU feature \"cx32\""), "{error}");
+    newer[2].version = 2;
+    assert!(other.load(&newer).unwrap_err().to_string().contains("version 2"));
+}
+
 /// A saved count near its end would be over the loop's limit at once, for ever, or wrap.
 #[test]
 fn a_count_of_instructions_that_cannot_be_is_refused() {
-    let config = SoftConfig { vcpus: 1, ram_below: 1 << 20, ram_above: 0, clock: ClockKind::Host };
+    let config = SoftConfig {
+        vcpus: 1,
+        ram_below: 1 << 20,
+        ram_above: 0,
+        clock: ClockKind::Host,
+        cpu: CpuModel::default(),
+    };
     let soft = Soft::new(config).unwrap();
     soft.cpu(0).icount = 1 << 62;
     let mut parts = soft.save().unwrap();
@@ -231,7 +269,8 @@ impl Dispatch for Panics {
 #[test]
 fn a_thread_that_panics_ends_the_machine_and_says_so() {
     for clock in [ClockKind::Host, ClockKind::Icount] {
-        let config = SoftConfig { vcpus: 2, ram_below: 1 << 20, ram_above: 0, clock };
+        let config =
+            SoftConfig { vcpus: 2, ram_below: 1 << 20, ram_above: 0, clock, cpu: CpuModel::default() };
         let soft = Arc::new(Soft::new(config).unwrap());
         let rom = soft.add_ram("rom", 0x1_0000).unwrap();
         // out 0x80, al at the reset vector.

@@ -1,4 +1,5 @@
 mod block;
+mod cpu;
 mod devices;
 mod fake;
 mod files;
