@@ -1,8 +1,8 @@
 //! Intel 82540EM network card, and its kin 82544GC and 82545EM (QEMU's `e1000`).
 //!
 //! Specification: Intel's "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual" (317453).
-//! Receiver (`rx`), transmitter (`tx`), interrupts and their timers (`irq`) and EEPROM (`eeprom`) each have their file;
-//! filters, statistics, the PHY and how packets are put together are `e1000x`'s.
+//! Received descriptors (`rx`), interrupts and their timers (`irq`) and EEPROM (`eeprom`) each have their file;
+//! filters, statistics, the PHY, the link, the transmitter and the receiver's ways are `e1000x`'s.
 //!
 //! Where it differs from QEMU, it follows the manual: CTRL.RST resets the controller, IOADDR and IODATA reach the
 //! registers, received checksums are looked at, the delay timers of both directions count, statistics are all cleared
@@ -21,38 +21,28 @@ mod rx;
 mod state;
 #[cfg(test)]
 mod tests;
-mod tx;
-
-use std::sync::Arc;
 
 use devices_core::device::Deferred;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
-use devices_core::net::{NetBackend, Nic, RxFilter};
+use devices_core::net::{Nic, RxFilter};
 use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window, reg as pci_reg};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
-use hypervisor::{GuestRam, Timer};
+use hypervisor::GuestRam;
 
 use eeprom::Eeprom;
 use irq::Irq;
-use rx::Rx;
-use spec::{Cause, ctrl, reg, status};
+use spec::{Cause, ctrl, reg, txd};
 
-use super::e1000x::phy::{NEGOTIATION, Phy, Wish};
-use super::e1000x::registers::Registers;
+use super::e1000x::controller::{Controller, Mac, read_lanes, written_word};
+use super::e1000x::phy::Phy;
 pub use super::e1000x::spec;
-use super::e1000x::tx::Tx;
-use super::e1000x::{filter, stats};
+use super::e1000x::stats;
 use crate::board::NicConfig;
 
 /// Region numbers.
 const MEMORY: usize = 0;
-
-/// The only timer's number.
-const TIMER: u32 = 0;
-/// When work that was too much for one call goes on, in nanoseconds.
-const TURN: u64 = 50_000;
 
 /// What the cards differ in.
 #[derive(Debug)]
@@ -91,30 +81,10 @@ pub struct E1000 {
     options: Options,
     pci: PciConfig,
     regions: [Region; 2],
-    dma: Dma,
-    backend: Arc<dyn NetBackend>,
-    wiring: Wiring,
-    /// The address that it was made with.
-    mac: [u8; 6],
-    registers: Registers,
-    /// IOADDR.
-    io_address: u32,
+    mac: Mac,
     eeprom: Eeprom,
     phy: Phy,
     irq: Irq,
-    rx: Rx,
-    tx: Tx,
-    /// The cable is in.
-    cable: bool,
-    /// When negotiation is over.
-    negotiated: Option<u64>,
-    /// When work goes on that was too much for one call.
-    turn: Option<u64>,
-    timer: Timer,
-    /// When the timer fires; no later than it has to.
-    armed: Option<u64>,
-    /// Between [`Device::quiesce`] and [`Device::resume`].
-    quiet: bool,
 }
 
 impl E1000 {
@@ -128,7 +98,7 @@ impl E1000 {
         line: IrqLine,
         wiring: &Wiring,
     ) -> E1000 {
-        let NicConfig { backend, mac } = cable;
+        let address = cable.mac;
         let mut pci = PciConfig::new(Identity {
             vendor: spec::VENDOR,
             device: variant.device,
@@ -149,23 +119,10 @@ impl E1000 {
                 Region::floating("registers", Space::Mmio, spec::MEMORY_LEN),
                 Region::floating("ports", Space::Pio, spec::PORTS_LEN),
             ],
-            dma,
-            backend,
-            wiring: wiring.clone(),
-            mac,
-            registers: registers::empty(),
-            io_address: 0,
-            eeprom: Eeprom::new(mac, variant.device),
+            mac: Mac::new(cable, dma, registers::empty(), 1, wiring),
+            eeprom: Eeprom::new(address, variant.device),
             phy: Phy::new(variant.phy),
             irq: Irq::default(),
-            rx: Rx::new(),
-            tx: Tx::new(),
-            cable: true,
-            negotiated: None,
-            turn: None,
-            timer: wiring.timer(TIMER),
-            armed: None,
-            quiet: false,
         };
         card.reset_controller();
         card
@@ -175,69 +132,9 @@ impl E1000 {
     fn reset_controller(&mut self) {
         let vet = if self.options.init_vet { 0x8100 } else { 0 };
         self.eeprom.reset();
-        registers::reset(&mut self.registers, self.eeprom.mac(), vet);
+        registers::reset(&mut self.mac.registers, self.eeprom.mac(), vet);
         self.irq = Irq::default();
-        self.tx.reset();
-        self.turn = None;
-        if self.cable && self.negotiated.is_none() {
-            self.link_bit(true);
-        }
-    }
-
-    fn link_bit(&mut self, up: bool) {
-        let value = self.registers.get(reg::STATUS) & !status::LU;
-        self.registers.set(reg::STATUS, value | if up { status::LU } else { 0 });
-    }
-
-    fn link_down(&mut self) {
-        self.link_bit(false);
-        self.phy.link_down();
-    }
-
-    /// Negotiation begins: there is no link till it is over.
-    fn negotiate(&mut self) {
-        self.link_down();
-        self.negotiated = Some(self.wiring.now().saturating_add(NEGOTIATION));
-    }
-
-    /// What is sent comes back: by the PHY or by the controller.
-    fn loops(&self) -> bool {
-        self.phy.loops() || self.registers.get(reg::RCTL) & spec::rctl::LBM != 0
-    }
-
-    fn cause(&mut self, cause: Cause) {
-        self.irq.causes |= cause;
-    }
-
-    /// What could not be done in this call goes on soon.
-    fn go_on(&mut self) {
-        self.turn = Some(self.wiring.now().saturating_add(TURN));
-    }
-
-    /// Whatever can go on goes on.
-    fn kick(&mut self) {
-        self.transmit();
-        self.receive();
-    }
-
-    /// After every call: the interrupt pin and the timer as they are to be.
-    fn settle(&mut self) {
-        let itr = self.registers.get(reg::ITR);
-        self.irq.settle(self.wiring.now(), itr);
-        if self.irq.level != self.pin() {
-            self.pci.set_intx(self.irq.level);
-        }
-        self.arm();
-    }
-
-    /// The timer fires when there is something to do next, or before: then the clock is looked at and it is armed
-    /// anew. That is cheaper than moving it with every frame.
-    fn arm(&mut self) {
-        let next = [self.irq.deadline(), self.negotiated, self.turn].into_iter().flatten().min();
-        if let Some(next) = next.filter(|next| self.armed.is_none_or(|armed| *next < armed)) {
-            self.armed = Some(next);
-            self.timer.arm(next);
-        }
+        self.mac.reset();
     }
 
     /// What the pin was told last.
@@ -258,14 +155,14 @@ impl E1000 {
         match offset {
             reg::EECD => self.eeprom.read_eecd(),
             reg::EERD => self.eeprom.read,
-            reg::ICR => self.irq.take(self.wiring.now()),
+            reg::ICR => self.irq.take(self.mac.wiring.now()),
             reg::ICS => {
-                self.irq.look_at_delays(self.wiring.now());
+                self.irq.look_at_delays(self.mac.wiring.now());
                 self.irq.causes.bits()
             }
             reg::IMS => self.irq.mask.bits(),
-            reg::STATISTICS..=reg::STATISTICS_END => stats::read(&mut self.registers, offset),
-            _ => self.registers.get(offset),
+            reg::STATISTICS..=reg::STATISTICS_END => stats::read(&mut self.mac.registers, offset),
+            _ => self.mac.registers.get(offset),
         }
     }
 
@@ -276,7 +173,10 @@ impl E1000 {
         match offset {
             reg::EECD => self.eeprom.write_eecd(value),
             reg::EERD => self.eeprom.write_eerd(value),
-            reg::MDIC => self.write_mdic(value),
+            reg::MDIC => {
+                let answer = self.phy.mdic(value);
+                self.mdic_written(value, answer);
+            }
             reg::ICR => self.irq.causes &= !Cause::from_bits_retain(value),
             reg::ICS => self.irq.causes |= Cause::from_bits_retain(value),
             reg::IMS => self.irq.mask |= Cause::from_bits_retain(value),
@@ -285,7 +185,7 @@ impl E1000 {
             _ => {
                 let writable = registers::writable(offset);
                 if writable != 0 {
-                    self.registers.set(offset, value & writable);
+                    self.mac.registers.set(offset, value & writable);
                     self.written(offset, value);
                 }
             }
@@ -298,49 +198,27 @@ impl E1000 {
             reg::TCTL | reg::TDT => self.transmit(),
             reg::RCTL | reg::RDT => self.receive(),
             // The ring begins anew: what was under way is of the old one.
-            reg::TDH => self.tx.reset(),
+            reg::TDH => self.mac.tx[0].reset(),
             reg::RDTR if value & spec::RDTR_FPD != 0 => self.irq.flush(),
             reg::CTRL_EXT if value & spec::CTRL_EXT_EE_RST != 0 => {
                 let [a, b, c, d, e, f] = self.eeprom.mac();
-                self.registers.set(reg::RA, u32::from_le_bytes([a, b, c, d]));
+                self.mac.registers.set(reg::RA, u32::from_le_bytes([a, b, c, d]));
                 let high = spec::RAH_AV | u32::from(u16::from_le_bytes([e, f]));
-                self.registers.set(reg::RA + 4, high);
+                self.mac.registers.set(reg::RA + 4, high);
             }
             _ => {}
         }
     }
 
     fn write_control(&mut self, value: u32) {
-        let before = self.registers.get(reg::CTRL);
+        let before = self.mac.registers.get(reg::CTRL);
         if value & !before & ctrl::PHY_RST != 0 {
             self.phy.reset();
         }
         if value & ctrl::RST != 0 {
             return self.reset_controller();
         }
-        self.registers.set(reg::CTRL, value);
-    }
-
-    fn write_mdic(&mut self, value: u32) {
-        let (answer, wish) = self.phy.mdic(value);
-        self.registers.set(reg::MDIC, answer);
-        if wish == Wish::Negotiate && self.options.autonegotiation {
-            self.negotiate();
-        }
-        if value & spec::mdic::INTERRUPT != 0 {
-            self.cause(Cause::MDAC);
-        }
-    }
-
-    /// Negotiation is over, if there was somebody to negotiate with.
-    fn negotiation_ends(&mut self) {
-        self.negotiated = None;
-        if self.cable {
-            self.phy.complete();
-            self.link_bit(true);
-            self.cause(Cause::LSC);
-            self.receive();
-        }
+        self.mac.registers.set(reg::CTRL, value);
     }
 }
 
@@ -361,29 +239,25 @@ impl Device for E1000 {
             self.read_register(aligned)
         } else {
             match u64::from(aligned) {
-                spec::IOADDR => self.io_address,
-                spec::IODATA => self.read_register(self.io_address),
+                spec::IOADDR => self.mac.io_address,
+                spec::IODATA => self.read_register(self.mac.io_address),
                 _ => 0,
             }
         };
-        let lanes = value >> (8 * (at.offset as u32 & 3));
-        for (byte, value) in data.iter_mut().zip(lanes.to_le_bytes()) {
-            *byte = value;
-        }
+        read_lanes(value, at.offset, data);
         self.settle();
         Io::Done
     }
 
     fn write(&mut self, at: At, data: &[u8]) -> Io {
-        // The registers take 32 bits, whichever of them an access means.
-        let value = data.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+        let value = written_word(data);
         let aligned = at.offset as u32 & !3;
         if at.region == MEMORY {
             self.write_register(aligned, value);
         } else {
             match u64::from(aligned) {
-                spec::IOADDR => self.io_address = value & (spec::MEMORY_LEN as u32 - 4),
-                spec::IODATA => self.write_register(self.io_address, value),
+                spec::IOADDR => self.mac.io_address = value & (spec::MEMORY_LEN as u32 - 4),
+                spec::IODATA => self.write_register(self.mac.io_address, value),
                 _ => {}
             }
         }
@@ -392,47 +266,24 @@ impl Device for E1000 {
     }
 
     fn wake(&mut self, why: Wake) {
-        match why {
-            Wake::Backend(_) => self.kick(),
-            Wake::Timer(_) => {
-                // It fires once for each time that it is armed.
-                self.armed = None;
-                let now = self.wiring.now();
-                if self.negotiated.is_some_and(|end| end <= now) {
-                    self.negotiation_ends();
-                }
-                if self.turn.is_some_and(|turn| turn <= now) {
-                    self.turn = None;
-                    self.kick();
-                }
-            }
-        }
-        self.settle();
+        self.woken(why);
     }
 
     fn reset(&mut self) {
         self.pci.reset();
         self.phy.power_on();
-        self.negotiated = None;
-        self.io_address = 0;
+        self.mac.negotiated = None;
         self.reset_controller();
-        if !self.cable {
-            self.link_down();
-        }
-        self.quiet = false;
-        self.armed = None;
-        self.timer.cancel();
+        self.power_on();
     }
 
     fn quiesce(&mut self) -> bool {
-        self.quiet = true;
+        self.mac.quiet = true;
         true
     }
 
     fn resume(&mut self) {
-        self.quiet = false;
-        self.kick();
-        self.settle();
+        self.go_on_again();
     }
 
     fn pci(&mut self) -> Option<&mut PciConfig> {
@@ -457,8 +308,8 @@ impl Device for E1000 {
     }
 
     fn inspect(&self, node: &mut Node) {
-        node.value("mac", devices_core::net::format_mac(self.mac));
-        node.value("cable", if self.cable { "in" } else { "out" });
+        node.value("mac", devices_core::net::format_mac(self.mac.address));
+        node.value("cable", if self.mac.cable { "in" } else { "out" });
         node.hex("causes", self.irq.causes.bits()).hex("mask", self.irq.mask.bits());
         node.value("irq", self.irq.level);
         let named = [
@@ -475,52 +326,70 @@ impl Device for E1000 {
             ("tdt", reg::TDT),
         ];
         for (name, offset) in named {
-            node.hex(name, self.registers.get(offset));
+            node.hex(name, self.mac.registers.get(offset));
         }
-        node.value("tx", if self.tx.ready { "waits for the backend" } else { "idle" });
-        let phy: Vec<String> = self.phy.registers.iter().map(|value| format!("{value:04x}")).collect();
-        node.value("phy", phy.join(" "));
-        let counters = node.child("counters");
-        let named = [
-            ("received", spec::stat::GPRC),
-            ("transmitted", spec::stat::GPTC),
-            ("missed", spec::stat::MPC),
-            ("too_long", spec::stat::ROC),
-        ];
-        for (name, offset) in named {
-            counters.value(name, self.registers.get(offset));
+        self.describe(node);
+    }
+}
+
+impl Controller for E1000 {
+    fn mac(&self) -> &Mac {
+        &self.mac
+    }
+    fn mac_mut(&mut self) -> &mut Mac {
+        &mut self.mac
+    }
+    fn phy(&self) -> &Phy {
+        &self.phy
+    }
+    fn phy_mut(&mut self) -> &mut Phy {
+        &mut self.phy
+    }
+    fn cause(&mut self, cause: Cause) {
+        self.irq.causes |= cause;
+    }
+    fn settle(&mut self) {
+        let itr = self.mac.registers.get(reg::ITR);
+        self.irq.settle(self.mac.wiring.now(), itr);
+        if self.irq.level != self.pin() {
+            self.pci.set_intx(self.irq.level);
+        }
+        self.arm();
+    }
+    fn interrupt_deadline(&self) -> Option<u64> {
+        self.irq.deadline()
+    }
+    fn negotiates(&self) -> bool {
+        self.options.autonegotiation
+    }
+    fn can_receive(&self) -> bool {
+        self.has_room()
+    }
+    fn store(&mut self, frame: &[u8], tag: Option<u16>) {
+        self.store_frame(frame, tag);
+    }
+    fn writes_back(&self, command: u32) -> bool {
+        command & (txd::RS | txd::RPS) != 0
+    }
+    fn tell_transmitted(&mut self, _: usize, command: u32) {
+        let registers = &self.mac.registers;
+        if !self.irq.transmit.hold_descriptor(self.mac.wiring.now(), registers, command) {
+            self.cause(Cause::TXDW);
         }
     }
 }
 
 impl Nic for E1000 {
     fn mac(&self) -> [u8; 6] {
-        self.mac
+        self.mac.address
     }
     fn link(&self) -> bool {
-        self.cable
+        self.mac.cable
     }
     fn set_link(&mut self, up: bool) {
-        if self.cable == up {
-            return;
-        }
-        self.cable = up;
-        let before = self.registers.get(reg::STATUS);
-        if !up {
-            self.link_down();
-        } else if self.options.autonegotiation && self.phy.negotiates() && !self.phy.negotiated() {
-            self.negotiate();
-        } else {
-            self.phy.link_up();
-            self.link_bit(true);
-        }
-        if self.registers.get(reg::STATUS) != before {
-            self.cause(Cause::LSC);
-        }
-        self.kick();
-        self.settle();
+        self.plug_cable(up);
     }
     fn rx_filter(&self) -> RxFilter {
-        filter::describe(&self.registers)
+        self.filter()
     }
 }

@@ -10,8 +10,10 @@ use super::eeprom::Eeprom;
 use super::irq::Irq;
 use super::registers::can_hold;
 use super::spec::Cause;
-use crate::net::e1000x::phy::{Phy, REGISTERS};
-use crate::net::e1000x::state::{DelayState, TxState, load_delay, load_tx, save_delay, save_tx};
+use crate::net::e1000x::phy::Phy;
+use crate::net::e1000x::state::{
+    DelayState, MacState, TxState, load_delay, load_mac, load_phy, one_each, save_delay, save_mac,
+};
 use crate::net::eeprom93::{self, Eeprom93c46};
 
 const KIND: &str = "e1000";
@@ -53,42 +55,21 @@ struct IrqState {
 }
 
 pub(super) fn save(card: &E1000) -> Result<Saved, StateError> {
-    let E1000 {
-        name: _,
-        variant: _,
-        options: _,
-        pci,
-        regions: _,
-        dma: _,
-        backend: _,
-        wiring: _,
-        mac: _,
+    let E1000 { name: _, variant: _, options: _, pci, regions: _, mac, eeprom, phy, irq } = card;
+    let Phy { registers: phy, initial: _ } = phy;
+    let MacState { registers, io_address, tx, cable, negotiated, turn } = save_mac(mac);
+    let [tx] = one_each(tx)?;
+    let state = State {
+        pci: pci.save(),
         registers,
         io_address,
-        eeprom,
-        phy,
-        irq,
-        rx: _,
+        eeprom: save_eeprom(eeprom),
+        phy: phy.to_vec(),
+        irq: save_irq(irq),
         tx,
         cable,
         negotiated,
         turn,
-        timer: _,
-        armed: _,
-        quiet: _,
-    } = card;
-    let Phy { registers: phy, initial: _ } = phy;
-    let state = State {
-        pci: pci.save(),
-        registers: registers.filled().collect(),
-        io_address: *io_address,
-        eeprom: save_eeprom(eeprom),
-        phy: phy.to_vec(),
-        irq: save_irq(irq),
-        tx: save_tx(tx),
-        cable: *cable,
-        negotiated: *negotiated,
-        turn: *turn,
     };
     Saved::encode(KIND, VERSION, &state)
 }
@@ -115,19 +96,14 @@ pub(super) fn load(card: &mut E1000, saved: &Saved) -> Result<(), StateError> {
     let State { pci, registers, io_address, eeprom, phy, irq, tx, cable, negotiated, turn } =
         saved.decode(KIND, VERSION)?;
     card.pci.load(&pci)?;
-    valid(card.registers.fill(&registers, can_hold), "a register that there is not")?;
     valid(u64::from(io_address) < super::spec::MEMORY_LEN, "IOADDR is beyond the registers")?;
-    card.io_address = io_address & !3;
+    let io_address = io_address & !3;
+    let mac = MacState { registers, io_address, tx: vec![tx], cable, negotiated, turn };
+    load_mac(&mut card.mac, mac, can_hold)?;
     let EepromState { chip, wires, read } = eeprom;
     card.eeprom = Eeprom { chip: Eeprom93c46::load(&chip)?, wires, read };
-    let phy: [u16; REGISTERS] =
-        phy.try_into().map_err(|_| StateError::Invalid("the PHY has 32 registers".to_owned()))?;
-    card.phy.registers = phy;
+    load_phy(&mut card.phy, phy)?;
     card.irq = load_irq(irq);
-    load_tx(&mut card.tx, tx)?;
-    card.cable = cable;
-    card.negotiated = negotiated;
-    card.turn = turn;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use super::E1000e;
 use super::spec::{ASSERTED, Cause, VECTORS, ctrl_ext, ivar, reg, stat};
+use crate::net::e1000x::controller::Controller;
 use crate::net::e1000x::delay::{Delay, THROTTLE_UNIT};
 use crate::net::e1000x::stats;
 
@@ -103,7 +104,7 @@ impl E1000e {
     }
 
     /// Something happened.
-    pub(super) fn cause(&mut self, cause: Cause) {
+    pub(super) fn happened(&mut self, cause: Cause) {
         self.irq.causes |= cause.difference(Cause::from_bits_retain(ASSERTED));
         if cause.intersects(Cause::OTHERS) && self.is_msix() {
             self.irq.causes |= Cause::OTHER;
@@ -111,7 +112,7 @@ impl E1000e {
     }
 
     fn look_at_delays(&mut self) {
-        let due = self.irq.due(self.wiring.now());
+        let due = self.irq.due(self.mac.wiring.now());
         self.cause(due);
     }
 
@@ -119,7 +120,7 @@ impl E1000e {
     /// themselves, so that the reader has to unmask them.
     pub(super) fn read_icr(&mut self) -> u32 {
         self.look_at_delays();
-        let (value, extended) = (self.irq.icr(), self.registers.get(reg::CTRL_EXT));
+        let (value, extended) = (self.irq.icr(), self.mac.registers.get(reg::CTRL_EXT));
         let masks = extended & (ctrl_ext::IAME | ctrl_ext::EIAME) != 0;
         if self.irq.mask.is_empty() || masks || !self.is_msix() {
             self.irq.causes = Cause::empty();
@@ -140,8 +141,8 @@ impl E1000e {
 
     /// With IAME, whoever looks at ICR masks what is in IAM.
     fn acknowledged(&mut self, icr: u32) {
-        if icr & ASSERTED != 0 && self.registers.get(reg::CTRL_EXT) & ctrl_ext::IAME != 0 {
-            let masked = Cause::from_bits_retain(self.registers.get(reg::IAM));
+        if icr & ASSERTED != 0 && self.mac.registers.get(reg::CTRL_EXT) & ctrl_ext::IAME != 0 {
+            let masked = Cause::from_bits_retain(self.mac.registers.get(reg::IAM));
             self.irq.mask = self.irq.mask.difference(masked);
         }
     }
@@ -156,7 +157,7 @@ impl E1000e {
     pub(super) fn write_ims(&mut self, value: u32) {
         let unmasked = Cause::from_bits_retain(value) & Cause::MASKABLE;
         self.irq.mask |= unmasked;
-        let extended = self.registers.get(reg::CTRL_EXT);
+        let extended = self.mac.registers.get(reg::CTRL_EXT);
         if extended & ctrl_ext::PBA_CLR != 0 {
             let vectors = (0..ENTRIES.len()).filter(|entry| unmasked.intersects(ENTRIES[*entry]));
             for vector in vectors.filter_map(|entry| self.vector(entry)).collect::<Vec<_>>() {
@@ -173,7 +174,7 @@ impl E1000e {
 
     /// The vector of a cause, if it has one that there is.
     fn vector(&self, entry: usize) -> Option<usize> {
-        let entry = self.registers.get(reg::IVAR) >> (4 * entry);
+        let entry = self.mac.registers.get(reg::IVAR) >> (4 * entry);
         let vector = (entry & ivar::VECTOR) as usize;
         (entry & ivar::VALID != 0 && vector < VECTORS).then_some(vector)
     }
@@ -185,11 +186,11 @@ impl E1000e {
         own.fold(Cause::empty(), |sum, entry| sum | new & ENTRIES[entry])
     }
 
-    /// After every call: pin, messages and the timer as they are to be.
-    pub(super) fn settle(&mut self) {
+    /// Pin and messages as they are to be.
+    pub(super) fn settle_interrupts(&mut self) {
         self.look_at_delays();
-        let now = self.wiring.now();
-        let window = u64::from(self.registers.get(reg::ITR)) * THROTTLE_UNIT;
+        let now = self.mac.wiring.now();
+        let window = u64::from(self.mac.registers.get(reg::ITR)) * THROTTLE_UNIT;
         self.irq.throttled = throttle(self.irq.throttled, now, window);
         self.irq.told &= self.irq.pending();
         let by = self.by();
@@ -204,7 +205,6 @@ impl E1000e {
         if self.irq.level != self.pin() {
             self.pci.set_intx(self.irq.level);
         }
-        self.arm();
     }
 
     fn settle_pin(&mut self, now: u64, window: u64) {
@@ -214,7 +214,7 @@ impl E1000e {
         } else if !self.irq.level && self.irq.throttled.is_none() {
             self.irq.level = true;
             self.irq.throttled = (window != 0).then(|| now.saturating_add(window));
-            stats::count(&mut self.registers, stat::IAC);
+            stats::count(&mut self.mac.registers, stat::IAC);
         }
     }
 
@@ -228,7 +228,7 @@ impl E1000e {
     }
 
     fn settle_vector(&mut self, now: u64, vector: usize) {
-        let window = u64::from(self.registers.get(reg::EITR + 4 * vector as u32)) * THROTTLE_UNIT;
+        let window = u64::from(self.mac.registers.get(reg::EITR + 4 * vector as u32)) * THROTTLE_UNIT;
         self.irq.vectors[vector] = throttle(self.irq.vectors[vector], now, window);
         let new = self.untold(vector);
         if new.is_empty() || self.irq.vectors[vector].is_some() {
@@ -236,22 +236,22 @@ impl E1000e {
         }
         self.irq.vectors[vector] = (window != 0).then(|| now.saturating_add(window));
         self.send(vector as u16);
-        if self.registers.get(reg::CTRL_EXT) & ctrl_ext::EIAME != 0 {
-            let masked = Cause::from_bits_retain(self.registers.get(reg::IAM)) & new;
+        if self.mac.registers.get(reg::CTRL_EXT) & ctrl_ext::EIAME != 0 {
+            let masked = Cause::from_bits_retain(self.mac.registers.get(reg::IAM)) & new;
             self.irq.mask = self.irq.mask.difference(masked);
         }
-        let cleared = Cause::from_bits_retain(self.registers.get(reg::EIAC)) & new;
+        let cleared = Cause::from_bits_retain(self.mac.registers.get(reg::EIAC)) & new;
         self.irq.causes = self.irq.causes.difference(cleared);
         self.irq.told = (self.irq.told | new) & self.irq.pending();
     }
 
     fn send(&mut self, vector: u16) {
         self.pci.message(vector);
-        stats::count(&mut self.registers, stat::IAC);
+        stats::count(&mut self.mac.registers, stat::IAC);
     }
 
     /// When the guest is to be interrupted without anybody's call.
-    pub(super) fn interrupt_deadline(&self) -> Option<u64> {
+    pub(super) fn irq_deadline(&self) -> Option<u64> {
         let irq = &self.irq;
         let after = |untold: bool, throttled: Option<u64>| throttled.filter(|_| untold);
         let throttled = match self.by() {

@@ -1,8 +1,8 @@
 //! Intel 82574L network card (QEMU's `e1000e`).
 //!
-//! Specification: Intel's "82574 GbE Controller Family Datasheet" (revision 3.4). Receiver (`rx`), what frames are
-//! (`packet`), transmitter (`tx`), interrupts and their timers (`irq`), NVM (`nvm`) and PHY (`phy`) each have their
-//! file; what is as in the 8254x is `e1000x`'s.
+//! Specification: Intel's "82574 GbE Controller Family Datasheet" (revision 3.4). Received descriptors (`rx`), what
+//! frames are (`packet`), interrupts and their timers (`irq`), NVM (`nvm`) and PHY (`phy`) each have their file; what is
+//! as in the 8254x is `e1000x`'s.
 //!
 //! Where it differs from QEMU, it follows the datasheet: CTRL.RST resets the controller, an interval of 0 throttles
 //! nothing, reading ICR under automatic masking clears it and masks, EIAME masks what a message tells, a descriptor
@@ -25,7 +25,6 @@ pub mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
-mod tx;
 
 use std::sync::Arc;
 
@@ -33,21 +32,19 @@ use devices_core::device::Deferred;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
-use devices_core::net::{NetBackend, Nic, RxFilter};
+use devices_core::net::{Nic, RxFilter};
 use devices_core::pci::{BarKind, Identity, MsiShape, MsixShape, PciConfig, Window, reg as pci_reg};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
-use hypervisor::{GuestRam, MsiTarget, Timer};
+use hypervisor::{GuestRam, MsiTarget};
 
 use irq::Irq;
 use nvm::Nvm;
 use phy::Phy;
-use rx::Rx;
-use spec::{Cause, QUEUES, ctrl, ctrl_ext, reg, status};
+use spec::{Cause, QUEUES, TARC_ENABLE, ctrl, ctrl_ext, ivar, reg, status, txd};
 
-use super::e1000x::phy::{NEGOTIATION, Wish};
-use super::e1000x::registers::Registers;
-use super::e1000x::tx::Tx;
-use super::e1000x::{filter, stats};
+use super::e1000x::controller::{Controller, Mac, read_lanes, written_word};
+use super::e1000x::phy::Phy as StandardPhy;
+use super::e1000x::stats;
 use crate::board::NicConfig;
 
 /// Region numbers, which are the BARs'.
@@ -61,11 +58,6 @@ const MSIX_AT: u16 = 0xa0;
 const PM_AT: u16 = 0xc8;
 const MSI_AT: u16 = 0xd0;
 const EXPRESS_AT: u16 = 0xe0;
-
-/// The only timer's number.
-const TIMER: u32 = 0;
-/// When work that was too much for one call goes on, in nanoseconds.
-const TURN: u64 = 50_000;
 
 /// What can be set.
 #[derive(Clone, Copy, Debug)]
@@ -88,31 +80,10 @@ pub struct E1000e {
     options: Options,
     pci: PciConfig,
     regions: [Region; 4],
-    dma: Dma,
-    backend: Arc<dyn NetBackend>,
-    wiring: Wiring,
-    /// The address that it was made with.
-    mac: [u8; 6],
-    registers: Registers,
-    /// IOADDR.
-    io_address: u32,
+    mac: Mac,
     nvm: Nvm,
     phy: Phy,
     irq: Irq,
-    rx: Rx,
-    /// Each queue's.
-    tx: [Tx; QUEUES],
-    /// The cable is in.
-    cable: bool,
-    /// When negotiation is over.
-    negotiated: Option<u64>,
-    /// When work goes on that was too much for one call.
-    turn: Option<u64>,
-    timer: Timer,
-    /// When the timer fires; no later than it has to.
-    armed: Option<u64>,
-    /// Between [`Device::quiesce`] and [`Device::resume`].
-    quiet: bool,
 }
 
 /// The configuration space, with the capabilities in QEMU's places.
@@ -158,7 +129,7 @@ impl E1000e {
         msi: Arc<dyn MsiTarget>,
         wiring: &Wiring,
     ) -> E1000e {
-        let NicConfig { backend, mac } = cable;
+        let address = cable.mac;
         let pci = configuration(&options, line, msi);
         let dma = Dma::gated(ram, pci.master());
         let mut card = E1000e {
@@ -171,23 +142,10 @@ impl E1000e {
                 Region::floating("ports", Space::Pio, spec::PORTS_LEN),
                 Region::floating("msix", Space::Mmio, spec::MSIX_LEN),
             ],
-            dma,
-            backend,
-            wiring: wiring.clone(),
-            mac,
-            registers: registers::empty(),
-            io_address: 0,
-            nvm: Nvm::new(mac),
+            mac: Mac::new(cable, dma, registers::empty(), QUEUES, wiring),
+            nvm: Nvm::new(address),
             phy: Phy::new(),
             irq: Irq::default(),
-            rx: Rx::new(),
-            tx: [Tx::new(), Tx::new()],
-            cable: true,
-            negotiated: None,
-            turn: None,
-            timer: wiring.timer(TIMER),
-            armed: None,
-            quiet: false,
         };
         card.reset_controller();
         card
@@ -197,66 +155,9 @@ impl E1000e {
     fn reset_controller(&mut self) {
         let vet = if self.options.init_vet { 0x8100 } else { 0 };
         self.nvm.reset();
-        registers::reset(&mut self.registers, self.nvm.mac(), vet);
+        registers::reset(&mut self.mac.registers, self.nvm.mac(), vet);
         self.irq = Irq::default();
-        self.tx.iter_mut().for_each(Tx::reset);
-        self.turn = None;
-        if self.cable && self.negotiated.is_none() {
-            self.link_bit(true);
-        }
-    }
-
-    fn link_bit(&mut self, up: bool) {
-        let value = self.registers.get(reg::STATUS) & !status::LU;
-        self.registers.set(reg::STATUS, value | if up { status::LU } else { 0 });
-    }
-
-    fn link_down(&mut self) {
-        self.link_bit(false);
-        self.phy.main.link_down();
-    }
-
-    /// Negotiation begins: there is no link till it is over.
-    fn negotiate(&mut self) {
-        self.link_down();
-        self.negotiated = Some(self.wiring.now().saturating_add(NEGOTIATION));
-    }
-
-    /// Negotiation is over, if there was somebody to negotiate with.
-    fn negotiation_ends(&mut self) {
-        self.negotiated = None;
-        if self.cable {
-            self.phy.main.complete();
-            self.link_bit(true);
-            self.cause(Cause::LSC);
-            self.receive();
-        }
-    }
-
-    /// What is sent comes back: by the PHY or by the controller.
-    fn loops(&self) -> bool {
-        self.phy.main.loops() || self.registers.get(reg::RCTL) & spec::rctl::LBM != 0
-    }
-
-    /// What could not be done in this call goes on soon.
-    fn go_on(&mut self) {
-        self.turn = Some(self.wiring.now().saturating_add(TURN));
-    }
-
-    /// Whatever can go on goes on.
-    fn kick(&mut self) {
-        self.transmit();
-        self.receive();
-    }
-
-    /// The timer fires when there is something to do next, or before: then the clock is looked at and it is armed
-    /// anew. That is cheaper than moving it with every frame.
-    fn arm(&mut self) {
-        let next = [self.interrupt_deadline(), self.negotiated, self.turn].into_iter().flatten().min();
-        if let Some(next) = next.filter(|next| self.armed.is_none_or(|armed| *next < armed)) {
-            self.armed = Some(next);
-            self.timer.arm(next);
-        }
+        self.mac.reset();
     }
 
     /// What the pin was told last.
@@ -275,19 +176,19 @@ impl E1000e {
             reg::IMS => self.irq.mask.bits(),
             // Whoever reads it holds it, if nobody did.
             reg::SWSM => {
-                let value = self.registers.get(offset);
-                self.registers.set(offset, value | 1);
+                let value = self.mac.registers.get(offset);
+                self.mac.registers.set(offset, value | 1);
                 value
             }
-            reg::STATISTICS..=reg::IAC => stats::read(&mut self.registers, offset),
-            _ => self.registers.get(offset),
+            reg::STATISTICS..=reg::IAC => stats::read(&mut self.mac.registers, offset),
+            _ => self.mac.registers.get(offset),
         }
     }
 
     /// STATUS: the link, and what CTRL says of it and of the bus.
     fn status(&self) -> u32 {
         let [value, control, extended] =
-            [reg::STATUS, reg::CTRL, reg::CTRL_EXT].map(|at| self.registers.get(at));
+            [reg::STATUS, reg::CTRL, reg::CTRL_EXT].map(|at| self.mac.registers.get(at));
         let forced = control & ctrl::FRCSPD != 0 || extended & ctrl_ext::SPD_BYPS != 0;
         let speed = if forced { (control & ctrl::SPEED) >> 8 } else { 2 };
         let full = control & ctrl::FRCDPX == 0 || control & ctrl::FD != 0;
@@ -303,13 +204,16 @@ impl E1000e {
         match offset {
             reg::CTRL => self.write_control(value),
             reg::STATUS => {
-                let before = self.registers.get(offset);
-                self.registers.set(offset, before & (value | !status::PHYRA));
+                let before = self.mac.registers.get(offset);
+                self.mac.registers.set(offset, before & (value | !status::PHYRA));
             }
             reg::EECD => self.nvm.write_eecd(value),
             reg::EERD => self.nvm.write_eerd(value),
             reg::EEWR => self.nvm.write_eewr(value),
-            reg::MDIC => self.write_mdic(value),
+            reg::MDIC => {
+                let answer = self.phy.mdic(value);
+                self.mdic_written(value, answer);
+            }
             reg::ICR => self.write_icr(value),
             reg::ICS => self.cause(Cause::from_bits_retain(value)),
             reg::IMS => self.write_ims(value),
@@ -317,8 +221,9 @@ impl E1000e {
             _ => {
                 let writable = registers::writable(offset);
                 if writable != 0 {
-                    let kept = self.registers.get(offset) & if offset == reg::GCR { !writable } else { 0 };
-                    self.registers.set(offset, kept | value & writable);
+                    let kept =
+                        self.mac.registers.get(offset) & if offset == reg::GCR { !writable } else { 0 };
+                    self.mac.registers.set(offset, kept | value & writable);
                     self.written(offset, value);
                 }
             }
@@ -328,14 +233,11 @@ impl E1000e {
     /// A register that just keeps its value has got a new one.
     fn written(&mut self, offset: u32, value: u32) {
         match offset {
-            reg::TCTL | reg::TDT | reg::TARC0 | reg::TARC1 => self.transmit(),
-            reg::RCTL | reg::RDT => self.receive(),
+            reg::TCTL | reg::TDT | reg::TDT1 | reg::TARC0 | reg::TARC1 => self.transmit(),
+            reg::RCTL | reg::RDT | reg::RDT1 => self.receive(),
             // The ring begins anew: what was under way is of the old one.
-            _ if tx::queue_of_head(offset).is_some() => {
-                tx::queue_of_head(offset).into_iter().for_each(|queue| self.tx[queue].reset());
-            }
-            _ if offset == reg::TDBAL1 + 0x18 => self.transmit(),
-            _ if offset == reg::RDBAL1 + 0x18 => self.receive(),
+            reg::TDH => self.mac.tx[0].reset(),
+            reg::TDH1 => self.mac.tx[1].reset(),
             reg::RDTR | reg::TIDV if value & spec::RDTR_FPD != 0 => {
                 let held = self.irq.flush();
                 self.cause(held);
@@ -345,14 +247,14 @@ impl E1000e {
                 vectors.for_each(|vector| self.pci.clear_msix_pending(vector));
             }
             reg::CTRL_EXT if value & ctrl_ext::EE_RST != 0 => {
-                registers::set_station(&mut self.registers, self.nvm.mac());
+                registers::set_station(&mut self.mac.registers, self.nvm.mac());
             }
             _ => {}
         }
     }
 
     fn write_control(&mut self, value: u32) {
-        let before = self.registers.get(reg::CTRL);
+        let before = self.mac.registers.get(reg::CTRL);
         if value & !before & ctrl::PHY_RST != 0 {
             self.phy.reset();
         }
@@ -360,25 +262,14 @@ impl E1000e {
             return self.reset_controller();
         }
         if value & ctrl::PHY_RST != 0 {
-            self.registers.set(reg::STATUS, self.registers.get(reg::STATUS) | status::PHYRA);
+            self.mac.registers.set(reg::STATUS, self.mac.registers.get(reg::STATUS) | status::PHYRA);
         }
-        self.registers.set(reg::CTRL, value);
-    }
-
-    fn write_mdic(&mut self, value: u32) {
-        let (answer, wish) = self.phy.mdic(value);
-        self.registers.set(reg::MDIC, answer);
-        if wish == Wish::Negotiate {
-            self.negotiate();
-        }
-        if value & spec::mdic::INTERRUPT != 0 {
-            self.cause(Cause::MDAC);
-        }
+        self.mac.registers.set(reg::CTRL, value);
     }
 
     /// The register that IOADDR names, if it names one.
     fn io_register(&self) -> Option<u32> {
-        Some(self.io_address & !3).filter(|offset| u64::from(*offset) < spec::MEMORY_LEN)
+        Some(self.mac.io_address & !3).filter(|offset| u64::from(*offset) < spec::MEMORY_LEN)
     }
 }
 
@@ -403,15 +294,12 @@ impl Device for E1000e {
         let aligned = at.offset as u32 & !3;
         let value = match (at.region, u64::from(aligned)) {
             (MEMORY, _) => self.read_register(aligned),
-            (PORTS, spec::IOADDR) => self.io_address,
+            (PORTS, spec::IOADDR) => self.mac.io_address,
             (PORTS, spec::IODATA) => self.io_register().map_or(0, |offset| self.read_register(offset)),
             (FLASH, _) => u32::MAX,
             _ => 0,
         };
-        let lanes = value >> (8 * (at.offset as u32 & 3));
-        for (byte, value) in data.iter_mut().zip(lanes.to_le_bytes()) {
-            *byte = value;
-        }
+        read_lanes(value, at.offset, data);
         self.settle();
         Io::Done
     }
@@ -421,12 +309,11 @@ impl Device for E1000e {
             self.pci.msix_write(MSIX as u8, at.offset, data);
             return Io::Done;
         }
-        // The registers take 32 bits, whichever of them an access means.
-        let value = data.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+        let value = written_word(data);
         let aligned = at.offset as u32 & !3;
         match (at.region, u64::from(aligned)) {
             (MEMORY, _) => self.write_register(aligned, value),
-            (PORTS, spec::IOADDR) => self.io_address = value,
+            (PORTS, spec::IOADDR) => self.mac.io_address = value,
             (PORTS, spec::IODATA) => {
                 if let Some(offset) = self.io_register() {
                     self.write_register(offset, value);
@@ -439,47 +326,24 @@ impl Device for E1000e {
     }
 
     fn wake(&mut self, why: Wake) {
-        match why {
-            Wake::Backend(_) => self.kick(),
-            Wake::Timer(_) => {
-                // It fires once for each time that it is armed.
-                self.armed = None;
-                let now = self.wiring.now();
-                if self.negotiated.is_some_and(|end| end <= now) {
-                    self.negotiation_ends();
-                }
-                if self.turn.is_some_and(|turn| turn <= now) {
-                    self.turn = None;
-                    self.kick();
-                }
-            }
-        }
-        self.settle();
+        self.woken(why);
     }
 
     fn reset(&mut self) {
         self.pci.reset();
         self.phy = Phy::new();
-        self.negotiated = None;
-        self.io_address = 0;
+        self.mac.negotiated = None;
         self.reset_controller();
-        if !self.cable {
-            self.link_down();
-        }
-        self.quiet = false;
-        self.armed = None;
-        self.timer.cancel();
+        self.power_on();
     }
 
     fn quiesce(&mut self) -> bool {
-        self.quiet = true;
+        self.mac.quiet = true;
         true
     }
 
     fn resume(&mut self) {
-        self.quiet = false;
-        self.kick();
-        self.settle();
+        self.go_on_again();
     }
 
     fn pci(&mut self) -> Option<&mut PciConfig> {
@@ -504,8 +368,8 @@ impl Device for E1000e {
     }
 
     fn inspect(&self, node: &mut Node) {
-        node.value("mac", devices_core::net::format_mac(self.mac));
-        node.value("cable", if self.cable { "in" } else { "out" });
+        node.value("mac", devices_core::net::format_mac(self.mac.address));
+        node.value("cable", if self.mac.cable { "in" } else { "out" });
         node.hex("causes", self.irq.icr()).hex("mask", self.irq.mask.bits());
         node.hex("told", self.irq.told.bits()).value("irq", self.irq.level);
         let named = [
@@ -521,7 +385,7 @@ impl Device for E1000e {
         ];
         node.hex("status", self.status());
         for (name, offset) in named {
-            node.hex(name, self.registers.get(offset));
+            node.hex(name, self.mac.registers.get(offset));
         }
         for (name, ring) in [
             ("rx queue 0", reg::RDBAL),
@@ -531,54 +395,70 @@ impl Device for E1000e {
         ] {
             let node = node.child(name);
             for (name, offset) in [("length", 8), ("head", 0x10), ("tail", 0x18)] {
-                node.hex(name, self.registers.get(ring + offset));
+                node.hex(name, self.mac.registers.get(ring + offset));
             }
         }
-        let waits = self.tx.iter().any(|tx| tx.ready);
-        node.value("tx", if waits { "waits for the backend" } else { "idle" });
-        let phy: Vec<String> = self.phy.main.registers.iter().map(|value| format!("{value:04x}")).collect();
-        node.value("phy", phy.join(" "));
-        let counters = node.child("counters");
-        let named = [
-            ("received", spec::stat::GPRC),
-            ("transmitted", spec::stat::GPTC),
-            ("missed", spec::stat::MPC),
-            ("too_long", spec::stat::ROC),
-        ];
-        for (name, offset) in named {
-            counters.value(name, self.registers.get(offset));
+        self.describe(node);
+    }
+}
+
+impl Controller for E1000e {
+    fn mac(&self) -> &Mac {
+        &self.mac
+    }
+    fn mac_mut(&mut self) -> &mut Mac {
+        &mut self.mac
+    }
+    fn phy(&self) -> &StandardPhy {
+        &self.phy.main
+    }
+    fn phy_mut(&mut self) -> &mut StandardPhy {
+        &mut self.phy.main
+    }
+    fn cause(&mut self, cause: Cause) {
+        self.happened(cause);
+    }
+    fn settle(&mut self) {
+        self.settle_interrupts();
+        self.arm();
+    }
+    fn interrupt_deadline(&self) -> Option<u64> {
+        self.irq_deadline()
+    }
+    fn can_receive(&self) -> bool {
+        self.has_room()
+    }
+    fn store(&mut self, frame: &[u8], tag: Option<u16>) {
+        self.store_frame(frame, tag);
+    }
+    fn sends(&self, queue: usize) -> bool {
+        self.mac.registers.get([reg::TARC0, reg::TARC1][queue]) & TARC_ENABLE != 0
+    }
+    fn writes_back(&self, command: u32) -> bool {
+        self.mac.registers.get(reg::IVAR) & ivar::EVERY != 0 || command & txd::RS != 0
+    }
+    fn tell_transmitted(&mut self, queue: usize, command: u32) {
+        if self.is_msix() {
+            return self.cause([Cause::TXQ0, Cause::TXQ1][queue]);
+        }
+        let registers = &self.mac.registers;
+        if !self.irq.transmit.hold_descriptor(self.mac.wiring.now(), registers, command) {
+            self.cause(Cause::TXDW);
         }
     }
 }
 
 impl Nic for E1000e {
     fn mac(&self) -> [u8; 6] {
-        self.mac
+        self.mac.address
     }
     fn link(&self) -> bool {
-        self.cable
+        self.mac.cable
     }
     fn set_link(&mut self, up: bool) {
-        if self.cable == up {
-            return;
-        }
-        self.cable = up;
-        let before = self.registers.get(reg::STATUS);
-        if !up {
-            self.link_down();
-        } else if self.phy.main.negotiates() && !self.phy.main.negotiated() {
-            self.negotiate();
-        } else {
-            self.phy.main.link_up();
-            self.link_bit(true);
-        }
-        if self.registers.get(reg::STATUS) != before {
-            self.cause(Cause::LSC);
-        }
-        self.kick();
-        self.settle();
+        self.plug_cable(up);
     }
     fn rx_filter(&self) -> RxFilter {
-        filter::describe(&self.registers)
+        self.filter()
     }
 }

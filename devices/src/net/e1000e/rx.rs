@@ -3,26 +3,16 @@
 //!
 //! Frames are fetched only while there is room: the backend keeps the rest, and nothing is lost to a slow guest.
 
-use devices_core::net::{MAX_FRAME, MIN_FRAME};
-
 use super::E1000e;
 use super::packet::{Ip, Packet, Transport, toeplitz};
-use super::spec::{Cause, QUEUES, ctrl, mrqc, psrctl, rctl, reg, rfctl, rxcsum, rxd, stat, status};
+use super::spec::{Cause, QUEUES, mrqc, psrctl, rctl, reg, rfctl, rxcsum, rxd};
+use crate::net::e1000x::controller::Controller;
 use crate::net::e1000x::ring::Ring;
-use crate::net::e1000x::{filter, stats};
+use crate::net::e1000x::{rx, stats};
 use crate::net::offload;
 
 /// The rings, by queue.
-const RINGS: [Ring; QUEUES] = [Ring(reg::RDBAL), Ring(reg::RDBAL1)];
-/// Most frames that one call receives; then others have their turn.
-const BUDGET: u32 = 64;
-/// The longest frame without a check sequence that is no long packet: with a VLAN tag.
-const LONGEST: usize = 1518;
-/// The longest long packet.
-const LONGEST_LONG: usize = 16384 - 4;
-/// The check sequence, for which there is room in the buffers unless it is taken off.
-const FCS: usize = 4;
-
+const RINGS: [Ring; QUEUES] = [Ring::rx(0), Ring::rx(1)];
 /// The format of descriptors.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -78,36 +68,19 @@ struct Arrival<'a> {
     report: Report,
 }
 
-/// The receiver's own.
-pub(super) struct Rx {
-    /// A frame that is being received; empty between calls.
-    frame: Vec<u8>,
-}
-
-impl Rx {
-    pub fn new() -> Rx {
-        Rx { frame: Vec::with_capacity(MAX_FRAME) }
-    }
-}
-
 impl E1000e {
     fn layout(&self) -> Layout {
-        let [control, filters] = [reg::RCTL, reg::RFCTL].map(|at| self.registers.get(at));
+        let [control, filters] = [reg::RCTL, reg::RFCTL].map(|at| self.mac.registers.get(at));
         let one = |size| [size, 0, 0, 0];
         let flexible = (control >> rctl::FLXBUF_SHIFT & 0xf) as usize;
-        let usual = match (control >> rctl::BSIZE_SHIFT & 3, control & rctl::BSEX != 0) {
-            _ if flexible != 0 => flexible << 10,
-            (0, _) => 2048,
-            (size, false) => 2048 >> size,
-            (size, true) => 32768 >> size,
-        };
+        let usual = if flexible != 0 { flexible << 10 } else { rx::buffer_size(&self.mac.registers) };
         if filters & rfctl::EXTEN == 0 {
             return Layout { format: Format::Legacy, sizes: one(usual) };
         }
         if control & rctl::DTYP != rctl::DTYP_SPLIT {
             return Layout { format: Format::Extended, sizes: one(usual) };
         }
-        let split = self.registers.get(reg::PSRCTL).to_le_bytes();
+        let split = self.mac.registers.get(reg::PSRCTL).to_le_bytes();
         let mut sizes = [0; 4];
         for (buffer, size) in sizes.iter_mut().enumerate() {
             *size = usize::from(split[buffer] & psrctl::MASKS[buffer] as u8) * psrctl::UNITS[buffer];
@@ -118,19 +91,19 @@ impl E1000e {
     /// Frames are spread over the queues by their hash.
     fn spreads(&self) -> bool {
         let [several, checksums, filters] =
-            [reg::MRQC, reg::RXCSUM, reg::RFCTL].map(|at| self.registers.get(at));
+            [reg::MRQC, reg::RXCSUM, reg::RFCTL].map(|at| self.mac.registers.get(at));
         several & mrqc::ENABLE == mrqc::RSS && checksums & rxcsum::PCSD != 0 && filters & rfctl::EXTEN != 0
     }
 
     /// Descriptors of a ring that the guest has given.
     fn rx_free(&self, ring: Ring, units: u32) -> u32 {
         // A tail beyond the ring would never be met.
-        ring.free(&self.registers).min(ring.count(&self.registers)) / units
+        ring.free(&self.mac.registers).min(ring.count(&self.mac.registers)) / units
     }
 
-    fn can_receive(&self) -> bool {
-        let on = self.registers.get(reg::RCTL) & rctl::EN != 0;
-        if !on || self.quiet || !self.dma.enabled() {
+    /// The receiver is on, with a descriptor for a frame.
+    pub(super) fn has_room(&self) -> bool {
+        if !self.mac.receives() {
             return false;
         }
         let units = self.layout().units();
@@ -138,113 +111,49 @@ impl E1000e {
         RINGS[..queues].iter().any(|ring| self.rx_free(*ring, units) > 0)
     }
 
-    /// Fetches frames while there are some and room for them.
-    pub(super) fn receive(&mut self) {
-        let linked = self.registers.get(reg::STATUS) & status::LU != 0 && !self.loops();
-        let mut budget = BUDGET;
-        while linked && self.can_receive() {
-            if budget == 0 {
-                return self.go_on();
-            }
-            budget -= 1;
-            let mut frame = std::mem::take(&mut self.rx.frame);
-            if !self.backend.receive(&mut frame) {
-                self.rx.frame = frame;
-                return;
-            }
-            self.deliver(frame);
-        }
-    }
-
-    /// What the transmitter sends comes back.
-    pub(super) fn loop_back(&mut self, sent: &[u8]) {
-        let mut frame = std::mem::take(&mut self.rx.frame);
-        frame.clear();
-        frame.extend_from_slice(sent);
-        if self.registers.get(reg::RCTL) & rctl::EN != 0 {
-            self.deliver(frame);
-        } else {
-            self.rx.frame = frame;
-        }
-    }
-
-    /// A frame has come in. Gives its memory back.
-    fn deliver(&mut self, mut frame: Vec<u8>) {
-        if frame.len() < MIN_FRAME {
-            frame.resize(MIN_FRAME, 0);
-        }
-        if self.fits(&frame) && filter::accepts(&self.registers, &frame) {
-            self.store(&mut frame);
-        }
-        self.rx.frame = frame;
-    }
-
-    fn fits(&mut self, frame: &[u8]) -> bool {
-        let control = self.registers.get(reg::RCTL);
-        let long = control & rctl::LPE != 0;
-        let oversize = frame.len() > if long { LONGEST_LONG } else { LONGEST };
-        if oversize && control & rctl::SBP == 0 {
-            stats::count(&mut self.registers, stat::ROC);
-            return false;
-        }
-        true
-    }
-
-    fn store(&mut self, frame: &mut [u8]) {
+    /// Puts a frame that is let in into memory.
+    pub(super) fn store_frame(&mut self, frame: &[u8], tag: Option<u16>) {
         let mut report = Report::default();
-        let strips = self.registers.get(reg::CTRL) & ctrl::VME != 0;
-        let tag = filter::tag(&self.registers, frame).filter(|_| strips);
-        let frame = match tag {
-            Some(tag) => {
-                report.tag = tag;
-                report.status |= rxd::VP;
-                frame.copy_within(0..12, 4);
-                &frame[4..]
-            }
-            None => frame,
-        };
-        let packet = Packet::of(frame, self.registers.get(reg::VET) as u16);
+        if let Some(tag) = tag {
+            report.tag = tag;
+            report.status |= rxd::VP;
+        }
+        let packet = Packet::of(frame, self.mac.registers.get(reg::VET) as u16);
         self.look_at_checksums(frame, &packet, &mut report);
         self.look_at_layers(&packet, &mut report);
         let queue = self.look_at_hash(frame, &packet, &mut report);
         let layout = self.layout();
-        let stripped = self.registers.get(reg::RCTL) & rctl::SECRC != 0;
-        let total = frame.len() + if stripped { 0 } else { FCS };
+        let total = rx::total(&self.mac.registers, frame);
         let header = self.header(&layout, &packet, frame);
         let free = self.rx_free(RINGS[queue], layout.units());
         let arrival = Arrival { frame, total, header, report };
         if !layout.has_room(free, total, header) || !self.write_frame(RINGS[queue], layout, &arrival) {
-            stats::lost(&mut self.registers);
+            stats::lost(&mut self.mac.registers);
             return self.cause(Cause::RXO);
         }
-        stats::received(&mut self.registers, frame);
+        stats::received(&mut self.mac.registers, frame);
         self.tell_received(queue, &packet, total);
     }
 
     fn look_at_checksums(&self, frame: &[u8], packet: &Packet, report: &mut Report) {
-        let control = self.registers.get(reg::RXCSUM);
-        let from = frame.len().min(control as usize & 0xff);
-        report.checksum = !offload::fold(offload::sum(&frame[from..]));
+        let registers = &self.mac.registers;
+        report.checksum = rx::packet_checksum(registers, frame);
         let six = matches!(packet.ip, Some(Ip::V6 { .. }));
-        let skips = six && self.registers.get(reg::RFCTL) & rfctl::IPV6_XSUM_DIS != 0;
-        if control & (rxcsum::IPOFLD | rxcsum::TUOFLD) == 0 || skips {
+        let skips = six && registers.get(reg::RFCTL) & rfctl::IPV6_XSUM_DIS != 0;
+        if skips || !rx::looks_at_checksums(registers) {
             report.status |= rxd::IXSM;
             return;
         }
         // A frame's type stands before the network layer, behind all tags.
         let found = frame.get(packet.network - 14..).map(offload::check).unwrap_or_default();
-        if let Some(right) = found.ip.filter(|_| control & rxcsum::IPOFLD != 0) {
-            report.status |= rxd::IPCS | if right { 0 } else { rxd::IPE };
-        }
-        if let Some(right) = found.transport.filter(|_| control & rxcsum::TUOFLD != 0) {
-            let udp = if packet.transport == Some(Transport::Udp) { rxd::UDPCS } else { 0 };
-            report.status |= rxd::TCPCS | udp | if right { 0 } else { rxd::TCPE };
-        }
+        let status = rx::checksum_status(registers, found);
+        let udp = status & rxd::TCPCS != 0 && packet.transport == Some(Transport::Udp);
+        report.status |= status | if udp { rxd::UDPCS } else { 0 };
     }
 
     /// Type and identification of the packet.
     fn look_at_layers(&self, packet: &Packet, report: &mut Report) {
-        let [filters, checksums] = [reg::RFCTL, reg::RXCSUM].map(|at| self.registers.get(at));
+        let [filters, checksums] = [reg::RFCTL, reg::RXCSUM].map(|at| self.mac.registers.get(at));
         let transport = u32::from(packet.transport.is_some());
         let kind = match packet.ip {
             Some(Ip::V4 { id }) => {
@@ -265,7 +174,7 @@ impl E1000e {
 
     /// Whether it is a TCP acknowledgement of the kind that the guest wants to know of.
     fn acknowledges(&self, packet: &Packet) -> bool {
-        let with_data = self.registers.get(reg::RFCTL) & rfctl::ACK_DATA_DIS == 0;
+        let with_data = self.mac.registers.get(reg::RFCTL) & rfctl::ACK_DATA_DIS == 0;
         matches!(packet.transport, Some(Transport::Tcp { acknowledges: true, bare }) if bare || with_data)
     }
 
@@ -274,8 +183,8 @@ impl E1000e {
         if !self.spreads() {
             return 0;
         }
-        let wanted = self.registers.get(reg::MRQC);
-        let ports_too = self.registers.get(reg::RFCTL) & rfctl::IPV6_EX_DIS == 0;
+        let wanted = self.mac.registers.get(reg::MRQC);
+        let ports_too = self.mac.registers.get(reg::RFCTL) & rfctl::IPV6_EX_DIS == 0;
         let (kind, ports) = match packet.ip {
             Some(Ip::V4 { .. }) if wanted & mrqc::TCP_V4 != 0 && packet.is_tcp() => (1, true),
             Some(Ip::V4 { .. }) if wanted & mrqc::V4 != 0 => (2, false),
@@ -294,7 +203,7 @@ impl E1000e {
         }
         let ports = if ports { packet.ports(frame) } else { &[] };
         let hash = toeplitz(&self.hash_key(), [packet.addresses(frame), ports]);
-        let entry = self.registers.get(reg::RETA + (hash & 0x7c)) >> (8 * (hash & 3));
+        let entry = self.mac.registers.get(reg::RETA + (hash & 0x7c)) >> (8 * (hash & 3));
         let queue = entry >> 7 & 1;
         report.hash = Some(hash);
         report.mrq = kind | queue << 8;
@@ -304,14 +213,14 @@ impl E1000e {
     fn hash_key(&self) -> [u8; 40] {
         let mut key = [0; 40];
         for (bytes, number) in key.as_chunks_mut::<4>().0.iter_mut().zip(0..) {
-            *bytes = self.registers.get(reg::RSSRK + 4 * number).to_le_bytes();
+            *bytes = self.mac.registers.get(reg::RSSRK + 4 * number).to_le_bytes();
         }
         key
     }
 
     /// How much of a frame goes into the first buffer alone.
     fn header(&self, layout: &Layout, packet: &Packet, frame: &[u8]) -> Option<usize> {
-        let whole = self.registers.get(reg::RFCTL) & rfctl::IPFRSP_DIS != 0;
+        let whole = self.mac.registers.get(reg::RFCTL) & rfctl::IPFRSP_DIS != 0;
         if layout.format != Format::Split || packet.ip.is_none() || packet.fragment && whole {
             return None;
         }
@@ -322,11 +231,11 @@ impl E1000e {
     fn write_frame(&mut self, ring: Ring, layout: Layout, arrival: &Arrival<'_>) -> bool {
         let mut at = 0;
         for _ in 0..self.rx_free(ring, layout.units()) {
-            let descriptor = ring.address(&self.registers, ring.head(&self.registers));
+            let descriptor = ring.address(&self.mac.registers, ring.head(&self.mac.registers));
             let mut read = [0; 32];
             let len = if layout.format == Format::Split { 32 } else { 16 };
             // Where there is no RAM nothing comes from, and nothing goes to, as on a real bus.
-            if self.dma.read(descriptor, &mut read[..len]).is_err() {
+            if self.mac.dma.read(descriptor, &mut read[..len]).is_err() {
                 read = [0; 32];
             }
             let buffers =
@@ -344,7 +253,7 @@ impl E1000e {
                     let end = arrival.frame.len();
                     let data = &arrival.frame[at.min(end)..(at + len).min(end)];
                     if !data.is_empty() {
-                        let _ = self.dma.write(buffers[number], data);
+                        let _ = self.mac.dma.write(buffers[number], data);
                     }
                     written[number] = len as u16;
                     at += len;
@@ -352,7 +261,7 @@ impl E1000e {
             }
             let done = at >= arrival.total;
             self.write_back(layout.format, descriptor, written, arrival, done);
-            ring.advance(&mut self.registers, layout.units());
+            ring.advance(&mut self.mac.registers, layout.units());
             if done {
                 return true;
             }
@@ -365,7 +274,7 @@ impl E1000e {
         let report = if last { arrival.report } else { Report::default() };
         let status = report.status | rxd::DD | if last { rxd::EOP } else { 0 };
         let write = |offset: u64, bytes: &[u8]| {
-            let _ = self.dma.write(at.wrapping_add(offset), bytes);
+            let _ = self.mac.dma.write(at.wrapping_add(offset), bytes);
         };
         let [length, tag, checksum] = [written[0], report.tag, report.checksum].map(u16::to_le_bytes);
         if format == Format::Legacy {
@@ -386,13 +295,13 @@ impl E1000e {
     /// A frame has been received: now, or when the delay timers say.
     fn tell_received(&mut self, queue: usize, packet: &Packet, total: usize) {
         let [relative, absolute, acknowledge, filters, small] =
-            [reg::RDTR, reg::RADV, reg::RAID, reg::RFCTL, reg::RSRPD].map(|at| self.registers.get(at));
+            [reg::RDTR, reg::RADV, reg::RAID, reg::RFCTL, reg::RSRPD].map(|at| self.mac.registers.get(at));
         let msix = self.is_msix();
         let held = relative != 0 && !msix;
         if total < small as usize {
             self.cause(Cause::SRPD);
         }
-        let now = self.wiring.now();
+        let now = self.mac.wiring.now();
         if filters & rfctl::ACK_DIS == 0 && self.acknowledges(packet) {
             if held && acknowledge != 0 {
                 self.irq.acknowledge.hold(now, acknowledge, 0);
@@ -406,9 +315,8 @@ impl E1000e {
             _ if msix => self.cause(Cause::RXQ1),
             _ => self.cause(Cause::RXT0),
         }
-        let few = self.registers.get(reg::RCTL) >> rctl::RDMTS_SHIFT & 3;
-        let ring = RINGS[queue];
-        if !msix && ring.free(&self.registers) <= ring.count(&self.registers) >> (few + 1) {
+        let (registers, ring) = (&self.mac.registers, RINGS[queue]);
+        if !msix && rx::few_left(registers, ring.free(registers), ring.count(registers)) {
             self.cause(Cause::RXDMT0);
         }
     }

@@ -1,9 +1,9 @@
 //! Registers and bits, by Intel's "82574 GbE Controller Family Datasheet" (revision 3.4), chapters 6, 7 and 10: what
 //! is there beside, or is otherwise than, in the 8254x.
 
-use bitflags::bitflags;
-
-pub use crate::net::e1000x::spec::{IOADDR, IODATA, MEMORY_LEN, RDTR_FPD, VENDOR, mdic, stat, tctl, txd};
+pub use crate::net::e1000x::spec::{
+    Cause, IOADDR, IODATA, MEMORY_LEN, RDTR_FPD, VENDOR, mdic, stat, tctl, txd,
+};
 
 /// 82574L.
 pub const DEVICE: u16 = 0x10d3;
@@ -60,6 +60,8 @@ pub mod reg {
     pub const PSRCTL: u32 = 0x2170;
     /// Receive descriptors of queue 1; registers as queue 0 has them.
     pub const RDBAL1: u32 = 0x2900;
+    /// Its tail.
+    pub const RDT1: u32 = 0x2918;
     /// Small packets: shorter than that.
     pub const RSRPD: u32 = 0x2c00;
     /// Delay of acknowledgements: 1024 ns.
@@ -68,6 +70,10 @@ pub mod reg {
     pub const TARC0: u32 = 0x3840;
     /// Transmit descriptors of queue 1; registers as queue 0 has them.
     pub const TDBAL1: u32 = 0x3900;
+    /// Its head.
+    pub const TDH1: u32 = 0x3910;
+    /// Its tail.
+    pub const TDT1: u32 = 0x3918;
     /// Transmit arbitration of queue 1.
     pub const TARC1: u32 = 0x3940;
     /// The last of the statistics, interrupts that were asserted.
@@ -212,48 +218,6 @@ pub mod ivar {
     pub const EVERY: u32 = 1 << 31;
 }
 
-bitflags! {
-    /// Interrupt causes.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Cause: u32 {
-        /// A transmit descriptor was written back.
-        const TXDW = 1 << 0;
-        /// A transmit ring is empty.
-        const TXQE = 1 << 1;
-        /// The link changed.
-        const LSC = 1 << 2;
-        /// Reserved; drivers try messages by it.
-        const RXSEQ = 1 << 3;
-        /// Few receive descriptors are left.
-        const RXDMT0 = 1 << 4;
-        /// A frame was lost.
-        const RXO = 1 << 6;
-        /// Frames were received.
-        const RXT0 = 1 << 7;
-        /// An MDIC access is done.
-        const MDAC = 1 << 9;
-        /// Few transmit descriptors are left.
-        const TXD_LOW = 1 << 15;
-        /// A small packet was received.
-        const SRPD = 1 << 16;
-        /// A TCP acknowledgement was received.
-        const ACK = 1 << 17;
-        /// Management.
-        const MNG = 1 << 18;
-        /// MSI-X: receive queue 0.
-        const RXQ0 = 1 << 20;
-        /// MSI-X: receive queue 1.
-        const RXQ1 = 1 << 21;
-        /// MSI-X: transmit queue 0.
-        const TXQ0 = 1 << 22;
-        /// MSI-X: transmit queue 1.
-        const TXQ1 = 1 << 23;
-        /// MSI-X: one of the others.
-        const OTHER = 1 << 24;
-        const _ = !0;
-    }
-}
-
 impl Cause {
     /// Those that MSI-X tells by OTHER.
     pub const OTHERS: Cause = Cause::LSC
@@ -346,32 +310,18 @@ pub mod mrqc {
 /// TARC: the queue is on.
 pub const TARC_ENABLE: u32 = 1 << 10;
 
-/// A receive descriptor's status and errors in the extended format; the legacy one has the lowest and the highest byte.
+/// A receive descriptor's status and errors in the extended format.
 pub mod rxd {
-    /// Done.
-    pub const DD: u32 = 1 << 0;
-    /// The frame's last.
-    pub const EOP: u32 = 1 << 1;
-    /// The other checksum bits mean nothing.
-    pub const IXSM: u32 = 1 << 2;
-    /// It had a VLAN tag.
-    pub const VP: u32 = 1 << 3;
+    pub use crate::net::e1000x::spec::rxd::*;
+
     /// The UDP checksum was looked at.
     pub const UDPCS: u32 = 1 << 4;
-    /// The TCP or UDP checksum was.
-    pub const TCPCS: u32 = 1 << 5;
-    /// The IP checksum was.
-    pub const IPCS: u32 = 1 << 6;
     /// The IP identification is there.
     pub const IPIDV: u32 = 1 << 9;
     /// A TCP acknowledgement.
     pub const ACK: u32 = 1 << 15;
     /// Type of the packet: 1 is IPv4, 2 with TCP or UDP, 5 is IPv6, 6 with those.
     pub const TYPE_SHIFT: u32 = 16;
-    /// Error: the TCP or UDP checksum is wrong.
-    pub const TCPE: u32 = 1 << 29;
-    /// Error: the IP checksum is.
-    pub const IPE: u32 = 1 << 30;
     /// Split packets: the header is in the first buffer.
     pub const HDRSP: u16 = 1 << 15;
 }

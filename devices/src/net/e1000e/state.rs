@@ -1,7 +1,6 @@
 //! Saved state.
 
 use devices_core::pci::PciState;
-use devices_core::state::valid;
 use devices_core::{Saved, StateError};
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +10,9 @@ use super::nvm::{Nvm, WORDS};
 use super::phy::{PAGED, Phy};
 use super::registers::can_hold;
 use super::spec::{Cause, VECTORS};
-use crate::net::e1000x::phy::REGISTERS;
-use crate::net::e1000x::state::{DelayState, TxState, load_delay, load_tx, save_delay, save_tx};
+use crate::net::e1000x::state::{
+    DelayState, MacState, TxState, load_delay, load_mac, load_phy, one_each, save_delay, save_mac,
+};
 
 const KIND: &str = "e1000e";
 const VERSION: u16 = 0;
@@ -65,41 +65,19 @@ struct IrqState {
 }
 
 pub(super) fn save(card: &E1000e) -> Result<Saved, StateError> {
-    let E1000e {
-        name: _,
-        options: _,
-        pci,
-        regions: _,
-        dma: _,
-        backend: _,
-        wiring: _,
-        mac: _,
-        registers,
-        io_address,
-        nvm,
-        phy,
-        irq,
-        rx: _,
-        tx,
-        cable,
-        negotiated,
-        turn,
-        timer: _,
-        armed: _,
-        quiet: _,
-    } = card;
-    let [first, second] = tx;
+    let E1000e { name: _, options: _, pci, regions: _, mac, nvm, phy, irq } = card;
+    let MacState { registers, io_address, tx, cable, negotiated, turn } = save_mac(mac);
     let state = State {
         pci: pci.save(),
-        registers: registers.filled().collect(),
-        io_address: *io_address,
+        registers,
+        io_address,
         nvm: save_nvm(nvm),
         phy: save_phy(phy),
         irq: save_irq(irq),
-        tx: [save_tx(first), save_tx(second)],
-        cable: *cable,
-        negotiated: *negotiated,
-        turn: *turn,
+        tx: one_each(tx)?,
+        cable,
+        negotiated,
+        turn,
     };
     Saved::encode(KIND, VERSION, &state)
 }
@@ -133,21 +111,13 @@ pub(super) fn load(card: &mut E1000e, saved: &Saved) -> Result<(), StateError> {
     let State { pci, registers, io_address, nvm, phy, irq, tx, cable, negotiated, turn } =
         saved.decode(KIND, VERSION)?;
     card.pci.load(&pci)?;
-    valid(card.registers.fill(&registers, can_hold), "a register that there is not")?;
-    card.io_address = io_address;
+    let mac = MacState { registers, io_address, tx: tx.into(), cable, negotiated, turn };
+    load_mac(&mut card.mac, mac, can_hold)?;
     card.nvm = load_nvm(nvm)?;
     let PhyState { main, paged } = phy;
-    let main: [u16; REGISTERS] =
-        main.try_into().map_err(|_| StateError::Invalid("the PHY has 32 registers".to_owned()))?;
-    card.phy.main.registers = main;
+    load_phy(&mut card.phy.main, main)?;
     card.phy.paged = paged;
     card.irq = load_irq(irq);
-    for (tx, state) in card.tx.iter_mut().zip(tx) {
-        load_tx(tx, state)?;
-    }
-    card.cable = cable;
-    card.negotiated = negotiated;
-    card.turn = turn;
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! Timers that hold interrupts back: RDTR, RADV, TIDV, TADV.
 
+use super::registers::Registers;
+use super::spec::{reg, txd};
+
 /// Nanoseconds of a count of ITR and EITR.
 pub const THROTTLE_UNIT: u64 = 256;
 /// Nanoseconds of a count of the delay timers.
@@ -16,6 +19,16 @@ pub struct Delay {
 }
 
 impl Delay {
+    /// A transmit descriptor with that command was written back. False: that is told at once.
+    pub fn hold_descriptor(&mut self, now: u64, registers: &Registers, command: u32) -> bool {
+        let [relative, absolute] = [reg::TIDV, reg::TADV].map(|at| registers.get(at));
+        let held = command & txd::IDE != 0 && relative != 0;
+        if held {
+            self.hold(now, relative, absolute);
+        }
+        held
+    }
+
     /// It has happened. Counts of the timers; a relative one of zero is not to come here.
     pub fn hold(&mut self, now: u64, relative: u32, absolute: u32) {
         self.relative = Some(now.saturating_add(u64::from(relative) * DELAY_UNIT));

@@ -3,7 +3,7 @@
 use devices_core::dma::Dma;
 
 use super::registers::Registers;
-use super::spec::DESCRIPTOR;
+use super::spec::{DESCRIPTOR, reg};
 
 /// Descriptors that are fetched at once.
 const BATCH: usize = 16;
@@ -13,6 +13,14 @@ const BATCH: usize = 16;
 pub struct Ring(pub u32);
 
 impl Ring {
+    /// The receive ring of a queue.
+    pub const fn rx(queue: usize) -> Ring {
+        Ring(reg::RDBAL + 0x100 * queue as u32)
+    }
+    /// The transmit ring of a queue.
+    pub const fn tx(queue: usize) -> Ring {
+        Ring(reg::TDBAL + 0x100 * queue as u32)
+    }
     /// Offset of its head.
     pub const fn head_at(self) -> u32 {
         self.0 + 0x10

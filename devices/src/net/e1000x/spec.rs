@@ -291,10 +291,12 @@ bitflags! {
     pub struct Cause: u32 {
         /// A transmit descriptor was written back.
         const TXDW = 1 << 0;
-        /// The transmit ring is empty.
+        /// A transmit ring is empty.
         const TXQE = 1 << 1;
         /// The link changed.
         const LSC = 1 << 2;
+        /// Reserved; drivers try messages by it.
+        const RXSEQ = 1 << 3;
         /// Few receive descriptors are left.
         const RXDMT0 = 1 << 4;
         /// A frame was lost.
@@ -303,6 +305,24 @@ bitflags! {
         const RXT0 = 1 << 7;
         /// An MDIC access is done.
         const MDAC = 1 << 9;
+        /// Few transmit descriptors are left.
+        const TXD_LOW = 1 << 15;
+        /// A small packet was received.
+        const SRPD = 1 << 16;
+        /// A TCP acknowledgement was received.
+        const ACK = 1 << 17;
+        /// Management.
+        const MNG = 1 << 18;
+        /// MSI-X: receive queue 0.
+        const RXQ0 = 1 << 20;
+        /// MSI-X: receive queue 1.
+        const RXQ1 = 1 << 21;
+        /// MSI-X: transmit queue 0.
+        const TXQ0 = 1 << 22;
+        /// MSI-X: transmit queue 1.
+        const TXQ1 = 1 << 23;
+        /// MSI-X: one of the others.
+        const OTHER = 1 << 24;
         const _ = !0;
     }
 }
@@ -366,24 +386,24 @@ pub mod tctl {
 /// Bytes of a descriptor.
 pub const DESCRIPTOR: u64 = 16;
 
-/// A receive descriptor's status.
+/// A receive descriptor's status, in the lowest byte of its last words, and errors, in the highest.
 pub mod rxd {
     /// Done.
-    pub const DD: u8 = 1 << 0;
+    pub const DD: u32 = 1 << 0;
     /// The frame's last.
-    pub const EOP: u8 = 1 << 1;
+    pub const EOP: u32 = 1 << 1;
     /// The other checksum bits mean nothing.
-    pub const IXSM: u8 = 1 << 2;
+    pub const IXSM: u32 = 1 << 2;
     /// It had a VLAN tag.
-    pub const VP: u8 = 1 << 3;
+    pub const VP: u32 = 1 << 3;
     /// The TCP or UDP checksum was looked at.
-    pub const TCPCS: u8 = 1 << 5;
+    pub const TCPCS: u32 = 1 << 5;
     /// The IP checksum was.
-    pub const IPCS: u8 = 1 << 6;
+    pub const IPCS: u32 = 1 << 6;
     /// Error: the TCP or UDP checksum is wrong.
-    pub const TCPE: u8 = 1 << 5;
+    pub const TCPE: u32 = 1 << 29;
     /// Error: the IP checksum is.
-    pub const IPE: u8 = 1 << 6;
+    pub const IPE: u32 = 1 << 30;
 }
 
 /// A transmit descriptor's second word: commands and type.

@@ -1,10 +1,12 @@
-//! Saved form of the transmitter and of delays. A frame that is put together, or waits for the backend, is part of it.
+//! Saved form of what both cards have. A frame that is put together, or waits for the backend, is part of it.
 
 use devices_core::StateError;
 use devices_core::state::valid;
 use serde::{Deserialize, Serialize};
 
+use super::controller::Mac;
 use super::delay::Delay;
+use super::phy::{Phy, REGISTERS};
 use super::tx::{Context, Current, HEADROOM, LONGEST, Packet, Tx};
 use crate::net::offload::Insert;
 
@@ -67,6 +69,72 @@ struct PacketState {
     sent: u32,
 }
 
+/// What is saved of a [`Mac`], as fields of the card's own state.
+pub struct MacState {
+    /// Offset and value of those that are not zero.
+    pub registers: Vec<(u32, u32)>,
+    pub io_address: u32,
+    /// Each queue's.
+    pub tx: Vec<TxState>,
+    pub cable: bool,
+    pub negotiated: Option<u64>,
+    pub turn: Option<u64>,
+}
+
+pub fn save_mac(mac: &Mac) -> MacState {
+    let Mac {
+        dma: _,
+        backend: _,
+        wiring: _,
+        address: _,
+        registers,
+        io_address,
+        tx,
+        frame: _,
+        cable,
+        negotiated,
+        turn,
+        timer: _,
+        armed: _,
+        quiet: _,
+    } = mac;
+    MacState {
+        registers: registers.filled().collect(),
+        io_address: *io_address,
+        tx: tx.iter().map(save_tx).collect(),
+        cable: *cable,
+        negotiated: *negotiated,
+        turn: *turn,
+    }
+}
+
+/// As many transmitters as the card's own state has.
+pub fn one_each<const QUEUES: usize>(tx: Vec<TxState>) -> Result<[TxState; QUEUES], StateError> {
+    tx.try_into().map_err(|_| StateError::Invalid("transmitters of another card".to_owned()))
+}
+
+/// Takes what was saved, of as many queues as there are; `can_hold` as [`Registers::fill`](super::registers::Registers::fill)
+/// has it.
+pub fn load_mac(mac: &mut Mac, state: MacState, can_hold: fn(u32, u32) -> bool) -> Result<(), StateError> {
+    let MacState { registers, io_address, tx, cable, negotiated, turn } = state;
+    valid(mac.registers.fill(&registers, can_hold), "a register that there is not")?;
+    mac.io_address = io_address;
+    for (tx, state) in mac.tx.iter_mut().zip(tx) {
+        load_tx(tx, state)?;
+    }
+    mac.cable = cable;
+    mac.negotiated = negotiated;
+    mac.turn = turn;
+    Ok(())
+}
+
+pub fn load_phy(phy: &mut Phy, registers: Vec<u16>) -> Result<(), StateError> {
+    let registers: [u16; REGISTERS] =
+        registers.try_into().map_err(|_| StateError::Invalid("the PHY has 32 registers".to_owned()))?;
+    phy.registers = registers;
+    Ok(())
+}
+
 pub fn save_delay(delay: &Delay) -> DelayState {
     let Delay { relative, absolute } = *delay;
     DelayState { relative, absolute }
@@ -77,7 +145,7 @@ pub fn load_delay(state: DelayState) -> Delay {
     Delay { relative, absolute }
 }
 
-pub fn save_tx(tx: &Tx) -> TxState {
+fn save_tx(tx: &Tx) -> TxState {
     let Tx { plain, segmentation, current, packet, buffer, len: _, header, ready, tagged } = tx;
     let Packet { open, options, segmented, segments, sent } = *packet;
     TxState {
@@ -105,7 +173,7 @@ fn save_context(context: &Context) -> ContextState {
     ContextState { ip, transport, payload, header, segment, v4, tcp }
 }
 
-pub fn load_tx(tx: &mut Tx, state: TxState) -> Result<(), StateError> {
+fn load_tx(tx: &mut Tx, state: TxState) -> Result<(), StateError> {
     let TxState { plain, segmentation, current, packet, frame, header, ready, tagged } = state;
     let header: [u8; 256] =
         header.try_into().map_err(|_| StateError::Invalid("headers have 256 bytes".to_owned()))?;

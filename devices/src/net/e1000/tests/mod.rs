@@ -10,33 +10,17 @@ use std::sync::Arc;
 
 use devices_core::net::{Nic, TestNet};
 use devices_core::rig::Rig;
-use devices_core::{DeviceCell, Size, Waker};
+use devices_core::{Size, Waker};
 
 use super::model::VARIANTS;
 use super::spec::{Cause, ctrl, mdic, rctl, reg, rxd, status, tctl, txd};
 use super::{E1000, Options};
 use crate::board::NicConfig;
+use crate::net::e1000x::tests::{
+    self, BROADCAST, BUFFERS, DATA, MAC, MEMORY, PIN, PORTS, RING, RX_RING, SLOT, TX_RING, frame,
+};
 
-const SLOT: u8 = 3;
-const MEMORY: u64 = 0xe000_0000;
-const PORTS: u16 = 0xc000;
-const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
-const PIN: u32 = 11;
-/// Where the tests have their rings and buffers.
-const TX_RING: u64 = 0x1_0000;
-const RX_RING: u64 = 0x2_0000;
-const BUFFERS: u64 = 0x4_0000;
-const DATA: u64 = 0x10_0000;
-/// Descriptors of either ring: the fewest that RDLEN can say.
-const RING: u32 = 8;
-
-/// A card in a rig.
-struct Card<'a> {
-    rig: &'a mut Rig,
-    net: Arc<TestNet>,
-    slot: Arc<DeviceCell<E1000>>,
-    waker: Waker,
-}
+type Card<'a> = tests::Card<'a, E1000>;
 
 /// Puts a card into a rig, as firmware leaves it.
 fn attach(rig: &mut Rig, which: usize, options: Options) -> Card<'_> {
@@ -57,26 +41,8 @@ fn card(rig: &mut Rig) -> Card<'_> {
 }
 
 impl Card<'_> {
-    fn read(&mut self, register: u32) -> u32 {
-        self.rig.mmio_read(MEMORY + u64::from(register), Size::B4) as u32
-    }
-    fn write(&mut self, register: u32, value: u32) {
-        self.rig.mmio_write(MEMORY + u64::from(register), Size::B4, value.into());
-    }
     fn causes(&mut self) -> Cause {
         Cause::from_bits_retain(self.read(reg::ICR))
-    }
-    fn irq(&self) -> bool {
-        self.rig.irq(PIN)
-    }
-    /// A register of the PHY.
-    fn phy(&mut self, register: u32) -> u16 {
-        self.write(reg::MDIC, mdic::READ | 1 << mdic::PHY_SHIFT | register << mdic::REGISTER_SHIFT);
-        self.read(reg::MDIC) as u16
-    }
-    fn set_phy(&mut self, register: u32, value: u16) {
-        let which = 1 << mdic::PHY_SHIFT | register << mdic::REGISTER_SHIFT;
-        self.write(reg::MDIC, mdic::WRITE | which | u32::from(value));
     }
     /// The transmitter is on, its ring empty.
     fn start_tx(&mut self) {
@@ -113,30 +79,13 @@ impl Card<'_> {
         let bytes = [&buffer.to_le_bytes()[..], &[0; 8]].concat();
         self.rig.poke(RX_RING + u64::from(number) * 16, &bytes);
     }
-    /// A frame comes in.
-    fn arrives(&mut self, frame: &[u8]) {
-        self.net.give(frame);
-        self.waker.wake(devices_core::Wake::Backend(0));
-    }
-    /// A descriptor that was written back: length, checksum, status, errors, tag.
-    fn received(&self, number: u32) -> (u16, u16, u8, u8, u16) {
+    /// A descriptor that was written back: length, checksum, status with errors, tag.
+    fn received(&self, number: u32) -> (u16, u16, u32, u16) {
         let d = self.rig.peek(RX_RING + u64::from(number) * 16 + 8, 8);
         let word = |at: usize| u16::from_le_bytes([d[at], d[at + 1]]);
-        (word(0), word(2), d[4], d[5], word(6))
+        (word(0), word(2), u32::from_le_bytes([d[4], 0, 0, d[5]]), word(6))
     }
     fn buffer(&self, number: u32, len: usize) -> Vec<u8> {
         self.rig.peek(BUFFERS + u64::from(number) * 2048, len)
     }
-    fn set_link(&mut self, up: bool) {
-        self.slot.lock().set_link(up);
-    }
 }
-
-/// A frame of so many bytes for a station.
-fn frame(to: [u8; 6], len: usize) -> Vec<u8> {
-    let mut frame = [&to[..], &[2, 0, 0, 0, 0, 1, 0x88, 0xb5]].concat();
-    frame.extend((frame.len()..len).map(|at| (at * 7 + at / 251) as u8));
-    frame
-}
-
-const BROADCAST: [u8; 6] = [0xff; 6];

@@ -11,35 +11,19 @@ use std::sync::Arc;
 
 use devices_core::net::{Nic, TestNet};
 use devices_core::rig::Rig;
-use devices_core::{DeviceCell, Size, Waker};
+use devices_core::{Size, Waker};
 
 use super::spec::{Cause, ctrl, eerd, mdic, rctl, reg, rfctl, rxcsum, rxd, status, tctl, txd};
 use super::{E1000e, EXPRESS_AT, MSI_AT, MSIX_AT, Options, PM_AT};
 use crate::board::NicConfig;
+use crate::net::e1000x::tests::{
+    self, BROADCAST, BUFFERS, DATA, MAC, MEMORY, PIN, PORTS, RING, RX_RING, SLOT, TX_RING, frame,
+};
 
-const SLOT: u8 = 3;
-const MEMORY: u64 = 0xe000_0000;
 const FLASH: u64 = 0xe002_0000;
 const TABLE: u64 = 0xe004_0000;
-const PORTS: u16 = 0xc000;
-const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
-const BROADCAST: [u8; 6] = [0xff; 6];
-const PIN: u32 = 11;
-/// Where the tests have their rings and buffers; those of queue 1 are 0x1000 higher.
-const TX_RING: u64 = 0x1_0000;
-const RX_RING: u64 = 0x2_0000;
-const BUFFERS: u64 = 0x4_0000;
-const DATA: u64 = 0x10_0000;
-/// Descriptors of a ring: the fewest that RDLEN can say.
-const RING: u32 = 8;
 
-/// A card in a rig.
-struct Card<'a> {
-    rig: &'a mut Rig,
-    net: Arc<TestNet>,
-    slot: Arc<DeviceCell<E1000e>>,
-    waker: Waker,
-}
+type Card<'a> = tests::Card<'a, E1000e>;
 
 /// Puts a card into a rig, as firmware leaves it.
 fn card(rig: &mut Rig) -> Card<'_> {
@@ -62,17 +46,8 @@ fn place(rig: &mut Rig) {
 }
 
 impl Card<'_> {
-    fn read(&mut self, register: u32) -> u32 {
-        self.rig.mmio_read(MEMORY + u64::from(register), Size::B4) as u32
-    }
-    fn write(&mut self, register: u32, value: u32) {
-        self.rig.mmio_write(MEMORY + u64::from(register), Size::B4, value.into());
-    }
     fn causes(&mut self) -> Cause {
         Cause::from_bits_retain(self.read(reg::ICR) & !super::spec::ASSERTED)
-    }
-    fn irq(&self) -> bool {
-        self.rig.irq(PIN)
     }
     /// A word of the NVM.
     fn nvm(&mut self, word: u32) -> u16 {
@@ -80,15 +55,6 @@ impl Card<'_> {
         let read = self.read(reg::EERD);
         assert_ne!(read & eerd::DONE, 0);
         (read >> eerd::DATA_SHIFT) as u16
-    }
-    /// A register of the PHY.
-    fn phy(&mut self, register: u32) -> u16 {
-        self.write(reg::MDIC, mdic::READ | 1 << mdic::PHY_SHIFT | register << mdic::REGISTER_SHIFT);
-        self.read(reg::MDIC) as u16
-    }
-    fn set_phy(&mut self, register: u32, value: u16) {
-        let which = 1 << mdic::PHY_SHIFT | register << mdic::REGISTER_SHIFT;
-        self.write(reg::MDIC, mdic::WRITE | which | u32::from(value));
     }
     /// MSI-X is on, with a message of its own for each vector.
     fn start_msix(&mut self) {
@@ -148,11 +114,6 @@ impl Card<'_> {
         let at = u64::from(number) * bytes.len() as u64;
         self.rig.poke(RX_RING + u64::from(0x1000 * queue) + at, &bytes);
     }
-    /// A frame comes in.
-    fn arrives(&mut self, frame: &[u8]) {
-        self.net.give(frame);
-        self.waker.wake(devices_core::Wake::Backend(0));
-    }
     /// An extended descriptor that was written back: MRQ, hash or checksum, status, length, tag.
     fn extended(&self, queue: u32, number: u32) -> (u32, u32, u32, u16, u16) {
         let d = self.rig.peek(RX_RING + u64::from(0x1000 * queue + number * 16), 16);
@@ -162,13 +123,6 @@ impl Card<'_> {
     fn buffer(&self, queue: u32, number: u32, len: usize) -> Vec<u8> {
         self.rig.peek(BUFFERS + u64::from(0x4000 * queue + number * 2048), len)
     }
-}
-
-/// A frame of so many bytes for a station.
-fn frame(to: [u8; 6], len: usize) -> Vec<u8> {
-    let mut frame = [&to[..], &[2, 0, 0, 0, 0, 1, 0x88, 0xb5]].concat();
-    frame.extend((frame.len()..len).map(|at| (at * 7 + at / 251) as u8));
-    frame
 }
 
 /// A TCP packet over IPv4 to the station, with right checksums and so much payload, from that port.

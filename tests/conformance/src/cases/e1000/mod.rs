@@ -3,37 +3,37 @@
 
 pub(super) mod frames;
 mod parts;
-mod registers;
+pub(super) mod registers;
 
 use crate::bench::Bench;
 use crate::case::{Group, Setup, case};
 use crate::machine::Size;
 
-const SLOT: u8 = 3;
+pub(super) const SLOT: u8 = 3;
 /// Where cases put the BARs.
-const REGISTERS: u64 = 0xe000_0000;
-const PORTS: u16 = 0xc000;
-const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+pub(super) const REGISTERS: u64 = 0xe000_0000;
+pub(super) const PORTS: u16 = 0xc000;
+pub(super) const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
 /// Registers.
-const CTRL: u64 = 0x0000;
-const STATUS: u64 = 0x0008;
-const EECD: u64 = 0x0010;
-const EERD: u64 = 0x0014;
-const MDIC: u64 = 0x0020;
-const VET: u64 = 0x0038;
-const ICR: u64 = 0x00c0;
+pub(super) const CTRL: u64 = 0x0000;
+pub(super) const STATUS: u64 = 0x0008;
+pub(super) const EECD: u64 = 0x0010;
+pub(super) const EERD: u64 = 0x0014;
+pub(super) const MDIC: u64 = 0x0020;
+pub(super) const VET: u64 = 0x0038;
+pub(super) const ICR: u64 = 0x00c0;
 const ITR: u64 = 0x00c4;
-const ICS: u64 = 0x00c8;
-const IMS: u64 = 0x00d0;
-const IMC: u64 = 0x00d8;
-const RCTL: u64 = 0x0100;
+pub(super) const ICS: u64 = 0x00c8;
+pub(super) const IMS: u64 = 0x00d0;
+pub(super) const IMC: u64 = 0x00d8;
+pub(super) const RCTL: u64 = 0x0100;
 const TCTL: u64 = 0x0400;
-const RDBAL: u64 = 0x2800;
-const TDBAL: u64 = 0x3800;
-const RXCSUM: u64 = 0x5000;
+pub(super) const RDBAL: u64 = 0x2800;
+pub(super) const TDBAL: u64 = 0x3800;
+pub(super) const RXCSUM: u64 = 0x5000;
 const MTA: u64 = 0x5200;
-const RA: u64 = 0x5400;
+pub(super) const RA: u64 = 0x5400;
 const VFTA: u64 = 0x5600;
 
 pub(super) const GROUP: Group = Group {
@@ -83,20 +83,20 @@ fn on(bench: &mut Bench<'_>) {
     bench.set_config(SLOT, 0, 4, Size::B2, 7);
 }
 
-fn get(bench: &mut Bench<'_>, register: u64) -> u32 {
+pub(super) fn get(bench: &mut Bench<'_>, register: u64) -> u32 {
     bench.readl(REGISTERS + register)
 }
 
-fn set(bench: &mut Bench<'_>, register: u64, value: u32) {
+pub(super) fn set(bench: &mut Bench<'_>, register: u64, value: u32) {
     bench.writel(REGISTERS + register, value);
 }
 
 /// A register of the PHY.
-fn phy(bench: &mut Bench<'_>, register: u32) -> u32 {
+pub(super) fn phy(bench: &mut Bench<'_>, register: u32) -> u32 {
     set(bench, MDIC, 2 << 26 | 1 << 21 | register << 16);
     get(bench, MDIC)
 }
 
-fn set_phy(bench: &mut Bench<'_>, register: u32, value: u32) {
+pub(super) fn set_phy(bench: &mut Bench<'_>, register: u32, value: u32) {
     set(bench, MDIC, 1 << 26 | 1 << 21 | register << 16 | value);
 }

@@ -3,15 +3,20 @@
 use super::*;
 
 pub(super) fn identity(bench: &mut Bench<'_>) {
+    is(bench, 0x100e_8086);
+}
+
+/// A network card with that id.
+pub(in crate::cases) fn is(bench: &mut Bench<'_>, expected: u32) {
     let id = bench.config(SLOT, 0, 0, Size::B4);
-    bench.check("vendor and device", id, 0x100e_8086u32);
+    bench.check("vendor and device", id, expected);
     let class = bench.config(SLOT, 0, 8, Size::B4);
     bench.check("class: Ethernet", class >> 8, 0x02_0000u32);
     let pin = bench.config(SLOT, 0, 0x3d, Size::B1);
     bench.check("INTA", pin, 1u8);
 }
 
-pub(super) fn header(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn header(bench: &mut Bench<'_>) {
     let space = bench.config_space(SLOT, 0, 64);
     bench.note("revision", space[8]);
     bench.note_bytes("subsystem", &space[0x2c..0x30]);
@@ -45,7 +50,7 @@ const INITIAL: [(&str, u64); 12] = [
     ("IMS", IMS),
 ];
 
-fn address(bench: &mut Bench<'_>) {
+pub(in crate::cases) fn address(bench: &mut Bench<'_>) {
     let got = [RA, RA + 4].map(|at| get(bench, at));
     bench.check("RAL of the station", got[0], u32::from_le_bytes([MAC[0], MAC[1], MAC[2], MAC[3]]));
     bench.check("RAH of the station", got[1], 0x8000_5634u32);
@@ -120,6 +125,11 @@ pub(super) fn tables(bench: &mut Bench<'_>) {
 
 pub(super) fn io(bench: &mut Bench<'_>) {
     on(bench);
+    through_ports(bench);
+}
+
+/// Registers are reached through IOADDR and IODATA.
+pub(in crate::cases) fn through_ports(bench: &mut Bench<'_>) {
     let direct = get(bench, STATUS);
     bench.outl(PORTS, STATUS as u32);
     let got = bench.inl(PORTS);
@@ -134,6 +144,13 @@ pub(super) fn io(bench: &mut Bench<'_>) {
 
 pub(super) fn reset(bench: &mut Bench<'_>) {
     on(bench);
+    resets(bench);
+    let command = bench.config(SLOT, 0, 4, Size::B2);
+    bench.check_bits("PCI is left alone", command, 7u8, 7u8);
+}
+
+/// CTRL.RST resets registers, and gives the station its address back.
+pub(in crate::cases) fn resets(bench: &mut Bench<'_>) {
     set(bench, RCTL, 0x8000);
     set(bench, RA, 0);
     set(bench, IMS, 4);
@@ -148,8 +165,6 @@ pub(super) fn reset(bench: &mut Bench<'_>) {
         bench.check(name, got, 0u32);
     }
     address(bench);
-    let command = bench.config(SLOT, 0, 4, Size::B2);
-    bench.check_bits("PCI is left alone", command, 7u8, 7u8);
 }
 
 pub(super) fn button(bench: &mut Bench<'_>) {

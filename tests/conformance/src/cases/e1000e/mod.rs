@@ -6,43 +6,27 @@ mod interrupts;
 mod receive;
 mod registers;
 
-use super::e1000::frames;
+use super::e1000::{
+    CTRL, EECD, EERD, ICR, ICS, IMC, IMS, MAC, MDIC, PORTS, RA, RCTL, RDBAL, REGISTERS, RXCSUM, SLOT, STATUS,
+    TDBAL, VET, frames, get, phy, set, set_phy,
+};
 use crate::bench::Bench;
 use crate::case::{Group, Setup, case};
 use crate::machine::Size;
 
-const SLOT: u8 = 3;
-/// Where cases put the BARs.
-const REGISTERS: u64 = 0xe000_0000;
+/// Where cases put the table of messages.
 const TABLE: u64 = 0xe004_0000;
-const PORTS: u16 = 0xc000;
-const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 /// Where capabilities are.
 const MSIX: u8 = 0xa0;
 
-/// Registers.
-const CTRL: u64 = 0x0000;
-const STATUS: u64 = 0x0008;
-const EECD: u64 = 0x0010;
-const EERD: u64 = 0x0014;
+/// Registers that the 82540EM has not.
 const CTRL_EXT: u64 = 0x0018;
-const MDIC: u64 = 0x0020;
-const VET: u64 = 0x0038;
-const ICR: u64 = 0x00c0;
-const ICS: u64 = 0x00c8;
-const IMS: u64 = 0x00d0;
-const IMC: u64 = 0x00d8;
 const EIAC: u64 = 0x00dc;
 const IAM: u64 = 0x00e0;
 const IVAR: u64 = 0x00e4;
-const RCTL: u64 = 0x0100;
 const EEWR: u64 = 0x102c;
 const PSRCTL: u64 = 0x2170;
-const RDBAL: u64 = 0x2800;
-const TDBAL: u64 = 0x3800;
-const RXCSUM: u64 = 0x5000;
 const RFCTL: u64 = 0x5008;
-const RA: u64 = 0x5400;
 const MRQC: u64 = 0x5818;
 const SWSM: u64 = 0x5b50;
 const PBACLR: u64 = 0x5b68;
@@ -55,7 +39,7 @@ pub(super) const GROUP: Group = Group {
     setup: Setup { disks: &[], args: &["-device", "e1000e,mac=52:54:00:12:34:56,addr=3"] },
     cases: &[
         case("identity", "DS 9.2; PCI 6.2.1", registers::identity),
-        case("header", "no document: a card's own", registers::header),
+        case("header", "no document: a card's own", super::e1000::registers::header),
         case("capabilities", "DS 9.2.5 to 9.2.8; PCI 6.7", registers::capabilities),
         case("BARs and their sizes", "DS 9.2.4, BARs", registers::bars),
         case("registers at power-on", "DS 10.2; no document for straps", registers::power_on),
@@ -93,22 +77,4 @@ fn on(bench: &mut Bench<'_>) {
         bench.set_config(SLOT, 0, bar, Size::B4, address);
     }
     bench.set_config(SLOT, 0, 4, Size::B2, 7);
-}
-
-fn get(bench: &mut Bench<'_>, register: u64) -> u32 {
-    bench.readl(REGISTERS + register)
-}
-
-fn set(bench: &mut Bench<'_>, register: u64, value: u32) {
-    bench.writel(REGISTERS + register, value);
-}
-
-/// A register of the PHY.
-fn phy(bench: &mut Bench<'_>, register: u32) -> u32 {
-    set(bench, MDIC, 2 << 26 | 1 << 21 | register << 16);
-    get(bench, MDIC)
-}
-
-fn set_phy(bench: &mut Bench<'_>, register: u32, value: u32) {
-    set(bench, MDIC, 1 << 26 | 1 << 21 | register << 16 | value);
 }

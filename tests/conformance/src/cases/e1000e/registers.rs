@@ -1,23 +1,10 @@
 //! Configuration space, registers, NVM, PHY.
 
 use super::*;
+use crate::cases::e1000::registers as e1000;
 
 pub(super) fn identity(bench: &mut Bench<'_>) {
-    let id = bench.config(SLOT, 0, 0, Size::B4);
-    bench.check("vendor and device", id, 0x10d3_8086u32);
-    let class = bench.config(SLOT, 0, 8, Size::B4);
-    bench.check("class: Ethernet", class >> 8, 0x02_0000u32);
-    let pin = bench.config(SLOT, 0, 0x3d, Size::B1);
-    bench.check("INTA", pin, 1u8);
-}
-
-pub(super) fn header(bench: &mut Bench<'_>) {
-    let space = bench.config_space(SLOT, 0, 64);
-    bench.note("revision", space[8]);
-    bench.note_bytes("subsystem", &space[0x2c..0x30]);
-    bench.note_bytes("command and status", &space[4..8]);
-    bench.note_bytes("cache line, latency, header, BIST", &space[0xc..0x10]);
-    bench.note_bytes("capabilities to interrupt", &space[0x34..0x40]);
+    e1000::is(bench, 0x10d3_8086);
 }
 
 pub(super) fn capabilities(bench: &mut Bench<'_>) {
@@ -86,19 +73,13 @@ const INITIAL: [(&str, u64); 24] = [
     ("FACTPS", 0x5b30),
 ];
 
-fn address(bench: &mut Bench<'_>) {
-    let got = [RA, RA + 4].map(|at| get(bench, at));
-    bench.check("RAL of the station", got[0], u32::from_le_bytes([MAC[0], MAC[1], MAC[2], MAC[3]]));
-    bench.check("RAH of the station", got[1], 0x8000_5634u32);
-}
-
 pub(super) fn power_on(bench: &mut Bench<'_>) {
     on(bench);
     for (name, at) in INITIAL {
         let got = get(bench, at);
         bench.note(name, got);
     }
-    address(bench);
+    e1000::address(bench);
     let flash = get(bench, EECD);
     bench.check_bits("the NVM is there, and was read", flash, 0x300u32, 0x300u32);
 }
@@ -168,16 +149,7 @@ pub(super) fn old_places(bench: &mut Bench<'_>) {
 
 pub(super) fn io(bench: &mut Bench<'_>) {
     on(bench);
-    let direct = get(bench, STATUS);
-    bench.outl(PORTS, STATUS as u32);
-    let got = bench.inl(PORTS);
-    bench.check("IOADDR reads back", got, STATUS as u32);
-    let got = bench.inl(PORTS + 4);
-    bench.check("IODATA is the register", got, direct);
-    bench.outl(PORTS, VET as u32);
-    bench.outl(PORTS + 4, 0x88a8);
-    let got = get(bench, VET);
-    bench.check("a write arrives", got, 0x88a8u32);
+    e1000::through_ports(bench);
 }
 
 pub(super) fn semaphore(bench: &mut Bench<'_>) {
@@ -200,20 +172,7 @@ pub(super) fn master(bench: &mut Bench<'_>) {
 
 pub(super) fn reset(bench: &mut Bench<'_>) {
     on(bench);
-    set(bench, RCTL, 0x8000);
-    set(bench, RA, 0);
-    set(bench, IMS, 4);
-    set(bench, RDBAL + 8, 256);
-    let control = get(bench, CTRL);
-    set(bench, CTRL, control | 1 << 26);
-    bench.wait(5_000_000);
-    let got = get(bench, CTRL);
-    bench.check_bits("RST is over", got, 1u32 << 26, 0u32);
-    for (name, at) in [("RCTL", RCTL), ("IMS", IMS), ("RDLEN", RDBAL + 8)] {
-        let got = get(bench, at);
-        bench.check(name, got, 0u32);
-    }
-    address(bench);
+    e1000::resets(bench);
 }
 
 fn word(bench: &mut Bench<'_>, number: u32) -> u32 {
