@@ -11,7 +11,7 @@ use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber
 use hypervisor::{Claims, Hypervisor, Mapping, NoCpu};
 
 use crate::machine::BuildError;
-use crate::monitor::facts::NewMedium;
+use crate::monitor::info::NewMedium;
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
 use crate::monitor::server::Server;

@@ -11,7 +11,7 @@ use devices::input::layouts::Layout;
 use devices_core::DeviceCell;
 use devices_core::picture::{DisplayAdapter, Frame, Lines, Picture};
 
-use crate::monitor::facts::VncFacts;
+use crate::monitor::info::VncInfo;
 use crate::qemu::{HostOptions, VncListen};
 use crate::trace::Border;
 use crate::trace::record::HostEvent;
@@ -158,14 +158,14 @@ pub(crate) fn listen(host: &HostOptions) -> Result<Option<Viewers>, VncError> {
 }
 
 /// For `query-vnc`.
-pub(crate) fn facts(server: &Vnc) -> VncFacts {
-    let facts = server.facts();
-    VncFacts {
-        host: facts.address.host,
-        service: facts.address.service,
-        family: facts.address.family,
-        auth: facts.auth,
-        clients: facts.clients.into_iter().map(|client| (client.host, client.service)).collect(),
+pub(crate) fn info(server: &Vnc) -> VncInfo {
+    let info = server.info();
+    VncInfo {
+        host: info.address.host,
+        service: info.address.service,
+        family: info.address.family,
+        auth: info.auth,
+        clients: info.clients.into_iter().map(|client| (client.host, client.service)).collect(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! All items that a machine's firmware configuration device holds, as QEMU's PC machine gives them.
 
-use crate::facts::{Item, MachineFacts};
+use crate::info::{Item, MachineInfo};
 use crate::kernel::DirectKernel;
 use crate::{acpi, smbios};
 
@@ -29,47 +29,47 @@ const FOUR_GIB: u64 = 1 << 32;
 ///
 /// A key that is not among the items reads as zeros, which for the old-style ACPI and SMBIOS keys (0x8000, 0x8001) and
 /// the old reservation table (0x8003) means "none": this machine gives files instead.
-pub fn fw_cfg_items(facts: &MachineFacts, kernel: Option<&DirectKernel>) -> Vec<Item> {
-    let mut items = numeric(facts);
-    items.push(Item::file("etc/e820", e820(facts)));
+pub fn fw_cfg_items(info: &MachineInfo, kernel: Option<&DirectKernel>) -> Vec<Item> {
+    let mut items = numeric(info);
+    items.push(Item::file("etc/e820", e820(info)));
     // ms; -1: after a failed boot wait for ever instead of resetting.
-    let fail_wait = facts.reboot_ms.map_or(u32::MAX, u32::from);
+    let fail_wait = info.reboot_ms.map_or(u32::MAX, u32::from);
     items.push(Item::file("etc/boot-fail-wait", fail_wait.to_le_bytes()));
-    items.extend(facts.splash_ms.map(|ms| Item::file("etc/boot-menu-wait", ms.to_le_bytes())));
-    if facts.acpi {
-        items.push(Item::file("etc/system-states", system_states(facts)));
-        items.extend(acpi::items(facts));
+    items.extend(info.splash_ms.map(|ms| Item::file("etc/boot-menu-wait", ms.to_le_bytes())));
+    if info.acpi {
+        items.push(Item::file("etc/system-states", system_states(info)));
+        items.extend(acpi::items(info));
     }
-    items.extend(smbios::items(facts));
+    items.extend(smbios::items(info));
     items.extend(kernel.map(DirectKernel::items).into_iter().flatten());
     items
 }
 
-fn numeric(facts: &MachineFacts) -> Vec<Item> {
-    let cpus = facts.vcpus.min(MachineFacts::MAX_VCPUS) as u16;
-    let most = facts.max_vcpus.max(facts.vcpus).min(MachineFacts::MAX_VCPUS) as u16;
-    let memory = facts.ram_below_4g.saturating_add(facts.ram_above_4g);
+fn numeric(info: &MachineInfo) -> Vec<Item> {
+    let cpus = info.vcpus.min(MachineInfo::MAX_VCPUS) as u16;
+    let most = info.max_vcpus.max(info.vcpus).min(MachineInfo::MAX_VCPUS) as u16;
+    let memory = info.ram_below_4g.saturating_add(info.ram_above_4g);
     // No NUMA: zero nodes, then one word a vCPU.
     let numa = vec![0u8; 8 * (1 + usize::from(most))];
     vec![
         Item::numeric(selector::SIGNATURE, *b"QEMU"),
         Item::numeric(selector::ID, ID_TRADITIONAL_AND_DMA.to_le_bytes()),
-        Item::numeric(selector::UUID, facts.uuid),
+        Item::numeric(selector::UUID, info.uuid),
         Item::numeric(selector::RAM_SIZE, memory.to_le_bytes()),
-        Item::numeric(selector::NOGRAPHIC, u16::from(!facts.graphics).to_le_bytes()),
+        Item::numeric(selector::NOGRAPHIC, u16::from(!info.graphics).to_le_bytes()),
         Item::numeric(selector::NB_CPUS, cpus.to_le_bytes()),
         Item::numeric(selector::NUMA, numa),
-        Item::numeric(selector::BOOT_MENU, u16::from(facts.boot_menu).to_le_bytes()),
+        Item::numeric(selector::BOOT_MENU, u16::from(info.boot_menu).to_le_bytes()),
         Item::numeric(selector::MAX_CPUS, most.to_le_bytes()),
         Item::numeric(selector::IRQ0_OVERRIDE, 1u32.to_le_bytes()),
-        Item::numeric(selector::HPET, hpet(facts)),
+        Item::numeric(selector::HPET, hpet(info)),
     ]
 }
 
 /// The table of HPETs: a count and eight entries of 15 bytes {id u32, address u64, smallest tick u16, protection u8}.
-fn hpet(facts: &MachineFacts) -> Vec<u8> {
+fn hpet(info: &MachineInfo) -> Vec<u8> {
     let mut bytes = vec![0u8; 1 + 8 * 15];
-    if facts.hpet {
+    if info.hpet {
         bytes[0] = 1;
         bytes[1..5].copy_from_slice(&acpi::HPET_ID.to_le_bytes());
         bytes[5..13].copy_from_slice(&acpi::HPET_BASE.to_le_bytes());
@@ -78,8 +78,8 @@ fn hpet(facts: &MachineFacts) -> Vec<u8> {
 }
 
 /// RAM as the BIOS is to report it: entries {address u64, length u64, type u32}.
-fn e820(facts: &MachineFacts) -> Vec<u8> {
-    let ranges = [(0, facts.ram_below_4g), (FOUR_GIB, facts.ram_above_4g)];
+fn e820(info: &MachineInfo) -> Vec<u8> {
+    let ranges = [(0, info.ram_below_4g), (FOUR_GIB, info.ram_above_4g)];
     let mut bytes = Vec::new();
     for (address, length) in ranges.into_iter().filter(|(_, length)| *length > 0) {
         bytes.extend_from_slice(&u64::to_le_bytes(address));
@@ -90,15 +90,15 @@ fn e820(facts: &MachineFacts) -> Vec<u8> {
 }
 
 /// One byte a sleep state: bit 7 says that it works, the rest is its SLP_TYP.
-fn system_states(facts: &MachineFacts) -> [u8; 6] {
+fn system_states(info: &MachineInfo) -> [u8; 6] {
     const WORKS: u8 = 0x80;
     let works = |yes: bool| if yes { WORKS } else { 0 };
     [
         WORKS,
         0,
         0,
-        works(facts.s3) | acpi::SLP_TYP_S3,
-        works(facts.s4) | acpi::SLP_TYP_S4,
+        works(info.s3) | acpi::SLP_TYP_S3,
+        works(info.s4) | acpi::SLP_TYP_S4,
         WORKS | acpi::SLP_TYP_S5,
     ]
 }
@@ -116,13 +116,13 @@ mod tests {
     #[test]
     fn boot_options_have_their_forms() {
         let file = |name: &str| FwCfgKey::File(name.into());
-        let mut facts = MachineFacts::new(64 << 20, 0, 1);
-        let plain = fw_cfg_items(&facts, None);
+        let mut info = MachineInfo::new(64 << 20, 0, 1);
+        let plain = fw_cfg_items(&info, None);
         assert_eq!(find(&plain, &file("etc/boot-fail-wait")), [0xff; 4]);
         assert!(plain.iter().all(|item| item.key != file("etc/boot-menu-wait")));
-        (facts.splash_ms, facts.reboot_ms) = (Some(0x1234), Some(5000));
-        facts.acpi = false;
-        let items = fw_cfg_items(&facts, None);
+        (info.splash_ms, info.reboot_ms) = (Some(0x1234), Some(5000));
+        info.acpi = false;
+        let items = fw_cfg_items(&info, None);
         assert_eq!(find(&items, &file("etc/boot-menu-wait")), [0x34, 0x12]);
         assert_eq!(find(&items, &file("etc/boot-fail-wait")), 5000_u32.to_le_bytes());
         let acpi = ["etc/acpi/tables", "etc/acpi/rsdp", "etc/table-loader", "etc/system-states"];
@@ -131,9 +131,9 @@ mod tests {
 
     #[test]
     fn the_items_say_what_the_machine_is() {
-        let mut facts = MachineFacts::new(0xc000_0000, 3 << 30, 4);
-        facts.max_vcpus = 8;
-        let items = fw_cfg_items(&facts, None);
+        let mut info = MachineInfo::new(0xc000_0000, 3 << 30, 4);
+        info.max_vcpus = 8;
+        let items = fw_cfg_items(&info, None);
         let keys: HashSet<_> = items.iter().map(|item| &item.key).collect();
         assert_eq!(keys.len(), items.len(), "a key twice");
         assert_eq!(find(&items, &FwCfgKey::Numeric(0)), b"QEMU");
@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_machine_without_high_memory_has_one_range() {
-        let facts = MachineFacts::new(256 << 20, 0, 1);
-        assert_eq!(e820(&facts).len(), 20);
-        assert_eq!(system_states(&facts), [0x80, 0, 0, 1, 2, 0x80]);
+        let info = MachineInfo::new(256 << 20, 0, 1);
+        assert_eq!(e820(&info).len(), 20);
+        assert_eq!(system_states(&info), [0x80, 0, 0, 1, 2, 0x80]);
     }
 }

@@ -1,14 +1,14 @@
 #![forbid(unsafe_code)]
 //! What the guest boots: the BIOS image, and everything the BIOS is told about the machine.
 //!
-//! Nothing here touches a device. The crate turns [`MachineFacts`] into the files and keys of QEMU's firmware
+//! Nothing here touches a device. The crate turns [`MachineInfo`] into the files and keys of QEMU's firmware
 //! configuration device (fw_cfg), which SeaBIOS and OVMF read: ACPI tables with their linker script, SMBIOS structures,
 //! the memory map, the boot order, and a kernel that was given on the command line.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`locate`] | finds BIOS and VGA BIOS images and checks that they are some |
-//! | [`facts`] | what the tables must know of the machine; fw_cfg's keys and items |
+//! | [`info`] | what the tables must know of the machine; fw_cfg's keys and items |
 //! | [`items`] | all items of a machine |
 //! | [`acpi`] | ACPI 2.0 tables and the script that relocates them |
 //! | [`smbios`] | SMBIOS 2.8 structures |
@@ -17,12 +17,12 @@
 
 pub mod acpi;
 pub mod boot_order;
-pub mod facts;
+pub mod info;
 pub mod items;
 pub mod kernel;
 pub mod locate;
 pub mod smbios;
 
-pub use facts::{FwCfgKey, Item, MachineFacts};
+pub use info::{FwCfgKey, Item, MachineInfo};
 pub use items::fw_cfg_items;
 pub use kernel::DirectKernel;

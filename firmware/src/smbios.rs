@@ -1,9 +1,9 @@
 //! SMBIOS 2.8 structures (DMTF DSP0134), as two files: the anchor and the table.
 //!
-//! The firmware places both and corrects the anchor's address and checksums. Type 0 (BIOS) is given only when the facts
-//! have strings for it; otherwise the firmware adds its own, as on QEMU.
+//! The firmware places both and corrects the anchor's address and checksums. Type 0 (BIOS) is given only when there
+//! are strings for it; otherwise the firmware adds its own, as on QEMU.
 
-use crate::facts::{Item, MachineFacts};
+use crate::info::{Item, MachineInfo};
 
 /// The 31-byte entry point.
 pub const ANCHOR_FILE: &str = "etc/smbios/smbios-anchor";
@@ -101,22 +101,22 @@ impl Table {
 }
 
 /// The two items.
-pub fn items(facts: &MachineFacts) -> Vec<Item> {
+pub fn items(info: &MachineInfo) -> Vec<Item> {
     let mut table = Table::default();
-    bios(&mut table, facts);
-    system(&mut table, facts);
-    chassis(&mut table, facts);
-    for index in 0..facts.vcpus.min(MachineFacts::MAX_VCPUS) as u16 {
-        processor(&mut table, facts, index);
+    bios(&mut table, info);
+    system(&mut table, info);
+    chassis(&mut table, info);
+    for index in 0..info.vcpus.min(MachineInfo::MAX_VCPUS) as u16 {
+        processor(&mut table, info, index);
     }
-    memory(&mut table, facts);
+    memory(&mut table, info);
     table.add(Structure::new(32, handle::BOOT).u32(0).u16(0).u8(0)); // six reserved bytes; no error
     table.add(&mut Structure::new(127, handle::END));
     vec![Item::file(ANCHOR_FILE, anchor(&table)), Item::file(TABLES_FILE, table.bytes)]
 }
 
-fn bios(table: &mut Table, facts: &MachineFacts) {
-    let Some([vendor, version, date]) = &facts.smbios.bios else {
+fn bios(table: &mut Table, info: &MachineInfo) {
+    let Some([vendor, version, date]) = &info.smbios.bios else {
         return;
     };
     const NOT_SUPPORTED: u64 = 1 << 3;
@@ -138,13 +138,13 @@ fn bios(table: &mut Table, facts: &MachineFacts) {
     );
 }
 
-fn system(table: &mut Table, facts: &MachineFacts) {
+fn system(table: &mut Table, info: &MachineInfo) {
     const POWER_SWITCH: u8 = 6;
-    let strings = &facts.smbios;
+    let strings = &info.smbios;
     let mut system = Structure::new(1, handle::SYSTEM);
     system.text(&strings.manufacturer).text(&strings.product).text(&strings.version).text(&strings.serial);
     // Since SMBIOS 2.6 the first three fields of the UUID are little-endian.
-    let mut uuid = facts.uuid;
+    let mut uuid = info.uuid;
     uuid[0..4].reverse();
     uuid[4..6].reverse();
     uuid[6..8].reverse();
@@ -153,15 +153,15 @@ fn system(table: &mut Table, facts: &MachineFacts) {
     table.add(&mut system);
 }
 
-fn chassis(table: &mut Table, facts: &MachineFacts) {
+fn chassis(table: &mut Table, info: &MachineInfo) {
     const OTHER: u8 = 1;
     const SAFE: u8 = 3;
     const SECURITY_UNKNOWN: u8 = 2;
     table.add(
         Structure::new(3, handle::CHASSIS)
-            .text(&facts.smbios.manufacturer)
+            .text(&info.smbios.manufacturer)
             .u8(OTHER)
-            .text(&facts.smbios.version)
+            .text(&info.smbios.version)
             .u8(0)
             .u8(0)
             .u8(SAFE)
@@ -178,7 +178,7 @@ fn chassis(table: &mut Table, facts: &MachineFacts) {
 }
 
 /// One socket a vCPU, one core, one thread.
-fn processor(table: &mut Table, facts: &MachineFacts, index: u16) {
+fn processor(table: &mut Table, info: &MachineInfo, index: u16) {
     const CENTRAL_PROCESSOR: u8 = 3;
     const OTHER: u8 = 1;
     const POPULATED_AND_ENABLED: u8 = 0x41;
@@ -189,9 +189,9 @@ fn processor(table: &mut Table, facts: &MachineFacts, index: u16) {
             .text(&format!("CPU {index}"))
             .u8(CENTRAL_PROCESSOR)
             .u8(OTHER)
-            .text(&facts.smbios.manufacturer)
-            .u64(facts.processor_id)
-            .text(&facts.smbios.version)
+            .text(&info.smbios.manufacturer)
+            .u64(info.processor_id)
+            .text(&info.smbios.version)
             .u8(0)
             .u16(0)
             .u16(MEGAHERTZ)
@@ -213,13 +213,13 @@ fn processor(table: &mut Table, facts: &MachineFacts, index: u16) {
 }
 
 /// The memory array (type 16), its modules (17) and where memory is mapped (19).
-fn memory(table: &mut Table, facts: &MachineFacts) {
+fn memory(table: &mut Table, info: &MachineInfo) {
     const SYSTEM_BOARD: u8 = 1;
     const SYSTEM_MEMORY: u8 = 3;
     const MULTI_BIT_ECC: u8 = 6;
     /// "Look into the extended field" for capacities in KiB.
     const EXTENDED_CAPACITY: u32 = 0x8000_0000;
-    let total = facts.ram_below_4g.saturating_add(facts.ram_above_4g);
+    let total = info.ram_below_4g.saturating_add(info.ram_above_4g);
     let modules = total.div_ceil(MODULE_BYTES).min(0xff) as u16;
     let kib = u32::try_from(total >> 10).unwrap_or(EXTENDED_CAPACITY);
     table.add(
@@ -234,15 +234,15 @@ fn memory(table: &mut Table, facts: &MachineFacts) {
     );
     for index in 0..modules {
         let rest = total - u64::from(index) * MODULE_BYTES;
-        module(table, facts, index, rest.min(MODULE_BYTES));
+        module(table, info, index, rest.min(MODULE_BYTES));
     }
-    let ranges = [(0, facts.ram_below_4g), (FOUR_GIB, facts.ram_above_4g)];
+    let ranges = [(0, info.ram_below_4g), (FOUR_GIB, info.ram_above_4g)];
     for (index, (first, length)) in ranges.into_iter().filter(|(_, length)| *length > 0).enumerate() {
         mapped(table, handle::MAPPED_ADDRESS + index as u16, first, length);
     }
 }
 
-fn module(table: &mut Table, facts: &MachineFacts, index: u16, bytes: u64) {
+fn module(table: &mut Table, info: &MachineInfo, index: u16, bytes: u64) {
     const DIMM: u8 = 9;
     const RAM: u8 = 7;
     const OTHER: u16 = 1 << 1;
@@ -261,7 +261,7 @@ fn module(table: &mut Table, facts: &MachineFacts, index: u16, bytes: u64) {
             .u8(RAM)
             .u16(OTHER)
             .u16(0)
-            .text(&facts.smbios.manufacturer)
+            .text(&info.smbios.manufacturer)
             .u8(0)
             .u8(0)
             .u8(0)
@@ -337,16 +337,16 @@ mod tests {
         found
     }
 
-    fn made(facts: &MachineFacts) -> (Vec<u8>, Vec<u8>) {
-        let mut items = items(facts).into_iter();
+    fn made(info: &MachineInfo) -> (Vec<u8>, Vec<u8>) {
+        let mut items = items(info).into_iter();
         (items.next().unwrap().bytes, items.next().unwrap().bytes)
     }
 
     #[test]
     fn every_structure_has_the_length_of_version_2_8() {
-        let mut facts = MachineFacts::new(0xc000_0000, 37 << 30, 3);
-        facts.smbios.bios = Some(["Ailurus".into(), "1".into(), "01/01/2026".into()]);
-        let (anchor, table) = made(&facts);
+        let mut info = MachineInfo::new(0xc000_0000, 37 << 30, 3);
+        info.smbios.bios = Some(["Ailurus".into(), "1".into(), "01/01/2026".into()]);
+        let (anchor, table) = made(&info);
         let structures = walk(&table);
         let kinds: Vec<u8> = structures.iter().map(|(kind, ..)| *kind).collect();
         assert_eq!(kinds, [0, 1, 3, 4, 4, 4, 16, 17, 17, 17, 19, 19, 32, 127]);
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn memory_is_told_in_modules_and_ranges() {
-        let (_, table) = made(&MachineFacts::new(0xc000_0000, 29 << 30, 1));
+        let (_, table) = made(&MachineInfo::new(0xc000_0000, 29 << 30, 1));
         let structures = walk(&table);
         let sizes: Vec<u16> = structures
             .iter()
@@ -397,9 +397,9 @@ mod tests {
     /// DSP0134, section 7.5.3: of an x86 processor CPUID's EAX and then EDX.
     #[test]
     fn every_processor_has_the_id_of_cpuid() {
-        let mut facts = MachineFacts::new(1 << 28, 0, 2);
-        facts.processor_id = 0x078b_fbff_0006_0fb1;
-        let (_, table) = made(&facts);
+        let mut info = MachineInfo::new(1 << 28, 0, 2);
+        info.processor_id = 0x078b_fbff_0006_0fb1;
+        let (_, table) = made(&info);
         let structures = walk(&table);
         let ids: Vec<&[u8]> =
             structures.iter().filter(|(kind, ..)| *kind == 4).map(|(_, f, _)| &f[8..16]).collect();
@@ -408,10 +408,10 @@ mod tests {
 
     #[test]
     fn the_system_has_its_uuid_and_strings() {
-        let mut facts = MachineFacts::new(1 << 28, 0, 1);
-        facts.uuid = *b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff";
-        facts.smbios.serial = "a\0b".into();
-        let (_, table) = made(&facts);
+        let mut info = MachineInfo::new(1 << 28, 0, 1);
+        info.uuid = *b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff";
+        info.smbios.serial = "a\0b".into();
+        let (_, table) = made(&info);
         let (_, formatted, strings) = &walk(&table)[0];
         assert_eq!(&formatted[8..16], b"\x33\x22\x11\x00\x55\x44\x77\x66");
         assert_eq!(strings[usize::from(formatted[7]) - 1], "ab");

@@ -19,9 +19,9 @@ use super::build::board::Board;
 use super::firmware::split_ram;
 use super::{BuildError, Preopened, media};
 use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
-use crate::monitor::facts::{BlockStats, NodeFacts};
+use crate::monitor::info::{BlockStats, NodeInfo};
 use crate::trace::record::HostEvent;
-use crate::trace::{Border, Opened, facts};
+use crate::trace::{Border, Opened, medium_info};
 
 /// Geometry of each drive and how the BIOS presents it.
 pub(super) type Geometries = [Option<(Geometry, Translation)>; 4];
@@ -54,7 +54,7 @@ pub(super) struct Block {
     pub(super) device: Properties,
     counters: Arc<Counters>,
     /// What is in it now.
-    medium: Mutex<Option<NodeFacts>>,
+    medium: Mutex<Option<NodeInfo>>,
     /// The image of a disk, as long as it is open.
     image: Option<Weak<dyn BlockBackend>>,
 }
@@ -66,17 +66,17 @@ impl Block {
         self.image.as_ref().filter(|_| same).and_then(Weak::upgrade)
     }
 
-    fn locked(&self) -> MutexGuard<'_, Option<NodeFacts>> {
+    fn locked(&self) -> MutexGuard<'_, Option<NodeInfo>> {
         self.medium.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is in it.
-    pub(super) fn medium(&self) -> Option<NodeFacts> {
+    pub(super) fn medium(&self) -> Option<NodeInfo> {
         self.locked().clone()
     }
 
     /// Something else is in it.
-    pub(super) fn set_medium(&self, medium: Option<NodeFacts>) {
+    pub(super) fn set_medium(&self, medium: Option<NodeInfo>) {
         *self.locked() = medium;
     }
 
@@ -159,8 +159,8 @@ impl CdDrive {
 
     /// Something else lies in the tray, or nothing.
     pub(super) fn place(&self, backend: Option<Arc<dyn BlockBackend>>) {
-        let facts = backend.as_ref().map(|backend| facts(&**backend, Vec::new()));
-        self.border.host(|| HostEvent::Place(self.place, facts), || self.medium.place(backend));
+        let info = backend.as_ref().map(|backend| medium_info(&**backend, Vec::new()));
+        self.border.host(|| HostEvent::Place(self.place, info), || self.medium.place(backend));
     }
 
     /// Opens the tray; by force, if it is locked.
@@ -193,11 +193,11 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
             Some(spec) => spec.properties()?,
             None => Properties::new(if disk.kind == DiskKind::Cdrom { &model::CD } else { &model::DISK }),
         };
-        let mut facts = None;
+        let mut info = None;
         let mut open = |path: &Path| {
             board.border.medium(|| {
                 let image = open_image(disk, path, board.ahead)?;
-                facts = Some(node_facts(disk, &image));
+                info = Some(node_info(disk, &image));
                 let first = disk.kind == DiskKind::Disk;
                 let first_sector = if first { image.first_sector() } else { Vec::new() };
                 let backend = serve(image, config.clock, &board.wiring(), images);
@@ -212,7 +212,7 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
             id: spec.and_then(|spec| spec.id.clone()),
             config: disk.clone(),
             counters: Arc::default(),
-            medium: Mutex::new(facts),
+            medium: Mutex::new(info),
             image: None,
         };
         all.drives[place] = Some(match (disk.kind, opened) {
@@ -239,8 +239,8 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
 }
 
 /// An image that is in a drive from the start.
-fn node_facts(disk: &DiskConfig, image: &Image) -> NodeFacts {
-    NodeFacts {
+fn node_info(disk: &DiskConfig, image: &Image) -> NodeInfo {
+    NodeInfo {
         name: media::new_name(),
         file: disk.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         driver: match disk.format.unwrap_or_default() {
@@ -323,19 +323,19 @@ pub(super) fn cd_drives(
 }
 
 /// What SeaBIOS finds in the clock's RAM.
-pub(super) fn cmos_facts(config: &GuestConfig, geometry: Geometries) -> cmos::Facts {
+pub(super) fn cmos_info(config: &GuestConfig, geometry: Geometries) -> cmos::CmosInfo {
     let (below_4g, above_4g) = split_ram(config.memory_mib << 20);
     let boot = boot_places(config.boot_options.once.as_ref().unwrap_or(&config.boot));
     let boot_any_floppy = !config.features.floppy_check;
-    let facts = cmos::Facts { below_4g, above_4g, boot, boot_any_floppy, ..cmos::Facts::default() };
-    cmos::Facts { vcpus: config.vcpus, disks: geometry, ..facts }
+    let info = cmos::CmosInfo { below_4g, above_4g, boot, boot_any_floppy, ..cmos::CmosInfo::default() };
+    cmos::CmosInfo { vcpus: config.vcpus, disks: geometry, ..info }
 }
 
 /// The bytes of the clock's RAM that say what to boot from, for another order than that of the start.
 pub(super) fn boot_bytes(config: &GuestConfig, order: &str) -> impl Iterator<Item = (u8, u8)> {
     let boot_any_floppy = !config.features.floppy_check;
-    let facts = cmos::Facts { boot: boot_places(order), boot_any_floppy, ..cmos::Facts::default() };
-    facts.bytes().into_iter().filter(|(at, _)| matches!(at, 0x38 | 0x3d))
+    let info = cmos::CmosInfo { boot: boot_places(order), boot_any_floppy, ..cmos::CmosInfo::default() };
+    info.bytes().into_iter().filter(|(at, _)| matches!(at, 0x38 | 0x3d))
 }
 
 fn boot_places(order: &str) -> [cmos::Boot; 3] {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use devices::chipset::fw_cfg::Item;
 use firmware::locate::{self, Firmware};
-use firmware::{DirectKernel, FwCfgKey, MachineFacts};
+use firmware::{DirectKernel, FwCfgKey, MachineInfo};
 use hypervisor::{Hypervisor, Mapping, RamBlock, memory::PAGE};
 use vm_memory::{Bytes, MemoryRegionAddress};
 
@@ -45,25 +45,25 @@ pub(super) fn load(hypervisor: &dyn Hypervisor, explicit: Option<&Path>) -> Resu
     Ok(block)
 }
 
-/// The facts of a machine whose processors answer so to CPUID.
-fn facts(config: &GuestConfig, processor_id: u64) -> MachineFacts {
+/// The machine, whose processors answer so to CPUID.
+fn machine_info(config: &GuestConfig, processor_id: u64) -> MachineInfo {
     let (below, above) = split_ram(config.memory_mib << 20);
-    let mut facts = MachineFacts::new(below, above, config.vcpus);
-    facts.processor_id = processor_id;
-    facts.uuid = config.uuid;
-    facts.pvpanic = true;
-    facts.pci_hotplug = true;
-    for (present, port) in facts.serial.iter_mut().zip(0..4) {
+    let mut info = MachineInfo::new(below, above, config.vcpus);
+    info.processor_id = processor_id;
+    info.uuid = config.uuid;
+    info.pvpanic = true;
+    info.pci_hotplug = true;
+    for (present, port) in info.serial.iter_mut().zip(0..4) {
         *present = config.serial.get(port).is_some_and(|serial| *serial != SerialConfig::None);
     }
-    facts.acpi = config.features.acpi;
-    facts.hpet = config.features.hpet;
-    facts.graphics = config.features.graphics;
+    info.acpi = config.features.acpi;
+    info.hpet = config.features.hpet;
+    info.graphics = config.features.graphics;
     let boot = &config.boot_options;
-    facts.boot_menu = boot.menu;
-    facts.splash_ms = boot.splash_ms;
-    facts.reboot_ms = boot.reboot_ms;
-    facts
+    info.boot_menu = boot.menu;
+    info.splash_ms = boot.splash_ms;
+    info.reboot_ms = boot.reboot_ms;
+    info
 }
 
 /// Largest picture that is shown at the start: what SeaBIOS has room for.
@@ -110,7 +110,7 @@ pub(super) fn items(
     processor_id: u64,
 ) -> Result<Vec<Item>, BuildError> {
     let kernel = kernel(config, ahead)?;
-    let mut items = firmware::fw_cfg_items(&facts(config, processor_id), kernel.as_ref());
+    let mut items = firmware::fw_cfg_items(&machine_info(config, processor_id), kernel.as_ref());
     items.extend(config.boot_options.splash.as_deref().map(|path| splash(ahead, path)).transpose()?);
     Ok(items.into_iter().map(convert).collect())
 }

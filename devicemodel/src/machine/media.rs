@@ -13,7 +13,7 @@ use devices_core::block::{BlockBackend, BlockStore};
 
 use super::Machine;
 use super::disks::{Block, CdDrive};
-use crate::monitor::facts::{NewMedium, NewNode, NewNodeKind, NodeFacts, Source};
+use crate::monitor::info::{NewMedium, NewNode, NewNodeKind, NodeInfo, Source};
 use crate::monitor::protocol::QmpError;
 
 /// Most nodes that clients may have added.
@@ -24,7 +24,7 @@ const MOST: usize = 64;
 pub(super) struct Nodes(Mutex<BTreeMap<String, Node>>);
 
 struct Node {
-    facts: NodeFacts,
+    info: NodeInfo,
     file: File,
     format: Format,
     /// The node that it lies on, if that has a name too.
@@ -114,12 +114,12 @@ impl Nodes {
                     return Err(QmpError::generic(format!("Node '{of}' is already in use")));
                 }
                 let file = node.file.try_clone().map_err(|error| QmpError::generic(error.to_string()))?;
-                let path = node.facts.file.clone().into();
+                let path = node.info.file.clone().into();
                 (word(format), format, Some(of), (file, path))
             }
         };
         let image = image(&file, &options(&path, format))?;
-        let facts = NodeFacts {
+        let info = NodeInfo {
             name: name.clone(),
             file: path.display().to_string(),
             driver,
@@ -128,7 +128,7 @@ impl Nodes {
             direct: false,
             no_flush: false,
         };
-        all.insert(name, Node { facts, file, format, lower, user: None });
+        all.insert(name, Node { info, file, format, lower, user: None });
         Ok(())
     }
 
@@ -148,8 +148,8 @@ impl Nodes {
     }
 
     /// What there is.
-    pub(super) fn facts(&self) -> Vec<NodeFacts> {
-        self.all().values().map(|node| node.facts.clone()).collect()
+    pub(super) fn info(&self) -> Vec<NodeInfo> {
+        self.all().values().map(|node| node.info.clone()).collect()
     }
 
     /// Looks whether a drive could have a node.
@@ -164,13 +164,13 @@ impl Nodes {
     }
 
     /// Opens the image of a node for a drive, which has it from then on.
-    fn take(&self, name: &str, drive: &CdDrive) -> Result<(Arc<dyn BlockBackend>, NodeFacts), QmpError> {
+    fn take(&self, name: &str, drive: &CdDrive) -> Result<(Arc<dyn BlockBackend>, NodeInfo), QmpError> {
         self.check(name)?;
         let mut all = self.all();
         let node = all.get_mut(name).ok_or_else(|| QmpError::generic(format!("Node '{name}' not found")))?;
-        let image = image(&node.file, &options(node.facts.file.as_ref(), node.format))?;
+        let image = image(&node.file, &options(node.info.file.as_ref(), node.format))?;
         node.user = Some(drive.name.clone());
-        Ok((drive.serve(image), node.facts.clone()))
+        Ok((drive.serve(image), node.info.clone()))
     }
 
     /// A drive has none any more.
@@ -269,9 +269,9 @@ impl Machine {
         if block.medium().is_some() {
             return Err(QmpError::generic("There already is a medium in the device"));
         }
-        let (backend, facts) = self.nodes.take(node, cd)?;
+        let (backend, info) = self.nodes.take(node, cd)?;
         cd.place(Some(block.counted(backend)));
-        block.set_medium(Some(facts));
+        block.set_medium(Some(info));
         Ok(())
     }
 
@@ -288,7 +288,7 @@ impl Machine {
         let (file, path) = open(medium.source, false)?;
         let options = options(&path, format);
         let image = Image::from_file(file, &options).map_err(|error| image_error(&error))?;
-        let facts = NodeFacts {
+        let info = NodeInfo {
             name: new_name(),
             file: path.display().to_string(),
             driver: word(format),
@@ -299,7 +299,7 @@ impl Machine {
         };
         self.eject(device, medium.force)?;
         cd.place(Some(block.counted(cd.serve(image))));
-        block.set_medium(Some(facts));
+        block.set_medium(Some(info));
         cd.close_tray();
         Ok(())
     }
@@ -332,12 +332,12 @@ mod tests {
         let nodes = Nodes::default();
         nodes.add(new("f", NewNodeKind::File(file()))).unwrap();
         nodes.add(new("r", NewNodeKind::FormatOf("raw".into(), "f".into()))).unwrap();
-        let facts = nodes.facts();
+        let info = nodes.info();
         assert_eq!(
-            facts.iter().map(|node| (node.name.as_str(), node.driver)).collect::<Vec<_>>(),
+            info.iter().map(|node| (node.name.as_str(), node.driver)).collect::<Vec<_>>(),
             [("f", "file"), ("r", "raw")]
         );
-        assert_eq!((facts[1].size, facts[1].file.as_str()), (4096, path.to_str().unwrap()));
+        assert_eq!((info[1].size, info[1].file.as_str()), (4096, path.to_str().unwrap()));
         let again = nodes.add(new("f", NewNodeKind::File(file())));
         assert_eq!(words(again), "Duplicate nodes with node-name='f'");
         let second = nodes.add(new("s", NewNodeKind::FormatOf("raw".into(), "f".into())));
@@ -370,7 +370,7 @@ mod tests {
         add(NewNodeKind::File(Source::File(pipe, "/dev/fdset/0".into())));
         let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
         add(NewNodeKind::File(Source::File(socket.into(), "/dev/fdset/1".into())));
-        assert_eq!(nodes.facts(), []);
+        assert_eq!(nodes.info(), []);
     }
 
     #[test]

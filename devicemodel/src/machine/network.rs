@@ -19,7 +19,7 @@ use super::plug::Card;
 use super::{BuildError, Machine};
 use crate::config::{DumpConfig, NetdevConfig};
 use crate::inherited;
-use crate::monitor::facts::{NetdevFacts, NicFacts};
+use crate::monitor::info::{NetdevInfo, NicInfo};
 use crate::power::{Notice, Notifier};
 use crate::trace::Border;
 use crate::trace::record::HostEvent;
@@ -338,12 +338,12 @@ fn names(cards: &[Card]) -> Vec<String> {
 
 impl Machine {
     /// Network cards.
-    pub(crate) fn nics(&self) -> Vec<NicFacts> {
+    pub(crate) fn nics(&self) -> Vec<NicInfo> {
         let cards = self.plugged.cards();
-        let facts = |(name, card): (String, &Card)| {
+        let info = |(name, card): (String, &Card)| {
             let model = card.spec.model().ok()?.name;
             let nic = card.nic.lock();
-            Some(NicFacts {
+            Some(NicInfo {
                 name,
                 model,
                 mac: nic.mac(),
@@ -352,16 +352,16 @@ impl Machine {
                 filter: nic.rx_filter(),
             })
         };
-        names(&cards).into_iter().zip(&cards).filter_map(facts).collect()
+        names(&cards).into_iter().zip(&cards).filter_map(info).collect()
     }
 
     /// Back ends of networks.
-    pub(crate) fn netdevs(&self) -> Vec<NetdevFacts> {
-        let facts = |(id, netdev): (&String, &Netdev)| NetdevFacts {
+    pub(crate) fn netdevs(&self) -> Vec<NetdevInfo> {
+        let info = |(id, netdev): (&String, &Netdev)| NetdevInfo {
             id: id.clone(),
             info: netdev.running.as_ref().map_or_else(String::new, |running| running.info()),
         };
-        self.networks.netdevs().iter().map(facts).collect()
+        self.networks.netdevs().iter().map(info).collect()
     }
 
     /// What has happened at back ends since the last call, the oldest first. Of switches it is their cards that hear, in

@@ -96,8 +96,8 @@ impl Machine {
                     drive.medium.close_tray();
                 }
             }
-            HostEvent::Place(place, facts) => {
-                let medium = facts.as_ref().and_then(|_| self.border.replayed());
+            HostEvent::Place(place, info) => {
+                let medium = info.as_ref().and_then(|_| self.border.replayed());
                 if let Some(drive) = drive(*place) {
                     drive.medium.place(medium);
                 }

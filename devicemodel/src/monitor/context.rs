@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use serde_json::Value;
 
 use super::events::EventSpec;
-use super::facts::ChardevFacts;
 use super::fdset::FdSets;
+use super::info::ChardevInfo;
 use super::objects::Objects;
 use super::{Begun, Guest, Job};
 
@@ -41,7 +41,7 @@ pub struct Context<'a> {
     /// What this client has.
     pub session: &'a mut Session,
     /// The lines that monitors are on.
-    pub monitors: &'a [ChardevFacts],
+    pub monitors: &'a [ChardevInfo],
     /// Tells all clients.
     pub notify: Notify<'a>,
     /// None, unless the command is not over when [`execute`](super::commands::execute) returns.

@@ -8,9 +8,9 @@ pub mod client;
 pub mod commands;
 pub mod context;
 pub mod events;
-pub mod facts;
 pub mod fdset;
 mod human;
+pub mod info;
 pub mod json;
 mod objects;
 pub mod protocol;
@@ -27,9 +27,9 @@ use hypervisor::debug::Registers;
 use serde_json::{Map, Value};
 
 use events::Event;
-use facts::{
-    Actions, AnnounceParameters, BlockFacts, ChardevBackend, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts,
-    Input, MachineFacts, NetdevFacts, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
+use info::{
+    Actions, AnnounceParameters, BlockInfo, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo,
+    Input, MachineInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, VncInfo,
 };
 use protocol::QmpError;
 use run_state::RunState;
@@ -133,7 +133,7 @@ pub trait Guest {
         Err(QmpError::generic(format!("Failed to find node with node-name='{name}'")))
     }
     /// Images that drives have or could be given.
-    fn nodes(&self) -> Vec<NodeFacts> {
+    fn nodes(&self) -> Vec<NodeInfo> {
         Vec::new()
     }
     /// Events that have happened since the last call. Those of a command are told before its answer.
@@ -141,15 +141,15 @@ pub trait Guest {
         Vec::new()
     }
     /// The machine as a whole.
-    fn machine(&self) -> MachineFacts {
-        MachineFacts::default()
+    fn machine(&self) -> MachineInfo {
+        MachineInfo::default()
     }
     /// Devices, but not the processors.
-    fn devices(&self) -> Vec<DeviceFacts> {
+    fn devices(&self) -> Vec<DeviceInfo> {
         Vec::new()
     }
     /// What the guest's clock shows, if it is one of ours.
-    fn clock(&self) -> Option<ClockFacts> {
+    fn clock(&self) -> Option<ClockInfo> {
         None
     }
     /// Acts as somebody at the keyboard and the mouse.
@@ -165,15 +165,15 @@ pub trait Guest {
         Err(QmpError::generic(format!("Chardev '{id}' not found")))
     }
     /// Lines, but not those that monitors are on.
-    fn chardevs(&self) -> Vec<ChardevFacts> {
+    fn chardevs(&self) -> Vec<ChardevInfo> {
         Vec::new()
     }
     /// Drives.
-    fn blocks(&self) -> Vec<BlockFacts> {
+    fn blocks(&self) -> Vec<BlockInfo> {
         Vec::new()
     }
     /// The VNC server, if there is one.
-    fn vnc(&self) -> Option<VncFacts> {
+    fn vnc(&self) -> Option<VncInfo> {
         None
     }
     /// Sets the password of VNC clients.
@@ -190,7 +190,7 @@ pub trait Guest {
         Err(not_here("the guest's memory"))
     }
     /// Places for vCPUs, by index.
-    fn cpus(&self) -> Vec<CpuFacts> {
+    fn cpus(&self) -> Vec<CpuInfo> {
         Vec::new()
     }
     /// Adds a vCPU, which has been announced by [`cpus`](Guest::cpus) and is not there yet.
@@ -211,11 +211,11 @@ pub trait Guest {
         Err(QmpError::device_not_found(id))
     }
     /// Network cards.
-    fn nics(&self) -> Vec<NicFacts> {
+    fn nics(&self) -> Vec<NicInfo> {
         Vec::new()
     }
     /// Back ends of networks.
-    fn netdevs(&self) -> Vec<NetdevFacts> {
+    fn netdevs(&self) -> Vec<NetdevInfo> {
         Vec::new()
     }
     /// Adds one.
@@ -253,7 +253,7 @@ pub trait Guest {
     /// Tells the networks where the guest's cards are now; all, or those that are named.
     fn announce(&mut self, _how: AnnounceParameters, _names: Option<Vec<String>>) {}
     /// PCI functions on bus 0.
-    fn pci(&self) -> Vec<PciFacts> {
+    fn pci(&self) -> Vec<PciInfo> {
         Vec::new()
     }
     /// Wakes a guest that sleeps (ACPI S3).

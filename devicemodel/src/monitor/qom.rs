@@ -8,7 +8,7 @@ use devices_core::model::{Default, Property};
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::facts::CpuFacts;
+use super::info::CpuInfo;
 use super::protocol::QmpError;
 
 /// One object.
@@ -24,7 +24,7 @@ struct Node {
 pub(super) struct Tree(BTreeMap<String, Node>);
 
 /// Where a processor is in the tree.
-pub(super) fn cpu_path(cpu: &CpuFacts) -> String {
+pub(super) fn cpu_path(cpu: &CpuInfo) -> String {
     match &cpu.id {
         Some(id) => format!("/machine/peripheral/{id}"),
         None => format!("/machine/unattached/device[{}]", cpu.index),

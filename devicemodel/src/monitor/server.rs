@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::commands::{execute, schema};
 use super::context::{Context, Later, Session, Shared};
 use super::events::{Event, EventSpec};
-use super::facts::ChardevFacts;
+use super::info::ChardevInfo;
 use super::protocol::{Command, Decoder, Incoming, QmpError, event, failure, greeting, success};
 use super::{Guest, human};
 use crate::sandbox;
@@ -356,12 +356,12 @@ impl Server {
     }
 
     /// The lines that the server's sockets are, for `query-chardev`.
-    fn lines(&self) -> Vec<ChardevFacts> {
+    fn lines(&self) -> Vec<ChardevInfo> {
         let line = |(token, listener): (&u32, &Listener)| {
             let connected = self.clients.values().any(|client| client.listener == *token);
             let before = if connected { "" } else { "disconnected:" };
             let path = listener.path.as_deref().unwrap_or("".as_ref()).display();
-            ChardevFacts {
+            ChardevInfo {
                 label: listener.label.clone(),
                 filename: format!("{before}unix:{path},server=on"),
                 frontend_open: true,
@@ -370,7 +370,7 @@ impl Server {
         let peer = |(token, (label, path)): (&u32, &(String, PathBuf))| {
             let before = if self.clients.contains_key(token) { "" } else { "disconnected:" };
             let filename = format!("{before}unix:{}", path.display());
-            ChardevFacts { label: label.clone(), filename, frontend_open: true }
+            ChardevInfo { label: label.clone(), filename, frontend_open: true }
         };
         self.listeners.iter().map(line).chain(self.peers.iter().map(peer)).collect()
     }

@@ -23,7 +23,7 @@ use crate::power::notices;
 use crate::saved::Bounds;
 use crate::stream::{Reader, Record as Part, StreamError};
 use crate::trace::header::{Header, Identity, MACHINE, MAGIC, MachineState};
-use crate::trace::record::{Effect, Entry, Facts, HostEvent, Time};
+use crate::trace::record::{Effect, Entry, HostEvent, MediumInfo, Time};
 use crate::trace::{Border, Watched};
 pub use player::Player;
 use player::{Unequal, Verdict};
@@ -164,7 +164,7 @@ impl Recording {
         if let Some(changed) = files.iter().find_map(Identity::changed) {
             return Err(ReplayError::Changed(changed));
         }
-        media.iter().cloned().for_each(|facts| player.expect(facts));
+        media.iter().cloned().for_each(|info| player.expect(info));
         let (below, above) = split_ram(config.memory_mib << 20);
         let still = NoCpu::new(config.vcpus, below, above).map_err(BuildError::from)?;
         let still = still.in_place_of(*capabilities);
@@ -240,8 +240,8 @@ fn check(header: &Header) -> Result<(), String> {
 }
 
 /// Whether there can be such a medium.
-fn possible(facts: &Facts) -> bool {
-    let Facts { size, physical_block, first_sector, .. } = facts;
+fn possible(info: &MediumInfo) -> bool {
+    let MediumInfo { size, physical_block, first_sector, .. } = info;
     size.is_multiple_of(512)
         && *size < 1 << 50
         && physical_block.is_power_of_two()
@@ -303,11 +303,11 @@ fn carry_out(
             player.complete(*medium, *request, *result, data.clone());
         }
         Entry::Host(host) => {
-            if let HostEvent::Place(_, Some(facts)) = host {
-                if !possible(facts) {
+            if let HostEvent::Place(_, Some(info)) = host {
+                if !possible(info) {
                     return player.damaged("it has a medium that cannot be");
                 }
-                player.expect(facts.clone());
+                player.expect(info.clone());
             }
             machine.replay(host);
         }

@@ -15,7 +15,7 @@ use hypervisor::memory::Tap;
 use hypervisor::{IrqTarget, MsiTarget, Pin};
 
 use super::tape::{Position, Stop, Tape};
-use crate::trace::record::{Effect, Entry, Facts, Record};
+use crate::trace::record::{Effect, Entry, MediumInfo, Record};
 use crate::trace::{Opened, submitted};
 
 /// The devices did something else.
@@ -47,7 +47,7 @@ struct Inner {
     tape: Option<Tape<BufReader<File>>>,
     verdict: Option<Verdict>,
     /// Media that will be asked for, the next one first.
-    media: std::collections::VecDeque<Facts>,
+    media: std::collections::VecDeque<MediumInfo>,
     opened: u32,
     /// Requests by medium and number.
     waiting: HashMap<(u32, u64), Waiting>,
@@ -63,8 +63,8 @@ impl Player {
     }
 
     /// A medium that the machine will have.
-    pub(super) fn expect(&self, facts: Facts) {
-        self.inner().media.push_back(facts);
+    pub(super) fn expect(&self, info: MediumInfo) {
+        self.inner().media.push_back(info);
     }
 
     /// From now on the devices are compared.
@@ -124,14 +124,19 @@ impl Player {
     /// The next medium.
     pub(crate) fn medium(self: &Arc<Player>) -> Opened {
         let mut inner = self.inner();
-        let nothing =
-            Facts { size: 0, read_only: true, physical_block: 512, discard: false, first_sector: Vec::new() };
-        // Without facts there was no medium, which the header is checked for.
-        let facts = inner.media.pop_front().unwrap_or(nothing);
+        let nothing = MediumInfo {
+            size: 0,
+            read_only: true,
+            physical_block: 512,
+            discard: false,
+            first_sector: Vec::new(),
+        };
+        // Without a description there was no medium, which the header is checked for.
+        let info = inner.media.pop_front().unwrap_or(nothing);
         let number = inner.opened;
         inner.opened += 1;
         drop(inner);
-        let Facts { size, read_only, physical_block, discard, first_sector } = facts;
+        let MediumInfo { size, read_only, physical_block, discard, first_sector } = info;
         let info = BlockInfo { size, read_only, physical_block, discard };
         let medium = ReplayedMedium { player: self.clone(), number, info, next: Mutex::new(0) };
         Opened { backend: Arc::new(medium), first_sector }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Runner;
-use crate::monitor::facts::AnnounceParameters;
+use crate::monitor::info::AnnounceParameters;
 use crate::monitor::run_state::RunState;
 
 /// Rounds that are left.

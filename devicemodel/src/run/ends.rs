@@ -1,7 +1,7 @@
 //! What becomes of a guest that switches itself off, resets itself or panics.
 
 use crate::config::{Action, GuestConfig};
-use crate::monitor::facts::Actions;
+use crate::monitor::info::Actions;
 use crate::monitor::protocol::QmpError;
 
 /// What is done.

@@ -15,9 +15,9 @@ use super::{BY_HOST, Ending, Runner, look};
 use crate::config::{DeviceSpec, DumpConfig, NetdevConfig, bus_of};
 use crate::machine::Terminal;
 use crate::monitor::events::{self as qmp, Event};
-use crate::monitor::facts::{
-    Actions, AnnounceParameters, BlockFacts, ChardevBackend, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts,
-    Input, MachineFacts, NetdevFacts, NewMedium, NewNode, NicFacts, NodeFacts, PciFacts, VncFacts,
+use crate::monitor::info::{
+    Actions, AnnounceParameters, BlockInfo, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo,
+    Input, MachineInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, VncInfo,
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
@@ -141,7 +141,7 @@ impl Guest for Runner {
         self.machine.remove_node(name)
     }
 
-    fn nodes(&self) -> Vec<NodeFacts> {
+    fn nodes(&self) -> Vec<NodeInfo> {
         self.machine.nodes()
     }
 
@@ -150,15 +150,15 @@ impl Guest for Runner {
         std::mem::take(&mut self.events)
     }
 
-    fn machine(&self) -> MachineFacts {
-        self.machine.facts()
+    fn machine(&self) -> MachineInfo {
+        self.machine.info()
     }
 
-    fn devices(&self) -> Vec<DeviceFacts> {
+    fn devices(&self) -> Vec<DeviceInfo> {
         self.machine.devices()
     }
 
-    fn clock(&self) -> Option<ClockFacts> {
+    fn clock(&self) -> Option<ClockInfo> {
         self.machine.clock()
     }
 
@@ -172,7 +172,7 @@ impl Guest for Runner {
     }
 
     fn remove_chardev(&mut self, id: &str) -> Result<(), QmpError> {
-        if self.machine.terminals().iter().any(|terminal| terminal.facts().label == id) {
+        if self.machine.terminals().iter().any(|terminal| terminal.info().label == id) {
             return Err(QmpError::generic(format!("Chardev '{id}' is busy")));
         }
         self.lines.remove(id)
@@ -226,11 +226,11 @@ impl Guest for Runner {
         }))
     }
 
-    fn nics(&self) -> Vec<NicFacts> {
+    fn nics(&self) -> Vec<NicInfo> {
         self.machine.nics()
     }
 
-    fn netdevs(&self) -> Vec<NetdevFacts> {
+    fn netdevs(&self) -> Vec<NetdevInfo> {
         self.machine.netdevs()
     }
 
@@ -284,8 +284,8 @@ impl Guest for Runner {
         self.announce = Some(Announce::new(how, names));
     }
 
-    fn vnc(&self) -> Option<VncFacts> {
-        self.vnc.as_ref().map(vnc::facts)
+    fn vnc(&self) -> Option<VncInfo> {
+        self.vnc.as_ref().map(vnc::info)
     }
 
     fn set_vnc_password(&mut self, password: &str) -> Result<(), QmpError> {
@@ -293,16 +293,16 @@ impl Guest for Runner {
         vnc.set_password(Some(password)).map_err(|error| QmpError::generic(error.to_string()))
     }
 
-    fn chardevs(&self) -> Vec<ChardevFacts> {
-        let added = self.lines.facts();
-        self.machine.terminals().iter().map(Terminal::facts).chain(added).collect()
+    fn chardevs(&self) -> Vec<ChardevInfo> {
+        let added = self.lines.info();
+        self.machine.terminals().iter().map(Terminal::info).chain(added).collect()
     }
 
-    fn blocks(&self) -> Vec<BlockFacts> {
+    fn blocks(&self) -> Vec<BlockInfo> {
         self.machine.blocks()
     }
 
-    fn cpus(&self) -> Vec<CpuFacts> {
+    fn cpus(&self) -> Vec<CpuInfo> {
         self.machine.cpus()
     }
 
@@ -320,7 +320,7 @@ impl Guest for Runner {
         Ok(())
     }
 
-    fn pci(&self) -> Vec<PciFacts> {
+    fn pci(&self) -> Vec<PciInfo> {
         self.machine.pci()
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use backends::chardev::{self, CharError, CharSpec, OpenLine};
 use devices_core::Waker;
 
-use crate::monitor::facts::{ChardevBackend, ChardevFacts};
+use crate::monitor::info::{ChardevBackend, ChardevInfo};
 use crate::monitor::protocol::QmpError;
 
 /// Most lines: each has threads of its own.
@@ -54,13 +54,13 @@ impl Lines {
     }
 
     /// For `query-chardev`.
-    pub(super) fn facts(&self) -> Vec<ChardevFacts> {
-        let facts = |(label, line): (&String, &Line)| ChardevFacts {
+    pub(super) fn info(&self) -> Vec<ChardevInfo> {
+        let info = |(label, line): (&String, &Line)| ChardevInfo {
             label: label.clone(),
             filename: line.filename.clone(),
             frontend_open: false,
         };
-        self.0.iter().map(facts).collect()
+        self.0.iter().map(info).collect()
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut lines = Lines::default();
         let pty = lines.add("p", ChardevBackend::Pty).unwrap().unwrap();
-        assert_eq!(lines.facts()[0].filename, format!("pty:{pty}"));
+        assert_eq!(lines.info()[0].filename, format!("pty:{pty}"));
         lines.add("f", ChardevBackend::File(folder.path().join("out"))).unwrap();
         lines.add("s", ChardevBackend::Unix(folder.path().join("socket"))).unwrap();
         assert!(folder.path().join("socket").exists());

@@ -1,7 +1,7 @@
 //! What the monitor's clients do at the keyboard and the mouse.
 
 use crate::machine::Machine;
-use crate::monitor::facts::{Button, Input};
+use crate::monitor::info::{Button, Input};
 
 /// The buttons that are held (see [`Machine::mouse`]).
 #[derive(Debug, Default)]

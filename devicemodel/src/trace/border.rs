@@ -8,7 +8,7 @@ use devices_core::port::Port;
 use devices_core::power::Power;
 use hypervisor::{GuestRam, Hypervisor};
 
-use super::record::{Entry, Facts, HostEvent};
+use super::record::{Entry, HostEvent, MediumInfo};
 use super::recorder::Recorder;
 use super::taps::{Call, RecordedMedium, Switch};
 use crate::replay::Player;
@@ -50,8 +50,8 @@ impl Border {
             Border::Open => open(),
             Border::Recorded(recorder, ram) => {
                 let Opened { backend, first_sector } = open()?;
-                let facts = facts(&*backend, first_sector.clone());
-                let backend = RecordedMedium::new(recorder.clone(), ram.clone(), facts, backend);
+                let info = medium_info(&*backend, first_sector.clone());
+                let backend = RecordedMedium::new(recorder.clone(), ram.clone(), info, backend);
                 Ok(Opened { backend, first_sector })
             }
             Border::Replayed(player) => Ok(player.medium()),
@@ -99,7 +99,7 @@ impl Border {
 }
 
 /// What is known of a medium.
-pub(crate) fn facts(backend: &dyn BlockBackend, first_sector: Vec<u8>) -> Facts {
+pub(crate) fn medium_info(backend: &dyn BlockBackend, first_sector: Vec<u8>) -> MediumInfo {
     let devices_core::block::BlockInfo { size, read_only, physical_block, discard } = backend.info();
-    Facts { size, read_only, physical_block, discard, first_sector }
+    MediumInfo { size, read_only, physical_block, discard, first_sector }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use hypervisor::Capabilities;
 use serde::{Deserialize, Serialize};
 
-use super::record::Facts;
+use super::record::MediumInfo;
 use crate::config::GuestConfig;
 
 /// The first bytes of a recording.
@@ -31,7 +31,7 @@ pub struct Header {
     /// Files that the machine was built from, but for disks.
     pub files: Vec<Identity>,
     /// The media of the drives, in the order in which they were opened.
-    pub media: Vec<Facts>,
+    pub media: Vec<MediumInfo>,
 }
 
 /// Which file it was.

@@ -30,7 +30,7 @@ mod taps;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use border::facts;
+pub(crate) use border::medium_info;
 pub use border::{Border, Opened};
 pub use hypervisor::Watched;
 pub use recorder::Recorder;

@@ -81,12 +81,12 @@ pub enum HostEvent {
     /// It is closed.
     CloseTray(usize),
     /// Another medium lies in an open tray, or none.
-    Place(usize, Option<Facts>),
+    Place(usize, Option<MediumInfo>),
 }
 
 /// What is known of a medium.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct MediumInfo {
     /// Bytes.
     pub size: u64,
     /// Writes are refused.

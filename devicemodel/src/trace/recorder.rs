@@ -21,7 +21,7 @@ use hypervisor::Clock;
 
 use super::codec::Encoder;
 use super::header::{Header, IO, MACHINE, MAGIC, MachineState};
-use super::record::{Effect, Entry, Facts};
+use super::record::{Effect, Entry, MediumInfo};
 use crate::machine::Machine;
 use crate::saved::SaveError;
 use crate::stream::{StreamError, Writer};
@@ -116,7 +116,7 @@ pub struct Recorder {
     /// From the beginning to the end of the recording.
     running: AtomicBool,
     devices: OnceLock<HashMap<String, u32>>,
-    media: Mutex<Vec<Facts>>,
+    media: Mutex<Vec<MediumInfo>>,
     /// Media whose drives have let go of them. Closing one can wait for a thread that waits for the gate.
     buried: Mutex<Vec<Box<dyn Any + Send>>>,
 }
@@ -238,9 +238,9 @@ impl Recorder {
     }
 
     /// The number of one more medium.
-    pub fn medium(&self, facts: Facts) -> u32 {
+    pub fn medium(&self, info: MediumInfo) -> u32 {
         let mut media = lock(&self.media);
-        media.push(facts);
+        media.push(info);
         media.len() as u32 - 1
     }
 

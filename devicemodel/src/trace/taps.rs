@@ -13,7 +13,7 @@ use hypervisor::memory::Tap;
 use hypervisor::{Clock, Dispatch, GuestRam, IrqTarget, MsiTarget, Pin};
 use ioreq::{Data, Dir, Request, Target};
 
-use super::record::{Effect, Entry, Facts, Submit};
+use super::record::{Effect, Entry, MediumInfo, Submit};
 use super::recorder::Recorder;
 
 /// Guest time as the devices see it.
@@ -201,10 +201,10 @@ impl RecordedMedium {
     pub(super) fn new(
         recorder: Arc<Recorder>,
         ram: GuestRam,
-        facts: Facts,
+        info: MediumInfo,
         inner: Arc<dyn BlockBackend>,
     ) -> Arc<RecordedMedium> {
-        let number = recorder.medium(facts);
+        let number = recorder.medium(info);
         let answers = Arc::new_cyclic(|this: &Weak<Answers>| {
             let this = this.clone();
             let waker = Waker::calling(move |_| {

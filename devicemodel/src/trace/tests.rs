@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::Border;
 use super::codec::{Decoder, Encoder};
 use super::header::{IO, MAGIC};
-use super::record::{Effect, Entry, Facts, HostEvent, Record, Submit};
+use super::record::{Effect, Entry, HostEvent, MediumInfo, Record, Submit};
 use super::taps::Vcpu;
 use crate::config::{ClockMode, DiskConfig, GuestConfig, SerialConfig};
 use crate::machine::{Machine, Preopened, Setting, recorded};
@@ -42,8 +42,8 @@ fn samples() -> Vec<Record> {
         count: 256,
         descending: true,
     };
-    let facts =
-        Facts { size: 512, read_only: true, physical_block: 512, discard: false, first_sector: vec![1] };
+    let info =
+        MediumInfo { size: 512, read_only: true, physical_block: 512, discard: false, first_sector: vec![1] };
     let submit = Submit {
         medium: 2,
         op: BlockOp::Discard(77),
@@ -72,7 +72,7 @@ fn samples() -> Vec<Record> {
         Entry::Host(HostEvent::Key("ret".into(), true)),
         Entry::Host(HostEvent::Mouse(-1, 5, 0, 7)),
         Entry::Host(HostEvent::OpenTray(2, true)),
-        Entry::Host(HostEvent::Place(2, Some(facts))),
+        Entry::Host(HostEvent::Place(2, Some(info))),
         Entry::Host(HostEvent::CloseTray(2)),
         Entry::Host(HostEvent::Place(2, None)),
     ];

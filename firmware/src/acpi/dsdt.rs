@@ -14,7 +14,7 @@ use super::{
     GPE0_BASE, HPET_BASE, PCI_HOTPLUG_BASE, PCI_HOTPLUG_LENGTH, SLP_TYP_S3, SLP_TYP_S4, SLP_TYP_S5,
     pirq_link, table,
 };
-use crate::facts::MachineFacts;
+use crate::info::MachineInfo;
 
 const LINKS: [&str; 4] = ["LNKA", "LNKB", "LNKC", "LNKD"];
 /// Fields of the PIIX3's route control registers, config space 0x60 to 0x63.
@@ -55,29 +55,29 @@ fn field(region: &str, access: FieldAccessType, entries: &[(&str, usize)]) -> Fi
 }
 
 /// The machine's own table. Revision 1: its integers are 32 bits wide, as QEMU's.
-pub fn dsdt(facts: &MachineFacts) -> Sdt {
+pub fn dsdt(info: &MachineInfo) -> Sdt {
     let mut aml = Raw::default();
-    root_bus(&mut aml, facts);
-    isa_bridge(&mut aml, facts);
+    root_bus(&mut aml, info);
+    isa_bridge(&mut aml, info);
     links(&mut aml);
     routing(&mut aml);
-    if facts.hpet {
+    if info.hpet {
         hpet(&mut aml);
     }
-    if facts.pci_hotplug {
+    if info.pci_hotplug {
         hotplug(&mut aml);
     }
-    events(&mut aml, facts);
-    sleep_states(&mut aml, facts);
+    events(&mut aml, info);
+    sleep_states(&mut aml, info);
     let mut dsdt = table(b"DSDT", 1);
     dsdt.append_slice(&aml.0);
     dsdt
 }
 
 /// The processors, \_SB.C000 and on, with APIC ids equal to their ACPI ids.
-pub fn processors(facts: &MachineFacts) -> Sdt {
+pub fn processors(info: &MachineInfo) -> Sdt {
     let mut children = Raw::default();
-    for id in 0..facts.vcpus.min(MachineFacts::MAX_VCPUS) {
+    for id in 0..info.vcpus.min(MachineInfo::MAX_VCPUS) {
         let digits = format!("C{id:03X}").into_bytes();
         if let Ok(name) = digits.try_into() {
             children.push(&Processor(name, id as u8));
@@ -91,20 +91,20 @@ pub fn processors(facts: &MachineFacts) -> Sdt {
 }
 
 /// \_SB.PCI0: the root bus and its windows.
-fn root_bus(aml: &mut Raw, facts: &MachineFacts) {
+fn root_bus(aml: &mut Raw, info: &MachineInfo) {
     let mut windows = Raw::default();
     windows.push(&AddressSpace::<u16>::new_bus_number(0, 0xff));
     windows.push(&IO::new(0xcf8, 0xcf8, 1, 8));
-    for (first, last) in port_windows(facts) {
+    for (first, last) in port_windows(info) {
         windows.push(&AddressSpace::<u16>::new_io(first, last, None));
     }
     let cacheable = AddressSpaceCacheable::Cacheable;
     windows.push(&AddressSpace::<u32>::new_memory(cacheable, true, 0xa_0000, 0xb_ffff, None));
-    let first = facts.ram_below_4g.min(MachineFacts::PCI_HOLE_END - 1) as u32;
-    let last = (MachineFacts::PCI_HOLE_END - 1) as u32;
+    let first = info.ram_below_4g.min(MachineInfo::PCI_HOLE_END - 1) as u32;
+    let last = (MachineInfo::PCI_HOLE_END - 1) as u32;
     let plain = AddressSpaceCacheable::NotCacheable;
     windows.push(&AddressSpace::<u32>::new_memory(plain, true, first, last, None));
-    if let Some((first, last)) = facts.pci_hole_64 {
+    if let Some((first, last)) = info.pci_hole_64 {
         windows.push(&AddressSpace::<u64>::new_memory(cacheable, true, first, last, None));
     }
     aml.push(&Scope::new(
@@ -122,9 +122,9 @@ fn root_bus(aml: &mut Raw, facts: &MachineFacts) {
 }
 
 /// I/O ports that PCI devices may have: all but the configuration ports and the ACPI registers above 0xae00.
-fn port_windows(facts: &MachineFacts) -> Vec<(u16, u16)> {
+fn port_windows(info: &MachineInfo) -> Vec<(u16, u16)> {
     let mut taken = vec![(0xcf8, 0xcff)];
-    if facts.pci_hotplug {
+    if info.pci_hotplug {
         taken.push((PCI_HOTPLUG_BASE, PCI_HOTPLUG_BASE + PCI_HOTPLUG_LENGTH - 1));
     }
     taken.push((GPE0_BASE, GPE0_BASE + 3));
@@ -139,22 +139,22 @@ fn port_windows(facts: &MachineFacts) -> Vec<(u16, u16)> {
 }
 
 /// \_SB.PCI0.ISA: the PIIX3 with what lies behind it.
-fn isa_bridge(aml: &mut Raw, facts: &MachineFacts) {
+fn isa_bridge(aml: &mut Raw, info: &MachineInfo) {
     let mut devices = Raw::default();
     let region = OpRegion::new(path("P40C"), OpRegionSpace::PCIConfig, &0x60u8, &4u8);
     devices.push(&region);
     isa(&mut devices, "RTC_", "PNP0B00", 0, &[(0x70, 8)], Some(8), None);
     isa(&mut devices, "KBD_", "PNP0303", 0, &[(0x60, 1), (0x64, 1)], Some(1), None);
     isa(&mut devices, "MOU_", "PNP0F13", 0, &[], Some(12), None);
-    if facts.floppy {
+    if info.floppy {
         isa(&mut devices, "FDC0", "PNP0700", 0, &[(0x3f2, 4), (0x3f7, 1)], Some(6), Some(2));
     }
-    if facts.parallel {
+    if info.parallel {
         isa(&mut devices, "LPT1", "PNP0400", 1, &[(0x378, 8)], Some(7), None);
     }
     let uarts = [("COM1", 0x3f8, 4), ("COM2", 0x2f8, 3), ("COM3", 0x3e8, 4), ("COM4", 0x2e8, 3)];
     for (index, (label, base, irq)) in uarts.into_iter().enumerate() {
-        if facts.serial.get(index).is_some_and(|there| *there) {
+        if info.serial.get(index).is_some_and(|there| *there) {
             isa(&mut devices, label, "PNP0501", index as u8 + 1, &[(base, 8)], Some(irq), None);
         }
     }
@@ -162,7 +162,7 @@ fn isa_bridge(aml: &mut Raw, facts: &MachineFacts) {
         path("\\_SB_.PCI0"),
         vec![&Device::new(path("ISA_"), vec![&name("_ADR", &0x0001_0000u32), &devices])],
     ));
-    firmware_devices(aml, facts);
+    firmware_devices(aml, info);
 }
 
 /// One ISA device: id, unit, ports as (first, count), interrupt, DMA channel.
@@ -197,7 +197,7 @@ fn isa(
 }
 
 /// Devices that only a virtual machine has: fw_cfg, pvpanic, and the holder of the GPE block's ports.
-fn firmware_devices(aml: &mut Raw, facts: &MachineFacts) {
+fn firmware_devices(aml: &mut Raw, info: &MachineInfo) {
     let mut children = Raw::default();
     children.push(&Device::new(
         path("FWCF"),
@@ -216,7 +216,7 @@ fn firmware_devices(aml: &mut Raw, facts: &MachineFacts) {
             &name("_CRS", &ResourceTemplate::new(vec![&IO::new(GPE0_BASE, GPE0_BASE, 1, 4)])),
         ],
     ));
-    if facts.pvpanic {
+    if info.pvpanic {
         children.push(&Device::new(
             path("PEVT"),
             vec![
@@ -427,9 +427,9 @@ fn hotplug_slot(children: &mut Raw, notes: &mut Raw, slot: u8) {
 }
 
 /// \_GPE: event 1 is PCI hotplug.
-fn events(aml: &mut Raw, facts: &MachineFacts) {
+fn events(aml: &mut Raw, info: &MachineInfo) {
     let mut methods = Raw::default();
-    if facts.pci_hotplug {
+    if info.pci_hotplug {
         methods.push(&Method::new(
             path("_E01"),
             0,
@@ -445,9 +445,9 @@ fn events(aml: &mut Raw, facts: &MachineFacts) {
 }
 
 /// \_S3 to \_S5: the sleep types for PM1a and PM1b.
-fn sleep_states(aml: &mut Raw, facts: &MachineFacts) {
+fn sleep_states(aml: &mut Raw, info: &MachineInfo) {
     let states =
-        [("\\_S3_", SLP_TYP_S3, facts.s3), ("\\_S4_", SLP_TYP_S4, facts.s4), ("\\_S5_", SLP_TYP_S5, true)];
+        [("\\_S3_", SLP_TYP_S3, info.s3), ("\\_S4_", SLP_TYP_S4, info.s4), ("\\_S5_", SLP_TYP_S5, true)];
     for (label, kind, _) in states.into_iter().filter(|(_, _, works)| *works) {
         aml.push(&name(label, &Package::new(vec![&kind, &kind, &ZERO, &ZERO])));
     }

@@ -8,7 +8,7 @@ use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
 use acpi_tables::sdt::Sdt;
 
 use super::{GPE0_BASE, HPET_BASE, HPET_ID, OEM, PM_BASE, table};
-use crate::facts::MachineFacts;
+use crate::info::MachineInfo;
 
 const SCI: u16 = 9;
 const SMI_COMMAND: u32 = 0xb2;
@@ -45,7 +45,7 @@ fn port(address: u64, bytes: u8, access: AccessSize) -> GAS {
 }
 
 /// The fixed hardware. `facs` and `dsdt` are offsets in the tables file.
-pub fn fadt(facts: &MachineFacts, facs: u32, dsdt: u32) -> Sdt {
+pub fn fadt(info: &MachineInfo, facs: u32, dsdt: u32) -> Sdt {
     let pm = u32::from(PM_BASE);
     let gpe = u32::from(GPE0_BASE);
     let mut flags = Flags::Wbinvd as u32
@@ -54,7 +54,7 @@ pub fn fadt(facts: &MachineFacts, facs: u32, dsdt: u32) -> Sdt {
         | Flags::RtcS4 as u32
         | Flags::ResetRegSup as u32
         | Flags::UsePlatformClock as u32;
-    if facts.max_vcpus > 8 {
+    if info.max_vcpus > 8 {
         // Flat logical destinations have room for eight.
         flags |= Flags::ForceApicClusterModel as u32;
     }
@@ -94,16 +94,16 @@ pub fn fadt(facts: &MachineFacts, facs: u32, dsdt: u32) -> Sdt {
 }
 
 /// Interrupt controllers: local APICs (present vCPUs enabled), one IOAPIC, IRQ 0 on input 2, PCI's IRQs level-triggered.
-pub fn madt(facts: &MachineFacts) -> Sdt {
+pub fn madt(info: &MachineInfo) -> Sdt {
     const PC_COMPATIBLE: u32 = 1;
     const PCI_IRQS: [u8; 4] = [5, 9, 10, 11];
     const ACTIVE_HIGH_LEVEL: u16 = 0x0d;
     let mut madt = table(b"APIC", 1);
     madt.append(LOCAL_APIC);
     madt.append(PC_COMPATIBLE);
-    let most = facts.max_vcpus.max(facts.vcpus).min(MachineFacts::MAX_VCPUS);
+    let most = info.max_vcpus.max(info.vcpus).min(MachineInfo::MAX_VCPUS);
     for id in 0..most {
-        let enabled = u32::from(id < facts.vcpus);
+        let enabled = u32::from(id < info.vcpus);
         madt.append_slice(&[0, 8, id as u8, id as u8]);
         madt.append(enabled);
     }

@@ -13,7 +13,7 @@ mod tests;
 
 use acpi_tables::sdt::Sdt;
 
-use crate::facts::{Item, MachineFacts};
+use crate::info::{Item, MachineInfo};
 
 pub use linker::{Script, Zone};
 
@@ -101,22 +101,22 @@ impl Tables {
 }
 
 /// The three items: tables, root pointer, linker script.
-pub fn items(facts: &MachineFacts) -> Vec<Item> {
+pub fn items(info: &MachineInfo) -> Vec<Item> {
     let mut tables = Tables::default();
     tables.script.allocate(RSDP_FILE, 16, Zone::FSegment);
     tables.script.allocate(TABLES_FILE, 64, Zone::High);
 
     let facs = tables.add_plain(&fixed::facs(), 64);
-    let dsdt = tables.add(dsdt::dsdt(facts).as_slice());
-    let fadt = fixed::fadt(facts, facs, dsdt);
+    let dsdt = tables.add(dsdt::dsdt(info).as_slice());
+    let fadt = fixed::fadt(info, facs, dsdt);
     let at = tables.next();
     for (offset, size) in fixed::FADT_POINTERS {
         tables.pointer(at + offset, size);
     }
     let mut listed = vec![tables.add(fadt.as_slice())];
-    listed.push(tables.add(dsdt::processors(facts).as_slice()));
-    listed.push(tables.add(fixed::madt(facts).as_slice()));
-    if facts.hpet {
+    listed.push(tables.add(dsdt::processors(info).as_slice()));
+    listed.push(tables.add(fixed::madt(info).as_slice()));
+    if info.hpet {
         listed.push(tables.add(fixed::hpet().as_slice()));
     }
     listed.push(tables.add(fixed::waet().as_slice()));

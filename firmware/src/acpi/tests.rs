@@ -125,23 +125,23 @@ impl Memory {
     }
 }
 
-fn machine() -> MachineFacts {
-    let mut facts = MachineFacts::new(0xc000_0000, 3 << 30, 2);
-    facts.max_vcpus = 4;
-    facts.serial = [true; 4];
-    facts.floppy = true;
-    facts.parallel = true;
-    facts.pvpanic = true;
-    facts.s3 = true;
-    facts.s4 = true;
-    facts.pci_hole_64 = Some((7 << 30, (39 << 30) - 1));
-    facts
+fn machine() -> MachineInfo {
+    let mut info = MachineInfo::new(0xc000_0000, 3 << 30, 2);
+    info.max_vcpus = 4;
+    info.serial = [true; 4];
+    info.floppy = true;
+    info.parallel = true;
+    info.pvpanic = true;
+    info.s3 = true;
+    info.s4 = true;
+    info.pci_hole_64 = Some((7 << 30, (39 << 30) - 1));
+    info
 }
 
 #[test]
 fn the_script_makes_pointers_and_checksums_right() {
-    for facts in [machine(), MachineFacts::new(64 << 20, 0, 1), MachineFacts::new(1 << 30, 0, 255)] {
-        let memory = Memory::load(&items(&facts));
+    for info in [machine(), MachineInfo::new(64 << 20, 0, 1), MachineInfo::new(1 << 30, 0, 255)] {
+        let memory = Memory::load(&items(&info));
         let tables = memory.tables();
         let mut names: Vec<_> = tables.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -210,8 +210,8 @@ fn acpica_reads_the_tables() {
         assert!(output.status.success(), "iasl {arguments:?}: {said}");
         said
     };
-    for facts in [machine(), MachineFacts::new(64 << 20, 0, 1)] {
-        let memory = Memory::load(&items(&facts));
+    for info in [machine(), MachineInfo::new(64 << 20, 0, 1)] {
+        let memory = Memory::load(&items(&info));
         for (signature, bytes) in memory.tables() {
             std::fs::write(folder.path().join(format!("{signature}.aml")), bytes).unwrap();
         }

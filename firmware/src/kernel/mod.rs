@@ -12,7 +12,7 @@ pub mod rom;
 use linux_loader::loader::bootparam::setup_header;
 use vm_memory::ByteValued;
 
-use crate::facts::Item;
+use crate::info::Item;
 
 /// The option ROM's file.
 pub const ROM_FILE: &str = "genroms/ailurus-linux.bin";

@@ -35,13 +35,13 @@ pub(super) fn clocks(
     isa: &IrqBank,
     geometry: Geometries,
 ) -> Result<Clock, BuildError> {
-    let facts = disks::cmos_facts(board.config, geometry);
+    let info = disks::cmos_info(board.config, geometry);
     let seconds = rtc_seconds(board);
     let ahead = seconds.saturating_sub(crate::host::seconds());
     let clock = |clock| Clock { clock, start: seconds, ahead };
     if capabilities.hpet && capabilities.pit && capabilities.rtc {
         let mut cmos = Cmos::new(seconds);
-        facts.bytes().into_iter().for_each(|(index, value)| cmos.set(index, value));
+        info.bytes().into_iter().for_each(|(index, value)| cmos.set(index, value));
         board.attach(cmos, &board.wiring())?;
         return Ok(clock(None));
     }
@@ -56,7 +56,7 @@ pub(super) fn clocks(
     board.attach(Pit::new(&wiring, inputs.line(legacy::PIT)), &wiring)?;
     let wiring = board.wiring();
     let mut rtc = Rtc::new(&wiring, inputs.line(legacy::RTC), seconds).observed(board.observer.clone());
-    facts.fill(&mut rtc);
+    info.fill(&mut rtc);
     Ok(clock(Some(board.attach(rtc, &wiring)?)))
 }
 

@@ -47,9 +47,9 @@ fn functions(machine: &Machine) -> BTreeMap<u8, (u16, String)> {
 fn what_is_xens_is_asked_part_by_part() {
     let platform = || vec![spec("xen-platform", None, &[])];
     let pvhvm = Capabilities { pvhvm: true, ..Capabilities::default() };
-    assert_eq!(built_on(pvhvm, platform()).unwrap().facts().kind, "xenfv-4.2");
+    assert_eq!(built_on(pvhvm, platform()).unwrap().info().kind, "xenfv-4.2");
     // `-machine pc,accel=xen`, as libxl has it for `xen_platform_pci=0`.
-    assert_eq!(built_on(pvhvm, Vec::new()).unwrap().facts().kind, "pc-i440fx-7.2");
+    assert_eq!(built_on(pvhvm, Vec::new()).unwrap().info().kind, "pc-i440fx-7.2");
     let refused = built_on(Capabilities::default(), platform()).err().unwrap().to_string();
     assert!(refused.contains("it needs a Xen domain"), "{refused}");
     let has_pvpanic = |capabilities| {

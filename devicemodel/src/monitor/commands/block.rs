@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::facts::{BlockFacts, NewMedium, NewNode, NewNodeKind, NodeFacts, Source};
 use super::super::fdset::Access;
+use super::super::info::{BlockInfo, NewMedium, NewNode, NewNodeKind, NodeInfo, Source};
 use super::super::protocol::{Command, QmpError};
 use super::super::table::{CommandSpec, Table};
 use super::{Context, arguments, is_identifier, nothing};
@@ -196,13 +196,13 @@ fn add_node(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError
 }
 
 /// What is in a drive, as text for people: the image's format and whether it is read-only.
-pub(in crate::monitor) fn inserted(node: &NodeFacts) -> String {
+pub(in crate::monitor) fn inserted(node: &NodeInfo) -> String {
     let readonly = if node.readonly { ", read-only" } else { "" };
     format!("{} ({}{readonly})", node.file, node.driver)
 }
 
 /// A node, or the medium of a drive.
-pub(in crate::monitor) fn node_info(node: &NodeFacts) -> Value {
+pub(in crate::monitor) fn node_info(node: &NodeInfo) -> Value {
     // Bytes that the file takes on the host's disk, where it can still be found.
     let blocks =
         std::fs::metadata(&node.file).map(|meta| std::os::unix::fs::MetadataExt::blocks(&meta) * 512);
@@ -235,7 +235,7 @@ pub(in crate::monitor) fn node_info(node: &NodeFacts) -> Value {
     })
 }
 
-fn block(drive: &BlockFacts) -> Value {
+fn block(drive: &BlockInfo) -> Value {
     let mut answer = json!({
         "device": drive.device,
         "qdev": drive.qdev,
@@ -274,7 +274,7 @@ const NOT_COUNTED: [&str; 16] = [
     "invalid_wr_operations",
 ];
 
-fn stats(drive: &BlockFacts) -> Value {
+fn stats(drive: &BlockInfo) -> Value {
     let counted = &drive.stats;
     let mut stats = json!({
         "rd_bytes": counted.rd_bytes,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::facts::{ChardevBackend, ChardevFacts};
+use super::super::info::{ChardevBackend, ChardevInfo};
 use super::super::protocol::{Command, QmpError};
 use super::super::table::{CommandSpec, Table};
 use super::{Context, arguments, nothing};
@@ -76,7 +76,7 @@ enum Address {
     Unix { path: PathBuf },
 }
 
-fn chardev(line: &ChardevFacts) -> Value {
+fn chardev(line: &ChardevInfo) -> Value {
     json!({ "frontend-open": line.frontend_open, "filename": line.filename, "label": line.label })
 }
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::facts::{BarFacts, PciFacts};
+use super::super::info::{BarInfo, PciInfo};
 use super::super::protocol::{Command, QmpError};
 use super::super::qom;
 use super::super::table::{CommandSpec, Table};
@@ -119,8 +119,8 @@ pub(in crate::monitor) fn class_name(class: u16) -> Option<&'static str> {
     })
 }
 
-fn pci(function: &PciFacts) -> Value {
-    let region = |bar: &BarFacts| {
+fn pci(function: &PciInfo) -> Value {
+    let region = |bar: &BarInfo| {
         let kind = if bar.io { "io" } else { "memory" };
         let address = bar.address.map_or(json!(-1), Value::from);
         json!({ "bar": bar.index, "type": kind, "address": address, "size": bar.size })

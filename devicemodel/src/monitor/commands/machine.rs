@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::Guest;
-use super::super::facts::CpuFacts;
+use super::super::info::CpuInfo;
 use super::super::protocol::QmpError;
 use super::super::qom::cpu_path;
 use super::super::table::{CommandSpec, Table};
@@ -113,15 +113,15 @@ pub(in crate::monitor) fn uuid(bytes: &[u8; 16]) -> String {
     format!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
 }
 
-fn present(guest: &dyn Guest) -> impl Iterator<Item = CpuFacts> {
+fn present(guest: &dyn Guest) -> impl Iterator<Item = CpuInfo> {
     guest.cpus().into_iter().filter(|cpu| cpu.present)
 }
 
-fn cpu_props(cpu: &CpuFacts) -> Value {
+fn cpu_props(cpu: &CpuInfo) -> Value {
     json!({ "core-id": 0, "thread-id": 0, "socket-id": cpu.index })
 }
 
-fn cpu_fast(cpu: &CpuFacts, target: &str) -> Value {
+fn cpu_fast(cpu: &CpuInfo, target: &str) -> Value {
     json!({
         "thread-id": cpu.thread,
         "props": cpu_props(cpu),
@@ -132,7 +132,7 @@ fn cpu_fast(cpu: &CpuFacts, target: &str) -> Value {
 }
 
 /// The form of QEMU before 2.12.
-fn cpu_slow(cpu: &CpuFacts) -> Value {
+fn cpu_slow(cpu: &CpuInfo) -> Value {
     json!({
         "CPU": cpu.index,
         "thread_id": cpu.thread,
@@ -144,7 +144,7 @@ fn cpu_slow(cpu: &CpuFacts) -> Value {
     })
 }
 
-fn cpu_place(cpu: &CpuFacts, model: &str) -> Value {
+fn cpu_place(cpu: &CpuInfo, model: &str) -> Value {
     let mut place = json!({ "props": cpu_props(cpu), "vcpus-count": 1, "type": model });
     if let (true, Some(place)) = (cpu.present, place.as_object_mut()) {
         place.insert("qom-path".into(), cpu_path(cpu).into());

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::Guest;
-use super::super::facts::{AnnounceParameters, NicFacts};
+use super::super::info::{AnnounceParameters, NicInfo};
 use super::super::protocol::{Command, QmpError};
 use super::super::table::{CommandSpec, Table};
 use super::{Context, arguments, is_identifier, nothing};
@@ -133,7 +133,7 @@ fn rx_filters(command: &Command, context: &mut Context<'_>) -> Result<Value, Qmp
     }
 }
 
-fn filter(nic: &NicFacts) -> Value {
+fn filter(nic: &NicInfo) -> Value {
     let state = |accepts| match accepts {
         Accepts::Normal => "normal",
         Accepts::None => "none",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::events::POWERDOWN;
-use super::super::facts::Actions;
+use super::super::info::Actions;
 use super::super::run_state::RunState;
 use super::super::table::{CommandSpec, Table};
 use super::{arguments, begins, nothing};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::Guest;
 use super::super::commands::{self, MOUSE, no_balloon};
 use super::super::context::Context;
-use super::super::facts::PciFacts;
+use super::super::info::PciInfo;
 use super::super::protocol::{QmpError, version};
 use super::super::qom;
 use super::super::run_state::RunState;
@@ -161,7 +161,7 @@ fn blocks(guest: &dyn Guest, text: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn pci(function: &PciFacts, text: &mut String) -> std::fmt::Result {
+fn pci(function: &PciInfo, text: &mut String) -> std::fmt::Result {
     writeln!(text, "  Bus  0, device {:3}, function {}:", function.slot, function.function)?;
     let (vendor, device) = (function.vendor, function.device);
     let class = match commands::class_name(function.class) {

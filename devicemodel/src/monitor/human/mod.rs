@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::commands::{execute, permit};
 use super::context::Context;
-use super::facts::{Button, Input};
+use super::info::{Button, Input};
 use super::protocol::{Command, QmpError};
 use crate::config::NetdevConfig;
 use crate::qemu::keyval;

@@ -35,7 +35,7 @@ use thiserror::Error;
 pub use conversation::Conversation;
 pub use listen::{Address, Listener};
 pub use options::{FIRST_PORT, Options, Place, Share, VncSpec};
-pub use server::{Facts, Vnc};
+pub use server::{Vnc, VncInfo};
 
 /// The screen that is shown. Called from the server's thread only.
 pub trait Screen: Send + Sync {

@@ -47,7 +47,7 @@ const DEAF: Duration = Duration::from_secs(1);
 
 /// What is known of a server, for `query-vnc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct VncInfo {
     /// Where it listens.
     pub address: Address,
     /// `none` or `vnc`.
@@ -123,8 +123,8 @@ impl Vnc {
     }
 
     /// What is known of it.
-    pub fn facts(&self) -> Facts {
-        Facts {
+    pub fn info(&self) -> VncInfo {
+        VncInfo {
             address: self.address.clone(),
             auth: if self.needs_password { "vnc" } else { "none" },
             clients: lock(&self.shared.clients).clone(),

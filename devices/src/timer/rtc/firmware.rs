@@ -37,7 +37,7 @@ pub enum Boot {
 
 /// The machine as its firmware has to know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct CmosInfo {
     /// Bytes of RAM from 0.
     pub below_4g: u64,
     /// Bytes of RAM from 4 GiB.
@@ -57,7 +57,7 @@ pub struct Facts {
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-impl Facts {
+impl CmosInfo {
     /// The bytes, by index.
     pub fn bytes(&self) -> Vec<(u8, u8)> {
         let mut bytes = Vec::new();

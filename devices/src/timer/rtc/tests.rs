@@ -6,7 +6,7 @@ use devices_core::{DeviceCell, Space};
 
 use super::Rtc;
 use super::date::Date;
-use super::firmware::{Boot, Facts, Floppy};
+use super::firmware::{Boot, CmosInfo, Floppy};
 use crate::storage::geometry::{Geometry, Translation};
 
 /// Saturday, 29 February 2020, 23:59:50.
@@ -209,7 +209,7 @@ fn firmware_finds_its_keys() {
     let mut rig = Rig::new();
     let slot = attach(&mut rig, LEAP);
     let disk = (Geometry { cylinders: 1040, heads: 16, sectors: 63 }, Translation::Lba);
-    let facts = Facts {
+    let info = CmosInfo {
         below_4g: 0xc000_0000,
         above_4g: 0x1_4000_0000,
         vcpus: 4,
@@ -218,7 +218,7 @@ fn firmware_finds_its_keys() {
         floppies: [Floppy::M1_44, Floppy::None],
         disks: [Some(disk), None, Some(disk), None],
     };
-    facts.fill(&mut slot.lock());
+    info.fill(&mut slot.lock());
     let mut bytes = |indices: &[u8]| -> Vec<u8> { indices.iter().map(|&i| get(&mut rig, i)).collect() };
     assert_eq!(bytes(&[0x15, 0x16, 0x17, 0x18, 0x30, 0x31]), [0x80, 2, 0xff, 0xff, 0xff, 0xff]);
     assert_eq!(bytes(&[0x34, 0x35, 0x5b, 0x5c, 0x5d]), [0x00, 0xbf, 0x00, 0x40, 0x01]);

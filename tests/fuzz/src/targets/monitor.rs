@@ -4,7 +4,7 @@ use std::path::Path;
 
 use devicemodel::monitor::commands::{execute, schema};
 use devicemodel::monitor::context::{Context, Session, Shared};
-use devicemodel::monitor::facts::{ChardevBackend, Input, NewMedium, NewNode};
+use devicemodel::monitor::info::{ChardevBackend, Input, NewMedium, NewNode};
 use devicemodel::monitor::protocol::{Decoder, Incoming, QmpError, failure, success};
 use devicemodel::monitor::run_state::RunState;
 use devicemodel::monitor::{Begun, Guest};

@@ -7,10 +7,10 @@ use std::path::Path;
 use hypervisor::debug::Registers;
 
 use super::super::super::events::{self, Event};
-use super::super::super::facts::{
-    AnnounceParameters, BarFacts, BlockFacts, BlockStats, ChardevBackend, ChardevFacts, ClockFacts, CpuFacts,
-    DeviceFacts, Input, MachineFacts, NetdevFacts, NewMedium, NewNode, NewNodeKind, NicFacts, NodeFacts,
-    PciFacts, Source, VncFacts,
+use super::super::super::info::{
+    AnnounceParameters, BarInfo, BlockInfo, BlockStats, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo,
+    DeviceInfo, Input, MachineInfo, NetdevInfo, NewMedium, NewNode, NewNodeKind, NicInfo, NodeInfo, PciInfo,
+    Source, VncInfo,
 };
 use super::super::super::{Guest, Job};
 use super::super::*;
@@ -22,7 +22,7 @@ use crate::screenshot::ImageFormat;
 pub struct Fake {
     pub log: Vec<String>,
     pub paused: bool,
-    pub cpus: Vec<CpuFacts>,
+    pub cpus: Vec<CpuInfo>,
     pub state: RunState,
     /// What another command is doing to it.
     pub work: Option<&'static str>,
@@ -34,7 +34,7 @@ pub struct Fake {
 
 impl Default for Fake {
     fn default() -> Fake {
-        let cpu = |index| CpuFacts { index, present: index == 0, id: None, thread: 100 };
+        let cpu = |index| CpuInfo { index, present: index == 0, id: None, thread: 100 };
         Fake {
             log: Vec::new(),
             paused: false,
@@ -146,11 +146,11 @@ impl Guest for Fake {
     fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
-    fn machine(&self) -> MachineFacts {
-        MachineFacts { kind: "pc-i440fx-7.2", target: "x86_64", memory: 64 << 20, ..MachineFacts::default() }
+    fn machine(&self) -> MachineInfo {
+        MachineInfo { kind: "pc-i440fx-7.2", target: "x86_64", memory: 64 << 20, ..MachineInfo::default() }
     }
-    fn devices(&self) -> Vec<DeviceFacts> {
-        let device = |path: &str, kind, properties| DeviceFacts { path: path.into(), kind, properties };
+    fn devices(&self) -> Vec<DeviceInfo> {
+        let device = |path: &str, kind, properties| DeviceInfo { path: path.into(), kind, properties };
         vec![
             device("/machine/i440fx/ioapic", "ioapic", vec![("version", "uint8", json!(32))]),
             device("/machine/unattached/device[2]", "isa-serial", Vec::new()),
@@ -158,7 +158,7 @@ impl Guest for Fake {
             device("/machine/peripheral/cd", "ide-cd", Vec::new()),
         ]
     }
-    fn clock(&self) -> Option<ClockFacts> {
+    fn clock(&self) -> Option<ClockInfo> {
         Some([2026, 11, 21, 12, 32, 6])
     }
     fn input(&mut self, events: &[Input]) -> Result<(), QmpError> {
@@ -170,15 +170,15 @@ impl Guest for Fake {
         self.log.push(format!("line {id} {line:?}"));
         Ok(pty)
     }
-    fn chardevs(&self) -> Vec<ChardevFacts> {
+    fn chardevs(&self) -> Vec<ChardevInfo> {
         let filename = "pty:/dev/pts/3".into();
-        vec![ChardevFacts { label: "serial0".into(), filename, frontend_open: true }]
+        vec![ChardevInfo { label: "serial0".into(), filename, frontend_open: true }]
     }
-    fn vnc(&self) -> Option<VncFacts> {
+    fn vnc(&self) -> Option<VncInfo> {
         let (host, service) = ("127.0.0.1".into(), "5901".into());
-        Some(VncFacts { host, service, family: "ipv4", auth: "none", clients: Vec::new() })
+        Some(VncInfo { host, service, family: "ipv4", auth: "none", clients: Vec::new() })
     }
-    fn cpus(&self) -> Vec<CpuFacts> {
+    fn cpus(&self) -> Vec<CpuInfo> {
         self.cpus.clone()
     }
     fn registers(&mut self, vcpu: u32) -> Result<Registers, QmpError> {
@@ -204,8 +204,8 @@ impl Guest for Fake {
         (cpu.present, cpu.id) = (true, Some(id.into()));
         Ok(())
     }
-    fn pci(&self) -> Vec<PciFacts> {
-        vec![PciFacts {
+    fn pci(&self) -> Vec<PciInfo> {
+        vec![PciInfo {
             slot: 1,
             function: 1,
             id: "".into(),
@@ -216,29 +216,29 @@ impl Guest for Fake {
             irq: 0,
             subsystem: (0x1af4, 0x1100),
             bars: vec![
-                BarFacts { index: 4, io: true, prefetch: false, address: Some(0xc000), size: 16 },
-                BarFacts { index: 5, io: false, prefetch: true, address: None, size: 4096 },
+                BarInfo { index: 4, io: true, prefetch: false, address: Some(0xc000), size: 16 },
+                BarInfo { index: 5, io: false, prefetch: true, address: None, size: 4096 },
             ],
         }]
     }
-    fn blocks(&self) -> Vec<BlockFacts> {
+    fn blocks(&self) -> Vec<BlockInfo> {
         let stats = BlockStats { rd_bytes: 512, rd_operations: 1, ..BlockStats::default() };
-        let medium = NodeFacts {
+        let medium = NodeInfo {
             name: "#block100".into(),
             file: "/srv/hello.img".into(),
             driver: "raw",
-            ..NodeFacts::default()
+            ..NodeInfo::default()
         };
         let medium = Some(medium);
         vec![
-            BlockFacts { device: "ide0-hd0".into(), medium, stats, ..BlockFacts::default() },
-            BlockFacts { device: "ide-5632".into(), removable: true, ..BlockFacts::default() },
+            BlockInfo { device: "ide0-hd0".into(), medium, stats, ..BlockInfo::default() },
+            BlockInfo { device: "ide-5632".into(), removable: true, ..BlockInfo::default() },
         ]
     }
-    fn nics(&self) -> Vec<NicFacts> {
+    fn nics(&self) -> Vec<NicInfo> {
         network::nics()
     }
-    fn netdevs(&self) -> Vec<NetdevFacts> {
+    fn netdevs(&self) -> Vec<NetdevInfo> {
         network::netdevs()
     }
     fn device_add(
@@ -293,7 +293,7 @@ impl Bench {
     pub fn run(&mut self, name: &str, arguments: Value) -> Result<Value, QmpError> {
         let arguments = arguments.as_object().cloned().unwrap_or_default();
         let command = Command { name: name.into(), arguments, id: None };
-        let line = |label: &str| ChardevFacts {
+        let line = |label: &str| ChardevInfo {
             label: label.into(),
             filename: "unix:/var/run/xen/qmp-libxl-5,server=on".into(),
             frontend_open: true,

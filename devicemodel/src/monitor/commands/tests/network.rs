@@ -3,10 +3,10 @@
 use devices_core::net::{Accepts, RxFilter};
 use serde_json::json;
 
-use super::super::super::facts::{NetdevFacts, NicFacts};
+use super::super::super::info::{NetdevInfo, NicInfo};
 use super::*;
 
-pub(super) fn nics() -> Vec<NicFacts> {
+pub(super) fn nics() -> Vec<NicInfo> {
     let filter = RxFilter {
         promiscuous: false,
         unicast: Accepts::Normal,
@@ -18,7 +18,7 @@ pub(super) fn nics() -> Vec<NicFacts> {
         multicast_table: vec![[1, 0, 0x5e, 0, 0, 1]],
         vlan_table: vec![7],
     };
-    vec![NicFacts {
+    vec![NicInfo {
         name: "nic0".into(),
         model: "e1000",
         mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
@@ -28,8 +28,8 @@ pub(super) fn nics() -> Vec<NicFacts> {
     }]
 }
 
-pub(super) fn netdevs() -> Vec<NetdevFacts> {
-    ["net0", "net1"].map(|id| NetdevFacts { id: id.into(), info: "index=0,type=user".into() }).to_vec()
+pub(super) fn netdevs() -> Vec<NetdevInfo> {
+    ["net0", "net1"].map(|id| NetdevInfo { id: id.into(), info: "index=0,type=user".into() }).to_vec()
 }
 
 #[test]

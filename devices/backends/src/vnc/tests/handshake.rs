@@ -112,18 +112,18 @@ fn a_client_may_want_to_be_alone() {
     let setup = Setup::new();
     let mut first = setup.client();
     let mut second = setup.client();
-    until(|| setup.vnc.facts().clients.len() == 2);
+    until(|| setup.vnc.info().clients.len() == 2);
     let mut alone = setup.dial();
     alone.shake(VERSIONS[2], None).unwrap();
     alone.init(false);
     assert!(first.closed() && second.closed());
-    until(|| setup.vnc.facts().clients.len() == 1);
+    until(|| setup.vnc.info().clients.len() == 1);
     let mut late = setup.dial();
     late.shake(VERSIONS[2], None).unwrap();
     late.send(&[1]);
     assert!(late.closed(), "a shared client does not disturb one that is alone");
     drop(alone);
-    until(|| setup.vnc.facts().clients.is_empty());
+    until(|| setup.vnc.info().clients.is_empty());
     setup.client();
 
     let setup = Setup::with(",share=force-shared", picture(8, 8));
@@ -139,14 +139,14 @@ fn a_client_may_want_to_be_alone() {
 #[test]
 fn the_facts_say_who_and_where() {
     let setup = Setup::new();
-    let facts = setup.vnc.facts();
+    let info = setup.vnc.info();
     let service = setup.path().display().to_string();
-    assert_eq!(facts.address, Address { host: String::new(), service, family: "unix" });
-    assert_eq!((facts.auth, facts.clients.len()), ("none", 0));
+    assert_eq!(info.address, Address { host: String::new(), service, family: "unix" });
+    assert_eq!((info.auth, info.clients.len()), ("none", 0));
     let _client = setup.client();
-    until(|| setup.vnc.facts().clients.len() == 1);
+    until(|| setup.vnc.info().clients.len() == 1);
     let secret = Setup::with(",password", picture(8, 8));
-    assert_eq!(secret.vnc.facts().auth, "vnc");
+    assert_eq!(secret.vnc.info().auth, "vnc");
 }
 
 fn listen(spec: &str) -> Result<Listener, VncError> {

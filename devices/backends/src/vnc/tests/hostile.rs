@@ -237,7 +237,7 @@ fn a_flood_of_keys_is_slowed_down_and_nothing_is_lost() {
 fn a_hundred_clients_are_served() {
     let setup = Setup::with("", picture(320, 200));
     let mut clients: Vec<_> = (0..100).map(|_| setup.client()).collect();
-    until(|| setup.vnc.facts().clients.len() == 100);
+    until(|| setup.vnc.info().clients.len() == 100);
     for (at, client) in clients.iter_mut().enumerate() {
         client.set_encodings(&[[0, 5, 16][at % 3]]);
         client.ask(false);
@@ -253,7 +253,7 @@ fn a_hundred_clients_are_served() {
         client.assert_shows(&setup.screen.now());
     }
     drop(clients);
-    until(|| setup.vnc.facts().clients.is_empty());
+    until(|| setup.vnc.info().clients.is_empty());
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn clients_that_come_and_go_leave_nothing() {
         let mut client = setup.client();
         client.ask(false);
     }
-    until(|| setup.vnc.facts().clients.is_empty());
+    until(|| setup.vnc.info().clients.is_empty());
     // Other tests of this process have their own.
     assert!(fds() < before + 150);
     alive(&setup);

@@ -67,7 +67,7 @@ fn a_client_that_holds_all_keys_there_are_is_bounded() {
     }
     setup.events(2000);
     drop(client);
-    until(|| setup.vnc.facts().clients.is_empty());
+    until(|| setup.vnc.info().clients.is_empty());
     assert_eq!(setup.events(64).len(), 64);
 }
 

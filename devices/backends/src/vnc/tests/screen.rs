@@ -242,7 +242,7 @@ fn nobody_looks_while_nobody_asks() {
     std::thread::sleep(Duration::from_millis(1000));
     assert!(count() - before <= 7, "{} looks at a still screen", count() - before);
     drop(client);
-    until(|| setup.vnc.facts().clients.is_empty());
+    until(|| setup.vnc.info().clients.is_empty());
     let before = count();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(count(), before);

@@ -2,7 +2,7 @@ use devices_core::Space;
 use devices_core::rig::{Rig, ms, scenario};
 
 use super::*;
-use crate::timer::rtc::firmware::{Boot, Facts};
+use crate::timer::rtc::firmware::{Boot, CmosInfo};
 
 /// Saturday, 29 February 2020.
 const DAY: i64 = 1_583_020_790;
@@ -50,9 +50,13 @@ fn only_the_ram_answers() {
 fn firmware_finds_its_keys() {
     let mut rig = Rig::new();
     let slot = attach(&mut rig);
-    let facts =
-        Facts { below_4g: 512 << 20, vcpus: 2, boot: [Boot::Cd, Boot::Disk, Boot::None], ..Facts::default() };
-    facts.bytes().into_iter().for_each(|(index, value)| slot.lock().set(index, value));
+    let info = CmosInfo {
+        below_4g: 512 << 20,
+        vcpus: 2,
+        boot: [Boot::Cd, Boot::Disk, Boot::None],
+        ..CmosInfo::default()
+    };
+    info.bytes().into_iter().for_each(|(index, value)| slot.lock().set(index, value));
     assert_eq!((get(&mut rig, 0x3d), get(&mut rig, 0x5f)), (0x23, 1));
     assert_eq!((get(&mut rig, 0x34), get(&mut rig, 0x35)), (0, 0x1f));
     assert_eq!(get(&mut rig, 0x32), 0x20);

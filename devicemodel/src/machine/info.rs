@@ -11,16 +11,15 @@ use devices_core::pci::{BarKind, reg};
 use super::disks::Block;
 use super::{Machine, Terminal};
 use crate::config::{ClockMode, DiskKind, SerialConfig};
-use crate::monitor::facts::{
-    BarFacts, BlockFacts, ChardevFacts, ClockFacts, CpuFacts, DeviceFacts, MachineFacts, NewNode, NodeFacts,
-    PciFacts,
+use crate::monitor::info::{
+    BarInfo, BlockInfo, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo, MachineInfo, NewNode, NodeInfo, PciInfo,
 };
 use crate::monitor::protocol::QmpError;
 use crate::trace::record::HostEvent;
 
 impl Terminal {
     /// For `query-chardev`, in QEMU's words.
-    pub(crate) fn facts(&self) -> ChardevFacts {
+    pub(crate) fn info(&self) -> ChardevInfo {
         let filename = match (&self.config, &self.pty) {
             (SerialConfig::Pty, Some(path)) => format!("pty:{}", path.display()),
             (SerialConfig::Unix(path), _) => format!("disconnected:unix:{},server=on", path.display()),
@@ -29,7 +28,7 @@ impl Terminal {
             (SerialConfig::File(_) | SerialConfig::Append(_), _) => "file".into(),
             _ => "null".into(),
         };
-        ChardevFacts { label: format!("serial{}", self.port), filename, frontend_open: true }
+        ChardevInfo { label: format!("serial{}", self.port), filename, frontend_open: true }
     }
 }
 
@@ -52,14 +51,14 @@ impl Machine {
     }
 
     /// Places for vCPUs.
-    pub(crate) fn cpus(&self) -> Vec<CpuFacts> {
+    pub(crate) fn cpus(&self) -> Vec<CpuInfo> {
         let present = self.present();
         let most = self.config.max_vcpus.unwrap_or(self.config.vcpus);
         let place = |index: u32| {
             let id = present.get(&index);
             let thread = std::process::id() as i32;
             let named = id.filter(|id| !id.is_empty()).cloned();
-            CpuFacts { index, present: id.is_some(), id: named, thread }
+            CpuInfo { index, present: id.is_some(), id: named, thread }
         };
         (0..most).map(place).collect()
     }
@@ -74,11 +73,11 @@ impl Machine {
     }
 
     /// Drives, with what went through them.
-    pub(crate) fn blocks(&self) -> Vec<BlockFacts> {
-        let facts = |block: &super::disks::Block| {
+    pub(crate) fn blocks(&self) -> Vec<BlockInfo> {
+        let info = |block: &super::disks::Block| {
             let config = &block.config;
             let tray = self.cds.iter().find(|cd| cd.name == block.name).map(|cd| &cd.medium);
-            BlockFacts {
+            BlockInfo {
                 device: config.name(),
                 qdev: self.qdev(block),
                 removable: config.kind == DiskKind::Cdrom,
@@ -88,15 +87,15 @@ impl Machine {
                 stats: block.stats(),
             }
         };
-        self.blocks.iter().map(facts).collect()
+        self.blocks.iter().map(info).collect()
     }
 
     /// PCI functions.
-    pub(crate) fn pci(&self) -> Vec<PciFacts> {
-        let facts = |(sbdf, _, slot): (ioreq::Sbdf, String, devices_core::bus::AnyDevice)| {
+    pub(crate) fn pci(&self) -> Vec<PciInfo> {
+        let info = |(sbdf, _, slot): (ioreq::Sbdf, String, devices_core::bus::AnyDevice)| {
             let mut device = slot.lock();
             let config = device.pci()?;
-            let window = |(index, kind, size, address): (u8, BarKind, u64, Option<u64>)| BarFacts {
+            let window = |(index, kind, size, address): (u8, BarKind, u64, Option<u64>)| BarInfo {
                 index,
                 io: kind == BarKind::Io,
                 prefetch: matches!(
@@ -106,7 +105,7 @@ impl Machine {
                 address,
                 size,
             };
-            Some(PciFacts {
+            Some(PciInfo {
                 slot: sbdf.device(),
                 function: sbdf.function(),
                 id: self.plugged.id_at(sbdf).unwrap_or_default(),
@@ -119,19 +118,19 @@ impl Machine {
                 bars: config.bars().map(window).collect(),
             })
         };
-        self.bus.functions().into_iter().filter_map(facts).collect()
+        self.bus.functions().into_iter().filter_map(info).collect()
     }
 
     /// Images that drives have or could be given.
-    pub(crate) fn nodes(&self) -> Vec<NodeFacts> {
-        let named = self.nodes.facts();
+    pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
+        let named = self.nodes.info();
         let unnamed = self.blocks.iter().filter_map(|block| block.medium());
         let unnamed = unnamed.filter(|medium| named.iter().all(|node| node.name != medium.name));
         unnamed.chain(named.iter().cloned()).collect()
     }
 
     /// The machine as a whole.
-    pub(crate) fn facts(&self) -> MachineFacts {
+    pub(crate) fn info(&self) -> MachineInfo {
         let config = &self.config;
         // QEMU's xenfv is a PC with the platform device, and libxl's QEMU is qemu-system-i386.
         let xenfv = self.plugged.specs().iter().any(|device| device.model == platform::model::MODEL.name);
@@ -139,7 +138,7 @@ impl Machine {
             true => ("xenfv-4.2", "xenfv", "i386", "qemu32-i386-cpu"),
             false => ("pc-i440fx-7.2", "pc", "x86_64", "qemu64-x86_64-cpu"),
         };
-        MachineFacts {
+        MachineInfo {
             kind,
             alias: Some(alias),
             target,
@@ -152,7 +151,7 @@ impl Machine {
 
     /// Devices by their places in the object tree. Those that have no place of their own there are numbered
     /// after the processors.
-    pub(crate) fn devices(&self) -> Vec<DeviceFacts> {
+    pub(crate) fn devices(&self) -> Vec<DeviceInfo> {
         let mut next = self.config.vcpus;
         let mut unattached = || {
             next += 1;
@@ -168,7 +167,7 @@ impl Machine {
                 "ioapic" => vec![("version", "uint8", 0x20.into())],
                 _ => Vec::new(),
             };
-            all.push(DeviceFacts { path, kind, properties });
+            all.push(DeviceInfo { path, kind, properties });
         }
         for block in self.blocks.iter() {
             let path = match &block.id {
@@ -176,7 +175,7 @@ impl Machine {
                 None => unattached(),
             };
             let (kind, properties) = (block.device.model().name, values(&block.device));
-            all.push(DeviceFacts { path, kind, properties });
+            all.push(DeviceInfo { path, kind, properties });
         }
         all
     }
@@ -204,7 +203,7 @@ impl Machine {
     }
 
     /// What the guest's clock shows, if it is one of ours.
-    pub(crate) fn clock(&self) -> Option<ClockFacts> {
+    pub(crate) fn clock(&self) -> Option<ClockInfo> {
         let seconds = self.rtc.clock.as_ref()?.lock().seconds();
         let time = chrono::DateTime::from_timestamp(seconds, 0)?;
         let fields = [time.month(), time.day(), time.hour(), time.minute(), time.second()].map(i64::from);

@@ -1,4 +1,4 @@
-//! What the firmware is told: the facts of a machine, and the items that carry them.
+//! What the firmware is told: what the machine is, and the items that carry them.
 
 /// Where an item lies in the firmware configuration device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,14 +60,14 @@ impl Default for SmbiosStrings {
     }
 }
 
-/// Everything that the tables must know of a machine. Build it with [`MachineFacts::new`] and change what differs.
+/// Everything that the tables must know of a machine. Build it with [`MachineInfo::new`] and change what differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MachineFacts {
+pub struct MachineInfo {
     /// Bytes of RAM from address 0 up; at most 4 GiB less the PCI hole.
     pub ram_below_4g: u64,
     /// Bytes of RAM from 4 GiB up.
     pub ram_above_4g: u64,
-    /// vCPUs present at start, 1 to [`MachineFacts::MAX_VCPUS`]. APIC ids are 0, 1, 2 ...
+    /// vCPUs present at start, 1 to [`MachineInfo::MAX_VCPUS`]. APIC ids are 0, 1, 2 ...
     pub vcpus: u32,
     /// vCPUs that may be present later; not less than `vcpus`.
     pub max_vcpus: u32,
@@ -107,7 +107,7 @@ pub struct MachineFacts {
     pub smbios: SmbiosStrings,
 }
 
-impl MachineFacts {
+impl MachineInfo {
     /// Local APIC ids of one byte, less the broadcast id.
     pub const MAX_VCPUS: u32 = 255;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// A line, for `query-chardev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChardevFacts {
+pub struct ChardevInfo {
     /// `serial0`, `libxl-cmd`, ...
     pub label: String,
     /// As QEMU writes it: `pty:/dev/pts/3`, `file`, `unix:PATH,server=on`. libxl takes a terminal's path
@@ -21,7 +21,7 @@ pub struct ChardevFacts {
 
 /// A network card, for `query-rx-filter` and `info network`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NicFacts {
+pub struct NicInfo {
     /// Its id, or its model and a number.
     pub name: String,
     /// QEMU's name of its model.
@@ -38,7 +38,7 @@ pub struct NicFacts {
 
 /// A network's back end, for `info network`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetdevFacts {
+pub struct NetdevInfo {
     /// Its id.
     pub id: String,
     /// `index=0,type=user,net=10.0.2.0,restrict=off`.
@@ -60,7 +60,7 @@ pub struct AnnounceParameters {
 
 /// The VNC server, for `query-vnc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VncFacts {
+pub struct VncInfo {
     /// Address.
     pub host: String,
     /// TCP port as text, or the path of a unix socket.
@@ -75,7 +75,7 @@ pub struct VncFacts {
 
 /// A place for a vCPU, for `query-cpus-fast` and `query-hotpluggable-cpus`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpuFacts {
+pub struct CpuInfo {
     /// From 0. Also its socket: a socket has one core with one thread.
     pub index: u32,
     /// It is there.
@@ -88,7 +88,7 @@ pub struct CpuFacts {
 
 /// A window of a PCI function.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BarFacts {
+pub struct BarInfo {
     /// 0 to 5; 6 is the ROM.
     pub index: u8,
     /// In the I/O space, not in memory.
@@ -103,7 +103,7 @@ pub struct BarFacts {
 
 /// A PCI function, for `query-pci`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PciFacts {
+pub struct PciInfo {
     /// Device number on bus 0.
     pub slot: u8,
     /// Function.
@@ -123,12 +123,12 @@ pub struct PciFacts {
     /// Subsystem's vendor and its id of the subsystem.
     pub subsystem: (u16, u16),
     /// Windows.
-    pub bars: Vec<BarFacts>,
+    pub bars: Vec<BarInfo>,
 }
 
 /// A drive, for `query-block` and `query-blockstats`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BlockFacts {
+pub struct BlockInfo {
     /// Name of the drive: `ide0-hd0`, or the id that it was given.
     pub device: String,
     /// The device: its id, or its path in the object tree.
@@ -140,7 +140,7 @@ pub struct BlockFacts {
     /// The tray is open.
     pub tray_open: bool,
     /// The image, if one is in.
-    pub medium: Option<NodeFacts>,
+    pub medium: Option<NodeInfo>,
     /// Bytes and requests so far.
     pub stats: BlockStats,
 }
@@ -162,7 +162,7 @@ pub struct BlockStats {
 
 /// An image in use or at hand, for `query-named-block-nodes`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeFacts {
+pub struct NodeInfo {
     /// Its name; those that nobody named begin with `#`.
     pub name: String,
     /// The image's file.
@@ -181,7 +181,7 @@ pub struct NodeFacts {
 
 /// The machine as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MachineFacts {
+pub struct MachineInfo {
     /// `pc-i440fx-7.2`, `xenfv-4.2`, `none`.
     pub kind: &'static str,
     /// The name without a version that means it too.
@@ -198,10 +198,10 @@ pub struct MachineFacts {
     pub graphics: bool,
 }
 
-impl Default for MachineFacts {
+impl Default for MachineInfo {
     /// No machine.
-    fn default() -> MachineFacts {
-        MachineFacts {
+    fn default() -> MachineInfo {
+        MachineInfo {
             kind: "none",
             alias: None,
             target: "i386",
@@ -215,7 +215,7 @@ impl Default for MachineFacts {
 
 /// A device, for the object tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceFacts {
+pub struct DeviceInfo {
     /// Where it is: `/machine/unattached/device[3]`, `/machine/i440fx/ioapic`, `/machine/peripheral/cd`.
     pub path: String,
     /// QEMU's name of the model.
@@ -225,7 +225,7 @@ pub struct DeviceFacts {
 }
 
 /// Date and time of the guest's clock: year, month (1 to 12), day, hour, minute, second.
-pub type ClockFacts = [i64; 6];
+pub type ClockInfo = [i64; 6];
 
 /// What is done at a keyboard and a mouse.
 #[derive(Clone, Debug, PartialEq, Eq)]
