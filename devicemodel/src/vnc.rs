@@ -9,7 +9,7 @@ use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices::input::layouts::Layout;
 use devices_core::DeviceCell;
-use devices_core::picture::{DisplayAdapter, Frame, Lines, Picture};
+use devices_core::picture::{DirtyRows, DisplayAdapter, Frame, Picture};
 
 use crate::monitor::info::VncInfo;
 use crate::qemu::{HostOptions, VncListen};
@@ -107,9 +107,9 @@ impl Console {
 }
 
 impl Screen for Console {
-    fn look(&self) -> (Box<dyn Frame>, Lines) {
-        let black = || -> (Box<dyn Frame>, Lines) {
-            (Box::new(Picture::new(NO_SCREEN.0, NO_SCREEN.1)), Lines::default())
+    fn look(&self) -> (Box<dyn Frame>, DirtyRows) {
+        let black = || -> (Box<dyn Frame>, DirtyRows) {
+            (Box::new(Picture::new(NO_SCREEN.0, NO_SCREEN.1)), DirtyRows::default())
         };
         self.display.as_ref().map_or_else(black, |display| display.look())
     }

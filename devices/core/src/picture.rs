@@ -17,14 +17,14 @@ pub trait DisplayAdapter: Send + Sync {
     fn frame(&self) -> Box<dyn Frame>;
     /// What the screen shows now, and the lines that may show something else than at the last look. There can be
     /// only one that looks.
-    fn look(&self) -> (Box<dyn Frame>, Lines);
+    fn look(&self) -> (Box<dyn Frame>, DirtyRows);
 }
 
 /// Lines of a picture, ascending ranges that do not touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lines(Vec<Range<u32>>);
+pub struct DirtyRows(Vec<Range<u32>>);
 
-impl Lines {
+impl DirtyRows {
     /// Adds lines that begin at or after the last range's beginning.
     pub fn push(&mut self, lines: Range<u32>) {
         match self.0.last_mut() {
@@ -43,9 +43,9 @@ impl Lines {
     }
 }
 
-impl From<Range<u32>> for Lines {
-    fn from(lines: Range<u32>) -> Lines {
-        let mut all = Lines::default();
+impl From<Range<u32>> for DirtyRows {
+    fn from(lines: Range<u32>) -> DirtyRows {
+        let mut all = DirtyRows::default();
         all.push(lines);
         all
     }
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn lines_that_touch_are_one_range() {
-        let mut lines = Lines::default();
+        let mut lines = DirtyRows::default();
         for range in [3..3, 4..6, 5..6, 6..7, 9..10, 9..20] {
             lines.push(range);
         }

@@ -29,7 +29,7 @@ mod tiles;
 
 use std::io;
 
-use devices_core::picture::{Frame, Lines};
+use devices_core::picture::{DirtyRows, Frame};
 use thiserror::Error;
 
 pub use conversation::Conversation;
@@ -41,7 +41,7 @@ pub use server::{Vnc, VncInfo};
 pub trait Screen: Send + Sync {
     /// What it shows now, and the lines that may show something else than when this was last asked. May name too
     /// many. What is read of the picture later may be newer; then the next look names its line.
-    fn look(&self) -> (Box<dyn Frame>, Lines);
+    fn look(&self) -> (Box<dyn Frame>, DirtyRows);
 }
 
 /// A key, as a client names it.

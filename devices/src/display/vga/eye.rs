@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use devices_core::DeviceCell;
-use devices_core::picture::{DisplayAdapter, Frame, Lines};
+use devices_core::picture::{DirtyRows, DisplayAdapter, Frame};
 
 use super::Vga;
 use super::render::Render;
@@ -33,7 +33,7 @@ impl DisplayAdapter for Eye {
     }
 
     /// All lines, if a register was written. Takes the memory's display dirty log.
-    fn look(&self) -> (Box<dyn Frame>, Lines) {
+    fn look(&self) -> (Box<dyn Frame>, DirtyRows) {
         // The log first: a write after this is told at the next look, whether its pixel is seen now or not.
         let pages = self.vram.take_changed();
         let (snapshot, registers) = {

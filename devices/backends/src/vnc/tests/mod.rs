@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use devices_core::picture::{Frame, Lines, Picture};
+use devices_core::picture::{DirtyRows, Frame, Picture};
 use tempfile::TempDir;
 
 use super::{Input, Keystroke, Listener, PointerEvent, Screen, Vnc, VncSpec};
@@ -43,11 +43,11 @@ impl FakeScreen {
 }
 
 impl Screen for FakeScreen {
-    fn look(&self) -> (Box<dyn Frame>, Lines) {
+    fn look(&self) -> (Box<dyn Frame>, DirtyRows) {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let changed = self.changed.swap(false, Ordering::SeqCst);
         let now = self.now();
-        let lines = if changed { (0..now.height()).into() } else { Lines::default() };
+        let lines = if changed { (0..now.height()).into() } else { DirtyRows::default() };
         (Box::new(now), lines)
     }
 }

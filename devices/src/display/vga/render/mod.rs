@@ -10,7 +10,7 @@ mod linear;
 mod raster;
 mod text;
 
-use devices_core::picture::{Frame, Lines};
+use devices_core::picture::{DirtyRows, Frame};
 
 use super::dispi::Dispi;
 use super::registers::Registers;
@@ -127,9 +127,9 @@ impl Render {
     }
 
     /// The lines that pages of the memory, ascending, are on.
-    pub fn lines(&self, pages: &[usize]) -> Lines {
+    pub fn lines(&self, pages: &[usize]) -> DirtyRows {
         let height = self.size().1;
-        let mut lines = Lines::default();
+        let mut lines = DirtyRows::default();
         match self.mode {
             Mode::Off => {}
             Mode::Dispi | Mode::DispiPlanar => {

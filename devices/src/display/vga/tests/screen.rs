@@ -354,7 +354,7 @@ fn changes_are_told_once() {
 
 #[test]
 fn a_look_tells_the_lines_that_were_written() {
-    use devices_core::picture::Lines;
+    use devices_core::picture::DirtyRows;
     use vm_memory::{Bytes, MemoryRegionAddress};
     let mut rig = Rig::new();
     let (vga, block) = attach_with(&mut rig, VRAM_MIN);
@@ -365,17 +365,17 @@ fn a_look_tells_the_lines_that_were_written() {
         rig.outw(0x1ce, index);
         rig.outw(0x1d0, value);
     }
-    assert_eq!(eye.look().1, Lines::from(0..200));
+    assert_eq!(eye.look().1, DirtyRows::from(0..200));
     assert!(eye.look().1.is_empty());
     for (at, lines) in [(0x1fff, 0..0), (0x2000, 0..2), (0x2000 + 2048 * 199, 198..200)] {
         block.write_obj(0x7f_u8, MemoryRegionAddress(at)).unwrap();
-        assert_eq!(eye.look().1, Lines::from(lines), "{at:#x}");
+        assert_eq!(eye.look().1, DirtyRows::from(lines), "{at:#x}");
     }
     let last = MemoryRegionAddress(0x2000 + 2048 * 200);
     block.write_obj(1_u8, last).unwrap();
     block.write_slice(&[1; 4096], MemoryRegionAddress(0x2000 + 2048 * 100)).unwrap();
     block.write_slice(&[1; 2], MemoryRegionAddress(0x2000 + 2048 * 102 - 1)).unwrap();
-    assert_eq!(eye.look().1, Lines::from(100..104));
+    assert_eq!(eye.look().1, DirtyRows::from(100..104));
     // Parts of lines are what the whole is.
     let (frame, whole) = (eye.frame(), vga.lock().screen());
     for (x, y, len) in [(0, 0, 512), (509, 199, 9), (3, 101, 40), (512, 0, 1), (0, 200, 5)] {
