@@ -11,7 +11,7 @@ use devices_core::block::{
 use devices_core::port::Port;
 use devices_core::power::{Power, PowerEvent};
 use devices_core::{Gate, Wake};
-use hypervisor::memory::Tap;
+use hypervisor::memory::DmaObserver;
 use hypervisor::{IrqTarget, MsiTarget, Pin};
 
 use super::tape::{Position, Stop, Tape};
@@ -196,7 +196,7 @@ impl Power for Player {
     }
 }
 
-impl Tap for Player {
+impl DmaObserver for Player {
     fn read(&self, gpa: u64, data: &mut [u8], done: bool) -> bool {
         match self.does(Effect::Read(gpa, done, data.to_vec())) {
             Some(Effect::Read(_, done, found)) => {

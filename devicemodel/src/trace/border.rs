@@ -19,7 +19,7 @@ pub enum Border {
     /// Nothing.
     #[default]
     Open,
-    /// A recorder. Beside it the guest's memory without its tap.
+    /// A recorder. Beside it the guest's memory without its observer.
     Recorded(Arc<Recorder>, GuestRam),
     /// A recording, and no host at all.
     Replayed(Arc<Player>),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hypervisor::debug::Debug;
 use hypervisor::inspect::Node;
-use hypervisor::memory::{Tap, ram_of};
+use hypervisor::memory::{DmaObserver, ram_of};
 use hypervisor::{
     Capabilities, Claims, Clock, Dispatch, Error, Event, GuestRam, Hypervisor, IrqTarget, Laggards, Mapping,
     MsiTarget, NoCpu, RamBlock, SavedPart, TimerQueue,
@@ -29,7 +29,7 @@ impl Watched {
     /// That hypervisor, heard by that recorder.
     pub fn recorded(inner: Arc<dyn Hypervisor>, recorder: Arc<Recorder>) -> Result<Watched, Error> {
         Ok(Watched {
-            ram: tapped(&inner.memory(), &(Arc::new(Memory(recorder.clone())) as Arc<dyn Tap>))?,
+            ram: observed(&inner.memory(), &(Arc::new(Memory(recorder.clone())) as Arc<dyn DmaObserver>))?,
             irq: Arc::new(Pins(recorder.clone(), inner.irq())),
             msi: Arc::new(Messages(recorder.clone(), inner.msi())),
             clock: Arc::new(Time(recorder.clone(), inner.clock())),
@@ -42,7 +42,7 @@ impl Watched {
     /// and their memory were.
     pub fn replayed(still: NoCpu, player: &Arc<Player>) -> Result<Watched, Error> {
         Ok(Watched {
-            ram: tapped(&still.memory(), &(player.clone() as Arc<dyn Tap>))?,
+            ram: observed(&still.memory(), &(player.clone() as Arc<dyn DmaObserver>))?,
             irq: player.clone(),
             msi: player.clone(),
             clock: still.clock(),
@@ -52,10 +52,10 @@ impl Watched {
     }
 }
 
-/// The same memory with a tap.
-fn tapped(ram: &GuestRam, tap: &Arc<dyn Tap>) -> Result<GuestRam, Error> {
+/// The same memory with an observer.
+fn observed(ram: &GuestRam, observer: &Arc<dyn DmaObserver>) -> Result<GuestRam, Error> {
     use vm_memory::GuestMemoryBackend;
-    ram_of(ram.iter().map(|region| region.clone().tapped(tap.clone())).collect())
+    ram_of(ram.iter().map(|region| region.clone().observed_by(observer.clone())).collect())
 }
 
 /// It has no doorbells: a recording has every write of the guest, and a replay has nobody whom one could wake.

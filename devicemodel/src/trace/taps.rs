@@ -9,7 +9,7 @@ use devices_core::block::{
 };
 use devices_core::port::Port;
 use devices_core::power::{Power, PowerEvent};
-use hypervisor::memory::Tap;
+use hypervisor::memory::DmaObserver;
 use hypervisor::{Clock, Dispatch, GuestRam, IrqTarget, MsiTarget, Pin};
 use ioreq::{Data, Dir, Request, Target};
 
@@ -61,7 +61,7 @@ impl MsiTarget for Messages {
 /// Guest memory as devices reach it.
 pub(super) struct Memory(pub Arc<Recorder>);
 
-impl Tap for Memory {
+impl DmaObserver for Memory {
     fn read(&self, gpa: u64, data: &mut [u8], done: bool) -> bool {
         if self.0.inside() {
             self.0.note(&Effect::Read(gpa, done, data.to_vec()));
@@ -192,7 +192,7 @@ struct ClosedMedium {
 /// A medium.
 pub(super) struct RecordedMedium {
     answers: Arc<Answers>,
-    /// Guest memory without the tap: what the medium moves is not the devices' doing.
+    /// Guest memory without the observer: what the medium moves is not the devices' doing.
     ram: GuestRam,
     inner: Arc<dyn BlockBackend>,
 }

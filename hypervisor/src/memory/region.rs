@@ -32,7 +32,7 @@ pub trait Foreign: Send + Sync {
 }
 
 /// Hears of what [`read`], [`write()`] and [slices](super::slices) move, for a recording or its replay. Called on the mover's thread.
-pub trait Tap: Send + Sync {
+pub trait DmaObserver: Send + Sync {
     /// A read of `data` that was `done`, or not. Says whether it counts as done, and may replace the bytes.
     fn read(&self, gpa: u64, data: &mut [u8], done: bool) -> bool;
     /// A write, likewise.
@@ -44,7 +44,7 @@ pub trait Tap: Send + Sync {
 pub struct Region {
     block: RamBlock,
     foreign: Option<Arc<dyn Foreign>>,
-    tap: Option<Arc<dyn Tap>>,
+    observer: Option<Arc<dyn DmaObserver>>,
 }
 
 impl std::fmt::Debug for Region {
@@ -59,17 +59,17 @@ impl std::fmt::Debug for Region {
 impl Region {
     /// RAM that is this process's own.
     pub fn host(block: RamBlock) -> Region {
-        Region { block, foreign: None, tap: None }
+        Region { block, foreign: None, observer: None }
     }
 
     /// RAM of another domain: `foreign` fills the block's host addresses.
     pub fn foreign(block: RamBlock, foreign: Arc<dyn Foreign>) -> Region {
-        Region { block, foreign: Some(foreign), tap: None }
+        Region { block, foreign: Some(foreign), observer: None }
     }
 
-    /// The same bytes with a tap. It is the tap of the lowest region that hears of all of a guest's RAM.
-    pub fn tapped(self, tap: Arc<dyn Tap>) -> Region {
-        Region { tap: Some(tap), ..self }
+    /// The same bytes with an observer. It is the observer of the lowest region that hears of all of a guest's RAM.
+    pub fn observed_by(self, observer: Arc<dyn DmaObserver>) -> Region {
+        Region { observer: Some(observer), ..self }
     }
 
     /// The host addresses.
@@ -253,9 +253,9 @@ pub fn read(ram: &GuestRam, gpa: u64, data: &mut [u8]) -> bool {
     let done = copy(ram, gpa, data.len(), |slice, range| {
         data.get_mut(range).is_some_and(|data| slice.read_slice(data, 0).is_ok())
     });
-    match tap(ram) {
+    match observer(ram) {
         None => done,
-        Some(tap) => tap.read(gpa, data, done),
+        Some(observer) => observer.read(gpa, data, done),
     }
 }
 
@@ -264,9 +264,9 @@ pub fn write(ram: &GuestRam, gpa: u64, data: &[u8]) -> bool {
     let done = copy(ram, gpa, data.len(), |slice, range| {
         data.get(range).is_some_and(|data| slice.write_slice(data, 0).is_ok())
     });
-    match tap(ram) {
+    match observer(ram) {
         None => done,
-        Some(tap) => tap.write(gpa, data, done),
+        Some(observer) => observer.write(gpa, data, done),
     }
 }
 
@@ -294,8 +294,8 @@ fn copy(
 }
 
 /// Who hears of this RAM.
-pub(super) fn tap(ram: &GuestRam) -> Option<&dyn Tap> {
-    ram.iter().next()?.tap.as_deref()
+pub(super) fn observer(ram: &GuestRam) -> Option<&dyn DmaObserver> {
+    ram.iter().next()?.observer.as_deref()
 }
 
 /// Keeps `len` bytes at `gpa` in place. None when they are not all RAM.

@@ -9,7 +9,7 @@ use vm_memory::{
     Permissions, VolatileSlice,
 };
 
-use super::region::{SliceTrack, Tap, tap};
+use super::region::{DmaObserver, SliceTrack, observer};
 use super::{GuestRam, Region};
 
 /// Most bytes of one slice that is heard: it is a copy, so that a guest's word would make the process grow.
@@ -18,8 +18,8 @@ const MOST_HEARD: usize = 16 << 20;
 /// The RAM from `gpa` on, a region at a time. Each slice [keeps](SliceTrack) its pages. What is not RAM is an error,
 /// after which there is nothing more.
 ///
-/// Where a [`Tap`] hears of the RAM a slice is a copy, so that what was read is what the tap has heard of, though the
-/// guest may change it meanwhile; what is written goes on to the guest, and to the tap, as it is marked written. Such a
+/// Where a [`DmaObserver`] hears of the RAM a slice is a copy, so that what was read is what the observer has heard of, though the
+/// guest may change it meanwhile; what is written goes on to the guest, and to the observer, as it is marked written. Such a
 /// slice for writing alone has zeros in it, and one of more than 16 MiB is refused.
 pub fn slices(ram: &GuestRam, gpa: GuestAddress, len: usize, access: Permissions) -> Slices<'_> {
     Slices { ram, gpa: gpa.0, left: len, access }
@@ -43,9 +43,9 @@ impl<'a> Slices<'a> {
         let (region, offset) =
             self.ram.to_region_addr(at).ok_or(GuestMemoryError::InvalidGuestAddress(at))?;
         let len = usize::try_from(region.len() - offset.0).map_or(self.left, |rest| rest.min(self.left));
-        let slice = match tap(self.ram) {
+        let slice = match observer(self.ram) {
             None => region.get_slice(offset, len)?,
-            Some(tap) => heard(region, offset, len, self.access, tap)?,
+            Some(observer) => heard(region, offset, len, self.access, observer)?,
         };
         self.left -= len;
         self.gpa = end - self.left as u64;
@@ -72,22 +72,22 @@ impl std::iter::FusedIterator for Slices<'_> {}
 
 impl<'a> GuestMemorySliceIterator<'a, SliceTrack<'a>> for Slices<'a> {}
 
-/// Bytes in the place of guest memory, of which a tap hears.
+/// Bytes in the place of guest memory, of which an observer hears.
 pub(super) struct Copied<'a> {
     words: Box<[AtomicU64]>,
     /// The guest's own, pinned.
     pages: Slice<'a>,
     gpa: u64,
-    tap: &'a dyn Tap,
+    observer: &'a dyn DmaObserver,
 }
 
 impl<'a> Copied<'a> {
     /// `bytes` are those of `pages`; fewer, and the rest are zeros.
-    fn new(pages: Slice<'a>, gpa: u64, tap: &'a dyn Tap, bytes: &[u8]) -> Copied<'a> {
+    fn new(pages: Slice<'a>, gpa: u64, observer: &'a dyn DmaObserver, bytes: &[u8]) -> Copied<'a> {
         let lead = Copied::lead(gpa);
         let byte = |at: usize| at.checked_sub(lead).and_then(|at| bytes.get(at)).copied().unwrap_or(0);
         let word = |at: usize| AtomicU64::new(u64::from_ne_bytes(std::array::from_fn(|n| byte(at * 8 + n))));
-        Copied { words: (0..(lead + pages.len()).div_ceil(8)).map(word).collect(), pages, gpa, tap }
+        Copied { words: (0..(lead + pages.len()).div_ceil(8)).map(word).collect(), pages, gpa, observer }
     }
 
     /// Bytes of the first word before the copy's first: what the guest aligns, to be read or written at once, is
@@ -100,7 +100,7 @@ impl<'a> Copied<'a> {
         self.words.as_ptr().cast::<u8>().cast_mut().wrapping_add(Copied::lead(self.gpa))
     }
 
-    /// These bytes of the copy were written: so are the guest's, and the tap hears.
+    /// These bytes of the copy were written: so are the guest's, and the observer hears.
     pub(super) fn written(&self, offset: usize, len: usize) {
         let len = len.min(self.pages.len().saturating_sub(offset));
         // SAFETY: there are words for all of the guest's bytes, behind the lead. They are atomic, so that they may be
@@ -112,17 +112,17 @@ impl<'a> Copied<'a> {
         fence(Ordering::SeqCst);
         let moved = moved && self.pages.write_slice(&bytes, offset).is_ok();
         fence(Ordering::SeqCst);
-        self.tap.write(self.gpa + offset as u64, &bytes, moved);
+        self.observer.write(self.gpa + offset as u64, &bytes, moved);
     }
 }
 
-/// A slice of which a tap hears, and has the last word on whether there is RAM.
+/// A slice of which an observer hears, and has the last word on whether there is RAM.
 fn heard<'a>(
     region: &'a Region,
     at: MemoryRegionAddress,
     len: usize,
     access: Permissions,
-    tap: &'a dyn Tap,
+    observer: &'a dyn DmaObserver,
 ) -> Result<Slice<'a>, GuestMemoryError> {
     if len > MOST_HEARD {
         return Err(GuestMemoryError::IOError(std::io::ErrorKind::OutOfMemory.into()));
@@ -133,16 +133,16 @@ fn heard<'a>(
     if access.allow(Permissions::Read) {
         bytes.resize(len, 0);
         done = found.as_ref().is_ok_and(|pages| pages.read_slice(&mut bytes, 0).is_ok());
-        done = tap.read(gpa, &mut bytes, done);
+        done = observer.read(gpa, &mut bytes, done);
     }
     if access.has_write() {
-        done = tap.write(gpa, &[], done);
+        done = observer.write(gpa, &[], done);
     }
     let pages = found?;
     if !done {
         return Err(GuestMemoryError::InvalidGuestAddress(GuestAddress(gpa)));
     }
-    let copied = Rc::new(Copied::new(pages, gpa, tap, &bytes));
+    let copied = Rc::new(Copied::new(pages, gpa, observer, &bytes));
     let track = SliceTrack::copied(region.track(), at.0 as usize, copied.clone());
     // SAFETY: there are words for `len` bytes behind the lead, atomic ones, so that they may be written by whoever
     // shares them; all accesses are those of slices, volatile or atomic. The slice's bitmap has the copy, as does that

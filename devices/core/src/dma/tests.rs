@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Mutex;
 
-use hypervisor::memory::{DirtyLog, Foreign, PAGE, Tap, new_block, ram_of};
+use hypervisor::memory::{DirtyLog, DmaObserver, Foreign, PAGE, new_block, ram_of};
 use virtio_queue::{Queue, QueueT, Reader, Writer};
 use vm_memory::{Bytes, Le32};
 
@@ -201,7 +201,7 @@ fn what_is_no_ram_is_an_error_wherever_it_begins_and_ends() {
     assert!(queue.add_used(&dma, 1, 1).is_err());
 }
 
-/// What a tap has heard: an address, and what was there; writes of nothing ask whether there is RAM.
+/// What an observer has heard: an address, and what was there; writes of nothing ask whether there is RAM.
 #[derive(Default)]
 struct Heard {
     reads: Mutex<Vec<(u64, Vec<u8>)>>,
@@ -210,7 +210,7 @@ struct Heard {
     answers: Mutex<std::collections::VecDeque<Vec<u8>>>,
 }
 
-impl Tap for Heard {
+impl DmaObserver for Heard {
     fn read(&self, gpa: u64, data: &mut [u8], done: bool) -> bool {
         if let Some(answer) = self.answers.lock().unwrap().pop_front() {
             data.copy_from_slice(&answer);
@@ -226,14 +226,14 @@ impl Tap for Heard {
     }
 }
 
-fn tapped(tap: &Arc<Heard>) -> GuestRam {
-    ram_of(regions().into_iter().map(|region| region.tapped(tap.clone())).collect()).unwrap()
+fn observed_by(observer: &Arc<Heard>) -> GuestRam {
+    ram_of(regions().into_iter().map(|region| region.observed_by(observer.clone())).collect()).unwrap()
 }
 
 #[test]
 fn a_recorder_hears_of_all_that_a_queue_moves_and_a_replay_answers() {
-    let tap = Arc::new(Heard::default());
-    let guest = Guest(tapped(&tap));
+    let observer = Arc::new(Heard::default());
+    let guest = Guest(observed_by(&observer));
     let dma = Dma::always(guest.0.clone());
     guest.request();
     guest.written();
@@ -248,14 +248,14 @@ fn a_recorder_hears_of_all_that_a_queue_moves_and_a_replay_answers() {
         (USED + 4, writes),
         (USED + 2, 1u16.to_le_bytes().to_vec()),
     ];
-    assert_eq!(*tap.writes.lock().unwrap(), all);
-    let reads = std::mem::take(&mut *tap.reads.lock().unwrap());
+    assert_eq!(*observer.writes.lock().unwrap(), all);
+    let reads = std::mem::take(&mut *observer.reads.lock().unwrap());
     assert!(reads.contains(&(AVAIL + 2, vec![1, 0])) && reads.contains(&(HEADER, b"question".to_vec())));
 
     // The same again, in an empty machine, from what was heard.
     let player = Arc::new(Heard::default());
     player.answers.lock().unwrap().extend(reads.iter().map(|(_, data)| data.clone()));
-    let empty = tapped(&player);
+    let empty = observed_by(&player);
     serve(&mut queue(), &Dma::always(empty));
     assert_eq!(*player.writes.lock().unwrap(), all);
     assert_eq!(*player.reads.lock().unwrap(), reads);
@@ -264,8 +264,8 @@ fn a_recorder_hears_of_all_that_a_queue_moves_and_a_replay_answers() {
 /// A guest that changes what a device has read already is not what a recording has.
 #[test]
 fn a_slice_that_is_heard_is_what_was_heard() {
-    let tap = Arc::new(Heard::default());
-    let guest = Guest(tapped(&tap));
+    let observer = Arc::new(Heard::default());
+    let guest = Guest(observed_by(&observer));
     let dma = Dma::always(guest.0.clone());
     guest.0.write_slice(b"first", GuestAddress(HEADER + 1)).unwrap();
     let slice =
@@ -281,7 +281,7 @@ fn a_slice_that_is_heard_is_what_was_heard() {
     drop(taken);
     part.write_slice(b"--", 0).unwrap();
     assert_eq!(guest.bytes(HEADER + 1), *b"la--r");
-    assert_eq!(*tap.writes.lock().unwrap(), [(HEADER + 3, b"--".to_vec())]);
+    assert_eq!(*observer.writes.lock().unwrap(), [(HEADER + 3, b"--".to_vec())]);
     // What a driver aligns can be stored at once.
     for at in [0, 2, 6] {
         dma.store(7u16, GuestAddress(HEADER + at), Ordering::Release).unwrap();
@@ -291,9 +291,9 @@ fn a_slice_that_is_heard_is_what_was_heard() {
 
 #[test]
 fn a_guest_does_not_choose_how_much_is_copied() {
-    let tap: Arc<Heard> = Arc::default();
+    let observer: Arc<Heard> = Arc::default();
     let large = Region::host(new_block(0, 32 << 20).unwrap());
-    let guest = ram_of(vec![large.tapped(tap)]).unwrap();
+    let guest = ram_of(vec![large.observed_by(observer)]).unwrap();
     let dma = Dma::always(guest);
     let first = |len| dma.get_slices(GuestAddress(0), len, Permissions::Write).unwrap().next().unwrap();
     assert!(first(16 << 20).is_ok());
@@ -320,10 +320,10 @@ impl Foreign for Ballooned {
 
 #[test]
 fn another_domains_pages_stay_while_a_slice_lives() {
-    for tap in [None, Some(Arc::new(Heard::default()))] {
+    for observer in [None, Some(Arc::new(Heard::default()))] {
         let domain = Arc::new(Ballooned::default());
         let region = Region::foreign(new_block(0, 16 * PAGE).unwrap(), domain.clone());
-        let region = if let Some(tap) = tap { region.tapped(tap) } else { region };
+        let region = if let Some(observer) = observer { region.observed_by(observer) } else { region };
         let dma = Dma::always(ram_of(vec![region]).unwrap());
         let pins = || *domain.0.lock().unwrap();
         let slice =
