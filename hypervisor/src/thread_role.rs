@@ -14,7 +14,7 @@ pub enum Role {
     /// Talks to those who look at the screen.
     Viewer,
     /// Moves the bytes of a serial line.
-    Line,
+    Chardev,
     /// Moves frames of a network, and connects where the guest does.
     Network,
 }

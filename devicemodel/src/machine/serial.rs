@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use backends::chardev::{CharSpec, Escape, OpenLine};
+use backends::chardev::{CharSpec, Escape, OpenChardev};
 use devices::serial::uart16550::{PORTS, Serial};
 use devices_core::chardev;
 use devices_core::irq::IrqBank;
@@ -45,11 +45,11 @@ pub(super) fn attach(
             line.start(wiring.waker(), 0, escape)
         };
         let opened = if board.border.replays() {
-            OpenLine { backend: Arc::new(chardev::Null), path: None }
+            OpenChardev { backend: Arc::new(chardev::Null), path: None }
         } else {
             open().map_err(|source| BuildError::Serial { index, source })?
         };
-        let OpenLine { backend, path: pty } = opened;
+        let OpenChardev { backend, path: pty } = opened;
         let backend = match board.border.port(&format!("serial{index}")) {
             Some(port) => Arc::new(chardev::Ported::new(port, backend)),
             None => backend,

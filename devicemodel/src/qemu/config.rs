@@ -271,7 +271,7 @@ pub enum SocketAt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChardevTarget {
     /// To what a serial port can lead to.
-    Line(SerialConfig),
+    Serial(SerialConfig),
     /// To a listening socket that was given to us with this number.
     Fd(i32),
 }

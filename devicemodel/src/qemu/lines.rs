@@ -67,7 +67,7 @@ pub(super) fn chardev(value: &str) -> Result<Chardev, Refusal> {
         fields.only("signal", &["off"], "signals by the guest's terminal")?;
     }
     fields.end()?;
-    Ok(Chardev { id, target: ChardevTarget::Line(line), reconnect: 0 })
+    Ok(Chardev { id, target: ChardevTarget::Serial(line), reconnect: 0 })
 }
 
 /// A socket that we listen on, with nobody waiting for the first client, or that we connect to.
@@ -91,8 +91,8 @@ fn socket(id: String, mut fields: Fields) -> Result<Chardev, Refusal> {
                 "socket,id={id},fd= without server=on (a given connection)"
             )));
         }
-        (None, Some(file)) if server => ChardevTarget::Line(SerialConfig::Unix(path(&file)?)),
-        (None, Some(file)) => ChardevTarget::Line(SerialConfig::Connect(path(&file)?)),
+        (None, Some(file)) if server => ChardevTarget::Serial(SerialConfig::Unix(path(&file)?)),
+        (None, Some(file)) => ChardevTarget::Serial(SerialConfig::Connect(path(&file)?)),
         _ => return Err(Refusal::bad("a socket has one of path= and fd=")),
     };
     Ok(Chardev { id, target, reconnect })
@@ -117,7 +117,7 @@ pub(super) fn mon(value: &str) -> Result<Mon, Refusal> {
 pub(super) fn qmp(value: &str, index: usize) -> Result<(Chardev, Mon), Refusal> {
     let socket = value.strip_prefix("unix:").ok_or_else(|| Refusal::not_built(value))?;
     let id = format!("compat_monitor{index}");
-    let target = ChardevTarget::Line(unix(socket)?);
+    let target = ChardevTarget::Serial(unix(socket)?);
     let chardev = Chardev { id: id.clone(), target, reconnect: 0 };
     Ok((chardev, Mon { chardev: id }))
 }
@@ -168,7 +168,7 @@ pub(super) fn serial(value: &str, chardevs: &[Chardev]) -> Result<SerialConfig, 
             let found = found.ok_or_else(|| Refusal::bad(format!("there is no chardev '{id}'")))?;
             once(found)?;
             match &found.target {
-                ChardevTarget::Line(line) => Ok(line.clone()),
+                ChardevTarget::Serial(line) => Ok(line.clone()),
                 ChardevTarget::Fd(_) => Err(Refusal::not_built(format!("chardev:{id} (on a given fd)"))),
             }
         }

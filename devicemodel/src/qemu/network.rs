@@ -96,10 +96,10 @@ pub(super) fn complete(netdev: &mut NetdevConfig, chardevs: &[Chardev]) {
     let named = chardev(&netdev.options).filter(|_| netdev.kind == SWITCH);
     let Some(chardev) = named.and_then(|id| chardevs.iter().find(|chardev| chardev.id == id)) else { return };
     let (key, place, server) = match &chardev.target {
-        ChardevTarget::Line(SerialConfig::Unix(path)) => ("path", path.display().to_string(), true),
-        ChardevTarget::Line(SerialConfig::Connect(path)) => ("path", path.display().to_string(), false),
+        ChardevTarget::Serial(SerialConfig::Unix(path)) => ("path", path.display().to_string(), true),
+        ChardevTarget::Serial(SerialConfig::Connect(path)) => ("path", path.display().to_string(), false),
         ChardevTarget::Fd(fd) => ("fd", fd.to_string(), true),
-        ChardevTarget::Line(_) => return,
+        ChardevTarget::Serial(_) => return,
     };
     netdev.options.push((key.into(), place));
     netdev.options.push(("server".into(), if server { "on" } else { "off" }.into()));

@@ -186,8 +186,8 @@ fn idle_chardevs(config: &QemuConfig) -> Vec<String> {
         _ => config.serials.contains(line),
     };
     let idle = config.chardevs.iter().filter(|chardev| match &chardev.target {
-        ChardevTarget::Line(SerialConfig::Null) => false,
-        ChardevTarget::Line(line) => !used(&chardev.id) && !serial(line),
+        ChardevTarget::Serial(SerialConfig::Null) => false,
+        ChardevTarget::Serial(line) => !used(&chardev.id) && !serial(line),
         ChardevTarget::Fd(_) => !used(&chardev.id),
     });
     idle.map(|chardev| {
@@ -205,9 +205,9 @@ fn monitors(config: &QemuConfig) -> Result<Vec<MonitorSocket>, QemuError> {
         lines::once(found).map_err(|refusal| refusal.at(option()))?;
         let at = match &found.target {
             ChardevTarget::Fd(fd) => SocketAt::Fd(*fd),
-            ChardevTarget::Line(SerialConfig::Unix(path)) => SocketAt::Path(path.clone()),
-            ChardevTarget::Line(SerialConfig::Connect(path)) => SocketAt::Peer(path.clone()),
-            ChardevTarget::Line(_) => {
+            ChardevTarget::Serial(SerialConfig::Unix(path)) => SocketAt::Path(path.clone()),
+            ChardevTarget::Serial(SerialConfig::Connect(path)) => SocketAt::Peer(path.clone()),
+            ChardevTarget::Serial(_) => {
                 return Err(QemuError::NotBuilt(vec![format!("{} (a monitor not on a socket)", option())]));
             }
         };

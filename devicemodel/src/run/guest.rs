@@ -168,14 +168,14 @@ impl Guest for Runner {
     }
 
     fn add_chardev(&mut self, id: &str, line: ChardevBackend) -> Result<Option<String>, QmpError> {
-        self.lines.add(id, line)
+        self.chardevs.add(id, line)
     }
 
     fn remove_chardev(&mut self, id: &str) -> Result<(), QmpError> {
         if self.machine.terminals().iter().any(|terminal| terminal.info().label == id) {
             return Err(QmpError::generic(format!("Chardev '{id}' is busy")));
         }
-        self.lines.remove(id)
+        self.chardevs.remove(id)
     }
 
     fn device_add(
@@ -294,7 +294,7 @@ impl Guest for Runner {
     }
 
     fn chardevs(&self) -> Vec<ChardevInfo> {
-        let added = self.lines.info();
+        let added = self.chardevs.info();
         self.machine.terminals().iter().map(Terminal::info).chain(added).collect()
     }
 

@@ -1,11 +1,11 @@
 //! The event loop: one guest from its start to its end.
 
 mod announce;
+mod chardevs;
 pub mod ending;
 mod ends;
 mod events;
 mod guest;
-mod lines;
 mod look;
 mod mouse;
 mod pending;
@@ -34,9 +34,9 @@ use crate::power::{Notice, Notices};
 use crate::qtest::server::{self as qtest, Between};
 use crate::vnc::Viewers;
 use announce::Announce;
+use chardevs::Chardevs;
 use ends::Ends;
 use events::Rare;
-use lines::Lines;
 use mouse::Mouse;
 use pending::{PendingOp, Then};
 
@@ -111,7 +111,7 @@ struct Runner {
     /// Networks are being told where the guest is.
     announce: Option<Announce>,
     /// Lines that the monitor's clients have added.
-    lines: Lines,
+    chardevs: Chardevs,
     /// What is under way.
     work: Option<PendingOp>,
     /// How long a command waits for vCPUs and devices.
@@ -189,7 +189,7 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         mouse: Mouse::default(),
         // It may have come from another host.
         announce: options.restored.then(Announce::usual),
-        lines: Lines::default(),
+        chardevs: Chardevs::default(),
         work: None,
         patience: options.patience,
         jobs: 0,

@@ -280,7 +280,7 @@ fn kept(kind: Role) -> io::Result<Rules> {
     let more: &[c_long] = match kind {
         Role::Vcpu => &[],
         Role::Disk => DISK_CALLS,
-        Role::Viewer | Role::Line | Role::Network => SOCKET_CALLS,
+        Role::Viewer | Role::Chardev | Role::Network => SOCKET_CALLS,
     };
     let mut rules = plain(COMMON);
     rules.extend(plain(more));
@@ -295,7 +295,7 @@ fn kept(kind: Role) -> io::Result<Rules> {
     let requests: &[u64] = match kind {
         Role::Vcpu | Role::Viewer => &[],
         Role::Disk => DISK_IOCTLS,
-        Role::Line | Role::Network => MACHINE_IOCTLS,
+        Role::Chardev | Role::Network => MACHINE_IOCTLS,
     };
     // Each kind has a device raise interrupts, write to guest memory or look at what the guest drew.
     ioctls(&mut rules, &[requests, XEN_IOCTLS, NONBLOCKING])?;

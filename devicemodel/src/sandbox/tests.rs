@@ -302,9 +302,12 @@ fn network() {
         .unwrap()
     };
     assert_eq!(work(thread_role::Role::Network), (true, true));
-    for kind in
-        [thread_role::Role::Viewer, thread_role::Role::Line, thread_role::Role::Vcpu, thread_role::Role::Disk]
-    {
+    for kind in [
+        thread_role::Role::Viewer,
+        thread_role::Role::Chardev,
+        thread_role::Role::Vcpu,
+        thread_role::Role::Disk,
+    ] {
         assert_eq!(work(kind), (false, false), "{kind:?}");
     }
 }

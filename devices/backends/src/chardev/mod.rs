@@ -3,8 +3,8 @@
 //! A line has two threads: one waits for input, one writes output. The device's side is two bounded rings,
 //! so that a vCPU makes no system call but, at most, one that wakes the writer.
 
+mod device;
 mod escape;
-mod line;
 mod open;
 mod terminal;
 #[cfg(test)]
@@ -16,9 +16,9 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+pub use device::{Chardev, flush_all};
 pub use escape::Escape;
-pub use line::{Line, flush_all};
-pub use open::{OpenLine, Prepared, open, prepare};
+pub use open::{OpenChardev, Prepared, open, prepare};
 pub use terminal::{leave_signals, restore as restore_terminal};
 
 /// Where a line leads.

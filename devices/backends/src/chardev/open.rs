@@ -16,14 +16,14 @@ use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
+use super::device::{Chardev, Shared};
 use super::escape::Escape;
-use super::line::{Line, Shared};
 use super::terminal::Stdio;
 use super::{CharError, CharSpec};
 use crate::socket;
 
 /// A line that is open.
-pub struct OpenLine {
+pub struct OpenChardev {
     /// For the device.
     pub backend: Arc<dyn CharBackend>,
     /// The path of a pseudo-terminal, for people.
@@ -78,7 +78,7 @@ pub fn open(
     waker: Waker,
     number: u32,
     escape: impl Fn(Escape) + Send + Sync + 'static,
-) -> Result<OpenLine, CharError> {
+) -> Result<OpenChardev, CharError> {
     prepare(spec)?.start(waker, number, escape)
 }
 
@@ -89,28 +89,28 @@ impl Prepared {
         waker: Waker,
         number: u32,
         escape: impl Fn(Escape) + Send + Sync + 'static,
-    ) -> Result<OpenLine, CharError> {
+    ) -> Result<OpenChardev, CharError> {
         let Some(end) = self.0 else {
-            return Ok(OpenLine { backend: Arc::new(Null), path: None });
+            return Ok(OpenChardev { backend: Arc::new(Null), path: None });
         };
         let shared = Shared::new(waker, number)?;
         let (line, path) = match end {
             End::Stdio { taken, input, output } => {
                 shared.connect(Some(Arc::new(output)));
                 let input = Arc::new(input);
-                let escape: super::line::OnEscape = Box::new(escape);
+                let escape: super::device::OnEscape = Box::new(escape);
                 let serve = move |shared: &Shared| shared.read_all(&input, Some(&escape));
-                (Line::start(shared, serve, Box::new(taken))?, None)
+                (Chardev::start(shared, serve, Box::new(taken))?, None)
             }
             End::Pty(main, name) => (serve_pty(shared, main)?, Some(name)),
             End::File(file) => {
                 shared.connect(Some(Arc::new(file.into())));
-                (Line::start(shared, |_| {}, Box::new(()))?, None)
+                (Chardev::start(shared, |_| {}, Box::new(()))?, None)
             }
             End::Unix(listener, unlink) => (unix(shared, listener, unlink)?, None),
             End::Connect(peer) => (connect(shared, peer)?, None),
         };
-        Ok(OpenLine { backend: Arc::new(line), path })
+        Ok(OpenChardev { backend: Arc::new(line), path })
     }
 }
 
@@ -150,7 +150,7 @@ fn pty() -> Result<End, CharError> {
 }
 
 /// Output with nobody at the other end is dropped once the kernel's buffer is full of it.
-fn serve_pty(shared: Arc<Shared>, main: OwnedFd) -> Result<Line, CharError> {
+fn serve_pty(shared: Arc<Shared>, main: OwnedFd) -> Result<Chardev, CharError> {
     let main = Arc::new(main);
     let serve = {
         let main = main.clone();
@@ -168,7 +168,7 @@ fn serve_pty(shared: Arc<Shared>, main: OwnedFd) -> Result<Line, CharError> {
         }
     };
     shared.connect(Some(main));
-    Line::start(shared, serve, Box::new(()))
+    Chardev::start(shared, serve, Box::new(()))
 }
 
 fn hung_up(main: &OwnedFd) -> bool {
@@ -178,17 +178,17 @@ fn hung_up(main: &OwnedFd) -> bool {
 }
 
 /// Output after the other end has gone is dropped.
-fn connect(shared: Arc<Shared>, peer: UnixStream) -> Result<Line, CharError> {
+fn connect(shared: Arc<Shared>, peer: UnixStream) -> Result<Chardev, CharError> {
     let peer = Arc::new(OwnedFd::from(peer));
     shared.connect(Some(peer.clone()));
     let serve = move |shared: &Shared| {
         shared.read_all(&peer, None);
         shared.connect(None);
     };
-    Line::start(shared, serve, Box::new(()))
+    Chardev::start(shared, serve, Box::new(()))
 }
 
-fn unix(shared: Arc<Shared>, listener: UnixListener, unlink: socket::Unlink) -> Result<Line, CharError> {
+fn unix(shared: Arc<Shared>, listener: UnixListener, unlink: socket::Unlink) -> Result<Chardev, CharError> {
     let listening = listener.try_clone();
     let listening = listening.map_err(|source| CharError::System { what: "second handle", source })?.into();
     let serve = move |shared: &Shared| {
@@ -209,5 +209,5 @@ fn unix(shared: Arc<Shared>, listener: UnixListener, unlink: socket::Unlink) -> 
             shared.connect(None);
         }
     };
-    Line::start(shared, serve, Box::new(unlink))
+    Chardev::start(shared, serve, Box::new(unlink))
 }

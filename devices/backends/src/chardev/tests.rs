@@ -10,7 +10,7 @@ use devices_core::chardev::CharBackend;
 
 use super::*;
 
-fn line(spec: &CharSpec) -> OpenLine {
+fn line(spec: &CharSpec) -> OpenChardev {
     open(spec, Waker::default(), 0, |_| {}).unwrap()
 }
 

@@ -147,7 +147,7 @@ impl Shared {
     pub(super) fn read_all(&self, fd: &OwnedFd, escape: Option<&OnEscape>) {
         let mut filter = Filter::default();
         while self.ready(fd, PollFlags::IN) {
-            thread_role::at(thread_role::Role::Line);
+            thread_role::at(thread_role::Role::Chardev);
             let mut data = vec![0; CHUNK];
             match rustix::io::read(fd, &mut data) {
                 Ok(0) => return,
@@ -206,7 +206,7 @@ impl Shared {
     /// Writes output until the line ends and all is written.
     fn write_all(&self) {
         while let Some(data) = self.next_output() {
-            thread_role::at(thread_role::Role::Line);
+            thread_role::at(thread_role::Role::Chardev);
             let to = lock(&self.to).clone();
             let given_up = to.is_some_and(|to| !self.put(&to, &data));
             let mut output = lock(&self.output);
@@ -290,31 +290,31 @@ impl Shared {
 }
 
 /// A line with its threads. Dropping it puts out what there is, within a second.
-pub struct Line {
+pub struct Chardev {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Held as long as the line is.
     _hold: Box<dyn std::any::Any + Send + Sync>,
 }
 
-impl Line {
+impl Chardev {
     /// A line whose input `serve` reads. `hold` is dropped after the line.
     pub(super) fn start(
         shared: Arc<Shared>,
         serve: impl FnOnce(&Shared) + Send + 'static,
         hold: Box<dyn std::any::Any + Send + Sync>,
-    ) -> Result<Line, CharError> {
+    ) -> Result<Chardev, CharError> {
         let (reader, writer) = (shared.clone(), shared.clone());
         let no_thread = |source| CharError::System { what: "thread", source };
         let builder = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let mut line = Line { shared, threads: Vec::new(), _hold: hold };
+        let mut line = Chardev { shared, threads: Vec::new(), _hold: hold };
         line.threads.push(builder("line out").spawn(move || writer.write_all()).map_err(no_thread)?);
         line.threads.push(builder("line in").spawn(move || serve(&reader)).map_err(no_thread)?);
         Ok(line)
     }
 }
 
-impl CharBackend for Line {
+impl CharBackend for Chardev {
     fn write(&self, data: &[u8]) -> usize {
         self.shared.push_output(data)
     }
@@ -334,7 +334,7 @@ impl CharBackend for Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Chardev {
     fn drop(&mut self) {
         if !self.shared.given_up.load(Ordering::Acquire) {
             self.shared.drain(Instant::now() + LAST);

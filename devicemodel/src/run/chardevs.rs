@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use backends::chardev::{self, CharError, CharSpec, OpenLine};
+use backends::chardev::{self, CharError, CharSpec, OpenChardev};
 use devices_core::Waker;
 
 use crate::monitor::info::{ChardevBackend, ChardevInfo};
@@ -14,16 +14,16 @@ const MOST: usize = 16;
 
 /// The lines, by id.
 #[derive(Default)]
-pub(super) struct Lines(BTreeMap<String, Line>);
+pub(super) struct Chardevs(BTreeMap<String, Chardev>);
 
-struct Line {
+struct Chardev {
     /// As QEMU writes it.
     filename: String,
     /// Closes when it is dropped.
-    _open: OpenLine,
+    _open: OpenChardev,
 }
 
-impl Lines {
+impl Chardevs {
     /// Opens a line; the path of a new pseudo-terminal.
     pub(super) fn add(&mut self, id: &str, line: ChardevBackend) -> Result<Option<String>, QmpError> {
         if self.0.len() >= MOST {
@@ -43,7 +43,7 @@ impl Lines {
         let open = open.map_err(|error| QmpError::generic(refusal(id, &error)))?;
         let pty = open.path.as_ref().map(|path| path.display().to_string());
         let filename = filename + pty.as_deref().unwrap_or_default();
-        self.0.insert(id.into(), Line { filename, _open: open });
+        self.0.insert(id.into(), Chardev { filename, _open: open });
         Ok(pty)
     }
 
@@ -55,7 +55,7 @@ impl Lines {
 
     /// For `query-chardev`.
     pub(super) fn info(&self) -> Vec<ChardevInfo> {
-        let info = |(label, line): (&String, &Line)| ChardevInfo {
+        let info = |(label, line): (&String, &Chardev)| ChardevInfo {
             label: label.clone(),
             filename: line.filename.clone(),
             frontend_open: false,
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn lines_come_and_go_and_are_bounded() {
         let folder = tempfile::tempdir().unwrap();
-        let mut lines = Lines::default();
+        let mut lines = Chardevs::default();
         let pty = lines.add("p", ChardevBackend::Pty).unwrap().unwrap();
         assert_eq!(lines.info()[0].filename, format!("pty:{pty}"));
         lines.add("f", ChardevBackend::File(folder.path().join("out"))).unwrap();
