@@ -20,7 +20,7 @@ pub fn lower(i: &Instruction, ctx: &Ctx, bytes: &[u8]) -> Op {
         let prefixes = bytes.iter().take(15).take_while(|b| is_prefix(**b, ctx.code)).count();
         return if prefixes >= 14 { Op::jump(too_long) } else { Op::jump(invalid) };
     }
-    if !announced(i, &ctx.has) {
+    if !in_cpuid(i, &ctx.has) {
         return Op::jump(invalid);
     }
     crate::int::lower(i, ctx)
@@ -37,7 +37,7 @@ pub(crate) fn is_prefix(b: u8, code: u8) -> bool {
 }
 
 /// Whether CPUID says that the instruction exists.
-fn announced(i: &Instruction, has: &Features) -> bool {
+fn in_cpuid(i: &Instruction, has: &Features) -> bool {
     let vex = i.encoding() == EncodingKind::VEX;
     (vex || i.encoding() == EncodingKind::Legacy) && i.cpuid_features().iter().all(|f| known(*f, vex, has))
 }
