@@ -13,6 +13,7 @@ use crate::cpu::{Cpu, IP, Segment, Table, attr, seg};
 use crate::exec::Leave;
 use crate::flags::bits;
 use crate::machine::Shared;
+use crate::model::{CpuModel, Feature};
 use crate::system::bits::{cr0, cr4, efer};
 
 /// Registers of a [`Bare`] vCPU.
@@ -115,6 +116,17 @@ impl Bare {
         cpu.cpl = 3;
         cpu.idt = Table::default();
         cpu.gdt = Table::default();
+        cpu.mode_changed();
+        cpu.refresh();
+    }
+
+    /// Becomes another processor. What CR4 switches on for user mode is on.
+    pub fn set_cpu(&mut self, model: CpuModel) {
+        let cpu = &mut self.cpu;
+        if model.features.has(Feature::FSGSBASE) {
+            cpu.cr4 |= cr4::FSGSBASE;
+        }
+        cpu.set_model(Arc::new(model));
         cpu.mode_changed();
         cpu.refresh();
     }

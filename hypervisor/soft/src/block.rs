@@ -20,7 +20,7 @@ use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 use crate::cpu::{Cpu, Fault, IP, mode, seg};
 use crate::host;
 use crate::lower;
-use crate::model::Features;
+use crate::model::{Feature, Features};
 use crate::op::{Ctx, Op};
 use crate::paging::Access;
 use crate::tlb::PAGE_MASK;
@@ -393,11 +393,13 @@ fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Optio
     let mut ctx = Ctx { code: bits, stack, mode, has: *has, block_ip: ip, branch: None };
     // Where the vendors differ, as CPUID's vendor: near branches of 16 bits in 64-bit code, far pointers of 32 at most.
     // What we do not announce decodes as on processors before it.
-    let options = DecoderOptions::AMD
-        | DecoderOptions::NO_WBNOINVD
-        | DecoderOptions::NO_MPFX_0FBC
-        | DecoderOptions::NO_MPFX_0FBD
-        | DecoderOptions::FORCE_RESERVED_NOP;
+    let mut options = DecoderOptions::AMD | DecoderOptions::NO_WBNOINVD | DecoderOptions::FORCE_RESERVED_NOP;
+    // Without TZCNT and LZCNT the prefix of BSF and BSR is ignored, and software tells by that (SDM vol. 2, TZCNT).
+    for (feature, option) in
+        [(Feature::BMI1, DecoderOptions::NO_MPFX_0FBC), (Feature::ABM, DecoderOptions::NO_MPFX_0FBD)]
+    {
+        options |= if has.has(feature) { 0 } else { option };
+    }
     let mut decoder = Decoder::with_ip(bits as u32, bytes, ip, options);
     let mut ops = Vec::with_capacity(most.min(16) + 1);
     let mut decode = |i: &mut Instruction, at: usize| {

@@ -68,6 +68,8 @@ pub mod mode {
     pub const MP: u32 = 1 << 7;
     /// CPL 3. It decodes nothing differently, but says who may run what a linear address was found to hold.
     pub const USER: u32 = 1 << 8;
+    /// Real or virtual-8086 mode.
+    pub const REAL: u32 = 1 << 9;
 }
 
 /// Bits of `Cpu::special`: why the next block is a single instruction and what follows it.

@@ -2,7 +2,7 @@
 
 use iced_x86::{CpuidFeature, EncodingKind, Instruction};
 
-use crate::cpu::{Cpu, Exec};
+use crate::cpu::{Cpu, Exec, mode};
 use crate::model::{Feature, Features};
 use crate::op::{Ctx, Op};
 
@@ -22,6 +22,11 @@ pub fn lower(i: &Instruction, ctx: &Ctx, bytes: &[u8]) -> Op {
     }
     if !in_cpuid(i, &ctx.has) {
         return Op::jump(invalid);
+    }
+    if i.encoding() == EncodingKind::VEX {
+        // Real and virtual-8086 mode have no such prefix (SDM vol. 1, 14.1.1).
+        let op = if ctx.mode & mode::REAL == 0 { crate::int::lower_vex(i, ctx) } else { None };
+        return op.unwrap_or_else(|| Op::jump(invalid));
     }
     crate::int::lower(i, ctx)
         .or_else(|| crate::sse::lower(i, ctx))
@@ -53,14 +58,23 @@ fn known(feature: CpuidFeature, vex: bool, has: &Features) -> bool {
         }
         // It may be tried whatever leaf 1 says.
         MONITOR => return !vex,
+        ADX => Feature::ADX,
+        BMI1 => Feature::BMI1,
+        BMI2 => Feature::BMI2,
+        CLFLUSHOPT => Feature::CLFLUSHOPT,
         CLFSH => Feature::CLFLUSH,
+        CLWB => Feature::CLWB,
         CMOV => Feature::CMOV,
         CMPXCHG16B => Feature::CX16,
         CX8 => Feature::CX8,
+        FSGSBASE => Feature::FSGSBASE,
         FXSR => Feature::FXSR,
+        INVPCID => Feature::INVPCID,
+        LZCNT => Feature::ABM,
         MMX => Feature::MMX,
         MOVBE => Feature::MOVBE,
         POPCNT => Feature::POPCNT,
+        RDPID => Feature::RDPID,
         RDTSCP => Feature::RDTSCP,
         SEP => Feature::SEP,
         SMAP => Feature::SMAP,

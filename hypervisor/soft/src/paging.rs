@@ -304,7 +304,8 @@ impl Cpu {
             _ => set::SUPER,
         };
         let user = if self.cpl == 3 { mode::USER } else { 0 };
-        self.mode = self.mode & !mode::USER | user;
+        let real = if !self.protected() || self.v86() { mode::REAL } else { 0 };
+        self.mode = self.mode & !(mode::USER | mode::REAL) | user | real;
         self.set = n as u8;
         self.tlb = self.tlb_sets.fast[n].as_mut_ptr();
     }

@@ -182,9 +182,8 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         Mnemonic::Bts => lower_test::<Set>(i, ctx),
         Mnemonic::Btr => lower_test::<Reset>(i, ctx),
         Mnemonic::Btc => lower_test::<Complement>(i, ctx),
-        // Without BMI1 and LZCNT the prefix is ignored, and software tells by that (SDM vol. 2, TZCNT).
-        Mnemonic::Bsf | Mnemonic::Tzcnt => lower_scan::<false>(i, ctx),
-        Mnemonic::Bsr | Mnemonic::Lzcnt => lower_scan::<true>(i, ctx),
+        Mnemonic::Bsf => lower_scan::<false>(i, ctx),
+        Mnemonic::Bsr => lower_scan::<true>(i, ctx),
         Mnemonic::Popcnt => {
             let op = wide!(size(i, 0), |T| if in_memory(i, 1) {
                 Op::line(popcnt_mem::<T>).mem(i, ctx)

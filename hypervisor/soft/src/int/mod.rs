@@ -12,6 +12,7 @@ mod alu;
 mod atomic;
 mod bcd;
 mod bits;
+mod bmi;
 mod branch;
 mod calc;
 mod misc;
@@ -113,6 +114,8 @@ pub(crate) fn branch_condition(i: &Instruction) -> Option<u8> {
     if wide && i.is_jcc_short_or_near() { mov::condition(i) } else { None }
 }
 
+pub(crate) use bmi::lower_vex;
+
 /// Lowers an instruction of the integer set; `None` for any other.
 pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     None.or_else(|| mov::lower(i, ctx))
@@ -121,6 +124,7 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         .or_else(|| stack::lower(i, ctx))
         .or_else(|| shift::lower(i, ctx))
         .or_else(|| bits::lower(i, ctx))
+        .or_else(|| bmi::lower(i, ctx))
         .or_else(|| muldiv::lower(i, ctx))
         .or_else(|| string::lower(i, ctx))
         .or_else(|| atomic::lower(i, ctx))

@@ -97,7 +97,21 @@ const SOFT: Features = BASE.and(&[
 ]);
 
 /// All that is built and exact: what `max` announces. Any other request is told and left out.
-pub const SUPPORTED: Features = SOFT.and(&[]);
+pub const SUPPORTED: Features = SOFT.and(&[
+    F::ABM,
+    F::BMI1,
+    F::BMI2,
+    F::ADX,
+    F::FSGSBASE,
+    F::RDPID,
+    F::CLFLUSHOPT,
+    F::CLWB,
+    F::UMIP,
+    F::PCID,
+    F::INVPCID,
+    F::ERMS,
+    F::FSRM,
+]);
 
 const fn named(name: &'static str) -> Option<Feature> {
     let mut n = 0;

@@ -19,6 +19,7 @@ pub mod cr0 {
 
 /// CR4.
 pub mod cr4 {
+    use crate::model::Feature;
     pub const VME: u64 = 1 << 0;
     pub const PVI: u64 = 1 << 1;
     pub const TSD: u64 = 1 << 2;
@@ -30,11 +31,23 @@ pub mod cr4 {
     pub const PCE: u64 = 1 << 8;
     pub const OSFXSR: u64 = 1 << 9;
     pub const OSXMMEXCPT: u64 = 1 << 10;
+    pub const UMIP: u64 = 1 << 11;
+    pub const FSGSBASE: u64 = 1 << 16;
+    pub const PCIDE: u64 = 1 << 17;
     pub const OSXSAVE: u64 = 1 << 18;
     pub const SMEP: u64 = 1 << 20;
     pub const SMAP: u64 = 1 << 21;
-    pub const ALL: u64 =
-        VME | PVI | TSD | DE | PSE | PAE | MCE | PGE | PCE | OSFXSR | OSXMMEXCPT | OSXSAVE | SMEP | SMAP;
+    /// Those that every processor has.
+    pub const ALWAYS: u64 = VME | PVI | TSD | DE | PSE | PAE | MCE | PGE | PCE | OSFXSR | OSXMMEXCPT;
+    /// Those that go with a feature.
+    pub const OF_FEATURES: [(u64, Feature); 6] = [
+        (OSXSAVE, Feature::XSAVE),
+        (SMEP, Feature::SMEP),
+        (SMAP, Feature::SMAP),
+        (UMIP, Feature::UMIP),
+        (FSGSBASE, Feature::FSGSBASE),
+        (PCIDE, Feature::PCID),
+    ];
 }
 
 /// EFER.

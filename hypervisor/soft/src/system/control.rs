@@ -19,7 +19,8 @@ impl Cpu {
         let v = v & cr0::ALL | cr0::ET;
         let old = self.cr0;
         let changed = old ^ v;
-        let bad = v & cr0::PG != 0 && v & cr0::PE == 0 || v & cr0::NW != 0 && v & cr0::CD == 0;
+        let ends_ids = v & cr0::PG == 0 && self.cr4 & cr4::PCIDE != 0;
+        let bad = v & cr0::PG != 0 && v & cr0::PE == 0 || v & cr0::NW != 0 && v & cr0::CD == 0 || ends_ids;
         if bad {
             return Err(self.gp(0));
         }
@@ -60,6 +61,8 @@ impl Cpu {
 
     pub(crate) fn write_cr3(&mut self, v: u64) -> Exec {
         let long = self.msr.efer & efer::LMA != 0;
+        // Bit 63 lets the processor keep translations of the identifier; nothing asks it to, and these have none.
+        let v = if self.cr4 & cr4::PCIDE != 0 { v & !(1 << 63) } else { v };
         if long && v >> crate::paging::PHYS_BITS != 0 {
             return Err(self.gp(0));
         }
@@ -74,7 +77,14 @@ impl Cpu {
     fn write_cr4(&mut self, v: u64) -> Exec {
         let changed = self.cr4 ^ v;
         let long = self.msr.efer & efer::LMA != 0;
-        if v & !cr4::ALL != 0 || long && v & cr4::PAE == 0 {
+        let features = self.model.features;
+        let known = cr4::OF_FEATURES.iter().filter(|(_, feature)| features.has(*feature));
+        let known = known.fold(cr4::ALWAYS, |bits, (bit, _)| bits | bit);
+        if v & !known != 0 || long && v & cr4::PAE == 0 {
+            return Err(self.gp(0));
+        }
+        // Identifiers of address spaces come with four levels, and begin with 0 (SDM vol. 3, 4.10.1).
+        if changed & v & cr4::PCIDE != 0 && (!long || self.cr3 & 0xfff != 0) {
             return Err(self.gp(0));
         }
         let paging = cr4::PGE | cr4::PAE | cr4::PSE | cr4::SMEP;
@@ -85,7 +95,7 @@ impl Cpu {
             }
         }
         self.cr4 = v;
-        if changed & (paging | cr4::SMAP) != 0 {
+        if changed & (paging | cr4::SMAP | cr4::PCIDE) != 0 {
             self.flush_tlb(true);
         }
         self.mode_changed();
@@ -259,8 +269,14 @@ fn store_short<const MEM: bool, T: Int>(cpu: &mut Cpu, op: &Op, v: u64) -> Exec 
     Ok(())
 }
 
+/// #GP in user mode when CR4.UMIP hides the system's registers.
+fn hidden(cpu: &mut Cpu) -> Exec {
+    if cpu.cpl > 0 && cpu.cr4 & cr4::UMIP != 0 { Err(cpu.gp(0)) } else { Ok(()) }
+}
+
 /// SMSW.
 pub(super) fn smsw<const MEM: bool, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
+    hidden(cpu)?;
     let v = cpu.cr0;
     store_short::<MEM, T>(cpu, op, v)
 }
@@ -268,6 +284,7 @@ pub(super) fn smsw<const MEM: bool, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
 /// SLDT.
 pub(super) fn sldt<const MEM: bool, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     protected(cpu)?;
+    hidden(cpu)?;
     let v = cpu.ldt.selector as u64;
     store_short::<MEM, T>(cpu, op, v)
 }
@@ -275,6 +292,7 @@ pub(super) fn sldt<const MEM: bool, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
 /// STR.
 pub(super) fn str<const MEM: bool, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
     protected(cpu)?;
+    hidden(cpu)?;
     let v = cpu.tr.selector as u64;
     store_short::<MEM, T>(cpu, op, v)
 }
@@ -370,6 +388,7 @@ pub(super) fn load_table(cpu: &mut Cpu, op: &Op) -> Exec {
 
 /// SGDT and SIDT.
 pub(super) fn store_table(cpu: &mut Cpu, op: &Op) -> Exec {
+    hidden(cpu)?;
     let table = if op.reg == 1 { cpu.idt } else { cpu.gdt };
     let at = cpu.ea(op);
     cpu.write::<u16>(op.seg, at, table.limit)?;

@@ -1,5 +1,6 @@
 //! System instructions: everything with segments, privilege, control registers, ports and interrupts.
 
+mod base;
 pub mod bits;
 mod control;
 pub(crate) mod cpuid;
@@ -147,6 +148,7 @@ fn far_moves(i: &Instruction, ctx: &Ctx) -> Option<Op> {
 /// Descriptor tables and what looks at descriptors.
 fn tables(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     use Code::*;
+    use base::*;
     use control::*;
     Some(match i.code() {
         Lgdt_m1632_16 => Op::stop(load_table).mem(i, ctx).rm(3),
@@ -175,7 +177,9 @@ fn tables(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         Verw_rm16 | Verw_r32m16 | Verw_r64m16 => mem_or_reg!(line, i, ctx, 0, verify, true),
         Arpl_rm16_r16 | Arpl_r32m16_r32 => mem_or_reg!(line, i, ctx, 0, arpl).rm(ctx.reg(i.op1_register())),
         Invlpg_m => Op::stop(invlpg).mem(i, ctx),
-        Clflush_m8 => Op::line(clflush).mem(i, ctx),
+        Clflush_m8 | Clflushopt_m8 | Clwb_m8 => Op::line(clflush).mem(i, ctx),
+        Invpcid_r32_m128 => Op::stop(invpcid::<u32>).mem(i, ctx).reg(ctx.reg(i.op0_register())),
+        Invpcid_r64_m128 => Op::stop(invpcid::<u64>).mem(i, ctx).reg(ctx.reg(i.op0_register())),
         Lar_r16_rm16 => lar::<u16, false>(i, ctx),
         Lar_r32_r32m16 => lar::<u32, false>(i, ctx),
         Lar_r64_r64m16 => lar::<u64, false>(i, ctx),
@@ -234,6 +238,7 @@ fn ports(i: &Instruction, ctx: &Ctx) -> Option<Op> {
 /// What has no operands worth mentioning.
 fn plain(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     use Code::*;
+    use base::*;
     use control::*;
     use flow::*;
     Some(match i.code() {
@@ -256,6 +261,15 @@ fn plain(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         Clts => Op::stop(clts),
         Invd | Wbinvd => Op::stop(kernel_nop),
         Swapgs => Op::line(swapgs),
+        Rdfsbase_r32 => Op::line(read_base::<u32>).reg(ctx.reg(i.op0_register())).rm(slot::FS as u8),
+        Rdfsbase_r64 => Op::line(read_base::<u64>).reg(ctx.reg(i.op0_register())).rm(slot::FS as u8),
+        Rdgsbase_r32 => Op::line(read_base::<u32>).reg(ctx.reg(i.op0_register())).rm(slot::GS as u8),
+        Rdgsbase_r64 => Op::line(read_base::<u64>).reg(ctx.reg(i.op0_register())).rm(slot::GS as u8),
+        Wrfsbase_r32 => Op::line(write_base::<u32>).reg(ctx.reg(i.op0_register())).rm(slot::FS as u8),
+        Wrfsbase_r64 => Op::line(write_base::<u64>).reg(ctx.reg(i.op0_register())).rm(slot::FS as u8),
+        Wrgsbase_r32 => Op::line(write_base::<u32>).reg(ctx.reg(i.op0_register())).rm(slot::GS as u8),
+        Wrgsbase_r64 => Op::line(write_base::<u64>).reg(ctx.reg(i.op0_register())).rm(slot::GS as u8),
+        Rdpid_r32 | Rdpid_r64 => Op::line(rdpid).reg(ctx.reg(i.op0_register())),
         Clac => Op::line(set_ac).reg(0),
         Stac => Op::line(set_ac).reg(1),
         Xgetbv => Op::line(xgetbv),

@@ -2,6 +2,7 @@
 
 mod code;
 mod depth;
+mod features;
 mod machine;
 mod modes;
 mod race;

@@ -1,0 +1,212 @@
+//! System features that a model may have: what they do, and that they are not there without being announced.
+
+use std::sync::Arc;
+
+use iced_x86::code_asm::*;
+
+use super::Bare;
+use crate::cpu::{IP, RAX, RCX, RDX, seg};
+use crate::exec::Leave;
+use crate::model::CpuModel;
+use crate::system::bits::{cr0, cr4};
+
+/// 64-bit code on a processor that has everything, or what `cpu` says.
+fn long(cpu: &str, code: impl FnOnce(&mut CodeAssembler)) -> Bare {
+    let mut bare = Bare::long(code);
+    bare.cpu.set_model(Arc::new(CpuModel::parse(cpu).unwrap().0));
+    bare
+}
+
+/// Runs into an exception and gives its vector: no gate is there to take it.
+fn vector(bare: &mut Bare) -> u8 {
+    for vector in 0..32 {
+        bare.gate(vector, 0x8e, 8, 0x4000 + vector);
+    }
+    bare.write(0x4000, &[0xf4; 64]);
+    assert_eq!(bare.run(20), Leave::Halted);
+    (bare.cpu.gpr[IP] - 0x4001) as u8
+}
+
+#[test]
+fn segment_bases_are_read_and_written_when_cr4_allows_it() {
+    let code = |a: &mut CodeAssembler| {
+        a.wrgsbase(rax).unwrap();
+        a.wrfsbase(eax).unwrap();
+        a.rdgsbase(rcx).unwrap();
+        a.rdfsbase(edx).unwrap();
+        a.hlt().unwrap();
+    };
+    let mut bare = long("max", code);
+    bare.cpu.cr4 |= cr4::FSGSBASE;
+    bare.cpu.gpr[RAX] = 0xffff_8000_1234_5678;
+    bare.halts();
+    assert_eq!((bare.cpu.gpr[RCX], bare.cpu.gpr[RDX]), (0xffff_8000_1234_5678, 0x1234_5678));
+    assert_eq!(bare.cpu.seg[seg::FS].base, 0x1234_5678);
+    let mut bare = long("max", code);
+    bare.cpu.cr4 |= cr4::FSGSBASE;
+    bare.cpu.gpr[RAX] = 1 << 60;
+    assert_eq!(vector(&mut bare), 13, "not canonical");
+    assert_eq!(vector(&mut long("max", code)), 6, "CR4 says no");
+    let mut bare = long("max,-fsgsbase", code);
+    bare.cpu.cr4 |= cr4::FSGSBASE;
+    assert_eq!(vector(&mut bare), 6, "not announced");
+}
+
+#[test]
+fn control_bits_go_with_their_features() {
+    let set = |cpu: &str, bit: u64| {
+        let mut bare = long(cpu, |a| {
+            a.mov(cr4, rax).unwrap();
+            a.hlt().unwrap();
+        });
+        bare.cpu.gpr[RAX] = bare.cpu.cr4 | bit;
+        if vector(&mut bare) == 13 { Err(13) } else { Ok(()) }
+    };
+    for (bit, name) in [
+        (cr4::SMEP, "smep"),
+        (cr4::SMAP, "smap"),
+        (cr4::UMIP, "umip"),
+        (cr4::FSGSBASE, "fsgsbase"),
+        (cr4::PCIDE, "pcid"),
+        (cr4::OSXSAVE, "xsave"),
+    ] {
+        assert_eq!(set(&format!("max,-{name}"), bit), Err(13), "{name}");
+    }
+    assert_eq!(set("soft64", cr4::UMIP), Err(13), "the default is what it was");
+}
+
+#[test]
+fn user_mode_does_not_see_the_systems_registers_under_umip() {
+    for (bit, hidden) in [(0, false), (cr4::UMIP, true)] {
+        for which in 0..5 {
+            let mut bare = long("max", |a| {
+                match which {
+                    0 => a.sgdt(ptr(rsp)).unwrap(),
+                    1 => a.sidt(ptr(rsp)).unwrap(),
+                    2 => a.sldt(eax).unwrap(),
+                    3 => a.str(eax).unwrap(),
+                    _ => a.smsw(eax).unwrap(),
+                }
+                a.hlt().unwrap();
+            });
+            bare.cpu.cr4 |= bit;
+            bare.write64(0x3004, super::STACK);
+            let mut user = bare.cpu.seg[seg::CS];
+            (user.selector, user.attr) = (27, user.attr | 3 << crate::cpu::attr::DPL);
+            bare.cpu.set_cs(user, 3);
+            let mut stack = bare.cpu.seg[seg::SS];
+            (stack.selector, stack.attr) = (35, stack.attr | 3 << crate::cpu::attr::DPL);
+            bare.cpu.set_seg(seg::SS, stack);
+            let at = bare.cpu.gpr[IP];
+            assert_eq!(vector(&mut bare), 13, "HLT of user mode at the latest");
+            let faulted = bare.read64(super::STACK - 40);
+            assert_eq!(faulted == at, hidden, "instruction {which}, CR4 bit {bit:#x}");
+        }
+    }
+}
+
+#[test]
+fn identifiers_of_address_spaces_begin_with_none_and_end_before_paging() {
+    let code = |a: &mut CodeAssembler| {
+        a.mov(cr4, rax).unwrap();
+        a.mov(cr3, rcx).unwrap();
+        a.mov(rdx, cr3).unwrap();
+        a.hlt().unwrap();
+    };
+    let begin = |low: u64| {
+        let mut bare = long("max", code);
+        bare.cpu.cr3 |= low;
+        bare.cpu.gpr[RAX] = bare.cpu.cr4 | cr4::PCIDE;
+        bare.cpu.gpr[RCX] = 1 << 63 | 0x10_0007;
+        bare
+    };
+    let mut bare = begin(0);
+    bare.halts();
+    assert_eq!(bare.cpu.gpr[RDX], 0x10_0007, "bit 63 is no part of it");
+    assert_eq!(vector(&mut begin(0x18)), 13, "CR3's low bits are not clear");
+    let mut bare = long("max", |a| {
+        a.mov(cr0, rax).unwrap();
+        a.hlt().unwrap();
+    });
+    bare.cpu.cr4 |= cr4::PCIDE;
+    bare.cpu.gpr[RAX] = bare.cpu.cr0 & !cr0::PG;
+    assert_eq!(vector(&mut bare), 13);
+}
+
+#[test]
+fn invpcid_drops_translations_and_checks_its_descriptor() {
+    // Reads through a page, changes its entry, invalidates by `kind`, and reads again.
+    let run = |kind: u64, id: u64, at: u64| {
+        let mut bare = long("max", |a| {
+            a.mov(rdx, qword_ptr(0x40_0000)).unwrap();
+            a.mov(qword_ptr(0x10_2010), rbx).unwrap();
+            a.invpcid(rax, xmmword_ptr(0x5000)).unwrap();
+            a.mov(rcx, qword_ptr(0x40_0000)).unwrap();
+            a.hlt().unwrap();
+        });
+        bare.write64(0x40_0000, 1);
+        bare.write64(0x60_0000, 2);
+        bare.write64(0x5000, id);
+        bare.write64(0x5008, at);
+        bare.cpu.gpr[crate::cpu::RBX] = 0x60_0087;
+        bare.cpu.gpr[RAX] = kind;
+        bare
+    };
+    for kind in 0..4 {
+        let mut bare = run(kind, 0, 0x40_0000);
+        bare.halts();
+        assert_eq!((bare.cpu.gpr[RDX], bare.cpu.gpr[RCX]), (1, 2), "type {kind}");
+    }
+    for (kind, id, at) in [(4, 0, 0), (2, 1 << 12, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1 << 60)] {
+        assert_eq!(vector(&mut run(kind, id, at)), 13, "type {kind} id {id:#x} at {at:#x}");
+    }
+}
+
+#[test]
+fn rdpid_gives_what_rdtscp_does() {
+    let code = |a: &mut CodeAssembler| {
+        a.rdpid(rax).unwrap();
+        a.hlt().unwrap();
+    };
+    let mut bare = long("max", code);
+    bare.cpu.msr.tsc_aux = 0x1_2345;
+    bare.halts();
+    assert_eq!(bare.cpu.gpr[RAX], 0x1_2345);
+    assert_eq!(vector(&mut long("soft64", code)), 6);
+}
+
+#[test]
+fn lines_are_flushed_where_they_can_be_read() {
+    let code = |a: &mut CodeAssembler| {
+        a.clflushopt(byte_ptr(rax)).unwrap();
+        a.clwb(byte_ptr(rax)).unwrap();
+        a.hlt().unwrap();
+    };
+    let mut bare = long("max", code);
+    bare.cpu.gpr[RAX] = 0x5000;
+    bare.halts();
+    let mut bare = long("max", code);
+    bare.cpu.gpr[RAX] = 1 << 31;
+    assert_eq!(vector(&mut bare), 14);
+    assert_eq!(vector(&mut long("max,-clflushopt", code)), 6);
+}
+
+#[test]
+fn real_mode_has_no_vex_prefix() {
+    let code = |a: &mut CodeAssembler| {
+        a.andn(eax, ecx, edx).unwrap();
+        a.hlt().unwrap();
+    };
+    let mut bare = Bare::real(code);
+    bare.cpu.set_model(Arc::new(CpuModel::parse("max").unwrap().0));
+    bare.write(4 * 6, &[0, 0x40, 0, 0]);
+    bare.write(0x4000, &[0xf4]);
+    bare.halts();
+    assert_eq!(bare.cpu.seg[seg::CS].base, 0, "the handler of invalid opcodes");
+    let mut bare = Bare::protected(code);
+    bare.cpu.set_model(Arc::new(CpuModel::parse("max").unwrap().0));
+    bare.cpu.gpr[RDX] = 0xff;
+    bare.cpu.gpr[RCX] = 0x0f;
+    bare.halts();
+    assert_eq!(bare.cpu.gpr[RAX], 0xf0);
+}
