@@ -49,6 +49,8 @@ use crate::sandbox;
 
 /// How long a save waits for requests in flight. Less than libxl waits for an answer to one command.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long somebody who looks at the guest waits for what is told of the disks: the monitor serves nobody meanwhile.
+const GLANCE: Duration = Duration::from_secs(1);
 /// How long the end waits for them.
 const LAST_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -179,22 +181,28 @@ impl Thread {
         self.bell.ring();
     }
 
-    /// Has the thread answer.
-    fn ask<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> Result<T, QdiskError> {
+    /// Has the thread answer within that time; None if it does not.
+    fn ask<T>(
+        &self,
+        patience: Duration,
+        command: impl FnOnce(Sender<T>) -> Command,
+    ) -> Result<Option<T>, QdiskError> {
         let (send, receive) = channel();
         self.command(command(send));
-        receive.recv_timeout(PATIENCE).map_err(|error| match error {
-            RecvTimeoutError::Timeout => QdiskError::late(),
-            RecvTimeoutError::Disconnected => QdiskError::new("they are not served any more"),
-        })
+        match receive.recv_timeout(patience) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(QdiskError::new("they are not served any more")),
+        }
     }
 
     fn settle(&self) -> Result<(), QdiskError> {
-        self.ask(Command::Settle)
+        self.ask(PATIENCE, Command::Settle)?.ok_or_else(QdiskError::late)
     }
 
     fn inspect(&self) -> Result<Node, QdiskError> {
-        self.ask(Command::Inspect)
+        let hangs = || QdiskError::new("the thread that serves them does not answer");
+        self.ask(GLANCE, Command::Inspect)?.ok_or_else(hangs)
     }
 }
 

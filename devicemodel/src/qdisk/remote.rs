@@ -9,14 +9,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use devices_core::Node;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::{Deserialize, Serialize};
 
-use super::{LAST_PATIENCE, PATIENCE, QdiskError, opener};
+use super::{GLANCE, LAST_PATIENCE, PATIENCE, QdiskError, opener};
 use crate::sandbox;
 
 /// The helper's subcommand.
@@ -48,6 +48,14 @@ pub enum Ask {
 impl Ask {
     pub(super) fn is_answered(self) -> bool {
         !matches!(self, Ask::Pause | Ask::Resume)
+    }
+
+    /// How long the helper itself waits before it answers, at most.
+    fn patience(self) -> Duration {
+        match self {
+            Ask::Inspect => GLANCE,
+            _ => PATIENCE,
+        }
     }
 }
 
@@ -109,9 +117,14 @@ impl Link {
     }
 
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+        self.send_within(message, START)
+    }
+
+    /// Gives up when the other end takes nothing for that long.
+    fn send_within(&mut self, message: &impl Serialize, patience: Duration) -> io::Result<()> {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
-        self.stream.set_write_timeout(Some(START))?;
+        self.stream.set_write_timeout(Some(patience))?;
         self.stream.write_all(&line)
     }
 
@@ -201,14 +214,27 @@ impl Apart {
         }
     }
 
-    /// Asks and waits for the answer.
+    /// Asks and waits for the answer. Who only looks does not wait until others have been answered.
     pub fn ask(&self, ask: Ask) -> Result<Tree, QdiskError> {
-        let mut link = self.link();
+        let mut link = match ask {
+            Ask::Inspect => self.free_link()?,
+            _ => self.link(),
+        };
         link.1 += 1;
         let id = link.1;
-        let sent = link.0.send(&Question { id, ask });
+        let patience = ask.patience() + MARGIN;
+        let end = Instant::now() + patience;
+        let sent = link.0.send_within(&Question { id, ask }, patience);
         sent.map_err(|error| QdiskError(format!("their process hears nothing: {error}")))?;
-        self.answer(&mut link, id, Instant::now() + PATIENCE + MARGIN)
+        self.answer(&mut link, id, end)
+    }
+
+    fn free_link(&self) -> Result<MutexGuard<'_, (Link, u64)>, QdiskError> {
+        match self.link.try_lock() {
+            Ok(link) => Ok(link),
+            Err(TryLockError::Poisoned(link)) => Ok(link.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(QdiskError::new("their process is asked something else")),
+        }
     }
 
     /// Waits for that answer; older ones come too late for whoever asked.
@@ -282,6 +308,46 @@ mod tests {
         // Deep, to exhaust the stack.
         let deep = r#"{"id":1,"result":{"Ok":"#.to_owned() + &r#"{"values":[],"children":[["x","#.repeat(200);
         assert!(asked(&[&deep, "\n"]).contains("recursion"));
+    }
+
+    #[test]
+    fn who_looks_at_a_helper_that_hangs_gives_up_before_who_waits_for_its_disks() {
+        let (settling, busy) = helper(&[]);
+        let (looking, hung) = helper(&[]);
+        let (ended, first) = std::sync::mpsc::channel();
+        let also_ended = ended.clone();
+        let settle = std::thread::spawn(move || {
+            let result = settling.ask(Ask::Settle);
+            also_ended.send(Ask::Settle).unwrap();
+            result
+        });
+        // It has begun to wait when its question is there.
+        let mut asked = Link::new(busy);
+        assert_eq!(asked.receive::<Question>(None).unwrap().unwrap().ask, Ask::Settle);
+        let look = std::thread::spawn(move || {
+            let result = looking.ask(Ask::Inspect).map(drop);
+            ended.send(Ask::Inspect).unwrap();
+            (result, looking)
+        });
+        assert_eq!(first.recv().unwrap(), Ask::Inspect);
+        drop(asked);
+        assert_eq!(settle.join().unwrap().unwrap_err().to_string(), "PV disks: their process has ended");
+        drop(hung);
+        assert_eq!(look.join().unwrap().0.unwrap_err().to_string(), "PV disks: their process: timed out");
+    }
+
+    #[test]
+    fn who_looks_does_not_wait_for_the_answers_of_others() {
+        let (apart, theirs) = helper(&[]);
+        std::thread::scope(|scope| {
+            let settle = scope.spawn(|| apart.ask(Ask::Settle));
+            let mut asked = Link::new(theirs);
+            assert_eq!(asked.receive::<Question>(None).unwrap().unwrap().ask, Ask::Settle);
+            let told = apart.ask(Ask::Inspect).unwrap_err().to_string();
+            assert_eq!(told, "PV disks: their process is asked something else");
+            drop(asked);
+            assert!(settle.join().unwrap().is_err());
+        });
     }
 
     #[test]
