@@ -13,6 +13,29 @@ const MEANINGLESS: &[&str] = &["apic", "pae", "nx", "hap", "device_model_version
 /// Keys of bounds, which mean nothing if they equal what the guest starts with. They may stand before it.
 const BOUNDS: &[&str] = &["maxmem", "maxvcpus"];
 
+/// Keys whose value is a number; in the first four a negative one means nothing, in the others it is as good as 1.
+const NUMBERS: &[&str] = &["memory", "vcpus", "maxmem", "maxvcpus", "acpi", "hpet", "localtime"];
+
+/// Keys whose value is a list.
+const LISTS: &[&str] = &["disk", "vif"];
+
+/// Keys whose value is a string. Without a name or a type there is no guest: those are not among them.
+const TEXTS: &[&str] = &[
+    "uuid",
+    "boot",
+    "kernel",
+    "ramdisk",
+    "cmdline",
+    "root",
+    "extra",
+    "firmware_override",
+    "bios",
+    "builder",
+    "on_poweroff",
+    "on_reboot",
+    "on_crash",
+];
+
 /// Changes `config` by the entries of a file; of a key that stands twice the last counts, as for xl. Each key without
 /// meaning is named once in the result.
 pub fn apply(entries: &[Entry], config: &mut GuestConfig) -> Result<Vec<String>, ConfigError> {
@@ -30,6 +53,10 @@ pub fn apply(entries: &[Entry], config: &mut GuestConfig) -> Result<Vec<String>,
         .partition(|entry| BOUNDS.contains(&entry.key.as_str()));
     for entry in others.into_iter().chain(bounds) {
         let at_line = |error: ConfigError| ConfigError::Invalid(format!("line {}: {error}", entry.line));
+        if let Some(why) = passed_over(entry) {
+            warnings.push(format!("line {}: '{}' {why}, and is ignored, as by xl", entry.line, entry.key));
+            continue;
+        }
         match entry.key.as_str() {
             "root" => root = Some(text(entry).map_err(at_line)?),
             "extra" => extra = Some(text(entry).map_err(at_line)?),
@@ -41,6 +68,19 @@ pub fn apply(entries: &[Entry], config: &mut GuestConfig) -> Result<Vec<String>,
         config.cmdline = [root, extra].into_iter().flatten().collect::<Vec<_>>().join(" ");
     }
     Ok(warnings)
+}
+
+/// Why xl goes on as if an entry was not there: the value is of another kind than its key's.
+fn passed_over(entry: &Entry) -> Option<&'static str> {
+    let key = &entry.key.as_str();
+    let number = NUMBERS.contains(key);
+    match &entry.value {
+        Value::List(_) if number || TEXTS.contains(key) => Some("is a list but should be a single value"),
+        Value::Text(_) if LISTS.contains(key) => Some("is a single value but should be a list"),
+        Value::Text(_) if number && entry.added => Some("is a number, which is not added to"),
+        Value::Text(text) if number && strtol(text).is_none() => Some("is not a number"),
+        _ => None,
+    }
 }
 
 fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
@@ -57,29 +97,29 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
         "bios" => expect(entry, &["seabios"])?,
         "type" => expect(entry, &["hvm"])?,
         "builder" => expect(entry, &["hvm", "generic"])?,
-        "acpi" => config.features.acpi = number(entry)? != 0,
-        "hpet" => config.features.hpet = number(entry)? != 0,
-        "localtime" => config.localtime = number(entry)? != 0,
+        "acpi" => config.features.acpi = is_on(entry),
+        "hpet" => config.features.hpet = is_on(entry),
+        "localtime" => config.localtime = is_on(entry),
         "on_poweroff" => config.on_poweroff = action(entry, warnings)?,
         "on_reboot" => config.on_reboot = action(entry, warnings)?,
         "on_crash" => config.on_crash = action(entry, warnings)?,
         "serial" => {
-            config.serial = texts(entry)?.iter().map(|s| SerialConfig::parse(s)).collect::<Result<_, _>>()?;
+            config.serial = texts(entry).iter().map(|s| SerialConfig::parse(s)).collect::<Result<_, _>>()?;
         }
         "disk" => {
-            for disk in texts(entry)? {
+            for disk in texts(entry) {
                 config.disks.push(disk::parse(&disk, warnings)?);
             }
         }
         "vif" => {
-            for (number, text) in texts(entry)?.iter().enumerate() {
+            for (number, text) in texts(entry).iter().enumerate() {
                 if let Some(card) = vif::parse(text, number, warnings)? {
                     config.add_card(&card)?;
                 }
             }
         }
         "cdrom" => {
-            for path in texts(entry)? {
+            for path in texts(entry) {
                 config.disks.push(crate::config::DiskConfig::cdrom(path));
             }
         }
@@ -124,8 +164,7 @@ fn same_as_now(entry: &Entry, config: &GuestConfig, warnings: &mut Vec<String>) 
 
 /// Whether a key of Xen's asks for what our machine is anyway.
 fn is_default(entry: &Entry) -> bool {
-    let on = number(entry).is_ok_and(|number| number != 0)
-        || matches!(&entry.value, Value::Text(text) if text == "qemu-xen");
+    let on = is_on(entry) || matches!(&entry.value, Value::Text(text) if text == "qemu-xen");
     on && MEANINGLESS.contains(&entry.key.as_str())
 }
 
@@ -153,19 +192,27 @@ fn text(entry: &Entry) -> Result<String, ConfigError> {
     }
 }
 
-/// A number, in quotes or not, as C's strtol reads one: hexadecimal after 0x, octal after 0.
+/// A number, in quotes or not.
 fn number(entry: &Entry) -> Result<u64, ConfigError> {
     let number = match &entry.value {
-        Value::Text(text) if !entry.added => strtol(text),
-        Value::Text(_) => return wrong(entry, "set by `=`: a number is not added to"),
+        Value::Text(text) => strtol(text).and_then(|number| u64::try_from(number).ok()),
         Value::List(_) => None,
     };
     number.map_or_else(|| wrong(entry, "a number that is not negative"), Ok)
 }
 
-fn strtol(text: &str) -> Option<u64> {
+/// Whether a number is another one than 0.
+fn is_on(entry: &Entry) -> bool {
+    matches!(&entry.value, Value::Text(text) if strtol(text).is_some_and(|number| number != 0))
+}
+
+/// A number as C's strtol reads one, to the end: hexadecimal after 0x, octal after 0.
+fn strtol(text: &str) -> Option<i64> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
-    let digits = text.strip_prefix('+').unwrap_or(text);
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
     let (digits, base) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         Some(hexadecimal) => (hexadecimal, 16),
         None if digits.len() > 1 && digits.starts_with('0') => (digits, 8),
@@ -174,22 +221,21 @@ fn strtol(text: &str) -> Option<u64> {
     // `from_str_radix` would take a second sign.
     let number = digits
         .starts_with(|c: char| c.is_ascii_hexdigit())
-        .then(|| u64::from_str_radix(digits, base).ok())?;
-    number.filter(|number| i64::try_from(*number).is_ok())
+        .then(|| i128::from_str_radix(digits, base).ok())??;
+    i64::try_from(number.checked_mul(sign)?).ok()
 }
 
-/// A string, or a list of strings.
-fn texts(entry: &Entry) -> Result<Vec<String>, ConfigError> {
-    match &entry.value {
-        Value::Text(text) => Ok(vec![text.clone()]),
-        Value::List(items) => {
-            let texts = items.iter().map(|item| match item {
-                Value::Text(text) => Ok(text.clone()),
-                Value::List(_) => wrong(entry, "a list of strings"),
-            });
-            texts.collect()
-        }
-    }
+/// A string, or the strings that a list begins with: xl looks no further than to the first that is none.
+fn texts(entry: &Entry) -> Vec<String> {
+    let items = match &entry.value {
+        Value::Text(text) => return vec![text.clone()],
+        Value::List(items) => items,
+    };
+    let text = |item: &Value| match item {
+        Value::Text(text) => Some(text.clone()),
+        Value::List(_) => None,
+    };
+    items.iter().map_while(text).collect()
 }
 
 #[cfg(test)]
@@ -246,7 +292,7 @@ mod tests {
         assert_eq!((config.features.acpi, config.features.hpet), (false, false));
         assert_eq!(warnings, Vec::<String>::new());
         assert!(read("acpi=1\nhpet=1\n").unwrap().0.features.hpet);
-        assert!(read("acpi='no'").is_err());
+        assert!(read("acpi='-1'").unwrap().0.features.acpi);
     }
 
     #[test]
@@ -260,10 +306,43 @@ mod tests {
         for (text, number) in [("0x40", 64), ("'0X40'", 64), ("0100", 64), ("' +64'", 64), ("64", 64)] {
             assert_eq!(read(&format!("memory={text}")).unwrap().0.memory_mib, number, "{text}");
         }
-        for text in ["12x", "'-1'", "08", "'0x'", "'+-1'", "''", "'99999999999999999999'", "'64 '"] {
+        for text in ["'-1'", "'-0x40'"] {
             assert!(read(&format!("memory={text}")).is_err(), "{text}");
         }
-        assert!(read("memory=64\nmemory+=1").unwrap_err().contains("not added to"));
+        for text in ["'12x'", "08", "'0x'", "'+-1'", "''", "'99999999999999999999'", "'64 '", "'x'"] {
+            assert_eq!(ignored(&format!("memory={text}")), "'memory' is not a number", "{text}");
+        }
+        assert_eq!(ignored("memory=64\nmemory+=1"), "'memory' is a number, which is not added to");
+    }
+
+    /// What is said of a file whose last line means nothing.
+    fn ignored(text: &str) -> String {
+        let (config, warnings) = read(text).unwrap();
+        assert_eq!(format!("{config:?}"), format!("{:?}", GuestConfig::default()), "{text}");
+        let [warning] = warnings.as_slice() else { panic!("{text}: {warnings:?}") };
+        let said = warning.strip_suffix(", and is ignored, as by xl").unwrap();
+        said.split_once(": ").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn what_is_of_another_kind_than_its_key_is_passed_over() {
+        for key in
+            ["memory", "vcpus", "maxmem", "acpi", "localtime", "boot", "kernel", "uuid", "on_crash", "extra"]
+        {
+            let said = format!("'{key}' is a list but should be a single value");
+            assert_eq!(ignored(&format!("{key}=['2']")), said);
+        }
+        for key in ["disk", "vif"] {
+            let said = format!("'{key}' is a single value but should be a list");
+            assert_eq!(ignored(&format!("{key}='model=e1000,raw,hda'")), said);
+        }
+        // No guest is made without these.
+        for text in ["name=['x']", "type=['hvm']", "vcpus='-1'"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        // Nobody looks at what stands behind something else than a string.
+        let (config, warnings) = read("disk=['/a,raw,hda',['/b,raw,hdb'],'/c,raw,hdc']").unwrap();
+        assert_eq!((config.disks.len(), warnings.len()), (1, 0));
     }
 
     #[test]
@@ -276,10 +355,7 @@ mod tests {
 
     #[test]
     fn wrong_values_name_their_line() {
-        assert_eq!(
-            read("\nmemory = [1]").unwrap_err(),
-            "line 2: 'memory' must be a number that is not negative, not a list"
-        );
+        assert_eq!(read("\nname = [1]").unwrap_err(), "line 2: 'name' must be a string, not a list");
         assert_eq!(read("type='pv'").unwrap_err(), "line 1: type: 'pv' is not known; expected hvm");
         assert!(read("serial='tcp::1'").unwrap_err().contains("stdio, pty"));
         assert!(read("memory=0\nkernel='/k'").unwrap_err().contains("at least 1 MiB"));

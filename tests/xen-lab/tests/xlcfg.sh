@@ -98,8 +98,15 @@ vcpus=1 2
 vcpus==1
 kernel="/usr/lib/xen-4.17/boot/hvmloader"
 END
-# xl warns, and takes what it has otherwise.
-compare 'vcpus=[2]' 'takes refuses'
+# What is of another kind than its key xl passes over, with a warning.
+for sample in 'vcpus=[2]' 'vcpus=[]' 'vcpus="x"' 'vcpus="2x"' 'vcpus=""' 'vcpus="-1"' 'memory=[64]' 'memory+=1' \
+    'maxvcpus=[2]' 'acpi=[1]' 'acpi="-1"' 'localtime="x"' 'boot=["c"]' 'kernel=["/x"]' 'extra=["x"]' 'bios=["x"]' 'bios="x"' \
+    'uuid=["x"]' 'on_crash=["destroy"]' 'name=["x"]' 'type=["hvm"]' 'builder=["hvm"]' 'disk="/x,raw,hda"' \
+    'vif="bridge=x"' 'disk=[["x"]]' 'vif=[["x"]]' 'serial=[["x"]]'; do
+    compare "$sample"
+done
+# 2^64 kB less a MB, which no host has.
+compare 'memory="-1"' 'takes refuses'
 rm -f /root/said.log
 note "$COUNT files"
 [ $WRONG = 0 ] || fail "of $COUNT files $WRONG are judged otherwise than by xl"
