@@ -2,10 +2,11 @@
 //!
 //! A virtqueue's notify register, say. KVM's ioeventfd signals an eventfd for such a write without leaving the kernel.
 //! Xen offers nothing like it to a device model, nor does `hypervisor-soft` need it: the thread that has the request
-//! signals the eventfd, before the bus and so without a lock of a device.
+//! signals the eventfd, before the bus and so without a lock of a device. Each vCPU has its own list of them, which is
+//! made anew when they have changed: a request shares no lock with another vCPU's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use ioreq::{Data, Dir, Request, Target};
 use vmm_sys_util::eventfd::EventFd;
@@ -40,9 +41,9 @@ impl DoorbellAddress {
 /// The doorbells of a guest.
 #[derive(Debug, Default)]
 pub struct Doorbells {
-    /// There is one: looked at in each request.
-    any: AtomicBool,
-    all: RwLock<Vec<Arc<Entry>>>,
+    /// Goes up when they change: looked at in each request.
+    generation: AtomicU64,
+    all: Mutex<Vec<Arc<Entry>>>,
 }
 
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Doorbells {
     /// # Errors
     /// The address has a doorbell that the same write would ring, is no port and no memory, or there are too many.
     pub fn add(self: &Arc<Doorbells>, address: DoorbellAddress, fd: EventFd) -> Result<Doorbell, Error> {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all();
         let refused = |why: &str| Err(Error::Unsupported(format!("doorbell at {:?}: {why}", address.at)));
         let overlaps = |other: &DoorbellAddress| {
             let meet = |a: Option<u64>, b: Option<u64>| a.is_none() || b.is_none() || a == b;
@@ -77,29 +78,22 @@ impl Doorbells {
         }
         let entry = Arc::new(Entry { address, signals: fd });
         all.push(entry.clone());
-        self.any.store(true, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::Release);
         Ok(Doorbell { of: Arc::downgrade(self), entry })
     }
 
-    /// Whether a request has rung; it is carried out then.
-    fn ring(&self, request: &Request) -> bool {
-        if !self.any.load(Ordering::Acquire) {
-            return false;
-        }
-        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(entry) = all.iter().find(|entry| entry.address.fits(request)) else { return false };
-        // The only error of one that does not block is that nobody has taken what is there.
-        let _ = entry.signals.write(1);
-        true
+    fn all(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A vCPU's dispatcher with the doorbells before it.
     pub fn before(self: &Arc<Doorbells>, inner: Box<dyn Dispatch>) -> Box<dyn Dispatch> {
-        Box::new(Ringing { doorbells: self.clone(), inner })
+        Box::new(Ringing { bells: Bells::of(self.clone()), inner })
     }
 }
 
-/// A doorbell; dropped, writes reach the device again.
+/// A doorbell; dropped, writes that begin later reach the device again. Its eventfd is closed when each vCPU has made
+/// another request.
 #[derive(Debug)]
 pub struct Doorbell {
     of: Weak<Doorbells>,
@@ -109,23 +103,56 @@ pub struct Doorbell {
 impl Drop for Doorbell {
     fn drop(&mut self) {
         let Some(doorbells) = self.of.upgrade() else { return };
-        let mut all = doorbells.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = doorbells.all();
         all.retain(|entry| !Arc::ptr_eq(entry, &self.entry));
-        doorbells.any.store(!all.is_empty(), Ordering::Release);
+        doorbells.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// The doorbells as a vCPU knows them.
+struct Bells {
+    doorbells: Arc<Doorbells>,
+    /// As of this generation.
+    known: Vec<Arc<Entry>>,
+    generation: u64,
+}
+
+impl Bells {
+    fn of(doorbells: Arc<Doorbells>) -> Bells {
+        Bells { doorbells, known: Vec::new(), generation: 0 }
+    }
+
+    /// Whether a request has rung; it is carried out then.
+    fn ring(&mut self, request: &Request) -> bool {
+        let generation = self.doorbells.generation.load(Ordering::Acquire);
+        if self.generation != generation {
+            self.look(generation);
+        }
+        let Some(entry) = self.known.iter().find(|entry| entry.address.fits(request)) else { return false };
+        // The only error of one that does not block is that nobody has taken what is there.
+        let _ = entry.signals.write(1);
+        true
+    }
+
+    /// They have changed. A later change is seen by the next request, if it is not among these already.
+    #[cold]
+    fn look(&mut self, generation: u64) {
+        self.known.clone_from(&self.doorbells.all());
+        self.generation = generation;
     }
 }
 
 struct Ringing {
-    doorbells: Arc<Doorbells>,
+    bells: Bells,
     inner: Box<dyn Dispatch>,
 }
 
 impl Dispatch for Ringing {
     fn request(&mut self, request: &Request) -> u64 {
-        if self.doorbells.ring(request) { 0 } else { self.inner.request(request) }
+        if self.bells.ring(request) { 0 } else { self.inner.request(request) }
     }
     fn begin(&mut self, request: &Request) -> u64 {
-        if self.doorbells.ring(request) { 0 } else { self.inner.begin(request) }
+        if self.bells.ring(request) { 0 } else { self.inner.begin(request) }
     }
     fn settle(&mut self) {
         self.inner.settle();
@@ -156,10 +183,11 @@ mod tests {
     #[test]
     fn what_fits_rings_and_nothing_else() {
         let doorbells = Arc::new(Doorbells::default());
+        let mut bells = Bells::of(doorbells.clone());
         let (at, fd) = (Target::Mmio(0xfe00_3000), eventfd());
         let address = DoorbellAddress { at, len: Some(2), value: Some(1) };
         let fits = write(at, Size::B2, 0xabcd_0001);
-        assert!(!doorbells.ring(&fits), "nobody is there yet");
+        assert!(!bells.ring(&fits), "nobody is there yet");
         let doorbell = doorbells.add(address, fd.try_clone().unwrap()).unwrap();
         for other in [
             write(at, Size::B2, 2),
@@ -169,13 +197,13 @@ mod tests {
             Request { dir: Dir::Read, ..fits },
             Request { count: 2, data: Data::Guest(0x1000), ..fits },
         ] {
-            assert!(!doorbells.ring(&other), "{other:?}");
+            assert!(!bells.ring(&other), "{other:?}");
         }
         assert!(fd.read().is_err(), "nothing has rung");
-        assert!(doorbells.ring(&fits) && doorbells.ring(&fits));
+        assert!(bells.ring(&fits) && bells.ring(&fits));
         assert_eq!(fd.read().unwrap(), 2);
         drop(doorbell);
-        assert!(!doorbells.ring(&fits));
+        assert!(!bells.ring(&fits));
     }
 
     #[test]
@@ -202,6 +230,50 @@ mod tests {
         let (at, fd) = (Target::Pio(0xc010), eventfd());
         fd.write(u64::MAX - 1).unwrap();
         let _doorbell = doorbells.add(DoorbellAddress { at, len: None, value: None }, fd).unwrap();
-        assert!(doorbells.ring(&write(at, Size::B1, 0)));
+        let mut bells = Bells::of(doorbells);
+        assert!(bells.ring(&write(at, Size::B1, 0)));
+    }
+
+    /// One that hangs in a change of them, or another vCPU that rings, is waited for by nobody.
+    #[test]
+    fn a_request_takes_no_lock() {
+        let doorbells = Arc::new(Doorbells::default());
+        let at = Target::Pio(0xc010);
+        let mut vcpus = [Bells::of(doorbells.clone()), Bells::of(doorbells.clone())];
+        let doorbell = doorbells.add(DoorbellAddress { at, len: None, value: None }, eventfd()).unwrap();
+        let (rings, other) = (write(at, Size::B1, 0), write(Target::Pio(0xc012), Size::B1, 0));
+        vcpus.iter_mut().for_each(|bells| assert!(bells.ring(&rings)));
+        let held = doorbells.all();
+        for bells in &mut vcpus {
+            assert!(bells.ring(&rings) && !bells.ring(&other));
+        }
+        drop(held);
+        drop(doorbell);
+        vcpus.iter_mut().for_each(|bells| assert!(!bells.ring(&rings)));
+    }
+
+    #[test]
+    fn changes_while_vcpus_ring_are_seen_by_what_comes_later() {
+        let doorbells = Arc::new(Doorbells::default());
+        let port = |at| DoorbellAddress { at: Target::Pio(at), len: None, value: None };
+        let _stays = doorbells.add(port(0xc010), eventfd()).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut bells = Bells::of(doorbells.clone());
+                    for _ in 0..2000 {
+                        assert!(bells.ring(&write(Target::Pio(0xc010), Size::B2, 1)));
+                        bells.ring(&write(Target::Pio(0xc012), Size::B2, 1));
+                    }
+                });
+            }
+            let mut mine = Bells::of(doorbells.clone());
+            for _ in 0..500 {
+                let doorbell = doorbells.add(port(0xc012), eventfd()).unwrap();
+                assert!(mine.ring(&write(Target::Pio(0xc012), Size::B2, 1)));
+                drop(doorbell);
+                assert!(!mine.ring(&write(Target::Pio(0xc012), Size::B2, 1)));
+            }
+        });
     }
 }
