@@ -87,8 +87,20 @@ impl Queues {
         self.stopping.load(Ordering::Acquire)
     }
 
-    fn kick(&self) {
+    /// Has the thread look at the queues.
+    pub(super) fn kick(&self) {
         ring(&self.kick);
+    }
+
+    /// What that makes readable, for a thread that waits for more than [`Queues::wait`] does.
+    pub(super) fn kicked(&self) -> &OwnedFd {
+        &self.kick
+    }
+
+    /// Such a thread has woken up.
+    pub(super) fn clear_kick(&self) {
+        // Nothing to read is as good.
+        let _ = rustix::io::read(&*self.kick, &mut [0u8; 8]);
     }
 
     pub(super) fn stop(&self) {
@@ -140,12 +152,21 @@ impl Queues {
     /// Puts a frame in the guest's queue; one that no wire would carry, or for which there is no room, is dropped.
     /// The card learns of it by [`Queues::deliver`].
     pub(super) fn push(&self, frame: &[u8]) {
+        self.put(frame, Ring::push);
+    }
+
+    /// The same beyond what [`Queues::room`] allows, up to twice: answers to the guest, which come one by one.
+    pub(super) fn push_beyond(&self, frame: &[u8]) {
+        self.put(frame, Ring::push_beyond);
+    }
+
+    fn put(&self, frame: &[u8], push: fn(&mut Ring, &[u8]) -> bool) {
         if frame.is_empty() || frame.len() > MAX_FRAME {
             return;
         }
         let mut incoming = lock(&self.incoming);
         incoming.news |= incoming.ring.is_empty();
-        incoming.ring.push(frame);
+        push(&mut incoming.ring, frame);
     }
 
     /// Wakes the card if frames came after it had none.
@@ -239,7 +260,7 @@ impl Queues {
         let ready = poll(&mut fds, time.as_ref()).is_ok();
         self.rouse();
         if ready && !fds[0].revents().is_empty() {
-            let _ = rustix::io::read(&*self.kick, &mut [0u8; 8]);
+            self.clear_kick();
         }
         [0, 1].map(|file| match asked[file] {
             Some(_) if ready => fds[file + 1].revents(),
@@ -332,5 +353,43 @@ impl Drop for Threaded {
         self.served.queues.stop();
         // It may be waiting for the card, whose lock the caller may hold: then it ends by itself.
         let _ = lock(&self.ended).recv_timeout(CLOSING);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ring::FRAMES;
+    use super::*;
+
+    #[test]
+    fn one_that_found_no_room_is_told_of_it_though_another_found_some() {
+        let queues = Queues::new(Waker::default(), 0).unwrap();
+        for _ in 0..FRAMES {
+            assert!(queues.room());
+            queues.push(&[1; 60]);
+        }
+        assert!(!queues.room());
+        let mut frame = Vec::new();
+        assert!(queues.receive(&mut frame) && queues.room());
+        let mut count = [0; 8];
+        assert!(rustix::io::read(queues.kicked(), &mut count).is_err(), "told too early");
+        while queues.receive(&mut frame) {}
+        rustix::io::read(queues.kicked(), &mut count).unwrap();
+        // Once.
+        assert_eq!(u64::from_ne_bytes(count), 1);
+    }
+
+    #[test]
+    fn answers_go_beyond_what_there_is_room_for_but_not_without_end() {
+        let queues = Queues::new(Waker::default(), 0).unwrap();
+        for _ in 0..3 * FRAMES {
+            queues.push(&[1; 60]);
+        }
+        for _ in 0..3 * FRAMES {
+            queues.push_beyond(&[2; 60]);
+        }
+        let mut frame = Vec::new();
+        let firsts: Vec<u8> = std::iter::from_fn(|| queues.receive(&mut frame).then(|| frame[0])).collect();
+        assert_eq!(firsts, [[1; FRAMES], [2; FRAMES]].concat());
     }
 }

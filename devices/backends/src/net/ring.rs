@@ -31,12 +31,25 @@ impl Ring {
 
     /// Puts a frame behind the others. False: it does not fit.
     pub(super) fn push(&mut self, frame: &[u8]) -> bool {
-        let fits = self.fits(frame.len());
-        if fits {
-            self.bytes.extend(frame);
-            self.lengths.push_back(frame.len());
-        }
-        fits
+        self.push_parts([frame])
+    }
+
+    /// The same with one that is in parts.
+    pub(super) fn push_parts<const PARTS: usize>(&mut self, frame: [&[u8]; PARTS]) -> bool {
+        let len = frame.iter().map(|part| part.len()).sum();
+        self.fits(len) && self.append(frame, len)
+    }
+
+    /// The same up to twice the bounds.
+    pub(super) fn push_beyond(&mut self, frame: &[u8]) -> bool {
+        let fits = self.lengths.len() < 2 * FRAMES && self.bytes.len() + frame.len() <= 2 * BYTES;
+        fits && self.append([frame], frame.len())
+    }
+
+    fn append<const PARTS: usize>(&mut self, frame: [&[u8]; PARTS], len: usize) -> bool {
+        frame.iter().for_each(|part| self.bytes.extend(*part));
+        self.lengths.push_back(len);
+        true
     }
 
     /// The length of the first frame.

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cable::Cable;
 use super::options::UserOptions;
 use super::packet::{self, ETHERNET, IPV4_HEADER, IPV6_HEADER, MTU};
 use super::{arp, ndp};
+use crate::net::queues::Queues;
 
 pub(super) type Mac = [u8; 6];
 
@@ -30,15 +30,17 @@ struct Waiting {
     frame: Vec<u8>,
 }
 
-/// The stack's end of the cable.
+/// The stack's end of the queues.
 pub(super) struct Link {
-    pub(super) cable: Arc<Cable>,
+    pub(super) queues: Arc<Queues>,
     pub(super) options: Arc<UserOptions>,
     pub(super) now: Instant,
     /// In the order of their last use, the last one last.
     neighbours: Vec<(IpAddr, Mac)>,
     waiting: Vec<Waiting>,
     id: u16,
+    /// A frame that is being made.
+    frame: Vec<u8>,
 }
 
 /// The station that an IPv4 address of ours has: 52:55 and the address, as libslirp's.
@@ -48,8 +50,8 @@ pub(super) fn mac_v4(address: Ipv4Addr) -> Mac {
 }
 
 impl Link {
-    pub(super) fn new(cable: Arc<Cable>, options: Arc<UserOptions>, now: Instant) -> Link {
-        Link { cable, options, now, neighbours: Vec::new(), waiting: Vec::new(), id: 1 }
+    pub(super) fn new(queues: Arc<Queues>, options: Arc<UserOptions>, now: Instant) -> Link {
+        Link { queues, options, now, neighbours: Vec::new(), waiting: Vec::new(), id: 1, frame: Vec::new() }
     }
 
     /// Whether a frame to that station is for us.
@@ -87,7 +89,7 @@ impl Link {
         while let Some(at) = self.waiting.iter().position(|waiting| waiting.address == address) {
             let mut frame = self.waiting.remove(at).frame;
             frame[..6].copy_from_slice(&mac);
-            self.cable.push(frame.len(), |to| to.copy_from_slice(&frame));
+            self.queues.push_beyond(&frame);
         }
     }
 
@@ -111,10 +113,12 @@ impl Link {
         len: usize,
         fill: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
-        self.cable.push(ETHERNET + len, |frame| {
-            header(frame, to, from, kind);
-            fill(&mut frame[ETHERNET..])
-        })
+        self.frame.clear();
+        self.frame.resize(ETHERNET + len, 0);
+        header(&mut self.frame, to, from, kind);
+        let result = fill(&mut self.frame[ETHERNET..]);
+        self.queues.push_beyond(&self.frame);
+        result
     }
 
     /// A packet of that many bytes to `dst`, which `fill` writes.

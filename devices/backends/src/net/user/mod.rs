@@ -22,7 +22,6 @@
 //! Every queue, table and buffer is bounded; the guest's frames are hostile.
 
 mod arp;
-mod cable;
 mod dhcp;
 mod host;
 mod icmp;
@@ -38,18 +37,16 @@ mod tests;
 mod tftp;
 mod udp;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use devices_core::Waker;
 use devices_core::net::NetBackend;
-use devices_core::{Wake, Waker};
 use hypervisor::thread_role;
 use rustix::event::{Timespec, epoll};
 use rustix::net::{SocketType, bind, getsockname, listen, sockopt};
@@ -58,7 +55,7 @@ use thiserror::Error;
 pub use options::{GuestForward, HostForward, Ipv4Options, Ipv6Options, Protocol, Target, UserOptions};
 
 use super::Netdev;
-use cable::{Cable, lock};
+use super::queues::{Queues, lock};
 use stack::{EVENTS, Forwarded, Parts, Stack};
 
 /// Most connections, and most UDP flows.
@@ -161,8 +158,9 @@ impl Prepared {
         self
     }
 
-    fn stack(self) -> Result<(Stack, Arc<Cable>, Forwards), UserError> {
-        let cable = Arc::new(Cable::new()?);
+    fn stack(self, waker: Waker, number: u32) -> Result<(Stack, Arc<Queues>, Forwards), UserError> {
+        let queues = Queues::new(waker, number).map_err(io::Error::other)?;
+        queues.set_open(true);
         let mut seed = [0; 8];
         // Sequence numbers need no more than to differ: a short read leaves zeros.
         let _ = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
@@ -174,7 +172,7 @@ impl Prepared {
             options: self.options,
             resolver: self.resolver,
             folder: self.folder,
-            cable: cable.clone(),
+            queues: queues.clone(),
             seed: u64::from_ne_bytes(seed),
             limit,
         };
@@ -185,30 +183,29 @@ impl Prepared {
             let what = stack.forward(rule.protocol, socket, guest).map_err(io::Error::from)?;
             forwards.push((rule, what));
         }
-        Ok((stack, cable, forwards))
+        Ok((stack, queues, forwards))
     }
 
     /// Starts the network for the card behind `waker`, which is woken with `number`.
     pub fn start(self, waker: Waker, number: u32) -> Result<Arc<User>, UserError> {
         let options = self.options.clone();
-        let (stack, cable, forwards) = self.stack()?;
+        let (stack, queues, forwards) = self.stack(waker, number)?;
         let shared = Arc::new(Shared {
             options,
             epoll: stack.epoll().try_clone()?,
             stack: Mutex::new(stack),
-            cable,
+            queues,
             forwards: Mutex::new(forwards),
-            stop: AtomicBool::new(false),
         });
         let its = shared.clone();
-        thread::Builder::new().name("user-net".to_owned()).spawn(move || its.run(&waker, number))?;
+        thread::Builder::new().name("user-net".to_owned()).spawn(move || its.run())?;
         Ok(Arc::new(User { shared }))
     }
 
     /// The network with no thread and no card, which the caller drives.
     pub fn offline(self) -> Result<Offline, UserError> {
-        let (stack, cable, _) = self.stack()?;
-        Ok(Offline { stack, cable, now: Instant::now(), frames: VecDeque::new() })
+        let (stack, queues, _) = self.stack(Waker::default(), 0)?;
+        Ok(Offline { stack, queues, now: Instant::now() })
     }
 }
 
@@ -224,30 +221,25 @@ struct Shared {
     /// The stack's, which the thread waits on with no lock held.
     epoll: OwnedFd,
     stack: Mutex<Stack>,
-    cable: Arc<Cable>,
+    queues: Arc<Queues>,
     forwards: Mutex<Forwards>,
-    stop: AtomicBool,
 }
 
 impl Shared {
     /// The thread: waits, gives the stack its turn, and wakes the card with no lock held.
-    fn run(&self, waker: &Waker, number: u32) {
+    fn run(&self) {
         let mut events = Vec::with_capacity(EVENTS);
-        let mut frames = VecDeque::new();
-        while !self.stop.load(Ordering::Acquire) {
+        while !self.queues.stopping() {
             thread_role::at(thread_role::Role::Network);
-            let refused = self.cable.take(&mut frames);
             let wait = {
                 let mut stack = lock(&self.stack);
-                stack.turn(&frames, &events, Instant::now());
+                stack.turn(&events, Instant::now());
                 stack.wait(Instant::now())
             };
-            self.cable.done(&mut frames);
-            if self.cable.news() | refused {
-                waker.wake(Wake::Backend(number));
-            }
+            self.queues.relieve();
+            self.queues.deliver();
             events.clear();
-            let wait = if self.cable.sleep() { wait } else { Some(Duration::ZERO) };
+            let wait = if self.queues.drowse() { wait } else { Some(Duration::ZERO) };
             let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -256,11 +248,12 @@ impl Shared {
                     return;
                 }
             }
+            self.queues.rouse();
         }
     }
 }
 
-/// A running user network: the card's end of the cable. It ends when it is dropped.
+/// A running user network: the card's end of the queues. It ends when it is dropped.
 pub struct User {
     shared: Arc<Shared>,
 }
@@ -274,10 +267,10 @@ impl User {
 
 impl NetBackend for User {
     fn send(&self, frame: &[u8]) -> bool {
-        self.shared.cable.send(frame)
+        self.shared.queues.send(frame)
     }
     fn receive(&self, frame: &mut Vec<u8>) -> bool {
-        self.shared.cable.receive(frame)
+        self.shared.queues.receive(frame)
     }
 }
 
@@ -295,11 +288,10 @@ impl Netdev for User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
         // Its ports are free when this returns. The thread is not waited for: it may be waking the very card that
         // drops us. It ends with its turn.
         lock(&self.shared.stack).clear();
-        self.shared.cable.kick();
+        self.shared.queues.stop();
     }
 }
 
@@ -311,7 +303,7 @@ pub struct UserHandle {
 
 impl UserHandle {
     fn shared(&self) -> Result<Arc<Shared>, UserError> {
-        let shared = self.shared.upgrade().filter(|shared| !shared.stop.load(Ordering::Acquire));
+        let shared = self.shared.upgrade().filter(|shared| !shared.queues.stopping());
         shared.ok_or_else(|| UserError::Rule("the user network is gone".to_owned()))
     }
 
@@ -328,7 +320,7 @@ impl UserHandle {
         let what = made.map_err(|error| UserError::Forward { rule: name(&rule), source: error.into() })?;
         lock(&shared.forwards).push((rule, what));
         // What came before the socket was watched.
-        shared.cable.kick();
+        shared.queues.kick();
         Ok(rule.host)
     }
 
@@ -442,19 +434,18 @@ impl Flows {
 /// The network without its thread: for fuzzing, and for whoever has its own loop. Time is what the caller says.
 pub struct Offline {
     stack: Stack,
-    cable: Arc<Cable>,
+    queues: Arc<Queues>,
     now: Instant,
-    frames: VecDeque<Vec<u8>>,
 }
 
 impl Offline {
-    /// The guest's end of the cable. False from `send`: a turn is due.
+    /// The guest's end of the queues. False from `send`: a turn is due.
     pub fn send(&self, frame: &[u8]) -> bool {
-        self.cable.send(frame)
+        self.queues.send(frame)
     }
     /// The next frame for the guest.
     pub fn receive(&self, frame: &mut Vec<u8>) -> bool {
-        self.cable.receive(frame)
+        self.queues.receive(frame)
     }
     /// Time passes, and all that is there is looked at. Does not wait.
     pub fn turn(&mut self, passed: Duration) {
@@ -463,10 +454,9 @@ impl Offline {
         let now = Timespec::default();
         // A failure is no news.
         let _ = epoll::wait(self.stack.epoll(), rustix::buffer::spare_capacity(&mut events), Some(&now));
-        self.cable.take(&mut self.frames);
-        self.stack.turn(&self.frames, &events, self.now);
-        self.cable.done(&mut self.frames);
-        self.cable.news();
+        self.stack.turn(&events, self.now);
+        self.queues.relieve();
+        self.queues.deliver();
     }
     /// How long there is nothing to do. None: until there are news.
     pub fn wait(&self) -> Option<Duration> {

@@ -1,7 +1,6 @@
 //! The stack: a frame of the guest's is taken apart and given to who it is for; sockets of the host's have news; moments
 //! come. Nothing here waits.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,7 +10,6 @@ use rustix::event::epoll::{self, CreateFlags, Event};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
-use super::cable::Cable;
 use super::dhcp::{self, Leases};
 use super::host::{Host, Kind, Slab, Token};
 use super::icmp::Icmp;
@@ -26,6 +24,8 @@ use super::tcp::Tcp;
 use super::tftp::{self, Tftp};
 use super::udp::Udp;
 use super::{Flows, arp};
+use crate::net::queues::Queues;
+use crate::net::ring::FRAMES;
 
 /// How often old flows are looked for, and a listener that failed is asked again.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -63,6 +63,8 @@ pub(super) struct Stack {
     crowded: Vec<Token>,
     housekeeping: Option<Instant>,
     scratch: Vec<u8>,
+    /// A frame of the guest's; empty between turns.
+    frame: Vec<u8>,
 }
 
 /// What the stack is made of.
@@ -70,7 +72,7 @@ pub(super) struct Parts {
     pub(super) options: Arc<UserOptions>,
     pub(super) resolver: Option<SocketAddr>,
     pub(super) folder: Option<OwnedFd>,
-    pub(super) cable: Arc<Cable>,
+    pub(super) queues: Arc<Queues>,
     pub(super) seed: u64,
     pub(super) limit: usize,
 }
@@ -78,9 +80,9 @@ pub(super) struct Parts {
 impl Stack {
     pub(super) fn new(parts: Parts, now: Instant) -> Result<Stack, Errno> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let mut link = Link::new(parts.cable, parts.options.clone(), now);
+        let mut link = Link::new(parts.queues, parts.options.clone(), now);
         let host = Host { epoll, options: parts.options, resolver: parts.resolver };
-        host.watch(&link.cable.kick, Kind::Kick, Token::ZERO)?;
+        host.watch(link.queues.kicked(), Kind::Kick, Token::ZERO)?;
         Ok(Stack {
             router: Router::new(host.options.ipv6.is_some(), now),
             leases: Leases::default(),
@@ -93,6 +95,7 @@ impl Stack {
             crowded: Vec::new(),
             housekeeping: None,
             scratch: vec![0; SCRATCH],
+            frame: Vec::new(),
             link,
             host,
         })
@@ -134,18 +137,23 @@ impl Stack {
     }
 
     /// One turn: frames, then news of sockets, then what is due.
-    pub(super) fn turn(&mut self, frames: &VecDeque<Vec<u8>>, events: &[Event], now: Instant) {
+    pub(super) fn turn(&mut self, events: &[Event], now: Instant) {
         self.link.now = now;
-        for frame in frames {
-            self.frame(frame);
+        let mut frame = std::mem::take(&mut self.frame);
+        // As many as wait at most: then others have their turn.
+        for _ in 0..FRAMES {
+            frame.clear();
+            if !self.link.queues.take(&mut frame, usize::MAX, |_, _| {}) {
+                break;
+            }
+            self.frame(&frame);
         }
+        self.frame = frame;
         for event in events {
             let (data, flags) = (event.data, event.flags);
             match Token::of(data) {
                 Some((Kind::Kick, _)) => {
-                    let mut count = [0; 8];
-                    // Only to be read: level-triggered.
-                    let _ = rustix::io::read(&self.link.cable.kick, &mut count);
+                    self.link.queues.clear_kick();
                 }
                 Some((Kind::Listener, token)) => self.clients(token),
                 Some((Kind::Tcp, token)) => self.tcp.event(&mut self.link, token, flags),
@@ -173,8 +181,8 @@ impl Stack {
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         let keeps = self.icmp.len() > 0 || !self.crowded.is_empty() || self.udp.any();
         let housekeeping = self.housekeeping.filter(|_| keeps);
-        // Sockets that wait for room on the cable are driven by its kick.
-        let more = (self.udp.waits() && self.link.cable.room()).then_some(now);
+        // Sockets that wait for room in its queue are driven by its kick.
+        let more = (self.udp.waits() && self.link.queues.room()).then_some(now);
         let due = [self.tcp.due(), self.router.due, housekeeping, more];
         due.into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
     }

@@ -84,7 +84,7 @@ pub(super) struct Tcp {
     deadlines: Vec<i64>,
     interface: Interface,
     nobody: SocketSet<'static>,
-    /// Flows that wait for room on the cable.
+    /// Flows that wait for room in the card's queue.
     stalled: Vec<Token>,
     /// Flows that were sent something, or had their turn and want more.
     more: Vec<Token>,
@@ -131,7 +131,7 @@ impl Device for Wire<'_> {
     }
 
     fn transmit(&mut self, _now: Moment) -> Option<Sending<'_>> {
-        if !self.link.cable.room() {
+        if !self.link.queues.room() {
             self.full = true;
             return None;
         }
@@ -389,12 +389,12 @@ impl Tcp {
         self.deadlines[token.index] = at.map_or(NEVER, |at| at.total_micros());
     }
 
-    /// Flows that wait for room on the cable, for their turn, or for a moment that has come.
+    /// Flows that wait for room in the card's queue, for their turn, or for a moment that has come.
     pub(super) fn tick(&mut self, link: &mut Link) {
         for token in std::mem::take(&mut self.more) {
             self.drive(link, token);
         }
-        if !self.stalled.is_empty() && link.cable.room() {
+        if !self.stalled.is_empty() && link.queues.room() {
             for token in std::mem::take(&mut self.stalled) {
                 if let Some(flow) = self.flows.get_mut(token) {
                     flow.stalled = false;

@@ -58,7 +58,7 @@ pub(super) struct Udp {
     flows: Slab<Flow>,
     keys: HashMap<(SocketAddr, Option<SocketAddr>), Token>,
     forwards: Slab<Forward>,
-    /// Sockets that have more, when there is room on the cable or after others had their turn.
+    /// Sockets that have more, when there is room in the card's queue or after others had their turn.
     more: Vec<(Kind, Token)>,
     limit: usize,
 }
@@ -176,7 +176,7 @@ impl Udp {
         token: Token,
     ) {
         for _ in 0..BURST {
-            if !link.cable.room() {
+            if !link.queues.room() {
                 break;
             }
             let read = match kind {
@@ -241,7 +241,7 @@ impl Udp {
 
     /// Sockets that had to wait.
     pub(super) fn tick(&mut self, link: &mut Link, host: &Host, scratch: &mut [u8]) {
-        if !self.more.is_empty() && link.cable.room() {
+        if !self.more.is_empty() && link.queues.room() {
             for (kind, token) in std::mem::take(&mut self.more) {
                 self.event(link, host, scratch, kind, token);
             }
