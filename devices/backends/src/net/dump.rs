@@ -45,21 +45,22 @@ struct State {
     ending: bool,
 }
 
-fn words<const N: usize>(words: [u32; N]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+/// A header of the host's byte order.
+fn head<const N: usize>(words: [u32; N]) -> [[u8; 4]; N] {
+    words.map(u32::to_ne_bytes)
 }
 
 impl Dump {
     /// Writes an empty file, and each frame's first `longest` bytes behind; `name` is what the file is called in the log.
     pub fn start(file: File, name: String, longest: u32) -> io::Result<Dump> {
         // Magic number, version 2.4, no time zone, no accuracy, length of records, Ethernet.
-        let head = words([0xa1b2_c3d4, 0x0004_0002, 0, 0, longest, 1]);
+        let head = head([0xa1b2_c3d4, 0x0004_0002, 0, 0, longest, 1]);
         let most = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
         if most < HEAD as u64 {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         file.set_len(0)?;
-        file.write_all_at(&head, 0)?;
+        file.write_all_at(head.as_flattened(), 0)?;
         let shared =
             Arc::new(Shared { state: Mutex::default(), more: Condvar::new(), full: AtomicBool::new(false) });
         let (ending, ended) = mpsc::channel();
@@ -79,11 +80,10 @@ impl Dump {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let kept = &frame[..frame.len().min(self.longest)];
         // The format's seconds end in 2106.
-        let head = [now.as_secs() as u32, now.subsec_micros(), kept.len() as u32, frame.len() as u32];
-        let record = [words(head).as_slice(), kept].concat();
+        let head = head([now.as_secs() as u32, now.subsec_micros(), kept.len() as u32, frame.len() as u32]);
         let mut state = lock(&self.shared.state);
         let first = state.records.is_empty();
-        if !state.records.push(&record) {
+        if !state.records.push_parts([head.as_flattened(), kept]) {
             state.lost += 1;
         }
         drop(state);
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn records_are_counted_whole() {
-        let record = |len: u32| [words([0, 0, len, len]), vec![7; len as usize]].concat();
+        let record = |len: u32| [head([0, 0, len, len]).as_flattened(), &vec![7; len as usize]].concat();
         let records = [record(0), record(60), record(9)].concat();
         for (room, expected) in
             [(0, 0), (15, 0), (16, 16), (91, 16), (92, 92), (116, 92), (117, 117), (999, 117)]
@@ -196,12 +196,12 @@ mod tests {
         frames.iter().for_each(|frame| dump.frame(frame));
         drop(dump);
         let bytes = std::fs::read(file.path()).unwrap();
-        assert_eq!(bytes[..HEAD], words([0xa1b2_c3d4, 0x0004_0002, 0, 0, 100, 1]));
+        assert_eq!(bytes[..HEAD], *head([0xa1b2_c3d4, 0x0004_0002, 0, 0, 100, 1]).as_flattened());
         let mut rest = &bytes[HEAD..];
         for frame in frames {
-            let (head, body) = rest.split_at(RECORD);
+            let (record, body) = rest.split_at(RECORD);
             let kept = frame.len().min(100);
-            assert_eq!(head[8..], words([kept as u32, frame.len() as u32]));
+            assert_eq!(record[8..], *head([kept as u32, frame.len() as u32]).as_flattened());
             assert_eq!(body[..kept], frame[..kept]);
             rest = &body[kept..];
         }
@@ -222,7 +222,7 @@ mod tests {
             most: 200,
             shared: Arc::new(shared),
         };
-        let record = [words([0, 0, 60, 60]), vec![7; 60]].concat();
+        let record = [head([0, 0, 60, 60]).as_flattened(), &[7; 60]].concat();
         let error = writer.write(&record.repeat(3)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(std::fs::read(file.path()).unwrap(), record.repeat(2));
