@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -17,24 +16,20 @@ use crate::cli::{
     Cli, Command, DevicesArgs, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, ReplayArgs, RestoreArgs,
     RunArgs, Sandbox, SaveArgs, ScreenshotArgs, SendKeyArgs, unix_path,
 };
-use crate::config::{ConfigError, GuestConfig};
+use crate::config::ConfigError;
 use crate::install::{self, InstallError};
+use crate::launch::{self, Settings, Vcpus, launch};
 use crate::listing;
-use crate::machine::{BuildError, Machine, Preopened, Setting, recorded};
+use crate::machine::{BuildError, Machine};
 use crate::monitor::client::{Client, ClientError};
-use crate::monitor::server::Server;
-use crate::power::notices;
 use crate::qdisk::{self, QdiskError};
 use crate::qemu;
 use crate::qemu_main;
 use crate::replay::{self, Outcome, ReplayError, Report};
 use crate::restore;
-use crate::run::{Ending, LoopError, Options, Step, bind_monitor, nothing, run};
+use crate::run::{LoopError, Options, bind_monitor};
 use crate::sandbox::{self, Named, SandboxError};
 use crate::saved::{self, SaveError};
-use crate::select;
-use crate::trace::Border;
-use crate::vnc::Viewers;
 use crate::whole_file::WholeFile;
 
 /// Why the program ends without a guest's ending.
@@ -139,17 +134,17 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
     if args.check {
         return Ok(0);
     }
-    let chosen = select::choose(args.hypervisor)?;
+    let chosen = launch::choose(args.hypervisor)?;
     if let Some(why) = chosen.why {
         say(&why);
     }
     let recorded = args.host.record_io.is_some();
-    let ending = start(config, Start::new(&args.host, false)?, |machine| {
+    let ending = launch(config, settings(&args.host, false)?, |machine, _| {
         // A replay loads its devices, which drives their lines; new devices have not driven theirs yet.
         if recorded {
             machine.bus().reset();
         }
-        Ok(())
+        Ok::<_, Failure>(())
     })?;
     Ok(ending.status())
 }
@@ -161,8 +156,9 @@ fn restore_guest(args: &RestoreArgs) -> Result<u8, Failure> {
     let saved = saved.check()?;
     let mut config = restore::settle(saved.config.clone(), &args.given()?)?;
     config.check()?;
-    let host = Start::new(&args.host, args.paused)?;
-    let ending = start(config, host, |machine| Ok(saved.load(machine.hypervisor(), machine.bus())?))?;
+    let settings = settings(&args.host, args.paused)?;
+    let load = |machine: &mut Machine| saved.load(machine.hypervisor(), machine.bus());
+    let ending = launch(config, settings, |machine, _| load(machine).map_err(Failure::from))?;
     Ok(ending.status())
 }
 
@@ -222,97 +218,23 @@ fn install_xen(args: InstallXenArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// The host side of a guest that is to be started.
-pub(crate) struct Start {
-    /// The monitor, bound already.
-    pub(crate) server: Option<Server>,
-    /// Gets what firmware says.
-    pub(crate) debugcon: Option<PathBuf>,
-    /// The guest ends after this.
-    pub(crate) timeout: Option<Duration>,
-    /// Where VNC viewers come in.
-    pub(crate) vnc: Option<Viewers>,
-    /// How long a command waits for vCPUs and devices.
-    pub(crate) patience: Duration,
-    /// The vCPUs wait for the monitor's `cont`.
-    pub(crate) paused: bool,
-    /// What the process gives up before the guest runs.
-    pub(crate) confine: Step,
-    /// What reaches the devices is recorded to this.
-    pub(crate) record: Option<PathBuf>,
-    /// What is left to the process, if it confines itself from its start, and not only by `confine`.
-    pub(crate) named: Option<Named>,
-}
-
-impl Start {
-    /// Binds the monitor's socket, before anything else is touched: somebody else may have it.
-    fn new(host: &HostArgs, paused: bool) -> Result<Start, Failure> {
-        let server = match &host.monitor {
-            None => None,
-            Some(text) => {
-                let path = unix_path(text)?;
-                let server = bind_monitor(&path);
-                Some(server.map_err(|source| Failure::Monitor { path, source })?)
-            }
-        };
-        let timeout = host.timeout.map(Duration::from_secs);
-        let (debugcon, record) = (host.debugcon.clone(), host.record_io.clone());
-        let monitor = host.monitor.as_deref().map(unix_path).transpose()?;
-        let named = Named { monitor, debugcon: debugcon.clone(), record: record.clone() };
-        let named = (host.sandbox == Sandbox::On).then_some(named);
-        let patience = Duration::from_secs(host.patience);
-        let (vnc, confine) = (None, nothing());
-        Ok(Start { server, debugcon, timeout, vnc, patience, paused, confine, record, named })
-    }
-}
-
-/// Builds a machine, prepares it, and runs it to its end.
-pub(crate) fn start(
-    config: GuestConfig,
-    host: Start,
-    prepare: impl FnOnce(&mut Machine) -> Result<(), Failure>,
-) -> Result<Ending, Failure> {
-    let Start { server, debugcon, timeout, vnc, patience, paused, mut confine, record, named } = host;
-    if let Some(named) = named {
-        // Before anything of the guest's is opened, and before there is a second thread.
-        sandbox::begin(&named, &config)?;
-        let finished = config.clone();
-        confine = Box::new(move || Ok(sandbox::finish(&finished)?));
-    }
-    let (notifier, notices) = notices()?;
-    let hypervisor = select::soft(&config).map_err(BuildError::from)?;
-    let (hypervisor, border) = match record {
-        None => (hypervisor, Border::Open),
-        Some(file) => recorded(hypervisor, &file)?,
+/// What the command line gives a guest of the host. Binds the monitor's socket, before anything else is touched:
+/// somebody else may have it.
+fn settings(host: &HostArgs, paused: bool) -> Result<Settings, Failure> {
+    let monitor = host.monitor.as_deref().map(unix_path).transpose()?;
+    let bind =
+        |path: &PathBuf| bind_monitor(path).map_err(|source| Failure::Monitor { path: path.clone(), source });
+    let options = Options {
+        server: monitor.as_ref().map(bind).transpose()?,
+        timeout: host.timeout.map(Duration::from_secs),
+        patience: Duration::from_secs(host.patience),
+        paused,
+        ..Options::default()
     };
-    let power = Arc::new(notifier.clone());
-    let setting =
-        Setting { hypervisor, power, notifier, debugcon, taps: None, border, ahead: Preopened::default() };
-    let mut machine = Machine::build(config, setting)?;
-    for terminal in machine.terminals() {
-        if let Some(path) = &terminal.pty {
-            say(&format!("serial port {} is at {}", terminal.port, path.display()));
-        }
-    }
-    prepare(&mut machine)?;
-    machine.begin_recording()?;
-    machine.unquiesce();
-    let ending = run(
-        machine,
-        notices,
-        Options {
-            server,
-            qtest: None,
-            timeout,
-            vnc,
-            patience,
-            paused,
-            restored: false,
-            confine,
-            announce: nothing(),
-        },
-    )?;
-    Ok(ending)
+    let (debugcon, record) = (host.debugcon.clone(), host.record_io.clone());
+    let named = Named { monitor, debugcon: debugcon.clone(), record: record.clone() };
+    let named = (host.sandbox == Sandbox::On).then_some(named);
+    Ok(Settings { debugcon, named, options, ..Settings::new(Vcpus::Soft { record })? })
 }
 
 fn connect(args: &MonitorArgs) -> Result<Client, Failure> {

@@ -9,13 +9,12 @@ use hypervisor_xen::{Placements, ShutdownReason, Xen, XenConfig};
 use thiserror::Error;
 
 use crate::config::{Action, GuestConfig};
-use crate::machine::{Machine, Preopened, Setting};
+use crate::machine::{Machine, MachineHandles};
 use crate::power::{Notice, Notifier};
 use crate::qdisk::{PvDisks, QdiskError};
 use crate::qemu::XenOptions;
 use crate::sandbox;
 use crate::saved::{SaveError, SavedGuest};
-use crate::trace::Border;
 
 /// Where RAM below 4 GiB ends at most (`HVM_BELOW_4G_RAM_END` of Xen's builder).
 const BELOW_4G: u64 = 0xf000_0000;
@@ -88,18 +87,10 @@ impl Domain {
         Ok(())
     }
 
-    /// What the machine is put together from.
-    pub(crate) fn setting(&self, notifier: Notifier) -> Setting {
+    /// What its machine stands on.
+    pub(crate) fn handles(&self, notifier: Notifier) -> MachineHandles {
         let power = Switch { xen: self.xen.clone(), notifier: notifier.clone() };
-        Setting {
-            hypervisor: self.xen.clone(),
-            power: Arc::new(power),
-            notifier,
-            debugcon: None,
-            border: Border::Open,
-            taps: None,
-            ahead: Preopened::default(),
-        }
+        MachineHandles { power: Arc::new(power), ..MachineHandles::new(self.xen.clone(), notifier) }
     }
 
     /// Has another process serve the domain's PV disks, if this one is to give up xenstore.

@@ -8,31 +8,29 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backends::vnc::VncError;
-use hypervisor::NoCpu;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{Failure, Start, say, start};
-use crate::config::ConfigError;
+use crate::commands::{Failure, say};
+use crate::config::{ConfigError, GuestConfig};
 use crate::domain::{self, Domain, DomainError};
-use crate::machine::{BuildError, Machine, Preopened, Setting, split_ram};
+use crate::launch::{self, Settings, Vcpus, launch};
+use crate::machine::Preopened;
 use crate::monitor::server::Server;
-use crate::power::notices;
 use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, QtestOptions, SocketAt, Task, XenOptions};
 use crate::qtest::command::Session;
-use crate::qtest::{self, Access, IrqIntercept};
-use crate::run::{self, Ending, LoopError, Options};
+use crate::qtest::{self, Access};
+use crate::run::{Ending, Options, Step};
 use crate::sandbox::SandboxError;
 use crate::saved;
-use crate::trace::Border;
-use crate::{inherited, probe, sandbox, select};
+use crate::{inherited, probe, sandbox};
 
 /// Most bytes of log: a guest must not fill the host's disk with what it makes us say (XSA-180).
 const LOG_MOST: usize = 1 << 20;
 
 /// Why there is no guest.
 #[derive(Debug, Error)]
-enum StandInError {
+enum StartError {
     #[error("{0}")]
     CommandLine(#[from] QemuError),
     #[error("the monitor {label} cannot listen: {source}")]
@@ -41,8 +39,6 @@ enum StandInError {
     Qtest(#[source] io::Error),
     #[error("{}: {source}", .path.display())]
     Pidfile { path: PathBuf, source: io::Error },
-    #[error("{0}")]
-    Loop(#[from] LoopError),
     #[error("{0}")]
     Domain(#[from] DomainError),
     #[error("{0}")]
@@ -80,7 +76,7 @@ pub(crate) fn log_to_its_end() {
         .init();
 }
 
-fn run(arguments: &[OsString]) -> Result<u8, StandInError> {
+fn run(arguments: &[OsString]) -> Result<u8, StartError> {
     match Task::new(qemu::parse(arguments)?)? {
         Task::Listing(text) => print!("{text}"),
         Task::Help => print!("{}", qemu::options::help()),
@@ -95,20 +91,20 @@ fn run(arguments: &[OsString]) -> Result<u8, StandInError> {
 }
 
 /// Answers questions, with no guest.
-fn probe(monitors: &[MonitorSocket], options: Option<&QtestOptions>) -> Result<(), StandInError> {
+fn probe(monitors: &[MonitorSocket], options: Option<&QtestOptions>) -> Result<(), StartError> {
     let served = options.and_then(|options| Some((options.place.as_ref()?, &options.log)));
     let open = |(place, log)| {
         let session = probe::session().map_err(Failure::from)?;
-        qtest::server::Server::open(session, place, log).map_err(StandInError::Qtest)
+        qtest::server::Server::open(session, place, log).map_err(StartError::Qtest)
     };
     // The client waits for this connection first, and for the monitor's after it.
     let qtest = served.map(open).transpose()?;
     let server = open_monitors(monitors, crate::run::MONITOR)?;
-    Ok(probe::run(server, qtest)?)
+    Ok(probe::run(server, qtest).map_err(Failure::from)?)
 }
 
 /// Opens the monitors' sockets. Tokens from `first_token` on are the server's.
-fn open_monitors(sockets: &[MonitorSocket], first_token: u32) -> Result<Option<Server>, StandInError> {
+fn open_monitors(sockets: &[MonitorSocket], first_token: u32) -> Result<Option<Server>, StartError> {
     let mut server = Server::new(first_token);
     for MonitorSocket { label, at } in sockets {
         let opened = match at {
@@ -116,93 +112,69 @@ fn open_monitors(sockets: &[MonitorSocket], first_token: u32) -> Result<Option<S
             SocketAt::Peer(path) => server.connect(label, path),
             SocketAt::Fd(fd) => inherited::duplicate(*fd).and_then(|socket| server.adopt(label, socket)),
         };
-        opened.map_err(|source| StandInError::Monitor { label: label.clone(), source })?;
+        opened.map_err(|source| StartError::Monitor { label: label.clone(), source })?;
     }
     Ok((!sockets.is_empty()).then_some(server))
 }
 
-fn guest(plan: Plan) -> Result<u8, StandInError> {
+fn guest(plan: Plan) -> Result<u8, StartError> {
     if let Some(xen) = plan.xen.clone() {
         return domain(plan, xen);
     }
     if let Some(qtest) = plan.qtest.clone() {
         return still(plan, &qtest);
     }
-    let chosen = select::choose(plan.hypervisor)?;
+    let chosen = launch::choose(plan.hypervisor)?;
     refuse_elsewhere(&plan)?;
-    plan.host.notes.iter().chain(&chosen.why).for_each(|line| say(line));
-    let panic_fails = plan.host.panic_fails;
-    let server = open_monitors(&plan.host.monitors, crate::run::MONITOR)?;
-    let _pidfile = plan.host.pidfile.as_deref().map(Pidfile::write).transpose()?;
-    let vnc = crate::vnc::listen(&plan.host)?;
-    let (debugcon, paused, given_up) = (plan.host.debugcon, plan.host.paused, plan.host.sandbox);
-    let given_up = sandbox::Options { internet: plan.guest.reaches_internet(), ..given_up };
-    let confine = Box::new(move || Ok(sandbox::enter(&given_up, None)?));
-    let host = Start {
-        server,
-        debugcon,
-        timeout: None,
-        vnc,
-        patience: saved::PATIENCE,
-        paused,
-        confine,
-        record: None,
-        named: None,
-    };
-    let ending = start(plan.guest, host, |_| Ok(()))?;
+    let Plan { guest, host, .. } = plan;
+    host.notes.iter().chain(&chosen.why).for_each(|line| say(line));
+    let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
+    let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
+    let vnc = crate::vnc::listen(&host)?;
+    let confine = confine(host.sandbox, &guest);
+    let options = Options { server, vnc, paused: host.paused, confine, ..Options::default() };
+    let soft = Settings::new(Vcpus::Soft { record: None })?;
+    let settings = Settings { debugcon: host.debugcon, options, ..soft };
+    let ending = launch(guest, settings, |_, _| Ok::<_, StartError>(()))?;
     // A panic is an end like another for QEMU, unless the command line says that it is a failure.
-    Ok(if ending == Ending::Crashed { u8::from(panic_fails) } else { ending.status() })
+    Ok(if ending == Ending::Crashed { u8::from(host.panic_fails) } else { ending.status() })
+}
+
+/// What the process gives up when everything is open.
+fn confine(rights: sandbox::Options, guest: &GuestConfig) -> Step {
+    let rights = sandbox::Options { internet: guest.reaches_internet(), ..rights };
+    Box::new(move || Ok(sandbox::enter(&rights, None)?))
 }
 
 /// A machine with no CPU, driven by the qtest protocol.
-fn still(plan: Plan, options: &QtestOptions) -> Result<u8, StandInError> {
+fn still(plan: Plan, qtest: &QtestOptions) -> Result<u8, StartError> {
     refuse_elsewhere(&plan)?;
-    let Plan { guest, mut host, .. } = plan;
-    host.sandbox.internet = guest.reaches_internet();
+    let Plan { guest, host, .. } = plan;
     host.notes.iter().for_each(|line| say(line));
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
-    let (notifier, notices) = notices().map_err(LoopError::from)?;
-    let taps = IrqIntercept::new().map_err(LoopError::from)?;
-    let (below, above) = split_ram(guest.memory_mib << 20);
-    let still = NoCpu::new(guest.vcpus, below, above).map(Arc::new);
-    let still = still.map_err(|error| Failure::from(BuildError::from(error)))?;
-    let setting = Setting {
-        hypervisor: still.clone(),
-        power: Arc::new(notifier.clone()),
-        notifier,
-        debugcon: host.debugcon.clone(),
-        taps: Some(taps.clone()),
-        border: Border::Open,
-        ahead: Preopened::default(),
-    };
-    let machine = Machine::build(guest, setting).map_err(Failure::from)?;
-    saved::unquiesce(machine.bus());
-    let session = Session::new(Access::new(still, machine.bus()), machine.isa(), taps);
-    // The client waits for this connection first, and for the monitor's after it.
-    let opened =
-        options.place.as_ref().map(|place| qtest::server::Server::open(session, place, &options.log));
-    let qtest = opened.transpose().map_err(StandInError::Qtest)?;
-    let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
-    let vnc = crate::vnc::listen(&host)?;
-    let options = Options {
-        server,
-        qtest,
-        timeout: None,
-        vnc,
-        patience: saved::PATIENCE,
-        paused: host.paused,
-        restored: false,
-        confine: Box::new(move || Ok(sandbox::enter(&host.sandbox, None)?)),
-        announce: run::nothing(),
-    };
-    Ok(run::run(machine, notices, options)?.status())
+    let (still, taps) = launch::no_cpu(&guest)?;
+    let nobody = Settings::new(Vcpus::Nobody { still: still.clone(), taps: taps.clone() })?;
+    let confine = confine(host.sandbox.clone(), &guest);
+    let options = Options { paused: host.paused, confine, ..Options::default() };
+    let settings = Settings { debugcon: host.debugcon.clone(), options, ..nobody };
+    let ending = launch(guest, settings, |machine, options| {
+        let session = Session::new(Access::new(still, machine.bus()), machine.isa(), taps);
+        // The client waits for this connection first, and for the monitor's after it.
+        let opened =
+            qtest.place.as_ref().map(|place| qtest::server::Server::open(session, place, &qtest.log));
+        options.qtest = opened.transpose().map_err(StartError::Qtest)?;
+        options.server = open_monitors(&host.monitors, crate::run::MONITOR)?;
+        options.vnc = crate::vnc::listen(&host)?;
+        Ok::<_, StartError>(())
+    })?;
+    Ok(ending.status())
 }
 
 /// Serves a Xen domain, from its start (or from where it was saved) to its end.
 ///
 /// First comes what takes rights, from the command line alone. Then they are given up, and only then is anything read
 /// that a guest has written: its images, and the state from which it goes on.
-fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
+fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StartError> {
     let Plan { mut guest, mut host, .. } = plan;
     host.sandbox.internet = guest.reaches_internet();
     host.notes.iter().for_each(|line| say(line));
@@ -210,10 +182,10 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&host)?;
     domain::stay(&mut guest);
-    let (notifier, notices) = notices().map_err(LoopError::from)?;
     let incoming = host.incoming.as_ref().map(open_incoming).transpose()?;
     let ahead = Preopened::open(&guest, host.debugcon.as_deref()).map_err(Failure::from)?;
     let domain = Domain::open(xen, &guest)?;
+    let settings = Settings::new(Vcpus::Xen(domain.clone()))?;
     if incoming.is_none() {
         domain.reserve(&guest)?;
     }
@@ -230,31 +202,29 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StandInError> {
         domain.restored(saved)?;
         guest.follow(&saved.config);
     }
-    let setting = Setting { debugcon: host.debugcon.clone(), ahead, ..domain.setting(notifier) };
-    let mut machine = Machine::build(guest, setting).map_err(Failure::from)?;
-    let restored = saved.is_some();
-    if let Some(saved) = saved {
-        saved.load(machine.hypervisor(), machine.bus()).map_err(DomainError::from)?;
-    }
-    saved::unquiesce(machine.bus());
-    domain.serve_disks(&mut machine, disks)?;
+    let announced = domain.clone();
     let options = Options {
         server,
-        qtest: None,
-        timeout: None,
         vnc,
-        patience: saved::PATIENCE,
         paused: host.paused,
-        restored,
+        restored: saved.is_some(),
         confine: Box::new(|| {
             if let Err(error) = hypervisor_xen::footprint::shrink() {
                 tracing::warn!("memory is not given back: {error}");
             }
             Ok(())
         }),
-        announce: Box::new(move || Ok(domain.announce()?)),
+        announce: Box::new(move || Ok(announced.announce()?)),
+        ..Options::default()
     };
-    Ok(run::run(machine, notices, options)?.status())
+    let settings = Settings { debugcon: host.debugcon.clone(), ahead, options, ..settings };
+    let ending = launch(guest, settings, |machine, _| {
+        if let Some(saved) = saved {
+            saved.load(machine.hypervisor(), machine.bus()).map_err(DomainError::from)?;
+        }
+        Ok::<_, StartError>(domain.serve_disks(machine, disks)?)
+    })?;
+    Ok(ending.status())
 }
 
 /// Opens what holds the saved guest that is to go on, with its name for messages. Nothing of it is read.
@@ -290,10 +260,9 @@ fn refuse_elsewhere(plan: &Plan) -> Result<(), QemuError> {
 struct Pidfile(PathBuf);
 
 impl Pidfile {
-    fn write(path: &Path) -> Result<Pidfile, StandInError> {
+    fn write(path: &Path) -> Result<Pidfile, StartError> {
         let text = format!("{}\n", std::process::id());
-        std::fs::write(path, text)
-            .map_err(|source| StandInError::Pidfile { path: path.to_owned(), source })?;
+        std::fs::write(path, text).map_err(|source| StartError::Pidfile { path: path.to_owned(), source })?;
         Ok(Pidfile(path.to_owned()))
     }
 }

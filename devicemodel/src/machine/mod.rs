@@ -51,7 +51,7 @@ use crate::trace::Border;
 use crate::trace::record::HostEvent;
 use crate::vnc::Console;
 pub use ahead::Preopened;
-pub use build::Setting;
+pub use build::MachineHandles;
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
 use interrupts::{Controllers, Dispatcher};

@@ -9,9 +9,8 @@ use hypervisor::NoCpu;
 
 use super::{Access, IrqIntercept};
 use crate::config::GuestConfig;
-use crate::machine::{BuildError, Machine, Preopened, Setting, split_ram};
+use crate::machine::{BuildError, Machine, MachineHandles, split_ram};
 use crate::power::{Notice, Notices, notices};
-use crate::trace::Border;
 
 /// Longest that one step of guest time may take of the host's.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,16 +32,12 @@ impl Bare {
         let taps = IrqIntercept::new().map_err(host)?;
         let (below, above) = split_ram(config.memory_mib << 20);
         let still = Arc::new(NoCpu::new(config.vcpus, below, above)?);
-        let setting = Setting {
-            hypervisor: still.clone(),
-            power: Arc::new(notifier.clone()),
-            notifier,
+        let handles = MachineHandles {
             debugcon,
             taps: Some(taps.clone()),
-            border: Border::Open,
-            ahead: Preopened::default(),
+            ..MachineHandles::new(still.clone(), notifier)
         };
-        let machine = Machine::build(config, setting)?;
+        let machine = Machine::build(config, handles)?;
         crate::saved::unquiesce(machine.bus());
         let access = Access::new(still, machine.bus());
         Ok(Bare { machine, access, taps, notices, power: Vec::new() })

@@ -17,7 +17,7 @@ use ioreq::{Data, Dir, Request, Sbdf, Target};
 use thiserror::Error;
 
 use crate::config::ConfigError;
-use crate::machine::{BuildError, Machine, Preopened, Setting, split_ram};
+use crate::machine::{BuildError, Machine, MachineHandles, split_ram};
 use crate::power::notices;
 
 use crate::saved::Bounds;
@@ -171,16 +171,13 @@ impl Recording {
         let hypervisor = Watched::replayed(still, player).map_err(BuildError::from)?;
         // Nobody hears of what it asks for: the recording says what came of it.
         let (notifier, _) = notices()?;
-        let setting = Setting {
-            hypervisor: Arc::new(hypervisor),
+        let handles = MachineHandles {
             power: player.clone(),
-            notifier,
             debugcon: debugcon.then(|| "/dev/null".into()),
-            taps: None,
             border: Border::Replayed(player.clone()),
-            ahead: Preopened::default(),
+            ..MachineHandles::new(Arc::new(hypervisor), notifier)
         };
-        Ok(Machine::build(config.clone(), setting)?)
+        Ok(Machine::build(config.clone(), handles)?)
     }
 
     /// Brings the devices to where the recording begins, and gives the guest time of that.

@@ -32,6 +32,7 @@ use crate::monitor::server::Server;
 use crate::monitor::{Guest, Job};
 use crate::power::{Notice, Notices};
 use crate::qtest::server::{self as qtest, Between};
+use crate::saved;
 use crate::vnc::Viewers;
 use announce::Announce;
 use chardevs::Chardevs;
@@ -150,11 +151,27 @@ pub struct Options {
     pub announce: Step,
 }
 
+impl Default for Options {
+    /// The guest runs to its end, with nobody who looks or commands.
+    fn default() -> Options {
+        Options {
+            server: None,
+            timeout: None,
+            vnc: None,
+            qtest: None,
+            patience: saved::PATIENCE,
+            paused: false,
+            restored: false,
+            confine: nothing(),
+            announce: nothing(),
+        }
+    }
+}
+
 /// Something to be done once.
 pub type Step = Box<dyn FnOnce() -> Result<(), Box<dyn std::error::Error + Send + Sync>>>;
 
-/// Nothing.
-pub fn nothing() -> Step {
+fn nothing() -> Step {
     Box::new(|| Ok(()))
 }
 

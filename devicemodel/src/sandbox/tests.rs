@@ -364,7 +364,7 @@ fn sizes(options: &Options) {
 /// What a guest has written is read when everything is given up: its image, and the state from which it goes on.
 fn restored(options: &Options) {
     use crate::config::{DiskConfig, SerialConfig};
-    use crate::machine::{Machine, Preopened, Setting};
+    use crate::machine::{Machine, MachineHandles, Preopened};
 
     let at = |name: &str| folder().join(name);
     std::fs::write(at("disk"), [7; 4096]).unwrap();
@@ -378,9 +378,8 @@ fn restored(options: &Options) {
     let build = |config: &GuestConfig, ahead| {
         let (notifier, _) = crate::power::notices().unwrap();
         let hypervisor = Arc::new(hypervisor::NoCpu::new(1, config.memory_mib << 20, 0).unwrap());
-        let (power, border) = (Arc::new(notifier.clone()), crate::trace::Border::Open);
-        let setting = Setting { hypervisor, power, notifier, debugcon: None, taps: None, border, ahead };
-        Machine::build(config.clone(), setting).unwrap()
+        let handles = MachineHandles { ahead, ..MachineHandles::new(hypervisor, notifier) };
+        Machine::build(config.clone(), handles).unwrap()
     };
     let mut before = GuestConfig { disks: Vec::new(), serial: vec![SerialConfig::Null], ..config.clone() };
     before.disks.push(DiskConfig::new(at("disk")));

@@ -10,9 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::DeviceSpec;
-use crate::machine::{Machine, Preopened, Setting};
+use crate::machine::{Machine, MachineHandles};
 use crate::power::notices;
-use crate::trace::Border;
 
 fn config(vram_mib: u32) -> GuestConfig {
     GuestConfig { memory_mib: 2, devices: vec![DeviceSpec::vga(vram_mib)], ..GuestConfig::default() }
@@ -21,16 +20,8 @@ fn config(vram_mib: u32) -> GuestConfig {
 fn machine(config: GuestConfig) -> (Machine, Arc<NoCpu>) {
     let (notifier, _) = notices().unwrap();
     let still = Arc::new(NoCpu::new(1, config.memory_mib << 20, 0).unwrap());
-    let setting = Setting {
-        hypervisor: still.clone(),
-        power: Arc::new(notifier.clone()),
-        notifier,
-        debugcon: None,
-        taps: None,
-        border: Border::Open,
-        ahead: Preopened::default(),
-    };
-    (Machine::build(config, setting).unwrap(), still)
+    let handles = MachineHandles::new(still.clone(), notifier);
+    (Machine::build(config, handles).unwrap(), still)
 }
 
 fn parts(machine: &Machine) -> Parts<'_> {

@@ -19,7 +19,7 @@ use super::header::{IO, MAGIC};
 use super::record::{Effect, Entry, HostEvent, MediumInfo, Record, Submit};
 use super::taps::Vcpu;
 use crate::config::{ClockMode, DiskConfig, GuestConfig, SerialConfig};
-use crate::machine::{Machine, Preopened, Setting, recorded};
+use crate::machine::{Machine, MachineHandles, recorded};
 use crate::power::notices;
 use crate::replay::{Difference, Outcome, Report, replay};
 use crate::stream::{Reader, Record as Part, StreamError, Writer};
@@ -179,17 +179,8 @@ impl Recorded {
         let (hypervisor, border) = recorded(still.clone(), &file).unwrap();
         let Border::Recorded(recorder, _) = border.clone() else { panic!("no recorder") };
         let (notifier, _) = notices().unwrap();
-        let power = Arc::new(notifier.clone());
-        let setting = Setting {
-            hypervisor,
-            power,
-            notifier,
-            debugcon: None,
-            taps: None,
-            border,
-            ahead: Preopened::default(),
-        };
-        let machine = Machine::build(config, setting).unwrap();
+        let handles = MachineHandles { border, ..MachineHandles::new(hypervisor, notifier) };
+        let machine = Machine::build(config, handles).unwrap();
         machine.bus().reset();
         machine.begin_recording().unwrap();
         machine.unquiesce();

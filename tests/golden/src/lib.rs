@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use devicemodel::config::{ClockMode, DiskConfig, GuestConfig, SerialConfig};
-use devicemodel::machine::{Machine, Preopened, Setting};
+use devicemodel::machine::{Machine, MachineHandles};
 use devicemodel::power::{Notices, notices};
 use devicemodel::saved::{self, Parts};
-use devicemodel::trace::Border;
 use devices_core::bus::View;
 use hypervisor::Hypervisor;
 use hypervisor_soft::{ClockKind, CpuModel, Soft, SoftConfig};
@@ -116,16 +115,11 @@ impl Golden {
         };
         let hypervisor: Arc<dyn Hypervisor> = Arc::new(Soft::new(soft)?);
         let (notifier, notices) = notices()?;
-        let setting = Setting {
-            hypervisor,
-            power: Arc::new(notifier.clone()),
-            notifier,
+        let handles = MachineHandles {
             debugcon: Some("firmware.log".into()),
-            taps: None,
-            border: Border::Open,
-            ahead: Preopened::default(),
+            ..MachineHandles::new(hypervisor, notifier)
         };
-        let machine = Machine::build(config, setting)?;
+        let machine = Machine::build(config, handles)?;
         let view = machine.bus().view();
         Ok(Golden { machine, notices, view })
     }

@@ -39,7 +39,7 @@ use crate::trace::Border;
 use board::{Board, PinSink, Windows};
 
 /// What a machine stands on, beside its configuration.
-pub struct Setting {
+pub struct MachineHandles {
     /// Who runs it.
     pub hypervisor: Arc<dyn Hypervisor>,
     /// Who hears of power-off and reset.
@@ -54,6 +54,22 @@ pub struct Setting {
     pub border: Border,
     /// What is open already of what the configuration names.
     pub ahead: Preopened,
+}
+
+impl MachineHandles {
+    /// Run by that hypervisor, with nothing between the devices and the host; whoever is notified hears of power-off and
+    /// reset too.
+    pub fn new(hypervisor: Arc<dyn Hypervisor>, notifier: Notifier) -> MachineHandles {
+        MachineHandles {
+            hypervisor,
+            power: Arc::new(notifier.clone()),
+            notifier,
+            debugcon: None,
+            taps: None,
+            border: Border::Open,
+            ahead: Preopened::default(),
+        }
+    }
 }
 
 /// Interrupt pins of a PCI bus: four of 32 slots.
@@ -73,8 +89,8 @@ struct Interrupts {
 
 impl Machine {
     /// Builds a machine. Nothing of the host is changed when it fails.
-    pub fn build(config: GuestConfig, setting: Setting) -> Result<Machine, BuildError> {
-        let Setting { hypervisor, power, notifier, debugcon, taps, border, ahead } = setting;
+    pub fn build(config: GuestConfig, handles: MachineHandles) -> Result<Machine, BuildError> {
+        let MachineHandles { hypervisor, power, notifier, debugcon, taps, border, ahead } = handles;
         let power = border.power(power);
         let capabilities = hypervisor.capabilities();
         // What can be wrong with files first.

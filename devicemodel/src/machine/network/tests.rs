@@ -11,7 +11,7 @@ use hypervisor::{Capabilities, NoCpu};
 
 use super::*;
 use crate::config::{Card, GuestConfig};
-use crate::machine::{Preopened, Setting};
+use crate::machine::MachineHandles;
 use crate::power::notices;
 
 fn config(cards: &[Card]) -> GuestConfig {
@@ -27,16 +27,9 @@ fn card(model: &str, id: &str) -> Card {
 fn built(config: GuestConfig) -> Machine {
     let (notifier, _) = notices().unwrap();
     let pvhvm = Capabilities { pvhvm: true, ..Capabilities::default() };
-    let setting = Setting {
-        hypervisor: Arc::new(NoCpu::new(1, 2 << 20, 0).unwrap().in_place_of(pvhvm)),
-        power: Arc::new(notifier.clone()),
-        notifier,
-        debugcon: None,
-        taps: None,
-        border: Border::Open,
-        ahead: Preopened::default(),
-    };
-    Machine::build(config, setting).unwrap()
+    let still = NoCpu::new(1, 2 << 20, 0).unwrap().in_place_of(pvhvm);
+    let handles = MachineHandles::new(Arc::new(still), notifier);
+    Machine::build(config, handles).unwrap()
 }
 
 #[test]

@@ -8,9 +8,8 @@ use hypervisor::{Capabilities, NoCpu};
 
 use super::*;
 use crate::config::GuestConfig;
-use crate::machine::{Machine, Preopened, Setting};
+use crate::machine::{Machine, MachineHandles};
 use crate::power::notices;
-use crate::trace::Border;
 
 fn spec(model: &str, id: Option<&str>, properties: &[(&str, u64)]) -> DeviceSpec {
     let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Value::Uint(*value)));
@@ -25,16 +24,9 @@ fn built(devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
 fn built_on(capabilities: Capabilities, devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
     let config = GuestConfig { memory_mib: 2, devices, ..GuestConfig::default() };
     let (notifier, _) = notices().unwrap();
-    let setting = Setting {
-        hypervisor: Arc::new(NoCpu::new(1, 2 << 20, 0).unwrap().in_place_of(capabilities)),
-        power: Arc::new(notifier.clone()),
-        notifier,
-        debugcon: None,
-        taps: None,
-        border: Border::Open,
-        ahead: Preopened::default(),
-    };
-    Machine::build(config, setting)
+    let still = NoCpu::new(1, 2 << 20, 0).unwrap().in_place_of(capabilities);
+    let handles = MachineHandles::new(Arc::new(still), notifier);
+    Machine::build(config, handles)
 }
 
 /// Slot, vendor and id of each function but the board's own.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use devicemodel::config::GuestConfig;
-use devicemodel::machine::{Machine, Preopened, Setting, recorded};
+use devicemodel::machine::{Machine, MachineHandles, recorded};
 use devicemodel::power::notices;
 use devicemodel::replay::{Outcome, replay};
 use devicemodel::stream::{Reader, Record as Part, Writer};
@@ -34,10 +34,8 @@ fn around() -> &'static Around {
         let still = NoCpu::new(1, 2 << 20, 0).expect("a small machine");
         let (hypervisor, border) = recorded(Arc::new(still), &file).expect("the temporary folder takes it");
         let (notifier, _) = notices().expect("an eventfd");
-        let power = Arc::new(notifier.clone());
-        let (taps, debugcon, ahead) = (None, None, Preopened::default());
-        let setting = Setting { hypervisor, power, notifier, debugcon, taps, border, ahead };
-        let mut machine = Machine::build(config, setting).expect("a small machine");
+        let handles = MachineHandles { border, ..MachineHandles::new(hypervisor, notifier) };
+        let mut machine = Machine::build(config, handles).expect("a small machine");
         machine.begin_recording().expect("the temporary folder takes it");
         machine.shut_down();
         let opened = File::open(&file).expect("it was written");

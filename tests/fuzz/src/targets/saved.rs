@@ -6,12 +6,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use devicemodel::config::{DeviceSpec, DiskConfig, GuestConfig, SerialConfig};
-use devicemodel::machine::{Machine, Preopened, Setting};
+use devicemodel::machine::{Machine, MachineHandles};
 use devicemodel::power::notices;
 use devicemodel::restore::{Given, settle};
 use devicemodel::saved::{self, Parts};
 use devicemodel::stream::{Reader, Record, Writer};
-use devicemodel::trace::Border;
 use hypervisor::NoCpu;
 
 use super::outcome;
@@ -29,16 +28,8 @@ struct Around {
 fn build(config: GuestConfig) -> Result<(Machine, Arc<NoCpu>), String> {
     let (notifier, _) = notices().expect("an eventfd");
     let still = Arc::new(NoCpu::new(config.vcpus, config.memory_mib << 20, 0).expect("a few MiB"));
-    let setting = Setting {
-        hypervisor: still.clone(),
-        power: Arc::new(notifier.clone()),
-        notifier,
-        debugcon: None,
-        taps: None,
-        border: Border::Open,
-        ahead: Preopened::default(),
-    };
-    Machine::build(config, setting).map(|machine| (machine, still)).map_err(|error| error.to_string())
+    let handles = MachineHandles::new(still.clone(), notifier);
+    Machine::build(config, handles).map(|machine| (machine, still)).map_err(|error| error.to_string())
 }
 
 fn around() -> &'static Around {
