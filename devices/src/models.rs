@@ -1,5 +1,7 @@
 //! The one list of device models.
 
+mod not_built;
+
 use devices_core::model::{BusType, Model, Plug};
 
 use crate::board::Make;
@@ -79,6 +81,12 @@ pub fn find(name: &str) -> Option<&'static Model> {
     all().find(|model| model.is_called(name))
 }
 
+/// What a model of QEMU's is that a guest cannot have yet; none: QEMU has no such model that a person can add, or it is
+/// built.
+pub fn not_built(name: &str) -> Option<&'static str> {
+    not_built::NOT_BUILT.iter().find(|(_, names)| names.contains(&name)).map(|(what, _)| *what)
+}
+
 /// Whether a machine has one of that model, asked for or not.
 pub fn is_always_there(model: &Model) -> bool {
     ALL.iter().any(|Listed(of, maker)| of.name == model.name && matches!(maker, Maker::Always))
@@ -95,6 +103,19 @@ pub fn maker(model: &Model) -> Option<Make> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever builds a model takes its name off that list.
+    #[test]
+    fn what_is_not_built_is_not_built() {
+        let mut names: Vec<&str> =
+            not_built::NOT_BUILT.iter().flat_map(|(_, names)| names.iter()).copied().collect();
+        let had = names.iter().find(|name| find(name).is_some_and(|model| model.plug != Plug::Fixed));
+        assert_eq!(had, None);
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "said twice");
+    }
 
     #[test]
     fn names_and_properties_are_said_once() {

@@ -1,5 +1,6 @@
 //! Devices that come and go, and what is on the PCI bus.
 
+use devices_core::pci::class;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -106,19 +107,6 @@ fn delete_device(id: &str, context: &mut Context<'_>) -> Result<(), QmpError> {
     }
 }
 
-/// What QEMU calls a class of PCI functions.
-pub(in crate::monitor) fn class_name(class: u16) -> Option<&'static str> {
-    Some(match class {
-        0x0101 => "IDE controller",
-        0x0200 => "Ethernet controller",
-        0x0300 => "VGA controller",
-        0x0600 => "Host bridge",
-        0x0601 => "ISA bridge",
-        0x0680 => "Bridge",
-        _ => return None,
-    })
-}
-
 fn pci(function: &PciInfo) -> Value {
     let region = |bar: &BarInfo| {
         let kind = if bar.io { "io" } else { "memory" };
@@ -127,7 +115,7 @@ fn pci(function: &PciInfo) -> Value {
     };
     let mut class = Map::new();
     class.insert("class".into(), function.class.into());
-    if let Some(name) = class_name(function.class) {
+    if let Some(name) = class::name(function.class) {
         class.insert("desc".into(), name.into());
     }
     json!({

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use devices_core::pci::class;
 use serde_json::Value;
 
 use super::super::Guest;
@@ -164,7 +165,7 @@ fn blocks(guest: &dyn Guest, text: &mut String) -> std::fmt::Result {
 fn pci(function: &PciInfo, text: &mut String) -> std::fmt::Result {
     writeln!(text, "  Bus  0, device {:3}, function {}:", function.slot, function.function)?;
     let (vendor, device) = (function.vendor, function.device);
-    let class = match commands::class_name(function.class) {
+    let class = match class::name(function.class) {
         Some(name) => name.to_owned(),
         None => format!("Class {:04x}", function.class),
     };

@@ -2,6 +2,7 @@
 //! Bus Specification 3.0, chapter 6).
 
 pub mod bus;
+pub mod class;
 mod msi;
 mod msix;
 #[cfg(test)]

@@ -1,0 +1,34 @@
+//! QEMU's models that a guest cannot have yet, so that they are refused for what they are.
+
+/// Models of QEMU's that are refused by name, and what they are.
+pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
+    (
+        "display adapter",
+        &["cirrus-vga", "qxl", "qxl-vga", "virtio-vga", "bochs-display", "secondary-vga", "ramfb"],
+    ),
+    ("network card", &["ne2k_isa", "pcnet", "vmxnet3"]),
+    ("network card", &["i82551", "i82557b", "i82559er", "igb", "tulip", "virtio-net", "virtio-net-pci"]),
+    ("USB", &["piix3-usb-uhci", "piix4-usb-uhci", "ich9-usb-ehci1", "ich9-usb-ehci2", "usb-ehci"]),
+    ("USB", &["ich9-usb-uhci1", "ich9-usb-uhci2", "ich9-usb-uhci3", "pci-ohci", "nec-usb-xhci", "qemu-xhci"]),
+    ("USB", &["usb-tablet", "usb-mouse", "usb-kbd", "usb-host", "usb-redir", "usb-storage", "usb-hub"]),
+    ("USB", &["usb-audio", "usb-serial", "usb-net", "usb-ccid", "usb-wacom-tablet"]),
+    ("sound card", &["intel-hda", "ich9-intel-hda", "hda-duplex", "hda-output", "hda-micro", "AC97", "ac97"]),
+    ("sound card", &["ES1370", "es1370", "adlib", "cs4231a", "gus", "sb16"]),
+    (
+        "disk controller",
+        &["lsi53c895a", "lsi", "lsi53c810", "ahci", "ich9-ahci", "megasas", "pvscsi", "mptsas1068"],
+    ),
+    ("disk controller", &["nvme", "isa-fdc", "floppy", "isa-ide", "piix3-ide", "usb-bot", "usb-uas"]),
+    ("SCSI drive", &["scsi-hd", "scsi-cd", "scsi-block", "scsi-generic"]),
+    ("virtio", &["virtio-blk", "virtio-blk-pci", "virtio-scsi", "virtio-scsi-pci", "virtio-rng-pci"]),
+    (
+        "virtio",
+        &["virtio-serial", "virtio-serial-pci", "virtserialport", "virtconsole", "virtio-balloon-pci"],
+    ),
+    ("virtio", &["virtio-9p-pci", "virtio-gpu-pci", "virtio-keyboard-pci", "virtio-tablet-pci"]),
+    ("PCI passthrough", &["xen-pci-passthrough", "vfio-pci", "igd-passthrough-isa-bridge"]),
+    ("TPM", &["tpm-tis", "tpm-crb"]),
+    ("lines", &["isa-serial", "pci-serial", "isa-parallel", "isa-debugcon"]),
+    ("test device", &["edu"]),
+    ("device", &["pci-bridge", "vmgenid", "ib700", "i6300esb", "vmcoreinfo", "xen-backend", "loader"]),
+];
