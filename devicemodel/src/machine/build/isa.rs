@@ -39,21 +39,23 @@ pub(super) fn clocks(
     let seconds = rtc_seconds(board);
     let ahead = seconds.saturating_sub(crate::host::seconds());
     let clock = |clock| Clock { clock, start: seconds, ahead };
-    if capabilities.hpet && capabilities.pit && capabilities.rtc {
+    // The HPET first: a load must know who drives IRQ 0 and 8 before the others raise their lines.
+    let legacy = Legacy::new(isa);
+    let inputs = legacy.inputs();
+    if board.config.features.hpet && !capabilities.hpet {
+        let wiring = board.wiring();
+        board.attach(Hpet::new(&wiring, isa.clone(), legacy), &wiring)?;
+    }
+    if !capabilities.pit {
+        let wiring = board.wiring();
+        board.attach(Pit::new(&wiring, inputs.line(legacy::PIT)), &wiring)?;
+    }
+    if capabilities.rtc {
         let mut cmos = Cmos::new(seconds);
         info.bytes().into_iter().for_each(|(index, value)| cmos.set(index, value));
         board.attach(cmos, &board.wiring())?;
         return Ok(clock(None));
     }
-    // The HPET first: a load must know who drives IRQ 0 and 8 before the others raise their lines.
-    let legacy = Legacy::new(isa);
-    let inputs = legacy.inputs();
-    if board.config.features.hpet {
-        let wiring = board.wiring();
-        board.attach(Hpet::new(&wiring, isa.clone(), legacy), &wiring)?;
-    }
-    let wiring = board.wiring();
-    board.attach(Pit::new(&wiring, inputs.line(legacy::PIT)), &wiring)?;
     let wiring = board.wiring();
     let mut rtc = Rtc::new(&wiring, inputs.line(legacy::RTC), seconds).observed(board.observer.clone());
     info.fill(&mut rtc);

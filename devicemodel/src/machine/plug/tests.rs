@@ -44,12 +44,27 @@ fn what_is_xens_is_asked_part_by_part() {
     assert_eq!(built_on(pvhvm, Vec::new()).unwrap().info().kind, "pc-i440fx-7.2");
     let refused = built_on(Capabilities::default(), platform()).err().unwrap().to_string();
     assert!(refused.contains("it needs a Xen domain"), "{refused}");
-    let has_pvpanic = |capabilities| {
+    let has = |capabilities, part: &str| {
         let machine = built_on(capabilities, Vec::new()).unwrap();
-        machine.bus().slots().iter().any(|(name, _)| name == "pvpanic")
+        machine.bus().slots().iter().any(|(name, _)| name == part)
     };
-    assert!(has_pvpanic(pvhvm));
-    assert!(!has_pvpanic(Capabilities { acpi_tables: true, ..pvhvm }));
+    assert!(has(pvhvm, "pvpanic"));
+    assert!(!has(Capabilities { acpi_tables: true, ..pvhvm }, "pvpanic"));
+}
+
+#[test]
+fn each_clock_is_ours_where_the_hypervisor_has_none() {
+    let there = |capabilities| {
+        let machine = built_on(capabilities, Vec::new()).unwrap();
+        let names: Vec<String> = machine.bus().slots().into_iter().map(|(name, _)| name).collect();
+        ["pit", "rtc", "hpet", "cmos"].map(|part| names.iter().any(|name| name == part))
+    };
+    let none = Capabilities::default();
+    assert_eq!(there(none), [true, true, true, false]);
+    // As KVM with its own interrupt controllers and timer.
+    assert_eq!(there(Capabilities { pit: true, ..none }), [false, true, true, false]);
+    assert_eq!(there(Capabilities { hpet: true, ..none }), [true, true, false, false]);
+    assert_eq!(there(Capabilities { rtc: true, ..none }), [true, false, true, true]);
 }
 
 #[test]
