@@ -314,6 +314,8 @@ pub struct Cpu {
     pub(crate) a20: u64,
     /// Index of this vCPU.
     pub id: u32,
+    /// Where RDRAND's numbers come from.
+    pub(crate) random: crate::int::random::Source,
     /// What it says it is.
     pub(crate) model: Arc<CpuModel>,
     /// TLB.

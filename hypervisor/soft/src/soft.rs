@@ -17,7 +17,7 @@ use crate::cpu::{Cpu, IP};
 use crate::exec::Leave;
 use crate::machine::{CountClock, Shared, attention};
 use crate::model::{CpuModel, SavedModel};
-use crate::state;
+use crate::state::{self, SavedMore};
 
 /// Where guest time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -53,6 +53,22 @@ const TURN: u64 = 50_000;
 
 /// Where the model of the vCPUs is saved.
 const MODEL: &str = "cpu/model";
+
+/// Where it is saved what a vCPU has beyond the first processor's state.
+fn more(n: usize) -> String {
+    format!("cpu/{n}/more")
+}
+
+/// The key of RDRAND's numbers: one that nobody knows, but a fixed one where a run must repeat exactly.
+fn random_key(clock: ClockKind) -> u128 {
+    let mut key = [0; 16];
+    if clock == ClockKind::Host {
+        // SAFETY: it writes at most as many bytes as there are.
+        let got = unsafe { libc::getrandom(key.as_mut_ptr().cast(), key.len(), 0) };
+        debug_assert_eq!(got, 16, "the kernel has random bytes");
+    }
+    u128::from_le_bytes(key)
+}
 
 type Events = Arc<dyn Fn(Event) + Send + Sync>;
 
@@ -94,6 +110,15 @@ fn watch(shared: &Arc<Shared>, block: &RamBlock) {
     });
 }
 
+/// A part that not every guest has.
+fn read_part<T: serde::de::DeserializeOwned>(parts: &[SavedPart], path: &str) -> Result<Option<T>, Error> {
+    let Some(part) = parts.iter().find(|p| p.path == path) else { return Ok(None) };
+    if part.version != 1 {
+        return Err(Error::State(format!("{path} has version {}", part.version)));
+    }
+    rmp_serde::from_slice(&part.body).map(Some).map_err(|e| Error::State(format!("{path}: {e}")))
+}
+
 impl Soft {
     /// A machine at power-on, paused, its RAM mapped.
     pub fn new(config: SoftConfig) -> Result<Soft, Error> {
@@ -124,8 +149,10 @@ impl Soft {
             shared.unit(n).timer = Some(shared.timers.timer(fire));
         }
         let model = Arc::new(config.cpu);
+        let key = random_key(config.clock);
         let vcpu = |n| {
             let mut cpu = Cpu::new(n, shared.clone());
+            cpu.random.key = key;
             cpu.set_model(model.clone());
             cpu.power_on();
             Mutex::new(cpu)
@@ -451,6 +478,11 @@ impl Hypervisor for Soft {
             let body = rmp_serde::to_vec_named(&SavedModel::from(&*model));
             let body = body.map_err(|e| Error::State(e.to_string()))?;
             parts.push(SavedPart { path: MODEL.into(), version: 1, body });
+            for n in 0..self.cpus.len() {
+                let body = rmp_serde::to_vec_named(&SavedMore::of(&self.cpu(n)));
+                let body = body.map_err(|e| Error::State(e.to_string()))?;
+                parts.push(SavedPart { path: more(n), version: 1, body });
+            }
         }
         Ok(parts)
     }
@@ -465,22 +497,23 @@ impl Hypervisor for Soft {
             }
             states.push(state::parse(&part.body)?);
         }
-        let model = match parts.iter().find(|p| p.path == MODEL) {
-            None => CpuModel::default(),
-            Some(part) if part.version != 1 => {
-                return Err(bad(format!("{MODEL} has version {}", part.version)));
+        let model: Option<SavedModel> = read_part(parts, MODEL)?;
+        let mut rest = Vec::new();
+        if model.is_some() {
+            for n in 0..self.cpus.len() {
+                let path = more(n);
+                let more: Option<SavedMore> = read_part(parts, &path)?;
+                rest.push(more.ok_or_else(|| bad(format!("no {path}")))?);
             }
-            Some(part) => {
-                let saved: SavedModel =
-                    rmp_serde::from_slice(&part.body).map_err(|e| bad(format!("{MODEL}: {e}")))?;
-                saved.model().map_err(|e| bad(format!("{MODEL}: {e}")))?
-            }
-        };
-        let model = Arc::new(model);
-        let others = parts.iter().filter(|p| p.path.starts_with("cpu/") && p.path != MODEL).count();
-        if others != states.len() {
-            return Err(bad(format!("{others} vCPUs saved, {} here", states.len())));
         }
+        let known = states.len() + usize::from(model.is_some()) + rest.len();
+        let all = parts.iter().filter(|p| p.path.starts_with("cpu/")).count();
+        if all != known {
+            return Err(bad(format!("{all} parts of vCPUs saved, {known} here")));
+        }
+        let model = model.map_or_else(|| Ok(CpuModel::default()), SavedModel::model);
+        let model = Arc::new(model.map_err(|e| bad(format!("{MODEL}: {e}")))?);
+        let mut rest = rest.into_iter();
         *self.model() = model.clone();
         for (n, saved) in states.into_iter().enumerate() {
             let mut cpu = self.cpu(n);
@@ -489,6 +522,9 @@ impl Hypervisor for Soft {
             drop(unit);
             cpu.set_model(model.clone());
             saved.apply(&mut cpu);
+            if let Some(more) = rest.next() {
+                more.apply(&mut cpu);
+            }
         }
         Ok(())
     }

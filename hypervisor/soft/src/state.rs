@@ -9,6 +9,7 @@ use crate::apic;
 use crate::apic::wire::Unit;
 use crate::block::Cache;
 use crate::cpu::{Cpu, FaultInfo, IP, RDX, Segment, Table, seg, special};
+use crate::int::random::Source;
 use crate::machine::{Shared, attention};
 use crate::model::CpuModel;
 use crate::physical::PageInfo;
@@ -83,6 +84,7 @@ impl Cpu {
             time_offset: 0,
             a20: u64::MAX,
             id,
+            random: Default::default(),
             model: Arc::new(CpuModel::default()),
             tlb_sets: Sets::new(),
             blocks: Cache::new(),
@@ -236,6 +238,27 @@ pub(crate) struct SavedCpu {
     init: bool,
     #[serde(deserialize_with = "Option::deserialize")]
     startup: Option<u8>,
+}
+
+/// What a vCPU has beyond the first processor's state, saved beside it for models that may have such.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SavedMore {
+    random_key: [u64; 2],
+    random_taken: u64,
+}
+
+impl SavedMore {
+    /// Takes it from a vCPU.
+    pub(crate) fn of(cpu: &Cpu) -> SavedMore {
+        let Source { key, taken } = cpu.random;
+        SavedMore { random_key: [key as u64, (key >> 64) as u64], random_taken: taken }
+    }
+
+    /// Puts it in place.
+    pub(crate) fn apply(self, cpu: &mut Cpu) {
+        let SavedMore { random_key: [low, high], random_taken } = self;
+        cpu.random = Source { key: u128::from(low) | u128::from(high) << 64, taken: random_taken };
+    }
 }
 
 /// Bits of `special` that are state and not a consequence of other registers.

@@ -22,6 +22,7 @@
 mod approx;
 pub mod convert;
 pub mod crc;
+pub mod crypto;
 mod env;
 pub mod float;
 pub mod int;

@@ -18,6 +18,7 @@ mod calc;
 mod misc;
 mod mov;
 mod muldiv;
+pub(crate) mod random;
 mod shift;
 mod stack;
 mod string;
@@ -126,6 +127,7 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         .or_else(|| bits::lower(i, ctx))
         .or_else(|| bmi::lower(i, ctx))
         .or_else(|| muldiv::lower(i, ctx))
+        .or_else(|| random::lower(i, ctx))
         .or_else(|| string::lower(i, ctx))
         .or_else(|| atomic::lower(i, ctx))
         .or_else(|| misc::lower(i, ctx))

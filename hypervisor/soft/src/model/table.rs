@@ -111,6 +111,11 @@ pub const SUPPORTED: Features = SOFT.and(&[
     F::INVPCID,
     F::ERMS,
     F::FSRM,
+    F::AES,
+    F::PCLMULQDQ,
+    F::SHA,
+    F::RDRAND,
+    F::RDSEED,
 ]);
 
 const fn named(name: &'static str) -> Option<Feature> {

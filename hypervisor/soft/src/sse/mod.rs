@@ -4,6 +4,7 @@
 //! function inlined. What CR0.EM, CR0.TS and CR4.OSFXSR forbid is decided when a block is decoded.
 
 mod convert;
+mod crypto;
 mod float;
 mod forms;
 mod integer;
@@ -30,6 +31,7 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         .or_else(|| float::lower(i, ctx))
         .or_else(|| convert::lower(i, ctx))
         .or_else(|| lanes::lower(i, ctx))
+        .or_else(|| crypto::lower(i, ctx))
         .or_else(|| control(i, ctx))?;
     let xmm = (0..i.op_count()).any(|n| i.op_register(n).is_xmm());
     let sse = xmm || matches!(i.code(), Code::Ldmxcsr_m32 | Code::Stmxcsr_m32);

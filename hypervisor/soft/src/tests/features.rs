@@ -210,3 +210,31 @@ fn real_mode_has_no_vex_prefix() {
     bare.halts();
     assert_eq!(bare.cpu.gpr[RAX], 0xf0);
 }
+
+#[test]
+fn random_numbers_go_on_from_a_saved_state_and_differ_by_vcpu() {
+    let code = |a: &mut CodeAssembler| {
+        a.rdrand(rax).unwrap();
+        a.rdseed(rcx).unwrap();
+        a.rdrand(edx).unwrap();
+        a.hlt().unwrap();
+    };
+    let numbers = |cpu: &crate::cpu::Cpu| [cpu.gpr[RAX], cpu.gpr[RCX], cpu.gpr[RDX]];
+    let mut bare = long("max", code);
+    bare.cpu.random.key = 7;
+    bare.halts();
+    let first = numbers(&bare.cpu);
+    assert_eq!(bare.cpu.status(), 1, "CF alone: there was one");
+    assert!(first[2] >> 32 == 0 && first[0] != first[1]);
+    let mut again = long("max", code);
+    crate::state::SavedMore::of(&bare.cpu).apply(&mut again.cpu);
+    again.halts();
+    bare.cpu.gpr[IP] = super::CODE;
+    bare.halts();
+    assert_eq!(numbers(&again.cpu), numbers(&bare.cpu), "a saved vCPU goes on");
+    assert_ne!(numbers(&again.cpu), first);
+    let mut source = bare.cpu.random;
+    let mut copy = source;
+    assert_ne!(source.next(0), copy.next(1));
+    assert_eq!(vector(&mut long("soft64", code)), 6);
+}

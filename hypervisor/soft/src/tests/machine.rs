@@ -190,7 +190,7 @@ fn the_model_is_saved_with_the_guest() {
     let nehalem = soft("Nehalem,-sse4.2");
     let parts = nehalem.save().unwrap();
     let paths: Vec<_> = parts.iter().map(|part| part.path.as_str()).collect();
-    assert_eq!(paths, ["cpu/0", "cpu/1", "cpu/model"]);
+    assert_eq!(paths, ["cpu/0", "cpu/1", "cpu/model", "cpu/0/more", "cpu/1/more"]);
     let other = soft("soft64");
     let usual = other.save().unwrap();
     assert_eq!(usual.len(), 2, "as it was before there was a choice");
@@ -209,6 +209,9 @@ fn the_model_is_saved_with_the_guest() {
     assert!(error.contains("no CPU feature \"cx32\""), "{error}");
     newer[2].version = 2;
     assert!(other.load(&newer).unwrap_err().to_string().contains("version 2"));
+    assert!(other.load(&parts[..4]).unwrap_err().to_string().contains("no cpu/1/more"));
+    let stray: Vec<_> = usual.iter().chain(&parts[3..]).cloned().collect();
+    assert!(other.load(&stray).unwrap_err().to_string().contains("4 parts of vCPUs saved, 2 here"));
 }
 
 /// A saved count near its end would be over the loop's limit at once, for ever, or wrap.

@@ -1,6 +1,7 @@
 //! Every operation against the host's own instruction, on random operands. SIMD_SEED repeats a run.
 #![cfg(target_arch = "x86_64")]
 
+mod crypto;
 mod fp;
 mod host;
 mod int;
