@@ -232,6 +232,27 @@ fn machine(pid: pid_t, domid: u64) -> io::Result<Vec<Try>> {
     Ok(tries)
 }
 
+/// The same of one that has a tap device: it stays with the interface that it was given.
+fn machine_with_tap(pid: pid_t, domid: u64) -> io::Result<Vec<Try>> {
+    const DEVICE: &str = "/dev/net/tun";
+    // Linux, `linux/if_tun.h`.
+    const TUNSETIFF: u64 = 0x4004_54ca;
+    const TUNSETPERSIST: u64 = 0x4004_54cb;
+    const TUNSETOWNER: u64 = 0x4004_54cc;
+    let tap = file(pid, DEVICE)?;
+    let interface = [b"xenbr0".as_slice(), &[0; 34]].concat();
+    let mut tries = machine(pid, domid)?;
+    let before_the_last = tries.len() - 1;
+    let more = [
+        ioctl("another interface", tap, TUNSETIFF, interface, &[EPERM]),
+        ioctl("an interface that stays", tap, TUNSETPERSIST, words(&[1]), &[EPERM]),
+        ioctl("an interface for somebody else", tap, TUNSETOWNER, words(&[0]), &[EPERM]),
+        open("one more interface", DEVICE, libc::O_RDWR, &[EPERM]),
+    ];
+    tries.splice(before_the_last..before_the_last, more);
+    Ok(tries)
+}
+
 fn disks(pid: pid_t, image: &str) -> io::Result<Vec<Try>> {
     let evtchn = file(pid, "/dev/xen/evtchn")?;
     let mut tries = for_all(pid, &[EPERM]);
@@ -307,6 +328,7 @@ fn asked(arguments: &[String]) -> Option<io::Result<(pid_t, Vec<Try>)>> {
     let (pid, domid) = (pid.parse().ok()?, domid.parse().ok()?);
     let tries = match rest {
         [what] if what == "machine" => machine(pid, domid),
+        [what, tap] if what == "machine" && tap == "tap" => machine_with_tap(pid, domid),
         [what, image] if what == "disks" => disks(pid, image),
         [what, image] if what == "opener" => Ok(opener(pid, image)),
         _ => return None,
@@ -317,7 +339,7 @@ fn asked(arguments: &[String]) -> Option<io::Result<(pid_t, Vec<Try>)>> {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(asked) = asked(&arguments) else {
-        eprintln!("usage: intruder PID DOMID machine | disks IMAGE | opener IMAGE");
+        eprintln!("usage: intruder PID DOMID machine [tap] | disks IMAGE | opener IMAGE");
         return ExitCode::from(2);
     };
     match asked.and_then(|(pid, tries)| intrude(pid, tries)) {

@@ -257,6 +257,73 @@ restart() { # NAME ID: waits for the domain that xl, in the background, makes of
     wait_text 400 "/root/$1.serial" GUEST-READY
 }
 
+# --- a network ----------------------------------------------------------------------------------------------------
+
+on_bridge() { # dom0 is 10.9.0.1 on its bridge
+    ip addr show dev xenbr0 | grep -q 10.9.0.1 || try ip addr add 10.9.0.1/24 dev xenbr0
+}
+
+serve() { # BYTES: by HTTP, to guests on the bridge; their checksum in SENT
+    on_bridge
+    mkdir -p /root/www
+    head -c "$1" /dev/urandom >/root/www/sent
+    read -r SENT _ <<<"$(sha256sum /root/www/sent)"
+    busybox httpd -f -p 10.9.0.1:8000 -h /root/www &
+    SERVER=$!
+}
+
+serve_no_more() {
+    kill "$SERVER"
+    rm -rf /root/www
+}
+
+FETCH='wget -q -O - http://10.9.0.1:8000/sent | sha256sum'
+
+download() { # WHAT: the guest gets what is served, with the right checksum
+    guest 300 "$FETCH" || fail "$1: $OUTPUT"
+    [[ $OUTPUT == *"$SENT"* ]] || fail "$1: $SENT was sent, $OUTPUT came"
+    note "$1: it came"
+}
+
+download_for_ever() { # the guest does so again and again from now on; `loops` tells how often
+    guest 20 "echo 0 >/tmp/loops; (n=0; while :; do $FETCH | grep -q $SENT || touch /tmp/failed; n=\$((n + 1)); \
+        echo \$n >/tmp/loops; done) >/dev/null 2>&1 &" || fail "no downloads in the guest: $OUTPUT"
+}
+
+card_up() { # [CARD ADDRESS]: the guest's card gets its address
+    local card=${1:-eth0} address=${2:-10.9.0.2}
+    guest 60 "until ifconfig $card $address netmask 255.255.255.0 up 2>/dev/null; do sleep 1; done" ||
+        fail "no card $card: $OUTPUT"
+}
+
+# A guest with nothing but this card; without the platform device there is nothing to unplug it by.
+emulated_card() { # MODEL VENDOR: `linux`, at its userland, with its card's address
+    cp /srv/cards.img /root/linux.img
+    linux_config linux 'xen_platform_pci=0' "vif=[\"${1:+model=$1,}bridge=xenbr0,script=vif-lab,mac=00:16:3e:00:00:42\"]"
+    create_linux linux
+    [ -e "/sys/class/net/vif$ID.0-emu" ] || fail "no tap interface of domain $ID"
+    card_up
+    guest 20 'cat /sys/class/net/eth0/device/vendor /sys/class/net/eth0/address' || fail "no card: $OUTPUT"
+    [[ $OUTPUT == "$2"*00:16:3e:00:00:42* ]] || fail "another card: $OUTPUT"
+}
+
+restored() { # `linux`, from /root/linux.save; it answers
+    try xl restore -p /root/linux.save
+    look_up linux
+    listen linux
+    try xl unpause linux
+    settle
+}
+
+migrated() { # `linux`, to the same host; it answers
+    xl migrate -s '' linux 'xl migrate-receive' >/root/migrate.log 2>&1 || fail "the migration fails with status $?"
+    look_up linux
+    listen linux
+    settle
+}
+
+# --- processes ----------------------------------------------------------------------------------------------------
+
 state() { # NAME: xl's letters for it into STATE
     local line
     line=$(xl list "$1" 2>/dev/null) || return 1
@@ -289,6 +356,21 @@ process() { # NAME: the process of that name that the device model has started, 
         return
     done
     fail "no process $1 of device model $PID"
+}
+
+restricted() { # what the kernel says of the device model
+    slurp "/proc/$PID/status"
+    local uid=${TEXT#*Uid:} caps=${TEXT#*CapEff:}
+    read -r uid _ <<<"$uid"
+    read -r caps _ <<<"$caps"
+    [ "$uid" = $((131072 + ID)) ] || fail "the device model runs as user $uid"
+    [ "$caps" = 0000000000000000 ] || fail "the device model has capabilities $caps"
+    [ "$(readlink "/proc/$PID/root")" = "/run/xen/qemu-root-$ID" ] || fail "its root is $(readlink "/proc/$PID/root")"
+    ls -l "/proc/$PID/fd" >/root/fds.log
+    ! grep -q xenstored /root/fds.log || fail "it holds xenstore's socket"
+    note "restricted: user $uid, no capabilities, $(wc -l </root/fds.log) descriptors"
+    [ "$MODEL" = stock ] && return
+    [[ $TEXT == *Seccomp:$'\t'2* ]] || fail "no seccomp filter"
 }
 
 intrude() { # PID WHAT...: somebody has taken the process over; he must not get anything, and his last try ends it
@@ -382,12 +464,12 @@ run_test() { # the test TEST with the device model MODEL
     note "passed"
 }
 
-left_running() { # device models and readers of terminals
+left_running() { # device models, readers of terminals and servers
     local folder name
     for folder in /proc/[0-9]*; do
         read -r name 2>/dev/null <"$folder/comm"
         case $name in
-        xen-qemu-system | ailurus* | cat) echo "${folder#/proc/}" ;;
+        xen-qemu-system | ailurus* | cat | busybox) echo "${folder#/proc/}" ;;
         esac
     done
 }
