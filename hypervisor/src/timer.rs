@@ -22,14 +22,14 @@ pub struct TimerQueue {
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
     changed: Condvar,
     /// Earliest deadline plus one; zero when there is none. Read without the lock by vCPU loops.
     next: AtomicU64,
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     /// Armed timers by (deadline, order of arming).
     armed: BTreeMap<(u64, u64), Callback>,
     sequence: u64,
@@ -37,11 +37,11 @@ struct State {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
-    fn publish(&self, state: &State) {
-        let next = state.armed.keys().next().map_or(0, |(deadline, _)| deadline.saturating_add(1));
+    fn publish(&self, inner: &Inner) {
+        let next = inner.armed.keys().next().map_or(0, |(deadline, _)| deadline.saturating_add(1));
         if self.next.swap(next, Ordering::AcqRel) != next {
             self.changed.notify_all();
         }
@@ -69,10 +69,10 @@ impl TimerQueue {
     /// fire at the next call, so this always ends.
     pub fn fire(&self, now: u64) {
         let due: Vec<Callback> = {
-            let mut state = self.shared.state();
-            let later = state.armed.split_off(&(now.saturating_add(1), 0));
-            let due = std::mem::replace(&mut state.armed, later);
-            self.shared.publish(&state);
+            let mut inner = self.shared.inner();
+            let later = inner.armed.split_off(&(now.saturating_add(1), 0));
+            let due = std::mem::replace(&mut inner.armed, later);
+            self.shared.publish(&inner);
             due.into_values().collect()
         };
         for callback in due {
@@ -87,11 +87,11 @@ impl TimerQueue {
             let now = clock.now();
             crate::thread_role::at(crate::thread_role::Role::Vcpu);
             self.fire(now);
-            let state = self.shared.state();
-            if state.closed {
+            let inner = self.shared.inner();
+            if inner.closed {
                 return;
             }
-            let wait = state.armed.keys().next().map(|(deadline, _)| deadline.saturating_sub(now));
+            let wait = inner.armed.keys().next().map(|(deadline, _)| deadline.saturating_sub(now));
             // A wait ends early when the earliest deadline changes; a stopped clock is looked at again
             // when its owner calls `kick`, or at the latest after this wait.
             let unlocked = match wait {
@@ -99,10 +99,10 @@ impl TimerQueue {
                 Some(wait) => self
                     .shared
                     .changed
-                    .wait_timeout(state, Duration::from_nanos(wait))
-                    .map(|(state, _)| state)
+                    .wait_timeout(inner, Duration::from_nanos(wait))
+                    .map(|(inner, _)| inner)
                     .ok(),
-                None => self.shared.changed.wait(state).ok(),
+                None => self.shared.changed.wait(inner).ok(),
             };
             drop(unlocked);
         }
@@ -110,13 +110,13 @@ impl TimerQueue {
 
     /// Makes [`serve`](TimerQueue::serve) look at the clock again, after it was stopped, started or set.
     pub fn kick(&self) {
-        let _state = self.shared.state();
+        let _state = self.shared.inner();
         self.shared.changed.notify_all();
     }
 
     /// Makes [`serve`](TimerQueue::serve) return, now and ever after.
     pub fn close(&self) {
-        self.shared.state().closed = true;
+        self.shared.inner().closed = true;
         self.shared.changed.notify_all();
     }
 }
@@ -146,15 +146,15 @@ impl Timer {
             told(Some(deadline));
         }
         let Some(shared) = self.queue.upgrade() else { return };
-        let mut state = shared.state();
+        let mut inner = shared.inner();
         if let Some(key) = self.key.take() {
-            state.armed.remove(&key);
+            inner.armed.remove(&key);
         }
-        state.sequence += 1;
-        let key = (deadline, state.sequence);
-        state.armed.insert(key, self.callback.clone());
+        inner.sequence += 1;
+        let key = (deadline, inner.sequence);
+        inner.armed.insert(key, self.callback.clone());
         self.key = Some(key);
-        shared.publish(&state);
+        shared.publish(&inner);
     }
 
     /// Does not fire any more. A callback that has already begun on another thread still ends.
@@ -164,9 +164,9 @@ impl Timer {
         }
         let Some(key) = self.key.take() else { return };
         let Some(shared) = self.queue.upgrade() else { return };
-        let mut state = shared.state();
-        if state.armed.remove(&key).is_some() {
-            shared.publish(&state);
+        let mut inner = shared.inner();
+        if inner.armed.remove(&key).is_some() {
+            shared.publish(&inner);
         }
     }
 }

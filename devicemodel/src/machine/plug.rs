@@ -46,9 +46,9 @@ impl IrqSink for PciPins {
 }
 
 /// What is on the PCI bus.
-pub(super) struct Plugged(Mutex<State>);
+pub(super) struct Plugged(Mutex<Inner>);
 
-struct State {
+struct Inner {
     pci: PciBus,
     devices: Vec<Device>,
     /// Taken off the bus, but something that they began has not ended.
@@ -79,19 +79,19 @@ impl Plugged {
         for (devfn, name) in BOARD {
             pci.take(devfn, name).map_err(|error| BuildError::Inconsistent(error.to_string()))?;
         }
-        Ok(Plugged(Mutex::new(State { pci, devices: Vec::new(), leaving: Vec::new() })))
+        Ok(Plugged(Mutex::new(Inner { pci, devices: Vec::new(), leaving: Vec::new() })))
     }
 
     /// The id of the device at an address, if it has one.
     pub(super) fn id_at(&self, sbdf: Sbdf) -> Option<String> {
-        let state = self.state();
+        let inner = self.inner();
         let at = |device: &&Device| device.spec.devfn().map(on_bus_0) == Some(sbdf);
-        state.devices.iter().find(at)?.spec.id.clone()
+        inner.devices.iter().find(at)?.spec.id.clone()
     }
 
     /// The id of a device by its name on the bus.
     pub(super) fn id_of(&self, name: &str) -> Option<String> {
-        self.state().devices.iter().find(|device| device.name == name)?.spec.id.clone()
+        self.inner().devices.iter().find(|device| device.name == name)?.spec.id.clone()
     }
 
     /// Network cards.
@@ -100,17 +100,17 @@ impl Plugged {
             let nic = device.nic.clone()?;
             Some(Card { name: device.name.clone(), spec: device.spec.clone(), nic })
         };
-        self.state().devices.iter().filter_map(card).collect()
+        self.inner().devices.iter().filter_map(card).collect()
     }
 
     /// Takes all network cards off the bus. What they have sent is with their back ends already.
     pub(super) fn remove_cards(&self, bus: &Bus) -> Vec<Card> {
         let cards = self.cards();
-        let mut state = self.state();
+        let mut inner = self.inner();
         for card in &cards {
-            state.devices.retain(|device| device.name != card.name);
+            inner.devices.retain(|device| device.name != card.name);
             if let (Some(devfn), Some(_)) = (card.spec.devfn(), bus.detach(&card.name)) {
-                state.pci.release(devfn);
+                inner.pci.release(devfn);
             }
         }
         cards
@@ -118,25 +118,25 @@ impl Plugged {
 
     /// The devices as they are to be made again: with their addresses.
     pub(super) fn specs(&self) -> Vec<DeviceSpec> {
-        self.state().devices.iter().map(|device| device.spec.clone()).collect()
+        self.inner().devices.iter().map(|device| device.spec.clone()).collect()
     }
 
     /// Slots whose devices can be taken out, one bit each.
     pub(super) fn removable(&self) -> u32 {
-        self.state().removable()
+        self.inner().removable()
     }
 
     /// Whether something that was taken off the bus has not ended what it began.
     pub(super) fn is_leaving(&self) -> bool {
-        !self.state().leaving.is_empty()
+        !self.inner().leaving.is_empty()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Inner {
     /// A network card whose address nobody chose gets the lowest of QEMU's that no other card has.
     fn name_mac(&self, spec: &mut DeviceSpec) -> Result<(), BuildError> {
         if spec.model()?.property("mac").is_none() || spec.properties.contains_key("mac") {
@@ -165,10 +165,10 @@ impl Maker<'_> {
         specs: &[DeviceSpec],
         plugged: &Plugged,
     ) -> Result<Option<Arc<dyn DisplayAdapter>>, BuildError> {
-        let mut state = plugged.state();
+        let mut inner = plugged.inner();
         for spec in specs {
             if let Some(devfn) = spec.devfn() {
-                state.pci.take(devfn, &said(spec)).map_err(|error| refused(spec, &error))?;
+                inner.pci.take(devfn, &said(spec)).map_err(|error| refused(spec, &error))?;
             }
         }
         let mut display = None;
@@ -176,17 +176,17 @@ impl Maker<'_> {
             let mut spec = spec.clone();
             if spec.is_drive() {
                 // Its controller has made it.
-                state.devices.push(Device { name: name_of(&spec), spec, nic: None });
+                inner.devices.push(Device { name: name_of(&spec), spec, nic: None });
                 continue;
             }
             if spec.model()?.bus == BusType::Pci && spec.devfn().is_none() {
-                let devfn = state.pci.allocate(&said(&spec)).map_err(|error| refused(&spec, &error))?;
+                let devfn = inner.pci.allocate(&said(&spec)).map_err(|error| refused(&spec, &error))?;
                 spec.set_devfn(devfn);
             }
-            state.name_mac(&mut spec)?;
-            let (device, screen) = self.one(spec, &state.pci)?;
+            inner.name_mac(&mut spec)?;
+            let (device, screen) = self.one(spec, &inner.pci)?;
             display = display.or(screen);
-            state.devices.push(device);
+            inner.devices.push(device);
         }
         Ok(display)
     }

@@ -33,12 +33,12 @@ pub struct Ending {
 }
 
 struct Shared {
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
     /// Written when the state has changed.
     wake: UnixStream,
 }
 
-struct State {
+struct Inner {
     deadline: Option<Instant>,
     status: u8,
     /// What is waited for.
@@ -47,8 +47,8 @@ struct State {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,8 +73,8 @@ impl Ending {
         let (changes, wake) = UnixStream::pair()?;
         signals.set_nonblocking(true)?;
         changes.set_nonblocking(true)?;
-        let state = State { deadline: None, status: 0, stage: "the event loop", over: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake });
+        let inner = Inner { deadline: None, status: 0, stage: "the event loop", over: false };
+        let shared = Arc::new(Shared { inner: Mutex::new(inner), wake });
         let watched = shared.clone();
         let watch = move || watched.watch(&signals.into(), &changes.into(), exit, patience);
         std::thread::Builder::new().name("end".into()).spawn(watch)?;
@@ -83,17 +83,17 @@ impl Ending {
 
     /// The way down begins, and ends with `status`.
     pub fn begin(&self, status: u8, patience: Duration) {
-        let mut state = self.shared.state();
+        let mut inner = self.shared.inner();
         let deadline = Instant::now() + patience;
-        state.deadline = Some(state.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
-        state.status = status;
-        drop(state);
+        inner.deadline = Some(inner.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        inner.status = status;
+        drop(inner);
         self.wake();
     }
 
     /// What is waited for now.
     pub fn stage(&self, what: &'static str) {
-        self.shared.state().stage = what;
+        self.shared.inner().stage = what;
     }
 
     fn wake(&self) {
@@ -104,7 +104,7 @@ impl Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.shared.state().over = true;
+        self.shared.inner().over = true;
         self.wake();
     }
 }
@@ -113,11 +113,11 @@ impl Shared {
     fn watch(&self, signals: &OwnedFd, changes: &OwnedFd, exit: Exit, patience: Duration) {
         loop {
             let deadline = {
-                let state = self.state();
-                if state.over {
+                let inner = self.inner();
+                if inner.over {
                     return;
                 }
-                state.deadline
+                inner.deadline
             };
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
@@ -131,14 +131,14 @@ impl Shared {
             // Nothing there is an error too.
             let _ = rustix::io::read(changes, &mut bytes);
             if matches!(rustix::io::read(signals, &mut bytes), Ok(1..)) {
-                let mut state = self.state();
+                let mut inner = self.inner();
                 let deadline = Instant::now() + patience;
-                state.deadline = Some(state.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+                inner.deadline = Some(inner.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
             }
         }
         let (status, stage) = {
-            let state = self.state();
-            (state.status, state.stage)
+            let inner = self.inner();
+            (inner.status, inner.stage)
         };
         exit(status, stage);
     }

@@ -96,13 +96,13 @@ pub(super) struct Threaded {
 /// What a thread and the loop both see.
 #[derive(Default)]
 pub(super) struct Shared {
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
     over: Condvar,
     given_up: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     /// Where to, as long as nothing is written there.
     target: Option<WholeFile>,
     /// Since when the host writes what it has cached, which is bounded by nothing.
@@ -113,8 +113,8 @@ struct State {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn give_up(&self) {
@@ -127,8 +127,8 @@ impl Shared {
 
     /// The result, as soon as there is one.
     fn wait(&self, patience: Duration) -> Option<Result<(), String>> {
-        let open = |state: &mut State| state.result.is_none();
-        let waited = self.over.wait_timeout_while(self.state(), patience, open);
+        let open = |inner: &mut Inner| inner.result.is_none();
+        let waited = self.over.wait_timeout_while(self.inner(), patience, open);
         waited.unwrap_or_else(PoisonError::into_inner).0.result.take()
     }
 }
@@ -138,7 +138,7 @@ struct End<'a>(&'a Shared, &'a PausedMachine);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.state().result.get_or_insert(Err("a fault of ours, which the log tells".into()));
+        self.0.inner().result.get_or_insert(Err("a fault of ours, which the log tells".into()));
         self.0.over.notify_all();
         self.1.remind();
     }
@@ -147,14 +147,14 @@ impl Drop for End<'_> {
 /// Writes a whole guest down.
 fn save(rest: &PausedMachine, shared: &Shared, patience: Duration) -> Result<(), SaveError> {
     rest.quiesce(patience, &|| shared.is_given_up())?;
-    shared.state().flushing = Some(Instant::now());
+    shared.inner().flushing = Some(Instant::now());
     rest.remind();
     rest.flush_images()?;
     // Nobody may have waited for that.
-    let whole = shared.state().target.take().ok_or(SaveError::GivenUp)?;
+    let whole = shared.inner().target.take().ok_or(SaveError::GivenUp)?;
     let mut told = Instant::now();
     saved::save(&rest.parts(), whole, &mut |done, total| {
-        shared.state().progress = (done, total);
+        shared.inner().progress = (done, total);
         if told.elapsed() > TELL {
             told = Instant::now();
             rest.remind();
@@ -219,7 +219,7 @@ impl Runner {
     }
 
     pub(super) fn begin_save(&mut self, file: &Path) -> Result<Begun, QmpError> {
-        if self.lost.as_ref().is_some_and(|lost| lost.state().result.is_none()) {
+        if self.lost.as_ref().is_some_and(|lost| lost.inner().result.is_none()) {
             return Err(QmpError::generic("an earlier save still waits for a disk"));
         }
         self.lost = None;
@@ -293,13 +293,13 @@ impl Runner {
         // The vCPUs stand: what they ejected last is not in the machine that is written down.
         self.take_ejected();
         let abandoner = target.as_ref().map(WholeFile::abandoner);
-        let state = State { target, ..State::default() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), ..Shared::default() });
+        let inner = Inner { target, ..Inner::default() };
+        let shared = Arc::new(Shared { inner: Mutex::new(inner), ..Shared::default() });
         let (theirs, rest) = (shared.clone(), self.machine.rest());
         let run = move || {
             let end = End(&theirs, &rest);
             let result = body(&rest, &theirs);
-            theirs.state().result = Some(result);
+            theirs.inner().result = Some(result);
             drop(end);
         };
         let threaded = Threaded { job, kind, shared, abandoner, told: 0 };
@@ -314,8 +314,8 @@ impl Runner {
         match self.work.as_ref()? {
             PendingOp::Stops { next, .. } => Some(*next),
             PendingOp::Threaded(threaded) => {
-                let state = threaded.shared.state();
-                state.target.as_ref().and(state.flushing).map(|since| since + self.patience)
+                let inner = threaded.shared.inner();
+                inner.target.as_ref().and(inner.flushing).map(|since| since + self.patience)
             }
         }
     }
@@ -365,15 +365,15 @@ impl Runner {
 
     /// Looks how far a thread is.
     fn attend(&mut self, mut threaded: Threaded) {
-        let mut state = threaded.shared.state();
-        let (done, total) = state.progress;
-        let result = state.result.take();
+        let mut inner = threaded.shared.inner();
+        let (done, total) = inner.progress;
+        let result = inner.result.take();
         let late = result.is_none()
-            && state.target.is_some()
-            && state.flushing.is_some_and(|since| since.elapsed() > self.patience);
+            && inner.target.is_some()
+            && inner.flushing.is_some_and(|since| since.elapsed() > self.patience);
         // The thread may still have its handle: what was not written is gone before that is answered.
-        let unwritten = if result.is_some() || late { state.target.take() } else { None };
-        drop(state);
+        let unwritten = if result.is_some() || late { inner.target.take() } else { None };
+        drop(inner);
         drop(unwritten);
         if done > threaded.told {
             threaded.told = done;
@@ -428,7 +428,7 @@ impl Runner {
             Some(PendingOp::Threaded(threaded)) => {
                 threaded.shared.give_up();
                 let result = threaded.shared.wait(LAST);
-                let unwritten = threaded.shared.state().target.take();
+                let unwritten = threaded.shared.inner().target.take();
                 drop(unwritten);
                 match result {
                     Some(result) => self.conclude(threaded, result),

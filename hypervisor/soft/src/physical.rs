@@ -57,11 +57,11 @@ struct Range {
 /// The map. Shared by all vCPUs, which keep what they look up until they are told of a change.
 #[derive(Default)]
 pub struct Physical {
-    state: RwLock<State>,
+    inner: RwLock<Inner>,
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     /// Sorted, not overlapping.
     ranges: Vec<Range>,
     /// Every block that was ever mapped: pointers into them may still be in use somewhere.
@@ -76,9 +76,9 @@ impl Physical {
     /// Changes a range.
     pub fn map(&self, mapping: &Mapping) -> Result<(), Error> {
         mapping.check()?;
-        let mut state = self.state.write().unwrap_or_else(|p| p.into_inner());
+        let mut inner = self.inner.write().unwrap_or_else(|p| p.into_inner());
         let (start, end) = (mapping.gpa, mapping.gpa + mapping.len);
-        let old = std::mem::take(&mut state.ranges);
+        let old = std::mem::take(&mut inner.ranges);
         let mut ranges = Vec::with_capacity(old.len() + 2);
         for r in old {
             if r.end <= start || r.start >= end {
@@ -103,10 +103,10 @@ impl Physical {
             ranges.push(Range { start, end, read: mapping.read.clone(), write: mapping.write.clone() });
         }
         ranges.sort_by_key(|r| r.start);
-        state.ranges = ranges;
+        inner.ranges = ranges;
         for backing in [&mapping.read, &mapping.write].into_iter().flatten() {
-            if !state.blocks.iter().any(|b| std::sync::Arc::ptr_eq(b, &backing.block)) {
-                state.blocks.push(backing.block.clone());
+            if !inner.blocks.iter().any(|b| std::sync::Arc::ptr_eq(b, &backing.block)) {
+                inner.blocks.push(backing.block.clone());
             }
         }
         Ok(())
@@ -115,9 +115,9 @@ impl Physical {
     /// What is at a page.
     pub fn page(&self, gpa: u64) -> PageInfo {
         let gpa = gpa & !(PAGE - 1);
-        let state = self.state.read().unwrap_or_else(|p| p.into_inner());
-        let at = state.ranges.partition_point(|r| r.end <= gpa);
-        let Some(range) = state.ranges.get(at).filter(|r| r.start <= gpa) else { return PageInfo::MMIO };
+        let inner = self.inner.read().unwrap_or_else(|p| p.into_inner());
+        let at = inner.ranges.partition_point(|r| r.end <= gpa);
+        let Some(range) = inner.ranges.get(at).filter(|r| r.start <= gpa) else { return PageInfo::MMIO };
         let mut info = PageInfo::MMIO;
         let place = |b: &Backing| {
             let offset = b.offset + (gpa - range.start);

@@ -17,11 +17,11 @@ type Ranges = Vec<RangeInclusive<u64>>;
 pub struct Claimed {
     domain: Arc<Domain>,
     server: u16,
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     /// What the devices want.
     devices: Claims,
     /// Where ROMs are.
@@ -60,46 +60,46 @@ fn subtract(from: &[RangeInclusive<u64>], without: &[RangeInclusive<u64>]) -> Ra
 impl Claimed {
     /// Nothing claimed.
     pub fn new(domain: Arc<Domain>, server: u16) -> Claimed {
-        Claimed { domain, server, state: Mutex::default() }
+        Claimed { domain, server, inner: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// The devices claim this from now on. Does as much as it can; the first failure is the result.
     pub fn claim(&self, claims: &Claims) -> Result<(), CallError> {
-        let mut state = self.state();
-        state.devices.clone_from(claims);
-        self.update(&mut state)
+        let mut inner = self.inner();
+        inner.devices.clone_from(claims);
+        self.update(&mut inner)
     }
 
     /// ROMs are here from now on.
     pub fn set_roms(&self, roms: Ranges) -> Result<(), CallError> {
-        let mut state = self.state();
-        state.roms = roms;
-        self.update(&mut state)
+        let mut inner = self.inner();
+        inner.roms = roms;
+        self.update(&mut inner)
     }
 
     /// Addresses that reach us.
     pub fn memory(&self) -> Vec<RangeInclusive<u64>> {
-        self.state().memory.clone()
+        self.inner().memory.clone()
     }
 
     /// Number of ranges of ports, of memory, and of functions.
     pub fn counts(&self) -> [usize; 3] {
-        let state = self.state();
-        [state.ports.len(), state.memory.len(), state.functions.len()]
+        let inner = self.inner();
+        [inner.ports.len(), inner.memory.len(), inner.functions.len()]
     }
 
-    fn update(&self, state: &mut State) -> Result<(), CallError> {
-        let ports = join(state.devices.ports.clone());
-        let memory = join(state.devices.memory.iter().chain(&state.roms).cloned().collect());
-        let functions = state.devices.functions.clone();
+    fn update(&self, inner: &mut Inner) -> Result<(), CallError> {
+        let ports = join(inner.devices.ports.clone());
+        let memory = join(inner.devices.memory.iter().chain(&inner.roms).cloned().collect());
+        let functions = inner.devices.functions.clone();
         let results = [
-            self.ranges(RANGE_PORT, &mut state.ports, &ports),
-            self.ranges(RANGE_MEMORY, &mut state.memory, &memory),
-            self.functions(&mut state.functions, &functions),
+            self.ranges(RANGE_PORT, &mut inner.ports, &ports),
+            self.ranges(RANGE_MEMORY, &mut inner.memory, &memory),
+            self.functions(&mut inner.functions, &functions),
         ];
         results.into_iter().collect()
     }

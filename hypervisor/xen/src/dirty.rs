@@ -17,11 +17,11 @@ const BATCH: usize = 64;
 pub struct DirtyReport {
     domain: Arc<Domain>,
     on: AtomicBool,
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     extents: Vec<Extent>,
     /// The machine stands: every write is told at once.
     at_once: bool,
@@ -30,11 +30,11 @@ struct State {
 impl DirtyReport {
     /// Off.
     pub fn new(domain: Arc<Domain>) -> DirtyReport {
-        DirtyReport { domain, on: AtomicBool::new(false), state: Mutex::default() }
+        DirtyReport { domain, on: AtomicBool::new(false), inner: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Whether writes are told.
@@ -50,7 +50,7 @@ impl DirtyReport {
 
     /// Whether each write is told at once; what waits is told now.
     pub fn set_at_once(&self, at_once: bool) {
-        self.state().at_once = at_once;
+        self.inner().at_once = at_once;
         self.flush();
     }
 
@@ -59,28 +59,28 @@ impl DirtyReport {
         if !self.is_on() || pages == 0 {
             return;
         }
-        let mut state = self.state();
+        let mut inner = self.inner();
         let mut left = pages;
         while left > 0 {
             let now = left.min(u64::from(u32::MAX));
-            state.add(gfn + (pages - left), now as u32);
+            inner.add(gfn + (pages - left), now as u32);
             left -= now;
-            if state.at_once || state.extents.len() >= BATCH {
-                self.tell(&mut state);
+            if inner.at_once || inner.extents.len() >= BATCH {
+                self.tell(&mut inner);
             }
         }
     }
 
     /// Tells what waits.
     pub fn flush(&self) {
-        self.tell(&mut self.state());
+        self.tell(&mut self.inner());
     }
 
-    fn tell(&self, state: &mut State) {
-        if state.extents.is_empty() {
+    fn tell(&self, inner: &mut Inner) {
+        if inner.extents.is_empty() {
             return;
         }
-        let mut extents = std::mem::take(&mut state.extents);
+        let mut extents = std::mem::take(&mut inner.extents);
         let op = ModifiedMemory { extents: extents.len() as u32, opaque: 0 };
         if let Err(error) = self.domain.op_with(op, extents.as_mut_slice().as_mut_bytes()) {
             self.domain.complain(&error);
@@ -88,7 +88,7 @@ impl DirtyReport {
     }
 }
 
-impl State {
+impl Inner {
     fn add(&mut self, first_pfn: u64, pages: u32) {
         if let Some(last) = self.extents.last_mut() {
             let end = last.first_pfn + u64::from(last.pages);

@@ -83,14 +83,14 @@ impl Block {
 pub struct Video {
     domain: Arc<Domain>,
     dirty: Arc<DirtyReport>,
-    state: Arc<Mutex<State>>,
+    inner: Arc<Mutex<Inner>>,
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct State {
+struct Inner {
     blocks: Vec<Block>,
     /// First page that is free to park at.
     free: u64,
@@ -103,21 +103,21 @@ struct State {
 impl Video {
     /// No blocks yet; they are parked from page `free` on.
     pub fn new(domain: Arc<Domain>, dirty: Arc<DirtyReport>, free: u64) -> Video {
-        let state = State { blocks: Vec::new(), free, reserved: 0, restored: None };
-        Video { domain, dirty, state: Arc::new(Mutex::new(state)) }
+        let inner = Inner { blocks: Vec::new(), free, reserved: 0, restored: None };
+        Video { domain, dirty, inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// The domain was restored, and has its blocks there. Before the first is added.
     pub fn restored(&self, placements: Placements) {
-        self.state().restored = Some(placements);
+        self.inner().restored = Some(placements);
     }
 
     /// Gives the domain the pages of blocks of so many bytes that will be added, while that can be done.
     pub fn reserve(&self, len: u64) -> Result<(), CallError> {
-        let mut state = self.state();
-        let (first, pages) = (state.free.saturating_add(state.reserved), len.div_ceil(PAGE));
+        let mut inner = self.inner();
+        let (first, pages) = (inner.free.saturating_add(inner.reserved), len.div_ceil(PAGE));
         self.populate("video memory", first, pages)?;
-        state.reserved += pages;
+        inner.reserved += pages;
         Ok(())
     }
 
@@ -127,31 +127,31 @@ impl Video {
         populated.map_err(|error| self.domain.failed("XENMEM_populate_physmap", what, error))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
     }
 
     /// Makes a block: gives the domain pages for it, unless it was restored with them, and maps them.
     pub fn add(&self, name: &str, len: u64) -> Result<RamBlock, Error> {
-        let mut state = self.state();
+        let mut inner = self.inner();
         if len == 0 || !len.is_multiple_of(PAGE) {
             return Err(Error::Range { start: 0, len, why: "not whole pages" });
         }
-        let (pages, parking) = (len / PAGE, state.free);
+        let (pages, parking) = (len / PAGE, inner.free);
         let block = memory::new_block(0, len)?;
-        let gfn = match &state.restored {
+        let gfn = match &inner.restored {
             Some(restored) => restored_at(restored, name, pages)?,
             None => {
-                let more = pages.saturating_sub(state.reserved);
+                let more = pages.saturating_sub(inner.reserved);
                 if more > 0 {
-                    self.populate(name, parking.saturating_add(state.reserved), more)?;
+                    self.populate(name, parking.saturating_add(inner.reserved), more)?;
                 }
                 parking
             }
         };
         self.map_pages(&block, gfn, pages)?;
-        state.free = parking.saturating_add(pages);
-        state.reserved = state.reserved.saturating_sub(pages);
+        inner.free = parking.saturating_add(pages);
+        inner.reserved = inner.reserved.saturating_sub(pages);
         let gfn = Arc::new(AtomicU64::new(gfn));
         let (dirty, at) = (self.dirty.clone(), gfn.clone());
         track(&block).on_write(move |pages| {
@@ -159,19 +159,19 @@ impl Video {
             dirty.written(at.load(Ordering::Acquire) + *pages.start() as u64, count);
         });
         // Xen keeps such a log of one range, which is the first block's.
-        if state.blocks.is_empty() {
-            let (domain, weak) = (self.domain.clone(), Arc::downgrade(&self.state));
+        if inner.blocks.is_empty() {
+            let (domain, weak) = (self.domain.clone(), Arc::downgrade(&self.inner));
             track(&block).on_fetch(move |track, log| {
-                let Some(state) = weak.upgrade().filter(|_| log == DirtyLog::Display) else { return };
+                let Some(inner) = weak.upgrade().filter(|_| log == DirtyLog::Display) else { return };
                 // Held, so that the block does not move meanwhile.
-                let state = lock(&state);
-                if let Some(block) = state.blocks.first() {
+                let inner = lock(&inner);
+                if let Some(block) = inner.blocks.first() {
                     mark_drawn(&domain, block.gfn.load(Ordering::Acquire), track);
                 }
             });
         }
         let name = name.to_owned();
-        state.blocks.push(Block {
+        inner.blocks.push(Block {
             name,
             block: block.clone(),
             pages,
@@ -205,25 +205,25 @@ impl Video {
 
     /// Shows a whole block at page `gfn`. None: it is none of these blocks.
     pub fn show(&self, block: &RamBlock, gfn: u64) -> Option<Result<(), CallError>> {
-        let mut state = self.state();
-        let at = state.blocks.iter_mut().find(|other| Arc::ptr_eq(&other.block, block))?;
+        let mut inner = self.inner();
+        let at = inner.blocks.iter_mut().find(|other| Arc::ptr_eq(&other.block, block))?;
         at.shown = true;
         Some(self.shift(at, gfn).map(|()| self.cache(at)))
     }
 
     /// The block that is shown at page `gfn` is not any more. Whether there is one; it is still there.
     pub fn hide(&self, gfn: u64) -> bool {
-        let mut state = self.state();
+        let mut inner = self.inner();
         let here = |block: &&mut Block| block.gfn.load(Ordering::Acquire) == gfn && block.shown;
-        state.blocks.iter_mut().find(here).map(|block| block.shown = false).is_some()
+        inner.blocks.iter_mut().find(here).map(|block| block.shown = false).is_some()
     }
 
     /// Something else is at these addresses: blocks that are there and are not shown are parked.
     pub fn make_room(&self, ranges: &[RangeInclusive<u64>]) -> Result<(), CallError> {
-        let mut state = self.state();
+        let mut inner = self.inner();
         let in_the_way =
             |block: &&mut Block| !block.shown && ranges.iter().any(|range| block.overlaps(range));
-        state.blocks.iter_mut().filter(in_the_way).try_for_each(|block| self.shift(block, block.parking))
+        inner.blocks.iter_mut().filter(in_the_way).try_for_each(|block| self.shift(block, block.parking))
     }
 
     /// Moves a block, which is cached as the guest's MTRRs say then.
@@ -257,8 +257,8 @@ impl Video {
 
     /// Where the blocks are: (name, first page, pages).
     pub fn blocks(&self) -> Vec<(String, u64, u64)> {
-        let state = self.state();
-        let blocks = state.blocks.iter();
+        let inner = self.inner();
+        let blocks = inner.blocks.iter();
         blocks.map(|block| (block.name.clone(), block.gfn.load(Ordering::Acquire), block.pages)).collect()
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use devices::models;
 use devices_core::model::{BusType, Plug};
 
-use super::{Device, Maker, State, name_of, said};
+use super::{Device, Inner, Maker, name_of, said};
 use crate::config::{ConfigError, DeviceSpec};
 use crate::machine::build::board::Board;
 use crate::machine::{BuildError, Machine, Preopened};
@@ -27,7 +27,7 @@ pub(in crate::machine) fn plain(why: impl ToString) -> BuildError {
     BuildError::Config(ConfigError::Invalid(why.to_string()))
 }
 
-impl State {
+impl Inner {
     /// Slots whose devices can all be taken out, one bit each.
     pub(super) fn removable(&self) -> u32 {
         let in_slots = |hot: bool| {
@@ -75,7 +75,7 @@ impl Machine {
         crate::config::check_networks(&self.networks.configs(), &all)?;
         let slot = self.put_in(spec)?;
         if let (Some(pm), Some(slot)) = (&self.pm, slot) {
-            let removable = self.plugged.state().removable();
+            let removable = self.plugged.inner().removable();
             let mut pm = pm.lock();
             pm.set_removable_slots(removable);
             pm.plug_slot(slot);
@@ -98,16 +98,16 @@ impl Machine {
             ahead: &Preopened::default(),
         };
         let maker = Maker { board: &board, notifier: &self.notifier };
-        let mut state = self.plugged.state();
-        if state.leaving.iter().any(|(device, _)| device.name == name_of(&spec)) {
+        let mut inner = self.plugged.inner();
+        if inner.leaving.iter().any(|(device, _)| device.name == name_of(&spec)) {
             return Err(plain("a device of that name is still leaving"));
         }
-        state.name_mac(&mut spec)?;
+        inner.name_mac(&mut spec)?;
         let devfn = match spec.devfn() {
             Some(devfn) => {
                 // The guest looks at a slot when its function 0 comes.
                 if devfn & 7 != 0
-                    && let Some(by) = state.pci.at(devfn & !7)
+                    && let Some(by) = inner.pci.at(devfn & !7)
                 {
                     let why = format!(
                         "PCI: slot {} function 0 already occupied by {by}, new func {} cannot be exposed to guest.",
@@ -116,16 +116,16 @@ impl Machine {
                     );
                     return Err(plain(why));
                 }
-                state.pci.take(devfn, &said(&spec)).map(|()| devfn)
+                inner.pci.take(devfn, &said(&spec)).map(|()| devfn)
             }
-            None => state.pci.allocate(&said(&spec)),
+            None => inner.pci.allocate(&said(&spec)),
         };
         let devfn = devfn.map_err(plain)?;
         spec.set_devfn(devfn);
-        match maker.one(spec, &state.pci) {
-            Ok((device, _)) => state.devices.push(device),
+        match maker.one(spec, &inner.pci) {
+            Ok((device, _)) => inner.devices.push(device),
             Err(error) => {
-                state.pci.release(devfn);
+                inner.pci.release(devfn);
                 return Err(error);
             }
         }
@@ -135,11 +135,11 @@ impl Machine {
     /// Asks the guest to let a device go. It ejects it when it is done, all functions of its slot with it.
     /// `name` is its id or its path. None: there is no such device.
     pub(crate) fn request_unplug(&self, name: &str) -> Option<Result<(), BuildError>> {
-        let state = self.plugged.state();
+        let inner = self.plugged.inner();
         let called = |device: &&Device| {
             device.spec.id.as_deref() == Some(name) || device.path().as_deref() == Some(name)
         };
-        let device = state.devices.iter().find(called)?;
+        let device = inner.devices.iter().find(called)?;
         let (Some(pm), Some(slot), true) = (&self.pm, device.slot(), device.is_hot()) else {
             let why = match &device.spec.bus {
                 Some(bus) => format!("Bus '{bus}' does not support hotplugging"),
@@ -147,7 +147,7 @@ impl Machine {
             };
             return Some(Err(plain(why)));
         };
-        drop(state);
+        drop(inner);
         pm.lock().request_unplug_slot(slot);
         Some(Ok(()))
     }
@@ -155,24 +155,24 @@ impl Machine {
     /// Takes out what the guest has ejected. What is gone now: id, if it had one, and path.
     pub(crate) fn take_ejected(&self) -> Vec<(Option<String>, String)> {
         let slots = self.ejected.0.swap(0, Ordering::AcqRel);
-        let mut state = self.plugged.state();
+        let mut inner = self.plugged.inner();
         if slots != 0 {
             let is_out = |device: &Device| device.slot().is_some_and(|slot| slots >> slot & 1 != 0);
-            let (out, rest) = std::mem::take(&mut state.devices).into_iter().partition(is_out);
-            state.devices = rest;
+            let (out, rest) = std::mem::take(&mut inner.devices).into_iter().partition(is_out);
+            inner.devices = rest;
             let out: Vec<Device> = out;
             for device in out {
                 if let (Some(devfn), Some(slot)) = (device.spec.devfn(), self.bus.detach(&device.name)) {
-                    state.pci.release(devfn);
-                    state.leaving.push((device, slot));
+                    inner.pci.release(devfn);
+                    inner.leaving.push((device, slot));
                 }
             }
-            let removable = state.removable();
+            let removable = inner.removable();
             self.pm.iter().for_each(|pm| pm.lock().set_removable_slots(removable));
         }
         let drained = |(_, slot): &(Device, devices_core::bus::AnyDevice)| slot.lock().drained();
-        let (gone, left) = std::mem::take(&mut state.leaving).into_iter().partition(drained);
-        state.leaving = left;
+        let (gone, left) = std::mem::take(&mut inner.leaving).into_iter().partition(drained);
+        inner.leaving = left;
         let gone: Vec<(Device, _)> = gone;
         let told = |(device, _): (Device, _)| {
             let path = device.path().unwrap_or_else(|| format!("/machine/peripheral-anon/{}", device.name));

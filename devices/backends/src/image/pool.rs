@@ -40,14 +40,14 @@ pub struct Pool {
 
 struct Shared {
     store: Arc<dyn BlockStore>,
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
     changed: Condvar,
     /// Something was written since the last flush.
     dirty: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     queue: VecDeque<BlockRequest>,
     running: usize,
     waiting: usize,
@@ -83,7 +83,7 @@ impl Shared {
             let result = self.run(op, offset, &mut payload);
             let completion = Completion::new(token, payload, result);
             // Idle is said before the controller knows: it may ask at once.
-            lock(&self.state).running -= 1;
+            lock(&self.inner).running -= 1;
             lock(&threads.count).telling += 1;
             threads.changed.notify_all();
             done.deliver(completion);
@@ -92,18 +92,18 @@ impl Shared {
     }
 
     fn next(&self) -> Option<BlockRequest> {
-        let mut state = lock(&self.state);
+        let mut inner = lock(&self.inner);
         loop {
-            if let Some(request) = state.queue.pop_front() {
-                state.running += 1;
+            if let Some(request) = inner.queue.pop_front() {
+                inner.running += 1;
                 return Some(request);
             }
-            if state.closing {
+            if inner.closing {
                 return None;
             }
-            state.waiting += 1;
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.waiting -= 1;
+            inner.waiting += 1;
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner.waiting -= 1;
         }
     }
 
@@ -141,8 +141,8 @@ impl Shared {
 fn grow(shared: &Arc<Shared>, threads: &Arc<Threads>) {
     let mut count = lock(&threads.count);
     let enough = {
-        let state = lock(&shared.state);
-        state.waiting > 0 || state.closing || count.all >= THREADS
+        let inner = lock(&shared.inner);
+        inner.waiting > 0 || inner.closing || count.all >= THREADS
     };
     if enough {
         return;
@@ -178,7 +178,7 @@ impl Pool {
     /// Serves a store, with one thread at first; more start as they are needed.
     pub fn new(store: Arc<dyn BlockStore>) -> Arc<Pool> {
         let shared =
-            Shared { store, state: Mutex::default(), changed: Condvar::new(), dirty: AtomicBool::new(false) };
+            Shared { store, inner: Mutex::default(), changed: Condvar::new(), dirty: AtomicBool::new(false) };
         let pool = Pool { shared: Arc::new(shared), threads: Arc::default() };
         grow(&pool.shared, &pool.threads);
         Arc::new(pool)
@@ -201,12 +201,12 @@ impl BlockBackend for Pool {
         if lock(&self.threads.count).all == 0 {
             return Err(request);
         }
-        let mut state = lock(&self.shared.state);
-        if state.queue.len() + state.running >= DEPTH {
+        let mut inner = lock(&self.shared.inner);
+        if inner.queue.len() + inner.running >= DEPTH {
             return Err(request);
         }
-        state.queue.push_back(request);
-        drop(state);
+        inner.queue.push_back(request);
+        drop(inner);
         self.shared.changed.notify_one();
         Ok(())
     }
@@ -215,24 +215,24 @@ impl BlockBackend for Pool {
         if what != Recall::Request {
             return None;
         }
-        let queue = &mut lock(&self.shared.state).queue;
+        let queue = &mut lock(&self.shared.inner).queue;
         let at = queue.iter().position(|request| request.token == token && request.done.is(done))?;
         let BlockRequest { token, payload, .. } = queue.remove(at)?;
         Some(Completion::new(token, payload, Err(BlockError::Cancelled)))
     }
 
     fn idle(&self) -> bool {
-        let state = lock(&self.shared.state);
-        state.queue.is_empty() && state.running == 0
+        let inner = lock(&self.shared.inner);
+        inner.queue.is_empty() && inner.running == 0
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         let busy = {
-            let mut state = lock(&self.shared.state);
-            state.closing = true;
-            state.running > 0 || !state.queue.is_empty()
+            let mut inner = lock(&self.shared.inner);
+            inner.closing = true;
+            inner.running > 0 || !inner.queue.is_empty()
         };
         self.shared.changed.notify_all();
         // What only reads loses nothing, and a thread of a pool would wait for itself: the last handle may go
@@ -335,14 +335,14 @@ mod tests {
         let requests = requests();
         let send = |offset, byte| requests.submit(&disk, BlockOp::Write, offset, write(byte)).unwrap();
         let running: Vec<_> = (0..THREADS as u64).map(|at| send(512 * at, 1)).collect();
-        until(|| lock(&pool.shared.state).running == THREADS);
+        until(|| lock(&pool.shared.inner).running == THREADS);
         let queued: Vec<_> = (0..4).map(|at| send(4096 + 512 * at, 1)).collect();
         drop(queued);
         assert!(requests.drained(), "they were not begun");
         drop(running);
         assert!(!requests.drained());
         let newer = send(0, 2);
-        assert!(lock(&pool.shared.state).queue.is_empty(), "it is not sent past the old write");
+        assert!(lock(&pool.shared.inner).queue.is_empty(), "it is not sent past the old write");
         store.open();
         let mut answer = None;
         until(|| {
@@ -363,7 +363,7 @@ mod tests {
         let requests = requests();
         let disc: Arc<dyn BlockBackend> = pool.clone();
         let read = requests.submit(&disc, BlockOp::Read, 0, write(0));
-        until(|| lock(&pool.shared.state).running == 1);
+        until(|| lock(&pool.shared.inner).running == 1);
         drop((read, disc, requests, pool));
         // The other one may have something to lose: that is worth the wait, once.
         Pool::set_patience(Duration::from_millis(300));

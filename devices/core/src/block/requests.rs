@@ -29,11 +29,11 @@ pub struct InFlight {
 
 struct Shared {
     queue: CompletionQueue,
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     token: u64,
     /// Waited for: sent, held or answered.
     live: Vec<(u64, Arc<dyn BlockBackend>)>,
@@ -53,7 +53,7 @@ fn remove(from: &mut Vec<(u64, Arc<dyn BlockBackend>)>, token: u64) -> Option<Ar
 impl Requests {
     /// Nothing in flight. Answers come through `queue`, which is for nobody else.
     pub fn new(queue: CompletionQueue) -> Requests {
-        Requests(Arc::new(Shared { queue, state: Mutex::default() }))
+        Requests(Arc::new(Shared { queue, inner: Mutex::default() }))
     }
 
     /// Sends a request, or has it wait for those that were given up. None: the backend takes no more.
@@ -64,32 +64,32 @@ impl Requests {
         offset: u64,
         payload: Payload,
     ) -> Option<InFlight> {
-        let state = &mut *lock(&self.0.state);
-        state.token += 1;
-        let token = state.token;
+        let inner = &mut *lock(&self.0.inner);
+        inner.token += 1;
+        let token = inner.token;
         let request = BlockRequest { token, op, offset, payload, done: self.0.queue.clone() };
-        if !state.orphans.is_empty() {
-            if state.held.len() >= HELD {
+        if !inner.orphans.is_empty() {
+            if inner.held.len() >= HELD {
                 return None;
             }
-            state.held.push_back(request);
+            inner.held.push_back(request);
         } else if to.submit(request).is_err() {
             return None;
         }
-        state.live.push((token, to.clone()));
+        inner.live.push((token, to.clone()));
         Some(InFlight { token, of: self.0.clone() })
     }
 
     /// The next answer that is waited for. To be called until there is none when the controller is woken.
     pub fn next(&self) -> Option<Completion> {
-        let state = &mut *lock(&self.0.state);
+        let inner = &mut *lock(&self.0.inner);
         loop {
-            let answer = state.answers.pop_front().or_else(|| self.0.queue.pop())?;
-            if remove(&mut state.live, answer.token).is_some() {
+            let answer = inner.answers.pop_front().or_else(|| self.0.queue.pop())?;
+            if remove(&mut inner.live, answer.token).is_some() {
                 return Some(answer);
             }
-            if remove(&mut state.orphans, answer.token).is_some() && state.orphans.is_empty() {
-                state.release();
+            if remove(&mut inner.orphans, answer.token).is_some() && inner.orphans.is_empty() {
+                inner.release();
             }
         }
     }
@@ -97,30 +97,30 @@ impl Requests {
     /// Has the answer of a request that is done, and only waits for its instant, come at once:
     /// [`next`](Requests::next) gives it. False: the request runs.
     pub fn hasten(&self, flight: &InFlight) -> bool {
-        let state = &mut *lock(&self.0.state);
-        let Some((token, backend)) = state.live.iter().find(|(token, _)| *token == flight.token) else {
+        let inner = &mut *lock(&self.0.inner);
+        let Some((token, backend)) = inner.live.iter().find(|(token, _)| *token == flight.token) else {
             return false;
         };
         let answer = backend.recall(&self.0.queue, *token, Recall::Answer);
         let come = answer.is_some();
-        state.answers.extend(answer);
+        inner.answers.extend(answer);
         come
     }
 
     /// Whether no byte moves any more for a request that was given up. It changes by
     /// [`next`](Requests::next).
     pub fn drained(&self) -> bool {
-        lock(&self.0.state).orphans.is_empty()
+        lock(&self.0.inner).orphans.is_empty()
     }
 
     /// Whether there is no request at all: none that is waited for, and none that was given up.
     pub fn idle(&self) -> bool {
-        let state = lock(&self.0.state);
-        state.live.is_empty() && state.orphans.is_empty()
+        let inner = lock(&self.0.inner);
+        inner.live.is_empty() && inner.orphans.is_empty()
     }
 }
 
-impl State {
+impl Inner {
     /// Nothing old moves any more: what waited for that is sent.
     fn release(&mut self) {
         for request in std::mem::take(&mut self.held) {
@@ -149,15 +149,15 @@ impl fmt::Debug for InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let InFlight { token, ref of } = *self;
-        let state = &mut *lock(&of.state);
-        let Some(backend) = remove(&mut state.live, token) else { return };
-        let sent = state.held.len();
-        state.held.retain(|request| request.token != token);
-        let answers = state.answers.len();
-        state.answers.retain(|answer| answer.token != token);
-        let here = state.held.len() < sent || state.answers.len() < answers;
+        let inner = &mut *lock(&of.inner);
+        let Some(backend) = remove(&mut inner.live, token) else { return };
+        let sent = inner.held.len();
+        inner.held.retain(|request| request.token != token);
+        let answers = inner.answers.len();
+        inner.answers.retain(|answer| answer.token != token);
+        let here = inner.held.len() < sent || inner.answers.len() < answers;
         if !here && backend.recall(&of.queue, token, Recall::Request).is_none() {
-            state.orphans.push((token, backend));
+            inner.orphans.push((token, backend));
         }
     }
 }

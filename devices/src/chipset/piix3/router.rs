@@ -33,10 +33,10 @@ const WIRES: [u128; LINKS] = {
 /// The router. As an interrupt sink its wires are the pins of bus 0: device * 4 + pin, 128 of them.
 pub struct PirqRouter {
     isa: IrqBank,
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
 }
 
-struct State {
+struct Inner {
     /// Levels of the wires.
     high: u128,
     links: [Link; LINKS],
@@ -51,15 +51,15 @@ impl PirqRouter {
     /// A router to the sixteen wires of `isa`. All links lead nowhere.
     pub fn new(isa: IrqBank) -> PirqRouter {
         let links = std::array::from_fn(|_| Link { irq: None, line: IrqLine::unconnected() });
-        PirqRouter { isa, state: Mutex::new(State { high: 0, links }) }
+        PirqRouter { isa, inner: Mutex::new(Inner { high: 0, links }) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-impl State {
+impl Inner {
     fn level(&self, link: u8) -> bool {
         WIRES.get(usize::from(link)).is_some_and(|wires| self.high & wires != 0)
     }
@@ -70,11 +70,11 @@ impl IrqSink for PirqRouter {
         if wire >= 128 {
             return;
         }
-        let mut state = self.state();
-        state.high = state.high & !(1 << wire) | u128::from(level) << wire;
+        let mut inner = self.inner();
+        inner.high = inner.high & !(1 << wire) | u128::from(level) << wire;
         let link = link_of((wire / 4) as u8, (wire & 3) as u8);
-        let level = state.level(link);
-        if let Some(link) = state.links.get_mut(usize::from(link)) {
+        let level = inner.level(link);
+        if let Some(link) = inner.links.get_mut(usize::from(link)) {
             link.line.set(level);
         }
     }
@@ -82,9 +82,9 @@ impl IrqSink for PirqRouter {
 
 impl Links for PirqRouter {
     fn route(&self, link: u8, irq: Option<u8>) {
-        let mut state = self.state();
-        let level = state.level(link);
-        let Some(link) = state.links.get_mut(usize::from(link)) else { return };
+        let mut inner = self.inner();
+        let level = inner.level(link);
+        let Some(link) = inner.links.get_mut(usize::from(link)) else { return };
         if link.irq == irq {
             return;
         }
