@@ -27,13 +27,16 @@ pub enum Notice {
     Quit,
 }
 
+/// What a device told, by its name on the machine's bus.
+pub type Told = (Arc<str>, DeviceEvent);
+
 /// The sending end: the machine's power switch. Clones lead to the same loop.
 #[derive(Clone)]
 pub struct Notifier {
     send: Sender<Notice>,
     wake: Arc<EventFd>,
     hypervisor: Arc<OnceLock<Weak<dyn Hypervisor>>>,
-    told: Arc<Mutex<VecDeque<DeviceEvent>>>,
+    told: Arc<Mutex<VecDeque<Told>>>,
     asked: Arc<Mutex<Asked>>,
 }
 
@@ -41,7 +44,7 @@ pub struct Notifier {
 pub struct Notices {
     receive: Receiver<Notice>,
     wake: Arc<EventFd>,
-    told: Arc<Mutex<VecDeque<DeviceEvent>>>,
+    told: Arc<Mutex<VecDeque<Told>>>,
     asked: Arc<Mutex<Asked>>,
 }
 
@@ -69,6 +72,11 @@ impl Notifier {
     pub fn bind(&self, hypervisor: &Arc<dyn Hypervisor>) {
         // A notifier belongs to one machine: the first binding stays.
         let _ = self.hypervisor.set(Arc::downgrade(hypervisor));
+    }
+
+    /// Takes down what the device of that name tells.
+    pub fn observer(&self, device: &str) -> Arc<dyn Observer> {
+        Arc::new(OfDevice { device: device.into(), notifier: self.clone() })
     }
 
     /// Wakes the event loop with a notice.
@@ -124,12 +132,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Observer for Notifier {
+/// Who watches one device.
+struct OfDevice {
+    device: Arc<str>,
+    notifier: Notifier,
+}
+
+impl Observer for OfDevice {
     fn observe(&self, event: DeviceEvent) {
-        let mut told = lock(&self.told);
+        let mut told = lock(&self.notifier.told);
         let first = told.is_empty();
         // Where only the last counts, or all are the same, one is kept.
-        told.retain(|other| match (other, event) {
+        told.retain(|(device, other)| match (other, event) {
+            _ if *device != self.device => true,
             (DeviceEvent::ClockSet { .. }, DeviceEvent::ClockSet { .. }) => false,
             (DeviceEvent::BlockError { .. }, event) => *other != event,
             _ => true,
@@ -137,17 +152,17 @@ impl Observer for Notifier {
         if told.len() >= TOLD {
             told.pop_front();
         }
-        told.push_back(event);
+        told.push_back((self.device.clone(), event));
         drop(told);
         if first {
-            self.notify(Notice::Device);
+            self.notifier.notify(Notice::Device);
         }
     }
 }
 
 impl Notices {
     /// What devices have told since the last call, the oldest first.
-    pub fn device_events(&self) -> VecDeque<DeviceEvent> {
+    pub fn device_events(&self) -> VecDeque<Told> {
         std::mem::take(&mut *lock(&self.told))
     }
 
@@ -171,6 +186,19 @@ impl Notices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_device_tells_for_itself() {
+        let (notifier, notices) = notices().unwrap();
+        let [one, other] = ["ide", "peripheral/second"].map(|device| notifier.observer(device));
+        let failed = DeviceEvent::BlockError { drive: 0, write: true, no_space: false };
+        for _ in 0..1000 {
+            one.observe(failed);
+            other.observe(failed);
+        }
+        let told: Vec<_> = notices.device_events().into();
+        assert_eq!(told, [("ide".into(), failed), ("peripheral/second".into(), failed)]);
+    }
 
     #[test]
     fn a_guest_that_says_the_same_for_ever_fills_nothing() {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use devices_core::bus::AnyDevice;
-use devices_core::events::Observer;
 use devices_core::irq::IrqLine;
 use devices_core::model::{Properties, PropertyError};
 use devices_core::net::{NetBackend, Nic};
@@ -35,8 +34,6 @@ pub trait DeviceContext {
     fn msi(&self) -> Arc<dyn MsiTarget>;
     /// The power switch.
     fn power(&self) -> Arc<dyn Power>;
-    /// Who watches.
-    fn observer(&self) -> Arc<dyn Observer>;
     /// Memory of a device's own that the guest reaches directly, of so many bytes.
     fn add_ram(&self, name: &str, len: u64) -> Result<RamBlock, MakeError>;
     /// The other end of a network card's cable, and the card's address; the backend wakes the card with

@@ -4,6 +4,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use chrono::{Datelike, Timelike};
 use devices::xen::platform;
+use devices_core::Device;
 use devices_core::block::Tray;
 use devices_core::model::{Properties, Property, Value};
 use devices_core::pci::{BarKind, reg};
@@ -152,6 +153,11 @@ impl Machine {
     /// Devices by their places in the object tree. Those that have no place of their own there are numbered
     /// after the processors.
     pub(crate) fn devices(&self) -> Vec<DeviceInfo> {
+        self.named_devices().into_iter().map(|(device, _)| device).collect()
+    }
+
+    /// The same, each with its name on the bus, if it is there.
+    fn named_devices(&self) -> Vec<(DeviceInfo, Option<String>)> {
         let mut next = self.config.vcpus;
         let mut unattached = || {
             next += 1;
@@ -167,7 +173,7 @@ impl Machine {
                 "ioapic" => vec![("version", "uint8", 0x20.into())],
                 _ => Vec::new(),
             };
-            all.push(DeviceInfo { path, kind, properties });
+            all.push((DeviceInfo { path, kind, properties }, Some(name)));
         }
         for block in self.blocks.iter() {
             let path = match &block.id {
@@ -175,7 +181,7 @@ impl Machine {
                 None => unattached(),
             };
             let (kind, properties) = (block.device.model().name, values(&block.device));
-            all.push(DeviceInfo { path, kind, properties });
+            all.push((DeviceInfo { path, kind, properties }, None));
         }
         all
     }
@@ -190,16 +196,21 @@ impl Machine {
         block.id.clone().or_else(path).unwrap_or_default()
     }
 
-    /// A drive by its place on the controller: its name, and its own name.
-    pub(crate) fn drive_names(&self, place: u32) -> Option<(String, String)> {
-        let block = self.blocks.iter().find(|block| u32::try_from(block.place) == Ok(place))?;
+    /// A drive by its place on the controller of that name on the bus.
+    fn drive_at(&self, controller: &str, place: u32) -> Option<&Block> {
+        let here = self.ide.lock().name() == controller;
+        self.blocks.iter().find(|block| here && u32::try_from(block.place) == Ok(place))
+    }
+
+    /// A drive by its place on a controller: its name, and its own name.
+    pub(crate) fn drive_names(&self, controller: &str, place: u32) -> Option<(String, String)> {
+        let block = self.drive_at(controller, place)?;
         Some((block.config.name(), self.qdev(block)))
     }
 
     /// The name of the image that is in a drive.
-    pub(crate) fn node_in(&self, place: u32) -> Option<String> {
-        let block = self.blocks.iter().find(|block| u32::try_from(block.place) == Ok(place))?;
-        block.medium().map(|medium| medium.name)
+    pub(crate) fn node_in(&self, controller: &str, place: u32) -> Option<String> {
+        self.drive_at(controller, place)?.medium().map(|medium| medium.name)
     }
 
     /// What the guest's clock shows, if it is one of ours.
@@ -212,10 +223,11 @@ impl Machine {
     }
 
     /// How far the guest has set its clock from what it would show by itself, in seconds, when it shows
-    /// `seconds` now; and the clock's path in the object tree.
-    pub(crate) fn clock_set(&self, seconds: i64) -> (i64, String) {
-        let devices = self.devices();
-        let path = devices.into_iter().find(|device| device.kind == "mc146818rtc").map(|device| device.path);
+    /// `seconds` now; and the path in the object tree of the clock with that name on the bus.
+    pub(crate) fn clock_set(&self, device: &str, seconds: i64) -> (i64, String) {
+        let devices = self.named_devices();
+        let path = devices.into_iter().find(|(_, name)| name.as_deref() == Some(device));
+        let path = path.map(|(device, _)| device.path);
         let expected = match self.config.clock {
             ClockMode::Host => crate::host::seconds().saturating_add(self.rtc.ahead),
             ClockMode::Icount => {

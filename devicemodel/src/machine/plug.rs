@@ -11,7 +11,6 @@ use devices::board::{DeviceHandles, MadeDevice, MakeError, NicConfig};
 use devices::models;
 use devices::xen::platform;
 use devices_core::bus::{AnyDevice, Bus};
-use devices_core::events::Observer;
 use devices_core::irq::{IrqBank, IrqLine, IrqSink};
 use devices_core::model::{BusType, Properties, Value};
 use devices_core::net::{Nic, NullNet, Ported, format_mac, parse_mac};
@@ -28,7 +27,6 @@ use super::build::board::Board;
 use super::build::xen;
 use super::rom::{self, OptionRom};
 use crate::config::DeviceSpec;
-use crate::power::Notifier;
 pub(super) use hot::{Ejected, plain};
 
 /// The places of the board's own functions.
@@ -155,7 +153,6 @@ impl Inner {
 /// What of the machine a device is made with.
 pub(super) struct Maker<'a> {
     pub board: &'a Board<'a>,
-    pub notifier: &'a Notifier,
 }
 
 impl Maker<'_> {
@@ -277,9 +274,6 @@ impl devices::board::DeviceContext for Maker<'_> {
     fn power(&self) -> Arc<dyn Power> {
         self.board.power.clone()
     }
-    fn observer(&self) -> Arc<dyn Observer> {
-        self.board.observer.clone()
-    }
     fn add_ram(&self, name: &str, len: u64) -> Result<RamBlock, MakeError> {
         Ok(self.board.hypervisor.add_ram(name, len)?)
     }
@@ -302,6 +296,6 @@ impl devices::board::DeviceContext for Maker<'_> {
     }
     fn xen_platform(&self) -> Option<Arc<dyn platform::PlatformOps>> {
         let hypervisor = self.board.hypervisor;
-        hypervisor.capabilities().pvhvm.then(|| xen::requests(hypervisor, self.notifier))
+        hypervisor.capabilities().pvhvm.then(|| xen::requests(hypervisor, self.board.notifier))
     }
 }

@@ -43,19 +43,19 @@ impl Rare {
 impl Runner {
     /// Makes events of what devices have told.
     pub(super) fn hear(&mut self) {
-        for event in self.notices.device_events() {
+        for (from, event) in self.notices.device_events() {
             match event {
                 DeviceEvent::TrayMoved { drive, open } => {
-                    if let Some((device, id)) = self.machine.drive_names(drive) {
+                    if let Some((device, id)) = self.machine.drive_names(&from, drive) {
                         let data = json!({ "device": device, "tray-open": open, "id": id });
                         self.events.push((&qmp::DEVICE_TRAY_MOVED, data));
                     }
                 }
                 DeviceEvent::BlockError { drive, write, no_space } => {
-                    self.block_error(drive, write, no_space)
+                    self.block_error(&from, drive, write, no_space)
                 }
                 DeviceEvent::ClockSet { seconds } => {
-                    let (offset, path) = self.machine.clock_set(seconds);
+                    let (offset, path) = self.machine.clock_set(&from, seconds);
                     self.rare.put(json!({ "offset": offset, "qom-path": path }));
                 }
             }
@@ -85,8 +85,8 @@ impl Runner {
     }
 
     /// The guest hears of every error; it is not stopped for one.
-    fn block_error(&mut self, drive: u32, write: bool, no_space: bool) {
-        let Some((device, _)) = self.machine.drive_names(drive) else { return };
+    fn block_error(&mut self, controller: &str, drive: u32, write: bool, no_space: bool) {
+        let Some((device, _)) = self.machine.drive_names(controller, drive) else { return };
         let mut data = json!({
             "device": device,
             "operation": if write { "write" } else { "read" },
@@ -94,7 +94,7 @@ impl Runner {
             "nospace": no_space,
             "reason": if no_space { "No space left on device" } else { "Input/output error" },
         });
-        if let (Some(node), Some(fields)) = (self.machine.node_in(drive), data.as_object_mut()) {
+        if let (Some(node), Some(fields)) = (self.machine.node_in(controller, drive), data.as_object_mut()) {
             fields.insert("node-name".into(), node.into());
         }
         self.events.push((&qmp::BLOCK_IO_ERROR, data));

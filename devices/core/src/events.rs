@@ -26,7 +26,7 @@ pub enum DeviceEvent {
     },
 }
 
-/// Who watches. Called with the device's lock held: it must not block, and must bound what it keeps.
+/// Who watches one device, and knows which. Called with the device's lock held: it must not block, and must bound what it keeps.
 pub trait Observer: Send + Sync {
     /// Takes note.
     fn observe(&self, event: DeviceEvent);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use devices_core::bus::{Bus, Mapper};
-use devices_core::events::Observer;
 use devices_core::irq::IrqSink;
 use devices_core::power::Power;
 use devices_core::{Device, DeviceCell, Sbdf, Wiring};
@@ -12,6 +11,7 @@ use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 use super::super::network::Networks;
 use super::super::{BuildError, Preopened};
 use crate::config::{DumpConfig, GuestConfig, NetdevConfig};
+use crate::power::Notifier;
 use crate::trace::Border;
 
 /// Memory windows of PCI devices, and who answers what.
@@ -48,7 +48,7 @@ pub(in crate::machine) struct Board<'a> {
     pub border: &'a Border,
     pub networks: &'a Networks,
     pub ahead: &'a Preopened,
-    pub observer: &'a Arc<dyn Observer>,
+    pub notifier: &'a Notifier,
 }
 
 impl Board<'_> {

@@ -15,9 +15,9 @@ use devices::timer::hpet::legacy::{self, Legacy};
 use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
 use devices::timer::rtc::cmos::Cmos;
-use devices_core::DeviceCell;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqBank;
+use devices_core::{Device, DeviceCell};
 use hypervisor::Capabilities;
 
 use super::super::disks::{self, Geometries};
@@ -57,8 +57,10 @@ pub(super) fn clocks(
         return Ok(clock(None));
     }
     let wiring = board.wiring();
-    let mut rtc = Rtc::new(&wiring, inputs.line(legacy::RTC), seconds).observed(board.observer.clone());
+    let mut rtc = Rtc::new(&wiring, inputs.line(legacy::RTC), seconds);
     info.fill(&mut rtc);
+    let observer = board.notifier.observer(rtc.name());
+    let rtc = rtc.observed(observer);
     Ok(clock(Some(board.attach(rtc, &wiring)?)))
 }
 

@@ -18,12 +18,11 @@ use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
 use devices::storage::ide::Ide;
-use devices_core::DeviceCell;
 use devices_core::bus::{Bus, Mapper};
 use devices_core::dma::Dma;
-use devices_core::events::Observer;
 use devices_core::irq::{IrqBank, IrqSink};
 use devices_core::power::Power;
+use devices_core::{Device, DeviceCell};
 use hypervisor::{Capabilities, Hypervisor, Pin, RamBlock};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
@@ -99,14 +98,13 @@ impl Machine {
         let mapper: Arc<dyn Mapper> = Arc::new(Windows(hypervisor.clone()));
         let ram = hypervisor.memory();
         let bus = Bus::new(ram.clone(), mapper.clone());
-        let observer: Arc<dyn Observer> = Arc::new(notifier.clone());
         let networks = Arc::new(Networks::new(notifier.clone(), ahead.hubs()));
         let board = Board {
             bus: &bus,
             hypervisor: &hypervisor,
             config: &config,
             power: &power,
-            observer: &observer,
+            notifier: &notifier,
             border: &border,
             networks: &networks,
             ahead: &ahead,
@@ -123,7 +121,7 @@ impl Machine {
         let eject = on_eject(&ejected, &notifier);
         let pm = power_management(&board, capabilities, isa, eject)?;
         let plugged = Plugged::new(interrupts.intx.clone())?;
-        let maker = Maker { board: &board, notifier: &notifier };
+        let maker = Maker { board: &board };
         board.add_netdevs(&config.netdevs)?;
         board.add_dumps(&config.dumps)?;
         let display = maker.all(&config.devices, &plugged)?;
@@ -252,7 +250,8 @@ fn storage(board: &Board<'_>, isa: &IrqBank, images: &Images) -> Result<Storage,
     let wiring = board.wiring();
     let drives = disks::open(board, images)?;
     let ide = Ide::new(&wiring, board.hypervisor.memory(), [isa.line(14), isa.line(15)], drives.drives);
-    let ide = board.attach_pci(ide.observed(board.observer), &wiring, 1, 1)?;
+    let observer = board.notifier.observer(ide.name());
+    let ide = board.attach_pci(ide.observed(&observer), &wiring, 1, 1)?;
     Ok(Storage { ide, geometry: drives.geometry, blocks: drives.blocks })
 }
 

@@ -85,8 +85,6 @@ impl Machine {
 
     /// Makes the device and puts it on the bus. The slot that the guest is to look at.
     fn put_in(&self, mut spec: DeviceSpec) -> Result<Option<u8>, BuildError> {
-        let observer: std::sync::Arc<dyn devices_core::events::Observer> =
-            std::sync::Arc::new(self.notifier.clone());
         let board = Board {
             bus: &self.bus,
             hypervisor: &self.hypervisor,
@@ -94,10 +92,10 @@ impl Machine {
             power: &self.power,
             border: &self.border,
             networks: &self.networks,
-            observer: &observer,
+            notifier: &self.notifier,
             ahead: &Preopened::default(),
         };
-        let maker = Maker { board: &board, notifier: &self.notifier };
+        let maker = Maker { board: &board };
         let mut inner = self.plugged.inner();
         if inner.leaving.iter().any(|(device, _)| device.name == name_of(&spec)) {
             return Err(plain("a device of that name is still leaving"));
