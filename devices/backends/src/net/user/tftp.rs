@@ -1,5 +1,5 @@
-//! TFTP, read only, in octets (RFC 1350, 2347, 2348, 2349): options `tsize` and `blksize`. A lost packet is the client's to
-//! ask for again, so a session needs no timer; twenty at once, the oldest gives way.
+//! TFTP, read only, in octets (RFC 1350, 2347, 2348, 2349, 7440): options `tsize`, `blksize` and `windowsize`. A lost
+//! packet is the client's to ask for again, so a session needs no timer; twenty at once, the oldest gives way.
 
 use std::fs::File;
 use std::io;
@@ -20,6 +20,8 @@ const SESSIONS: usize = 20;
 const BLOCK: usize = 512;
 /// Largest block that fits a frame with UDP's and IP's headers, as libslirp.
 const LARGEST: usize = 1428;
+/// Most blocks that are sent for one acknowledgement: a quarter of what waits for the card at most.
+const WINDOW: u64 = 64;
 
 const READ: u16 = 1;
 const WRITE: u16 = 2;
@@ -33,7 +35,11 @@ struct Session {
     file: File,
     size: u64,
     block: usize,
-    /// The block that was sent last; 0 is the acknowledgement of options.
+    /// Blocks that are sent before the client has to acknowledge.
+    window: u64,
+    /// The block that the client has acknowledged last; 0 is the acknowledgement of options.
+    acknowledged: u64,
+    /// The block that was sent last.
     sent: u64,
 }
 
@@ -110,7 +116,7 @@ impl Tftp {
             return Err((4, "Unsupported transfer mode"));
         }
         let (file, size) = self.open(name)?;
-        let mut session = Session { guest, file, size, block: BLOCK, sent: 0 };
+        let mut session = Session { guest, file, size, block: BLOCK, window: 1, acknowledged: 0, sent: 0 };
         let mut agreed = OACK.to_be_bytes().to_vec();
         while let (Some(option), Some(value)) = (words.next(), words.next()) {
             let value = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
@@ -120,6 +126,9 @@ impl Tftp {
             } else if option.eq_ignore_ascii_case(b"blksize") && value >= 8 && session.block == BLOCK {
                 session.block = value.min(LARGEST as u64) as usize;
                 ("blksize", session.block as u64)
+            } else if option.eq_ignore_ascii_case(b"windowsize") && value >= 1 && session.window == 1 {
+                session.window = value.min(WINDOW);
+                ("windowsize", session.window)
             } else {
                 continue;
             };
@@ -131,7 +140,7 @@ impl Tftp {
         if agreed.len() > 2 {
             udp(link, server, guest, &agreed);
         } else {
-            session.send(link, server, 1);
+            session.go_on(link, server);
         }
         if self.sessions.len() == SESSIONS {
             self.sessions.remove(0);
@@ -143,18 +152,47 @@ impl Tftp {
     fn acknowledged(&mut self, link: &mut Link, guest: SocketAddr, server: SocketAddr, block: u16) {
         let Some(at) = self.sessions.iter().position(|session| session.guest == guest) else { return };
         let session = &mut self.sessions[at];
-        // An old acknowledgement again must not send everything twice (the sorcerer's apprentice).
-        if session.sent as u16 != block {
+        // Numbers go around; a window is shorter than a round.
+        let ahead = u64::from(block.wrapping_sub(session.acknowledged as u16));
+        if session.acknowledged + ahead > session.sent {
             return;
         }
-        let done = session.sent > 0 && session.sent * session.block as u64 > session.size;
-        if done || !session.send(link, server, session.sent + 1) {
+        let again = ahead == 0 && session.sent > 0;
+        // An old acknowledgement again must not send everything twice (the sorcerer's apprentice). In a window it says
+        // that the window's first block was lost (RFC 7440, section 4).
+        if again && session.window == 1 {
+            return;
+        }
+        session.acknowledged += ahead;
+        session.sent = session.acknowledged;
+        if session.is_over() || !session.go_on(link, server) {
             self.sessions.remove(at);
         }
     }
 }
 
 impl Session {
+    /// The last block, which is shorter than the others, has been acknowledged.
+    fn is_over(&self) -> bool {
+        self.acknowledged > 0 && self.acknowledged * self.block as u64 > self.size
+    }
+
+    /// Sends a window, behind what was sent; of more than a block, as much as there is room for. False: the file cannot
+    /// be read.
+    fn go_on(&mut self, link: &mut Link, server: SocketAddr) -> bool {
+        let last = self.size / self.block as u64 + 1;
+        let end = last.min(self.acknowledged + self.window);
+        for block in self.sent + 1..=end {
+            if block > self.acknowledged + 1 && !link.queues.room() {
+                break;
+            }
+            if !self.send(link, server, block) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Sends a block. False: it cannot be read.
     fn send(&mut self, link: &mut Link, server: SocketAddr, block: u64) -> bool {
         let mut data = [0; 4 + LARGEST];

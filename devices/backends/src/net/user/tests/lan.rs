@@ -234,3 +234,49 @@ fn tftp_gives_files_of_its_folder_and_no_other() {
     let mut none = Guest::new("");
     assert_eq!(fetch(&mut none, HOST.into(), "even", None), Err(2));
 }
+
+/// A packet of a file by TFTP: block and data.
+fn block(guest: &mut Guest) -> (u16, Vec<u8>) {
+    let (_, data) = guest.datagram(3000);
+    assert_eq!(u16_at(&data, 0), 3, "{data:?}");
+    (u16_at(&data, 2), data[4..].to_vec())
+}
+
+#[test]
+fn tftp_sends_a_window_before_it_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = pattern(512 * 9 + 5);
+    std::fs::write(folder.path().join("file"), &content).unwrap();
+    let mut guest = Guest::new(&format!("tftp={}", folder.path().display()));
+    let server = SocketAddr::new(HOST.into(), 69);
+    let numbers = |guest: &mut Guest, count| (0..count).map(|_| block(guest).0).collect::<Vec<_>>();
+    let acknowledge = |guest: &mut Guest, block: u16| {
+        let [high, low] = block.to_be_bytes();
+        guest.udp(3000, server, &[0, 4, high, low]);
+    };
+    guest.udp(3000, server, b"\0\x01file\0octet\0windowsize\x004\0");
+    assert_eq!(guest.datagram(3000).1, b"\0\x06windowsize\x004\0");
+    acknowledge(&mut guest, 0);
+    assert_eq!(numbers(&mut guest, 4), [1, 2, 3, 4]);
+    // The third was lost, then the whole window: it goes on behind what has come.
+    acknowledge(&mut guest, 2);
+    assert_eq!(numbers(&mut guest, 4), [3, 4, 5, 6]);
+    acknowledge(&mut guest, 2);
+    assert_eq!(numbers(&mut guest, 4), [3, 4, 5, 6]);
+    // What was not sent cannot have come, nor does what has come get lost.
+    acknowledge(&mut guest, 7);
+    acknowledge(&mut guest, 1);
+    acknowledge(&mut guest, 6);
+    assert_eq!(numbers(&mut guest, 4), [7, 8, 9, 10]);
+    acknowledge(&mut guest, 9);
+    let (number, data) = block(&mut guest);
+    assert_eq!((number, &data[..]), (10, &content[512 * 9..]));
+    acknowledge(&mut guest, 10);
+    // It is over: the session is no more.
+    acknowledge(&mut guest, 9);
+    guest.udp(3000, server, b"\0\x01file\0octet\0windowsize\x0065535\0");
+    assert_eq!(guest.datagram(3000).1, b"\0\x06windowsize\x0064\0");
+    acknowledge(&mut guest, 0);
+    assert_eq!(numbers(&mut guest, 10), (1..=10).collect::<Vec<_>>());
+    assert!(guest.frames.is_empty());
+}
