@@ -50,7 +50,7 @@ fn network(choice: u8) -> Offline {
     }
     let options = UserOptions::parse(&words).expect("the words are right");
     let resolver = place.resolver.local_addr().expect("it is bound");
-    let prepared = prepare(&options).expect("there is nothing to bind").with_resolver(resolver);
+    let prepared = prepare(&options).expect("there is nothing to bind").with_resolvers(&[resolver]);
     prepared.offline().expect("the host has an eventfd")
 }
 

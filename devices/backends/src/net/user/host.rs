@@ -1,5 +1,6 @@
 //! The host's side: its sockets, what they lead to, and the tokens that tell their news apart.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -123,7 +124,10 @@ pub(super) enum Route {
 pub(super) struct Host {
     pub(super) epoll: OwnedFd,
     pub(super) options: Arc<UserOptions>,
-    pub(super) resolver: Option<SocketAddr>,
+    /// Those whom names are asked of, in order.
+    pub(super) resolvers: Vec<SocketAddr>,
+    /// The one that is asked first: it has answered last, or those before it have not.
+    pub(super) first: Cell<usize>,
 }
 
 impl Host {
@@ -154,8 +158,8 @@ impl Host {
         if host {
             return Route::Address(SocketAddr::new(loopback, to.port()));
         }
-        match (dns, self.resolver) {
-            (true, Some(resolver)) if to.port() == 53 => Route::Names(resolver),
+        match (dns, self.resolvers.get(self.first.get())) {
+            (true, Some(&resolver)) if to.port() == 53 => Route::Names(resolver),
             _ if dns || inside => Route::Nobody,
             _ => Route::Address(to),
         }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType, ipproto, recv, sendto};
 
 use super::host::{self, Host, Kind, Slab, Token};
@@ -34,6 +35,8 @@ struct Flow {
 #[derive(Default)]
 pub(super) struct Icmp {
     flows: Slab<Flow>,
+    /// It has been said that the host allows none.
+    told: bool,
 }
 
 impl Icmp {
@@ -67,7 +70,10 @@ impl Icmp {
             None => {
                 let number = if remote.is_ipv4() { ipproto::ICMP } else { ipproto::ICMPV6 };
                 let made = host::socket(host::family(remote), SocketType::DGRAM, Some(number));
-                let Ok(socket) = made else { return };
+                let socket = match made {
+                    Ok(socket) => socket,
+                    Err(error) => return self.cannot(error),
+                };
                 if rustix::net::connect(&socket, &SocketAddr::new(remote, 0)).is_err() {
                     return;
                 }
@@ -86,6 +92,15 @@ impl Icmp {
         // The kernel puts its own identifier and checksum in. A full buffer loses an echo, as networks do.
         let to = SocketAddr::new(remote, 0);
         let _ = sendto(&flow.socket, ip.payload, SendFlags::NOSIGNAL, &to);
+    }
+
+    /// The host has no socket for an echo. Said once: a guest may ask for many.
+    fn cannot(&mut self, error: Errno) {
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::info!(
+                "network: echoes to other hosts are not passed on: {error} (see net.ipv4.ping_group_range)"
+            );
+        }
     }
 
     /// Answers of the host's network.

@@ -11,7 +11,7 @@
 //! | echo | the host and name server here, others by an unprivileged ICMP socket where there may be one |
 //! | UDP | a socket for each port of the guest's, forgotten after 240 s (10 s for names), the oldest beyond the bound |
 //! | TCP | a connection of the host's, made before the guest's SYN is answered; refused and unreachable pass through |
-//! | the name server's port 53 | the resolver of the host's /etc/resolv.conf, as it was at the start |
+//! | the name server's port 53 | the resolvers of the host's /etc/resolv.conf, as it was at the start: the first, and the next one when a question is asked again or refused |
 //! | the host | the host's own 127.0.0.1, or ::1 |
 //! | `hostfwd` | TCP and UDP ports of the host's lead in |
 //! | `restrict=on` | nothing but `guestfwd` servers, DHCP, TFTP and answers to `hostfwd` clients |
@@ -60,6 +60,8 @@ use stack::{EVENTS, Forwarded, Parts, Stack};
 
 /// Most connections, and most UDP flows.
 const FLOWS: usize = 1024;
+/// Most name servers (glibc's `MAXNS`).
+const RESOLVERS: usize = 3;
 /// Clients that wait before they are let in.
 const BACKLOG: i32 = 128;
 
@@ -98,7 +100,7 @@ pub struct Prepared {
     options: Arc<UserOptions>,
     forwards: Vec<(HostForward, OwnedFd)>,
     folder: Option<OwnedFd>,
-    resolver: Option<SocketAddr>,
+    resolvers: Vec<SocketAddr>,
 }
 
 /// Binds forwarded ports, opens the folder and reads who resolves names.
@@ -112,18 +114,19 @@ pub fn prepare(options: &UserOptions) -> Result<Prepared, UserError> {
         None => None,
     };
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let resolver = Some(resolver(&text));
-    Ok(Prepared { options: Arc::new(options.clone()), forwards, folder, resolver })
+    let resolvers = resolvers(&text);
+    Ok(Prepared { options: Arc::new(options.clone()), forwards, folder, resolvers })
 }
 
-/// The first name server of a resolv.conf; without one the host's own, as glibc has it.
-fn resolver(text: &str) -> SocketAddr {
+/// The name servers of a resolv.conf, as many as glibc heeds; without one the host's own, as glibc has it.
+fn resolvers(text: &str) -> Vec<SocketAddr> {
     let words = text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         words.next().filter(|word| *word == "nameserver").and_then(|_| words.next())
     });
-    let mut addresses = words.filter_map(|word| word.parse::<IpAddr>().ok());
-    SocketAddr::new(addresses.next().unwrap_or(Ipv4Addr::LOCALHOST.into()), 53)
+    let addresses = words.filter_map(|word| word.parse::<IpAddr>().ok());
+    let found: Vec<_> = addresses.take(RESOLVERS).map(|address| SocketAddr::new(address, 53)).collect();
+    if found.is_empty() { vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 53)] } else { found }
 }
 
 /// Opens a forwarded port. What is given back names the port that it has.
@@ -152,9 +155,9 @@ fn name(rule: &HostForward) -> String {
 }
 
 impl Prepared {
-    /// Asks that server for names instead of the host's.
-    pub fn with_resolver(mut self, resolver: SocketAddr) -> Prepared {
-        self.resolver = Some(resolver);
+    /// Asks these servers for names instead of the host's.
+    pub fn with_resolvers(mut self, resolvers: &[SocketAddr]) -> Prepared {
+        self.resolvers = resolvers.to_vec();
         self
     }
 
@@ -170,7 +173,7 @@ impl Prepared {
         let options = self.options.clone();
         let parts = Parts {
             options: self.options,
-            resolver: self.resolver,
+            resolvers: self.resolvers,
             folder: self.folder,
             queues: queues.clone(),
             seed: u64::from_ne_bytes(seed),

@@ -1,6 +1,7 @@
 //! The stack: a frame of the guest's is taken apart and given to who it is for; sockets of the host's have news; moments
 //! come. Nothing here waits.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ pub(super) struct Stack {
 /// What the stack is made of.
 pub(super) struct Parts {
     pub(super) options: Arc<UserOptions>,
-    pub(super) resolver: Option<SocketAddr>,
+    pub(super) resolvers: Vec<SocketAddr>,
     pub(super) folder: Option<OwnedFd>,
     pub(super) queues: Arc<Queues>,
     pub(super) seed: u64,
@@ -81,7 +82,7 @@ impl Stack {
     pub(super) fn new(parts: Parts, now: Instant) -> Result<Stack, Errno> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let mut link = Link::new(parts.queues, parts.options.clone(), now);
-        let host = Host { epoll, options: parts.options, resolver: parts.resolver };
+        let host = Host { epoll, options: parts.options, resolvers: parts.resolvers, first: Cell::new(0) };
         host.watch(link.queues.kicked(), Kind::Kick, Token::ZERO)?;
         Ok(Stack {
             router: Router::new(host.options.ipv6.is_some(), now),
@@ -171,7 +172,7 @@ impl Stack {
             for token in std::mem::take(&mut self.crowded) {
                 self.clients(token);
             }
-            self.udp.expire(now);
+            self.udp.expire(&self.host, now);
             self.icmp.expire(now);
             self.housekeeping = Some(now + HOUSEKEEPING);
         }

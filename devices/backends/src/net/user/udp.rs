@@ -1,8 +1,9 @@
 //! UDP: each of the guest's ports that sends becomes a socket of the host's. As by libslirp, one port of the guest's is one
 //! port of the host's whatever it sends to, and anybody may answer: what peer-to-peer programs need.
 //!
-//! Questions to the name server have a socket of their own, connected to the host's resolver. A forwarded port answers
-//! those who asked it from the socket that they asked.
+//! Questions to the name server have a socket of their own, connected to one of the host's resolvers: the first, as long
+//! as it answers. A question that is asked again, or refused, goes to the next. A forwarded port answers those who asked
+//! it from the socket that they asked.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketType, connect, recvfrom, sendto};
+use rustix::net::{RecvFlags, SendFlags, SocketType, connect, recvfrom, send, sendto};
 
 use super::dhcp::udp;
 use super::host::{self, Host, Kind, Route, Slab, Token};
@@ -19,6 +20,8 @@ use super::link::Link;
 /// libslirp's times: a flow is forgotten after so long, one that only asks for names sooner.
 const IDLE: Duration = Duration::from_secs(240);
 const IDLE_NAMES: Duration = Duration::from_secs(10);
+/// Longest question that is kept (RFC 6891 has 1232 as what passes any network).
+const QUESTION: usize = 1232;
 /// Datagrams that are read in one go.
 const BURST: usize = 64;
 /// Clients of a forwarded port that are remembered; the one heard longest ago gives way.
@@ -28,12 +31,24 @@ struct Flow {
     guest: SocketAddr,
     /// The name server's address as the guest knows it, if this is a question for names.
     names: Option<SocketAddr>,
+    asks: Asks,
     /// It sent to port 53 only.
     brief: bool,
     socket: OwnedFd,
     used: Instant,
     sent: u64,
     received: u64,
+}
+
+/// Whom a flow asks for names.
+#[derive(Default)]
+struct Asks {
+    /// Which resolver.
+    resolver: usize,
+    /// What it has not answered; empty: there is nothing, or it is too long to be kept.
+    question: Vec<u8>,
+    /// Resolvers that were asked.
+    asked: usize,
 }
 
 struct Forward {
@@ -61,6 +76,13 @@ pub(super) struct Udp {
     /// Sockets that have more, when there is room in the card's queue or after others had their turn.
     more: Vec<(Kind, Token)>,
     limit: usize,
+}
+
+/// A socket that asks that resolver.
+fn asking(resolver: &SocketAddr) -> Result<OwnedFd, Errno> {
+    let socket = host::socket(host::family(resolver.ip()), SocketType::DGRAM, None)?;
+    connect(&socket, resolver)?;
+    Ok(socket)
 }
 
 impl Udp {
@@ -96,11 +118,42 @@ impl Udp {
         flow.used = link.now;
         flow.brief &= to.port() == 53;
         flow.sent += payload.len() as u64;
-        // What the host does not take is lost, as on any network.
-        let _ = match names {
-            Some(_) => rustix::net::send(&flow.socket, payload, SendFlags::NOSIGNAL),
-            None => sendto(&flow.socket, payload, SendFlags::NOSIGNAL, &address),
-        };
+        if names.is_none() {
+            // What the host does not take is lost, as on any network.
+            let _ = sendto(&flow.socket, payload, SendFlags::NOSIGNAL, &address);
+            return;
+        }
+        if !payload.is_empty() && flow.asks.question == payload {
+            return self.ask_next(host, token, true);
+        }
+        flow.asks.question.clear();
+        if payload.len() <= QUESTION {
+            flow.asks.question.extend_from_slice(payload);
+        }
+        flow.asks.asked = 1;
+        let _ = send(&flow.socket, payload, SendFlags::NOSIGNAL);
+    }
+
+    /// The resolver has not answered, or refused: the next one is asked; from the last on to the first only if the guest
+    /// itself asks `again`.
+    fn ask_next(&mut self, host: &Host, token: Token, again: bool) {
+        let count = host.resolvers.len();
+        let Some(flow) = self.flows.get_mut(token) else { return };
+        let next = (flow.asks.resolver + 1) % count.max(1);
+        let Some(to) = host.resolvers.get(next) else { return };
+        if flow.asks.question.is_empty() || !again && flow.asks.asked >= count {
+            return;
+        }
+        if next != flow.asks.resolver {
+            let Ok(socket) = asking(to) else { return };
+            if host.watch(&socket, Kind::Udp, token).is_err() {
+                return;
+            }
+            flow.socket = socket;
+            flow.asks.resolver = next;
+        }
+        flow.asks.asked += 1;
+        let _ = send(&flow.socket, &flow.asks.question, SendFlags::NOSIGNAL);
     }
 
     /// An answer of a forwarded port to one of its clients.
@@ -131,14 +184,15 @@ impl Udp {
             let oldest = self.flows.iter().min_by_key(|(_, flow)| flow.used).map(|(token, _)| token);
             self.remove(oldest?);
         }
-        let family = host::family(names.map_or(guest.ip(), |names| names.1.ip()));
-        let socket = host::socket(family, SocketType::DGRAM, None).ok()?;
-        if let Some((_, resolver)) = names {
-            connect(&socket, &resolver).ok()?;
-        }
+        let socket = match names {
+            Some((_, resolver)) => asking(&resolver),
+            None => host::socket(host::family(guest.ip()), SocketType::DGRAM, None),
+        };
+        let socket = socket.ok()?;
         host.watch(&socket, Kind::Udp, self.flows.next()).ok()?;
         let names = key.1;
-        let flow = Flow { guest, names, brief: true, socket, used: link.now, sent: 0, received: 0 };
+        let asks = Asks { resolver: host.first.get(), ..Asks::default() };
+        let flow = Flow { guest, names, asks, brief: true, socket, used: link.now, sent: 0, received: 0 };
         let token = self.flows.insert(flow);
         self.keys.insert(key, token);
         Some(token)
@@ -200,13 +254,21 @@ impl Udp {
                 let from = from.and_then(|from| SocketAddr::try_from(from).ok())?;
                 flow.used = link.now;
                 flow.received += read as u64;
+                if flow.names.is_some() {
+                    // The others are asked after it from now on.
+                    host.first.set(flow.asks.resolver);
+                    flow.asks.question.clear();
+                }
                 let from = flow.names.unwrap_or_else(|| host.name(from));
                 udp(link, from, flow.guest, &scratch[..read]);
                 Some(true)
             }
             Err(Errno::AGAIN) => Some(false),
-            // The resolver's port is closed: the guest asks again, and so do we.
-            Err(Errno::CONNREFUSED | Errno::INTR) => Some(true),
+            Err(Errno::CONNREFUSED) => {
+                self.ask_next(host, token, false);
+                Some(true)
+            }
+            Err(Errno::INTR) => Some(true),
             Err(_) => None,
         }
     }
@@ -258,10 +320,15 @@ impl Udp {
         self.flows.len() > 0
     }
 
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, host: &Host, now: Instant) {
         let old = |flow: &Flow| now.duration_since(flow.used) >= if flow.brief { IDLE_NAMES } else { IDLE };
         let tokens = self.flows.iter().filter(|(_, flow)| old(flow)).map(|(token, _)| token);
         for token in tokens.collect::<Vec<_>>() {
+            let asks = self.flows.get_mut(token).map(|flow| &flow.asks);
+            // Nobody has answered, and the guest may ask again from another port.
+            if asks.is_some_and(|asks| !asks.question.is_empty() && asks.resolver == host.first.get()) {
+                host.first.set((host.first.get() + 1) % host.resolvers.len().max(1));
+            }
             self.remove(token);
         }
     }

@@ -196,7 +196,7 @@ fn names_are_asked_of_the_hosts_resolver() {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"by TCP").unwrap();
     });
-    let mut guest = Guest::with(prepared("").with_resolver(address));
+    let mut guest = Guest::with(prepared("").with_resolvers(&[address]));
     let dns = SocketAddr::new(DNS.into(), 53);
     // Another port of the name server's: silence.
     guest.udp(6000, SocketAddr::new(DNS.into(), 54), b"lost");
@@ -205,6 +205,69 @@ fn names_are_asked_of_the_hosts_resolver() {
     let handle = guest.connect((DNS, 53));
     assert_eq!(guest.read(handle), b"by TCP");
     thread.join().unwrap();
+}
+
+/// A resolver that answers with its number behind the question.
+fn resolver(number: u8) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((read, from)) = socket.recv_from(&mut buffer) {
+            buffer[read] = number;
+            socket.send_to(&buffer[..=read], from).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_resolver_that_refuses_is_passed_over() {
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut guest = Guest::with(prepared("").with_resolvers(&[closed, closed, resolver(3)]));
+    let dns = SocketAddr::new(DNS.into(), 53);
+    guest.udp(6000, dns, b"one");
+    assert_eq!(guest.datagram(6000), (dns, b"one\x03".to_vec()));
+    // The one that has answered is asked first from now on.
+    guest.udp(6001, dns, b"two");
+    assert_eq!(guest.datagram(6001), (dns, b"two\x03".to_vec()));
+    // Nobody is there: no answer, and no end of asking.
+    let mut guest = Guest::with(prepared("").with_resolvers(&[closed, closed]));
+    guest.udp(6000, dns, b"one");
+    guest.udp(6000, SocketAddr::new(HOST.into(), 7), b"meanwhile");
+}
+
+#[test]
+fn a_question_that_is_asked_again_goes_to_the_next_resolver() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    let resolvers = [silent.local_addr().unwrap(), resolver(2)];
+    let mut guest = Guest::with(prepared("").with_resolvers(&resolvers));
+    let dns = SocketAddr::new(DNS.into(), 53);
+    guest.udp(6000, dns, b"one");
+    let mut buffer = [0; 16];
+    assert_eq!(silent.recv(&mut buffer).unwrap(), 3);
+    guest.udp(6000, dns, b"one");
+    assert_eq!(guest.datagram(6000), (dns, b"one\x02".to_vec()));
+    guest.udp(6000, dns, b"two");
+    assert_eq!(guest.datagram(6000), (dns, b"two\x02".to_vec()));
+    guest.udp(6001, dns, b"three");
+    assert_eq!(guest.datagram(6001), (dns, b"three\x02".to_vec()));
+    silent.set_nonblocking(true).unwrap();
+    assert!(silent.recv(&mut buffer).is_err(), "asked again");
+}
+
+#[test]
+fn name_servers_are_those_of_resolv_conf() {
+    let of = |text: &str| {
+        super::super::resolvers(text).iter().map(|address| address.ip().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("# none\nsearch example.org\n"), ["127.0.0.1"]);
+    assert_eq!(
+        of("nameserver 192.0.2.1\nnameserver nonsense\n nameserver\tfec0::1 # second\noptions x\n\
+            nameserver 192.0.2.3\nnameserver 192.0.2.4\n"),
+        ["192.0.2.1", "fec0::1", "192.0.2.3"]
+    );
 }
 
 #[test]
