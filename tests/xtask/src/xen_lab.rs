@@ -35,7 +35,7 @@ pub struct Arguments {
     ///
     /// They run in the lab that `--keep` left, or else in one of their own that ends with them. `bench` measures both
     /// device models in a lab of its own, and keeps the table in build/xen-lab/bench.md; `bench ide` takes only that
-    /// part's figures, and the parts are sector, linux and ide.
+    /// part's figures, and the parts are sector, linux, ide and net.
     tests: Vec<String>,
     /// Only with this device model
     #[arg(long, value_enum)]

@@ -27,7 +27,8 @@ pub struct Part {
     limit: Duration,
 }
 
-const PARTS: [Part; 3] = [part("sector", 1, 480), part("linux", 3, 720), part("ide", 3, 900)];
+const PARTS: [Part; 4] =
+    [part("sector", 1, 480), part("linux", 3, 720), part("ide", 3, 900), part("net", 5, 900)];
 
 const fn part(name: &'static str, share: usize, seconds: u64) -> Part {
     Part { name, share, limit: Duration::from_secs(seconds) }
@@ -176,7 +177,7 @@ mod tests {
             let of: Vec<String> = of.iter().map(ToString::to_string).collect();
             parts(&of).map(|parts| parts.iter().map(|part| part.name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&[]).unwrap(), ["sector", "linux", "ide"]);
+        assert_eq!(names(&[]).unwrap(), ["sector", "linux", "ide", "net"]);
         assert_eq!(names(&["ide", "sector"]).unwrap(), ["sector", "ide"]);
         assert!(names(&["ide", "disk"]).unwrap_err().to_string().contains("no part disk"));
     }

@@ -70,7 +70,9 @@ fn ramdisk(place: &Place, kernel: Kernel) -> Result<Vec<u8>> {
         archive.program(name, format!("#!/bin/sh\nexec /bin/busybox {applet} -f\n").as_bytes());
     }
     let cards: &[&str] = if kernel == Kernel::Generic { &modules::NETWORK } else { &[] };
-    let names = [&MODULES, cards].concat();
+    // The bench sends packets with it.
+    let packets: &[&str] = if kernel == Kernel::Generic { &["pktgen"] } else { &[] };
+    let names = [&MODULES, cards, packets].concat();
     let modules = modules::in_order(&root.join("lib/modules").join(version), &names)?;
     for (place, (name, content)) in modules.iter().enumerate() {
         archive.program(&format!("modules/{place:02}-{name}.ko"), content);
