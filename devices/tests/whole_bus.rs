@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use devices::board::NicConfig;
+use devices::board::{DeviceContext, DeviceHandles, MakeError, NicConfig};
 use devices::chipset::debugcon::Debugcon;
 use devices::chipset::dma8237::Dma8237;
 use devices::chipset::fw_cfg::{FwCfg, Item};
@@ -15,45 +15,35 @@ use devices::chipset::piix4_pm::{Options, Piix4Pm};
 use devices::chipset::port92::Port92;
 use devices::chipset::post::Post;
 use devices::chipset::pvpanic::Pvpanic;
-use devices::display::vga::Vga;
 use devices::input::i8042::{I8042, Wires};
 use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
-use devices::net::e1000::{self, E1000};
-use devices::net::e1000e::{self, E1000e};
-use devices::net::rtl8139::Rtl8139;
+use devices::models;
 use devices::serial::uart16550::{PORTS, Serial};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Labels};
-use devices::testing::pci_testdev::PciTestdev;
 use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
 use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
-use devices::xen::platform::{Platform, PlatformOps, Unplug};
-use devices::xen::pvdevice::{PvDevice, XENSERVER};
+use devices::xen::platform::{PlatformOps, Unplug};
 use devices_core::block::{BlockBackend, Inline, MemoryStore};
 use devices_core::chardev::Null;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqBank;
+use devices_core::model::{BusType, Kind, Model, Properties, Value};
 use devices_core::net::TestNet;
-use devices_core::rig::{Random, Rig};
-use devices_core::{Dir, Sbdf, Size, Ticket};
+use devices_core::pci::BarKind;
+use devices_core::power::Power;
+use devices_core::rig::{Random, Recorder, Rig};
+use devices_core::{Dir, Sbdf, Size, Ticket, Wiring};
+use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use ioreq::{Data, Request, Target};
 
-/// Where the machine has something in memory space, and where it may be told to have it.
-const MEMORY: [(u64, u64); 9] = [
-    (0xa_0000, 0x2_0000),
-    (0xfec0_0000, 0x1000),
-    (0xfed0_0000, 0x400),
-    (0xe000_0000, 0x100_1000),
-    (0xe100_0000, 0x6000),
-    (0xe110_0000, 0x100),
-    (0xe120_0000, 0x6000),
-    (0xe124_0000, 0x60),
-    (0, 1 << 40),
-];
+/// Where the machine has something in memory space, beside BARs, and where it may be told to have it.
+const MEMORY: [(u64, u64); 4] =
+    [(0xa_0000, 0x2_0000), (0xfec0_0000, 0x1000), (0xfed0_0000, 0x400), (0, 1 << 40)];
 
-/// Ports where there is most to break, beside all the others.
+/// Ports where there is most to break, beside BARs and all the others.
 const PORTS_OF_NOTE: [(u16, u16); 12] = [
     (0x00, 0x20),
     (0x20, 2),
@@ -88,8 +78,96 @@ impl PlatformOps for Nobody {
     }
 }
 
-/// QEMU's `pc-i440fx`, as the program builds it.
-fn machine() -> Rig {
+/// What a device of the list asks of this machine.
+struct Context {
+    ram: GuestRam,
+    recorder: Arc<Recorder>,
+}
+
+impl DeviceContext for Context {
+    fn ram(&self) -> GuestRam {
+        self.ram.clone()
+    }
+    fn msi(&self) -> Arc<dyn MsiTarget> {
+        self.recorder.clone()
+    }
+    fn power(&self) -> Arc<dyn Power> {
+        self.recorder.clone()
+    }
+    fn add_ram(&self, _name: &str, len: u64) -> Result<RamBlock, MakeError> {
+        Ok(hypervisor::memory::new_block(0, len)?)
+    }
+    fn network(&self, _: &Properties, _: &Wiring, _: u32) -> Result<NicConfig, MakeError> {
+        Ok(NicConfig { backend: Arc::<TestNet>::default(), mac: [2, 0, 0, 0, 0, 1] })
+    }
+    fn saves_device_memory(&self) -> bool {
+        false
+    }
+    fn xen_platform(&self) -> Option<Arc<dyn PlatformOps>> {
+        Some(Arc::new(Nobody))
+    }
+}
+
+/// A machine, and where the BARs of its functions are.
+struct Pc {
+    rig: Rig,
+    ports: Vec<(u16, u16)>,
+    memory: Vec<(u64, u64)>,
+}
+
+/// A model's defaults; where it takes them not, since somebody must choose, its numbers are 1.
+fn usual(model: &'static Model) -> Properties {
+    let mut properties = Properties::new(model);
+    if (model.check)(&properties).is_err() {
+        for property in model.properties.iter().filter(|property| matches!(property.kind, Kind::Uint(_))) {
+            properties.put(property.name, Value::Uint(1)).unwrap();
+        }
+    }
+    properties
+}
+
+/// One device of every model that can be asked for, in slots from 2 on, with its BARs mapped as the firmware does.
+fn add_models(pc: &mut Pc, isa: &IrqBank) {
+    let Pc { rig, ports, memory } = pc;
+    let context = Context { ram: rig.ram().clone(), recorder: rig.recorder() };
+    let (mut slot, mut port, mut address) = (2, 0xc100, 0xe000_0000);
+    for model in models::all() {
+        let Some(make) = models::maker(model) else { continue };
+        let wiring = rig.wiring();
+        let line = 10 + u32::from(slot % 2);
+        let handles = DeviceHandles {
+            name: model.name,
+            wiring: &wiring,
+            intx: [0; 4].map(|_| isa.line(line)),
+            board: &context,
+        };
+        let made = make(&usual(model), handles).unwrap();
+        let sbdf = (model.bus == BusType::Pci).then(|| Sbdf::bus0(slot, 0));
+        rig.bus().attach_slot(made.slot.clone(), &wiring, sbdf).unwrap();
+        let bars: Vec<_> = made.slot.lock().pci().map(|config| config.bars().collect()).unwrap_or_default();
+        for (index, kind, size, _) in bars {
+            let reg = 0x10 + 4 * u16::from(index);
+            if kind == BarKind::Io {
+                port = u64::from(port).next_multiple_of(size) as u16;
+                rig.config_write(slot, 0, reg, Size::B4, port.into());
+                ports.push((port, size as u16));
+                port += size as u16;
+            } else if index < 6 {
+                address = u64::from(address).next_multiple_of(size) as u32;
+                rig.config_write(slot, 0, reg, Size::B4, address);
+                memory.push((address.into(), size));
+                address += size as u32;
+            }
+        }
+        if sbdf.is_some() {
+            rig.config_write(slot, 0, 4, Size::B2, 7);
+            slot += 1;
+        }
+    }
+}
+
+/// QEMU's `pc-i440fx`, as the program builds it, with all that can be put into it.
+fn machine() -> Pc {
     let mut rig = Rig::with_ram(2 << 20);
     let power = rig.recorder();
     let pic = Pic::new(Arc::new(|_| ()));
@@ -116,36 +194,7 @@ fn machine() -> Rig {
     let wiring = rig.wiring();
     let pm = Piix4Pm::new(Options::default(), isa.line(9), power.clone(), Arc::new(|_| ()), &wiring);
     rig.attach_pci(pm, &wiring, 1, 3);
-    let wiring = rig.wiring();
-    let vram = hypervisor::memory::new_block(0, 1 << 20).unwrap();
-    rig.attach_pci(Vga::new(&wiring, vram), &wiring, 2, 0);
-    // What only Xen's machine has.
-    let wiring = rig.wiring();
-    rig.attach_pci(Platform::new(Arc::new(Nobody), &wiring), &wiring, 3, 0);
-    rig.attach_pci(PvDevice::new(XENSERVER), &wiring, 3, 1);
-    rig.attach_pci(PciTestdev::new("testdev"), &wiring, 4, 0);
-    rig.attach(Post::default(), &wiring);
-    let wiring = rig.wiring();
-    let (variant, options) = (&e1000::model::VARIANTS[0], e1000::Options::default());
-    let cable = NicConfig { backend: Arc::<TestNet>::default(), mac: [2, 0, 0, 0, 0, 1] };
-    let card = E1000::new("e1000", variant, options, cable, rig.ram().clone(), isa.line(11), &wiring);
-    rig.attach_pci(card, &wiring, 5, 0);
-    rig.config_write(5, 0, 0x10, Size::B4, 0xe100_0000);
-    rig.config_write(5, 0, 4, Size::B2, 6);
-    let wiring = rig.wiring();
-    let cable = NicConfig { backend: Arc::<TestNet>::default(), mac: [2, 0, 0, 0, 0, 2] };
-    let card = Rtl8139::new("rtl8139", &wiring, rig.ram().clone(), isa.line(10), cable);
-    rig.attach_pci(card, &wiring, 6, 0);
-    rig.config_write(6, 0, 0x14, Size::B4, 0xe110_0000);
-    rig.config_write(6, 0, 4, Size::B2, 6);
-    let wiring = rig.wiring();
-    let cable = NicConfig { backend: Arc::<TestNet>::default(), mac: [2, 0, 0, 0, 0, 3] };
-    let (ram, options, msi) = (rig.ram().clone(), e1000e::Options::default(), rig.recorder());
-    let card = E1000e::new("e1000e", options, cable, ram, isa.line(11), msi, &wiring);
-    rig.attach_pci(card, &wiring, 7, 0);
-    rig.config_write(7, 0, 0x10, Size::B4, 0xe120_0000);
-    rig.config_write(7, 0, 0x1c, Size::B4, 0xe124_0000);
-    rig.config_write(7, 0, 4, Size::B2, 6);
+    rig.attach(Post::default(), &rig.wiring());
 
     let legacy = Legacy::new(&isa);
     let inputs = legacy.inputs();
@@ -169,29 +218,35 @@ fn machine() -> Rig {
         let wiring = rig.wiring();
         rig.attach(Serial::new(index, isa.line(*irq), Arc::new(Null), &wiring), &wiring);
     }
-    rig
+    let mut pc = Pc { rig, ports: PORTS_OF_NOTE.to_vec(), memory: MEMORY.to_vec() };
+    add_models(&mut pc, &isa);
+    pc
 }
 
-fn target(random: &mut Random) -> Target {
+fn one_of<T: Copy>(random: &mut Random, of: &[T]) -> T {
+    of[random.below(of.len() as u64) as usize]
+}
+
+fn target(pc: &Pc, random: &mut Random) -> Target {
     match random.below(8) {
         0 | 1 => Target::Pio(random.draw() as u16),
         2 | 3 => {
-            let (first, len) = PORTS_OF_NOTE[random.below(PORTS_OF_NOTE.len() as u64) as usize];
+            let (first, len) = one_of(random, &pc.ports);
             Target::Pio(first + random.below(len.into()) as u16)
         }
         4 | 5 => {
-            let (first, len) = MEMORY[random.below(MEMORY.len() as u64) as usize];
+            let (first, len) = one_of(random, &pc.memory);
             Target::Mmio(first + random.below(len))
         }
         6 => Target::PciConfig {
-            sbdf: Sbdf::bus0(random.below(7) as u8, random.below(4) as u8),
+            sbdf: Sbdf::bus0(random.below(16) as u8, random.below(4) as u8),
             reg: random.below(256) as u16,
         },
         _ => Target::PciConfig { sbdf: Sbdf(random.draw() as u32), reg: random.draw() as u16 },
     }
 }
 
-fn request(random: &mut Random) -> Request {
+fn request(pc: &Pc, random: &mut Random) -> Request {
     let dir = if random.below(3) == 0 { Dir::Read } else { Dir::Write };
     let size = [Size::B1, Size::B2, Size::B4, Size::B8][random.below(4) as usize];
     let string = random.below(64) == 0;
@@ -201,7 +256,7 @@ fn request(random: &mut Random) -> Request {
         Dir::Write => Data::Value(random.draw() & size.mask()),
     };
     let count = if string { 1 + random.below(600) as u32 } else { 1 };
-    Request { vcpu: 0, target: target(random), dir, size, data, count, descending: random.below(8) == 0 }
+    Request { vcpu: 0, target: target(pc, random), dir, size, data, count, descending: random.below(8) == 0 }
 }
 
 /// Resident memory of this process in KiB.
@@ -221,10 +276,11 @@ fn ten_million_random_accesses_do_no_harm() {
     let seed = from_environment("AILURUS_SEED").unwrap_or(2026);
     println!("AILURUS_SEED={seed} AILURUS_STEPS={steps}");
     let mut random = Random::new(seed);
-    let mut rig = machine();
+    let mut pc = machine();
     let mut settled = 0;
     for step in 0..steps {
-        let request = request(&mut random);
+        let request = request(&pc, &mut random);
+        let rig = &mut pc.rig;
         rig.request(&request);
         if random.below(32) == 0 {
             let scale = random.below(21);
