@@ -6,16 +6,18 @@ use chrono::{Datelike, Timelike};
 use devices::xen::platform;
 use devices_core::Device;
 use devices_core::block::Tray;
-use devices_core::model::{Properties, Property, Value};
+use devices_core::model::{BOOTINDEX, Kind, Properties, Property, Value};
 use devices_core::pci::{BarKind, reg};
 
 use super::disks::Block;
-use super::{Machine, Terminal};
+use super::plug::{name_of, plain};
+use super::{BuildError, Machine, Terminal};
 use crate::config::{ClockMode, DiskKind, SerialConfig};
 use crate::monitor::info::{
     BarInfo, BlockInfo, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo, MachineInfo, NewNode, NodeInfo, PciInfo,
 };
 use crate::monitor::protocol::QmpError;
+use crate::trace::Border;
 use crate::trace::record::HostEvent;
 
 impl Terminal {
@@ -33,13 +35,15 @@ impl Terminal {
     }
 }
 
-/// Name, type and value of what is set on a device or has a default.
+/// Name, type and value of what is set on a device or has a default; a turn to boot that nobody gave is -1.
 fn values(properties: &Properties) -> Vec<(&'static str, &'static str, serde_json::Value)> {
     let value = |property: &'static Property| {
-        let value = match properties.get(property.name)? {
-            Value::Bool(on) => on.into(),
-            Value::Uint(number) => number.into(),
-            Value::Text(text) => text.into(),
+        let value = match properties.get(property.name) {
+            Some(Value::Bool(on)) => on.into(),
+            Some(Value::Uint(number)) => number.into(),
+            Some(Value::Text(text)) => text.into(),
+            None if property.kind == Kind::BootIndex => (-1).into(),
+            None => return None,
         };
         Some((property.name, property.kind.type_name(), value))
     };
@@ -156,7 +160,7 @@ impl Machine {
         self.named_devices().into_iter().map(|(device, _)| device).collect()
     }
 
-    /// The same, each with its name on the bus, if it is there.
+    /// The same, each with its name on the bus, if it is there, or among those that were put in.
     fn named_devices(&self) -> Vec<(DeviceInfo, Option<String>)> {
         let mut next = self.config.vcpus;
         let mut unattached = || {
@@ -166,12 +170,15 @@ impl Machine {
         let mut all = Vec::new();
         for (name, slot) in self.bus.slots() {
             let Some(model) = slot.lock().model() else { continue };
-            let named = self.plugged.id_of(&name).map(|id| format!("/machine/peripheral/{id}"));
+            let spec = self.plugged.spec(|device, _| device == name);
+            let id = spec.as_ref().and_then(|spec| spec.id.as_ref());
+            let named = id.map(|id| format!("/machine/peripheral/{id}"));
             let path = named.or_else(|| model.path.map(str::to_owned)).unwrap_or_else(&mut unattached);
             let kind = model.name;
+            let set = spec.as_ref().and_then(|spec| spec.properties().ok());
             let properties = match kind {
                 "ioapic" => vec![("version", "uint8", 0x20.into())],
-                _ => Vec::new(),
+                _ => set.as_ref().map(values).unwrap_or_default(),
             };
             all.push((DeviceInfo { path, kind, properties }, Some(name)));
         }
@@ -180,10 +187,30 @@ impl Machine {
                 Some(id) => format!("/machine/peripheral/{id}"),
                 None => unattached(),
             };
-            let (kind, properties) = (block.device.model().name, values(&block.device));
-            all.push((DeviceInfo { path, kind, properties }, None));
+            let mut properties = block.device.clone();
+            let spec = self
+                .plugged
+                .spec(|_, spec| spec.drive_place().is_some_and(|at| usize::from(at) == block.place));
+            // What the drive was made with; its turn may be another since.
+            if let Some(spec) = &spec {
+                let turn = spec.properties.get(BOOTINDEX.name).cloned();
+                let _ = properties.put(BOOTINDEX.name, turn.unwrap_or_else(|| Value::Text("-1".into())));
+            }
+            let (kind, properties) = (properties.model().name, values(&properties));
+            all.push((DeviceInfo { path, kind, properties }, spec.map(|spec| name_of(&spec))));
         }
         all
+    }
+
+    /// Gives the device at a path in the tree of objects another turn when the firmware boots next.
+    pub(crate) fn set_bootindex(&self, path: &str, turn: Value) -> Result<(), BuildError> {
+        if matches!(self.border, Border::Recorded(..)) {
+            return Err(plain("the boot order stays while a recording is made"));
+        }
+        let devices = self.named_devices();
+        let name = devices.into_iter().find(|(device, _)| device.path == path).and_then(|(_, name)| name);
+        let name = name.ok_or_else(|| plain(format!("Device '{path}' not found")))?;
+        Ok(self.plugged.set_property(&name, BOOTINDEX.name, turn)?)
     }
 
     /// A drive's own name: its id, or its path in the object tree.

@@ -26,7 +26,7 @@ use super::BuildError;
 use super::build::board::Board;
 use super::build::xen;
 use super::rom::{self, OptionRom};
-use crate::config::DeviceSpec;
+use crate::config::{ConfigError, DeviceSpec, check_devices};
 pub(super) use hot::{Ejected, plain};
 
 /// The places of the board's own functions.
@@ -87,9 +87,27 @@ impl Plugged {
         inner.devices.iter().find(at)?.spec.id.clone()
     }
 
-    /// The id of a device by its name on the bus.
-    pub(super) fn id_of(&self, name: &str) -> Option<String> {
-        self.inner().devices.iter().find(|device| device.name == name)?.spec.id.clone()
+    /// A device that was put in, which its name on the bus and what it is tell.
+    pub(super) fn spec(&self, is: impl Fn(&str, &DeviceSpec) -> bool) -> Option<DeviceSpec> {
+        let inner = self.inner();
+        inner.devices.iter().find(|device| is(&device.name, &device.spec)).map(|device| device.spec.clone())
+    }
+
+    /// Sets a property of the device of that name, if all that are there allow it.
+    pub(super) fn set_property(&self, name: &str, property: &str, value: Value) -> Result<(), ConfigError> {
+        let mut inner = self.inner();
+        let at = inner.devices.iter().position(|device| device.name == name);
+        let mut specs: Vec<DeviceSpec> = inner.devices.iter().map(|device| device.spec.clone()).collect();
+        let (Some(at), Some(spec)) = (at, at.and_then(|at| specs.get_mut(at))) else {
+            return Err(ConfigError::Invalid(format!("Device '{name}' not found")));
+        };
+        spec.properties.insert(property.to_owned(), value);
+        // As it is read: what means that there is none is gone.
+        let read = DeviceSpec::new(spec.id.take(), &spec.properties()?);
+        *spec = DeviceSpec { bus: spec.bus.take(), ..read };
+        check_devices(&specs)?;
+        inner.devices[at].spec = specs.swap_remove(at);
+        Ok(())
     }
 
     /// Network cards.
@@ -246,7 +264,7 @@ impl Maker<'_> {
 }
 
 /// The name on the bus of a device whose model there can be several of.
-fn name_of(spec: &DeviceSpec) -> String {
+pub(super) fn name_of(spec: &DeviceSpec) -> String {
     match (&spec.id, spec.devfn()) {
         (Some(id), _) => format!("peripheral/{id}"),
         (None, None) if spec.is_drive() => format!("{}@{}", spec.model, spec.drive_place().unwrap_or(0)),

@@ -197,6 +197,10 @@ pub trait Guest {
     fn plug_cpu(&mut self, _index: u32, _id: &str) -> Result<(), QmpError> {
         Err(not_here("adding a CPU"))
     }
+    /// Gives the device at a path in the tree of objects another turn to boot.
+    fn set_bootindex(&mut self, _path: &str, _turn: &Value) -> Result<(), QmpError> {
+        Err(not_here("the boot order"))
+    }
     /// Adds a device.
     fn device_add(
         &mut self,

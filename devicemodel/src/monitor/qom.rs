@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use devices::models;
-use devices_core::model::{Default, Property};
+use devices_core::model::{BOOTINDEX, Default, Property};
 use serde_json::{Value, json};
 
 use super::context::Context;
@@ -142,10 +142,14 @@ impl Tree {
         }
     }
 
-    /// What `qom-set` comes to: nothing here can be changed while the machine is there.
-    pub(super) fn set(&self, path: &str, property: &str) -> Result<(), QmpError> {
+    /// What `qom-set` comes to: the path of a device whose turn to boot is to be another. Nothing else can be changed
+    /// while the machine is there.
+    pub(super) fn set(&self, path: &str, property: &str) -> Result<String, QmpError> {
         let (path, node) = self.find(path)?;
         self.get(&format!("/{path}"), property)?;
+        if node.device && property == BOOTINDEX.name {
+            return Ok(format!("/{path}"));
+        }
         if !node.device || property == "type" {
             return Err(QmpError::generic(format!("Property '{}.{property}' is not writable", node.kind)));
         }

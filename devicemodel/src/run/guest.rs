@@ -25,6 +25,17 @@ use crate::monitor::{Begun, Guest, Job, is_object_type};
 use crate::screenshot::{self, ImageFormat};
 use crate::vnc;
 
+/// A property's value as a client gives it.
+fn property(name: &str, value: &Value) -> Result<model::Value, QmpError> {
+    match (value, value.as_u64(), value.as_i64()) {
+        (Value::Bool(on), ..) => Ok(model::Value::Bool(*on)),
+        (Value::String(text), ..) => Ok(model::Value::Text(text.clone())),
+        (_, Some(number), _) => Ok(model::Value::Uint(number)),
+        (_, None, Some(negative)) => Ok(model::Value::Text(negative.to_string())),
+        _ => Err(QmpError::generic(format!("Parameter '{name}' expects another type"))),
+    }
+}
+
 /// Most keys that are held down at a time: more than a keyboard has.
 const HELD: usize = 256;
 
@@ -197,19 +208,15 @@ impl Guest for Runner {
                 bus_of(model, value.as_str().unwrap_or_default()).map_err(|why| error(&why))?;
                 continue;
             }
-            let given = match value {
-                Value::Bool(on) => model::Value::Bool(*on),
-                Value::String(text) => model::Value::Text(text.clone()),
-                value => match (value.as_u64(), value.as_i64()) {
-                    (Some(number), _) => model::Value::Uint(number),
-                    (None, Some(negative)) => model::Value::Text(negative.to_string()),
-                    (None, None) => return Err(error(&format!("Parameter '{name}' expects another type"))),
-                },
-            };
-            properties.put(name, given).map_err(|why| error(&why))?;
+            properties.put(name, property(name, value)?).map_err(|why| error(&why))?;
         }
         let spec = DeviceSpec::new(id.map(str::to_owned), &properties);
         self.machine.add_device(spec).map_err(|why| error(&why))
+    }
+
+    fn set_bootindex(&mut self, path: &str, turn: &Value) -> Result<(), QmpError> {
+        let set = self.machine.set_bootindex(path, property("bootindex", turn)?);
+        set.map_err(|error| QmpError::generic(error.to_string()))
     }
 
     fn device_del(&mut self, id: &str) -> Result<(), QmpError> {

@@ -1,7 +1,10 @@
 //! Small programs that boot on the bare machine, judged by what the screen shows.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result, ensure};
-use guest_tests::{Machine, Screen, case, guest, seconds};
+use guest_tests::{Machine, Screen, Subcommand, case, guest, seconds};
 
 /// The number after `key` on the screen.
 fn number(screen: &Screen, key: &str) -> Option<u64> {
@@ -109,4 +112,46 @@ fn u_boot_finds_its_disk() {
 #[test]
 fn u_boot_x64_finds_its_disk() {
     case("U-Boot's 64-bit ROM as firmware finds and reads the IDE disk", || u_boot("u-boot-x64.rom"));
+}
+
+/// A disk whose boot sector ends the program with status `2 * code + 1`.
+fn boot_disk(folder: &Path, name: &str, code: u8) -> Result<PathBuf> {
+    let mut image = vec![0; 64 << 10];
+    // mov dx, 0x501; mov al, code; out dx, al; hlt; jmp to that.
+    image[..9].copy_from_slice(&[0xba, 0x01, 0x05, 0xb0, code, 0xee, 0xf4, 0xeb, 0xfd]);
+    image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let path = folder.join(name);
+    fs::write(&path, image)?;
+    Ok(path)
+}
+
+/// SeaBIOS goes by the file "bootorder".
+#[test]
+fn the_lower_bootindex_boots_first() {
+    case("bootindex, through SeaBIOS", || {
+        let folder = tempfile::tempdir()?;
+        let (a, b) = (boot_disk(folder.path(), "a", 0x10)?, boot_disk(folder.path(), "b", 0x20)?);
+        let boots = |first: (&Path, &str), second: (&Path, &str)| -> Result<Option<i32>> {
+            let mut words: Vec<String> =
+                ["-M", "pc", "-nodefaults", "-display", "none", "-m", "32", "-no-reboot"]
+                    .map(str::to_owned)
+                    .to_vec();
+            words.extend(["-device", "isa-debug-exit"].map(str::to_owned));
+            for (id, (path, device)) in [("x", first), ("y", second)] {
+                let file = path.display().to_string().replace(',', ",,");
+                words.extend(["-drive".into(), format!("if=none,id={id},format=raw,file={file}")]);
+                words.extend(["-device".into(), format!("{device},drive={id}")]);
+            }
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let output = Subcommand::new()?.run(&words)?;
+            Ok(output.status.code())
+        };
+        ensure!(
+            boots((&a, "ide-hd"), (&b, "ide-hd"))? == Some(0x21),
+            "the first disk boots where nobody says"
+        );
+        let turned = boots((&a, "ide-hd,bootindex=7"), (&b, "ide-hd,bootindex=3"))?;
+        ensure!(turned == Some(0x41), "the lower bootindex boots: {turned:?}");
+        Ok(())
+    });
 }

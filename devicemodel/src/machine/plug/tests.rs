@@ -248,3 +248,33 @@ fn the_firmware_is_told_where_cards_with_a_bootindex_are() {
         assert_eq!(order(&machine), format!("/pci@i0cf8/ethernet@4/ethernet-phy@0\n{first}"));
     }
 }
+
+#[test]
+fn a_bootindex_can_change_until_the_next_start() {
+    let order = |machine: &Machine| String::from_utf8(file(machine, "bootorder")).unwrap();
+    let card =
+        |id, turn: Option<u64>| spec("e1000", Some(id), turn.map(|turn| ("bootindex", turn)).as_slice());
+    let machine = built(vec![card("a", Some(1)), card("b", None)]).unwrap();
+    let turn = |id: &str| {
+        let path = format!("/machine/peripheral/{id}");
+        let device = machine.devices().into_iter().find(|device| device.path == path).unwrap();
+        device.properties.into_iter().find(|(name, ..)| *name == "bootindex").unwrap().2.as_i64()
+    };
+    assert_eq!([turn("a"), turn("b")], [Some(1), Some(-1)]);
+    let set = |id: &str, to: Value| {
+        machine.set_bootindex(&format!("/machine/peripheral/{id}"), to).map_err(|error| error.to_string())
+    };
+    assert_eq!(set("b", Value::Uint(1)), Err("The bootindex 1 has already been used".into()));
+    assert_eq!(set("b", Value::Bool(true)), Err("device e1000: Parameter 'bootindex' expects int32".into()));
+    assert_eq!([turn("a"), turn("b")], [Some(1), Some(-1)]);
+    set("b", Value::Uint(0)).unwrap();
+    set("a", Value::Text("-1".into())).unwrap();
+    assert_eq!([turn("a"), turn("b")], [Some(-1), Some(0)]);
+    // The firmware that runs has read the old order.
+    assert_eq!(order(&machine), "/pci@i0cf8/ethernet@2/ethernet-phy@0\0");
+    machine.reset();
+    assert_eq!(order(&machine), "/pci@i0cf8/ethernet@3/ethernet-phy@0\0");
+    // Saved with the guest.
+    let specs = machine.plugged.specs();
+    assert_eq!(specs.iter().filter_map(|spec| spec.properties.get("bootindex")).count(), 1);
+}

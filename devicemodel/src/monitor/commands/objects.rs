@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::super::objects::Secret;
 use super::super::protocol::{Command, QmpError};
@@ -35,8 +36,9 @@ union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDump
         .takes("path:str property:str")
         .returns("any"),
         CommandSpec::new("qom-set", |command, context| {
-            let Property { path, property } = arguments(command)?;
-            nothing(qom::Tree::new(context).set(&path, &property))
+            let NewValue { path, property, value } = arguments(command)?;
+            let path = qom::Tree::new(context).set(&path, &property)?;
+            nothing(context.guest.set_bootindex(&path, &value))
         })
         .takes("path:str property:str value:any"),
         CommandSpec::new("qom-list-types", |command, _| {
@@ -72,6 +74,13 @@ struct At {
 struct Property {
     path: String,
     property: String,
+}
+
+#[derive(Deserialize)]
+struct NewValue {
+    path: String,
+    property: String,
+    value: Value,
 }
 
 #[derive(Deserialize)]

@@ -155,8 +155,12 @@ impl Guest for Fake {
             device("/machine/i440fx/ioapic", "ioapic", vec![("version", "uint8", json!(32))]),
             device("/machine/unattached/device[2]", "isa-serial", Vec::new()),
             device("/machine/unattached/device[3]", "isa-serial", Vec::new()),
-            device("/machine/peripheral/cd", "ide-cd", Vec::new()),
+            device("/machine/peripheral/cd", "ide-cd", vec![("bootindex", "int32", json!(-1))]),
         ]
+    }
+    fn set_bootindex(&mut self, path: &str, turn: &Value) -> Result<(), QmpError> {
+        self.log.push(format!("bootindex of {path} is {turn}"));
+        Ok(())
     }
     fn clock(&self) -> Option<ClockInfo> {
         Some([2026, 11, 21, 12, 32, 6])

@@ -49,6 +49,9 @@ fn objects_are_found_by_path_and_by_name() {
         set("ioapic", "version"),
         "Attempt to set property 'version' on anonymous device (type 'ioapic') after it was realized"
     );
+    assert_eq!(get(&mut bench, "cd", "bootindex"), Ok(json!(-1)));
+    bench.run("qom-set", json!({ "path": "cd", "property": "bootindex", "value": 2 })).unwrap();
+    assert_eq!(bench.guest.log, ["bootindex of /machine/peripheral/cd is 2"]);
     let machines = bench.run("qom-list-types", json!({ "implements": "machine" })).unwrap();
     assert!(machines.as_array().unwrap().iter().all(|of| of["name"].as_str().unwrap().ends_with("-machine")));
     bench.run("object-add", json!({ "qom-type": "secret", "id": "s", "data": "x" })).unwrap();
