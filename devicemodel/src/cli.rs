@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
-    Card, ClockMode, ConfigError, DeviceSpec, DiskConfig, GuestConfig, HypervisorChoice, SerialConfig,
-    USUAL_CARD,
+    Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig, GuestConfig, HypervisorChoice,
+    SerialConfig, USUAL_CARD,
 };
 use crate::qemu::keyval::Fields;
 use crate::restore::Given;
@@ -164,6 +164,10 @@ pub struct HostArgs {
     /// How long a save or a pause waits for a processor or a disk that does not answer, before it is given up.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub patience: u64,
+    /// How our own CPU runs the guest's code. `ailurus inspect` shows by vCPU how many blocks were translated, how often
+    /// they were entered from the interpreter and linked, and how many were dropped since the guest wrote to their page.
+    #[arg(long, value_enum, default_value_t)]
+    pub cpu_tier: CpuTier,
     /// Record every access, DMA and interrupt to a file, for `ailurus replay`.
     #[arg(long, value_name = "FILE")]
     pub record_io: Option<PathBuf>,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hypervisor::{Hypervisor, NoCpu};
-use hypervisor_soft::{ClockKind, Soft, SoftConfig};
+use hypervisor_soft::{ClockKind, Soft, SoftConfig, Tier};
 
 use crate::commands::{Failure, say};
-use crate::config::{ClockMode, ConfigError, GuestConfig, HypervisorChoice};
+use crate::config::{ClockMode, ConfigError, CpuTier, GuestConfig, HypervisorChoice};
 use crate::domain::Domain;
 use crate::machine::{BuildError, Machine, MachineHandles, Preopened, recorded, split_ram};
 use crate::power::{Notices, Notifier, notices};
@@ -20,7 +20,7 @@ use crate::trace::Border;
 /// Who runs the vCPUs.
 pub(crate) enum Vcpus {
     /// A CPU of our own. What reaches the devices is recorded to that file.
-    Soft { record: Option<PathBuf> },
+    Soft { tier: CpuTier, record: Option<PathBuf> },
     /// Nobody (QEMU's `-accel qtest`). Their interrupt wires are listened to.
     Nobody { still: Arc<NoCpu>, taps: Arc<IrqIntercept> },
     /// Xen.
@@ -31,8 +31,8 @@ impl Vcpus {
     /// What a machine that they run stands on.
     fn handles(&self, config: &GuestConfig, notifier: Notifier) -> Result<MachineHandles, Failure> {
         match self {
-            Vcpus::Soft { record } => {
-                let hypervisor = soft(config).map_err(BuildError::from)?;
+            Vcpus::Soft { tier, record } => {
+                let hypervisor = soft(config, *tier).map_err(BuildError::from)?;
                 let (hypervisor, border) = match record {
                     None => (hypervisor, Border::Open),
                     Some(file) => recorded(hypervisor, file)?,
@@ -148,14 +148,19 @@ pub(crate) fn no_cpu(config: &GuestConfig) -> Result<(Arc<NoCpu>, Arc<IrqInterce
 }
 
 /// The CPU of our own, for this guest.
-fn soft(config: &GuestConfig) -> Result<Arc<dyn Hypervisor>, hypervisor::Error> {
+fn soft(config: &GuestConfig, tier: CpuTier) -> Result<Arc<dyn Hypervisor>, hypervisor::Error> {
     let (ram_below, ram_above) = split_ram(config.memory_mib << 20);
     let clock = match config.clock {
         ClockMode::Host => ClockKind::Host,
         ClockMode::Icount => ClockKind::Icount,
     };
+    let tier = match tier {
+        CpuTier::One => Tier::One,
+        CpuTier::Two => Tier::Two,
+        CpuTier::Auto => Tier::Auto,
+    };
     let (cpu, _) = config.cpu_model().map_err(hypervisor::Error::Unsupported)?;
-    Ok(Arc::new(Soft::new(SoftConfig { vcpus: config.vcpus, ram_below, ram_above, clock, cpu })?))
+    Ok(Arc::new(Soft::new(SoftConfig { vcpus: config.vcpus, ram_below, ram_above, clock, tier, cpu })?))
 }
 
 #[cfg(test)]

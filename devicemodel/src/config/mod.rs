@@ -93,6 +93,20 @@ pub enum ClockMode {
     Icount,
 }
 
+/// How the CPU of our own runs the guest's code. The guest cannot tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum CpuTier {
+    /// It is interpreted.
+    #[value(name = "1")]
+    One,
+    /// All of it is translated to the host's; an error where the host does not allow that.
+    #[value(name = "2")]
+    Two,
+    /// What runs often is translated, where the host allows it.
+    #[default]
+    Auto,
+}
+
 /// Who runs the vCPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum HypervisorChoice {

@@ -275,6 +275,9 @@ fn measure(name: &str, program: Program) -> Result<(), Box<dyn std::error::Error
     bare.write(CODE, &a.assemble(CODE)?);
     let numbers: Vec<u8> = (0..DATA_LEN as u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
     bare.write(DATA, &numbers);
+    if std::env::var("TIER").as_deref() == Ok("2") {
+        bare.translate(64)?;
+    }
     if name == "faults" {
         supervisor(&mut bare);
     }

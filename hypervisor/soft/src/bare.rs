@@ -61,12 +61,25 @@ impl Bare {
         for &(start, len) in [(0, TABLES)].iter().chain(areas) {
             let block = memory::new_block(start, len)?;
             shared.physical.map(&Mapping::ram(start, len, &block, 0))?;
+            crate::soft::watch(&shared, &block);
             blocks.push((start, block));
         }
         let mut bare = Bare { cpu: Cpu::new(0, shared.clone()), shared, blocks };
         bare.map_pages(areas)?;
         bare.enter(code);
         Ok(bare)
+    }
+
+    /// Translates blocks at their `runs`th run.
+    pub fn translate(&mut self, runs: u32) -> Result<(), Error> {
+        let tier2 = crate::tier2::Tier2::new(runs).map_err(|error| Error::Unsupported(error.to_string()))?;
+        self.cpu.set_tier2(Some(tier2));
+        Ok(())
+    }
+
+    /// What the second tier did, if there is one.
+    pub fn translated(&self) -> Option<crate::tier2::Counters> {
+        self.cpu.tier2.as_ref().map(|tier2| tier2.counters())
     }
 
     /// Four-level page tables in the first megabyte.

@@ -6,9 +6,9 @@
 //! block of its own, with the counters of both pages; the second one is that of the linear address it was last
 //! compared at.
 //!
-//! A second tier finds its place behind the same key: a block that ran often gets another `run` in its first
-//! operation.
+//! A block that ran often is translated ([`crate::tier2`]): it gets another `run` in its first operation.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -21,7 +21,7 @@ use crate::cpu::{Cpu, Fault, IP, mode, seg};
 use crate::host;
 use crate::lower;
 use crate::model::{Feature, Features};
-use crate::op::{Ctx, Op};
+use crate::op::{Ctx, Handler, Op, run_translated};
 use crate::paging::Access;
 use crate::tlb::PAGE_MASK;
 
@@ -40,8 +40,18 @@ static NEVER: AtomicU32 = AtomicU32::new(0);
 
 /// A run of decoded instructions.
 pub struct Block {
-    ops: Box<[Op]>,
+    ops: Box<[Cell<Op>]>,
     code: Box<[u8]>,
+    /// Physical address of its first byte.
+    gpa: u64,
+    /// Mode bits it was decoded for.
+    pub(crate) mode: u32,
+    /// The first operation's own handler.
+    handler: Handler,
+    /// Runs until it is translated; 0 for never.
+    heat: Cell<u32>,
+    /// Number of its translation.
+    translation: Cell<Option<u32>>,
     /// Write counter of the page when it was last known good.
     generation: u32,
     counter: *const AtomicU32,
@@ -70,7 +80,51 @@ const UNWRITTEN: Counted = (&raw const NEVER, 0);
 impl Block {
     /// First operation.
     pub(crate) fn first(&self) -> *const Op {
-        self.ops.as_ptr()
+        self.ops.as_ptr().cast()
+    }
+    /// An operation.
+    pub(crate) fn op(&self, at: usize) -> *const Op {
+        self.ops[at].as_ptr()
+    }
+    /// What runs it in tier 1.
+    pub(crate) fn handler(&self, at: usize) -> Handler {
+        if at == 0 { self.handler } else { self.ops[at].get().run }
+    }
+    /// Its bytes.
+    pub(crate) fn code(&self) -> &[u8] {
+        &self.code
+    }
+    /// Physical address of its first byte.
+    pub(crate) fn gpa(&self) -> u64 {
+        self.gpa
+    }
+    /// Whether its one instruction lies on two pages.
+    pub(crate) fn crosses(&self) -> bool {
+        self.far.is_some()
+    }
+    /// Write counter of its page and what it was.
+    pub(crate) fn counted(&self) -> (*const AtomicU32, u32) {
+        (self.counter, self.generation)
+    }
+    /// Number of its translation.
+    pub(crate) fn translation(&self) -> Option<u32> {
+        self.translation.get()
+    }
+    /// Counts a run; true when the block is to be translated.
+    #[inline(always)]
+    pub(crate) fn warm_up(&self) -> bool {
+        let heat = self.heat.get();
+        if heat == 0 {
+            return false;
+        }
+        self.heat.set(heat - 1);
+        heat == 1
+    }
+    /// Gives it a translation, or takes it away.
+    pub(crate) fn set_translation(&self, number: Option<u32>) {
+        self.translation.set(number);
+        let run = if number.is_some() { run_translated } else { self.handler };
+        self.ops[0].set(Op { run, ..self.ops[0].get() });
     }
     /// Number of operations from `op` to the end that are instructions.
     pub(crate) fn left_from(&self, op: *const Op) -> u32 {
@@ -154,6 +208,18 @@ impl Cache {
     fn clear(&mut self) {
         self.by_phys.clear();
         self.cached = 0;
+    }
+    /// Takes the translations of all blocks away; they are translated again after so many runs.
+    pub(crate) fn forget_translations(&self, runs: u32) {
+        for block in self.by_phys.values().filter(|block| block.translation().is_some()) {
+            block.set_translation(None);
+            block.heat.set(runs);
+        }
+    }
+    /// Whether a line was found by a mapping that a write of CR3 ends, if it is known at all.
+    pub(crate) fn is_own(&self, lin: u64, own: u32) -> bool {
+        let entry = &self.by_lin[line(lin)];
+        entry.lin != lin || entry.stamp == own
     }
     /// Number of blocks.
     pub fn len(&self) -> usize {
@@ -329,9 +395,15 @@ impl Cpu {
         // That an instruction is none may be for bytes of its second page, which it then does not reach: all bytes
         // that were looked at must stay what they were.
         let kept = if crosses && len <= fetched.near { fetched.len } else { len };
+        let handler = ops[0].run;
         let block = Block {
-            ops,
+            ops: ops.into_iter().map(Cell::new).collect(),
             code: fetched.bytes[..kept].into(),
+            gpa,
+            mode,
+            handler,
+            heat: Cell::new(self.heat(mode)),
+            translation: Cell::new(None),
             generation,
             counter,
             page: gpa & PAGE_MASK,
@@ -362,6 +434,7 @@ impl Cpu {
     /// Throws all decoded code away. Not while a block runs.
     pub(crate) fn drop_blocks(&mut self) {
         self.new_stamp(true);
+        self.forget_translations();
         self.blocks.clear();
     }
 
@@ -378,8 +451,8 @@ impl Cpu {
     }
 }
 
-/// Decodes as many instructions as make a block, `most` of them; none if the bytes end within the first.
-fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Option<(Box<[Op]>, usize, u32)> {
+/// A decoder of code for a mode, and what lowering depends on.
+pub(crate) fn decoder<'a>(bytes: &'a [u8], ip: u64, mode: u32, has: &Features) -> (Decoder<'a>, Ctx) {
     let bits = match mode & (mode::CODE32 | mode::CODE64) {
         0 => 16,
         mode::CODE32 => 32,
@@ -390,7 +463,7 @@ fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Optio
         _ if mode & mode::STACK32 != 0 => 32,
         _ => 16,
     };
-    let mut ctx = Ctx { code: bits, stack, mode, has: *has, block_ip: ip, branch: None };
+    let ctx = Ctx { code: bits, stack, mode, has: *has, block_ip: ip, branch: None };
     // Where the vendors differ, as CPUID's vendor: near branches of 16 bits in 64-bit code, far pointers of 32 at most.
     // What we do not announce decodes as on processors before it.
     let mut options = DecoderOptions::AMD | DecoderOptions::NO_WBNOINVD | DecoderOptions::FORCE_RESERVED_NOP;
@@ -400,7 +473,12 @@ fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Optio
     {
         options |= if has.has(feature) { 0 } else { option };
     }
-    let mut decoder = Decoder::with_ip(bits as u32, bytes, ip, options);
+    (Decoder::with_ip(bits as u32, bytes, ip, options), ctx)
+}
+
+/// Decodes as many instructions as make a block, `most` of them; none if the bytes end within the first.
+fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Option<(Box<[Op]>, usize, u32)> {
+    let (mut decoder, mut ctx) = decoder(bytes, ip, mode, has);
     let mut ops = Vec::with_capacity(most.min(16) + 1);
     let mut decode = |i: &mut Instruction, at: usize| {
         decoder.decode_out(i);
@@ -415,7 +493,7 @@ fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Optio
         let len = if i.is_invalid() { 1 } else { i.len() };
         more = ops.len() + 1 < most && decode(&mut ahead, at + len);
         let fused = ctx.branch.is_some();
-        ctx.branch = if more && bits == 64 { crate::int::branch_condition(&ahead) } else { None };
+        ctx.branch = if more && ctx.code == 64 { crate::int::branch_condition(&ahead) } else { None };
         let mut op = lower::lower(&i, &ctx, &bytes[at..]);
         // What comes before was promised it.
         assert!(!fused || op.is_branch(), "the branch that was looked at ahead is one");

@@ -10,6 +10,8 @@ use crate::machine::Shared;
 use crate::model::CpuModel;
 use crate::op::Op;
 use crate::physical::PageInfo;
+use crate::tier2::Tier2;
+use crate::tier2::layout::Frame;
 use crate::tlb::{Stamps, Tlb};
 
 /// Slots of `gpr`.
@@ -210,6 +212,8 @@ pub struct Table {
 pub struct Cpu {
     /// General registers, [`ZERO`], [`IP`], and room so that a masked index needs no check.
     pub gpr: [u64; 32],
+    /// What translated code keeps; see [`crate::tier2`].
+    pub(crate) frame: Frame,
     /// See [`crate::flags`].
     pub lf_res: u64,
     /// See [`crate::flags`].
@@ -320,6 +324,8 @@ pub struct Cpu {
     pub(crate) model: Arc<CpuModel>,
     /// TLB.
     pub(crate) tlb_sets: Box<crate::tlb::Sets>,
+    /// Translated blocks, if blocks are translated.
+    pub(crate) tier2: Option<Box<Tier2>>,
     /// Decoded blocks.
     pub(crate) blocks: Cache,
     /// Recently used pages of the physical map.

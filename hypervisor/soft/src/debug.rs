@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::model::CpuModel;
-    use crate::soft::{ClockKind, SoftConfig};
+    use crate::soft::{ClockKind, SoftConfig, Tier};
 
     fn machine() -> Soft {
         let config = SoftConfig {
@@ -149,6 +149,7 @@ mod tests {
             ram_below: 16 << 20,
             ram_above: 0,
             clock: ClockKind::Host,
+            tier: Tier::default(),
             cpu: CpuModel::default(),
         };
         let soft = Soft::new(config).unwrap();

@@ -170,6 +170,9 @@ impl Cpu {
         let block = unsafe { &*block };
         self.block_page = block.page;
         self.icount += block.count as u64;
+        if block.warm_up() {
+            self.translate_block(block);
+        }
         block.first()
     }
 
@@ -301,8 +304,8 @@ impl Cpu {
         if bits & attention::OUTSIDE != 0 {
             return Some(Leave::Attention);
         }
-        if bits & (attention::FLUSH | attention::CODE | attention::DIRTY) != 0 {
-            word.fetch_and(!(attention::FLUSH | attention::CODE | attention::DIRTY), Ordering::AcqRel);
+        if bits & attention::MEMORY != 0 {
+            word.fetch_and(!attention::MEMORY, Ordering::AcqRel);
             self.resync(bits);
         }
         if self.shutdown {
@@ -324,22 +327,30 @@ impl Cpu {
             self.a20 = self.shared.a20_mask();
             self.forget_physical();
             self.flush_tlb(true);
+        }
+        if let Some(tier2) = &mut self.tier2 {
+            match bits & attention::FLUSH {
+                0 if bits & attention::WRITTEN != 0 => tier2.code_written(),
+                0 => {}
+                _ => tier2.distrust(),
+            }
+        }
+        if bits & attention::FLUSH != 0 || bits & (attention::CODE | attention::DIRTY) == 0 {
             return;
         }
         // Pages that became code, or that a dirty log took, while a fast entry was still here: whatever was
         // written through it is told now.
         let physical = &self.shared.physical;
         let all = bits & attention::DIRTY != 0;
-        let sets = &mut *self.tlb_sets;
-        for (fast, slow) in sets.fast.iter_mut().flatten().zip(sets.slow.iter().flatten()) {
-            if fast.write == crate::tlb::NONE {
+        for (at, fast, slow) in self.tlb_sets.each() {
+            if fast.write == crate::tlb::no_page(at) {
                 continue;
             }
             let info = physical.page(slow.phys & crate::tlb::PAGE_MASK);
             if let Some((track, page)) = info.dirty_track(physical)
                 && (all || track.is_code(page))
             {
-                fast.write = crate::tlb::NONE;
+                fast.write = crate::tlb::no_page(at);
                 track.touch(page);
             }
         }

@@ -1,6 +1,6 @@
 //! The software CPU: runs the guest's vCPUs in this process, on any host.
 //!
-//! Tier 1 is an interpreter of decoded blocks. See [`cpu`] for the state, [`op`] for what an operation is,
+//! Tier 1 is an interpreter of decoded blocks; [`tier2`] translates those that run often. See [`cpu`] for the state, [`op`] for what an operation is,
 //! [`block`] for where decoded code is kept, [`mem`] and [`tlb`] for memory, [`soft`] for the machine around.
 
 pub mod apic;
@@ -25,6 +25,7 @@ pub mod soft;
 pub mod sse;
 pub mod state;
 pub mod system;
+pub mod tier2;
 pub mod tlb;
 pub mod wild;
 
@@ -32,4 +33,4 @@ pub mod wild;
 pub(crate) mod tests;
 
 pub use model::CpuModel;
-pub use soft::{ClockKind, Soft, SoftConfig};
+pub use soft::{ClockKind, Soft, SoftConfig, Tier};

@@ -19,6 +19,10 @@ pub mod attention {
     pub const CODE: u32 = 1 << 2;
     /// A dirty log was taken.
     pub const DIRTY: u32 = 1 << 3;
+    /// A page that translated code was made of was written.
+    pub const WRITTEN: u32 = 1 << 4;
+    /// What is about memory.
+    pub const MEMORY: u32 = FLUSH | CODE | DIRTY | WRITTEN;
     /// Stand still.
     pub const PAUSE: u32 = 1 << 8;
     /// End the thread.

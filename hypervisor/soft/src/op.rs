@@ -253,6 +253,25 @@ unsafe fn run_branch<F: Fn(&mut Cpu, &Op) -> Result<bool, Fault> + Copy>(
     }
 }
 
+/// The first operation of a block that has a translation.
+///
+/// # Safety
+/// `op` points to the first operation of the running block.
+pub(crate) unsafe fn run_translated(cpu: &mut Cpu, op: *const Op) -> Flow {
+    use crate::tier2::After;
+    // SAFETY: the running block, which stays until the cache is cleared, between blocks.
+    let block = unsafe { &*cpu.block };
+    match cpu.enter_translation(block) {
+        // SAFETY: the handler that the operation had before.
+        After::None => unsafe { (block.handler(0))(cpu, op) },
+        // SAFETY: RIP is set.
+        After::Between => unsafe { chain(cpu) },
+        // SAFETY: an operation of a block with its own handler.
+        After::Resume(run, op) => unsafe { run(cpu, op) },
+        After::Fault => Flow::Fault,
+    }
+}
+
 /// In the segment field of a conditional branch, which has no memory operand.
 const BRANCH: u8 = 0xff;
 
@@ -333,6 +352,13 @@ impl Op {
         if self.is_branch() {
             self.disp = left as i64;
         }
+    }
+    /// What stands behind operations that are run apart from their block: does nothing, and nothing follows.
+    pub(crate) fn end() -> Op {
+        fn over(_: &mut Cpu, _: *const Op) -> Flow {
+            Flow::Next
+        }
+        Op::new(over)
     }
     /// Ends a block that has no branch: goes on at its own address.
     pub(crate) fn fall() -> Op {

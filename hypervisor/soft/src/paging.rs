@@ -289,9 +289,10 @@ impl Cpu {
                 .dirty_track(&self.shared.physical)
                 .is_some_and(|(t, n)| t.is_dirty_in_all(n) && !t.is_code(n));
         let fast = &mut self.tlb_sets.fast[who][at];
-        fast.read = if read { page } else { tlb::NONE };
-        fast.write = if write { page } else { tlb::NONE };
-        fast.addend = (info.read() as u64).wrapping_sub(page);
+        fast.read = if read { page } else { tlb::no_page(at) };
+        fast.write = if write { page } else { tlb::no_page(at) };
+        fast.host = info.read() as u64;
+        fast.addend = fast.host.wrapping_sub(page);
     }
 
     /// Which TLB set the current privilege uses, and points the fast path at it.

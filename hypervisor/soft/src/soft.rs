@@ -18,6 +18,7 @@ use crate::exec::Leave;
 use crate::machine::{CountClock, Shared, attention};
 use crate::model::{CpuModel, SavedModel};
 use crate::state::{self, SavedMore};
+use crate::tier2::Tier2;
 
 /// Where guest time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -27,6 +28,35 @@ pub enum ClockKind {
     Host,
     /// One nanosecond an instruction: a run repeats exactly.
     Icount,
+}
+
+/// Who runs the guest's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Tier {
+    /// The interpreter alone.
+    One,
+    /// Every block is translated at its first run; an error where the host cannot.
+    Two,
+    /// Blocks that run often are translated, where the host can.
+    #[default]
+    Auto,
+}
+
+impl Tier {
+    /// Runs of a block before it is translated, with [`Tier::Auto`]: what a translation costs is gained back by then.
+    const OFTEN: u32 = 64;
+
+    fn second(self) -> Result<Option<Tier2>, Error> {
+        match self {
+            Tier::One => Ok(None),
+            Tier::Two => Tier2::new(1)
+                .map(Some)
+                .map_err(|error| Error::Unsupported(format!("code cannot be translated here: {error}"))),
+            Tier::Auto => Ok(Tier2::new(Tier::OFTEN)
+                .inspect_err(|error| tracing::info!("the guest's code is interpreted: {error}"))
+                .ok()),
+        }
+    }
 }
 
 /// What a machine is made of.
@@ -40,6 +70,8 @@ pub struct SoftConfig {
     pub ram_above: u64,
     /// Guest time.
     pub clock: ClockKind,
+    /// Who runs its code; nothing that the guest could tell.
+    pub tier: Tier,
     /// What the vCPUs are.
     pub cpu: CpuModel,
 }
@@ -99,15 +131,19 @@ fn threads_from(first: usize, end: usize) -> u64 {
     (first..end).fold(0, |bits, thread| bits | 1 << thread)
 }
 
-/// Lets the vCPUs know when a dirty log of a block is taken.
-fn watch(shared: &Arc<Shared>, block: &RamBlock) {
-    let weak = Arc::downgrade(shared);
+/// Lets the vCPUs know when a dirty log of a block is taken, and when code is written that they translated.
+pub(crate) fn watch(shared: &Arc<Shared>, block: &RamBlock) {
     let region: &vm_memory::MmapRegion<hypervisor::PageTrack> = block;
-    region.bitmap().on_take(move || {
-        if let Some(shared) = weak.upgrade() {
-            shared.tell_all(attention::DIRTY);
+    let tell = |bits| {
+        let weak = Arc::downgrade(shared);
+        move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.tell_all(bits);
+            }
         }
-    });
+    };
+    region.bitmap().on_take(tell(attention::DIRTY));
+    region.bitmap().on_code_written(tell(attention::WRITTEN));
 }
 
 /// A part that not every guest has.
@@ -154,10 +190,11 @@ impl Soft {
             let mut cpu = Cpu::new(n, shared.clone());
             cpu.random.key = key;
             cpu.set_model(model.clone());
+            cpu.set_tier2(config.tier.second()?);
             cpu.power_on();
-            Mutex::new(cpu)
+            Ok(Mutex::new(cpu))
         };
-        let cpus = (0..config.vcpus).map(vcpu).collect();
+        let cpus = (0..config.vcpus).map(vcpu).collect::<Result<_, Error>>()?;
         let running = Running { paused: true, ..Running::default() };
         shared.tell_all(attention::PAUSE);
         Ok(Soft {
@@ -546,6 +583,9 @@ impl Hypervisor for Soft {
                     child.hex("efer", cpu.msr.efer);
                     child.value("instructions", cpu.icount).value("halted", cpu.halted);
                     child.value("blocks", cpu.blocks.len());
+                    if let Some(tier2) = &cpu.tier2 {
+                        tier2.inspect(child.child("tier2"));
+                    }
                 }
                 Err(_) => {
                     child.value("state", "running");

@@ -32,6 +32,7 @@ impl Cpu {
         let attention = &raw const shared.vcpus[id as usize].attention;
         let mut cpu = Box::new(Cpu {
             gpr: [0; 32],
+            frame: Default::default(),
             lf_res: 1,
             lf_aux: 0,
             flags: 0,
@@ -87,6 +88,7 @@ impl Cpu {
             random: Default::default(),
             model: Arc::new(CpuModel::default()),
             tlb_sets: Sets::new(),
+            tier2: None,
             blocks: Cache::new(),
             phys_cache: vec![(u64::MAX, PageInfo::MMIO); PHYS_CACHE].into(),
             dispatch: None,

@@ -11,8 +11,8 @@ use hypervisor::memory::PAGE;
 pub const SIZE: usize = 1024;
 /// Page offset bits cleared.
 pub const PAGE_MASK: u64 = !(PAGE - 1);
-/// A tag that no page has.
-pub const NONE: u64 = u64::MAX;
+/// A page that is none.
+const NONE: u64 = u64::MAX;
 /// Page of an entry that was dropped but is still in the list of those in use.
 const GONE: u64 = u64::MAX - 1;
 /// Largest page.
@@ -36,20 +36,34 @@ pub mod set {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Tlb {
-    /// Linear page that may be read at once, or [`NONE`].
+    /// Linear page that may be read at once, or [`no_page`].
     pub read: u64,
-    /// Linear page that may be written at once, or [`NONE`].
+    /// Linear page that may be written at once, or [`no_page`].
     pub write: u64,
     /// Host address is linear address plus this.
     pub addend: u64,
-    /// Unused; keeps entries at a power of two.
-    pub spare: u64,
+    /// Host address of the page.
+    pub host: u64,
+}
+
+/// The tag of entry `at` that holds no page: an address that is not canonical, of a page that has another entry, so
+/// that no address whose first or last byte leads to this entry matches it.
+#[inline(always)]
+pub fn no_page(at: usize) -> u64 {
+    1 << 63 | ((at ^ 2) << 12) as u64
+}
+
+impl Tlb {
+    /// Entry `at` without a page.
+    pub fn empty(at: usize) -> Tlb {
+        Tlb { read: no_page(at), write: no_page(at), addend: 0, host: 0 }
+    }
 }
 
 /// What the slow path knows of the same entry.
 #[derive(Clone, Copy)]
 pub struct Slow {
-    /// Linear page, or [`NONE`].
+    /// Linear page, or all ones.
     pub page: u64,
     /// Physical page with [`perm`] bits below.
     pub phys: u64,
@@ -132,19 +146,26 @@ impl Stamps {
     }
 }
 
-const EMPTY: Tlb = Tlb { read: NONE, write: NONE, addend: 0, spare: 0 };
 const UNKNOWN: Slow = Slow { page: NONE, phys: 0 };
 
 impl Sets {
     /// No entry.
     pub fn new() -> Box<Sets> {
         Box::new(Sets {
-            fast: [[EMPTY; SIZE]; set::COUNT],
+            fast: [std::array::from_fn(Tlb::empty); set::COUNT],
             slow: [[UNKNOWN; SIZE]; set::COUNT],
             used: Vec::new(),
             large: NO_LARGE,
             own: Pages::NONE,
             global: Pages::NONE,
+        })
+    }
+
+    /// Every entry with its number in its set.
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = (usize, &mut Tlb, &Slow)> {
+        let pairs = self.fast.iter_mut().zip(&self.slow);
+        pairs.flat_map(|(fast, slow)| {
+            fast.iter_mut().zip(slow).enumerate().map(|(at, (fast, slow))| (at, fast, slow))
         })
     }
 
@@ -179,7 +200,7 @@ impl Sets {
             let drop = entry.page >= GONE || gone(entry);
             if drop {
                 *entry = UNKNOWN;
-                fast[who][at] = EMPTY;
+                fast[who][at] = Tlb::empty(at);
             }
             !drop
         });
@@ -211,7 +232,7 @@ impl Cpu {
             if sets.slow[n][at].page == page {
                 // The entry stays in the list of those in use, as one that holds nothing.
                 sets.slow[n][at] = Slow { page: GONE, phys: 0 };
-                sets.fast[n][at] = EMPTY;
+                sets.fast[n][at] = Tlb::empty(at);
             }
         }
         let (low, high) = sets.large;
@@ -227,10 +248,9 @@ impl Cpu {
 
     /// Makes every write take the slow path again. `keep` says which physical pages may stay fast.
     pub(crate) fn flush_writes(&mut self, mut drop: impl FnMut(u64) -> bool) {
-        let sets = &mut *self.tlb_sets;
-        for (fast, slow) in sets.fast.iter_mut().flatten().zip(sets.slow.iter().flatten()) {
-            if fast.write != NONE && drop(slow.phys & PAGE_MASK) {
-                fast.write = NONE;
+        for (at, fast, slow) in self.tlb_sets.each() {
+            if fast.write != no_page(at) && drop(slow.phys & PAGE_MASK) {
+                fast.write = no_page(at);
             }
         }
     }
@@ -247,6 +267,9 @@ impl Cpu {
         if global || self.stamps.global == 0 {
             self.stamps.global = self.stamps.next();
             self.tlb_sets.global = Pages::NONE;
+        }
+        if let Some(tier2) = &mut self.tier2 {
+            tier2.mapping_moved(global);
         }
     }
 }

@@ -24,6 +24,9 @@ impl Soft {
     fn new(bits: u32) -> Soft {
         let mut bare = Bare::new(bits as u8, &[(CODE, 0x1000), (DATA, DATA_LEN as u64)]).unwrap();
         bare.write(TAKEN, &HERE);
+        if std::env::var("CPU_TIER").as_deref() == Ok("2") {
+            bare.translate(1).unwrap();
+        }
         Soft(bare)
     }
 

@@ -20,6 +20,7 @@ pub struct PageTrack {
     fetched: OnceLock<BringIn>,
     taken: OnceLock<Box<dyn Fn() + Send + Sync>>,
     written: OnceLock<Box<dyn Fn(RangeInclusive<usize>) + Send + Sync>>,
+    code_written: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl std::fmt::Debug for PageTrack {
@@ -40,6 +41,7 @@ pub enum DirtyLog {
 
 impl PageTrack {
     const CODE: u8 = 0x80;
+    const TRANSLATED: u8 = 0x40;
     const DIRTY: u8 = DirtyLog::Migration as u8 | DirtyLog::Display as u8;
 
     /// Number of pages.
@@ -55,7 +57,15 @@ impl PageTrack {
             flags.fetch_or(Self::DIRTY, Ordering::Release);
         }
         if seen & Self::CODE != 0 {
-            self.generation[page].fetch_add(1, Ordering::AcqRel);
+            // Before the mark is looked at: who sets it looks at the counter afterwards.
+            self.generation[page].fetch_add(1, Ordering::SeqCst);
+            let marked = flags.load(Ordering::SeqCst) & Self::TRANSLATED != 0;
+            if marked
+                && flags.fetch_and(!Self::TRANSLATED, Ordering::SeqCst) & Self::TRANSLATED != 0
+                && let Some(tell) = self.code_written.get()
+            {
+                tell();
+            }
         }
     }
 
@@ -75,6 +85,15 @@ impl PageTrack {
     /// write changes [`generation`](PageTrack::generation).
     pub fn mark_code(&self, page: usize) -> bool {
         self.flags.get(page).is_some_and(|f| f.fetch_or(Self::CODE, Ordering::AcqRel) & Self::CODE == 0)
+    }
+
+    /// Says that a CPU runs translated code of this page, which it marked as code: the next write is told to whom
+    /// [`on_code_written`](PageTrack::on_code_written) named, once. [`generation`](PageTrack::generation) read after
+    /// this call tells of the writes before it.
+    pub fn mark_translated(&self, page: usize) {
+        if let Some(flags) = self.flags.get(page) {
+            flags.fetch_or(Self::TRANSLATED, Ordering::SeqCst);
+        }
     }
 
     /// Whether a CPU holds decoded code of this page.
@@ -126,6 +145,13 @@ impl PageTrack {
         let _ = self.taken.set(Box::new(tell));
     }
 
+    /// Whom to tell, once, that a page with translated code was written. Called from the writer's thread, after the write;
+    /// must be quick.
+    pub fn on_code_written(&self, tell: impl Fn() + Send + Sync + 'static) {
+        // A second one is not wanted: one hypervisor owns the block.
+        let _ = self.code_written.set(Box::new(tell));
+    }
+
     /// Whom to tell, once, of every write by the device model to pages that a CPU elsewhere runs on. Called from the
     /// writer's thread, after the write.
     pub fn on_write(&self, tell: impl Fn(RangeInclusive<usize>) + Send + Sync + 'static) {
@@ -163,6 +189,7 @@ impl NewBitmap for PageTrack {
             fetched: OnceLock::new(),
             taken: OnceLock::new(),
             written: OnceLock::new(),
+            code_written: OnceLock::new(),
         }
     }
 }

@@ -15,7 +15,7 @@ use devicemodel::power::{Notices, notices};
 use devicemodel::saved::{self, Parts};
 use devices_core::bus::View;
 use hypervisor::Hypervisor;
-use hypervisor_soft::{ClockKind, CpuModel, Soft, SoftConfig};
+use hypervisor_soft::{ClockKind, CpuModel, Soft, SoftConfig, Tier};
 use ioreq::{Request, Sbdf, Size, Target};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -111,6 +111,7 @@ impl Golden {
                 ClockMode::Host => ClockKind::Host,
                 ClockMode::Icount => ClockKind::Icount,
             },
+            tier: Tier::default(),
             cpu: CpuModel::default(),
         };
         let hypervisor: Arc<dyn Hypervisor> = Arc::new(Soft::new(soft)?);

@@ -9,7 +9,7 @@ use ioreq::{Data, Dir, Request, Target};
 use vm_memory::{Bytes, GuestAddress, MemoryRegionAddress};
 
 use super::*;
-use crate::{ClockKind, CpuModel, Soft, SoftConfig};
+use crate::{ClockKind, CpuModel, Soft, SoftConfig, Tier};
 
 /// vCPU, port, value.
 type Out = (u32, u16, u64);
@@ -83,7 +83,14 @@ fn firmware(others: u32) -> Vec<u8> {
 }
 
 fn machine(vcpus: u32, clock: ClockKind) -> (Arc<Soft>, std::thread::JoinHandle<()>, Receiver<Out>) {
-    let config = SoftConfig { vcpus, ram_below: 1 << 20, ram_above: 0, clock, cpu: CpuModel::default() };
+    let config = SoftConfig {
+        vcpus,
+        ram_below: 1 << 20,
+        ram_above: 0,
+        clock,
+        tier: Tier::default(),
+        cpu: CpuModel::default(),
+    };
     let soft = Arc::new(Soft::new(config).unwrap());
     let rom = soft.add_ram("rom", 0x1_0000).unwrap();
     rom.write_slice(&firmware(vcpus - 1), MemoryRegionAddress(0)).unwrap();
@@ -184,7 +191,14 @@ fn counting_repeats_exactly() {
 fn the_model_is_saved_with_the_guest() {
     let soft = |cpu: &str| {
         let cpu = CpuModel::parse(cpu).unwrap().0;
-        let config = SoftConfig { vcpus: 2, ram_below: 1 << 20, ram_above: 0, clock: ClockKind::Host, cpu };
+        let config = SoftConfig {
+            vcpus: 2,
+            ram_below: 1 << 20,
+            ram_above: 0,
+            clock: ClockKind::Host,
+            tier: Tier::default(),
+            cpu,
+        };
         Soft::new(config).unwrap()
     };
     let nehalem = soft("Nehalem,-sse4.2");
@@ -222,6 +236,7 @@ fn a_count_of_instructions_that_cannot_be_is_refused() {
         ram_below: 1 << 20,
         ram_above: 0,
         clock: ClockKind::Host,
+        tier: Tier::default(),
         cpu: CpuModel::default(),
     };
     let soft = Soft::new(config).unwrap();
@@ -272,8 +287,14 @@ impl Dispatch for Panics {
 #[test]
 fn a_thread_that_panics_ends_the_machine_and_says_so() {
     for clock in [ClockKind::Host, ClockKind::Icount] {
-        let config =
-            SoftConfig { vcpus: 2, ram_below: 1 << 20, ram_above: 0, clock, cpu: CpuModel::default() };
+        let config = SoftConfig {
+            vcpus: 2,
+            ram_below: 1 << 20,
+            ram_above: 0,
+            clock,
+            tier: Tier::default(),
+            cpu: CpuModel::default(),
+        };
         let soft = Arc::new(Soft::new(config).unwrap());
         let rom = soft.add_ram("rom", 0x1_0000).unwrap();
         // out 0x80, al at the reset vector.

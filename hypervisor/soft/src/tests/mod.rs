@@ -69,6 +69,10 @@ impl Bare {
         let shared = Arc::new(Shared::new(1, ram, counter.clone(), Some(counter)));
         shared.physical.map(&Mapping::ram(0, block.len(), &block, 0)).unwrap();
         let mut cpu = Cpu::new(0, shared.clone());
+        crate::soft::watch(&shared, &block);
+        if std::env::var("CPU_TIER").as_deref() == Ok("2") {
+            cpu.set_tier2(Some(crate::tier2::Tier2::new(1).unwrap()));
+        }
         let log = Log::default();
         cpu.dispatch = Some(Box::new(Recorder { log: log.clone(), vector: 0x40 }));
         Bare { cpu, shared, log, _block: block }

@@ -1,0 +1,310 @@
+//! Where translated code keeps things: host registers, words of the [`Cpu`], thunks.
+//!
+//! | host | holds |
+//! |---|---|
+//! | RBP | the [`Cpu`] |
+//! | R14 | instructions left until `icount_limit` |
+//! | RAX, R15 | scratch |
+//! | R10, R11, R12, R13 | the guest's RAX, RSP, RBP, R12 |
+//! | RCX, RDX, RBX, RSI, RDI, R8, R9 | the guest's registers of the same name |
+//! | RSP | the host's stack, 8 bytes from a multiple of 16 |
+//!
+//! The guest's R10, R11, R13, R14 and R15 stay in memory, as the least used. RCX and RDX are where shifts and
+//! multiplications want them.
+
+use std::mem::offset_of;
+
+use iced_x86::Register;
+
+use super::asm::{Asm, Reg, Rm, Width, cc, reg::*};
+use crate::cpu::{Cpu, IP, Segment};
+use crate::tlb;
+
+/// The processor's state.
+pub const CPU: Reg = RBP;
+/// Instructions left.
+pub const BUDGET: Reg = R14;
+/// The first scratch register: flags pass through it, and most addresses.
+pub const T0: Reg = RAX;
+/// The other one.
+pub const T1: Reg = R15;
+/// The guest's RAX.
+pub const GUEST_RAX: Reg = R10;
+/// The guest's RSP.
+pub const GUEST_RSP: Reg = R11;
+/// The guest's RBP.
+pub const GUEST_RBP: Reg = R12;
+/// The guest's RDX.
+pub const GUEST_RDX: Reg = RDX;
+
+/// Guest registers that live in host registers.
+const PINNED: [(usize, Reg); 11] = [
+    (0, R10),
+    (1, RCX),
+    (2, RDX),
+    (3, RBX),
+    (4, R11),
+    (5, R12),
+    (8, R8),
+    (9, R9),
+    (12, R13),
+    (6, RSI),
+    (7, RDI),
+];
+
+/// The host register of a guest's, if it has one.
+pub fn host(guest: usize) -> Option<Reg> {
+    PINNED.iter().find(|(g, _)| *g == guest).map(|(_, r)| *r)
+}
+
+/// A register's name of a width in bytes, for iced-x86; never a high byte.
+pub fn named(r: Reg, bytes: usize) -> Register {
+    use Register::*;
+    const BYTES: [Register; 16] =
+        [AL, CL, DL, BL, SPL, BPL, SIL, DIL, R8L, R9L, R10L, R11L, R12L, R13L, R14L, R15L];
+    const WORDS: [Register; 16] =
+        [AX, CX, DX, BX, SP, BP, SI, DI, R8W, R9W, R10W, R11W, R12W, R13W, R14W, R15W];
+    const DOUBLES: [Register; 16] =
+        [EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI, R8D, R9D, R10D, R11D, R12D, R13D, R14D, R15D];
+    const QUADS: [Register; 16] =
+        [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15];
+    let names = match bytes {
+        1 => &BYTES,
+        2 => &WORDS,
+        4 => &DOUBLES,
+        _ => &QUADS,
+    };
+    names[r.0 as usize & 15]
+}
+
+/// What translated code and the handlers around it tell each other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// Linear address of the page that the running code lies in.
+    pub page: u64,
+    /// Instructions left until `icount_limit`, while no translated code runs.
+    pub budget: i64,
+    /// The jump cache of the current privilege.
+    pub jumps: *const Jump,
+    /// An operand that must wait.
+    pub operand: u64,
+    /// Status flags as LAHF and SETO leave them: the byte of AH above, OF below.
+    pub flags: u16,
+    /// Which site or edge the code left at.
+    pub left_at: u32,
+}
+
+impl Default for Frame {
+    fn default() -> Frame {
+        Frame { page: 0, budget: 0, jumps: std::ptr::null(), operand: 0, flags: 0x0200, left_at: 0 }
+    }
+}
+
+/// An entry of a jump cache: where the translation of a linear address begins.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Jump {
+    /// Linear address.
+    pub lin: u64,
+    /// Host address.
+    pub entry: u64,
+}
+
+/// Entries of a jump cache.
+pub const JUMPS: usize = 1 << 12;
+impl Jump {
+    /// Nothing at index `at`: an address that has another index, which so is never looked for there.
+    pub fn none(at: usize) -> Jump {
+        Jump { lin: !(at as u64), entry: 0 }
+    }
+}
+
+/// Index in a jump cache.
+pub fn jump_index(lin: u64) -> usize {
+    lin as usize & (JUMPS - 1)
+}
+
+/// Where code goes on in another page, and from which page that holds.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Slot {
+    /// Linear address of the page it may be used from; [`NO_PAGE`] for none.
+    pub from: u64,
+    /// Linear address of the page that it goes to.
+    pub page: u64,
+    /// Host address.
+    pub entry: u64,
+}
+
+/// The address of no page.
+pub const NO_PAGE: u64 = 1;
+
+/// A word of the [`Cpu`].
+pub fn word(offset: usize) -> Rm {
+    Rm::M(CPU, offset as i32)
+}
+/// A guest register in memory.
+pub fn slot(guest: usize) -> Rm {
+    word(offset_of!(Cpu, gpr) + guest * 8)
+}
+/// RIP.
+pub fn ip() -> Rm {
+    slot(IP)
+}
+/// [`Frame::page`].
+pub fn page() -> Rm {
+    word(offset_of!(Cpu, frame.page))
+}
+/// [`Frame::operand`].
+pub fn operand() -> Rm {
+    word(offset_of!(Cpu, frame.operand))
+}
+/// [`Frame::jumps`].
+pub fn jumps() -> Rm {
+    word(offset_of!(Cpu, frame.jumps))
+}
+/// [`Frame::flags`], whole.
+pub fn flags() -> Rm {
+    word(offset_of!(Cpu, frame.flags))
+}
+/// The byte of it that AH was, as a displacement from [`CPU`].
+pub fn flags_high() -> i32 {
+    offset_of!(Cpu, frame.flags) as i32 + 1
+}
+/// The pointer to the attention word.
+pub fn attention() -> Rm {
+    word(offset_of!(Cpu, attention))
+}
+/// The pointer to the current TLB set.
+pub fn tlb_set() -> Rm {
+    word(offset_of!(Cpu, tlb))
+}
+/// Base of a segment.
+pub fn segment_base(seg: usize) -> Rm {
+    word(offset_of!(Cpu, seg) + seg * size_of::<Segment>() + offset_of!(Segment, base))
+}
+
+/// Log2 of the size of a TLB entry.
+const ENTRY_SHIFT: u8 = 5;
+const _: () = assert!(size_of::<tlb::Tlb>() == 1 << ENTRY_SHIFT);
+
+/// Leaves in `T0` the host address of the `size` bytes at the linear address there, or goes to `miss`. `T1` and the
+/// flags are lost.
+pub fn tlb_check(asm: &mut Asm, size: usize, write: bool, miss: super::asm::Label) {
+    use super::asm::Alu;
+    let tag = if write { offset_of!(tlb::Tlb, write) } else { offset_of!(tlb::Tlb, read) };
+    asm.mov(T1, T0);
+    asm.shift(5, Width::Q, T1, 12 - ENTRY_SHIFT);
+    asm.alu_imm(Alu::And, Width::D, Rm::R(T1), ((tlb::SIZE - 1) << ENTRY_SHIFT) as i32);
+    asm.alu(Alu::Add, Width::Q, T1, tlb_set());
+    // The tag of an entry that may not be used differs from every address of the entry above the offset in the page.
+    asm.alu(Alu::Xor, Width::Q, T0, Rm::M(T1, tag as i32));
+    asm.alu_imm(Alu::Cmp, Width::Q, Rm::R(T0), 4096 - size as i32);
+    asm.jcc(cc::A, miss);
+    asm.alu(Alu::Add, Width::Q, T0, Rm::M(T1, offset_of!(tlb::Tlb, host) as i32));
+}
+
+/// Why translated code left.
+pub mod left {
+    #![allow(missing_docs)]
+    /// RIP is set, between blocks.
+    pub const BETWEEN: u64 = 1;
+    /// Go on in tier 1 at the site in `left_at`.
+    pub const RESUME: u64 = 2;
+    /// The edge in `left_at` is to be linked.
+    pub const LINK: u64 = 3;
+    /// An operation of the site in `left_at` did not complete.
+    pub const FAULT: u64 = 4;
+    /// An operation panicked.
+    pub const PANIC: u64 = 5;
+}
+
+/// Addresses of the thunks of an arena.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thunks {
+    /// `extern "sysv64" fn(cpu, entry) -> left`.
+    pub enter: u64,
+    /// Called with a site's number in EAX: runs its operations in tier 1 and returns, or leaves.
+    pub helper: u64,
+    /// Jumped to with the offset from the page in RAX: leaves between blocks.
+    pub between: u64,
+    /// Jumped to with a site's number in EAX.
+    pub resume: u64,
+    /// Jumped to with an edge's number in EAX.
+    pub link: u64,
+}
+
+const SAVED: [Reg; 6] = [RBX, RBP, R12, R13, R14, R15];
+
+fn load_guest(asm: &mut Asm) {
+    for (guest, r) in PINNED {
+        asm.load(Width::Q, r, slot(guest));
+    }
+    asm.load(Width::Q, BUDGET, word(offset_of!(Cpu, frame.budget)));
+}
+
+fn store_guest(asm: &mut Asm) {
+    for (guest, r) in PINNED {
+        asm.store(Width::Q, slot(guest), r);
+    }
+    asm.store(Width::Q, word(offset_of!(Cpu, frame.budget)), BUDGET);
+}
+
+fn epilogue(asm: &mut Asm) {
+    for r in SAVED.iter().rev() {
+        asm.pop(*r);
+    }
+    asm.ret();
+}
+
+/// Writes the thunks for an address; `helper` is what runs a site's operations.
+pub fn thunks(origin: u64, helper: extern "sysv64" fn(*mut Cpu, u32) -> u64) -> (Vec<u8>, Thunks) {
+    use super::asm::Alu;
+    let mut asm = Asm::new(origin);
+    let asm = &mut asm;
+    let enter = asm.here();
+    for r in SAVED {
+        asm.push(r);
+    }
+    asm.mov(CPU, RDI);
+    asm.mov(RAX, RSI);
+    load_guest(asm);
+    asm.jmp_to(Rm::R(RAX));
+
+    let exit = asm.bound();
+    store_guest(asm);
+    epilogue(asm);
+
+    let helper_at = asm.here();
+    store_guest(asm);
+    asm.mov(RDI, CPU);
+    asm.load(Width::D, RSI, Rm::R(RAX));
+    asm.constant(RAX, helper as usize as u64);
+    asm.call_to(Rm::R(RAX));
+    asm.test(Width::D, RAX);
+    let out = asm.label();
+    asm.jcc(cc::NE, out);
+    load_guest(asm);
+    asm.ret();
+    asm.bind(out);
+    asm.alu_imm(Alu::Add, Width::Q, Rm::R(RSP), 8);
+    epilogue(asm);
+
+    let between = asm.here();
+    asm.alu(Alu::Add, Width::Q, RAX, page());
+    asm.store(Width::Q, ip(), RAX);
+    asm.constant(RAX, left::BETWEEN);
+    asm.jmp(exit);
+
+    let mut numbered = |why| {
+        let at = asm.here();
+        asm.store(Width::D, word(offset_of!(Cpu, frame.left_at)), RAX);
+        asm.constant(RAX, why);
+        asm.jmp(exit);
+        at
+    };
+    let (resume, link) = (numbered(left::RESUME), numbered(left::LINK));
+    let code = std::mem::replace(asm, Asm::new(0)).finish();
+    (code, Thunks { enter, helper: helper_at, between, resume, link })
+}

@@ -1,0 +1,322 @@
+//! Which instructions are translated, and how.
+
+use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
+
+use super::flow::{self, ALL, CF, OF, Use};
+
+/// How an instruction is carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// By itself, with other registers.
+    Plain,
+    /// SHL, SHR, SAR of a register by a constant.
+    Shift,
+    /// ROL, ROR of a register by a constant.
+    Rotate,
+    /// By itself; the flags it leaves on the host are nobody's.
+    Dead,
+    /// IMUL into a register.
+    Imul,
+    /// MUL and IMUL of the accumulator.
+    Mul,
+    /// DIV of 32 and 64 bits.
+    Div,
+    /// BSF and BSR of 32 and 64 bits.
+    Scan,
+    /// BT, BTS, BTR, BTC.
+    BitTest,
+    /// CMPXCHG in memory.
+    CompareExchange,
+    /// CBW, CWD and their kin.
+    Widen,
+    /// PUSH of a register or a constant.
+    Push,
+    /// PUSH from memory.
+    PushMemory,
+    /// POP to a register.
+    Pop,
+    /// LEAVE.
+    Leave,
+    /// Jcc.
+    Branch,
+    /// JMP.
+    Jump,
+    /// JMP through a register or memory.
+    JumpIndirect,
+    /// CALL.
+    Call,
+    /// CALL through a register or memory.
+    CallIndirect,
+    /// RET.
+    Return,
+    /// Nothing at all.
+    Nothing,
+    /// In tier 1; the block goes on.
+    Interpreted,
+    /// In tier 1, which goes on with the rest of the block too.
+    Left,
+}
+
+/// Whether an operand is in memory.
+pub fn in_memory(i: &Instruction) -> bool {
+    (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory)
+}
+
+/// Whether an operand is one of AH, CH, DH and BH, which have no name beside registers of 64-bit code.
+fn high_byte(i: &Instruction) -> bool {
+    (0..i.op_count()).any(|n| {
+        i.op_kind(n) == OpKind::Register
+            && matches!(i.op_register(n), Register::AH | Register::CH | Register::DH | Register::BH)
+    })
+}
+
+/// Bytes of the first operand.
+pub fn bytes(i: &Instruction) -> usize {
+    match i.op0_kind() {
+        OpKind::Register => i.op0_register().size(),
+        _ => i.memory_size().size(),
+    }
+}
+
+fn general(i: &Instruction, n: u32) -> bool {
+    i.op_kind(n) != OpKind::Register || i.op_register(n).is_gpr()
+}
+
+fn is_plain(m: Mnemonic) -> bool {
+    use Mnemonic::*;
+    matches!(
+        m,
+        Mov | Movzx
+            | Movsx
+            | Movsxd
+            | Movnti
+            | Lea
+            | Add
+            | Or
+            | Adc
+            | Sbb
+            | And
+            | Sub
+            | Xor
+            | Cmp
+            | Test
+            | Inc
+            | Dec
+            | Neg
+            | Not
+            | Xchg
+            | Xadd
+            | Popcnt
+            | Cmovo
+            | Cmovno
+            | Cmovb
+            | Cmovae
+            | Cmove
+            | Cmovne
+            | Cmovbe
+            | Cmova
+            | Cmovs
+            | Cmovns
+            | Cmovp
+            | Cmovnp
+            | Cmovl
+            | Cmovge
+            | Cmovle
+            | Cmovg
+            | Seto
+            | Setno
+            | Setb
+            | Setae
+            | Sete
+            | Setne
+            | Setbe
+            | Seta
+            | Sets
+            | Setns
+            | Setp
+            | Setnp
+            | Setl
+            | Setge
+            | Setle
+            | Setg
+    )
+}
+
+/// Bits that a count of a shift keeps.
+pub fn count(i: &Instruction) -> u32 {
+    u32::from(i.immediate8()) & if bytes(i) == 8 { 63 } else { 31 }
+}
+
+/// A shift or rotate, by whether its flags may be seen.
+fn shift(i: &Instruction, live: u8) -> Step {
+    use Mnemonic::*;
+    let rotate = matches!(i.mnemonic(), Rol | Ror);
+    let seen = live & if rotate { CF | OF } else { ALL } != 0;
+    let by_cl = i.op1_kind() == OpKind::Register;
+    if by_cl || in_memory(i) {
+        return if seen { Step::Interpreted } else { Step::Dead };
+    }
+    let n = count(i);
+    match n {
+        // Nothing but the zero extension.
+        0 => Step::Plain,
+        _ if !seen => Step::Dead,
+        // What is shifted out is not always the carry then.
+        _ if n as usize >= bytes(i) * 8 => Step::Interpreted,
+        _ if rotate => Step::Rotate,
+        _ => Step::Shift,
+    }
+}
+
+fn stack(i: &Instruction) -> Option<Step> {
+    Some(match (i.mnemonic(), i.op0_kind()) {
+        (Mnemonic::Push, _) if i.stack_pointer_increment() != -8 => return None,
+        (Mnemonic::Push, OpKind::Memory) => Step::PushMemory,
+        (Mnemonic::Push, _) if general(i, 0) => Step::Push,
+        (Mnemonic::Pop, OpKind::Register) if i.op0_register().is_gpr64() => Step::Pop,
+        _ if i.code() == Code::Leaveq => Step::Leave,
+        _ => return None,
+    })
+}
+
+fn transfer(i: &Instruction) -> Option<Step> {
+    Some(match i.op0_kind() {
+        _ if matches!(i.code(), Code::Retnq | Code::Retnq_imm16) => Step::Return,
+        OpKind::NearBranch64 if i.is_jcc_short_or_near() => Step::Branch,
+        OpKind::NearBranch64 if i.is_jmp_short_or_near() => Step::Jump,
+        OpKind::NearBranch64 if i.is_call_near() => Step::Call,
+        _ if matches!(i.code(), Code::Jmp_rm64) => Step::JumpIndirect,
+        _ if matches!(i.code(), Code::Call_rm64) => Step::CallIndirect,
+        _ => return None,
+    })
+}
+
+/// How an instruction of 64-bit code is carried out. `ends`: tier 1 ends its block there. `live`: the flags that may
+/// be seen after it.
+pub fn step(i: &Instruction, ends: bool, live: u8) -> Step {
+    use Mnemonic::*;
+    if let Some(step) = transfer(i) {
+        return step;
+    }
+    if ends || i.is_jcc_short_or_near() || i.is_loop() || i.is_loopcc() || i.is_jcx_short() {
+        return Step::Left;
+    }
+    if high_byte(i) || (0..i.op_count()).any(|n| !general(i, n)) {
+        return Step::Interpreted;
+    }
+    if let Some(step) = stack(i) {
+        return step;
+    }
+    // LOCK is only encoded where it may stand.
+    let wide = bytes(i) >= 4;
+    match i.mnemonic() {
+        Nop | Endbr64 if i.op_count() == 0 => Step::Nothing,
+        Nop if i.op0_kind() != OpKind::Register || i.op_count() == 1 => Step::Nothing,
+        Lea if i.op0_register().size() == 2 => Step::Interpreted,
+        Bswap if wide => Step::Plain,
+        Shl | Sal | Shr | Sar | Rol | Ror => shift(i, live),
+        // Of 16 bits by more than 16, hosts differ.
+        Shld | Shrd if wide && live == 0 => Step::Dead,
+        Imul if i.op_count() > 1 => Step::Imul,
+        Mul | Imul => Step::Mul,
+        Div if wide => Step::Div,
+        Bsf | Bsr if wide => Step::Scan,
+        Bt | Bts | Btr | Btc if !(in_memory(i) && i.op1_kind() == OpKind::Register) => Step::BitTest,
+        Cmpxchg
+            if in_memory(i) && super::layout::host(i.op1_register().full_register().number()).is_some() =>
+        {
+            Step::CompareExchange
+        }
+        Cbw | Cwde | Cdqe | Cwd | Cdq | Cqo => Step::Widen,
+        m if is_plain(m) => Step::Plain,
+        _ => Step::Interpreted,
+    }
+}
+
+/// How the flags are used.
+pub fn flags(i: &Instruction, step: Step) -> Use {
+    let memory = in_memory(i) && i.mnemonic() != Mnemonic::Lea;
+    let plain = Use { reads: flow::reads(i), kills: flow::writes(i), shows: memory };
+    match step {
+        Step::Plain => plain,
+        Step::Shift | Step::Imul | Step::Mul | Step::Scan | Step::CompareExchange => {
+            Use { reads: 0, kills: ALL, shows: memory }
+        }
+        // A count of 0 would leave them, and who knows.
+        Step::Dead => Use { reads: 0, kills: 0, shows: memory },
+        Step::Rotate if count(i) == 1 => Use { reads: 0, kills: CF | OF, shows: false },
+        Step::Rotate => Use { reads: 0, kills: CF, shows: false },
+        Step::BitTest => Use { reads: 0, kills: CF, shows: memory },
+        Step::Widen | Step::Nothing => Use::default(),
+        _ => Use { reads: 0, kills: 0, shows: true },
+    }
+}
+
+/// Whether carrying it out by itself leaves the host's flags as they were, its own writes apart.
+pub fn keeps_host_flags(i: &Instruction, step: Step) -> bool {
+    match step {
+        Step::Plain => !in_memory(i) || i.mnemonic() == Mnemonic::Lea && !based(i),
+        Step::Widen | Step::Nothing => true,
+        _ => false,
+    }
+}
+
+/// Whether the memory operand is in a segment with a base.
+pub fn based(i: &Instruction) -> bool {
+    matches!(i.memory_segment(), Register::FS | Register::GS)
+}
+
+/// The form of an opcode that names its registers, of those that imply the accumulator.
+pub fn named_form(code: Code) -> Code {
+    use Code::*;
+    match code {
+        Add_AL_imm8 => Add_rm8_imm8,
+        Add_AX_imm16 => Add_rm16_imm16,
+        Add_EAX_imm32 => Add_rm32_imm32,
+        Add_RAX_imm32 => Add_rm64_imm32,
+        Or_AL_imm8 => Or_rm8_imm8,
+        Or_AX_imm16 => Or_rm16_imm16,
+        Or_EAX_imm32 => Or_rm32_imm32,
+        Or_RAX_imm32 => Or_rm64_imm32,
+        Adc_AL_imm8 => Adc_rm8_imm8,
+        Adc_AX_imm16 => Adc_rm16_imm16,
+        Adc_EAX_imm32 => Adc_rm32_imm32,
+        Adc_RAX_imm32 => Adc_rm64_imm32,
+        Sbb_AL_imm8 => Sbb_rm8_imm8,
+        Sbb_AX_imm16 => Sbb_rm16_imm16,
+        Sbb_EAX_imm32 => Sbb_rm32_imm32,
+        Sbb_RAX_imm32 => Sbb_rm64_imm32,
+        And_AL_imm8 => And_rm8_imm8,
+        And_AX_imm16 => And_rm16_imm16,
+        And_EAX_imm32 => And_rm32_imm32,
+        And_RAX_imm32 => And_rm64_imm32,
+        Sub_AL_imm8 => Sub_rm8_imm8,
+        Sub_AX_imm16 => Sub_rm16_imm16,
+        Sub_EAX_imm32 => Sub_rm32_imm32,
+        Sub_RAX_imm32 => Sub_rm64_imm32,
+        Xor_AL_imm8 => Xor_rm8_imm8,
+        Xor_AX_imm16 => Xor_rm16_imm16,
+        Xor_EAX_imm32 => Xor_rm32_imm32,
+        Xor_RAX_imm32 => Xor_rm64_imm32,
+        Cmp_AL_imm8 => Cmp_rm8_imm8,
+        Cmp_AX_imm16 => Cmp_rm16_imm16,
+        Cmp_EAX_imm32 => Cmp_rm32_imm32,
+        Cmp_RAX_imm32 => Cmp_rm64_imm32,
+        Test_AL_imm8 => Test_rm8_imm8,
+        Test_AX_imm16 => Test_rm16_imm16,
+        Test_EAX_imm32 => Test_rm32_imm32,
+        Test_RAX_imm32 => Test_rm64_imm32,
+        Xchg_r16_AX => Xchg_rm16_r16,
+        Xchg_r32_EAX => Xchg_rm32_r32,
+        Xchg_r64_RAX => Xchg_rm64_r64,
+        Mov_AL_moffs8 => Mov_r8_rm8,
+        Mov_AX_moffs16 => Mov_r16_rm16,
+        Mov_EAX_moffs32 => Mov_r32_rm32,
+        Mov_RAX_moffs64 => Mov_r64_rm64,
+        Mov_moffs8_AL => Mov_rm8_r8,
+        Mov_moffs16_AX => Mov_rm16_r16,
+        Mov_moffs32_EAX => Mov_rm32_r32,
+        Mov_moffs64_RAX => Mov_rm64_r64,
+        code => code,
+    }
+}

@@ -1,0 +1,209 @@
+//! What the emitted bytes mean, by iced-x86; what becomes of translations when code changes or is mapped elsewhere.
+
+use iced_x86::code_asm::*;
+use iced_x86::{Decoder, DecoderOptions};
+
+use super::asm::{Alu, Asm, Rm, Width, cc, reg};
+use super::*;
+use crate::tests::{Bare, CODE};
+
+fn shown(emit: impl FnOnce(&mut Asm)) -> String {
+    let mut asm = Asm::new(0x1000);
+    emit(&mut asm);
+    let code = asm.finish();
+    let text: Vec<String> =
+        Decoder::with_ip(64, &code, 0x1000, DecoderOptions::NONE).iter().map(|i| i.to_string()).collect();
+    text.join("; ")
+}
+
+#[test]
+fn the_assembler_says_what_it_was_told() {
+    use reg::*;
+    let cases: [(String, &str); 24] = [
+        (shown(|a| a.load(Width::Q, RAX, Rm::M(RBP, 0x10))), "mov rax,[rbp+10h]"),
+        (shown(|a| a.load(Width::B, RSI, Rm::R(RDI))), "mov sil,dil"),
+        (shown(|a| a.load(Width::W, R9, Rm::M(R12, 0))), "mov r9w,[r12]"),
+        (shown(|a| a.load(Width::D, RCX, Rm::M(R13, 0))), "mov ecx,[r13]"),
+        (shown(|a| a.store(Width::Q, Rm::M(RSP, -8), R15)), "mov [rsp-8],r15"),
+        (shown(|a| a.store(Width::B, Rm::X(Some(R8), R12, 3, 0x1234), RBP)), "mov [r8+r12*8+1234h],bpl"),
+        (shown(|a| a.lea(Width::D, R10, Rm::X(None, R13, 2, -4))), "lea r10d,[r13*4-4]"),
+        (shown(|a| a.store_ah(RBP, 0x200)), "mov [rbp+200h],ah"),
+        (shown(|a| a.constant(R11, 7)), "mov r11d,7"),
+        (shown(|a| a.constant(RAX, u64::MAX - 1)), "mov rax,0FFFFFFFFFFFFFFFEh"),
+        (shown(|a| a.constant(R8, 1 << 40)), "mov r8,10000000000h"),
+        (shown(|a| a.store_imm(Width::W, Rm::M(RBP, 4), 0x4600)), "mov word ptr [rbp+4],4600h"),
+        (shown(|a| a.alu(Alu::Xor, Width::Q, RAX, Rm::M(R15, 8))), "xor rax,[r15+8]"),
+        (shown(|a| a.alu_imm(Alu::Cmp, Width::Q, Rm::R(RAX), 4088)), "cmp rax,0FF8h"),
+        (shown(|a| a.alu_imm(Alu::And, Width::B, Rm::M(RBP, 5), !1)), "and byte ptr [rbp+5],0FEh"),
+        (shown(|a| a.and_ah(0xef)), "and ah,0EFh"),
+        (shown(|a| a.test_imm8(Rm::R(RSI), 7)), "test sil,7"),
+        (shown(|a| a.shift(5, Width::Q, R15, 7)), "shr r15,7"),
+        (shown(|a| a.bit_test(Rm::M(RBP, 0x40), 8)), "bt word ptr [rbp+40h],8"),
+        (shown(|a| a.set(cc::O, Rm::R(R15))), "seto r15b"),
+        (shown(|a| a.cmov(cc::NE, R10, RAX)), "cmovne r10,rax"),
+        (shown(|a| a.group3(6, Width::D, Rm::R(R9))), "div r9d"),
+        (shown(|a| a.rip(Width::D, 0xff, 4, 0x2000)), "jmp qword ptr [2000h]"),
+        (
+            shown(|a| {
+                let over = a.label();
+                a.jcc(cc::LE, over);
+                a.ret();
+                a.bind(over);
+                a.jmp_abs(0x1000);
+            }),
+            "jle 0000000000001007h; ret; jmp 0000000000001000h",
+        ),
+    ];
+    for (ours, told) in cases {
+        assert_eq!(ours, told);
+    }
+}
+
+#[test]
+fn flags_are_seen_until_they_are_written_again() {
+    use flow::{CF, Use, ZF, live_after};
+    let writes = |kills| Use { kills, ..Use::default() };
+    let shows = Use { shows: true, ..Use::default() };
+    assert_eq!(live_after(&[writes(flow::ALL), writes(flow::ALL)]), [0, flow::ALL]);
+    assert_eq!(live_after(&[writes(flow::ALL), writes(flow::ALL & !CF)]), [CF, flow::ALL]);
+    assert_eq!(live_after(&[writes(flow::ALL), shows, writes(flow::ALL)]), [flow::ALL, 0, flow::ALL]);
+    let reads = Use { reads: ZF, kills: flow::ALL, ..Use::default() };
+    assert_eq!(live_after(&[writes(flow::ALL), reads]), [ZF, flow::ALL]);
+}
+
+/// A machine that translates everything, running from [`CODE`] in 64-bit mode.
+fn translated(build: impl FnOnce(&mut CodeAssembler)) -> Bare {
+    let mut bare = Bare::long(build);
+    bare.cpu.set_tier2(Some(Tier2::new(1).unwrap()));
+    bare
+}
+
+fn counters(bare: &Bare) -> Counters {
+    bare.cpu.tier2.as_ref().unwrap().counters()
+}
+
+/// Counts RAX up by 1, RCX times.
+fn counting(a: &mut CodeAssembler) {
+    let mut top = a.create_label();
+    a.set_label(&mut top).unwrap();
+    a.add(rax, 1).unwrap();
+    a.dec(rcx).unwrap();
+    a.jne(top).unwrap();
+    a.hlt().unwrap();
+}
+
+fn count(bare: &mut Bare, at: u64) -> u64 {
+    (bare.cpu.gpr[0], bare.cpu.gpr[1], bare.cpu.gpr[IP]) = (0, 1000, at);
+    bare.halts();
+    bare.cpu.gpr[0]
+}
+
+#[test]
+fn a_write_to_its_page_ends_a_translation_and_the_same_bytes_bring_it_back() {
+    let mut bare = translated(counting);
+    assert_eq!(count(&mut bare, CODE), 1000);
+    let before = counters(&bare);
+    assert!(before.translated > 0 && before.linked > 0, "{before:?}");
+    // A device writes beside the code: it is looked at, and is the same.
+    bare.write(CODE + 0x800, &[1, 2, 3]);
+    assert_eq!(count(&mut bare, CODE), 1000);
+    let revived = counters(&bare);
+    assert!(revived.dropped > before.dropped && revived.revived > 0, "{revived:?}");
+    assert_eq!(revived.translated, before.translated, "nothing was translated again");
+    // And to the code: the immediate of ADD.
+    bare.write(CODE + 2, &[5]);
+    assert_eq!(count(&mut bare, CODE), 5000);
+    assert!(counters(&bare).translated > revived.translated);
+}
+
+#[test]
+fn one_translation_serves_a_page_at_two_linear_addresses() {
+    let mut bare = translated(counting);
+    assert_eq!(count(&mut bare, CODE), 1000);
+    let before = counters(&bare).translated;
+    // The second GiB by the same tables.
+    bare.write64(0x10_1008, 0x10_2007);
+    assert_eq!(count(&mut bare, (1 << 30) + CODE), 1000);
+    assert_eq!(bare.cpu.gpr[IP] & !0xfff, (1 << 30) + CODE, "where it ended");
+    assert_eq!(counters(&bare).translated, before);
+}
+
+#[test]
+fn links_to_other_pages_follow_the_page_tables() {
+    // A function in the next 2 MiB, called a thousand times; then that address means another page.
+    let mut bare = translated(|a| {
+        let mut top = a.create_label();
+        a.set_label(&mut top).unwrap();
+        a.call(0x20_0000u64).unwrap();
+        a.dec(rcx).unwrap();
+        a.jne(top).unwrap();
+        a.hlt().unwrap();
+    });
+    bare.write(
+        0x20_0000,
+        &crate::tests::assemble(64, 0x20_0000, |a| {
+            a.add(rax, 1).unwrap();
+            a.ret().unwrap();
+        }),
+    );
+    bare.write(
+        0x40_0000,
+        &crate::tests::assemble(64, 0x40_0000, |a| {
+            a.add(rax, 3).unwrap();
+            a.ret().unwrap();
+        }),
+    );
+    assert_eq!(count(&mut bare, CODE), 1000);
+    bare.write64(0x10_2008, 2 << 21 | 0x87);
+    bare.cpu.flush_page(0x20_0000);
+    assert_eq!(count(&mut bare, CODE), 3000);
+    bare.write64(0x10_2008, 1 << 21 | 0x87);
+    bare.cpu.flush_tlb(false);
+    assert_eq!(count(&mut bare, CODE), 1000);
+}
+
+#[test]
+fn a_full_arena_is_emptied_and_filled_again() {
+    let mut bare = translated(counting);
+    // Until there is no room: the next block finds everything gone.
+    let tier2 = bare.cpu.tier2.as_mut().unwrap();
+    tier2.free = tier2.links.slots_from() - ROOM;
+    assert_eq!(count(&mut bare, CODE), 1000);
+    let first = counters(&bare);
+    assert_eq!(first.flushed, 1, "{first:?}");
+    assert!(bare.cpu.tier2.as_ref().unwrap().used() < ROOM);
+    assert_eq!(count(&mut bare, CODE), 1000);
+}
+
+#[test]
+fn a_jump_to_the_last_byte_of_memory_is_no_jump_to_nowhere() {
+    // All ones is a canonical address: it must miss an empty jump cache.
+    let mut bare = translated(|a| {
+        a.mov(rax, -1i64).unwrap();
+        a.jmp(rax).unwrap();
+    });
+    bare.gate(14, 0x8e, 8, CODE + 0x100);
+    bare.write(CODE + 0x100, &[0xf4]);
+    bare.halts();
+    assert_eq!(bare.cpu.cr2, u64::MAX);
+}
+
+#[test]
+fn a_panic_in_an_operation_comes_through() {
+    let mut bare = translated(|a| {
+        a.nop().unwrap();
+        a.cpuid().unwrap();
+        a.hlt().unwrap();
+    });
+    bare.halts();
+    fn dies(_: &mut Cpu, _: &Op) -> crate::cpu::Exec {
+        panic!("as told")
+    }
+    let tier2 = bare.cpu.tier2.as_mut().unwrap();
+    assert!(!tier2.translations.is_empty());
+    tier2.sites[0].ops = Box::new([Op::line(dies), Op::end()]);
+    tier2.granted = 1;
+    assert_eq!(helper(&raw mut *bare.cpu, 0), left::PANIC);
+    let tier2 = bare.cpu.tier2.as_mut().unwrap();
+    assert_eq!(tier2.panic.take().unwrap().downcast_ref(), Some(&"as told"));
+}

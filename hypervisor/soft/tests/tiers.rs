@@ -1,0 +1,257 @@
+//! Random blocks in tier 1 and in tier 2: the same registers, flags, memory and count of instructions at every stop.
+//!
+//! A case is a loop of up to 30 random instructions with branches over some of them. What points to memory points to a
+//! few pages, one of which is missing, so that instructions fault in the middle, and cross pages. `CASES` in the
+//! environment sets the number of cases a family, `SEED` where they start.
+
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+#[allow(dead_code, reason = "the host's own run is the other tests'")]
+mod native;
+
+use hypervisor_soft::bare::{Bare, End, Regs};
+use iced_x86::{
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register,
+};
+use native::cases::{Family, Random};
+use native::{families, number};
+
+const CODE: u64 = 0x2000_0000;
+/// Where a block begins: often so that it crosses into the next page.
+const START: u64 = CODE + 0xf80;
+const DATA: u64 = 0x3000_0000;
+const DATA_LEN: u64 = 0x4000;
+/// Pages of data that are there, with a hole behind them.
+const MORE: u64 = DATA + 0x6000;
+/// `jmp $`: where all end.
+const HERE: [u8; 2] = [0xeb, 0xfe];
+
+/// Registers that point to data and that no instruction writes: some of them live in host registers, some in memory.
+const POINTERS: [usize; 5] = [3, 4, 6, 8, 14];
+/// The count of the loop.
+const TURNS: usize = 9;
+
+fn bare(tier2: bool) -> Bare {
+    let mut bare = Bare::new(64, &[(CODE, 0x2000), (DATA, DATA_LEN), (MORE, 0x1000)]).unwrap();
+    if tier2 {
+        bare.translate(1).unwrap();
+    }
+    bare
+}
+
+/// ModRM and what follows it, for a register or a place near a pointer.
+fn modrm(rng: &mut Random, rex: &mut u8) -> Vec<u8> {
+    let reg = (rng.below(8) as u8) << 3;
+    if rng.below(3) == 0 {
+        return vec![0xc0 | reg | rng.below(8) as u8];
+    }
+    let base = POINTERS[rng.below(POINTERS.len() as u64) as usize] as u8;
+    *rex = *rex & !1 | base >> 3;
+    let disp = match rng.below(50) {
+        // The end of the page, the hole behind the last one, and the next page.
+        0 => 0x0ff0 + rng.below(16) as i32,
+        1 => 0x3ff0 + rng.below(16) as i32,
+        2 => 0x2000,
+        _ => rng.below(0x100) as i32 - 0x80,
+    };
+    let mut bytes = if base & 7 == 4 {
+        vec![0x84 | reg, 0x20 | base & 7]
+    } else if rng.below(4) == 0 {
+        // With an index that is mostly small.
+        vec![0x84 | reg, (rng.below(4) as u8) << 6 | 5 << 3 | base & 7]
+    } else {
+        vec![0x80 | reg | base & 7]
+    };
+    bytes.extend_from_slice(&disp.to_le_bytes());
+    bytes
+}
+
+struct Makers {
+    info: InstructionInfoFactory,
+    families: Vec<Family>,
+}
+
+impl Makers {
+    fn new() -> Makers {
+        let mut families = families::long();
+        // The loop has branches of its own.
+        families.retain(|f| f.name != "branch");
+        Makers { info: InstructionInfoFactory::new(), families }
+    }
+
+    fn writes_pointer(&mut self, i: &Instruction) -> bool {
+        let used = self.info.info(i).used_registers();
+        used.iter().any(|u| {
+            let r = u.register().full_register();
+            let writes = !matches!(u.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::None);
+            let stack = r == Register::RSP && i.is_stack_instruction();
+            r.is_gpr64() && writes && !stack && (POINTERS.contains(&r.number()) || r.number() == TURNS)
+        })
+    }
+
+    /// A random instruction of a family.
+    fn one(&mut self, family: usize, rng: &mut Random) -> Vec<u8> {
+        loop {
+            let f = &self.families[family];
+            let mut code = Vec::new();
+            if rng.below(6) == 0 {
+                code.push(0x66);
+            }
+            if !f.prefixes.is_empty() {
+                code.extend_from_slice(f.prefixes[rng.below(f.prefixes.len() as u64) as usize]);
+            }
+            let mut rex = 0x40 | rng.below(16) as u8;
+            let tail = modrm(rng, &mut rex);
+            if rng.below(3) != 0 || rex & 1 != 0 {
+                code.push(rex);
+            }
+            code.extend_from_slice(&f.opcodes[rng.below(f.opcodes.len() as u64) as usize]);
+            code.extend_from_slice(&tail);
+            for _ in 0..8 {
+                code.push(rng.value() as u8);
+            }
+            let want = f.want;
+            let insn = Decoder::with_ip(64, &code, START, DecoderOptions::NONE).decode();
+            let branches = insn.flow_control() != FlowControl::Next;
+            if insn.is_invalid() || branches || !want(&insn) || self.writes_pointer(&insn) {
+                continue;
+            }
+            if matches!(insn.mnemonic(), Mnemonic::Enter | Mnemonic::Leave) && rng.below(8) != 0 {
+                continue;
+            }
+            code.truncate(insn.len());
+            return code;
+        }
+    }
+
+    /// A loop.
+    fn block(&mut self, rng: &mut Random, family: Option<usize>) -> Vec<u8> {
+        let count = 1 + rng.below(30);
+        let mut code = Vec::new();
+        for _ in 0..count {
+            let which = family.unwrap_or_else(|| rng.below(self.families.len() as u64) as usize);
+            // Half of them moves and arithmetic, so that flags are made and seen.
+            let which = if rng.below(2) == 0 { 0 } else { which };
+            let next = self.one(which, rng);
+            match rng.below(8) {
+                0 => code.extend_from_slice(&[0x70 | rng.below(16) as u8, next.len() as u8]),
+                1 => code.extend_from_slice(&[0x0f, 0x90 | rng.below(16) as u8, 0xc0 | rng.below(3) as u8]),
+                _ => {}
+            }
+            code.extend(next);
+        }
+        // DEC R9; JNZ to the beginning.
+        code.extend_from_slice(&[0x49, 0xff, 0xc9]);
+        let back = -(code.len() as i32 + 6);
+        code.extend_from_slice(&[0x0f, 0x85]);
+        code.extend_from_slice(&back.to_le_bytes());
+        code.extend_from_slice(&HERE);
+        code
+    }
+}
+
+fn registers(rng: &mut Random, start: u64) -> Regs {
+    let mut regs = Regs { rip: start, flags: 2 | rng.bits() & 0x8d5, ..Regs::default() };
+    for r in &mut regs.gpr {
+        *r = rng.value();
+    }
+    for r in POINTERS {
+        regs.gpr[r] = DATA + 0x1000 + (rng.below(0x100) << 4);
+    }
+    // The index, the length of strings and their places.
+    regs.gpr[5] = rng.below(64);
+    regs.gpr[1] = rng.below(24);
+    regs.gpr[7] = DATA + 0x2000 + rng.below(0x800);
+    regs.gpr[TURNS] = 1 + rng.below(4);
+    regs
+}
+
+struct Stop {
+    end: End,
+    regs: Regs,
+    count: u64,
+}
+
+/// Runs to the end in pieces; gives every stop.
+fn run(bare: &mut Bare, regs: &Regs, pieces: &[u64], end: u64) -> Vec<Stop> {
+    bare.set_regs(regs);
+    let from = bare.instructions();
+    let mut stops = Vec::new();
+    for piece in pieces {
+        let how = bare.run(*piece);
+        let regs = bare.regs();
+        stops.push(Stop { end: how, regs, count: bare.instructions() - from });
+        if how == End::Fault || regs.rip == end {
+            break;
+        }
+    }
+    stops
+}
+
+fn shown(stop: &Stop) -> String {
+    format!(
+        "{:?} after {}, rip {:#x}, flags {:#x}, {:x?}",
+        stop.end, stop.count, stop.regs.rip, stop.regs.flags, stop.regs.gpr
+    )
+}
+
+fn listing(code: &[u8], start: u64) -> String {
+    Decoder::with_ip(64, code, start, DecoderOptions::AMD)
+        .iter()
+        .map(|i| format!("  {:x} {i}\n", i.ip()))
+        .collect()
+}
+
+fn compare(cases: u64, seed: u64, family: Option<usize>) {
+    let mut rng = Random::new(seed);
+    let mut makers = Makers::new();
+    let (mut one, mut two) = (bare(false), bare(true));
+    let mut faults = 0;
+    for case in 0..cases {
+        let start = START + rng.below(0x70);
+        let code = makers.block(&mut rng, family);
+        let end = start + code.len() as u64 - 2;
+        let regs = registers(&mut rng, start);
+        let pieces: Vec<u64> = (0..40).map(|_| 1 + rng.below(60)).collect();
+        let data: Vec<u8> = (0..DATA_LEN / 8).flat_map(|_| rng.value().to_le_bytes()).collect();
+        if rng.below(3) == 0 {
+            one.flush();
+            two.flush();
+        }
+        let mut stops = Vec::new();
+        let mut left = Vec::new();
+        for bare in [&mut one, &mut two] {
+            bare.write(start, &code);
+            bare.write(DATA, &data);
+            bare.write(MORE, &data[..0x1000]);
+            stops.push(run(bare, &regs, &pieces, end));
+            let mut now = vec![0; DATA_LEN as usize];
+            bare.read(DATA, &mut now);
+            left.push(now);
+        }
+        let what = || format!("seed {seed}, case {case}, {regs:x?}:\n{}", listing(&code, start));
+        let seen = |n: usize| stops[n].iter().map(shown).collect::<Vec<_>>().join("\n");
+        assert!(stops[0].len() == stops[1].len(), "stops; {}\n{}\n\n{}", what(), seen(0), seen(1));
+        for (a, b) in stops[0].iter().zip(&stops[1]) {
+            faults += u64::from(a.end == End::Fault);
+            assert!(
+                a.end == b.end && a.regs == b.regs && a.count == b.count,
+                "{}\ntier 1: {}\ntier 2: {}",
+                what(),
+                shown(a),
+                shown(b)
+            );
+        }
+        let differs = left[0].iter().zip(&left[1]).position(|(a, b)| a != b);
+        assert!(differs.is_none(), "memory at {differs:x?}; {}", what());
+    }
+    let did = two.translated().unwrap();
+    println!("{cases} cases, {faults} faults, {did:?}");
+    assert!(did.translated > cases / 2 && did.linked > 0, "{did:?}");
+    assert!(did.interpreted * 2 < did.instructions, "{did:?}");
+}
+
+#[test]
+fn random_blocks_are_the_same_in_both_tiers() {
+    compare(number("CASES", 10_000), number("SEED", 1), None);
+}
