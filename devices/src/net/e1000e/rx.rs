@@ -279,8 +279,7 @@ impl E1000e {
         let [length, tag, checksum] = [written[0], report.tag, report.checksum].map(u16::to_le_bytes);
         if format == Format::Legacy {
             let [low, .., high] = status.to_le_bytes();
-            let bytes = [length, checksum, [low, high], tag].concat();
-            return write(8, &bytes);
+            return write(8, [length, checksum, [low, high], tag].as_flattened());
         }
         if format == Format::Split {
             let header = arrival.header.map_or(0, |len| len as u16 & 0x3ff | rxd::HDRSP);
@@ -289,7 +288,8 @@ impl E1000e {
         }
         let second = report.hash.unwrap_or(u32::from(report.checksum) << 16 | u32::from(report.ip_id));
         write(0, [report.mrq, second].map(u32::to_le_bytes).as_flattened());
-        write(8, &[&status.to_le_bytes()[..], &length, &tag].concat());
+        let [a, b, c, d] = status.to_le_bytes();
+        write(8, [[a, b], [c, d], length, tag].as_flattened());
     }
 
     /// A frame has been received: now, or when the delay timers say.

@@ -43,7 +43,7 @@ use super::eeprom93::{Eeprom93c46, WORDS};
 use crate::board::NicConfig;
 use phy::Phy;
 use registers::Registers;
-use rx::Receiver;
+use rx::{Receiver, Scratch};
 use spec::int;
 use tx::Transmitter;
 
@@ -121,6 +121,7 @@ pub struct Rtl8139 {
     eeprom: Eeprom93c46,
     tx: Transmitter,
     rx: Receiver,
+    scratch: Scratch,
     counters: Counters,
     timer_int: Alarm,
     go_on: Alarm,
@@ -168,6 +169,7 @@ impl Rtl8139 {
             eeprom: Eeprom93c46::new(eeprom(mac)),
             tx: Transmitter::default(),
             rx: Receiver::default(),
+            scratch: Scratch::default(),
             counters: Counters::default(),
             timer_int: Alarm::new(wiring, TIMER_INT),
             go_on: Alarm::new(wiring, TIMER_GO_ON),

@@ -47,6 +47,17 @@ impl Receiver {
     }
 }
 
+/// Memory that is used again from packet to packet; empty between calls.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// A packet as it came.
+    frame: Vec<u8>,
+    /// The same as it goes into the guest's memory.
+    written: Vec<u8>,
+    /// The descriptors that it goes to.
+    chain: Vec<Descriptor>,
+}
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -72,7 +83,13 @@ enum Room {
 impl Rtl8139 {
     /// Takes what the backend has, up to what one call may. Whether that was all that can be taken now.
     pub(super) fn receive(&mut self) -> bool {
-        let mut frame = Vec::new();
+        let mut frame = std::mem::take(&mut self.scratch.frame);
+        let all = self.receive_by(&mut frame);
+        self.scratch.frame = frame;
+        all
+    }
+
+    fn receive_by(&mut self, frame: &mut Vec<u8>) -> bool {
         for _ in 0..BURST {
             if self.registers.receives() && self.phy.link && !self.dma.enabled() {
                 return true;
@@ -80,14 +97,14 @@ impl Rtl8139 {
             let held = self.rx.held.take();
             let again = held.is_some();
             match held {
-                Some(held) => frame = held,
-                None if self.backend.receive(&mut frame) => {}
+                Some(held) => *frame = held,
+                None if self.backend.receive(frame) => {}
                 None => return true,
             }
-            match self.deliver(&mut frame) {
+            match self.deliver(frame) {
                 Fate::Gone => {}
                 fate @ (Fate::NoRoom | Fate::NotMaster) => {
-                    self.rx.held = Some(frame);
+                    self.rx.held = Some(std::mem::take(frame));
                     if fate == Fate::NoRoom && !again {
                         self.raise(int::RXOVW);
                     }
@@ -132,8 +149,14 @@ impl Rtl8139 {
             self.miss();
             return Fate::Gone;
         }
-        let written =
-            if descriptors { self.write_descriptors(frame, to) } else { self.write_ring(frame, to) };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.written.clear();
+        let written = if descriptors {
+            self.write_descriptors(frame, to, &mut scratch)
+        } else {
+            self.write_ring(frame, to, &mut scratch.written)
+        };
+        self.scratch = scratch;
         match written {
             Ok(Room::Taken) => self.received(frame.len(), to),
             Ok(Room::NotNow) => return Fate::NoRoom,
@@ -163,7 +186,7 @@ impl Rtl8139 {
     }
 
     /// Writes a packet with its header to the ring of bytes.
-    fn write_ring(&mut self, frame: &[u8], to: To) -> Result<Room, DmaError> {
+    fn write_ring(&mut self, frame: &[u8], to: To, bytes: &mut Vec<u8>) -> Result<Room, DmaError> {
         let len = self.registers.ring_len();
         let used = self.registers.unread();
         let status = header::ROK
@@ -173,7 +196,6 @@ impl Rtl8139 {
                 To::All => header::BAR,
                 To::Other => 0,
             };
-        let mut bytes = Vec::with_capacity(frame.len() + 8);
         bytes.extend((status | ((frame.len() + FCS) as u32) << 16).to_le_bytes());
         bytes.extend(frame);
         bytes.extend(check_sequence(frame).to_le_bytes());
@@ -193,16 +215,16 @@ impl Rtl8139 {
     }
 
     /// Writes a packet to as many descriptors as it takes.
-    fn write_descriptors(&mut self, frame: &[u8], to: To) -> Result<Room, DmaError> {
-        let (plain, tag) = self.untagged(frame);
-        let mut bytes = plain;
+    fn write_descriptors(&mut self, frame: &[u8], to: To, with: &mut Scratch) -> Result<Room, DmaError> {
+        let Scratch { frame: _, written: bytes, chain } = with;
+        let tag = self.untagged(frame, bytes);
         bytes.extend(check_sequence(frame).to_le_bytes());
-        let (chain, next) = match self.rx_chain(bytes.len())? {
-            Ok(chain) => chain,
+        let next = match self.rx_chain(bytes.len(), chain)? {
+            Ok(next) => next,
             Err(room) => return Ok(room),
         };
         let mut rest = bytes.as_slice();
-        for Descriptor { command, address, .. } in &chain {
+        for Descriptor { command, address, .. } in chain.iter() {
             let (part, more) = rest.split_at(rest.len().min((command & d::RX_SIZE) as usize));
             self.dma.write(*address, part)?;
             rest = more;
@@ -230,14 +252,15 @@ impl Rtl8139 {
         Ok(Room::Taken)
     }
 
-    /// The descriptors for so many bytes, and which one is next then; or why there are none.
-    fn rx_chain(&self, len: usize) -> Result<Result<(Vec<Descriptor>, u32), Room>, DmaError> {
+    /// The descriptors for so many bytes, in `chain`, and which one is next then; or why there are none.
+    fn rx_chain(&self, len: usize, chain: &mut Vec<Descriptor>) -> Result<Result<u32, Room>, DmaError> {
+        chain.clear();
         let ring = self.registers.rx_ring();
         // Nobody has told where it is yet.
         if ring == 0 {
             return Ok(Err(Room::NotNow));
         }
-        let (mut chain, mut room, mut index) = (Vec::new(), 0, self.rx.index);
+        let (mut room, mut index) = (0, self.rx.index);
         while room < len {
             let descriptor = self.descriptor(ring, index)?;
             if descriptor.command & d::OWN == 0 {
@@ -251,19 +274,20 @@ impl Rtl8139 {
                 return Ok(Err(Room::Never));
             }
         }
-        Ok(Ok((chain, index)))
+        Ok(Ok(index))
     }
 
-    /// The packet without its VLAN tag, if the driver wants it so, and the descriptor's word for the tag.
-    fn untagged(&self, frame: &[u8]) -> (Vec<u8>, u32) {
-        let mut plain = frame.to_vec();
+    /// Puts the packet, without its VLAN tag if the driver wants it so, into `plain`, which is empty. Gives the
+    /// descriptor's word for the tag.
+    fn untagged(&self, frame: &[u8], plain: &mut Vec<u8>) -> u32 {
         if self.registers.cpcr & cpcr::RX_VLAN == 0 || frame[12..14] != [0x81, 0] {
-            return (plain, 0);
+            plain.extend_from_slice(frame);
+            return 0;
         }
-        let tag = u16::from_le_bytes([frame[14], frame[15]]);
-        plain.drain(12..16);
+        plain.extend_from_slice(&frame[..12]);
+        plain.extend_from_slice(&frame[16..]);
         plain.resize(plain.len().max(MIN_FRAME), 0);
-        (plain, d::TAVA | u32::from(tag))
+        d::TAVA | u32::from(u16::from_le_bytes([frame[14], frame[15]]))
     }
 
     /// What the descriptor says about checksums.

@@ -187,6 +187,7 @@ pub(super) fn save(card: &Rtl8139) -> Result<Saved, StateError> {
         eeprom,
         tx,
         rx: Receiver { index, held },
+        scratch: _,
         counters,
         timer_int: Alarm { timer: _, deadline: timer_int },
         go_on: Alarm { timer: _, deadline: go_on },
