@@ -17,6 +17,8 @@ pub enum Role {
     Chardev,
     /// Moves frames of a network, and connects where the guest does.
     Network,
+    /// Moves frames between a network card and sockets or an interface that are open.
+    Frames,
 }
 
 static NARROW: OnceLock<fn(Role)> = OnceLock::new();

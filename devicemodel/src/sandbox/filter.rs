@@ -280,7 +280,7 @@ fn kept(kind: Role) -> io::Result<Rules> {
     let more: &[c_long] = match kind {
         Role::Vcpu => &[],
         Role::Disk => DISK_CALLS,
-        Role::Viewer | Role::Chardev | Role::Network => SOCKET_CALLS,
+        Role::Viewer | Role::Chardev | Role::Network | Role::Frames => SOCKET_CALLS,
     };
     let mut rules = plain(COMMON);
     rules.extend(plain(more));
@@ -293,7 +293,7 @@ fn kept(kind: Role) -> io::Result<Rules> {
     memory(&mut rules)?;
     ourselves(&mut rules)?;
     let requests: &[u64] = match kind {
-        Role::Vcpu | Role::Viewer => &[],
+        Role::Vcpu | Role::Viewer | Role::Frames => &[],
         Role::Disk => DISK_IOCTLS,
         Role::Chardev | Role::Network => MACHINE_IOCTLS,
     };

@@ -286,8 +286,10 @@ fn network() {
     let _served = UnixListener::bind(&bus).unwrap();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
+    let mut wire = Wire::new();
     begin(&Named::default(), &config).unwrap();
     finish(&config).unwrap();
+    wire.moves_frames_with_few_calls();
     eperm(UnixStream::connect(&bus));
     eperm(std::os::unix::net::UnixDatagram::unbound());
     eperm(std::os::unix::net::UnixDatagram::pair());
@@ -307,8 +309,66 @@ fn network() {
         thread_role::Role::Chardev,
         thread_role::Role::Vcpu,
         thread_role::Role::Disk,
+        thread_role::Role::Frames,
     ] {
         assert_eq!(work(kind), (false, false), "{kind:?}");
+    }
+}
+
+/// A back end over a socket, whose thread is there before the process is confined.
+struct Wire {
+    other: UnixStream,
+    netdev: Arc<dyn backends::net::Netdev>,
+    /// What the kernel says of its thread.
+    status: File,
+}
+
+impl Wire {
+    fn new() -> Wire {
+        use backends::net::{Around, Hubs, parse, prepare};
+        let (other, given) = UnixStream::pair().unwrap();
+        let given = std::cell::RefCell::new(Some(given));
+        let fd = |_: &str| given.take().map(Into::into).ok_or_else(String::new);
+        let spec = parse("socket", &[("fd".into(), "wire".into())]).unwrap();
+        let prepared = prepare(&spec, &Around { fd: &fd, hubs: &Hubs::default() }).unwrap();
+        let waker = devices_core::Waker::calling(|_| ());
+        let netdev = prepared.start(waker, 0, Arc::new(|_| ())).unwrap();
+        // The thread has its name, and has come to its work, when a frame has passed.
+        let mut wire = Wire { other, netdev, status: File::open("/proc/self/status").unwrap() };
+        wire.passes();
+        let mut tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+        let is_it = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).unwrap() == "net\n";
+        wire.status = File::open(tasks.find(is_it).unwrap().join("status")).unwrap();
+        wire
+    }
+
+    /// A frame goes out and comes in again.
+    fn passes(&mut self) {
+        assert!(self.netdev.send(&[7; 60]));
+        let mut sent = [0; 64];
+        self.other.read_exact(&mut sent).unwrap();
+        self.other.write_all(&sent).unwrap();
+        let mut frame = Vec::new();
+        while !self.netdev.receive(&mut frame) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(frame, [7; 60]);
+    }
+
+    /// Filters that lie on the thread.
+    fn filters(&self) -> u32 {
+        let mut text = [0; 4096];
+        let len = std::os::unix::fs::FileExt::read_at(&self.status, &mut text, 0).unwrap();
+        let text = String::from_utf8_lossy(&text[..len]).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")).unwrap();
+        line.trim().parse().unwrap()
+    }
+
+    fn moves_frames_with_few_calls(&mut self) {
+        let before = self.filters();
+        self.passes();
+        assert_eq!(self.filters(), before + 1, "the thread has what the process has");
+        self.passes();
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, Weak, mpsc};
 
 use devices_core::Waker;
 use devices_core::net::NetBackend;
+use hypervisor::thread_role;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::options::{Options, Style};
@@ -181,6 +182,7 @@ impl End {
 fn serve(all: &Ports, kick: &OwnedFd) {
     let (mut ports, mut seen, mut frame) = (Vec::new(), None, Vec::new());
     while !all.stopping.load(Ordering::Acquire) {
+        thread_role::at(thread_role::Role::Frames);
         let now = all.changes.load(Ordering::Acquire);
         if seen.replace(now) != Some(now) {
             ports.clone_from(&lock(&all.ports));

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use devices_core::net::MAX_FRAME;
+use hypervisor::thread_role;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
@@ -44,6 +45,7 @@ pub(super) fn exchange(served: &Served, mut wire: impl Wire) {
     let mut exchange =
         Exchange { served, packet: Vec::new(), buffer: vec![0; BUFFER], told: Told::default() };
     while !served.queues.stopping() {
+        thread_role::at(thread_role::Role::Frames);
         exchange.turn(&mut wire);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use devices_core::Waker;
+use hypervisor::thread_role::{self, Role};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -285,6 +286,8 @@ impl Prepared {
         queues.set_open(peers.is_there());
         let kind = if word == Word::Own { "stream" } else { "socket" };
         let unlink = peers.take_unlink();
+        let role = peers.role();
+        let mut converse = move |queues: &Queues, peer: &OwnedFd| converse(queues, peer, role);
         Threaded::start(queues, kind, "", unlink, move |served| {
             peers.serve(served, &observer, &|source, peer| state(word, source, peer), &mut converse);
         })
@@ -305,6 +308,15 @@ impl Peers {
     /// Whether somebody is there.
     pub(super) fn is_there(&self) -> bool {
         self.peer.is_some()
+    }
+
+    /// What a thread does that serves them: one that may have to connect again keeps the calls for that, as far as the
+    /// process has them.
+    fn role(&self) -> Role {
+        match self.source {
+            Source::Connect(_) => Role::Network,
+            Source::Listen { .. } | Source::Given(_) => Role::Frames,
+        }
     }
 
     /// Who removes the socket's file in the end.
@@ -466,9 +478,10 @@ fn read(queues: &Queues, peer: &OwnedFd, deframer: &mut Deframer) -> io::Result<
 }
 
 /// Moves frames both ways until the peer closes, sends what is no frame, or the back end ends.
-fn converse(queues: &Queues, peer: &OwnedFd) -> io::Result<()> {
+fn converse(queues: &Queues, peer: &OwnedFd, role: Role) -> io::Result<()> {
     let (mut deframer, mut outbox) = (Deframer::default(), Outbox::default());
     while !queues.stopping() {
+        thread_role::at(role);
         let written = outbox.write(queues, peer)?;
         let input = read(queues, peer, &mut deframer);
         queues.deliver();
