@@ -17,6 +17,7 @@ use crate::cli::{
     RunArgs, Sandbox, SaveArgs, ScreenshotArgs, SendKeyArgs, unix_path,
 };
 use crate::config::ConfigError;
+use crate::inherited;
 use crate::install::{self, InstallError};
 use crate::launch::{self, Settings, Vcpus, launch};
 use crate::listing;
@@ -72,6 +73,7 @@ impl Failure {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    inherited::note();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let [program, rest @ ..] = arguments.as_slice()
         && qemu::is_asked_for(program, rest.first().map(OsString::as_os_str))

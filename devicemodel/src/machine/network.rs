@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -168,13 +170,13 @@ impl Happened {
 
 /// What back ends take from their surroundings: the guest's hubs, and files that the process was started with.
 pub(super) fn around(hubs: &Hubs) -> Around<'_> {
-    Around {
-        hubs,
-        fd: &|name| {
-            let number = name.parse().map_err(|_| format!("'{name}' is not a number"))?;
-            inherited::duplicate(number).map_err(|error| error.to_string())
-        },
-    }
+    Around { hubs, fd: &numbered }
+}
+
+/// A file that the process was started with.
+fn numbered(name: &str) -> Result<OwnedFd, String> {
+    let number = name.parse().map_err(|_| format!("'{name}' is not a number"))?;
+    inherited::take(number).map_err(|error| error.to_string())
 }
 
 /// All of them.
@@ -418,8 +420,13 @@ impl Machine {
         cables.iter().any(|cable| cable.dump(id, None))
     }
 
-    /// Adds a back end, which a card can name from now on.
-    pub(crate) fn add_netdev(&self, netdev: NetdevConfig) -> Result<(), BuildError> {
+    /// Adds a back end, which a card can name from now on. Files that it names are among `named`, and no longer when it
+    /// has them.
+    pub(crate) fn add_netdev(
+        &self,
+        netdev: NetdevConfig,
+        named: &mut BTreeMap<String, OwnedFd>,
+    ) -> Result<(), BuildError> {
         if matches!(self.border, Border::Recorded(..)) {
             return Err(super::plug::plain("no network can come while a recording is made"));
         }
@@ -432,8 +439,15 @@ impl Machine {
         all.push(netdev.clone());
         crate::config::check_networks(&all, &[])?;
         let failed = |source| BuildError::Network { id: netdev.id.clone(), source };
-        let prepared =
-            backends::net::prepare(&netdev.spec()?, &around(&self.networks.hubs)).map_err(failed)?;
+        let named = RefCell::new(named);
+        let fd = |name: &str| {
+            if name.starts_with(|first: char| first.is_ascii_digit()) {
+                return numbered(name);
+            }
+            named.borrow_mut().remove(name).ok_or_else(|| format!("File descriptor named '{name}' not found"))
+        };
+        let around = Around { hubs: &self.networks.hubs, fd: &fd };
+        let prepared = backends::net::prepare(&netdev.spec()?, &around).map_err(failed)?;
         self.networks.add(netdev.clone(), Some(prepared)).map_err(failed)
     }
 

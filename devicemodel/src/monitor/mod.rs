@@ -20,7 +20,9 @@ pub mod schema;
 pub mod server;
 mod table;
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use hypervisor::debug::Registers;
@@ -222,8 +224,12 @@ pub trait Guest {
     fn netdevs(&self) -> Vec<NetdevInfo> {
         Vec::new()
     }
-    /// Adds one.
-    fn netdev_add(&mut self, _netdev: NetdevConfig) -> Result<(), QmpError> {
+    /// Adds one, which may take files that the client has given names.
+    fn netdev_add(
+        &mut self,
+        _netdev: NetdevConfig,
+        _named: &mut BTreeMap<String, OwnedFd>,
+    ) -> Result<(), QmpError> {
         Err(not_here("adding a network"))
     }
     /// Files that get what passes networks, by id.

@@ -1,6 +1,8 @@
 //! What the monitor does with the guest.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -241,8 +243,12 @@ impl Guest for Runner {
         self.machine.netdevs()
     }
 
-    fn netdev_add(&mut self, netdev: NetdevConfig) -> Result<(), QmpError> {
-        self.machine.add_netdev(netdev).map_err(|error| QmpError::generic(error.to_string()))
+    fn netdev_add(
+        &mut self,
+        netdev: NetdevConfig,
+        named: &mut BTreeMap<String, OwnedFd>,
+    ) -> Result<(), QmpError> {
+        self.machine.add_netdev(netdev, named).map_err(|error| QmpError::generic(error.to_string()))
     }
 
     fn dumps(&self) -> Vec<String> {

@@ -79,11 +79,31 @@ fn the_cable_is_pulled_by_the_name_of_either_end() {
 }
 
 #[test]
+fn a_back_end_that_comes_has_a_file_that_a_client_gave_a_name() {
+    let machine = built(config(&[]));
+    let (ours, given) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut named = BTreeMap::from([("wire".to_owned(), OwnedFd::from(given))]);
+    let with = |fd: &str| NetdevConfig {
+        id: "n".into(),
+        kind: "socket".into(),
+        options: vec![("fd".into(), fd.into())],
+    };
+    let error = machine.add_netdev(with("other"), &mut named).unwrap_err().to_string();
+    assert!(error.contains("File descriptor named 'other' not found"), "{error}");
+    machine.add_netdev(with("wire"), &mut named).unwrap();
+    assert!(named.is_empty(), "it is the back end's now");
+    // Nobody else has it: it ends with the back end.
+    assert!(machine.remove_netdev("n"));
+    ours.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    assert_eq!(std::io::Read::read(&mut &ours, &mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
 fn a_back_end_comes_and_is_used_by_a_card() {
     let machine = built(config(&[]));
     let netdev = NetdevConfig { id: "n".into(), kind: "user".into(), options: Vec::new() };
-    machine.add_netdev(netdev.clone()).unwrap();
-    let error = machine.add_netdev(netdev).unwrap_err().to_string();
+    machine.add_netdev(netdev.clone(), &mut BTreeMap::new()).unwrap();
+    let error = machine.add_netdev(netdev, &mut BTreeMap::new()).unwrap_err().to_string();
     assert_eq!(error, "Duplicate ID 'n' for netdev");
     let device = |netdev: &str| {
         let text = format!("e1000,id=nic,netdev={netdev}");
@@ -122,7 +142,11 @@ fn cards_and_back_ends_share_a_hub() {
     assert_eq!(seen[..10], [0, 0, 0, 60, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
     config.netdevs.push(netdev("more", "hubport", &[("hubid", "1"), ("netdev", "far")]));
     assert_eq!(config.check().unwrap_err().to_string(), "netdev 'far' is on another port of a hub");
-    assert!(machine.add_netdev(netdev("late", "hubport", &[("hubid", "0"), ("netdev", "far")])).is_err());
+    assert!(
+        machine
+            .add_netdev(netdev("late", "hubport", &[("hubid", "0"), ("netdev", "far")]), &mut BTreeMap::new())
+            .is_err()
+    );
 }
 
 #[test]

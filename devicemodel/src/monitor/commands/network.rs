@@ -40,7 +40,8 @@ object AnnounceParameters initial:int max:int rounds:int step:int ?interfaces:[s
     commands: &[
         CommandSpec::new("query-rx-filter", rx_filters).takes("?name:str").returns("[RxFilterInfo]"),
         CommandSpec::new("netdev_add", |command, context| {
-            nothing(netdev(&command.arguments).and_then(|netdev| context.guest.netdev_add(netdev)))
+            let named = &mut context.session.named;
+            nothing(netdev(&command.arguments).and_then(|netdev| context.guest.netdev_add(netdev, named)))
         })
         .takes("= Netdev")
         .alone(),

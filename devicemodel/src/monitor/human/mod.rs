@@ -160,7 +160,8 @@ fn add_netdev(options: &str, context: &mut Context<'_>) -> Result<(), QmpError> 
     };
     let (kind, id) = (required("type")?, required("id")?);
     permit("netdev_add", context)?;
-    context.guest.netdev_add(NetdevConfig { id, kind, options: fields.rest() })
+    let netdev = NetdevConfig { id, kind, options: fields.rest() };
+    context.guest.netdev_add(netdev, &mut context.session.named)
 }
 
 /// `on` or `off`.

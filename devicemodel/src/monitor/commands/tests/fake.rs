@@ -1,7 +1,9 @@
 //! A guest that does nothing but write down what is done to it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use hypervisor::debug::Registers;
@@ -258,7 +260,11 @@ impl Guest for Fake {
         self.log.push(format!("device {} {driver}{props}", id.unwrap_or("-")));
         Ok(())
     }
-    fn netdev_add(&mut self, netdev: NetdevConfig) -> Result<(), QmpError> {
+    fn netdev_add(
+        &mut self,
+        netdev: NetdevConfig,
+        _: &mut BTreeMap<String, OwnedFd>,
+    ) -> Result<(), QmpError> {
         let options: String = netdev.options.iter().map(|(key, value)| format!(" {key}={value}")).collect();
         self.log.push(format!("netdev {} {}{options}", netdev.id, netdev.kind));
         Ok(())
