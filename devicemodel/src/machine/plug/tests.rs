@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use devices_core::model::Value;
+use devices_core::rig::Random;
 use devices_core::{Device as _, Space};
 use hypervisor::{Capabilities, NoCpu};
 
 use super::*;
-use crate::config::GuestConfig;
+use crate::config::{GuestConfig, NetdevConfig};
 use crate::machine::{Machine, MachineHandles};
 use crate::power::notices;
 
@@ -22,7 +23,10 @@ fn built(devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
 }
 
 fn built_on(capabilities: Capabilities, devices: Vec<DeviceSpec>) -> Result<Machine, BuildError> {
-    let config = GuestConfig { memory_mib: 2, devices, ..GuestConfig::default() };
+    built_of(capabilities, GuestConfig { memory_mib: 2, devices, ..GuestConfig::default() })
+}
+
+fn built_of(capabilities: Capabilities, config: GuestConfig) -> Result<Machine, BuildError> {
     let (notifier, _) = notices().unwrap();
     let still = NoCpu::new(1, 2 << 20, 0).unwrap().in_place_of(capabilities);
     let handles = MachineHandles::new(Arc::new(still), notifier);
@@ -277,4 +281,83 @@ fn a_bootindex_can_change_until_the_next_start() {
     // Saved with the guest.
     let specs = machine.plugged.specs();
     assert_eq!(specs.iter().filter_map(|spec| spec.properties.get("bootindex")).count(), 1);
+}
+
+/// Functions by slot, devices, networks, and the slots that the guest may eject.
+type Seen = (BTreeMap<u8, (u16, String)>, Vec<DeviceSpec>, Vec<String>, u32);
+
+/// What a guest and a client can see of a machine's devices and networks.
+fn seen(machine: &Machine) -> Seen {
+    let netdevs = machine.netdevs().into_iter().map(|netdev| netdev.id).collect();
+    (functions(machine), machine.plugged.specs(), netdevs, hotplug(machine, 0xc, None))
+}
+
+/// The machine in another process: saved, built from what was saved, and loaded.
+fn moved(machine: &Machine) -> Machine {
+    machine.pause();
+    let (rest, name) = (machine.rest(), std::path::Path::new("a guest"));
+    rest.quiesce(std::time::Duration::from_secs(30), &|| false).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    crate::saved::save_devices(&rest.parts(), file.try_clone().unwrap(), name).unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let saved = crate::saved::open_file(file, name, None).unwrap();
+    let loaded = built_of(Capabilities::default(), saved.config.clone()).unwrap();
+    saved.load(loaded.hypervisor(), loaded.bus()).unwrap();
+    loaded
+}
+
+/// One thing that a client or the guest does; what is refused is refused with words.
+fn anything(machine: &Machine, random: &mut Random) {
+    let mut below = |bound| random.below(bound);
+    let netdev = format!("n{}", below(4));
+    let device = format!("d{}", below(6));
+    match below(9) {
+        0 => {
+            let options = vec![("hubid".to_owned(), below(3).to_string())];
+            let config = NetdevConfig { id: netdev, kind: "hubport".into(), options };
+            let _ = machine.add_netdev(config, &mut BTreeMap::new());
+        }
+        1 => drop(machine.remove_netdev(&netdev)),
+        2..5 => {
+            let models = ["e1000", "e1000e", "rtl8139", "ne2k_pci", "pci-testdev"];
+            let model = models[below(5) as usize];
+            let place = if below(3) == 0 { vec![("addr", below(32) << 3 | below(3))] } else { Vec::new() };
+            let mut spec = spec(model, Some(&device), &place);
+            if model != "pci-testdev" {
+                spec.properties.insert("netdev".into(), Value::Text(netdev));
+            }
+            let _ = machine.add_device(spec);
+        }
+        5 => drop(machine.request_unplug(&device)),
+        6 => {
+            // The guest ejects, asked or not.
+            hotplug(machine, 8, Some(1 << below(32)));
+        }
+        7 => {
+            let function = 0x8000_0000 | (below(0x100) << 8) as u32 | (below(16) << 2) as u32;
+            let mut view = machine.bus().view();
+            view.write(Space::Pio, 0xcf8, &function.to_le_bytes());
+            view.write(Space::Pio, 0xcfc, &(below(1 << 32) as u32).to_le_bytes());
+        }
+        _ => {
+            hotplug(machine, below(4) * 4, None);
+        }
+    }
+    machine.take_ejected();
+}
+
+#[test]
+fn whatever_comes_and_goes_is_as_it_was_after_a_save_and_load() {
+    for seed in 0..24 {
+        let mut random = Random::new(seed);
+        let mut machine = built(vec![spec("VGA", None, &[("vgamem_mb", 1)])]).unwrap();
+        for step in 1..=60 {
+            anything(&machine, &mut random);
+            if step % 12 == 0 {
+                let before = seen(&machine);
+                machine = moved(&machine);
+                assert_eq!(seen(&machine), before, "seed {seed}, step {step}");
+            }
+        }
+    }
 }
