@@ -74,11 +74,11 @@ impl Machine {
         crate::config::check_devices(&all)?;
         crate::config::check_networks(&self.networks.configs(), &all)?;
         let slot = self.put_in(spec)?;
-        if let (Some(pm), Some(slot)) = (&self.pm, slot) {
+        if let Some(pm) = &self.pm {
             let removable = self.plugged.inner().removable();
             let mut pm = pm.lock();
             pm.set_removable_slots(removable);
-            pm.plug_slot(slot);
+            slot.into_iter().for_each(|slot| pm.plug_slot(slot));
         }
         Ok(())
     }
