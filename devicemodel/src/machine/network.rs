@@ -456,6 +456,7 @@ impl Machine {
         let there = self.networks.remove(id);
         if there {
             self.set_link(id, false);
+            self.plugged.forget_netdev(id);
         }
         there
     }

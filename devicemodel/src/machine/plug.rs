@@ -137,6 +137,16 @@ impl Plugged {
         self.inner().devices.iter().map(|device| device.spec.clone()).collect()
     }
 
+    /// No card's cable leads to that network any more: a saved guest is made again without it.
+    pub(super) fn forget_netdev(&self, id: &str) {
+        for device in &mut self.inner().devices {
+            let there = device.spec.properties.get("netdev");
+            if there.is_some_and(|netdev| matches!(netdev, Value::Text(name) if name == id)) {
+                device.spec.properties.remove("netdev");
+            }
+        }
+    }
+
     /// Slots whose devices can be taken out, one bit each.
     pub(super) fn removable(&self) -> u32 {
         self.inner().removable()
