@@ -76,6 +76,7 @@ pub struct Machine {
     kernel: Option<(PathBuf, PathBuf, String)>,
     firmware: Option<PathBuf>,
     icount: bool,
+    cpu_tier: Option<&'static str>,
     config: Option<PathBuf>,
     record: Option<PathBuf>,
     cards: Vec<(String, String)>,
@@ -100,6 +101,7 @@ impl Machine {
             kernel: None,
             firmware: None,
             icount: false,
+            cpu_tier: None,
             config: None,
             record: None,
             cards: Vec::new(),
@@ -164,6 +166,12 @@ impl Machine {
     /// Guest time is the count of instructions, and the real-time clock starts at a fixed date.
     pub fn icount(mut self) -> Machine {
         self.icount = true;
+        self
+    }
+
+    /// How its code is run: `1` interpreted, `2` translated.
+    pub fn cpu_tier(mut self, tier: &'static str) -> Machine {
+        self.cpu_tier = Some(tier);
         self
     }
 
@@ -239,10 +247,13 @@ impl Machine {
         if self.icount {
             command.args(["--clock", "icount", "--rtc", "1700000000"]);
         }
+        if let Some(tier) = self.cpu_tier {
+            command.args(["--cpu-tier", tier]);
+        }
     }
 
     fn qemu(&self, command: &mut Command, monitor: &Path) -> Result<()> {
-        if self.config.is_some() || self.icount {
+        if self.config.is_some() || self.icount || self.cpu_tier.is_some() {
             bail!("QEMU has no counterpart of this test");
         }
         command.args(["-accel", "tcg", "-M", "pc", "-nodefaults", "-display", "none", "-vga", "std"]);

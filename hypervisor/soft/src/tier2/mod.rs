@@ -357,7 +357,9 @@ impl Cpu {
             slots: base + tier2.links.slots_from() as u64,
         };
         let made = translate::translate(insns, ip, block.gpa() & !PAGE_MASK, place).ok()?;
-        assert!(made.code.len() + (place.slots - made.slots) as usize <= ROOM, "a translation is bounded");
+        if made.code.len() + (place.slots - made.slots) as usize > ROOM {
+            return None;
+        }
         let page = tier2.page(block);
         if !self.translation_watched(block) {
             return None;

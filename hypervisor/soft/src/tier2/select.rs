@@ -201,6 +201,10 @@ pub fn step(i: &Instruction, ends: bool, live: u8) -> Step {
     if ends || i.is_jcc_short_or_near() || i.is_loop() || i.is_loopcc() || i.is_jcx_short() {
         return Step::Left;
     }
+    if in_memory(i) && i.mnemonic() != Lea && !matches!(i.memory_size().size(), 1 | 2 | 4 | 8) {
+        // What is checked to lie in one page is what is accessed.
+        return if i.mnemonic() == Nop { Step::Nothing } else { Step::Interpreted };
+    }
     if high_byte(i) || (0..i.op_count()).any(|n| !general(i, n)) {
         return Step::Interpreted;
     }
