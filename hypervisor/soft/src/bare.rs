@@ -188,6 +188,11 @@ impl Bare {
         Regs { gpr, flags: self.cpu.eflags(), rip: self.cpu.gpr[IP] }
     }
 
+    /// The XMM registers and MXCSR.
+    pub fn vectors(&self) -> ([u128; 16], u32) {
+        (self.cpu.xmm, self.cpu.mxcsr)
+    }
+
     /// Sets the registers.
     pub fn set_regs(&mut self, regs: &Regs) {
         self.cpu.gpr[..16].copy_from_slice(&regs.gpr);

@@ -11,7 +11,8 @@ mod native;
 
 use hypervisor_soft::bare::{Bare, End, Regs};
 use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register,
+    CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, Register,
 };
 use native::cases::{Family, Random};
 use native::{families, number};
@@ -52,7 +53,9 @@ fn modrm(rng: &mut Random, rex: &mut u8) -> Vec<u8> {
         0 => 0x0ff0 + rng.below(16) as i32,
         1 => 0x3ff0 + rng.below(16) as i32,
         2 => 0x2000,
-        _ => rng.below(0x100) as i32 - 0x80,
+        // Aligned mostly, as SSE wants it.
+        3..14 => rng.below(0x100) as i32 - 0x80,
+        _ => ((rng.below(0x10) as i32) << 4) - 0x80,
     };
     let mut bytes = if base & 7 == 4 {
         vec![0x84 | reg, 0x20 | base & 7]
@@ -66,6 +69,25 @@ fn modrm(rng: &mut Random, rex: &mut u8) -> Vec<u8> {
     bytes
 }
 
+/// SSE and SSE2 on XMM registers, floating point among it.
+fn vectors() -> Family {
+    let second = [0x10, 0x11, 0x28, 0x29, 0x2a, 0x2e, 0x50, 0x51, 0xc4, 0xc5, 0xc6, 0xd6].into_iter();
+    let all = second.chain(0x12..=0x17).chain(0x54..=0x76).chain(0x7e..=0x7f).chain(0xd1..=0xfe);
+    Family {
+        name: "vectors",
+        bits: 64,
+        opcodes: all.map(|b| vec![0x0f, b]).collect(),
+        prefixes: &[&[], &[0x66], &[0x66], &[0xf2], &[0xf3]],
+        want: |i| {
+            let xmm = |n| i.op_register(n).is_xmm();
+            let mmx = |n| i.op_register(n).is_mm();
+            let sse = i.cpuid_features().iter().all(|f| matches!(f, CpuidFeature::SSE | CpuidFeature::SSE2));
+            sse && (0..i.op_count()).any(xmm) && !(0..i.op_count()).any(mmx)
+        },
+        branch: false,
+    }
+}
+
 struct Makers {
     info: InstructionInfoFactory,
     families: Vec<Family>,
@@ -76,6 +98,7 @@ impl Makers {
         let mut families = families::long();
         // The loop has branches of its own.
         families.retain(|f| f.name != "branch");
+        families.push(vectors());
         Makers { info: InstructionInfoFactory::new(), families }
     }
 
@@ -159,7 +182,7 @@ fn registers(rng: &mut Random, start: u64) -> Regs {
         regs.gpr[r] = DATA + 0x1000 + (rng.below(0x100) << 4);
     }
     // The index, the length of strings and their places.
-    regs.gpr[5] = rng.below(64);
+    regs.gpr[5] = if rng.below(4) == 0 { rng.below(64) } else { rng.below(4) << 4 };
     regs.gpr[1] = rng.below(24);
     regs.gpr[7] = DATA + 0x2000 + rng.below(0x800);
     regs.gpr[TURNS] = 1 + rng.below(4);
@@ -242,6 +265,7 @@ fn compare(cases: u64, seed: u64, family: Option<usize>) {
                 shown(b)
             );
         }
+        assert_eq!(one.vectors(), two.vectors(), "{}", what());
         let differs = left[0].iter().zip(&left[1]).position(|(a, b)| a != b);
         assert!(differs.is_none(), "memory at {differs:x?}; {}", what());
     }
@@ -254,4 +278,10 @@ fn compare(cases: u64, seed: u64, family: Option<usize>) {
 #[test]
 fn random_blocks_are_the_same_in_both_tiers() {
     compare(number("CASES", 10_000), number("SEED", 1), None);
+}
+
+#[test]
+fn random_blocks_of_sse_are_the_same_in_both_tiers() {
+    let vectors = Makers::new().families.len() - 1;
+    compare(number("CASES", 10_000), number("SEED", 1), Some(vectors));
 }

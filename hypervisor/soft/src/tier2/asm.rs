@@ -220,6 +220,14 @@ impl Asm {
             self.load(Width::Q, to, Rm::R(from));
         }
     }
+    /// MOVUPS to an XMM register.
+    pub fn load_vector(&mut self, to: u8, from: Rm) {
+        self.ins(Width::D, &[0x0f, 0x10], to, from, (false, false));
+    }
+    /// MOVUPS from an XMM register.
+    pub fn store_vector(&mut self, to: Rm, from: u8) {
+        self.ins(Width::D, &[0x0f, 0x11], from, to, (false, false));
+    }
     /// MOV of AH to memory. `base` needs no REX.
     pub fn store_ah(&mut self, base: Reg, disp: i32) {
         self.byte(0x88);

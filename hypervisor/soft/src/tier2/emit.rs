@@ -87,6 +87,11 @@ impl Translator<'_> {
             self.asm.test_imm8(Rm::R(T0), size as u8 - 1);
             self.asm.jcc(cc::NE, miss);
         }
+        if select::aligned(i) {
+            // A general protection fault.
+            self.asm.test_imm8(Rm::R(T0), 15);
+            self.asm.jcc(cc::NE, miss);
+        }
         self.flags_lost();
     }
 
@@ -97,8 +102,14 @@ impl Translator<'_> {
         let mut host = i;
         host.set_code(select::named_form(i.code()));
         let mut held: Vec<(usize, Reg, bool)> = Vec::new();
+        let mut vectors: Vec<(usize, bool)> = Vec::new();
         for n in 0..i.op_count() {
             match i.op_kind(n) {
+                OpKind::Register if i.op_register(n).is_xmm() => {
+                    let (guest, write) = (i.op_register(n).number(), writes(self.access(&i, n)));
+                    let place = self.hold_vector(&mut vectors, guest, write);
+                    host.set_op_register(n, Register::XMM0 + place as u32);
+                }
                 OpKind::Register => {
                     let r = i.op_register(n);
                     let guest = r.full_register().number();
@@ -128,7 +139,23 @@ impl Translator<'_> {
                 self.asm.store(Width::Q, layout::slot(guest), r);
             }
         }
+        for (place, (guest, store)) in vectors.into_iter().enumerate() {
+            if store {
+                self.asm.store_vector(layout::vector(guest), place as u8);
+            }
+        }
         Ok(())
+    }
+
+    /// Gives a guest's XMM register one of the host's for one instruction, whole.
+    fn hold_vector(&mut self, held: &mut Vec<(usize, bool)>, guest: usize, write: bool) -> usize {
+        if let Some(place) = held.iter().position(|(g, _)| *g == guest) {
+            held[place].1 |= write;
+            return place;
+        }
+        self.asm.load_vector(held.len() as u8, layout::vector(guest));
+        held.push((guest, write));
+        held.len() - 1
     }
 
     /// Gives a guest register that lives in memory a scratch register for one instruction.
@@ -230,6 +257,19 @@ impl Translator<'_> {
             self.substitute(at, None, &[T1, T0])?;
         }
         self.flags_lost();
+        Ok(())
+    }
+
+    /// An instruction on XMM registers.
+    pub(super) fn vector(&mut self, at: usize) -> Done {
+        let i = *self.insn(at);
+        if !in_memory(&i) {
+            return self.substitute(at, None, &[T1]);
+        }
+        let (miss, back) = self.miss(at);
+        self.reach(&i, miss);
+        self.substitute(at, Some(T0), &[T1])?;
+        self.asm.bind(back);
         Ok(())
     }
 

@@ -148,6 +148,10 @@ pub fn word(offset: usize) -> Rm {
 pub fn slot(guest: usize) -> Rm {
     word(offset_of!(Cpu, gpr) + guest * 8)
 }
+/// A guest's XMM register. None lives in a register of the host's: all of these are scratch.
+pub fn vector(number: usize) -> Rm {
+    word(offset_of!(Cpu, xmm) + number * 16)
+}
 /// RIP.
 pub fn ip() -> Rm {
     slot(IP)

@@ -346,7 +346,7 @@ impl Cpu {
 
     /// Puts a translation into the arena; gives its number.
     fn place_translation(&mut self, block: &Block, insns: &[Insn], ip: u64) -> Option<u32> {
-        let mode = self.mode;
+        let whole = self.mode;
         let tier2 = self.tier2.as_deref_mut()?;
         let base = tier2.arena.base();
         let place = Place {
@@ -356,7 +356,8 @@ impl Cpu {
             edges: tier2.edges.len() as u32,
             slots: base + tier2.links.slots_from() as u64,
         };
-        let made = translate::translate(insns, ip, block.gpa() & !PAGE_MASK, place).ok()?;
+        let sse = whole & (mode::TS | mode::EM | mode::OSFXSR) == mode::OSFXSR;
+        let made = translate::translate(insns, sse, ip, block.gpa() & !PAGE_MASK, place).ok()?;
         if made.code.len() + (place.slots - made.slots) as usize > ROOM {
             return None;
         }
@@ -381,7 +382,14 @@ impl Cpu {
         }));
         let (entry, dead) = (tier2.free, tier2.free + made.dead as usize);
         let n = tier2.translations.len() as u32;
-        tier2.translations.push(Translated { entry, dead, beginning: [0; 5], alive: true, mode, page });
+        tier2.translations.push(Translated {
+            entry,
+            dead,
+            beginning: [0; 5],
+            alive: true,
+            mode: whole,
+            page,
+        });
         tier2.pages[page].alive.push(n);
         tier2.free = (tier2.free + made.code.len()).next_multiple_of(16);
         tier2.counters.translated += 1;

@@ -51,6 +51,8 @@ pub enum Step {
     Return,
     /// Nothing at all.
     Nothing,
+    /// Data in XMM registers moved or computed with, where MXCSR has no say.
+    Vector,
     /// In tier 1; the block goes on.
     Interpreted,
     /// In tier 1, which goes on with the rest of the block too.
@@ -142,6 +144,130 @@ fn is_plain(m: Mnemonic) -> bool {
     )
 }
 
+/// SSE and SSE2 without arithmetic of floating point: nothing rounds, and nothing raises but for its operand's address.
+fn is_vector(m: Mnemonic) -> bool {
+    use Mnemonic::*;
+    let moves = matches!(
+        m,
+        Movaps
+            | Movapd
+            | Movups
+            | Movupd
+            | Movdqa
+            | Movdqu
+            | Movd
+            | Movq
+            | Movss
+            | Movsd
+            | Movlps
+            | Movhps
+            | Movlpd
+            | Movhpd
+            | Movhlps
+            | Movlhps
+            | Movntdq
+            | Movntps
+            | Movntpd
+            | Pmovmskb
+            | Movmskps
+            | Movmskpd
+            | Pinsrw
+            | Pextrw
+    );
+    let logic = matches!(
+        m,
+        Pxor | Por | Pand | Pandn | Xorps | Xorpd | Andps | Andpd | Andnps | Andnpd | Orps | Orpd
+    );
+    let sums = matches!(
+        m,
+        Paddb
+            | Paddw
+            | Paddd
+            | Paddq
+            | Psubb
+            | Psubw
+            | Psubd
+            | Psubq
+            | Paddsb
+            | Paddsw
+            | Paddusb
+            | Paddusw
+            | Psubsb
+            | Psubsw
+            | Psubusb
+            | Psubusw
+            | Pavgb
+            | Pavgw
+            | Pmullw
+            | Pmulhw
+            | Pmulhuw
+            | Pmuludq
+            | Pmaddwd
+            | Psadbw
+            | Pminub
+            | Pmaxub
+            | Pminsw
+            | Pmaxsw
+            | Pcmpeqb
+            | Pcmpeqw
+            | Pcmpeqd
+            | Pcmpgtb
+            | Pcmpgtw
+            | Pcmpgtd
+    );
+    let order = matches!(
+        m,
+        Punpcklbw
+            | Punpcklwd
+            | Punpckldq
+            | Punpcklqdq
+            | Punpckhbw
+            | Punpckhwd
+            | Punpckhdq
+            | Punpckhqdq
+            | Packsswb
+            | Packssdw
+            | Packuswb
+            | Pshufd
+            | Pshuflw
+            | Pshufhw
+            | Shufps
+            | Shufpd
+            | Unpcklps
+            | Unpckhps
+            | Unpcklpd
+            | Unpckhpd
+            | Psllw
+            | Pslld
+            | Psllq
+            | Psrlw
+            | Psrld
+            | Psrlq
+            | Psraw
+            | Psrad
+            | Pslldq
+            | Psrldq
+    );
+    moves || logic || sums || order
+}
+
+/// Whether such an instruction names XMM and general registers and plain memory alone: no MMX, no string.
+fn vector(i: &Instruction) -> bool {
+    let suits = |n| match i.op_kind(n) {
+        OpKind::Register => i.op_register(n).is_xmm() || i.op_register(n).is_gpr(),
+        OpKind::Memory => matches!(i.memory_size().size(), 1 | 2 | 4 | 8 | 16),
+        kind => kind == OpKind::Immediate8,
+    };
+    let any = (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Register && i.op_register(n).is_xmm());
+    is_vector(i.mnemonic()) && any && (0..i.op_count()).all(suits)
+}
+
+/// Whether its operand in memory must be aligned to 16 bytes.
+pub fn aligned(i: &Instruction) -> bool {
+    use Mnemonic::*;
+    i.memory_size().size() == 16 && vector(i) && !matches!(i.mnemonic(), Movups | Movupd | Movdqu)
+}
+
 /// Bits that a count of a shift keeps.
 pub fn count(i: &Instruction) -> u32 {
     u32::from(i.immediate8()) & if bytes(i) == 8 { 63 } else { 31 }
@@ -192,14 +318,17 @@ fn transfer(i: &Instruction) -> Option<Step> {
 }
 
 /// How an instruction of 64-bit code is carried out. `ends`: tier 1 ends its block there. `live`: the flags that may
-/// be seen after it.
-pub fn step(i: &Instruction, ends: bool, live: u8) -> Step {
+/// be seen after it. `sse`: the instructions of SSE are switched on.
+pub fn step(i: &Instruction, ends: bool, live: u8, sse: bool) -> Step {
     use Mnemonic::*;
     if let Some(step) = transfer(i) {
         return step;
     }
     if ends || i.is_jcc_short_or_near() || i.is_loop() || i.is_loopcc() || i.is_jcx_short() {
         return Step::Left;
+    }
+    if sse && vector(i) {
+        return Step::Vector;
     }
     if in_memory(i) && i.mnemonic() != Lea && !matches!(i.memory_size().size(), 1 | 2 | 4 | 8) {
         // What is checked to lie in one page is what is accessed.
@@ -252,6 +381,7 @@ pub fn flags(i: &Instruction, step: Step) -> Use {
         Step::Rotate => Use { reads: 0, kills: CF, shows: false },
         Step::BitTest => Use { reads: 0, kills: CF, shows: memory },
         Step::Widen | Step::Nothing => Use::default(),
+        Step::Vector => Use { reads: 0, kills: 0, shows: memory },
         _ => Use { reads: 0, kills: 0, shows: true },
     }
 }
@@ -261,6 +391,7 @@ pub fn keeps_host_flags(i: &Instruction, step: Step) -> bool {
     match step {
         Step::Plain => !in_memory(i) || i.mnemonic() == Mnemonic::Lea && !based(i),
         Step::Widen | Step::Nothing => true,
+        Step::Vector => !in_memory(i),
         _ => false,
     }
 }

@@ -128,9 +128,16 @@ pub(super) struct Translator<'a> {
     encoder: Encoder,
 }
 
-/// Translates the instructions of a block that lies at `offset` of its page; they were decoded for address `ip`.
-pub fn translate(insns: &[Insn], ip: u64, offset: u64, place: Place) -> Result<Translation, Untranslatable> {
-    let steps = plan(insns);
+/// Translates the instructions of a block that lies at `offset` of its page; they were decoded for address `ip`. `sse`: the
+/// mode lets SSE's instructions run.
+pub fn translate(
+    insns: &[Insn],
+    sse: bool,
+    ip: u64,
+    offset: u64,
+    place: Place,
+) -> Result<Translation, Untranslatable> {
+    let steps = plan(insns, sse);
     let uses: Vec<Use> = insns.iter().zip(&steps).map(|(n, s)| select::flags(&n.i, *s)).collect();
     let mut t = Translator {
         asm: Asm::new(place.origin),
@@ -178,11 +185,11 @@ pub fn translate(insns: &[Insn], ip: u64, offset: u64, place: Place) -> Result<T
 }
 
 /// What to do with each instruction: from the last on, since it depends on the flags that are seen later.
-fn plan(insns: &[Insn]) -> Vec<Step> {
+fn plan(insns: &[Insn], sse: bool) -> Vec<Step> {
     let mut live = ALL;
     let mut steps: Vec<Step> = Vec::with_capacity(insns.len());
     for n in insns.iter().rev() {
-        let step = select::step(&n.i, n.ends, live);
+        let step = select::step(&n.i, n.ends, live, sse);
         let u = select::flags(&n.i, step);
         live = if u.shows { ALL } else { live & !u.kills | u.reads };
         steps.push(step);
@@ -294,7 +301,7 @@ impl Translator<'_> {
         let before = if u.shows { ALL } else { self.live[at] & !u.kills | u.reads };
         let keeps = select::keeps_host_flags(&i, step);
         // Flags that it changes in part stay in the host's where it leaves the rest of them.
-        let partly = step == Step::Plain && keeps;
+        let partly = matches!(step, Step::Plain | Step::Vector) && keeps;
         if before != 0 && !partly {
             self.save_flags();
         }
@@ -310,6 +317,7 @@ impl Translator<'_> {
             Step::BitTest => self.bit_test(at)?,
             Step::CompareExchange => self.compare_exchange(at)?,
             Step::Widen => self.widen(&i),
+            Step::Vector => self.vector(at)?,
             Step::Nothing => {}
             Step::Push | Step::PushMemory => self.push(at, &i),
             Step::Pop => self.pop(at, &i),
