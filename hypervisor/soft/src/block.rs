@@ -447,6 +447,8 @@ impl Cpu {
             self.flush_writes(|phys| phys == page);
             self.shared.tell_others(self.id, crate::machine::attention::CODE);
         }
+        // Whoever marked it: somebody may still write there without a word.
+        self.await_others();
         self.generation(gpa).unwrap_or(UNWRITTEN)
     }
 }

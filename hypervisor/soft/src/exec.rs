@@ -123,6 +123,12 @@ impl Cpu {
 
     /// Runs until something outside must be done.
     pub(crate) fn run(&mut self) -> Leave {
+        let shared = self.shared.clone();
+        let _inside = shared.vcpus[self.id as usize].enter();
+        self.run_on()
+    }
+
+    fn run_on(&mut self) -> Leave {
         loop {
             let busy = self.attention() || self.icount >= self.icount_limit;
             if busy
@@ -305,8 +311,7 @@ impl Cpu {
             return Some(Leave::Attention);
         }
         if bits & attention::MEMORY != 0 {
-            word.fetch_and(!attention::MEMORY, Ordering::AcqRel);
-            self.resync(bits);
+            self.sync_memory(attention::MEMORY);
         }
         if self.shutdown {
             return Some(Leave::Shutdown);
@@ -319,6 +324,32 @@ impl Cpu {
             return Some(Leave::Halted);
         }
         (self.icount >= self.icount_limit).then_some(Leave::Count)
+    }
+
+    /// Does what these bits of attention ask for.
+    fn sync_memory(&mut self, bits: u32) {
+        let shared = self.shared.clone();
+        shared.vcpus[self.id as usize].sync(bits, |bits| self.resync(bits));
+    }
+
+    /// Waits until no other vCPU writes by what it knew before it was told that a page holds code: what it wrote is told
+    /// then. Whoever waits does for the others what they wait for.
+    pub(crate) fn await_others(&mut self) {
+        const SYNCED: u32 = attention::CODE | attention::DIRTY | attention::WRITTEN;
+        let shared = self.shared.clone();
+        let me = self.id as usize;
+        for (_, other) in shared.vcpus.iter().enumerate().filter(|(n, _)| *n != me) {
+            while other.lags(attention::CODE) {
+                let asked = shared.vcpus[me].attention.load(Ordering::Acquire);
+                if asked & attention::OUTSIDE != 0 {
+                    return;
+                }
+                if asked & SYNCED != 0 {
+                    self.sync_memory(SYNCED);
+                }
+                std::thread::yield_now();
+            }
+        }
     }
 
     /// What other threads changed about memory.

@@ -36,6 +36,10 @@ pub mod attention {
 /// The shared part of one vCPU.
 pub(crate) struct Vcpu {
     pub(crate) attention: AtomicU32,
+    /// It runs the guest's code, or may at any moment without a look at `attention`.
+    inside: AtomicBool,
+    /// It does what `attention` asked of it about memory.
+    syncing: AtomicBool,
     pub(crate) unit: Mutex<Unit>,
     sleep: Mutex<()>,
     wake: Condvar,
@@ -45,10 +49,30 @@ impl Vcpu {
     pub(crate) fn new(id: u32) -> Vcpu {
         Vcpu {
             attention: AtomicU32::new(0),
+            inside: AtomicBool::new(false),
+            syncing: AtomicBool::new(false),
             unit: Mutex::new(Unit::new(id)),
             sleep: Mutex::default(),
             wake: Condvar::new(),
         }
+    }
+    /// From here on to the end of what it gives, the vCPU runs the guest's code.
+    pub(crate) fn enter(&self) -> Inside<'_> {
+        // A full barrier: who does not see it set is seen by the look at `attention` that follows.
+        self.inside.swap(true, Ordering::SeqCst);
+        Inside(self)
+    }
+    /// Takes what `bits` of attention ask for, and does it by `sync`.
+    pub(crate) fn sync(&self, bits: u32, sync: impl FnOnce(u32)) {
+        self.syncing.store(true, Ordering::SeqCst);
+        sync(self.attention.fetch_and(!bits, Ordering::AcqRel) & bits);
+        self.syncing.store(false, Ordering::Release);
+    }
+    /// Whether it may still run by what it knew before these bits of attention were set.
+    pub(crate) fn lags(&self, bits: u32) -> bool {
+        // In this order: the bits are taken while it says that it syncs.
+        self.inside.load(Ordering::Acquire)
+            && (self.attention.load(Ordering::Acquire) & bits != 0 || self.syncing.load(Ordering::Acquire))
     }
     fn guard(&self) -> MutexGuard<'_, ()> {
         self.sleep.lock().unwrap_or_else(|p| p.into_inner())
@@ -59,6 +83,15 @@ impl Vcpu {
         while self.attention.load(Ordering::Acquire) == 0 {
             guard = self.wake.wait(guard).unwrap_or_else(|p| p.into_inner());
         }
+    }
+}
+
+/// A vCPU runs the guest's code while this lives.
+pub(crate) struct Inside<'a>(&'a Vcpu);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.inside.store(false, Ordering::Release);
     }
 }
 

@@ -95,7 +95,13 @@ fn check(place: &Place, reach: Reach, times: &Times, firmware: &mpsc::Receiver<(
     firmware.recv().context("the firmware was not brought")?;
     times.show("unit and scenario tests", cargo(place, run).args(workspace))?;
     let mut again = cargo(place, run);
-    again.args(["-p", "hypervisor-soft"]).env("CPU_TIER", "2");
+    // The programs that were just built, not others for that package alone.
+    if nextest {
+        again.args(workspace).args(["-E", "package(hypervisor-soft)"]);
+    } else {
+        again.args(["-p", "hypervisor-soft"]);
+    }
+    again.env("CPU_TIER", "2");
     times.show("the soft CPU's tests, all code translated", &mut again)?;
     times.show("examples in the documentation", cargo(place, &["test", "--doc"]).args(workspace))?;
     if reach == Reach::Quick {
