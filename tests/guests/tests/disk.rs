@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use guest_tests::random::Random;
@@ -114,10 +115,13 @@ fn interrupted(format: &'static str, name: &str, amount: Amount) -> Result<()> {
     let image = copy(name, folder.path())?;
     let saved = folder.path().join("saved");
     let mut guest = begin(&Machine::new()?.memory(512).disk(&image, format), amount)?;
-    let tens = if amount == Amount::Little { 1 } else { 18 };
-    let megabytes = 10 * (1 + random.below(tens));
+    let began = Instant::now();
+    let tens = 1 + random.below(if amount == Amount::Little { 1 } else { 18 });
+    let megabytes = 10 * tens;
     guest.wait_for(&format!("AILURUS-DISK-WROTE {megabytes} MB"), seconds(900))?;
-    std::thread::sleep(std::time::Duration::from_millis(random.below(500)));
+    // Somewhere in the next ten, which take as long as one of those before.
+    let half = began.elapsed().as_millis() as u64 / tens / 2;
+    std::thread::sleep(Duration::from_millis(random.below(half.clamp(1, 500))));
     guest.save(&saved)?;
     drop(guest);
     println!("  saved after {megabytes} MB, {} MiB of state", fs::metadata(&saved)?.len() >> 20);
