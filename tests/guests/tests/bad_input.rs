@@ -205,7 +205,7 @@ fn hypervisors_that_are_not_built_and_files_that_are_malformed() {
         for (text, says) in [
             ("memory = \n", "line 1, column"),
             ("name = 'a'\ndisk = [ 'x'\n", "line"),
-            ("memory = 'much'\n", "memory"),
+            ("memory = '-1'\n", "memory"),
             ("vcpus = 0\n", "vcpus"),
             ("disk = [ 'format=raw, vdev=hda' ]\n", "line 1"),
         ] {
