@@ -12,7 +12,7 @@ use vm_memory::{GuestAddress, GuestRegionCollection, GuestRegionMmap, MmapRegion
 
 use crate::Error;
 pub use region::{DmaObserver, Foreign, Pinned, Region, SliceTrack, pin, read, write};
-pub use shared::{SharedRam, SharedRegion, new_shared_ram, shared};
+pub use shared::{SharedRam, SharedRegion, new_shared_ram, shared, within_file_limit};
 pub use slices::{Slices, slices};
 pub use track::{DirtyLog, PageTrack};
 pub use vectored::{read_file, write_file};

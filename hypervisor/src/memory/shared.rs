@@ -78,14 +78,19 @@ fn too_large() -> io::Error {
     io::ErrorKind::FileTooLarge.into()
 }
 
-/// A memfd of that size, for ever.
-fn sealed(len: u64) -> io::Result<File> {
-    // A larger file than the process may make is the end of it (SIGXFSZ), not an error.
+/// Whether the process may make a file of so many bytes: a larger one is the end of it (SIGXFSZ), not an error.
+pub fn within_file_limit(len: u64) -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the call writes one `rlimit`, which is ours.
     if unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } == 0 && len > limit.rlim_cur {
         return Err(io::Error::other("the size of files is limited to less (RLIMIT_FSIZE, `ulimit -f`)"));
     }
+    Ok(())
+}
+
+/// A memfd of that size, for ever.
+fn sealed(len: u64) -> io::Result<File> {
+    within_file_limit(len)?;
     let file = memfd(libc::MFD_NOEXEC_SEAL).or_else(|error| match error.raw_os_error() {
         // Linux before 6.3 does not know the flag.
         Some(libc::EINVAL) => memfd(0),

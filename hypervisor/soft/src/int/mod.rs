@@ -109,6 +109,8 @@ pub(crate) fn ea_plus(cpu: &Cpu, op: &Op, by: u64) -> u64 {
     }
 }
 
+pub(crate) use mov::{is_cmovcc, is_setcc};
+
 /// The condition of a short or near Jcc.
 pub(crate) fn branch_condition(i: &Instruction) -> Option<u8> {
     let wide = i.op0_kind() == iced_x86::OpKind::NearBranch64;

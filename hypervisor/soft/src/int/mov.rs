@@ -216,7 +216,8 @@ fn lower_conditional(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     Some(op?.reg(ctx.reg(i.op0_register())))
 }
 
-fn is_setcc(m: Mnemonic) -> bool {
+/// SETcc.
+pub fn is_setcc(m: Mnemonic) -> bool {
     use Mnemonic::*;
     matches!(
         m,
@@ -238,7 +239,8 @@ fn is_setcc(m: Mnemonic) -> bool {
     )
 }
 
-fn is_cmovcc(m: Mnemonic) -> bool {
+/// CMOVcc.
+pub fn is_cmovcc(m: Mnemonic) -> bool {
     use Mnemonic::*;
     matches!(
         m,

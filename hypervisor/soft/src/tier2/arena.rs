@@ -30,20 +30,9 @@ fn unmap(at: *mut u8) {
     unsafe { libc::munmap(at.cast(), SIZE) };
 }
 
-/// A larger file than the process may make would be the end of it (SIGXFSZ), not an error.
-fn within_limit() -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the call writes one `rlimit`, which is ours.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } == 0;
-    if known && (SIZE as u64) > limit.rlim_cur {
-        return Err(io::Error::other("the size of files is limited to less (RLIMIT_FSIZE, `ulimit -f`)"));
-    }
-    Ok(())
-}
-
 /// A memfd that may be executed.
 fn memfd() -> io::Result<libc::c_int> {
-    within_limit()?;
+    hypervisor::memory::within_file_limit(SIZE as u64)?;
     for flags in [libc::MFD_CLOEXEC | libc::MFD_EXEC, libc::MFD_CLOEXEC] {
         // SAFETY: the name is a string that ends with a zero; the call keeps nothing of it.
         let fd = unsafe { libc::memfd_create(c"translated-code".as_ptr(), flags) };

@@ -147,6 +147,19 @@ impl Translator<'_> {
         Ok(())
     }
 
+    /// Encodes the instruction, wherever its operand is. A label that is given is to be bound behind what belongs to it.
+    fn anywhere(&mut self, at: usize) -> Result<Option<super::asm::Label>, Untranslatable> {
+        let i = *self.insn(at);
+        if !in_memory(&i) {
+            self.substitute(at, None, &[T1, T0])?;
+            return Ok(None);
+        }
+        let (miss, back) = self.miss(at);
+        self.reach(&i, miss);
+        self.substitute(at, Some(T0), &[T1])?;
+        Ok(Some(back))
+    }
+
     /// Gives a guest's XMM register one of the host's for one instruction, whole.
     fn hold_vector(&mut self, held: &mut Vec<(usize, bool)>, guest: usize, write: bool) -> usize {
         if let Some(place) = held.iter().position(|(g, _)| *g == guest) {
@@ -247,29 +260,20 @@ impl Translator<'_> {
 
     /// An instruction whose flags nobody sees.
     pub(super) fn dead(&mut self, at: usize) -> Done {
-        let i = *self.insn(at);
-        if in_memory(&i) {
-            let (miss, back) = self.miss(at);
-            self.reach(&i, miss);
-            self.substitute(at, Some(T0), &[T1])?;
-            self.asm.bind(back);
-        } else {
-            self.substitute(at, None, &[T1, T0])?;
-        }
+        let back = self.anywhere(at)?;
         self.flags_lost();
+        if let Some(back) = back {
+            self.asm.bind(back);
+        }
         Ok(())
     }
 
     /// An instruction on XMM registers.
     pub(super) fn vector(&mut self, at: usize) -> Done {
-        let i = *self.insn(at);
-        if !in_memory(&i) {
-            return self.substitute(at, None, &[T1]);
+        let back = self.anywhere(at)?;
+        if let Some(back) = back {
+            self.asm.bind(back);
         }
-        let (miss, back) = self.miss(at);
-        self.reach(&i, miss);
-        self.substitute(at, Some(T0), &[T1])?;
-        self.asm.bind(back);
         Ok(())
     }
 
@@ -327,15 +331,7 @@ impl Translator<'_> {
     /// IMUL into a register. What else than carry and overflow it leaves is undefined; tier 1 makes it of the low half.
     pub(super) fn imul(&mut self, at: usize) -> Done {
         let i = *self.insn(at);
-        let back = if in_memory(&i) {
-            let (miss, back) = self.miss(at);
-            self.reach(&i, miss);
-            self.substitute(at, Some(T0), &[T1])?;
-            Some(back)
-        } else {
-            self.substitute(at, None, &[T1, T0])?;
-            None
-        };
+        let back = self.anywhere(at)?;
         if self.live(at) == 0 {
             self.flags_lost();
         } else {
@@ -456,16 +452,7 @@ impl Translator<'_> {
 
     /// BT, BTS, BTR and BTC: the carry alone changes.
     pub(super) fn bit_test(&mut self, at: usize) -> Done {
-        let i = *self.insn(at);
-        let back = if in_memory(&i) {
-            let (miss, back) = self.miss(at);
-            self.reach(&i, miss);
-            self.substitute(at, Some(T0), &[T1])?;
-            Some(back)
-        } else {
-            self.substitute(at, None, &[T1, T0])?;
-            None
-        };
+        let back = self.anywhere(at)?;
         if self.live(at) & CF != 0 {
             self.asm.set(cc::B, Rm::R(T0));
             self.keep_carry(T0);

@@ -86,62 +86,10 @@ fn general(i: &Instruction, n: u32) -> bool {
 
 fn is_plain(m: Mnemonic) -> bool {
     use Mnemonic::*;
-    matches!(
-        m,
-        Mov | Movzx
-            | Movsx
-            | Movsxd
-            | Movnti
-            | Lea
-            | Add
-            | Or
-            | Adc
-            | Sbb
-            | And
-            | Sub
-            | Xor
-            | Cmp
-            | Test
-            | Inc
-            | Dec
-            | Neg
-            | Not
-            | Xchg
-            | Xadd
-            | Popcnt
-            | Cmovo
-            | Cmovno
-            | Cmovb
-            | Cmovae
-            | Cmove
-            | Cmovne
-            | Cmovbe
-            | Cmova
-            | Cmovs
-            | Cmovns
-            | Cmovp
-            | Cmovnp
-            | Cmovl
-            | Cmovge
-            | Cmovle
-            | Cmovg
-            | Seto
-            | Setno
-            | Setb
-            | Setae
-            | Sete
-            | Setne
-            | Setbe
-            | Seta
-            | Sets
-            | Setns
-            | Setp
-            | Setnp
-            | Setl
-            | Setge
-            | Setle
-            | Setg
-    )
+    let moves = matches!(m, Mov | Movzx | Movsx | Movsxd | Movnti | Lea | Xchg | Xadd);
+    let sums =
+        matches!(m, Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Inc | Dec | Neg | Not | Popcnt);
+    moves || sums || crate::int::is_setcc(m) || crate::int::is_cmovcc(m)
 }
 
 /// SSE and SSE2 without arithmetic of floating point: nothing rounds, and nothing raises but for its operand's address.
