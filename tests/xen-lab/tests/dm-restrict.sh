@@ -1,21 +1,6 @@
 # dm_restrict=1: the device model gives up root, its root folder and xenstore, and the guest runs, saves and restores
 # seconds 600
 # needs intruder
-restricted() { # what the kernel says of the process
-    slurp "/proc/$PID/status"
-    local uid=${TEXT#*Uid:} caps=${TEXT#*CapEff:}
-    read -r uid _ <<<"$uid"
-    read -r caps _ <<<"$caps"
-    [ "$uid" = $((131072 + ID)) ] || fail "the device model runs as user $uid"
-    [ "$caps" = 0000000000000000 ] || fail "the device model has capabilities $caps"
-    [ "$(readlink "/proc/$PID/root")" = "/run/xen/qemu-root-$ID" ] || fail "its root is $(readlink "/proc/$PID/root")"
-    ls -l "/proc/$PID/fd" >/root/fds.log
-    ! grep -q xenstored /root/fds.log || fail "it holds xenstore's socket"
-    note "restricted: user $uid, no capabilities, $(wc -l </root/fds.log) descriptors"
-    [ "$MODEL" = stock ] && return
-    [[ $TEXT == *Seccomp:$'\t'2* ]] || fail "no seccomp filter"
-}
-
 medium() { # BYTES: whether the CD drive has so many, 0 for none
     OUTPUT=$("$AILURUS" inspect --monitor "unix:/var/run/xen/qmp-libxenstat-$ID" device/ide) &&
         [[ $OUTPUT == *"medium: $1"$'\n'* ]]
