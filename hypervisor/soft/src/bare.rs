@@ -193,6 +193,12 @@ impl Bare {
         (self.cpu.xmm, self.cpu.mxcsr)
     }
 
+    /// Sets the XMM registers and MXCSR, of which the bits that are reserved are not taken.
+    pub fn set_vectors(&mut self, xmm: &[u128; 16], mxcsr: u32) {
+        self.cpu.xmm = *xmm;
+        self.cpu.set_mxcsr(mxcsr & crate::sse::MXCSR_MASK);
+    }
+
     /// Sets the registers.
     pub fn set_regs(&mut self, regs: &Regs) {
         self.cpu.gpr[..16].copy_from_slice(&regs.gpr);

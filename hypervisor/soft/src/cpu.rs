@@ -72,6 +72,8 @@ pub mod mode {
     pub const USER: u32 = 1 << 8;
     /// Real or virtual-8086 mode.
     pub const REAL: u32 = 1 << 9;
+    /// Some exception of MXCSR is not masked: the host's own arithmetic is not the guest's then.
+    pub const UNMASKED: u32 = 1 << 12;
 }
 
 /// Bits of `Cpu::special`: why the next block is a single instruction and what follows it.

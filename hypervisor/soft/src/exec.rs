@@ -26,6 +26,9 @@ const SHADOW: u32 = special::STI | special::MOV_SS;
 /// What comes before any interrupt: the shadows' instruction, one that runs again alone, and debug traps.
 const FIRST: u32 = SHADOW | special::ONCE | special::DEBUG;
 
+/// The mask bits of MXCSR's exceptions.
+const MXCSR_MASKS: u32 = 0x1f80;
+
 /// Blocks that follow each other without a return to the loop. Where the compiler makes no jump of a handler's call
 /// of the next one (without optimisation), each operation takes stack.
 pub(crate) const CHAIN: i32 = if cfg!(debug_assertions) { 32 } else { 4096 };
@@ -80,6 +83,7 @@ impl Cpu {
             (mode::MP, self.cr0 & cr0::MP != 0),
             (mode::OSFXSR, self.cr4 & cr4::OSFXSR != 0),
             (mode::SINGLE, self.special != 0),
+            (mode::UNMASKED, self.mxcsr & MXCSR_MASKS != MXCSR_MASKS),
         ] {
             if on {
                 bits |= bit;
@@ -110,6 +114,13 @@ impl Cpu {
     pub(crate) fn ask(&mut self, bits: u32) {
         // SAFETY: the word lives in `shared`.
         unsafe { (*self.attention).fetch_or(bits, Ordering::AcqRel) };
+    }
+
+    /// Loads MXCSR.
+    pub(crate) fn set_mxcsr(&mut self, v: u32) {
+        self.mxcsr = v;
+        let unmasked = if v & MXCSR_MASKS != MXCSR_MASKS { mode::UNMASKED } else { 0 };
+        self.mode = self.mode & !mode::UNMASKED | unmasked;
     }
 
     pub(crate) fn set_special(&mut self, special: u32) {

@@ -120,7 +120,7 @@ fn fxrstor<const WIDE: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
     let area = load_x87(cpu, op)?;
     let mxcsr = load_mxcsr(cpu, op)?;
     cpu.xmm = load_xmm(cpu, op)?;
-    cpu.mxcsr = mxcsr;
+    cpu.set_mxcsr(mxcsr);
     cpu.x87.fxrstor(WIDE, &area);
     Ok(())
 }
@@ -189,6 +189,6 @@ fn xrstor<const WIDE: bool>(cpu: &mut Cpu, op: &Op) -> Exec {
             None => cpu.xmm[..reach].fill(0),
         }
     }
-    cpu.mxcsr = mxcsr;
+    cpu.set_mxcsr(mxcsr);
     Ok(())
 }

@@ -126,7 +126,7 @@ fn an_mmx_instruction_waits_for_x87_errors() {
 fn an_unmasked_simd_error_leaves_the_destination() {
     let divide: Code = |a| a.divsd(xmm0, xmm1);
     let setup = |cpu: &mut Cpu| {
-        cpu.mxcsr = 0x1f80 & !(4 << 7);
+        cpu.set_mxcsr(0x1f80 & !(4 << 7));
         cpu.xmm[0] = u128::from(1f64.to_bits());
     };
     let (bare, vector) = run(setup, divide);

@@ -59,7 +59,7 @@ fn ldmxcsr(cpu: &mut Cpu, op: &Op) -> Exec {
     if v & !MXCSR_MASK != 0 {
         return Err(cpu.gp(0));
     }
-    cpu.mxcsr = v;
+    cpu.set_mxcsr(v);
     Ok(())
 }
 

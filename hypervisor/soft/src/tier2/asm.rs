@@ -228,6 +228,14 @@ impl Asm {
     pub fn store_vector(&mut self, to: Rm, from: u8) {
         self.ins(Width::D, &[0x0f, 0x11], from, to, (false, false));
     }
+    /// LDMXCSR.
+    pub fn load_mxcsr(&mut self, from: Rm) {
+        self.ins(Width::D, &[0x0f, 0xae], 2, from, (false, false));
+    }
+    /// STMXCSR.
+    pub fn store_mxcsr(&mut self, to: Rm) {
+        self.ins(Width::D, &[0x0f, 0xae], 3, to, (false, false));
+    }
     /// MOV of AH to memory. `base` needs no REX.
     pub fn store_ah(&mut self, base: Reg, disp: i32) {
         self.byte(0x88);

@@ -10,7 +10,8 @@ use super::translate::{Translator, Untranslatable};
 
 type Done = Result<(), Untranslatable>;
 
-fn writes(access: OpAccess) -> bool {
+/// Whether an access may write.
+pub(super) fn writes(access: OpAccess) -> bool {
     use OpAccess::*;
     matches!(access, Write | CondWrite | ReadWrite | ReadCondWrite)
 }
@@ -87,7 +88,7 @@ impl Translator<'_> {
             self.asm.test_imm8(Rm::R(T0), size as u8 - 1);
             self.asm.jcc(cc::NE, miss);
         }
-        if select::aligned(i) {
+        if super::vectors::aligned(i) {
             // A general protection fault.
             self.asm.test_imm8(Rm::R(T0), 15);
             self.asm.jcc(cc::NE, miss);
@@ -102,14 +103,11 @@ impl Translator<'_> {
         let mut host = i;
         host.set_code(select::named_form(i.code()));
         let mut held: Vec<(usize, Reg, bool)> = Vec::new();
-        let mut vectors: Vec<(usize, bool)> = Vec::new();
+        self.hold_vectors(&i);
         for n in 0..i.op_count() {
             match i.op_kind(n) {
-                OpKind::Register if i.op_register(n).is_xmm() => {
-                    let (guest, write) = (i.op_register(n).number(), writes(self.access(&i, n)));
-                    let place = self.hold_vector(&mut vectors, guest, write);
-                    host.set_op_register(n, Register::XMM0 + place as u32);
-                }
+                // The host's register of the same number.
+                OpKind::Register if i.op_register(n).is_xmm() => {}
                 OpKind::Register => {
                     let r = i.op_register(n);
                     let guest = r.full_register().number();
@@ -139,16 +137,11 @@ impl Translator<'_> {
                 self.asm.store(Width::Q, layout::slot(guest), r);
             }
         }
-        for (place, (guest, store)) in vectors.into_iter().enumerate() {
-            if store {
-                self.asm.store_vector(layout::vector(guest), place as u8);
-            }
-        }
         Ok(())
     }
 
     /// Encodes the instruction, wherever its operand is. A label that is given is to be bound behind what belongs to it.
-    fn anywhere(&mut self, at: usize) -> Result<Option<super::asm::Label>, Untranslatable> {
+    pub(super) fn anywhere(&mut self, at: usize) -> Result<Option<super::asm::Label>, Untranslatable> {
         let i = *self.insn(at);
         if !in_memory(&i) {
             self.substitute(at, None, &[T1, T0])?;
@@ -158,17 +151,6 @@ impl Translator<'_> {
         self.reach(&i, miss);
         self.substitute(at, Some(T0), &[T1])?;
         Ok(Some(back))
-    }
-
-    /// Gives a guest's XMM register one of the host's for one instruction, whole.
-    fn hold_vector(&mut self, held: &mut Vec<(usize, bool)>, guest: usize, write: bool) -> usize {
-        if let Some(place) = held.iter().position(|(g, _)| *g == guest) {
-            held[place].1 |= write;
-            return place;
-        }
-        self.asm.load_vector(held.len() as u8, layout::vector(guest));
-        held.push((guest, write));
-        held.len() - 1
     }
 
     /// Gives a guest register that lives in memory a scratch register for one instruction.
@@ -233,7 +215,7 @@ impl Translator<'_> {
         }
         if makes {
             self.flags_made();
-            self.miss_gives_flags();
+            self.miss_gives(true);
         }
         self.asm.bind(back);
         Ok(())
@@ -262,15 +244,6 @@ impl Translator<'_> {
     pub(super) fn dead(&mut self, at: usize) -> Done {
         let back = self.anywhere(at)?;
         self.flags_lost();
-        if let Some(back) = back {
-            self.asm.bind(back);
-        }
-        Ok(())
-    }
-
-    /// An instruction on XMM registers.
-    pub(super) fn vector(&mut self, at: usize) -> Done {
-        let back = self.anywhere(at)?;
         if let Some(back) = back {
             self.asm.bind(back);
         }
@@ -476,7 +449,7 @@ impl Translator<'_> {
         // Written only when it failed: a 32-bit accumulator would lose its upper half.
         self.asm.cmov(cc::NE, GUEST_RAX, T0);
         self.flags_made();
-        self.miss_gives_flags();
+        self.miss_gives(true);
         self.asm.bind(back);
         Ok(())
     }

@@ -93,11 +93,24 @@ pub struct Frame {
     pub flags: u16,
     /// Which site or edge the code left at.
     pub left_at: u32,
+    /// What goes to and from the host's MXCSR.
+    pub mxcsr: u32,
+    /// Not 0: the host's MXCSR is the guest's.
+    pub rounding: u32,
 }
 
 impl Default for Frame {
     fn default() -> Frame {
-        Frame { page: 0, budget: 0, jumps: std::ptr::null(), operand: 0, flags: 0x0200, left_at: 0 }
+        Frame {
+            page: 0,
+            budget: 0,
+            jumps: std::ptr::null(),
+            operand: 0,
+            flags: 0x0200,
+            left_at: 0,
+            mxcsr: 0,
+            rounding: 0,
+        }
     }
 }
 
@@ -148,7 +161,7 @@ pub fn word(offset: usize) -> Rm {
 pub fn slot(guest: usize) -> Rm {
     word(offset_of!(Cpu, gpr) + guest * 8)
 }
-/// A guest's XMM register. None lives in a register of the host's: all of these are scratch.
+/// A guest's XMM register.
 pub fn vector(number: usize) -> Rm {
     word(offset_of!(Cpu, xmm) + number * 16)
 }
@@ -175,6 +188,10 @@ pub fn flags() -> Rm {
 /// The byte of it that AH was, as a displacement from [`CPU`].
 pub fn flags_high() -> i32 {
     offset_of!(Cpu, frame.flags) as i32 + 1
+}
+/// [`Frame::rounding`].
+pub fn rounding() -> Rm {
+    word(offset_of!(Cpu, frame.rounding))
 }
 /// The pointer to the attention word.
 pub fn attention() -> Rm {
@@ -237,6 +254,8 @@ pub struct Thunks {
     pub resume: u64,
     /// Jumped to with an edge's number in EAX.
     pub link: u64,
+    /// Called: makes the guest's MXCSR the host's. EAX and the flags are lost.
+    pub round: u64,
 }
 
 const SAVED: [Reg; 6] = [RBX, RBP, R12, R13, R14, R15];
@@ -253,6 +272,41 @@ fn store_guest(asm: &mut Asm) {
         asm.store(Width::Q, slot(guest), r);
     }
     asm.store(Width::Q, word(offset_of!(Cpu, frame.budget)), BUDGET);
+    unround(asm);
+}
+
+/// MXCSR of the host's own code: everything masked, nearest.
+const HOST_MXCSR: i32 = 0x1f80;
+/// The flags of exceptions in it.
+const MXCSR_FLAGS: i32 = 0x3f;
+
+/// Makes the guest's MXCSR the host's: whatever it is, no exception is unmasked and no reserved bit set.
+fn round(asm: &mut Asm) {
+    use super::asm::Alu;
+    let passing = word(offset_of!(Cpu, frame.mxcsr));
+    asm.zero_extend(Width::W, T0, word(offset_of!(Cpu, mxcsr)));
+    asm.alu_imm(Alu::Or, Width::D, Rm::R(T0), HOST_MXCSR);
+    asm.store(Width::D, passing, T0);
+    asm.load_mxcsr(passing);
+    asm.store_imm(Width::B, rounding(), 1);
+    asm.ret();
+}
+
+/// Gives the host its own MXCSR again, and the guest the flags that were raised. `T1` is lost.
+fn unround(asm: &mut Asm) {
+    use super::asm::Alu;
+    let passing = word(offset_of!(Cpu, frame.mxcsr));
+    let over = asm.label();
+    asm.alu_imm(Alu::Cmp, Width::B, rounding(), 0);
+    asm.jcc(cc::E, over);
+    asm.store_imm(Width::B, rounding(), 0);
+    asm.store_mxcsr(passing);
+    asm.load(Width::D, T1, passing);
+    asm.alu_imm(Alu::And, Width::D, Rm::R(T1), MXCSR_FLAGS);
+    asm.alu_to(Alu::Or, Width::D, word(offset_of!(Cpu, mxcsr)), T1);
+    asm.store_imm(Width::D, passing, HOST_MXCSR);
+    asm.load_mxcsr(passing);
+    asm.bind(over);
 }
 
 fn epilogue(asm: &mut Asm) {
@@ -295,6 +349,9 @@ pub fn thunks(origin: u64, helper: extern "sysv64" fn(*mut Cpu, u32) -> u64) -> 
     asm.alu_imm(Alu::Add, Width::Q, Rm::R(RSP), 8);
     epilogue(asm);
 
+    let round_at = asm.here();
+    round(asm);
+
     let between = asm.here();
     asm.alu(Alu::Add, Width::Q, RAX, page());
     asm.store(Width::Q, ip(), RAX);
@@ -310,5 +367,5 @@ pub fn thunks(origin: u64, helper: extern "sysv64" fn(*mut Cpu, u32) -> u64) -> 
     };
     let (resume, link) = (numbered(left::RESUME), numbered(left::LINK));
     let code = std::mem::replace(asm, Asm::new(0)).finish();
-    (code, Thunks { enter, helper: helper_at, between, resume, link })
+    (code, Thunks { enter, helper: helper_at, between, resume, link, round: round_at })
 }

@@ -35,10 +35,12 @@ mod select;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod vectors;
 
 use arena::Arena;
 use layout::{Thunks, left};
 use links::Links;
+use select::Sse;
 use translate::{Edge, Insn, Link, Place};
 
 /// Room that a translation may need, in bytes.
@@ -356,7 +358,11 @@ impl Cpu {
             edges: tier2.edges.len() as u32,
             slots: base + tier2.links.slots_from() as u64,
         };
-        let sse = whole & (mode::TS | mode::EM | mode::OSFXSR) == mode::OSFXSR;
+        let sse = match whole & (mode::TS | mode::EM | mode::OSFXSR | mode::UNMASKED) {
+            mode::OSFXSR => Sse::All,
+            on if on & !mode::UNMASKED == mode::OSFXSR => Sse::Integer,
+            _ => Sse::None,
+        };
         let made = translate::translate(insns, sse, ip, block.gpa() & !PAGE_MASK, place).ok()?;
         if made.code.len() + (place.slots - made.slots) as usize > ROOM {
             return None;

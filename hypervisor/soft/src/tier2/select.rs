@@ -3,6 +3,7 @@
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 
 use super::flow::{self, ALL, CF, OF, Use};
+use super::vectors;
 
 /// How an instruction is carried out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,10 +54,23 @@ pub enum Step {
     Nothing,
     /// Data in XMM registers moved or computed with, where MXCSR has no say.
     Vector,
+    /// Floating point in XMM registers.
+    Floating,
     /// In tier 1; the block goes on.
     Interpreted,
     /// In tier 1, which goes on with the rest of the block too.
     Left,
+}
+
+/// What of SSE the mode lets run by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sse {
+    /// Nothing: it is switched off.
+    None,
+    /// What MXCSR has no say in: some exception is not masked.
+    Integer,
+    /// Everything.
+    All,
 }
 
 /// Whether an operand is in memory.
@@ -90,130 +104,6 @@ fn is_plain(m: Mnemonic) -> bool {
     let sums =
         matches!(m, Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Inc | Dec | Neg | Not | Popcnt);
     moves || sums || crate::int::is_setcc(m) || crate::int::is_cmovcc(m)
-}
-
-/// SSE and SSE2 without arithmetic of floating point: nothing rounds, and nothing raises but for its operand's address.
-fn is_vector(m: Mnemonic) -> bool {
-    use Mnemonic::*;
-    let moves = matches!(
-        m,
-        Movaps
-            | Movapd
-            | Movups
-            | Movupd
-            | Movdqa
-            | Movdqu
-            | Movd
-            | Movq
-            | Movss
-            | Movsd
-            | Movlps
-            | Movhps
-            | Movlpd
-            | Movhpd
-            | Movhlps
-            | Movlhps
-            | Movntdq
-            | Movntps
-            | Movntpd
-            | Pmovmskb
-            | Movmskps
-            | Movmskpd
-            | Pinsrw
-            | Pextrw
-    );
-    let logic = matches!(
-        m,
-        Pxor | Por | Pand | Pandn | Xorps | Xorpd | Andps | Andpd | Andnps | Andnpd | Orps | Orpd
-    );
-    let sums = matches!(
-        m,
-        Paddb
-            | Paddw
-            | Paddd
-            | Paddq
-            | Psubb
-            | Psubw
-            | Psubd
-            | Psubq
-            | Paddsb
-            | Paddsw
-            | Paddusb
-            | Paddusw
-            | Psubsb
-            | Psubsw
-            | Psubusb
-            | Psubusw
-            | Pavgb
-            | Pavgw
-            | Pmullw
-            | Pmulhw
-            | Pmulhuw
-            | Pmuludq
-            | Pmaddwd
-            | Psadbw
-            | Pminub
-            | Pmaxub
-            | Pminsw
-            | Pmaxsw
-            | Pcmpeqb
-            | Pcmpeqw
-            | Pcmpeqd
-            | Pcmpgtb
-            | Pcmpgtw
-            | Pcmpgtd
-    );
-    let order = matches!(
-        m,
-        Punpcklbw
-            | Punpcklwd
-            | Punpckldq
-            | Punpcklqdq
-            | Punpckhbw
-            | Punpckhwd
-            | Punpckhdq
-            | Punpckhqdq
-            | Packsswb
-            | Packssdw
-            | Packuswb
-            | Pshufd
-            | Pshuflw
-            | Pshufhw
-            | Shufps
-            | Shufpd
-            | Unpcklps
-            | Unpckhps
-            | Unpcklpd
-            | Unpckhpd
-            | Psllw
-            | Pslld
-            | Psllq
-            | Psrlw
-            | Psrld
-            | Psrlq
-            | Psraw
-            | Psrad
-            | Pslldq
-            | Psrldq
-    );
-    moves || logic || sums || order
-}
-
-/// Whether such an instruction names XMM and general registers and plain memory alone: no MMX, no string.
-fn vector(i: &Instruction) -> bool {
-    let suits = |n| match i.op_kind(n) {
-        OpKind::Register => i.op_register(n).is_xmm() || i.op_register(n).is_gpr(),
-        OpKind::Memory => matches!(i.memory_size().size(), 1 | 2 | 4 | 8 | 16),
-        kind => kind == OpKind::Immediate8,
-    };
-    let any = (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Register && i.op_register(n).is_xmm());
-    is_vector(i.mnemonic()) && any && (0..i.op_count()).all(suits)
-}
-
-/// Whether its operand in memory must be aligned to 16 bytes.
-pub fn aligned(i: &Instruction) -> bool {
-    use Mnemonic::*;
-    i.memory_size().size() == 16 && vector(i) && !matches!(i.mnemonic(), Movups | Movupd | Movdqu)
 }
 
 /// Bits that a count of a shift keeps.
@@ -266,8 +156,8 @@ fn transfer(i: &Instruction) -> Option<Step> {
 }
 
 /// How an instruction of 64-bit code is carried out. `ends`: tier 1 ends its block there. `live`: the flags that may
-/// be seen after it. `sse`: the instructions of SSE are switched on.
-pub fn step(i: &Instruction, ends: bool, live: u8, sse: bool) -> Step {
+/// be seen after it. `sse`: what of SSE is the host's own.
+pub fn step(i: &Instruction, ends: bool, live: u8, sse: Sse) -> Step {
     use Mnemonic::*;
     if let Some(step) = transfer(i) {
         return step;
@@ -275,8 +165,11 @@ pub fn step(i: &Instruction, ends: bool, live: u8, sse: bool) -> Step {
     if ends || i.is_jcc_short_or_near() || i.is_loop() || i.is_loopcc() || i.is_jcx_short() {
         return Step::Left;
     }
-    if sse && vector(i) {
+    if sse != Sse::None && vectors::vector(i) {
         return Step::Vector;
+    }
+    if sse == Sse::All && vectors::floating(i) {
+        return Step::Floating;
     }
     if in_memory(i) && i.mnemonic() != Lea && !matches!(i.memory_size().size(), 1 | 2 | 4 | 8) {
         // What is checked to lie in one page is what is accessed.
@@ -329,17 +222,17 @@ pub fn flags(i: &Instruction, step: Step) -> Use {
         Step::Rotate => Use { reads: 0, kills: CF, shows: false },
         Step::BitTest => Use { reads: 0, kills: CF, shows: memory },
         Step::Widen | Step::Nothing => Use::default(),
-        Step::Vector => Use { reads: 0, kills: 0, shows: memory },
+        Step::Vector | Step::Floating => Use { reads: 0, kills: flow::writes(i), shows: memory },
         _ => Use { reads: 0, kills: 0, shows: true },
     }
 }
 
-/// Whether carrying it out by itself leaves the host's flags as they were, its own writes apart.
+/// Whether carrying it out by itself leaves the host's flags as they were, its own writes apart. Of what works on XMM
+/// registers, see [`vectors`].
 pub fn keeps_host_flags(i: &Instruction, step: Step) -> bool {
     match step {
         Step::Plain => !in_memory(i) || i.mnemonic() == Mnemonic::Lea && !based(i),
         Step::Widen | Step::Nothing => true,
-        Step::Vector => !in_memory(i),
         _ => false,
     }
 }

@@ -188,6 +188,57 @@ fn a_jump_to_the_last_byte_of_memory_is_no_jump_to_nowhere() {
     assert_eq!(bare.cpu.cr2, u64::MAX);
 }
 
+/// A third, as the host's code computes it now.
+fn third() -> u64 {
+    (std::hint::black_box(1.0f64) / std::hint::black_box(3.0)).to_bits()
+}
+
+#[test]
+fn floating_point_runs_by_the_guests_mxcsr_and_nobody_else_does() {
+    let mut bare = translated(|a| {
+        a.divsd(xmm0, xmm1).unwrap();
+        a.rcpps(xmm5, xmm5).unwrap();
+        a.divsd(xmm2, xmm1).unwrap();
+        a.hlt().unwrap();
+    });
+    fn divides(cpu: &mut Cpu, _: &Op) -> crate::cpu::Exec {
+        cpu.gpr[3] = third();
+        Ok(())
+    }
+    let (nearest, up) = (third(), third() + 1);
+    let [one, three] = [1.0f64, 3.0].map(|x| u128::from(x.to_bits()));
+    for turn in 0..2 {
+        bare.cpu.xmm[..3].copy_from_slice(&[one, three, one]);
+        // Rounds up; nothing was inexact yet.
+        bare.cpu.set_mxcsr(0x1f80 | 2 << 13);
+        bare.cpu.gpr[IP] = CODE;
+        bare.halts();
+        assert_eq!((bare.cpu.xmm[0], bare.cpu.xmm[2]), (up.into(), up.into()));
+        assert_eq!((bare.cpu.mxcsr & 0x3f, third()), (0x20, nearest), "{turn}");
+        if turn == 1 {
+            assert_eq!(bare.cpu.gpr[3], nearest);
+        }
+        let tier2 = bare.cpu.tier2.as_mut().unwrap();
+        let sites: Vec<usize> = (0..tier2.sites.len()).filter(|n| tier2.sites[*n].ops.len() > 1).collect();
+        assert_eq!(sites.len(), 1, "of RCPPS alone");
+        tier2.sites[sites[0]].ops = Box::new([Op::line(divides), Op::end()]);
+    }
+}
+
+#[test]
+fn no_exception_of_the_guests_is_one_of_the_hosts() {
+    let mut bare = translated(|a| {
+        a.divsd(xmm0, xmm1).unwrap();
+        a.hlt().unwrap();
+    });
+    bare.cpu.xmm[0] = u128::from(1.0f64.to_bits());
+    // As no way of loading it leaves it: not masked, with reserved bits, and the mode says nothing of it.
+    bare.cpu.mxcsr = 0x7fff_0000;
+    bare.halts();
+    assert_eq!(bare.cpu.xmm[0], u128::from(f64::INFINITY.to_bits()));
+    assert_eq!(bare.cpu.mxcsr, 0x7fff_0004);
+}
+
 #[test]
 fn a_panic_in_an_operation_comes_through() {
     let mut bare = translated(|a| {

@@ -12,7 +12,8 @@ use iced_x86::{Encoder, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
 use super::asm::{Alu, Asm, Label, Reg, Rm, Width, cc};
 use super::flow::{self, ALL, CF, Use};
 use super::layout::{self, BUDGET, GUEST_RSP, T0, T1, Thunks};
-use super::select::{self, Step};
+use super::select::{self, Sse, Step};
+use super::vectors::{self, Held};
 use crate::op::Op;
 
 /// An instruction of the block.
@@ -99,15 +100,27 @@ struct Flags {
 
 enum Cold {
     /// An operation whose page is not known: runs the site and goes on behind it.
-    Miss { label: Label, site: u32, back: Label, flags: bool },
+    Miss {
+        label: Label,
+        site: u32,
+        back: Label,
+        /// The host's flags are wanted behind it.
+        flags: bool,
+        /// The XMM registers: those written before it, and those held behind it.
+        held: Held,
+        /// The guest's MXCSR is wanted.
+        rounding: bool,
+    },
+    /// Loads the guest's MXCSR.
+    Rounding { label: Label, back: Label },
     /// Tier 1 goes on at the site.
-    Resume { label: Label, site: u32 },
+    Resume { label: Label, site: u32, dirty: u16 },
     /// Stops between blocks.
     Between { label: Label, to: i64 },
     /// Asks for a link.
     Link { label: Label, edge: u32 },
     /// A way that is seldom taken.
-    Edge { label: Label, to: i64, charge: usize },
+    Edge { label: Label, to: i64, charge: usize, dirty: u16 },
 }
 
 pub(super) struct Translator<'a> {
@@ -120,6 +133,10 @@ pub(super) struct Translator<'a> {
     ip: u64,
     live: Vec<u8>,
     flags: Flags,
+    /// XMM registers in the host's.
+    pub(super) held: Held,
+    /// The guest's MXCSR is the host's.
+    pub(super) rounding: bool,
     cold: Vec<Cold>,
     sites: Vec<Site>,
     edges: Vec<Edge>,
@@ -128,11 +145,11 @@ pub(super) struct Translator<'a> {
     encoder: Encoder,
 }
 
-/// Translates the instructions of a block that lies at `offset` of its page; they were decoded for address `ip`. `sse`: the
-/// mode lets SSE's instructions run.
+/// Translates the instructions of a block that lies at `offset` of its page; they were decoded for address `ip`. `sse`: what
+/// the mode lets run of SSE.
 pub fn translate(
     insns: &[Insn],
-    sse: bool,
+    sse: Sse,
     ip: u64,
     offset: u64,
     place: Place,
@@ -147,6 +164,8 @@ pub fn translate(
         ip,
         live: flow::live_after(&uses),
         flags: Flags { host: false, saved: true },
+        held: Held::default(),
+        rounding: false,
         cold: Vec::new(),
         sites: Vec::new(),
         edges: Vec::new(),
@@ -168,6 +187,7 @@ pub fn translate(
     }
     if open {
         t.save_flags();
+        t.store_vectors();
         let next = insns.last().map_or(0, |n| n.i.next_ip());
         let to = t.page_offset(next);
         t.edge(to, insns.len());
@@ -185,7 +205,7 @@ pub fn translate(
 }
 
 /// What to do with each instruction: from the last on, since it depends on the flags that are seen later.
-fn plan(insns: &[Insn], sse: bool) -> Vec<Step> {
+fn plan(insns: &[Insn], sse: Sse) -> Vec<Step> {
     let mut live = ALL;
     let mut steps: Vec<Step> = Vec::with_capacity(insns.len());
     for n in insns.iter().rev() {
@@ -213,7 +233,7 @@ impl Translator<'_> {
     pub(super) fn resume(&mut self, at: usize) -> Label {
         let site = self.site(Site { at: at as u8, ops: Vec::new(), flags: false });
         let label = self.asm.label();
-        self.cold.push(Cold::Resume { label, site });
+        self.cold.push(Cold::Resume { label, site, dirty: self.held.dirty });
         label
     }
 
@@ -224,23 +244,32 @@ impl Translator<'_> {
         let Insn { i, op, .. } = &self.insns[at];
         let flags = flow::reads(i) | flow::writes(i) != 0;
         let site = self.site(Site { at: at as u8, ops: vec![*op], flags });
-        self.cold.push(Cold::Miss { label, site, back, flags: false });
+        let (held, rounding) = (self.held, self.rounding);
+        self.cold.push(Cold::Miss { label, site, back, flags: false, held, rounding });
         (label, back)
     }
 
-    /// The flags of the last miss are wanted in the host's.
-    pub(super) fn miss_gives_flags(&mut self) {
+    /// What the last miss must leave in the host's registers: what is there now, and, if `wanted`, the flags.
+    pub(super) fn miss_gives(&mut self, wanted: bool) {
+        let valid = self.held.valid;
         for cold in self.cold.iter_mut().rev() {
-            if let Cold::Miss { flags, .. } = cold {
-                *flags = true;
+            if let Cold::Miss { flags, held, .. } = cold {
+                (*flags, held.valid) = (wanted, valid);
                 return;
             }
         }
     }
 
+    /// The guest's MXCSR is loaded from here on: out of line at `label`, which leads back.
+    pub(super) fn rounds_from(&mut self, label: Label, back: Label) {
+        self.cold.push(Cold::Rounding { label, back });
+        self.rounding = true;
+    }
+
     /// Runs instructions by tier 1.
     fn interpret(&mut self, at: usize, run: usize) {
         self.save_flags();
+        self.store_vectors();
         let insns = &self.insns[at..at + run];
         let flags = insns.iter().any(|n| flow::reads(&n.i) | flow::writes(&n.i) != 0);
         let ops = insns.iter().map(|n| n.op).collect();
@@ -248,6 +277,7 @@ impl Translator<'_> {
         self.asm.constant(T0, site.into());
         self.asm.call_abs(self.place.thunks.helper);
         self.flags = Flags { host: false, saved: true };
+        (self.held, self.rounding) = (Held::default(), false);
     }
 
     /// Keeps the flags, if they are in the host's alone. `T0` is lost.
@@ -299,9 +329,12 @@ impl Translator<'_> {
     fn one(&mut self, at: usize, step: Step, u: Use) -> Result<bool, Untranslatable> {
         let i = self.insns[at].i;
         let before = if u.shows { ALL } else { self.live[at] & !u.kills | u.reads };
-        let keeps = select::keeps_host_flags(&i, step);
         // Flags that it changes in part stay in the host's where it leaves the rest of them.
-        let partly = matches!(step, Step::Plain | Step::Vector) && keeps;
+        let partly = match step {
+            Step::Plain => select::keeps_host_flags(&i, step),
+            Step::Vector | Step::Floating => self.vector_keeps_flags(&i, step == Step::Floating),
+            _ => false,
+        };
         if before != 0 && !partly {
             self.save_flags();
         }
@@ -317,13 +350,14 @@ impl Translator<'_> {
             Step::BitTest => self.bit_test(at)?,
             Step::CompareExchange => self.compare_exchange(at)?,
             Step::Widen => self.widen(&i),
-            Step::Vector => self.vector(at)?,
+            Step::Vector | Step::Floating => self.vector(at, step == Step::Floating)?,
             Step::Nothing => {}
             Step::Push | Step::PushMemory => self.push(at, &i),
             Step::Pop => self.pop(at, &i),
             Step::Leave => self.leave(at),
             Step::Branch => return Ok(self.branch(at, &i)),
             Step::Jump => {
+                self.store_vectors();
                 let to = self.page_offset(i.near_branch64());
                 self.edge(to, at + 1);
                 return Ok(false);
@@ -377,13 +411,14 @@ impl Translator<'_> {
         let label = self.asm.label();
         let last = at + 1 == self.insns.len();
         if last && to <= self.page_offset(i.ip()) {
+            self.store_vectors();
             // The end of a loop: the way back is the one that is taken.
             self.asm.jcc(cond ^ 1, label);
             self.edge(to, at + 1);
             self.asm.bind(label);
         } else {
             self.asm.jcc(cond, label);
-            self.cold.push(Cold::Edge { label, to, charge: at + 1 });
+            self.cold.push(Cold::Edge { label, to, charge: at + 1, dirty: self.held.dirty });
         }
         true
     }
@@ -432,6 +467,7 @@ impl Translator<'_> {
 
     /// CALL with a displacement.
     fn call(&mut self, at: usize, i: &Instruction) {
+        self.store_vectors();
         let again = self.resume(at);
         self.asm.lea(Width::Q, T0, Rm::M(GUEST_RSP, -8));
         layout::tlb_check(&mut self.asm, 8, true, again);
@@ -445,6 +481,7 @@ impl Translator<'_> {
     /// RET, and JMP and CALL through a register or memory. Nothing is changed until the jump cache has the target; but
     /// the return address may be on the stack twice, the second time by tier 1.
     fn indirect(&mut self, at: usize, step: Step, i: &Instruction) {
+        self.store_vectors();
         let again = self.resume(at);
         self.asm.alu_imm(Alu::Cmp, Width::Q, Rm::R(BUDGET), at as i32 + 1);
         self.asm.jcc(cc::LE, again);
@@ -507,8 +544,9 @@ impl Translator<'_> {
         let mut at = 0;
         // Edges bring more of their own.
         while at < self.cold.len() {
-            if let Cold::Edge { label, to, charge } = self.cold[at] {
+            if let Cold::Edge { label, to, charge, dirty } = self.cold[at] {
                 self.asm.bind(label);
+                vectors::store(&mut self.asm, dirty);
                 self.edge(to, charge);
             }
             at += 1;
@@ -528,15 +566,26 @@ impl Translator<'_> {
                     asm.constant(T0, edge.into());
                     asm.jmp_abs(thunks.link);
                 }
-                Cold::Resume { label, site } => {
+                Cold::Resume { label, site, dirty } => {
                     asm.bind(label);
+                    vectors::store(asm, dirty);
                     asm.constant(T0, site.into());
                     asm.jmp_abs(thunks.resume);
                 }
-                Cold::Miss { label, site, back, flags } => {
+                Cold::Rounding { label, back } => {
                     asm.bind(label);
+                    asm.call_abs(thunks.round);
+                    asm.jmp(back);
+                }
+                Cold::Miss { label, site, back, flags, held, rounding } => {
+                    asm.bind(label);
+                    vectors::store(asm, held.dirty);
                     asm.constant(T0, site.into());
                     asm.call_abs(thunks.helper);
+                    if rounding {
+                        asm.call_abs(thunks.round);
+                    }
+                    vectors::load(asm, held.valid);
                     if flags {
                         Self::restore_flags(asm);
                     }
