@@ -8,6 +8,7 @@ use crate::config::{
     Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig, GuestConfig, HypervisorChoice,
     SerialConfig, USUAL_CARD,
 };
+use crate::lockstep::Lockstep;
 use crate::qemu::keyval::Fields;
 use crate::restore::Given;
 use crate::sandbox::User;
@@ -171,6 +172,9 @@ pub struct HostArgs {
     /// Record every access, DMA and interrupt to a file, for `ailurus replay`.
     #[arg(long, value_name = "FILE")]
     pub record_io: Option<PathBuf>,
+    /// Write what the guest is at chosen instants to a file, for `cargo xtask lockstep`; with `--clock icount`.
+    #[arg(long, hide = true, value_name = "file=PATH,every=N")]
+    pub lockstep: Option<Lockstep>,
     /// Whether the process gives up what the guest does not need: files other than those named here, and most system
     /// calls. Files that are named later go to it as `ailurus save` and `screenshot` hand them over, or lie in the
     /// folder of the monitor's socket, if that is the guest's own.

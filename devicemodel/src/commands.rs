@@ -236,7 +236,8 @@ fn settings(host: &HostArgs, paused: bool) -> Result<Settings, Failure> {
     let (debugcon, record) = (host.debugcon.clone(), host.record_io.clone());
     let named = Named { monitor, debugcon: debugcon.clone(), record: record.clone() };
     let named = (host.sandbox == Sandbox::On).then_some(named);
-    Ok(Settings { debugcon, named, options, ..Settings::new(Vcpus::Soft { tier: host.cpu_tier, record })? })
+    let soft = Vcpus::Soft { tier: host.cpu_tier, record, lockstep: host.lockstep.clone() };
+    Ok(Settings { debugcon, named, options, ..Settings::new(soft)? })
 }
 
 fn connect(args: &MonitorArgs) -> Result<Client, Failure> {

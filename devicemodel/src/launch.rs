@@ -10,6 +10,7 @@ use hypervisor_soft::{ClockKind, Soft, SoftConfig, Tier};
 use crate::commands::{Failure, say};
 use crate::config::{ClockMode, ConfigError, CpuTier, GuestConfig, HypervisorChoice};
 use crate::domain::Domain;
+use crate::lockstep::Lockstep;
 use crate::machine::{BuildError, Machine, MachineHandles, Preopened, recorded, split_ram};
 use crate::power::{Notices, Notifier, notices};
 use crate::qtest::IrqIntercept;
@@ -19,8 +20,8 @@ use crate::trace::Border;
 
 /// Who runs the vCPUs.
 pub(crate) enum Vcpus {
-    /// A CPU of our own. What reaches the devices is recorded to that file.
-    Soft { tier: CpuTier, record: Option<PathBuf> },
+    /// A CPU of our own. What reaches the devices is recorded to that file, what the guest is to that of `lockstep`.
+    Soft { tier: CpuTier, record: Option<PathBuf>, lockstep: Option<Lockstep> },
     /// Nobody (QEMU's `-accel qtest`). Their interrupt wires are listened to.
     Nobody { still: Arc<NoCpu>, taps: Arc<IrqIntercept> },
     /// Xen.
@@ -28,24 +29,39 @@ pub(crate) enum Vcpus {
 }
 
 impl Vcpus {
-    /// What a machine that they run stands on.
-    fn handles(&self, config: &GuestConfig, notifier: Notifier) -> Result<MachineHandles, Failure> {
+    /// What a machine that they run stands on, and who is asked to stop on the way.
+    fn handles(
+        &self,
+        config: &GuestConfig,
+        notifier: Notifier,
+    ) -> Result<(MachineHandles, Option<Stops>), Failure> {
         match self {
-            Vcpus::Soft { tier, record } => {
-                let hypervisor = soft(config, *tier).map_err(BuildError::from)?;
+            Vcpus::Soft { tier, record, lockstep } => {
+                if lockstep.is_some() && config.clock != ClockMode::Icount {
+                    let why = "lockstep: two runs are the same with --clock icount only";
+                    return Err(ConfigError::Invalid(why.into()).into());
+                }
+                let soft = soft(config, *tier).map_err(BuildError::from)?;
+                let stops = lockstep.clone().map(|asked| Stops { asked, soft: soft.clone() });
                 let (hypervisor, border) = match record {
-                    None => (hypervisor, Border::Open),
-                    Some(file) => recorded(hypervisor, file)?,
+                    None => (soft as Arc<dyn Hypervisor>, Border::Open),
+                    Some(file) => recorded(soft, file)?,
                 };
-                Ok(MachineHandles { border, ..MachineHandles::new(hypervisor, notifier) })
+                Ok((MachineHandles { border, ..MachineHandles::new(hypervisor, notifier) }, stops))
             }
-            Vcpus::Nobody { still, taps } => Ok(MachineHandles {
-                taps: Some(taps.clone()),
-                ..MachineHandles::new(still.clone(), notifier)
-            }),
-            Vcpus::Xen(domain) => Ok(domain.handles(notifier)),
+            Vcpus::Nobody { still, taps } => {
+                let handles = MachineHandles::new(still.clone(), notifier);
+                Ok((MachineHandles { taps: Some(taps.clone()), ..handles }, None))
+            }
+            Vcpus::Xen(domain) => Ok((domain.handles(notifier), None)),
         }
     }
+}
+
+/// Who is asked to stop on the way, and where.
+struct Stops {
+    asked: Lockstep,
+    soft: Arc<Soft>,
 }
 
 /// What a guest is started with, beside its configuration.
@@ -91,8 +107,12 @@ pub(crate) fn launch<E: From<Failure>>(
         let finished = config.clone();
         options.confine = Box::new(move || Ok(sandbox::finish(&finished)?));
     }
-    let handles = MachineHandles { debugcon, ahead, ..vcpus.handles(&config, notifier)? };
+    let (handles, stops) = vcpus.handles(&config, notifier)?;
+    let handles = MachineHandles { debugcon, ahead, ..handles };
     let mut machine = Machine::build(config, handles).map_err(Failure::from)?;
+    if let Some(Stops { asked, soft }) = stops {
+        asked.begin(&soft, soft.memory(), machine.bus().clone()).map_err(Failure::from)?;
+    }
     for terminal in machine.terminals() {
         if let Some(path) = &terminal.pty {
             say(&format!("serial port {} is at {}", terminal.port, path.display()));
@@ -148,7 +168,7 @@ pub(crate) fn no_cpu(config: &GuestConfig) -> Result<(Arc<NoCpu>, Arc<IrqInterce
 }
 
 /// The CPU of our own, for this guest.
-fn soft(config: &GuestConfig, tier: CpuTier) -> Result<Arc<dyn Hypervisor>, hypervisor::Error> {
+fn soft(config: &GuestConfig, tier: CpuTier) -> Result<Arc<Soft>, hypervisor::Error> {
     let (ram_below, ram_above) = split_ram(config.memory_mib << 20);
     let clock = match config.clock {
         ClockMode::Host => ClockKind::Host,

@@ -10,6 +10,7 @@ pub mod inherited;
 pub mod install;
 mod launch;
 pub mod listing;
+pub mod lockstep;
 pub mod machine;
 pub mod monitor;
 pub mod power;

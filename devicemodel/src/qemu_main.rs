@@ -133,7 +133,7 @@ fn guest(plan: Plan) -> Result<u8, StartError> {
     let vnc = crate::vnc::listen(&host)?;
     let confine = confine(host.sandbox, &guest);
     let options = Options { server, vnc, paused: host.paused, confine, ..Options::default() };
-    let soft = Settings::new(Vcpus::Soft { tier: CpuTier::Auto, record: None })?;
+    let soft = Settings::new(Vcpus::Soft { tier: CpuTier::Auto, record: None, lockstep: None })?;
     let settings = Settings { debugcon: host.debugcon, options, ..soft };
     let ending = launch(guest, settings, |_, _| Ok::<_, StartError>(()))?;
     // A panic is an end like another for QEMU, unless the command line says that it is a failure.

@@ -26,9 +26,9 @@ use crate::paging::Access;
 use crate::tlb::PAGE_MASK;
 
 /// Most instructions of a block.
-const MAX_OPS: usize = 48;
+pub(crate) const MAX_OPS: usize = 48;
 /// Most bytes of a block; offsets in it are bytes.
-const MAX_BYTES: usize = 240;
+pub(crate) const MAX_BYTES: usize = 240;
 /// Longest instruction.
 const MAX_LEN: usize = 15;
 /// Entries of the table by linear address.
@@ -185,6 +185,8 @@ pub struct Cache {
     by_phys: HashMap<(u64, u32), Box<Block>, BuildHasherDefault<Fx>>,
     by_lin: Box<[Line; LINES]>,
     cached: usize,
+    /// Most instructions of a block that is decoded from now on.
+    pub(crate) most: usize,
 }
 
 impl Default for Cache {
@@ -198,7 +200,7 @@ impl Cache {
     pub fn new() -> Cache {
         let by_lin = vec![NO_LINE; LINES].into_boxed_slice().try_into();
         let by_lin = by_lin.unwrap_or_else(|_| Box::new([NO_LINE; LINES]));
-        Cache { by_phys: HashMap::default(), by_lin, cached: 0 }
+        Cache { by_phys: HashMap::default(), by_lin, cached: 0, most: MAX_OPS }
     }
     /// Forgets what lies where, not the blocks.
     pub(crate) fn forget_lines(&mut self) {
@@ -380,7 +382,7 @@ impl Cpu {
         let (counter, generation) = self.mark_code(gpa);
         let room = (PAGE - (gpa & (PAGE - 1))) as usize;
         let mut fetched = self.fetch(lin, gpa, MAX_BYTES.min(room).min(limit))?;
-        let most = if mode & mode::SINGLE != 0 { 1 } else { MAX_OPS };
+        let most = if mode & mode::SINGLE != 0 { 1 } else { self.blocks.most };
         let has = self.model.features;
         let mut built = build(&fetched.bytes[..fetched.len], ip, mode, &has, most);
         if built.is_none() && limit.min(MAX_LEN) > fetched.near {

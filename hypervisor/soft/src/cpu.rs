@@ -256,6 +256,8 @@ pub struct Cpu {
     pub(crate) irq_waiting: bool,
     /// Where `icount` makes the loop return.
     pub(crate) icount_limit: u64,
+    /// The same of its turn, where the loop returns on the way, too.
+    pub(crate) turn_end: u64,
     /// The word that other threads set.
     pub(crate) attention: *const AtomicU32,
     /// The operation that faulted.

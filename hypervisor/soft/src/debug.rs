@@ -4,6 +4,7 @@ use hypervisor::Hypervisor;
 use hypervisor::debug::{Debug, Registers, SegmentRegister};
 use hypervisor::memory::PAGE;
 
+use crate::block::MAX_BYTES;
 use crate::cpu::{Cpu, IP, Segment, Table, seg};
 use crate::host;
 use crate::paging::PHYS_BITS;
@@ -26,7 +27,7 @@ fn table(from: &Table) -> (u64, u16) {
 }
 
 impl Cpu {
-    fn registers(&self) -> Registers {
+    pub(crate) fn registers(&self) -> Registers {
         let mut general = [0; 16];
         general.copy_from_slice(&self.gpr[..16]);
         Registers {
@@ -63,6 +64,14 @@ impl Cpu {
         // SAFETY: the page is in a block that the physical map never forgets, and the piece ends with it.
         unsafe { host::copy_in(at, data) };
         true
+    }
+
+    /// The bytes from RIP on to the end of its page, at most as many as a block has; none where there is no memory.
+    pub(crate) fn code_ahead(&self) -> Vec<u8> {
+        let linear = self.linear_ip();
+        let mut bytes = vec![0; MAX_BYTES.min((PAGE - linear % PAGE) as usize)];
+        let found = self.look_up(linear).is_some_and(|gpa| self.peek(gpa, &mut bytes));
+        if found { bytes } else { Vec::new() }
     }
 
     /// An entry of 8 or 4 bytes that is present.

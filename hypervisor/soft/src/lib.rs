@@ -17,6 +17,7 @@ pub mod lower;
 pub mod machine;
 pub mod mem;
 pub mod model;
+pub mod observe;
 pub mod op;
 pub mod paging;
 pub mod physical;

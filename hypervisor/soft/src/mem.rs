@@ -400,8 +400,9 @@ impl Cpu {
         if self.shared.counter.is_some()
             && let Some(deadline) = self.shared.timers.next_deadline()
         {
-            let limit = deadline.wrapping_sub(self.time_offset);
-            self.icount_limit = self.icount_limit.min(limit.max(self.icount));
+            let limit = deadline.wrapping_sub(self.time_offset).max(self.icount);
+            self.icount_limit = self.icount_limit.min(limit);
+            self.turn_end = self.turn_end.min(limit);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::cpu::{Cpu, IP};
 use crate::exec::Leave;
 use crate::machine::{CountClock, Shared, attention};
 use crate::model::{CpuModel, SavedModel};
+use crate::observe::Observed;
 use crate::state::{self, SavedMore};
 use crate::tier2::Tier2;
 
@@ -118,12 +119,13 @@ struct Running {
 
 /// The software hypervisor.
 pub struct Soft {
-    shared: Arc<Shared>,
-    cpus: Vec<Mutex<Box<Cpu>>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cpus: Vec<Mutex<Box<Cpu>>>,
     model: Mutex<Arc<CpuModel>>,
     running: Mutex<Running>,
     changed: Condvar,
     doorbells: Arc<Doorbells>,
+    pub(crate) observed: Mutex<Option<Observed>>,
 }
 
 /// The bits of threads `first` to `end`, which is not one of them, in [`Running::active`].
@@ -204,6 +206,7 @@ impl Soft {
             running: Mutex::new(running),
             changed: Condvar::new(),
             doorbells: Arc::default(),
+            observed: Mutex::default(),
         })
     }
 
@@ -336,8 +339,8 @@ impl Soft {
                 continue;
             }
             counter.set(cpu.now());
-            cpu.icount_limit = end.wrapping_sub(cpu.time_offset);
-            let leave = cpu.run();
+            let last = end.wrapping_sub(cpu.time_offset);
+            let leave = self.run_turn(cpu, last);
             if leave == Leave::Shutdown && !cpu.reported {
                 cpu.reported = true;
                 events(Event::TripleFault { vcpu: n as u32 });

@@ -53,6 +53,7 @@ impl Cpu {
             ip_bound: 0,
             irq_waiting: false,
             icount_limit: u64::MAX,
+            turn_end: u64::MAX,
             attention,
             fault_op: std::ptr::null(),
             fault: FaultInfo::default(),

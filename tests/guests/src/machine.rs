@@ -77,6 +77,7 @@ pub struct Machine {
     firmware: Option<PathBuf>,
     icount: bool,
     cpu_tier: Option<&'static str>,
+    lockstep: Option<String>,
     config: Option<PathBuf>,
     record: Option<PathBuf>,
     cards: Vec<(String, String)>,
@@ -102,6 +103,7 @@ impl Machine {
             firmware: None,
             icount: false,
             cpu_tier: None,
+            lockstep: None,
             config: None,
             record: None,
             cards: Vec::new(),
@@ -172,6 +174,12 @@ impl Machine {
     /// How its code is run: `1` interpreted, `2` translated.
     pub fn cpu_tier(mut self, tier: &'static str) -> Machine {
         self.cpu_tier = Some(tier);
+        self
+    }
+
+    /// At chosen instants it says what it is (`--lockstep`).
+    pub fn lockstep(mut self, asked: String) -> Machine {
+        self.lockstep = Some(asked);
         self
     }
 
@@ -249,6 +257,10 @@ impl Machine {
         }
         if let Some(tier) = self.cpu_tier {
             command.args(["--cpu-tier", tier]);
+        }
+        if let Some(asked) = &self.lockstep {
+            // Nothing may be written but what a guest needs.
+            command.args(["--sandbox", "off", "--lockstep", asked]);
         }
     }
 

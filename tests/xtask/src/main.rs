@@ -15,6 +15,7 @@ mod guests;
 mod initrd;
 mod iso;
 mod jobs;
+mod lockstep;
 mod marks;
 mod modules;
 mod place;
@@ -124,6 +125,12 @@ enum Task {
         /// Only measures whose name contains this
         only: Option<String>,
     },
+    /// Hold the CPU's two tiers against each other over a whole guest
+    ///
+    /// Runs the guest twice by instruction count, its code interpreted and translated, and compares hashes of vCPUs, RAM
+    /// and devices at equal instants. The first difference is sought down to a block, then to an instruction, and shown
+    /// with the registers of both.
+    Lockstep(lockstep::Arguments),
     /// Judge the devices, ours and QEMU's, by one suite of cases
     ///
     /// Brings QEMU into build/ and runs every case on both. Prints a table, where they differ, what is wrong and what
@@ -164,6 +171,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Guests { cloud: true } => guests::cloud(&place),
         Task::Guests { cloud: false } => guests::guests(&place),
         Task::Bench { runs, only } => bench::bench(&place, runs.max(1), only.as_deref()),
+        Task::Lockstep(arguments) => lockstep::lockstep(&place, &arguments),
         Task::Conformance(arguments) => return conformance::conformance(&place, &arguments),
         Task::XenLab(arguments) => return xen_lab::work(&place, &arguments),
     };

@@ -121,6 +121,7 @@ fn side_by_side(place: &Place, reach: Reach, times: &Times) -> Result<()> {
         }
         all.push(own(place, "conformance", &["conformance", "--twice", "--jobs", "1"])?);
         all.extend(guest_tests(place, reach, times)?);
+        all.extend(lockstep(place, reach)?);
     }
     all.push(own(place, "monitor's client", &["qmp"])?);
     jobs::run(all, jobs::at_a_time(), &place.build.join("test-logs"), times)
@@ -131,6 +132,19 @@ fn own(place: &Place, name: &str, words: &[&str]) -> Result<Job> {
     let mut command = Command::new(std::env::current_exe().context("where this program lies")?);
     command.args(words).current_dir(&place.workspace);
     Ok(Job { name: name.into(), command })
+}
+
+/// Guests in both tiers of the CPU at once, and whether a planted fault is found.
+fn lockstep(place: &Place, reach: Reach) -> Result<Vec<Job>> {
+    let guest = if reach == Reach::All { "all" } else { "cloud" };
+    let planted = ["lockstep", "memtest-ia32", "--until", "40000000", "--plant", "23456789"];
+    let jobs = [("lockstep", &["lockstep", guest][..]), ("lockstep: a planted fault", &planted)];
+    let job = |(name, words)| {
+        let Job { name, command } = own(place, name, words)?;
+        // The program and the guests have been made.
+        Ok(Job { name, command: on_guests(place, command) })
+    };
+    jobs.into_iter().map(job).collect()
 }
 
 /// The rest, which no day waits for.
