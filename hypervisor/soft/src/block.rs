@@ -392,15 +392,12 @@ impl Cpu {
             built = build(&fetched.bytes[..fetched.len], ip, mode, &has, 1);
         }
         // Still not whole: it runs past the limit of its segment.
-        let Some((ops, len, count)) = built else { return Err(self.gp(0)) };
+        let Some((ops, looked, count)) = built else { return Err(self.gp(0)) };
         let crosses = fetched.far.is_some();
-        // That an instruction is none may be for bytes of its second page, which it then does not reach: all bytes
-        // that were looked at must stay what they were.
-        let kept = if crosses && len <= fetched.near { fetched.len } else { len };
         let handler = ops[0].run;
         let block = Block {
             ops: ops.into_iter().map(Cell::new).collect(),
-            code: fetched.bytes[..kept].into(),
+            code: fetched.bytes[..looked].into(),
             gpa,
             mode,
             handler,
@@ -480,7 +477,8 @@ pub(crate) fn decoder<'a>(bytes: &'a [u8], ip: u64, mode: u32, has: &Features) -
     (Decoder::with_ip(bits as u32, bytes, ip, options), ctx)
 }
 
-/// Decodes as many instructions as make a block, `most` of them; none if the bytes end within the first.
+/// Decodes as many instructions as make a block, `most` of them; none if the bytes end within the first. With them, the
+/// number of bytes that must stay what they were, and that of instructions.
 fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Option<(Box<[Op]>, usize, u32)> {
     let (mut decoder, mut ctx) = decoder(bytes, ip, mode, has);
     let mut ops = Vec::with_capacity(most.min(16) + 1);
@@ -490,7 +488,7 @@ fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Optio
         at < bytes.len() && !(cut && bytes.len() - at < MAX_LEN)
     };
     let (mut i, mut ahead) = (Instruction::default(), Instruction::default());
-    let mut at = 0;
+    let (mut at, mut looked) = (0, 0);
     let mut open = true;
     let mut more = decode(&mut i, 0);
     while open && more && ops.len() < most {
@@ -503,6 +501,8 @@ fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Optio
         assert!(!fused || op.is_branch(), "the branch that was looked at ahead is one");
         open = op.place(at as u8, len as u8);
         ops.push(op);
+        // Any byte may be the one for which an instruction is none, though it counts as of one byte.
+        looked = at + if i.is_invalid() { MAX_LEN.min(bytes.len() - at) } else { len };
         at += len;
         std::mem::swap(&mut i, &mut ahead);
     }
@@ -518,5 +518,5 @@ fn build(bytes: &[u8], ip: u64, mode: u32, has: &Features, most: usize) -> Optio
         fall.place(at as u8, 0);
         ops.push(fall);
     }
-    Some((ops.into(), at, count))
+    Some((ops.into(), looked, count))
 }

@@ -274,3 +274,26 @@ fn stamps_that_begin_anew_bring_nothing_back() {
     bare.halts();
     assert_eq!(bare.cpu.gpr[RBX], 33);
 }
+
+#[test]
+fn what_was_no_instruction_is_seen_to_become_one() {
+    let mut bare = machine(|a| {
+        a.mov(eax, 0x11).unwrap();
+        call(a, PAGES);
+        a.hlt().unwrap();
+    });
+    map(&bare, 0, 0, SUPER);
+    // 0F 04 is nothing; the handler makes BSWAP EAX of it, whose first byte is the same.
+    bare.write(FRAMES, &[0x0f, 0x04, 0xc3]);
+    bare.gate(6, 0x8e, 8, CODE + 0x800);
+    bare.write(
+        CODE + 0x800,
+        &assemble(64, CODE + 0x800, |a| {
+            a.inc(rbx).unwrap();
+            a.mov(byte_ptr(FRAMES + 1), 0xc8u32).unwrap();
+            a.iretq().unwrap();
+        }),
+    );
+    bare.halts();
+    assert_eq!([RBX, RAX].map(|r| bare.cpu.gpr[r]), [1, 0x1100_0000]);
+}
