@@ -139,6 +139,7 @@ impl Bare {
         if model.features.has(Feature::FSGSBASE) {
             cpu.cr4 |= cr4::FSGSBASE;
         }
+        cpu.xcr0 |= if model.features.has(Feature::AVX) { 7 } else { 3 };
         cpu.set_model(Arc::new(model));
         cpu.mode_changed();
         cpu.refresh();
@@ -188,14 +189,15 @@ impl Bare {
         Regs { gpr, flags: self.cpu.eflags(), rip: self.cpu.gpr[IP] }
     }
 
-    /// The XMM registers and MXCSR.
-    pub fn vectors(&self) -> ([u128; 16], u32) {
-        (self.cpu.xmm, self.cpu.mxcsr)
+    /// The XMM registers, the upper halves of the YMM registers, and MXCSR.
+    pub fn vectors(&self) -> ([u128; 16], [u128; 16], u32) {
+        (self.cpu.xmm, self.cpu.ymm, self.cpu.mxcsr)
     }
 
-    /// Sets the XMM registers and MXCSR, of which the bits that are reserved are not taken.
-    pub fn set_vectors(&mut self, xmm: &[u128; 16], mxcsr: u32) {
-        self.cpu.xmm = *xmm;
+    /// Sets the XMM registers, the upper halves of the YMM registers, and MXCSR, of which the bits that are reserved are
+    /// not taken.
+    pub fn set_vectors(&mut self, xmm: &[u128; 16], ymm: &[u128; 16], mxcsr: u32) {
+        (self.cpu.xmm, self.cpu.ymm) = (*xmm, *ymm);
         self.cpu.set_mxcsr(mxcsr & crate::sse::MXCSR_MASK);
     }
 

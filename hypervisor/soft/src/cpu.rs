@@ -72,6 +72,8 @@ pub mod mode {
     pub const USER: u32 = 1 << 8;
     /// Real or virtual-8086 mode.
     pub const REAL: u32 = 1 << 9;
+    /// CR4.OSXSAVE, and the registers of AVX in XCR0.
+    pub const AVX: u32 = 1 << 10;
     /// Some exception of MXCSR is not masked: the host's own arithmetic is not the guest's then.
     pub const UNMASKED: u32 = 1 << 12;
 }
@@ -272,6 +274,8 @@ pub struct Cpu {
     pub(crate) chain_left: i32,
     /// XMM registers.
     pub xmm: [u128; 16],
+    /// Upper halves of the YMM registers.
+    pub ymm: [u128; 16],
     /// MXCSR.
     pub mxcsr: u32,
     /// The x87 unit, whose registers are also those of MMX.

@@ -84,6 +84,7 @@ impl Cpu {
             (mode::OSFXSR, self.cr4 & cr4::OSFXSR != 0),
             (mode::SINGLE, self.special != 0),
             (mode::UNMASKED, self.mxcsr & MXCSR_MASKS != MXCSR_MASKS),
+            (mode::AVX, self.cr4 & cr4::OSXSAVE != 0 && self.xcr0 & crate::fp::YMM_ON == crate::fp::YMM_ON),
         ] {
             if on {
                 bits |= bit;

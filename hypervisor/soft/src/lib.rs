@@ -4,6 +4,7 @@
 //! [`block`] for where decoded code is kept, [`mem`] and [`tlb`] for memory, [`soft`] for the machine around.
 
 pub mod apic;
+pub(crate) mod avx;
 pub mod bare;
 pub mod block;
 pub mod cpu;

@@ -25,7 +25,10 @@ pub fn lower(i: &Instruction, ctx: &Ctx, bytes: &[u8]) -> Op {
     }
     if i.encoding() == EncodingKind::VEX {
         // Real and virtual-8086 mode have no such prefix (SDM vol. 1, 14.1.1).
-        let op = if ctx.mode & mode::REAL == 0 { crate::int::lower_vex(i, ctx) } else { None };
+        let op = match ctx.mode & mode::REAL {
+            0 => crate::int::lower_vex(i, ctx).or_else(|| crate::avx::lower(i, ctx)),
+            _ => None,
+        };
         return op.unwrap_or_else(|| Op::jump(invalid));
     }
     crate::int::lower(i, ctx)
@@ -60,6 +63,8 @@ fn known(feature: CpuidFeature, vex: bool, has: &Features) -> bool {
         MONITOR => return !vex,
         ADX => Feature::ADX,
         AES => Feature::AES,
+        AVX => Feature::AVX,
+        AVX2 => Feature::AVX2,
         BMI1 => Feature::BMI1,
         BMI2 => Feature::BMI2,
         CLFLUSHOPT => Feature::CLFLUSHOPT,
@@ -90,6 +95,7 @@ fn known(feature: CpuidFeature, vex: bool, has: &Features) -> bool {
         SSE4_2 => Feature::SSE4_2,
         SSSE3 => Feature::SSSE3,
         XSAVE => Feature::XSAVE,
+        XSAVEC => Feature::XSAVEC,
         XSAVEOPT => Feature::XSAVEOPT,
         _ => return false,
     };

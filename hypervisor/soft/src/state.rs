@@ -61,6 +61,7 @@ impl Cpu {
             block: std::ptr::null(),
             chain_left: 0,
             xmm: [0; 16],
+            ymm: [0; 16],
             mxcsr: 0x1f80,
             x87: x87::X87::default(),
             gdt: Table::default(),
@@ -109,7 +110,7 @@ impl Cpu {
     pub(crate) fn power_on(&mut self) {
         self.msr = Msrs::default();
         self.msr.tsc_offset = 0u64.wrapping_sub(self.now());
-        self.xmm = [0; 16];
+        (self.xmm, self.ymm) = ([0; 16], [0; 16]);
         self.mxcsr = 0x1f80;
         self.x87 = x87::X87::default();
         self.xcr0 = 1;
@@ -243,24 +244,37 @@ pub(crate) struct SavedCpu {
     startup: Option<u8>,
 }
 
+fn halves(x: u128) -> [u64; 2] {
+    [x as u64, (x >> 64) as u64]
+}
+
+fn joined([low, high]: [u64; 2]) -> u128 {
+    u128::from(low) | u128::from(high) << 64
+}
+
 /// What a vCPU has beyond the first processor's state, saved beside it for models that may have such.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SavedMore {
     random_key: [u64; 2],
     random_taken: u64,
+    /// Upper halves of the YMM registers, which guests saved before there was AVX do not have.
+    #[serde(default)]
+    ymm: [[u64; 2]; 16],
 }
 
 impl SavedMore {
     /// Takes it from a vCPU.
     pub(crate) fn of(cpu: &Cpu) -> SavedMore {
         let Source { key, taken } = cpu.random;
-        SavedMore { random_key: [key as u64, (key >> 64) as u64], random_taken: taken }
+        let ymm = cpu.ymm.map(halves);
+        SavedMore { random_key: halves(key), random_taken: taken, ymm }
     }
 
     /// Puts it in place.
     pub(crate) fn apply(self, cpu: &mut Cpu) {
-        let SavedMore { random_key: [low, high], random_taken } = self;
-        cpu.random = Source { key: u128::from(low) | u128::from(high) << 64, taken: random_taken };
+        let SavedMore { random_key, random_taken, ymm } = self;
+        cpu.random = Source { key: joined(random_key), taken: random_taken };
+        cpu.ymm = ymm.map(joined);
     }
 }
 
@@ -289,7 +303,7 @@ pub(crate) fn save(cpu: &Cpu, unit: &Unit) -> Result<Vec<u8>, Error> {
         pdpte: cpu.pdpte,
         dr: cpu.dr,
         dr6_pending: cpu.dr6_pending,
-        xmm: cpu.xmm.map(|x| [x as u64, (x >> 64) as u64]),
+        xmm: cpu.xmm.map(halves),
         mxcsr: cpu.mxcsr,
         x87: cpu.x87.clone(),
         msr: cpu.msr.clone(),
@@ -355,7 +369,8 @@ impl SavedCpu {
         cpu.gdt = Table { base: gdt.0, limit: gdt.1 };
         cpu.idt = Table { base: idt.0, limit: idt.1 };
         (cpu.xcr0, cpu.pdpte, cpu.dr, cpu.dr6_pending) = (xcr0, pdpte, dr, dr6_pending);
-        cpu.xmm = xmm.map(|[low, high]| low as u128 | (high as u128) << 64);
+        // Models that may use the upper halves have them beside.
+        (cpu.xmm, cpu.ymm) = (xmm.map(joined), [0; 16]);
         cpu.mxcsr = mxcsr;
         cpu.x87 = x87;
         (cpu.nmi_blocked, cpu.halted, cpu.shutdown) = (nmi_blocked, halted, shutdown);

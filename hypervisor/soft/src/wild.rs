@@ -15,6 +15,7 @@ use crate::cpu::{Cpu, IP, RSP, Segment, Table, ZERO, attr, seg};
 use crate::exec::Leave;
 use crate::flags::bits as fl;
 use crate::machine::{CountClock, Shared, attention};
+use crate::model::CpuModel;
 use crate::soft::STACK;
 use crate::state;
 use crate::system::bits::{cr0, cr4, efer};
@@ -192,6 +193,10 @@ impl Wild {
             cpu.dr[0] = at + CODE + (flags >> 32 & 0xff);
             cpu.dr[1] = at + TOP - 8;
             cpu.dr[5] |= 0xf0_000f | flags >> 32 & 0x3_2000;
+        }
+        if self.what & 64 != 0 {
+            cpu.set_model(Arc::new(CpuModel::of_all()));
+            cpu.xcr0 = 7;
         }
         cpu.flags_changed();
         cpu.debug_changed();

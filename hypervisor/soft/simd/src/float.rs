@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Sub};
 
 /// The host's type of a format.
-trait Float:
+pub(crate) trait Float:
     Copy
     + PartialOrd
     + Default
@@ -26,7 +26,7 @@ trait Float:
 }
 
 /// A format the host calculates in.
-trait Host: Format {
+pub(crate) trait Host: Format {
     type Bits: Lane;
     type Value: Float;
     fn wide(bits: Self::Bits) -> u64;
@@ -437,19 +437,27 @@ fn chosen_products<F: Host, const N: usize>(
 }
 
 /// Dot product of the single-precision lanes chosen by immediate bits 7:4, written to those of bits 3:0.
+pub fn dpps(cx: &mut FpEnv, a: u128, b: u128, imm: u8) -> u128 {
+    let [r] = vdpps(cx, [a], [b], imm);
+    r
+}
+
+/// The same of `H` halves of a register, which take their steps together.
 ///
 /// As in hardware each lane makes its own sum: they differ in which of several NaNs they give.
-pub fn dpps(cx: &mut FpEnv, a: u128, b: u128, imm: u8) -> u128 {
-    let [p, q, r, s] = chosen_products::<Single, 4>(cx, ps(a), ps(b), imm);
+pub fn vdpps<const H: usize>(cx: &mut FpEnv, a: [u128; H], b: [u128; H], imm: u8) -> [u128; H] {
+    let products: [_; H] = std::array::from_fn(|n| chosen_products::<Single, 4>(cx, ps(a[n]), ps(b[n]), imm));
     if !cx.next_step() {
         return a;
     }
-    let half @ [t, u, v, w] = calculate::<Sum, Single, 4>(cx, [q, p, s, r], [p, q, r, s]);
+    let pairs = products.map(|[p, q, r, s]| calculate::<Sum, Single, 4>(cx, [q, p, s, r], [p, q, r, s]));
     if !cx.next_step() {
         return a;
     }
-    let sums = calculate::<Sum, Single, 4>(cx, half, [v, w, t, u]);
-    blendps(0, join(sums), imm)
+    pairs.map(|[t, u, v, w]| {
+        let sums = calculate::<Sum, Single, 4>(cx, [t, u, v, w], [v, w, t, u]);
+        blendps(0, join(sums), imm)
+    })
 }
 
 /// Dot product of the double-precision lanes chosen by immediate bits 5:4, written to those of bits 1:0.

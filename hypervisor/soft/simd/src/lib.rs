@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! MMX and SSE to SSE4.2 as pure functions on register values.
+//! MMX, SSE to SSE4.2, and lane by lane what AVX adds, as pure functions on register values.
 //!
 //! An XMM register is a `u128`, an MMX register a `u64`; lane 0 is the least significant. Functions are named after the
 //! instruction. `a` is the destination operand as it was before the instruction, `b` the source: the result is what the
@@ -20,6 +20,7 @@
 //! `tests/native`.
 
 mod approx;
+pub mod compare;
 pub mod convert;
 pub mod crc;
 pub mod crypto;

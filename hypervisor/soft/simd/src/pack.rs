@@ -32,6 +32,13 @@ fn low<T: Lane, const N: usize, V: Register>(a: V, b: V) -> V {
     join::<[T; 2], N, V>(std::array::from_fn(|i| [a[0][i], b[0][i]]))
 }
 
+/// [`low`] for words. The compiler (1.95) makes a wrong one of it where it is inlined with a source of 32 bytes: what
+/// is compiled alone is right.
+#[inline(never)]
+fn low_words<T: Lane, const N: usize, V: Register>(a: V, b: V) -> V {
+    low::<T, N, V>(a, b)
+}
+
 /// Interleaves the upper halves; `N` as in [`low`].
 #[inline(always)]
 fn high<T: Lane, const N: usize, V: Register>(a: V, b: V) -> V {
@@ -56,7 +63,7 @@ both_widths! {
     /// Interleave the lower bytes.
     punpcklbw(a, b) = low<u8; u16>();
     /// Interleave the lower words.
-    punpcklwd(a, b) = low<u16; u32>();
+    punpcklwd(a, b) = low_words<u16; u32>();
     /// Interleave the lower doublewords (also UNPCKLPS).
     punpckldq(a, b) = low<u32; u64>();
     /// Interleave the upper bytes.
@@ -292,4 +299,16 @@ pub fn movshdup(b: u128) -> u128 {
 /// The even single-precision lanes, each twice.
 pub fn movsldup(b: u128) -> u128 {
     pshufd(b, 0b10_10_00_00)
+}
+
+/// Doublewords of `a` chosen by the low two bits of the doublewords of `b` (VPERMILPS).
+pub fn permilps(a: u128, b: u128) -> u128 {
+    let (a, b) = (split::<u32, 4, u128>(a), split::<u32, 4, u128>(b));
+    join::<u32, 4, u128>(b.map(|n| a[n as usize & 3]))
+}
+
+/// Quadwords of `a` chosen by bit 1 of the quadwords of `b` (VPERMILPD).
+pub fn permilpd(a: u128, b: u128) -> u128 {
+    let (a, b) = (split::<u64, 2, u128>(a), split::<u64, 2, u128>(b));
+    join::<u64, 2, u128>(b.map(|n| a[n as usize >> 1 & 1]))
 }

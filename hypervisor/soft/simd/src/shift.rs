@@ -1,6 +1,6 @@
 //! Shifts: by a count register (its low 64 bits are the count), by an immediate (`_imm`), of whole registers by bytes.
 
-use crate::lanes::map1;
+use crate::lanes::{join, map1, split};
 
 /// Defines one shift in its four forms: XMM and MMX, count in a register and immediate.
 macro_rules! shifts {
@@ -75,4 +75,29 @@ pub fn pslldq(a: u128, imm: u8) -> u128 {
 #[inline]
 pub fn psrldq(a: u128, imm: u8) -> u128 {
     a.checked_shr(u32::from(imm) * 8).unwrap_or(0)
+}
+
+/// Defines shifts of each lane by the count in the same lane of the other operand.
+macro_rules! own_counts {
+    ($($(#[$doc:meta])* $name:ident: $t:ty, $n:ty = $f:expr;)+) => {$(
+        $(#[$doc])*
+        pub fn $name(a: u128, b: u128) -> u128 {
+            let counts = split::<$n, { 16 / size_of::<$t>() }, u128>(b);
+            let lanes = split::<$t, { 16 / size_of::<$t>() }, u128>(a);
+            join::<$t, { 16 / size_of::<$t>() }, u128>(std::array::from_fn(|i| $f(lanes[i], u64::from(counts[i]))))
+        }
+    )+};
+}
+
+own_counts! {
+    /// Shift doublewords left, each by its own count.
+    psllvd: u32, u32 = logical!(u32, checked_shl);
+    /// Shift quadwords left, each by its own count.
+    psllvq: u64, u64 = logical!(u64, checked_shl);
+    /// Shift doublewords right, each by its own count.
+    psrlvd: u32, u32 = logical!(u32, checked_shr);
+    /// Shift quadwords right, each by its own count.
+    psrlvq: u64, u64 = logical!(u64, checked_shr);
+    /// Shift signed doublewords right, each by its own count; above 31 it acts as 31.
+    psravd: i32, u32 = |x: i32, n: u64| x >> n.min(31);
 }

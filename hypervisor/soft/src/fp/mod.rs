@@ -6,6 +6,7 @@
 //! interrupt is not wired: such an error is ignored, as if IGNNE# were asserted all the time.
 
 mod area;
+pub(crate) use area::{YMM_ON, in_use, xcr0_may_hold};
 #[cfg(test)]
 mod tests;
 

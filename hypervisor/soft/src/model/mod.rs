@@ -82,6 +82,11 @@ impl CpuModel {
         }
     }
 
+    /// The default with everything that is built.
+    pub fn of_all() -> CpuModel {
+        CpuModel { features: SUPPORTED, ..CpuModel::default() }
+    }
+
     /// Family, model and stepping.
     pub fn family_model_stepping(&self) -> (u32, u32, u32) {
         let s = self.signature;

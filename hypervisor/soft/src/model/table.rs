@@ -116,6 +116,9 @@ pub const SUPPORTED: Features = SOFT.and(&[
     F::SHA,
     F::RDRAND,
     F::RDSEED,
+    F::AVX,
+    F::XSAVEC,
+    F::XGETBV1,
 ]);
 
 const fn named(name: &'static str) -> Option<Feature> {

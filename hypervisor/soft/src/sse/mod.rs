@@ -44,6 +44,8 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     })
 }
 
+pub(crate) use moves::maskmovdqu;
+
 /// LDMXCSR, STMXCSR and EMMS.
 fn control(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     Some(match i.code() {
@@ -54,7 +56,7 @@ fn control(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     })
 }
 
-fn ldmxcsr(cpu: &mut Cpu, op: &Op) -> Exec {
+pub(crate) fn ldmxcsr(cpu: &mut Cpu, op: &Op) -> Exec {
     let v = cpu.load::<u32>(op)?;
     if v & !MXCSR_MASK != 0 {
         return Err(cpu.gp(0));
@@ -122,7 +124,7 @@ impl Cpu {
 
     /// Runs floating-point arithmetic: MXCSR in and out, and #XM if it raised what is not masked.
     #[inline(always)]
-    fn floating<R>(&mut self, f: impl FnOnce(&mut FpEnv) -> R) -> Result<R, Fault> {
+    pub(crate) fn floating<R>(&mut self, f: impl FnOnce(&mut FpEnv) -> R) -> Result<R, Fault> {
         let mut env = FpEnv::new(self.mxcsr);
         let r = f(&mut env);
         let stop = env.finish();

@@ -46,11 +46,16 @@ fn whole(i: &Instruction, ctx: &Ctx) -> Option<Op> {
                 copied(i)
             }
         }
-        Maskmovdqu_rDI_xmm_xmm => masked(i, ctx, |cpu, op| {
-            let mask = simd::int::pmovmskb(cpu.x(op.rm));
-            store_masked(cpu, op, cpu.x(op.reg), mask)
-        }),
+        Maskmovdqu_rDI_xmm_xmm => maskmovdqu(i, ctx),
         _ => return None,
+    })
+}
+
+/// MASKMOVDQU and its VEX form.
+pub(crate) fn maskmovdqu(i: &Instruction, ctx: &Ctx) -> Op {
+    masked(i, ctx, |cpu, op| {
+        let mask = simd::int::pmovmskb(cpu.x(op.rm));
+        store_masked(cpu, op, cpu.x(op.reg), mask)
     })
 }
 

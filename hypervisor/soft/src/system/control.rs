@@ -2,6 +2,7 @@
 
 use crate::cpu::{Cpu, Exec, RAX, RCX, RDX, Segment, Table, attr, seg, special};
 use crate::flags::bits as fl;
+use crate::model::Feature;
 use crate::op::{Int, Op};
 use crate::system::bits::{cr0, cr4, efer};
 use crate::system::segment::{Desc, error_of};
@@ -467,24 +468,27 @@ pub(super) fn xgetbv(cpu: &mut Cpu, _: &Op) -> Exec {
     if cpu.cr4 & cr4::OSXSAVE == 0 {
         return Err(cpu.ud());
     }
-    if cpu.gpr[RCX] as u32 != 0 {
-        return Err(cpu.gp(0));
-    }
-    (cpu.gpr[RAX], cpu.gpr[RDX]) = (cpu.xcr0 & 0xffff_ffff, cpu.xcr0 >> 32);
+    let v = match cpu.gpr[RCX] as u32 {
+        0 => cpu.xcr0,
+        1 if cpu.model.features.has(Feature::XGETBV1) => cpu.xcr0 & crate::fp::in_use(cpu),
+        _ => return Err(cpu.gp(0)),
+    };
+    (cpu.gpr[RAX], cpu.gpr[RDX]) = (v & 0xffff_ffff, v >> 32);
     Ok(())
 }
 
-/// XSETBV: x87 always, SSE as announced.
+/// XSETBV: x87 always, SSE, and AVX with it.
 pub(super) fn xsetbv(cpu: &mut Cpu, _: &Op) -> Exec {
     if cpu.cr4 & cr4::OSXSAVE == 0 {
         return Err(cpu.ud());
     }
     kernel(cpu)?;
     let v = cpu.gpr[RAX] & 0xffff_ffff | cpu.gpr[RDX] << 32;
-    if cpu.gpr[RCX] as u32 != 0 || v & 1 == 0 || v & !3 != 0 {
+    if cpu.gpr[RCX] as u32 != 0 || !crate::fp::xcr0_may_hold(cpu, v) {
         return Err(cpu.gp(0));
     }
     cpu.xcr0 = v;
+    cpu.mode_changed();
     Ok(())
 }
 

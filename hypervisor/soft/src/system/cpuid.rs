@@ -11,6 +11,10 @@ const HYPERVISOR: [u32; 3] =
 /// Bits of leaf 1 EDX that AMD's processors have in leaf 0x8000_0001 EDX too (APM vol. 3, E.4.2).
 const ALIASES: u32 = 0x0183_f3ff;
 
+/// Offset and size of the upper halves of YMM registers in XSAVE's area (SDM vol. 1, 13.4.3).
+const YMM_AREA: u32 = 0x240;
+const YMM_SIZE: u32 = 0x100;
+
 /// Four letters of a text, zeros behind its end.
 fn letters(text: &str, at: usize) -> u32 {
     let byte = |n: usize| text.as_bytes().get(at + n).copied().unwrap_or(0);
@@ -95,9 +99,16 @@ impl Cpu {
 
     /// Leaf 0xD: the components of XSAVE.
     fn xsave_leaf(&self, sub: u32) -> [u32; 4] {
+        let has = &self.model.features;
+        let avx = has.has(Feature::AVX);
+        let size = |components: u64| if components & 4 != 0 { YMM_AREA + YMM_SIZE } else { YMM_AREA };
+        let all = if avx { 7 } else { 3 };
         match sub {
-            0 => [3, 0x240, 0x240, 0],
-            1 => [self.model.features.word(features::XSAVE_EAX), 0, 0, 0],
+            0 => [all, size(self.xcr0), size(u64::from(all)), 0],
+            // Without gaps it is as long: AVX's part is the first behind the header.
+            1 if has.has(Feature::XSAVEC) => [has.word(features::XSAVE_EAX), size(self.xcr0), 0, 0],
+            1 => [has.word(features::XSAVE_EAX), 0, 0, 0],
+            2 if avx => [YMM_SIZE, YMM_AREA, 0, 0],
             _ => [0; 4],
         }
     }

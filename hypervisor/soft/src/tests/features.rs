@@ -238,3 +238,148 @@ fn random_numbers_go_on_from_a_saved_state_and_differ_by_vcpu() {
     assert_ne!(source.next(0), copy.next(1));
     assert_eq!(vector(&mut long("soft64", code)), 6);
 }
+
+/// What a case of AVX begins with: CR4.OSXSAVE and all components in XCR0.
+fn with_avx(bare: &mut Bare) {
+    bare.cpu.cr4 |= cr4::OSXSAVE | cr4::OSXMMEXCPT;
+    bare.cpu.xcr0 = 7;
+    bare.cpu.mode_changed();
+}
+
+#[test]
+fn avx_needs_xcr0_and_a_model_that_has_it() {
+    let code = |a: &mut CodeAssembler| {
+        a.vpor(xmm0, xmm1, xmm2).unwrap();
+        a.hlt().unwrap();
+    };
+    let mut bare = long("max", code);
+    with_avx(&mut bare);
+    (bare.cpu.xmm[1], bare.cpu.xmm[2], bare.cpu.ymm[0]) = (1, 2, 5);
+    bare.halts();
+    assert_eq!((bare.cpu.xmm[0], bare.cpu.ymm[0]), (3, 0), "16 bytes clear the upper half");
+    for xcr0 in [1, 3] {
+        let mut bare = long("max", code);
+        with_avx(&mut bare);
+        bare.cpu.xcr0 = xcr0;
+        bare.cpu.mode_changed();
+        assert_eq!(vector(&mut bare), 6, "XCR0 {xcr0}");
+    }
+    let mut bare = long("max", code);
+    with_avx(&mut bare);
+    bare.cpu.cr4 &= !cr4::OSXSAVE;
+    bare.cpu.mode_changed();
+    assert_eq!(vector(&mut bare), 6, "CR4.OSXSAVE");
+    let mut bare = long("max", code);
+    with_avx(&mut bare);
+    bare.cpu.cr0 |= cr0::TS;
+    bare.cpu.mode_changed();
+    assert_eq!(vector(&mut bare), 7, "CR0.TS");
+    let mut bare = long("soft64", code);
+    with_avx(&mut bare);
+    assert_eq!(vector(&mut bare), 6, "the default has none");
+}
+
+#[test]
+fn xcr0_takes_what_the_model_has() {
+    let set = |cpu: &str, v: u64| {
+        let mut bare = long(cpu, |a| {
+            a.xsetbv().unwrap();
+            a.xgetbv().unwrap();
+            a.hlt().unwrap();
+        });
+        bare.cpu.cr4 |= cr4::OSXSAVE;
+        (bare.cpu.gpr[RAX], bare.cpu.gpr[RCX], bare.cpu.gpr[RDX]) = (v, 0, 0);
+        if vector(&mut bare) == 13 { None } else { Some(bare.cpu.gpr[RAX]) }
+    };
+    for (cpu, v, good) in [
+        ("max", 7, true),
+        ("max", 3, true),
+        ("max", 5, false),
+        ("max", 6, false),
+        ("max", 0xf, false),
+        ("soft64", 3, true),
+        ("soft64", 7, false),
+        ("max,-avx", 7, false),
+    ] {
+        assert_eq!(set(cpu, v).is_some(), good, "{cpu} {v}");
+    }
+}
+
+#[test]
+fn cpuid_tells_the_size_of_the_state() {
+    let mut bare = long("max", |a| a.hlt().unwrap());
+    with_avx(&mut bare);
+    assert_eq!(bare.cpu.cpuid_leaf(0xd, 0), [7, 832, 832, 0]);
+    assert_eq!(bare.cpu.cpuid_leaf(0xd, 2), [256, 576, 0, 0]);
+    assert_eq!(bare.cpu.cpuid_leaf(0xd, 1)[..2], [7, 832]);
+    bare.cpu.xcr0 = 3;
+    assert_eq!(bare.cpu.cpuid_leaf(0xd, 0), [7, 576, 832, 0]);
+}
+
+#[test]
+fn xsavec_leaves_out_what_is_as_after_reset_and_xrstor_reads_it_back() {
+    let code = |a: &mut CodeAssembler| {
+        a.xsavec64(ptr(rsi)).unwrap();
+        a.vzeroall().unwrap();
+        a.xrstor64(ptr(rsi)).unwrap();
+        a.mov(ecx, 1).unwrap();
+        a.xgetbv().unwrap();
+        a.hlt().unwrap();
+    };
+    let run = |change: fn(&mut crate::cpu::Cpu)| {
+        let mut bare = long("max", code);
+        with_avx(&mut bare);
+        (bare.cpu.gpr[RAX], bare.cpu.gpr[RDX], bare.cpu.gpr[crate::cpu::RSI]) = (7, 0, 0x5000);
+        bare.write(0x5000, &[0xee; 832]);
+        change(&mut bare.cpu);
+        bare.write64(0x5000 + 528, 0);
+        for at in (536..576).step_by(8) {
+            bare.write64(0x5000 + at, 0);
+        }
+        bare.halts();
+        bare
+    };
+    let bare = run(|cpu| cpu.ymm[3] = 9);
+    assert_eq!((bare.read64(0x5000 + 512), bare.read64(0x5000 + 520)), (4, 1 << 63 | 7));
+    assert_eq!((bare.cpu.ymm[3], bare.cpu.xmm[3], bare.cpu.gpr[RAX]), (9, 0, 4));
+    assert_eq!(bare.read32(0x5000 + 24), 0xeeee_eeee, "MXCSR belongs to SSE");
+    let bare = run(|cpu| cpu.mxcsr = 0x1f81);
+    assert_eq!(bare.read64(0x5000 + 512), 2, "MXCSR alone makes SSE one that is used");
+    assert_eq!(bare.cpu.mxcsr, 0x1f81);
+}
+
+#[test]
+fn a_store_of_32_bytes_that_faults_writes_nothing() {
+    let mut bare = long("max", |a| {
+        a.vmovdqu(ymmword_ptr(rax), ymm1).unwrap();
+        a.hlt().unwrap();
+    });
+    with_avx(&mut bare);
+    bare.cpu.set_y(1, [1, 2]);
+    // The second half lies on a page that is not there.
+    bare.write64(0x10_2008, 0);
+    bare.cpu.gpr[RAX] = 0x20_0000 - 16;
+    assert_eq!(vector(&mut bare), 14);
+    assert_eq!(bare.read64(0x20_0000 - 16), 0);
+}
+
+#[test]
+fn upper_halves_are_saved_and_guests_saved_before_there_were_any_have_none() {
+    #[derive(serde::Serialize)]
+    struct Before {
+        random_key: [u64; 2],
+        random_taken: u64,
+    }
+    let mut bare = long("max", |a| a.hlt().unwrap());
+    bare.cpu.ymm[15] = 5 << 64 | 7;
+    let saved = rmp_serde::to_vec_named(&crate::state::SavedMore::of(&bare.cpu)).unwrap();
+    let load = |bytes: &[u8]| {
+        let mut again = long("max", |a| a.hlt().unwrap());
+        again.cpu.ymm[3] = 9;
+        rmp_serde::from_slice::<crate::state::SavedMore>(bytes).unwrap().apply(&mut again.cpu);
+        again.cpu.ymm
+    };
+    assert_eq!(load(&saved), bare.cpu.ymm);
+    let before = rmp_serde::to_vec_named(&Before { random_key: [1, 2], random_taken: 3 }).unwrap();
+    assert_eq!(load(&before), [0; 16]);
+}

@@ -131,7 +131,7 @@ impl Family {
             if insn.has_rep_prefix() || insn.has_repne_prefix() {
                 regs.gpr[1] = if rng.below(8) == 0 { rng.below(600) } else { rng.below(24) };
             }
-        } else if (0..insn.op_count()).any(|k| insn.op_kind(k) == OpKind::Memory)
+        } else if (0..insn.op_count()).any(|k| in_memory(insn.op_kind(k)))
             && insn.mnemonic() != Mnemonic::Lea
             && insn.mnemonic() != Mnemonic::Nop
         {
@@ -173,6 +173,11 @@ fn is_string(k: OpKind) -> bool {
     matches!(k, MemorySegSI | MemorySegESI | MemorySegRSI | MemoryESDI | MemoryESEDI | MemoryESRDI)
 }
 
+fn in_memory(k: OpKind) -> bool {
+    use OpKind::*;
+    matches!(k, Memory | MemorySegDI | MemorySegEDI | MemorySegRDI)
+}
+
 fn uses(insn: &Instruction, reg: Register) -> bool {
     insn.memory_base().full_register() == reg
         || (0..insn.op_count()).any(|k| insn.op_register(k).full_register() == reg)
@@ -196,6 +201,10 @@ fn aim(
     if matches!(insn.memory_segment(), Register::FS | Register::GS) {
         return None;
     }
+    if insn.op_count() > 0 && matches!(insn.op0_kind(), OpKind::MemorySegRDI | OpKind::MemorySegEDI) {
+        regs.gpr[7] = target;
+        return Some(());
+    }
     if matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
         && insn.op1_kind() == OpKind::Register
     {
@@ -209,6 +218,11 @@ fn aim(
         regs.gpr[3] = target;
         return Some(());
     }
+    if insn.op_count() > 0 && insn.op0_kind() == OpKind::MemorySegDI {
+        return None;
+    }
+    // The indices of a gather are small: the rest of the address is the target.
+    let index = if insn.is_vsib() { Register::None } else { index };
     let narrow = base.is_gpr32() || index.is_gpr32();
     if base.is_gpr16() || index.is_gpr16() || size == 2 {
         // 16-bit addresses do not reach the data area.

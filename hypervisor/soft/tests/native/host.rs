@@ -7,6 +7,7 @@
 use iced_x86::code_asm::*;
 use std::mem::{MaybeUninit, zeroed};
 use std::ptr::{null_mut, read_volatile, write_volatile};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The page that the tested bytes lie in.
 pub const CODE: u64 = 0x2000_0000;
@@ -29,8 +30,11 @@ const FLAGS: u64 = FILE + 16 * 8;
 const RIP: u64 = FILE + 17 * 8;
 const HOST_RSP: u64 = FILE + 0x200;
 const FAR: u64 = FILE + 0x300;
-/// The image that FXRSTOR loads before a case and FXSAVE makes after it.
+/// The image that FXRSTOR (XRSTOR, where there is AVX) loads before a case and FXSAVE (XSAVE) makes after it.
 const FP: u64 = FILE + 0x400;
+/// The header of XSAVE's area, and the upper halves of YMM registers.
+const HEADER: u64 = FP + 512;
+const YMM: u64 = FP + 576;
 /// MXCSR of the tests' own code.
 const MXCSR: u64 = FILE + 0x310;
 /// Linux's selectors for user code of both sizes and for data.
@@ -63,8 +67,16 @@ const ALL: [AsmRegister64; 16] =
     [rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15];
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 
-/// The mapped pages: one a process, because the addresses are fixed.
-pub struct Host(());
+/// The mapped pages: one at a time in a process, because the addresses are fixed.
+pub struct Host {
+    /// Whether the upper halves of YMM registers are loaded and saved, too.
+    avx: bool,
+    /// The components that a case begins with; the others are as after reset.
+    pub present: u64,
+    _only: MutexGuard<'static, ()>,
+}
+
+static ONLY: Mutex<()> = Mutex::new(());
 
 fn map(addr: u64, len: usize, exec: bool) {
     let prot = libc::PROT_READ | libc::PROT_WRITE | if exec { libc::PROT_EXEC } else { 0 };
@@ -95,7 +107,7 @@ fn stub(bits: u32, at: u64) -> Vec<u8> {
 }
 
 /// Loads the register file and goes to the tested bytes.
-fn entry(bits: u32) -> Vec<u8> {
+fn entry(bits: u32, avx: bool) -> Vec<u8> {
     let mut a = CodeAssembler::new(64).unwrap();
     for r in SAVED {
         a.push(r).unwrap();
@@ -106,7 +118,13 @@ fn entry(bits: u32) -> Vec<u8> {
         a.mov(ds, eax).unwrap();
         a.mov(es, eax).unwrap();
     }
-    a.fxrstor64(ptr(FP)).unwrap();
+    if avx {
+        a.mov(eax, 7u32).unwrap();
+        a.xor(edx, edx).unwrap();
+        a.xrstor64(ptr(FP)).unwrap();
+    } else {
+        a.fxrstor64(ptr(FP)).unwrap();
+    }
     a.push(qword_ptr(FLAGS)).unwrap();
     a.popfq().unwrap();
     for (i, r) in ALL.into_iter().enumerate() {
@@ -156,12 +174,14 @@ fn catch_signals() {
 impl Host {
     /// Maps the pages, writes the trampoline and catches the signals of this thread.
     pub fn new() -> Self {
+        let only = ONLY.lock().unwrap_or_else(PoisonError::into_inner);
         map(CODE, 0x1000, true);
         map(FILE, 0x1000, false);
         map(DATA, DATA_LEN, false);
         catch_signals();
-        put(ENTRY, &entry(64));
-        put(ENTRY32, &entry(32));
+        let avx = is_x86_feature_detected!("avx");
+        put(ENTRY, &entry(64, avx));
+        put(ENTRY32, &entry(32, avx));
         put(FAR, &(TEST as u32).to_le_bytes());
         put(FAR + 4, &CS32.to_le_bytes());
         put(FP, &0x37fu16.to_le_bytes());
@@ -176,7 +196,14 @@ impl Host {
         a.pushfq().unwrap();
         a.pop(qword_ptr(FLAGS)).unwrap();
         a.cld().unwrap();
-        a.fxsave64(ptr(FP)).unwrap();
+        if avx {
+            a.mov(eax, 7u32).unwrap();
+            a.xor(edx, edx).unwrap();
+            a.xsave64(ptr(FP)).unwrap();
+            a.vzeroupper().unwrap();
+        } else {
+            a.fxsave64(ptr(FP)).unwrap();
+        }
         a.fninit().unwrap();
         a.ldmxcsr(dword_ptr(MXCSR)).unwrap();
         for r in SAVED.into_iter().rev() {
@@ -187,7 +214,7 @@ impl Host {
         let mut a = CodeAssembler::new(64).unwrap();
         a.jmp(EXIT).unwrap();
         put(FAULT, &a.assemble(FAULT).unwrap());
-        Self(())
+        Self { avx, present: 7, _only: only }
     }
 
     /// The data area.
@@ -203,9 +230,19 @@ impl Host {
         unsafe { &mut *(FP as *mut [u8; 512]) }
     }
 
+    /// The upper halves of the YMM registers that a case starts from, and afterwards what it left.
+    #[allow(dead_code, reason = "not every test binary has cases with them")]
+    pub fn ymm(&mut self) -> &mut [u8; 256] {
+        // SAFETY: mapped in `new` and never unmapped; the borrow of `self` keeps the reference unique.
+        unsafe { &mut *(YMM as *mut [u8; 256]) }
+    }
+
     /// Runs `code` of `bits` (64 or 32) once. It must end at its last byte, at [`TAKEN`], or with an exception.
     pub fn run(&mut self, bits: u32, code: &[u8], regs: &Regs) -> (Regs, End) {
         assert!(code.len() <= 17);
+        if self.avx {
+            put(HEADER, &self.present.to_le_bytes());
+        }
         put(TEST, code);
         put(TEST + code.len() as u64, &stub(bits, TEST + code.len() as u64));
         put(TAKEN, &stub(bits, TAKEN));
@@ -221,6 +258,15 @@ impl Host {
             entry();
             let end = if read_volatile((RIP + 8) as *const u64) == 0 { End::Done } else { End::Fault };
             (read_volatile(FILE as *const Regs), end)
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        for (at, len) in [(CODE, 0x1000), (FILE, 0x1000), (DATA, DATA_LEN)] {
+            // SAFETY: mapped in `new`; borrows of the pages end before `self` does.
+            unsafe { libc::munmap(at as *mut _, len) };
         }
     }
 }

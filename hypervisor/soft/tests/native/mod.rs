@@ -3,6 +3,10 @@
 pub mod cases;
 pub mod families;
 pub mod host;
+#[allow(dead_code, reason = "integer families have no vectors")]
+pub mod values;
+#[allow(dead_code, reason = "most families have no wide vectors")]
+pub mod wide;
 
 /// Whether the host is what the tests measure against: an Intel core.
 pub fn intel() -> bool {
