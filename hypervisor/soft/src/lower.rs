@@ -73,6 +73,8 @@ fn known(feature: CpuidFeature, vex: bool, has: &Features) -> bool {
         CMOV => Feature::CMOV,
         CMPXCHG16B => Feature::CX16,
         CX8 => Feature::CX8,
+        F16C => Feature::F16C,
+        FMA => Feature::FMA,
         FSGSBASE => Feature::FSGSBASE,
         FXSR => Feature::FXSR,
         INVPCID => Feature::INVPCID,

@@ -1,4 +1,4 @@
-//! AVX and the VEX forms of AES and PCLMULQDQ on our processor and on the host's, if it has them: the
+//! AVX, FMA, F16C and the VEX forms of AES and PCLMULQDQ on our processor and on the host's, if it has them: the
 //! same random registers and memory.
 //!
 //! Our side begins with XRSTOR and ends with XSAVE. Flags that the manuals leave undefined are not compared. `CASES` in
@@ -40,8 +40,8 @@ fn defined(insn: &Instruction) -> u64 {
 
 /// What is built.
 fn known(feature: CpuidFeature) -> bool {
-    use CpuidFeature::{AES, AVX, PCLMULQDQ};
-    matches!(feature, AVX | AES | PCLMULQDQ)
+    use CpuidFeature::{AES, AVX, F16C, FMA, PCLMULQDQ};
+    matches!(feature, AVX | FMA | F16C | AES | PCLMULQDQ)
 }
 
 /// Whether all vendors' processors do the same.
@@ -80,15 +80,17 @@ fn is_crypto(i: &Instruction) -> bool {
 }
 
 /// Families of instructions: each has its name and its number of cases.
-const FAMILIES: [(&str, fn(&Instruction) -> bool); 6] = [
+const FAMILIES: [(&str, fn(&Instruction) -> bool); 8] = [
     ("arithmetic", is_arithmetic),
     ("comparisons", |i| named(i, &["Vcmp"])),
-    ("conversions", |i| named(i, &["Vcvt"])),
+    ("conversions", |i| named(i, &["Vcvt"]) && !has(i, CpuidFeature::F16C)),
+    ("half precision", |i| has(i, CpuidFeature::F16C)),
+    ("products", |i| has(i, CpuidFeature::FMA)),
     ("integer", |i| is_integer(i) && !i.is_vsib()),
     ("AES", is_crypto),
     ("moves", |i| {
         let others = is_arithmetic(i) || is_integer(i) || is_crypto(i) || i.is_vsib();
-        !others && !named(i, &["Vcmp", "Vcvt"])
+        !others && !named(i, &["Vcmp", "Vcvt"]) && !has(i, CpuidFeature::FMA)
     }),
 ];
 
@@ -221,6 +223,8 @@ fn compare(
 
 fn host_has_all() -> bool {
     let all = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
         && is_x86_feature_detected!("aes")
         && is_x86_feature_detected!("pclmulqdq");
     if !all {

@@ -23,6 +23,7 @@ pub(crate) trait Float:
     + Div<Output = Self>
 {
     fn sqrt(self) -> Self;
+    fn fused(self, y: Self, z: Self) -> Self;
 }
 
 /// A format the host calculates in.
@@ -41,6 +42,10 @@ macro_rules! host {
             #[inline(always)]
             fn sqrt(self) -> Self {
                 <$value>::sqrt(self)
+            }
+            #[inline(always)]
+            fn fused(self, y: Self, z: Self) -> Self {
+                self.mul_add(y, z)
             }
         }
         impl Host for $format {
@@ -168,7 +173,7 @@ impl Operation for Quotient {
 
 /// A normal result that did not come from below the normal range by rounding.
 #[inline(always)]
-fn is_safe<F: Host>(r: F::Bits) -> bool {
+pub(crate) fn is_safe<F: Host>(r: F::Bits) -> bool {
     let magnitude = softfloat::magnitude::<F>(F::wide(r));
     magnitude > F::HIDDEN && magnitude < F::INFINITY
 }

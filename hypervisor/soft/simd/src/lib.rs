@@ -26,6 +26,8 @@ pub mod crc;
 pub mod crypto;
 mod env;
 pub mod float;
+pub mod fma;
+pub mod half;
 pub mod int;
 mod lanes;
 pub mod pack;

@@ -38,6 +38,13 @@ impl Format for Double {
     const WIDTH: u32 = 64;
 }
 
+/// Half precision.
+pub(crate) struct Half;
+impl Format for Half {
+    const FRACTION: u32 = 10;
+    const WIDTH: u32 = 16;
+}
+
 pub(crate) fn magnitude<F: Format>(x: u64) -> u64 {
     x & !F::SIGN
 }
@@ -246,6 +253,82 @@ pub(crate) fn mul<F: Format>(cx: &mut FpEnv, a: u64, b: u64) -> u64 {
     };
     let value = u128::from(x.significand) * u128::from(y.significand);
     Number::new(sign != 0, x.exp + y.exp + 1, value).map_or(sign, |n| round::<F>(cx, n))
+}
+
+/// A product, or a number to be added to it: `value / 2^127 * 2^exp`, top bit of `value` set and the lowest 22 clear.
+struct Wide {
+    negative: bool,
+    exp: i32,
+    value: u128,
+}
+
+fn add_wide(x: Wide, y: Wide) -> Option<Number> {
+    let (x, y) = if (x.exp, x.value) < (y.exp, y.value) { (y, x) } else { (x, y) };
+    // As in `add_numbers`.
+    let (big, small) = (x.value >> 2, y.value >> 2);
+    let distance = (x.exp - y.exp) as u32;
+    let aligned = small.checked_shr(distance).unwrap_or(0);
+    let lost = aligned.checked_shl(distance).unwrap_or(0) != small;
+    let aligned = aligned | u128::from(lost);
+    let value = if x.negative == y.negative { big + aligned } else { big - aligned };
+    Number::new(x.negative, x.exp + 2, value)
+}
+
+/// `x * y + z` rounded once, the product or the addend negated if asked. NaNs are taken as they are: of several the
+/// first in the order of the arguments.
+pub(crate) fn fma<F: Format>(cx: &mut FpEnv, x: u64, y: u64, z: u64, minus: bool, less: bool) -> u64 {
+    let (x, y, z) = (operand::<F>(cx, x), operand::<F>(cx, y), operand::<F>(cx, z));
+    let zero = |v: u64| magnitude::<F>(v) == 0;
+    if let Some(nan) = propagate_three::<F>(cx, x, y, z) {
+        return nan;
+    }
+    let product_sign = (x ^ y) & F::SIGN ^ if minus { F::SIGN } else { 0 };
+    let z = if less { z ^ F::SIGN } else { z };
+    let infinite_product = is_infinite::<F>(x) || is_infinite::<F>(y);
+    let clash = infinite_product && is_infinite::<F>(z) && z & F::SIGN != product_sign;
+    if infinite_product && (zero(x) || zero(y)) || clash {
+        return invalid::<F>(cx);
+    }
+    for v in [x, y, z] {
+        note_denormal::<F>(cx, v);
+    }
+    if infinite_product {
+        return product_sign | F::INFINITY;
+    }
+    if is_infinite::<F>(z) {
+        return z;
+    }
+    let product = match (Number::unpack::<F>(x), Number::unpack::<F>(y)) {
+        (Some(x), Some(y)) => {
+            let value = u128::from(x.significand) * u128::from(y.significand);
+            let shift = value.leading_zeros();
+            let exp = x.exp + y.exp + 1 - shift as i32;
+            Some(Wide { negative: product_sign != 0, exp, value: value << shift })
+        }
+        _ => None,
+    };
+    let sum = match (product, Number::unpack::<F>(z)) {
+        (None, None) if product_sign == z & F::SIGN => return z,
+        (None, None) => None,
+        (None, Some(z)) => Some(z),
+        (Some(p), None) => Number::new(p.negative, p.exp, p.value),
+        (Some(p), Some(z)) => {
+            add_wide(p, Wide { negative: z.negative, exp: z.exp, value: u128::from(z.significand) << 64 })
+        }
+    };
+    match sum {
+        Some(sum) => round::<F>(cx, sum),
+        None if cx.rounding() == Rounding::Down => F::SIGN,
+        None => 0,
+    }
+}
+
+/// [`propagate`] for three operands.
+fn propagate_three<F: Format>(cx: &mut FpEnv, x: u64, y: u64, z: u64) -> Option<u64> {
+    if [x, y, z].into_iter().any(is_signaling::<F>) {
+        cx.raise(Flags::IE);
+    }
+    [x, y, z].into_iter().find(|&v| is_nan::<F>(v)).map(|v| v | F::QUIET)
 }
 
 pub(crate) fn div<F: Format>(cx: &mut FpEnv, a: u64, b: u64) -> u64 {

@@ -1,9 +1,12 @@
-//! Conversions: between formats, from and to general registers.
+//! Conversions: between formats, from and to general registers, half precision.
 
 use iced_x86::{Code, Instruction, Mnemonic};
 use simd::convert::*;
+use simd::half;
 
-use super::forms::{by_operands, from_general, is_wide, narrow_fp, packed_fp, scalar_fp, to_general};
+use super::forms::{
+    by_operands, from_general, in_memory, is_wide, narrow_fp, packed_fp, scalar_fp, stored, to_general,
+};
 use crate::cpu::Cpu;
 use crate::op::{Ctx, Op};
 
@@ -37,10 +40,15 @@ fn lanes(i: &Instruction, ctx: &Ctx) -> Option<Op> {
             narrow_fp::<u128>(i, ctx, |_, _, _, b| [cvtdq2pd(b), cvtdq2pd(upper(b))])
         }
         Mnemonic::Vcvtdq2pd => narrow_fp::<u64>(i, ctx, |_, _, _, b| [cvtdq2pd(b), 0]),
+        Mnemonic::Vcvtph2ps if wide => narrow_fp::<u128>(i, ctx, |_, env, _, b| {
+            [half::cvtph2ps(env, b as u64), half::cvtph2ps(env, upper(b) as u64)]
+        }),
+        Mnemonic::Vcvtph2ps => narrow_fp::<u64>(i, ctx, |_, env, _, b| [half::cvtph2ps(env, b as u64), 0]),
         // To narrower ones: the results lie side by side in the lower half.
         Mnemonic::Vcvtpd2ps => to_narrow(i, ctx, cvtpd2ps),
         Mnemonic::Vcvtpd2dq => to_narrow(i, ctx, cvtpd2dq),
         Mnemonic::Vcvttpd2dq => to_narrow(i, ctx, cvttpd2dq),
+        Mnemonic::Vcvtps2ph => store_half(i, ctx),
         Mnemonic::Vcvtss2sd => scalar_fp::<u32>(i, ctx, |_, env, a, b| cvtss2sd(env, a, b)),
         Mnemonic::Vcvtsd2ss => scalar_fp::<u64>(i, ctx, |_, env, a, b| cvtsd2ss(env, a, b)),
         _ => return None,
@@ -60,6 +68,35 @@ fn to_narrow(i: &Instruction, ctx: &Ctx, f: impl Fn(&mut simd::FpEnv, u128) -> u
         })
     }
     by_operands!(form, i, ctx, f)
+}
+
+/// VCVTPS2PH: the destination is the register or memory operand.
+fn store_half(i: &Instruction, ctx: &Ctx) -> Op {
+    fn form<const MEM: bool, const WIDE: bool>() -> Op {
+        Op::line(|cpu: &mut Cpu, op: &Op| {
+            let v = cpu.y(op.reg);
+            let imm = op.imm as u8;
+            let before = cpu.mxcsr;
+            let r = cpu.floating(|env| {
+                let low = u128::from(half::cvtps2ph(env, v[0], imm));
+                joined(low, if WIDE { u128::from(half::cvtps2ph(env, v[1], imm)) } else { 0 })
+            })?;
+            if !MEM {
+                cpu.set_y(op.rm, [r, 0]);
+                return Ok(());
+            }
+            let stored = if WIDE { cpu.store(op, r) } else { cpu.store(op, r as u64) };
+            // A fault of the store comes before any flag is raised.
+            stored.inspect_err(|_| cpu.mxcsr = before)
+        })
+    }
+    let op = match (in_memory(i, 0), is_wide(i)) {
+        (false, false) => form::<false, false>(),
+        (false, true) => form::<false, true>(),
+        (true, false) => form::<true, false>(),
+        (true, true) => form::<true, true>(),
+    };
+    stored(op, i, ctx)
 }
 
 fn general(i: &Instruction, ctx: &Ctx) -> Option<Op> {

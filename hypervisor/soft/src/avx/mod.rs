@@ -1,4 +1,4 @@
-//! AVX and AVX2, and the VEX forms of AES and PCLMULQDQ: lowering and operands.
+//! AVX, AVX2, FMA and F16C, and the VEX forms of AES and PCLMULQDQ: lowering and operands.
 //!
 //! Most instructions do in each half of 16 bytes what SSE's do, so that a form runs the `simd` crate's function on one
 //! half or on both. Each writes a whole register: what an instruction of 16 bytes does not reach becomes zero. Memory
@@ -7,6 +7,7 @@
 
 mod convert;
 mod float;
+mod fma;
 mod forms;
 mod integer;
 mod lanes;
@@ -28,6 +29,7 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
     let op = moves::lower(i, ctx)
         .or_else(|| integer::lower(i, ctx))
         .or_else(|| float::lower(i, ctx))
+        .or_else(|| fma::lower(i, ctx))
         .or_else(|| convert::lower(i, ctx))
         .or_else(|| lanes::lower(i, ctx))
         .or_else(|| permute::lower(i, ctx))?;

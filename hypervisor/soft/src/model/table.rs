@@ -117,6 +117,8 @@ pub const SUPPORTED: Features = SOFT.and(&[
     F::RDRAND,
     F::RDSEED,
     F::AVX,
+    F::FMA,
+    F::F16C,
     F::XSAVEC,
     F::XGETBV1,
 ]);
