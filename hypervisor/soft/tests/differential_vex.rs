@@ -1,4 +1,4 @@
-//! AVX, FMA, F16C and the VEX forms of AES and PCLMULQDQ on our processor and on the host's, if it has them: the
+//! AVX, AVX2, FMA, F16C and the VEX forms of AES and PCLMULQDQ on our processor and on the host's, if it has them: the
 //! same random registers and memory.
 //!
 //! Our side begins with XRSTOR and ends with XSAVE. Flags that the manuals leave undefined are not compared. `CASES` in
@@ -40,8 +40,8 @@ fn defined(insn: &Instruction) -> u64 {
 
 /// What is built.
 fn known(feature: CpuidFeature) -> bool {
-    use CpuidFeature::{AES, AVX, F16C, FMA, PCLMULQDQ};
-    matches!(feature, AVX | FMA | F16C | AES | PCLMULQDQ)
+    use CpuidFeature::{AES, AVX, AVX2, F16C, FMA, PCLMULQDQ};
+    matches!(feature, AVX | AVX2 | FMA | F16C | AES | PCLMULQDQ)
 }
 
 /// Whether all vendors' processors do the same.
@@ -79,8 +79,11 @@ fn is_crypto(i: &Instruction) -> bool {
     has(i, CpuidFeature::AES) || has(i, CpuidFeature::PCLMULQDQ)
 }
 
+/// Tells whether an instruction is one of a family.
+type Wanted = fn(&Instruction) -> bool;
+
 /// Families of instructions: each has its name and its number of cases.
-const FAMILIES: [(&str, fn(&Instruction) -> bool); 8] = [
+const FAMILIES: [(&str, Wanted); 9] = [
     ("arithmetic", is_arithmetic),
     ("comparisons", |i| named(i, &["Vcmp"])),
     ("conversions", |i| named(i, &["Vcvt"]) && !has(i, CpuidFeature::F16C)),
@@ -88,6 +91,7 @@ const FAMILIES: [(&str, fn(&Instruction) -> bool); 8] = [
     ("products", |i| has(i, CpuidFeature::FMA)),
     ("integer", |i| is_integer(i) && !i.is_vsib()),
     ("AES", is_crypto),
+    ("gathers", |i| i.is_vsib()),
     ("moves", |i| {
         let others = is_arithmetic(i) || is_integer(i) || is_crypto(i) || i.is_vsib();
         !others && !named(i, &["Vcmp", "Vcvt"]) && !has(i, CpuidFeature::FMA)
@@ -95,7 +99,7 @@ const FAMILIES: [(&str, fn(&Instruction) -> bool); 8] = [
 ];
 
 /// Every encoding of a family, with some of the registers.
-fn encodings(bits: u32, want: fn(&Instruction) -> bool, rng: &mut Random) -> Vec<Vec<u8>> {
+fn encodings(bits: u32, want: Wanted, rng: &mut Random) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     for map in 1..=3u8 {
         for opcode in 0..=255u8 {
@@ -171,7 +175,7 @@ fn of_every_model(insn: &Instruction, left: &mut Left) {
 fn compare(
     bits: u32,
     host: &mut Host,
-    (name, want): (&'static str, fn(&Instruction) -> bool),
+    (name, want): (&'static str, Wanted),
     cases: u64,
     seed: u64,
 ) -> String {

@@ -131,7 +131,7 @@ fn extensions() -> Family {
 /// The family that tier 2 leaves to tier 1's handlers.
 const LEFT: &str = "wide vectors";
 
-/// AVX, FMA and F16C.
+/// AVX, AVX2, FMA and F16C.
 fn wide_vectors() -> Family {
     let mut opcodes = Vec::new();
     for (map, from, to) in [(1, 0x10, 0x17), (1, 0x50, 0x7f), (1, 0xc2, 0xfe), (2, 0, 0xbf), (3, 0, 0x4c)] {
@@ -147,8 +147,8 @@ fn wide_vectors() -> Family {
         opcodes,
         prefixes: &[],
         want: |i| {
-            use CpuidFeature::{AES, AVX, F16C, FMA, PCLMULQDQ};
-            let known = |f: &CpuidFeature| matches!(*f, AVX | F16C | FMA | AES | PCLMULQDQ);
+            use CpuidFeature::{AES, AVX, AVX2, F16C, FMA, PCLMULQDQ};
+            let known = |f: &CpuidFeature| matches!(*f, AVX | AVX2 | F16C | FMA | AES | PCLMULQDQ);
             i.encoding() == EncodingKind::VEX && i.cpuid_features().iter().all(known)
         },
         branch: false,

@@ -9,6 +9,7 @@ mod convert;
 mod float;
 mod fma;
 mod forms;
+mod gather;
 mod integer;
 mod lanes;
 mod moves;
@@ -32,7 +33,8 @@ pub fn lower(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         .or_else(|| fma::lower(i, ctx))
         .or_else(|| convert::lower(i, ctx))
         .or_else(|| lanes::lower(i, ctx))
-        .or_else(|| permute::lower(i, ctx))?;
+        .or_else(|| permute::lower(i, ctx))
+        .or_else(|| gather::lower(i, ctx))?;
     Some(if ctx.mode & mode::AVX == 0 {
         Op::jump(undefined)
     } else if ctx.mode & mode::TS != 0 {

@@ -117,6 +117,7 @@ pub const SUPPORTED: Features = SOFT.and(&[
     F::RDRAND,
     F::RDSEED,
     F::AVX,
+    F::AVX2,
     F::FMA,
     F::F16C,
     F::XSAVEC,

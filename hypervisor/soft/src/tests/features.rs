@@ -349,6 +349,35 @@ fn xsavec_leaves_out_what_is_as_after_reset_and_xrstor_reads_it_back() {
 }
 
 #[test]
+fn a_gather_goes_on_after_a_fault_with_what_is_left() {
+    let code = |a: &mut CodeAssembler| {
+        a.vpgatherdd_3(ymm1, dword_ptr(rax + ymm2 * 4), ymm3).unwrap();
+        a.hlt().unwrap();
+    };
+    let mut bare = long("max", code);
+    with_avx(&mut bare);
+    bare.cpu.gpr[RAX] = 0x5000;
+    for n in 0..8 {
+        bare.write(0x5000 + 4 * n, &(100 + n as u32).to_le_bytes());
+    }
+    let lanes = |v: [u32; 4]| v.iter().rev().fold(0u128, |sum, n| sum << 32 | u128::from(*n));
+    // Lane 5 lies beyond what is mapped, lane 1 and 6 are not wanted.
+    let far = (1u32 << 30) + 0x1000_0000;
+    bare.cpu.set_y(2, [lanes([7, 1, 0, 3]), lanes([2, far, 1, 6])]);
+    bare.cpu.set_y(3, [lanes([u32::MAX, 0, 1 << 31, u32::MAX]), lanes([u32::MAX, u32::MAX, 0, u32::MAX])]);
+    bare.cpu.set_y(1, [lanes([1, 2, 3, 4]), lanes([5, 6, 7, 8])]);
+    assert_eq!(vector(&mut bare), 14);
+    assert_eq!(bare.cpu.y(1), [lanes([107, 2, 100, 103]), lanes([102, 6, 7, 8])]);
+    assert_eq!(bare.cpu.y(3), [0, lanes([0, u32::MAX, 0, u32::MAX])]);
+    bare.cpu.halted = false;
+    bare.cpu.set_y(2, [0, lanes([0, 4, 0, 6])]);
+    bare.cpu.gpr[IP] = super::CODE;
+    bare.halts();
+    assert_eq!(bare.cpu.y(1), [lanes([107, 2, 100, 103]), lanes([102, 104, 7, 106])]);
+    assert_eq!(bare.cpu.y(3), [0; 2]);
+}
+
+#[test]
 fn a_store_of_32_bytes_that_faults_writes_nothing() {
     let mut bare = long("max", |a| {
         a.vmovdqu(ymmword_ptr(rax), ymm1).unwrap();
