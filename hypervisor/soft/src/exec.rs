@@ -338,6 +338,21 @@ impl Cpu {
         (self.icount >= self.icount_limit).then_some(Leave::Count)
     }
 
+    /// Whether a string instruction is to let the loop have its turn between two items. By instruction count only what
+    /// comes from the guest itself is a reason: an instruction that is begun again counts twice, and the count must not
+    /// tell when somebody pauses the guest, nor whether code is translated.
+    #[inline(always)]
+    pub(crate) fn interrupted(&self) -> bool {
+        self.attention() && self.interrupted_by()
+    }
+
+    #[cold]
+    fn interrupted_by(&self) -> bool {
+        // SAFETY: the word lives in `shared`.
+        let bits = unsafe { (*self.attention).load(Ordering::Acquire) };
+        self.shared.counter.is_none() || bits & (attention::IRQ | attention::INIT) != 0
+    }
+
     /// Does what these bits of attention ask for.
     fn sync_memory(&mut self, bits: u32) {
         let shared = self.shared.clone();

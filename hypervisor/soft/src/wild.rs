@@ -2,7 +2,7 @@
 //!
 //! Whatever the code does, nothing but the guest may break: no panic, no fault of the host, no run that does not end
 //! when its budget of instructions is spent, no register that cannot be saved and loaded. The vCPUs run in turns, or
-//! at once on threads of their own.
+//! at once on threads of their own, interpreted or translated. In turns both come to the same ([`compare`]).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +20,7 @@ use crate::soft::STACK;
 use crate::state;
 use crate::system::bits::{cr0, cr4, efer};
 use crate::system::segment::v86_segment;
+use crate::tier2::Tier2;
 
 /// Bytes of RAM.
 const RAM: u64 = 4 << 20;
@@ -37,6 +38,16 @@ const TASK: u64 = 0x2800;
 const PAGES: u64 = 0x3000;
 const TOP: u64 = 0x7ff0;
 const CODE: u64 = 0x8000;
+
+/// Bits of the second byte of the head.
+mod what {
+    /// Page tables of 4 KiB pages, some of which lead elsewhere, in long mode.
+    pub const PAGES: u8 = 1 << 5;
+    /// The code is translated.
+    pub const TRANSLATED: u8 = 1 << 6;
+    /// The vCPUs run at once.
+    pub const AT_ONCE: u8 = 1 << 7;
+}
 
 /// A device that answers anything.
 struct Anything(u64);
@@ -68,6 +79,7 @@ impl Wild {
         let counter = Arc::new(CountClock::default());
         let shared = Arc::new(Shared::new(2, ram, counter.clone(), Some(counter)));
         shared.physical.map(&Mapping::ram(0, RAM, &block, 0))?;
+        crate::soft::watch(&shared, &block);
         // A page that can be read and not be written, and one the other way round.
         shared.physical.map(&Mapping::rom(0x3_0000, 0x1000, &block, 0x3_0000))?;
         let write = Mapping::ram(0x3_1000, 0x1000, &block, 0x3_1000);
@@ -150,6 +162,27 @@ impl Wild {
         }
     }
 
+    /// Long mode's first 2 MiB by pages of 4 KiB. Those of the vCPU itself lead to themselves, mostly; the others anywhere,
+    /// so that many lead to one page, with all kinds of rights.
+    fn pages(&mut self, at: u64) {
+        let table = at + PAGES + 0x3000;
+        for n in 0..512 {
+            let v = self.next();
+            let own = (at >> 12..(at >> 12) + 16).contains(&n);
+            let (to, rights) = match v >> 60 {
+                0..14 if own => (n, 7),
+                0..4 => (n, 7 | v & 0x18),
+                4..12 => (v >> 8 & 0x1ff, 7),
+                12..14 => ((at >> 12) + (v >> 8 & 0xf), v & 0x167),
+                // Behind the end of RAM.
+                14 => (0x400 + (v >> 8 & 0xff), 7),
+                _ => (v >> 8 & 0x3ff, v & 0x167 | v << 1 & 1 << 63),
+            };
+            self.write64(table + 8 * n, to << 12 | rights);
+        }
+        self.write64(at + PAGES + 0x2000, table | 7);
+    }
+
     /// Puts a vCPU at the beginning of its code.
     fn enter(&mut self, cpu: &mut Cpu) {
         let at = 0x1_0000 * (cpu.id as u64 + 1);
@@ -157,6 +190,9 @@ impl Wild {
         let user = self.modes >> (4 * cpu.id + 3) & 1 != 0;
         let long = mode >= 5;
         self.tables(at, long);
+        if long && self.what & what::PAGES != 0 {
+            self.pages(at);
+        }
         cpu.init();
         (cpu.wait_startup, cpu.shutdown, cpu.halted) = (false, false, false);
         for r in 0..16 {
@@ -304,10 +340,16 @@ impl Wild {
 
     /// Runs a vCPU to the end of its turns; with `pair` the other one in between.
     fn all(&mut self, cpus: &mut [Box<Cpu>]) -> u64 {
+        self.all_seen(cpus, &mut |_, _| ())
+    }
+
+    /// The same; `seen` is told of each turn's end.
+    fn all_seen(&mut self, cpus: &mut [Box<Cpu>], seen: &mut dyn FnMut(&Wild, &Cpu)) -> u64 {
         let mut outcome = 0u64;
         for turn in 0..TURNS {
             for cpu in cpus.iter_mut() {
                 let (kind, again) = self.turn(cpu, turn);
+                seen(self, cpu);
                 outcome |= 1 << (kind.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58);
                 if again {
                     self.enter(cpu);
@@ -328,9 +370,8 @@ fn saves(wild: &Wild, cpu: &mut Cpu) {
     assert!(save(cpu) == body, "what is loaded is what was saved");
 }
 
-/// Runs `input`: eight bytes that choose modes and registers, then the code, half of it for each vCPU. Gives a number
-/// for what happened. Panics if we are at fault.
-pub fn run(input: &[u8]) -> u64 {
+/// The machine of an input, and its vCPUs at their beginning.
+fn begin(input: &[u8], translated: bool) -> (Wild, Vec<Box<Cpu>>) {
     let mut head = [0; HEAD];
     let taken = input.len().min(HEAD);
     head[..taken].copy_from_slice(&input[..taken]);
@@ -347,10 +388,49 @@ pub fn run(input: &[u8]) -> u64 {
     }
     let mut cpus: Vec<_> = (0..2).map(|n| Cpu::new(n, wild.shared.clone())).collect();
     for cpu in &mut cpus {
+        // A host that refuses has no second tier.
+        cpu.set_tier2(if translated { Tier2::new(1).ok() } else { None });
         cpu.dispatch = Some(Box::new(Anything(wild.next())));
         wild.enter(cpu);
     }
-    let at_once = wild.what >> 7 != 0;
+    (wild, cpus)
+}
+
+/// Runs `input` in turns, interpreted and translated: the vCPUs are the same behind each turn, and RAM at the end. Gives
+/// a number for what happened. Panics if we are at fault.
+pub fn compare(input: &[u8]) -> u64 {
+    let went = |translated| {
+        let (mut wild, mut cpus) = begin(input, translated);
+        let mut seen = Vec::new();
+        let mut see = |wild: &Wild, cpu: &Cpu| {
+            let state = state::save(cpu, &wild.shared.unit(cpu.id)).expect("a vCPU can be saved");
+            seen.push((cpu.id, cpu.icount, cpu.registers(), state, cpu.code_ahead()));
+        };
+        let outcome = wild.all_seen(&mut cpus, &mut see);
+        let mut ram = vec![0; RAM as usize];
+        wild.block.read_slice(&mut ram, MemoryRegionAddress(0)).expect("all of it is there");
+        (outcome, seen, ram)
+    };
+    let (one, two) = (went(false), went(true));
+    for (turn, (one, two)) in one.1.iter().zip(&two.1).enumerate() {
+        assert!(
+            one == two,
+            "turn {turn}: interpreted {:x?}\n\ntranslated {:x?}",
+            (one.1, &one.2, &one.4),
+            (two.1, &two.2, &two.4)
+        );
+    }
+    let differs = one.2.iter().zip(&two.2).position(|(a, b)| a != b);
+    assert!(differs.is_none(), "RAM differs at {differs:x?}");
+    one.0
+}
+
+/// Runs `input`: eight bytes that choose modes and registers, then the code, half of it for each vCPU. Gives a number
+/// for what happened. Panics if we are at fault.
+pub fn run(input: &[u8]) -> u64 {
+    let translated = input.get(1).is_some_and(|what| what & what::TRANSLATED != 0);
+    let (wild, mut cpus) = begin(input, translated);
+    let at_once = wild.what & what::AT_ONCE != 0;
     let work = |wild: &mut Wild, cpus: &mut [Box<Cpu>]| {
         let outcome = wild.all(cpus);
         cpus.iter_mut().for_each(|cpu| saves(wild, cpu));
@@ -443,6 +523,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn any_bytes_do_the_same_in_both_tiers() {
+        let mut outcomes = std::collections::HashSet::new();
+        for seed in 0..400 {
+            let mut input = stream(seed);
+            // Most of it in 64-bit code, which is what is translated.
+            input[0] = if seed % 4 == 0 { input[0] } else { 0x55 | input[0] & 0x88 };
+            outcomes.insert(super::compare(&input));
+        }
+        assert!(outcomes.len() > 30, "{} outcomes", outcomes.len());
+    }
+
     /// A record of a saved file that has a few bytes changed.
     #[test]
     fn a_saved_vcpu_that_was_changed_is_refused_or_runs() {
@@ -473,6 +565,7 @@ mod tests {
         let mut seed = 1 << 32;
         while begun.elapsed().as_secs() < 60 {
             super::run(&stream(seed));
+            super::compare(&stream(seed));
             seed += 1;
         }
     }

@@ -130,7 +130,7 @@ fn repeat<K: Kind<T, A>, T: Int, A: Int, const PREFIX: u8>(cpu: &mut Cpu, op: &O
             cpu.icount += PIECES;
         }
         // A single step is one item, and a watched one traps before the next.
-        if due || traps || cpu.dr6_pending != 0 || done > 1 && cpu.attention() {
+        if due || traps || cpu.dr6_pending != 0 || done > 1 && cpu.interrupted() {
             leave_flags(cpu, compared);
             return Err(cpu.again());
         }

@@ -135,7 +135,7 @@ pub(super) fn string<const IN: bool, T: Int>(cpu: &mut Cpu, op: &Op) -> Exec {
         if due {
             cpu.icount += REQUESTS;
         }
-        if left > 0 && (due || cpu.attention() || cpu.special & !crate::cpu::special::ONCE != 0) {
+        if left > 0 && (due || cpu.interrupted() || cpu.special & !crate::cpu::special::ONCE != 0) {
             return Err(cpu.again());
         }
     }

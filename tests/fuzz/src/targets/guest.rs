@@ -4,6 +4,37 @@ pub fn run(bytes: &[u8]) -> u64 {
     hypervisor_soft::wild::run(bytes)
 }
 
+/// The same code interpreted and translated.
+pub fn tiers(bytes: &[u8]) -> u64 {
+    hypervisor_soft::wild::compare(bytes)
+}
+
+/// [`seeds`], and 64-bit code that goes round: what a translator meets.
+pub fn tiers_seeds() -> Vec<Vec<u8>> {
+    #[rustfmt::skip]
+    let loops: [&[u8]; 6] = [
+        // Sums with carry from memory: adc rax, [rbx]; inc; loop.
+        &[0x48, 0x13, 0x03, 0x48, 0xff, 0xc2, 0x49, 0xff, 0xc8, 0x75, 0xf5, 0xeb, 0xf3],
+        // Calls and returns.
+        &[0xe8, 0x02, 0, 0, 0, 0xeb, 0xf9, 0x48, 0x01, 0xc8, 0xc3],
+        // A store into the operand of the instruction behind: mov [rip+1], al; mov eax, imm32.
+        &[0x88, 0x05, 0x01, 0, 0, 0, 0xb8, 1, 2, 3, 4, 0xff, 0xc0, 0xeb, 0xf1],
+        // SSE2: paddd, pxor, a store; an indirect jump.
+        &[0x66, 0x0f, 0xfe, 0xc1, 0x66, 0x0f, 0xef, 0xca, 0xf3, 0x0f, 0x7f, 0x0b, 0x48, 0x8d, 0x15, 0xed, 0xff, 0xff,
+          0xff, 0xff, 0xe2],
+        // CR4.PGE and CR0.WP flipped in each turn: pushes, pops and flags between.
+        &[0x0f, 0x20, 0xe0, 0x34, 0x80, 0x0f, 0x22, 0xe0, 0x0f, 0x20, 0xc0, 0x48, 0x0f, 0xba, 0xf8, 16, 0x0f, 0x22, 0xc0,
+          0x50, 0x9c, 0x9d, 0x58, 0xeb, 0xe7],
+        // Its own page table's entries: mov rdi, [table]; mov [table + 8], rdi; invlpg [rbx].
+        &[0x48, 0x8b, 0x3c, 0x25, 0, 0x60, 1, 0, 0x48, 0x89, 0x3c, 0x25, 8, 0x60, 1, 0, 0x0f, 0x01, 0x3b, 0xeb, 0xeb],
+    ];
+    let long = loops.iter().enumerate().flat_map(|(n, code)| {
+        [0x00, 0x20]
+            .map(|what| [&[0x55 | (n as u8 & 1) << 3, what, 1, n as u8, 9, 4, 2, 6][..], code, code].concat())
+    });
+    seeds().into_iter().chain(long).collect()
+}
+
 /// For each mode of the first vCPU (and another of the second) a few instructions that reach into the system: loads of
 /// segments and tables, gates, traps, strings, locked and wide ones, the local APIC's registers.
 pub fn seeds() -> Vec<Vec<u8>> {

@@ -45,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "human", run: words::human, seeds: words::human_seeds },
     Target { name: "kernel", run: words::kernel, seeds: words::kernel_seeds },
     Target { name: "guest", run: guest::run, seeds: guest::seeds },
+    Target { name: "tiers", run: guest::tiers, seeds: guest::tiers_seeds },
     Target { name: "saved", run: saved::run, seeds: saved::seeds },
     Target { name: "cpu", run: saved::cpu, seeds: saved::cpu_seeds },
     Target { name: "blkback", run: blkback::run, seeds: blkback::seeds },
