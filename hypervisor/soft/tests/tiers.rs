@@ -9,6 +9,8 @@
 #[allow(dead_code, reason = "the host's own run is the other tests'")]
 mod native;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use hypervisor_soft::CpuModel;
 use hypervisor_soft::bare::{Bare, End, Regs};
 use iced_x86::{
@@ -426,4 +428,30 @@ fn random_blocks_of_later_sse_are_the_same_in_both_tiers() {
 #[test]
 fn random_blocks_of_avx_are_the_same_in_both_tiers() {
     compare_family(LEFT);
+}
+
+/// All cores at it, ten thousand cases a seed, so that one that fails is soon found again by its seed.
+#[test]
+#[ignore = "soak: ten million random blocks"]
+fn soak_ten_million_random_blocks_are_the_same_in_both_tiers() {
+    const PIECE: u64 = 10_000;
+    let pieces = number("CASES", 10_000_000).div_ceil(PIECE);
+    let first = number("SEED", 1000);
+    let next = AtomicU64::new(0);
+    let alone = ["vectors", "floats", "extensions", LEFT].map(|name| Makers::new().named(name));
+    let work = || {
+        loop {
+            let piece = next.fetch_add(1, Ordering::Relaxed);
+            if piece >= pieces {
+                return;
+            }
+            // Half of them of everything, the other half of one kind of vectors each.
+            let family = alone[(piece / 2 % 4) as usize];
+            compare(PIECE, first + piece, (!piece.is_multiple_of(2)).then_some(family));
+        }
+    };
+    std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        (0..cores).for_each(|_| _ = scope.spawn(work));
+    });
 }

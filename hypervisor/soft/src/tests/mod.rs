@@ -3,17 +3,19 @@
 mod code;
 mod depth;
 mod features;
+mod litmus;
 mod machine;
 mod modes;
 mod race;
 mod segments;
 mod speed;
 mod system;
+mod team;
 mod traps;
 
 use std::sync::{Arc, Mutex};
 
-use hypervisor::{Dispatch, Mapping};
+use hypervisor::{Clock, Dispatch, Mapping};
 use iced_x86::code_asm::CodeAssembler;
 use ioreq::{Dir, Request};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryRegion};
@@ -63,10 +65,15 @@ pub struct Bare {
 impl Bare {
     /// Power-on state, code at the reset vector's place not mapped.
     pub fn new() -> Bare {
+        let counter = Arc::new(CountClock::default());
+        Bare::on(1, counter.clone(), Some(counter))
+    }
+
+    /// The same with memory for `vcpus` vCPUs, and the first of them.
+    fn on(vcpus: u32, clock: Arc<dyn Clock>, counter: Option<Arc<CountClock>>) -> Bare {
         let block = hypervisor::memory::new_block(0, RAM).unwrap();
         let ram = hypervisor::memory::ram_of(vec![hypervisor::memory::Region::host(block.clone())]).unwrap();
-        let counter = Arc::new(CountClock::default());
-        let shared = Arc::new(Shared::new(1, ram, counter.clone(), Some(counter)));
+        let shared = Arc::new(Shared::new(vcpus, ram, clock, counter));
         shared.physical.map(&Mapping::ram(0, block.len(), &block, 0)).unwrap();
         let mut cpu = Cpu::new(0, shared.clone());
         crate::soft::watch(&shared, &block);
@@ -115,7 +122,11 @@ impl Bare {
 
     /// 64-bit mode at CPL 0, the first GiB identity-mapped with 2 MiB pages for all, by tables at 0x10_0000.
     pub fn long(bits: impl FnOnce(&mut CodeAssembler)) -> Bare {
-        let mut bare = Bare::new();
+        Bare::new().into_long(bits)
+    }
+
+    fn into_long(self, bits: impl FnOnce(&mut CodeAssembler)) -> Bare {
+        let mut bare = self;
         bare.load(64, CODE, bits);
         bare.tables(0x00af_9b00_0000_ffff, 0x00af_fb00_0000_ffff);
         bare.write64(0x10_0000, 0x10_1007);

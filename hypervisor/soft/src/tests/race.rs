@@ -6,91 +6,26 @@
 
 use std::sync::atomic::Ordering;
 
-use hypervisor::HostClock;
 use iced_x86::code_asm::*;
 
+use super::team::{Code, READY, Team, Tiers, come, meet, wait};
 use super::*;
 use crate::cpu::RBX;
 
-/// Where the other vCPU's code is.
-const OTHER: u64 = 0x2_0000;
 /// A function that is rewritten: MOV EAX, imm32 with its operand at an address that four divide; RET.
 const FUNCTION: u64 = 0x50_0003;
 /// The round that is over.
 const ROUND: u64 = 0x60_0000;
-/// How many are there: they begin together.
-const READY: u64 = 0x60_1000;
 /// Where they work.
 const DATA: u64 = 0x70_0000;
 /// Rounds of everyday.
 const FEW: u32 = 200_000;
 const MANY: u32 = 20_000_000;
 
-/// Two vCPUs in 64-bit mode over one memory.
-struct Pair {
-    shared: Arc<Shared>,
-    cpus: [Box<Cpu>; 2],
-    bare: Bare,
-}
-
-impl Pair {
-    fn new(code: impl FnOnce(&mut CodeAssembler), other: impl FnOnce(&mut CodeAssembler)) -> Pair {
-        let bare = Bare::long(code);
-        bare.write(OTHER, &assemble(64, OTHER, other));
-        bare.write(FUNCTION, &[0xb8, 0, 0, 0, 0, 0xc3]);
-        let shared = Arc::new(Shared::new(2, bare.shared.ram.clone(), Arc::new(HostClock::new()), None));
-        shared.physical.map(&Mapping::ram(0, RAM, &bare._block, 0)).unwrap();
-        let body = crate::state::save(&bare.cpu, &bare.shared.unit(0)).unwrap();
-        let cpus = [(0, CODE), (1, OTHER)].map(|(id, ip)| {
-            let mut cpu = Cpu::new(id, shared.clone());
-            crate::state::parse(&body).unwrap().apply(&mut cpu);
-            cpu.gpr[IP] = ip;
-            cpu.gpr[RSP] = STACK - 0x1000 * u64::from(id);
-            cpu
-        });
-        Pair { shared, cpus, bare }
-    }
-
-    /// Runs the first `count` vCPUs to their HLT, and `also` beside them.
-    fn run(&mut self, count: usize, also: impl FnOnce() + Send) {
-        std::thread::scope(|scope| {
-            for cpu in &mut self.cpus[..count] {
-                let thread = std::thread::Builder::new().stack_size(crate::soft::STACK);
-                thread
-                    .spawn_scoped(scope, move || {
-                        cpu.icount_limit = u64::MAX;
-                        let leave = cpu.run();
-                        assert_eq!(leave, Leave::Halted, "{:?} at {:#x}", cpu.fault, cpu.gpr[IP]);
-                    })
-                    .unwrap();
-            }
-            also();
-        });
-    }
-}
-
-/// Waits until `count` are there.
-fn wait(a: &mut CodeAssembler, count: i32) {
-    let mut top = a.create_label();
-    a.set_label(&mut top).unwrap();
-    a.pause().unwrap();
-    a.cmp(dword_ptr(READY), count).unwrap();
-    a.jb(top).unwrap();
-}
-
-fn come(a: &mut CodeAssembler) {
-    a.lock().inc(dword_ptr(READY)).unwrap();
-}
-
-fn meet(a: &mut CodeAssembler) {
-    come(a);
-    wait(a, 2);
-}
-
 /// Calls the function over and over: what it gives is never older than the round that was over before. RBX is what was
 /// wrong, at the end.
-fn reader(rounds: u32) -> impl FnOnce(&mut CodeAssembler) {
-    move |a| {
+fn reader(rounds: u32) -> Code<'static> {
+    Box::new(move |a| {
         let (mut top, mut over) = (a.create_label(), a.create_label());
         a.mov(r8d, FUNCTION as u32).unwrap();
         // It becomes code when the writer has written to its page before, and is known when it is first rewritten.
@@ -110,14 +45,21 @@ fn reader(rounds: u32) -> impl FnOnce(&mut CodeAssembler) {
         a.jb(top).unwrap();
         a.set_label(&mut over).unwrap();
         a.hlt().unwrap();
-    }
+    })
 }
 
-fn rewritten_by_a_vcpu(rounds: u32) {
-    let writer = |a: &mut CodeAssembler| {
+/// The function as it is before the first round.
+fn with_function(tiers: Tiers, codes: Vec<Code<'_>>) -> Team {
+    let team = Team::new(tiers, codes);
+    team.bare.write(FUNCTION, &[0xb8, 0, 0, 0, 0, 0xc3]);
+    team
+}
+
+fn rewritten_by_a_vcpu(tiers: Tiers, rounds: u32) {
+    let writer = move |a: &mut CodeAssembler| {
         let mut top = a.create_label();
         a.mov(dword_ptr(FUNCTION + 0x201), ecx).unwrap();
-        meet(a);
+        meet(a, 2);
         a.mov(ecx, 1).unwrap();
         a.set_label(&mut top).unwrap();
         a.mov(dword_ptr(FUNCTION + 1), ecx).unwrap();
@@ -127,15 +69,20 @@ fn rewritten_by_a_vcpu(rounds: u32) {
         a.jbe(top).unwrap();
         a.hlt().unwrap();
     };
-    let mut pair = Pair::new(reader(rounds), writer);
-    pair.run(2, || ());
-    assert_eq!(pair.cpus[0].gpr[RBX], 0, "round {}: old code ran", pair.cpus[0].gpr[crate::cpu::RSI]);
+    let mut pair = with_function(tiers, vec![reader(rounds), Box::new(writer)]);
+    pair.run(|| ());
+    assert_eq!(
+        pair.cpus[0].gpr[RBX],
+        0,
+        "{tiers:?}, round {}: old code ran",
+        pair.cpus[0].gpr[crate::cpu::RSI]
+    );
 }
 
-fn rewritten_by_a_device(rounds: u32) {
-    let mut pair = Pair::new(reader(rounds), |a| a.hlt().unwrap());
-    let ram = pair.shared.ram.clone();
-    pair.run(1, || {
+fn rewritten_by_a_device(tiers: Tiers, rounds: u32) {
+    let mut one = with_function(tiers, vec![reader(rounds)]);
+    let ram = one.shared.ram.clone();
+    one.run(|| {
         ram.store(1u32, GuestAddress(READY), Ordering::Release).unwrap();
         while ram.load::<u32>(GuestAddress(READY), Ordering::Acquire).unwrap() == 1 {
             std::thread::yield_now();
@@ -146,31 +93,36 @@ fn rewritten_by_a_device(rounds: u32) {
             }
         }
     });
-    assert_eq!(pair.cpus[0].gpr[RBX], 0, "round {}: old code ran", pair.cpus[0].gpr[crate::cpu::RSI]);
+    assert_eq!(
+        one.cpus[0].gpr[RBX],
+        0,
+        "{tiers:?}, round {}: old code ran",
+        one.cpus[0].gpr[crate::cpu::RSI]
+    );
 }
 
 #[test]
 fn what_another_vcpu_rewrote_runs() {
-    rewritten_by_a_vcpu(FEW);
+    Tiers::ALL.iter().for_each(|tiers| rewritten_by_a_vcpu(*tiers, FEW));
 }
 
 #[test]
 fn what_a_device_rewrote_runs() {
-    rewritten_by_a_device(FEW);
+    [Tiers::One, Tiers::Two].iter().for_each(|tiers| rewritten_by_a_device(*tiers, FEW));
 }
 
 #[test]
 #[ignore = "soak: code rewritten twenty million times"]
 fn soak_what_others_rewrote_runs() {
-    rewritten_by_a_vcpu(MANY);
-    rewritten_by_a_device(MANY);
+    Tiers::ALL.iter().for_each(|tiers| rewritten_by_a_vcpu(*tiers, MANY));
+    [Tiers::One, Tiers::Two].iter().for_each(|tiers| rewritten_by_a_device(*tiers, MANY));
 }
 
 /// Adds one to each of five counters, by five ways to be alone with it.
-fn counter(rounds: u32) -> impl FnOnce(&mut CodeAssembler) {
-    move |a| {
+fn counter(rounds: u32) -> Code<'static> {
+    Box::new(move |a| {
         let mut top = a.create_label();
-        meet(a);
+        meet(a, 2);
         a.mov(r8d, rounds).unwrap();
         a.mov(edi, DATA as u32).unwrap();
         a.set_label(&mut top).unwrap();
@@ -204,12 +156,12 @@ fn counter(rounds: u32) -> impl FnOnce(&mut CodeAssembler) {
         a.dec(r8d).unwrap();
         a.jne(top).unwrap();
         a.hlt().unwrap();
-    }
+    })
 }
 
-fn counts(rounds: u32) {
-    let mut pair = Pair::new(counter(rounds), counter(rounds));
-    pair.run(2, || ());
+fn counts(tiers: Tiers, rounds: u32) {
+    let mut pair = Team::new(tiers, vec![counter(rounds), counter(rounds)]);
+    pair.run(|| ());
     let read = |at: u64| pair.bare.read64(DATA + at);
     let both = 2 * u64::from(rounds);
     assert_eq!([0, 0x100, 0x180, 0x188, 0x208].map(read), [both; 5]);
@@ -218,20 +170,20 @@ fn counts(rounds: u32) {
 
 #[test]
 fn no_count_is_lost_between_two_vcpus() {
-    counts(FEW);
+    Tiers::ALL.iter().for_each(|tiers| counts(*tiers, FEW));
 }
 
 #[test]
 #[ignore = "soak: twenty million atomic instructions of each kind"]
 fn soak_no_count_is_lost() {
-    counts(MANY);
+    Tiers::ALL.iter().for_each(|tiers| counts(*tiers, MANY));
 }
 
 /// Writes the round in several ways and then that it is over, and the reader looks the other way round.
-fn in_order(rounds: u32) {
-    let writer = |a: &mut CodeAssembler| {
+fn in_order(tiers: Tiers, rounds: u32) {
+    let writer = move |a: &mut CodeAssembler| {
         let mut top = a.create_label();
-        meet(a);
+        meet(a, 2);
         a.mov(ebx, 1).unwrap();
         a.mov(r8d, DATA as u32).unwrap();
         a.set_label(&mut top).unwrap();
@@ -256,9 +208,9 @@ fn in_order(rounds: u32) {
         a.jbe(top).unwrap();
         a.hlt().unwrap();
     };
-    let reader = |a: &mut CodeAssembler| {
+    let reader = move |a: &mut CodeAssembler| {
         let (mut top, mut bad, mut over) = (a.create_label(), a.create_label(), a.create_label());
-        meet(a);
+        meet(a, 2);
         a.mov(r8d, DATA as u32).unwrap();
         a.set_label(&mut top).unwrap();
         a.mov(esi, dword_ptr(ROUND)).unwrap();
@@ -281,14 +233,14 @@ fn in_order(rounds: u32) {
         a.set_label(&mut over).unwrap();
         a.hlt().unwrap();
     };
-    let mut pair = Pair::new(reader, writer);
-    pair.run(2, || ());
+    let mut pair = Team::new(tiers, vec![Box::new(reader), Box::new(writer)]);
+    pair.run(|| ());
     let first = &pair.cpus[0];
     let at = first.gpr[RBX];
     assert_eq!(
         at,
         0,
-        "round {}: torn or out of order at {:#x}",
+        "{tiers:?}, round {}: torn or out of order at {:#x}",
         first.gpr[crate::cpu::RSI],
         at.wrapping_sub(1)
     );
@@ -296,11 +248,11 @@ fn in_order(rounds: u32) {
 
 #[test]
 fn writes_are_seen_whole_and_in_order() {
-    in_order(FEW);
+    Tiers::ALL.iter().for_each(|tiers| in_order(*tiers, FEW));
 }
 
 #[test]
 #[ignore = "soak: twenty million rounds of writes"]
 fn soak_writes_are_seen_whole_and_in_order() {
-    in_order(MANY);
+    Tiers::ALL.iter().for_each(|tiers| in_order(*tiers, MANY));
 }
