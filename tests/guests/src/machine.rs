@@ -76,6 +76,7 @@ pub struct Machine {
     kernel: Option<(PathBuf, PathBuf, String)>,
     firmware: Option<PathBuf>,
     icount: bool,
+    cpu: Option<&'static str>,
     cpu_tier: Option<&'static str>,
     lockstep: Option<String>,
     config: Option<PathBuf>,
@@ -102,6 +103,7 @@ impl Machine {
             kernel: None,
             firmware: None,
             icount: false,
+            cpu: None,
             cpu_tier: None,
             lockstep: None,
             config: None,
@@ -168,6 +170,12 @@ impl Machine {
     /// Guest time is the count of instructions, and the real-time clock starts at a fixed date.
     pub fn icount(mut self) -> Machine {
         self.icount = true;
+        self
+    }
+
+    /// The model of its CPUs, as QEMU calls it.
+    pub fn cpu(mut self, model: &'static str) -> Machine {
+        self.cpu = Some(model);
         self
     }
 
@@ -255,6 +263,9 @@ impl Machine {
         if self.icount {
             command.args(["--clock", "icount", "--rtc", "1700000000"]);
         }
+        if let Some(model) = self.cpu {
+            command.args(["--cpu", model]);
+        }
         if let Some(tier) = self.cpu_tier {
             command.args(["--cpu-tier", tier]);
         }
@@ -272,6 +283,9 @@ impl Machine {
         command.args(["-serial", "stdio"]);
         command.arg("-m").arg(self.memory.to_string());
         command.arg("-smp").arg(self.vcpus.to_string());
+        if let Some(model) = self.cpu {
+            command.args(["-cpu", model]);
+        }
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
         for (index, (model, net)) in self.cards.iter().enumerate() {
             let net = match net.strip_prefix("tap:") {

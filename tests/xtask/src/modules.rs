@@ -23,6 +23,35 @@ pub const DISK: [&str; 9] = [
 /// Network cards, those that the cloud kernel has no drivers for among them.
 pub const NETWORK: [&str; 6] = ["e1000", "e1000e", "8139cp", "8139too", "ne2k_pci", "af_packet"];
 
+/// What calculates in vector registers and is tried by the kernel against known answers, or measured, when it is loaded.
+/// The modes of operation come first, as the ciphers' own are tried by them.
+pub const VECTORS: [&str; 24] = [
+    "xor",
+    "raid6_pq",
+    "ctr",
+    "ecb",
+    "cts",
+    "xts",
+    "gcm",
+    "ccm",
+    "chacha_generic",
+    "sha1_ssse3",
+    "sha256_ssse3",
+    "sha512_ssse3",
+    "chacha_x86_64",
+    "poly1305_x86_64",
+    "nhpoly1305_avx2",
+    "aesni_intel",
+    "ghash_clmulni_intel",
+    "crct10dif_pclmul",
+    "crc32_pclmul",
+    "camellia_aesni_avx2",
+    "serpent_avx2",
+    "twofish_avx_x86_64",
+    "cast5_avx_x86_64",
+    "cast6_avx_x86_64",
+];
+
 /// The modules `names` and all that they depend on, each after what it needs.
 pub fn in_order(folder: &Path, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = HashMap::new();
