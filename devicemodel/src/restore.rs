@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, DiskConfig, DiskKind, GuestConfig, NetdevConfig, SerialConfig};
+use crate::config::{ConfigError, DiskBus, DiskConfig, DiskKind, GuestConfig, NetdevConfig, SerialConfig};
 
 /// What the person gives, in the place of what the file names.
 #[derive(Clone, Debug, Default)]
@@ -83,10 +83,11 @@ fn media(
     };
     let mut drives: Vec<&mut DiskConfig> =
         config.disks.iter_mut().filter(|disk| disk.kind == kind && disk.path.is_some()).collect();
-    drives.sort_by_key(|disk| disk.slot);
+    drives.sort_by_key(|disk| (disk.bus == DiskBus::Virtio, disk.slot));
     let name = if kind == DiskKind::Disk { "disk" } else { "CD" };
     for drive in drives {
-        let own = images.iter().position(|image| image.slot.is_some() && image.slot == drive.slot);
+        let same = |image: &DiskConfig| image.bus == drive.bus && image.slot == drive.slot;
+        let own = images.iter().position(|image| image.slot.is_some() && same(image));
         let free = || images.iter().position(|image| image.slot.is_none());
         match own.or_else(free) {
             Some(at) => {
@@ -94,6 +95,7 @@ fn media(
                 // How the guest knows it stays as it is, and what it was not to write too.
                 *drive = DiskConfig {
                     id: drive.id.take(),
+                    bus: drive.bus,
                     slot: drive.slot,
                     readonly: image.readonly || drive.readonly,
                     ..image
@@ -101,9 +103,13 @@ fn media(
             }
             None => {
                 let place = drive.slot.unwrap_or(0);
+                let place = match drive.bus {
+                    DiskBus::Ide => format!("at IDE place {place}"),
+                    DiskBus::Virtio => drive.place_name(),
+                };
                 let write = if drive.readonly { "read only" } else { "written" };
                 let path = drive.path.as_deref().map(shown).unwrap_or_default();
-                named.push(format!("{name} at IDE place {place}, {write}: {path}"));
+                named.push(format!("{name} {place}, {write}: {path}"));
             }
         }
     }

@@ -12,6 +12,7 @@ use devices_core::{Device, DeviceCell, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use thiserror::Error;
 
+use crate::storage::drive::DriveImage;
 use crate::xen::platform;
 
 /// The handles of one device that is being made.
@@ -39,6 +40,10 @@ pub trait DeviceContext {
     /// The other end of a network card's cable, and the card's address; the backend wakes the card with
     /// [`devices_core::Wake::Backend`]`(number)`.
     fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<NicConfig, MakeError>;
+    /// The image that `drive` names. There is one: a configuration without is refused before.
+    fn drive(&self, properties: &Properties) -> Result<DriveImage, MakeError>;
+    /// How many vCPUs the guest starts with.
+    fn vcpus(&self) -> u32;
     /// Whether memory of devices is saved as the guest's own, by somebody else.
     fn saves_device_memory(&self) -> bool;
     /// Who carries out what PV drivers ask for; none where no Xen is.

@@ -16,4 +16,5 @@ pub mod serial;
 pub mod storage;
 pub mod testing;
 pub mod timer;
+pub mod virtio;
 pub mod xen;

@@ -5,7 +5,7 @@ mod not_built;
 use devices_core::model::{BusType, Model, Plug};
 
 use crate::board::Make;
-use crate::{chipset, display, input, interrupt, net, serial, storage, testing, timer, xen};
+use crate::{chipset, display, input, interrupt, net, serial, storage, testing, timer, virtio, xen};
 
 /// A model, and who makes its devices.
 struct Listed(&'static Model, Maker);
@@ -51,6 +51,9 @@ static ALL: &[Listed] = &[
     Listed(&net::rtl8139::model::MODEL, Maker::Of(net::rtl8139::model::make)),
     Listed(&testing::isa_debug_exit::model::MODEL, Maker::Of(testing::isa_debug_exit::model::make)),
     Listed(&testing::pci_testdev::model::MODEL, Maker::Of(testing::pci_testdev::model::make)),
+    Listed(&virtio::blk::model::MODEL, Maker::Of(virtio::blk::model::make)),
+    Listed(&virtio::blk::model::TRANSITIONAL, Maker::Of(virtio::blk::model::make)),
+    Listed(&virtio::blk::model::NON_TRANSITIONAL, Maker::Of(virtio::blk::model::make)),
     Listed(&xen::platform::model::MODEL, Maker::Of(xen::platform::model::make)),
     Listed(&xen::pvdevice::model::MODEL, Maker::Of(xen::pvdevice::model::make)),
 ];

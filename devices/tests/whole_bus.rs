@@ -21,6 +21,7 @@ use devices::interrupt::ioapic::Ioapic;
 use devices::interrupt::pic::Pic;
 use devices::models;
 use devices::serial::uart16550::{PORTS, Serial};
+use devices::storage::drive::DriveImage;
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Labels};
 use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
 use devices::timer::pit::Pit;
@@ -82,6 +83,7 @@ impl PlatformOps for Nobody {
 struct Context {
     ram: GuestRam,
     recorder: Arc<Recorder>,
+    disk: Arc<dyn BlockBackend>,
 }
 
 impl DeviceContext for Context {
@@ -99,6 +101,13 @@ impl DeviceContext for Context {
     }
     fn network(&self, _: &Properties, _: &Wiring, _: u32) -> Result<NicConfig, MakeError> {
         Ok(NicConfig { backend: Arc::<TestNet>::default(), mac: [2, 0, 0, 0, 0, 1] })
+    }
+    fn drive(&self, _: &Properties) -> Result<DriveImage, MakeError> {
+        let (geometry, translation) = Geometry::guess(self.disk.info().size / 512, &[]);
+        Ok(DriveImage { backend: self.disk.clone(), geometry, translation })
+    }
+    fn vcpus(&self) -> u32 {
+        2
     }
     fn saves_device_memory(&self) -> bool {
         false
@@ -129,7 +138,7 @@ fn usual(model: &'static Model) -> Properties {
 /// One device of every model that can be asked for, in slots from 2 on, with its BARs mapped as the firmware does.
 fn add_models(pc: &mut Pc, isa: &IrqBank) {
     let Pc { rig, ports, memory } = pc;
-    let context = Context { ram: rig.ram().clone(), recorder: rig.recorder() };
+    let context = Context { ram: rig.ram().clone(), recorder: rig.recorder(), disk: disk(rig) };
     let (mut slot, mut port, mut address) = (2, 0xc100, 0xe000_0000);
     for model in models::all() {
         let Some(make) = models::maker(model) else { continue };

@@ -8,11 +8,22 @@ pub fn ide(channel: u8, unit: u8) -> String {
     format!("/pci@i0cf8/ide@1,1/drive@{channel}/disk@{unit}")
 }
 
+/// A virtio disk on PCI bus 0.
+pub fn virtio_disk(devfn: u8) -> String {
+    format!("/pci@i0cf8/scsi@{}/disk@0,0", function(devfn))
+}
+
 /// A network card on PCI bus 0, booted by its option ROM.
 pub fn network_card(devfn: u8) -> String {
-    let (slot, function) = (devfn >> 3, devfn & 7);
-    let function = if function == 0 { String::new() } else { format!(",{function:x}") };
-    format!("/pci@i0cf8/ethernet@{slot:x}{function}/ethernet-phy@0")
+    format!("/pci@i0cf8/ethernet@{}/ethernet-phy@0", function(devfn))
+}
+
+/// A unit address on PCI: the slot, and the function unless it is 0.
+fn function(devfn: u8) -> String {
+    match (devfn >> 3, devfn & 7) {
+        (slot, 0) => format!("{slot:x}"),
+        (slot, function) => format!("{slot:x},{function:x}"),
+    }
 }
 
 /// The option ROM that starts a kernel which was given with the machine.
@@ -45,6 +56,7 @@ mod tests {
     fn names_are_qemus() {
         assert_eq!(network_card(3 << 3), "/pci@i0cf8/ethernet@3/ethernet-phy@0");
         assert_eq!(network_card(0x1f << 3 | 1), "/pci@i0cf8/ethernet@1f,1/ethernet-phy@0");
+        assert_eq!(virtio_disk(5 << 3), "/pci@i0cf8/scsi@5/disk@0,0");
         assert!(kernel().starts_with("/rom@genroms/"));
         let paths = || vec![ide(1, 0), ide(0, 1)];
         let lines = b"/pci@i0cf8/ide@1,1/drive@1/disk@0\n/pci@i0cf8/ide@1,1/drive@0/disk@1";

@@ -27,6 +27,16 @@ pub enum DiskKind {
     Cdrom,
 }
 
+/// What a drive hangs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskBus {
+    /// The IDE controller, which has four places.
+    #[default]
+    Ide,
+    /// PCI: it is a virtio device of its own.
+    Virtio,
+}
+
 /// How the host caches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CacheMode {
@@ -53,7 +63,10 @@ pub struct DiskConfig {
     pub format: Option<DiskFormat>,
     /// Disk or CD.
     pub kind: DiskKind,
-    /// IDE drive 0 to 3: primary master, primary slave, secondary master, secondary slave.
+    /// What it hangs on.
+    #[serde(default)]
+    pub bus: DiskBus,
+    /// IDE drive 0 to 3: primary master, primary slave, secondary master, secondary slave. Among virtio disks, which one.
     pub slot: Option<u8>,
     /// The guest may not write.
     pub readonly: bool,
@@ -64,11 +77,19 @@ pub struct DiskConfig {
 }
 
 impl DiskConfig {
-    /// QEMU's name of its place: `ide0-hd0`, `ide1-cd0`.
+    /// QEMU's name of its place: `ide0-hd0`, `ide1-cd0`, `virtio0`.
     pub fn place_name(&self) -> String {
         let kind = if self.kind == DiskKind::Cdrom { "cd" } else { "hd" };
         let slot = self.slot.unwrap_or(0);
-        format!("ide{}-{kind}{}", slot / 2, slot % 2)
+        match self.bus {
+            DiskBus::Ide => format!("ide{}-{kind}{}", slot / 2, slot % 2),
+            DiskBus::Virtio => format!("virtio{slot}"),
+        }
+    }
+
+    /// Its place on the IDE controller, if it is there.
+    pub fn ide_place(&self) -> Option<u8> {
+        self.slot.filter(|_| self.bus == DiskBus::Ide)
     }
 
     /// The name by which devices name it: its own, or that of its place.
@@ -86,7 +107,7 @@ impl DiskConfig {
         DiskConfig { kind: DiskKind::Cdrom, readonly: true, ..DiskConfig::new(path) }
     }
 
-    /// Reads `PATH[,id=NAME][,format=raw|qcow2][,bus=ide][,unit=N][,readonly][,snapshot][,cache=MODE]`. A comma in
+    /// Reads `PATH[,id=NAME][,format=raw|qcow2][,bus=ide|virtio][,unit=N][,readonly][,snapshot][,cache=MODE]`. A comma in
     /// the path is written twice.
     pub fn parse(text: &str) -> Result<DiskConfig, ConfigError> {
         let mut parts = split_commas(text).into_iter();
@@ -109,8 +130,11 @@ impl DiskConfig {
         match (key, value) {
             ("id", Some(id)) => self.id = Some(id.to_owned()),
             ("format", Some(format)) => self.format = Some(DiskFormat::parse(format)?),
-            ("bus" | "if", Some("ide")) => {}
-            ("bus" | "if", Some(other)) => return Err(ConfigError::value("disk option bus", other, "ide")),
+            ("bus" | "if", Some("ide")) => self.bus = DiskBus::Ide,
+            ("bus" | "if", Some("virtio")) => self.bus = DiskBus::Virtio,
+            ("bus" | "if", Some(other)) => {
+                return Err(ConfigError::value("disk option bus", other, "ide or virtio"));
+            }
             ("unit", Some(unit)) => {
                 let slot = unit.parse().ok().filter(|slot| *slot < 4);
                 self.slot = Some(slot.ok_or_else(|| ConfigError::value("disk option unit", unit, "0 to 3"))?);
@@ -164,11 +188,29 @@ fn split_commas(text: &str) -> Vec<String> {
     parts
 }
 
+/// Gives every virtio disk the lowest number that no other has.
+fn count(disks: &mut [DiskConfig]) -> Result<(), ConfigError> {
+    let virtio = |disk: &&DiskConfig| disk.bus == DiskBus::Virtio;
+    let mut taken: Vec<u8> = disks.iter().filter(virtio).filter_map(|disk| disk.slot).collect();
+    for disk in disks.iter_mut().filter(|disk| disk.bus == DiskBus::Virtio && disk.slot.is_none()) {
+        let free = (0..=u8::MAX).find(|slot| !taken.contains(slot));
+        let slot = free.ok_or_else(|| ConfigError::Invalid("there are too many virtio disks".into()))?;
+        taken.push(slot);
+        disk.slot = Some(slot);
+    }
+    taken.sort_unstable();
+    match taken.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(ConfigError::Invalid(format!("two virtio disks ask to be number {}", pair[0]))),
+        None => Ok(()),
+    }
+}
+
 /// Gives every drive one of the four places of the IDE controller: those that ask first, then disks from
-/// the first place on and CDs from the third, as a PC is usually built.
+/// the first place on and CDs from the third, as a PC is usually built. Virtio disks are counted.
 pub(super) fn place(disks: &mut [DiskConfig]) -> Result<(), ConfigError> {
     let mut taken = [false; 4];
-    for slot in disks.iter().filter_map(|disk| disk.slot) {
+    count(disks)?;
+    for slot in disks.iter().filter_map(DiskConfig::ide_place) {
         let place = taken.get_mut(usize::from(slot));
         match place {
             Some(place) if !*place => *place = true,

@@ -1,31 +1,40 @@
-//! Drives: each is a device of the guest's list, has a place on the IDE controller, and names the image that is in it.
+//! Drives: each is a device of the guest's list, has a place on the IDE controller or is a PCI function of its own, and
+//! names the image that is in it.
 
 use std::collections::BTreeMap;
 
 use devices::models;
+use devices::storage::drive::DRIVE;
 use devices::storage::ide::model as ide;
+use devices::virtio::blk::model as virtio_blk;
 use devices_core::model::{BusType, Value};
 
-use super::disk::{DiskConfig, DiskKind, place};
+use super::disk::{DiskBus, DiskConfig, DiskKind, place};
 use super::{ConfigError, DeviceSpec, GuestConfig};
 
 impl DeviceSpec {
-    /// Whether it is a drive.
+    /// Whether it is a drive on the IDE controller.
     pub(crate) fn is_drive(&self) -> bool {
         models::find(&self.model).is_some_and(|model| model.bus == BusType::Ide)
     }
 
+    /// Whether an image is in it.
+    pub(crate) fn has_image(&self) -> bool {
+        models::find(&self.model).is_some_and(|model| model.property(DRIVE.name).is_some())
+    }
+
     /// The drive of an image that nobody made one for.
     fn of_disk(disk: &DiskConfig) -> DeviceSpec {
-        let model = match disk.kind {
-            DiskKind::Disk => ide::DISK.name,
-            DiskKind::Cdrom => ide::CD.name,
+        let model = match (disk.bus, disk.kind) {
+            (DiskBus::Virtio, _) => virtio_blk::MODEL.name,
+            (DiskBus::Ide, DiskKind::Disk) => ide::DISK.name,
+            (DiskBus::Ide, DiskKind::Cdrom) => ide::CD.name,
         };
         DeviceSpec { model: model.to_owned(), id: None, bus: None, properties: BTreeMap::new() }
     }
 
     /// The id of what is in it.
-    fn drive(&self) -> Option<&str> {
+    pub(crate) fn drive(&self) -> Option<&str> {
         match self.properties.get("drive") {
             Some(Value::Text(name)) => Some(name),
             _ => None,
@@ -71,14 +80,14 @@ impl GuestConfig {
     /// The drive that an image is in.
     pub(crate) fn drive_of(&self, disk: &DiskConfig) -> Option<&DeviceSpec> {
         let name = disk.name();
-        self.devices.iter().find(|device| device.is_drive() && device.drive() == Some(&name))
+        self.devices.iter().find(|device| device.has_image() && device.drive() == Some(&name))
     }
 }
 
 /// Finds the image of each drive, makes a drive for every image that has none, and gives each a place.
 pub(super) fn settle(disks: &mut Vec<DiskConfig>, devices: &mut Vec<DeviceSpec>) -> Result<(), ConfigError> {
     let mut of = Vec::new();
-    for (at, device) in devices.iter().enumerate().filter(|(_, device)| device.is_drive()) {
+    for (at, device) in devices.iter().enumerate().filter(|(_, device)| device.has_image()) {
         let disk = image(device, disks)?;
         if of.iter().any(|(_, other)| *other == disk) {
             let name = device.drive().unwrap_or_default();
@@ -88,7 +97,7 @@ pub(super) fn settle(disks: &mut Vec<DiskConfig>, devices: &mut Vec<DeviceSpec>)
     }
     // Those that name one place first, so that nobody else takes it.
     let mut wants = Vec::new();
-    for (at, disk) in &of {
+    for (at, disk) in of.iter().filter(|(at, _)| devices[*at].is_drive()) {
         wants.push((devices[*at].wanted()?, disk));
     }
     wants.sort_by_key(|(wanted, _)| wanted.len());
@@ -97,7 +106,7 @@ pub(super) fn settle(disks: &mut Vec<DiskConfig>, devices: &mut Vec<DeviceSpec>)
         if wanted.is_empty() || disks[*disk].slot.is_some_and(|slot| wanted.contains(&slot)) {
             continue;
         }
-        let free = |place: &&u8| disks.iter().all(|disk| disk.slot != Some(**place));
+        let free = |place: &&u8| disks.iter().all(|disk| disk.ide_place() != Some(**place));
         disks[*disk].slot = wanted.iter().find(free).or(wanted.first()).copied();
     }
     place(disks)?;
@@ -109,10 +118,11 @@ pub(super) fn settle(disks: &mut Vec<DiskConfig>, devices: &mut Vec<DeviceSpec>)
     }
     for (at, disk) in of {
         let (device, disk) = (&mut devices[at], &disks[disk]);
-        let slot = disk.slot.unwrap_or(0);
-        device.bus = Some(format!("ide.{}", slot / 2));
-        device.properties.insert("unit".into(), Value::Uint((slot % 2).into()));
-        device.properties.insert("drive".into(), Value::Text(disk.name()));
+        device.properties.insert(DRIVE.name.into(), Value::Text(disk.name()));
+        if let Some(place) = disk.ide_place() {
+            device.bus = Some(format!("ide.{}", place / 2));
+            device.properties.insert("unit".into(), Value::Uint((place % 2).into()));
+        }
     }
     Ok(())
 }
@@ -134,6 +144,7 @@ fn image(device: &DeviceSpec, disks: &mut Vec<DiskConfig>) -> Result<usize, Conf
     };
     let disk = &mut disks[at];
     disk.kind = device.kind();
+    disk.bus = if device.is_drive() { DiskBus::Ide } else { DiskBus::Virtio };
     match disk.kind {
         DiskKind::Disk if disk.path.is_none() => {
             Err(invalid("Device needs media, but drive is empty".into()))
@@ -191,6 +202,20 @@ mod tests {
     }
 
     #[test]
+    fn a_virtio_disk_takes_no_place_of_the_ide_controllers() {
+        let named = settled(
+            &["a", "b,bus=virtio", "c,id=x", "d,bus=virtio,unit=0", "e"],
+            &["virtio-blk-pci,drive=x,serial=1"],
+        );
+        let named = named.unwrap();
+        let places: Vec<String> = named.disks.iter().map(DiskConfig::place_name).collect();
+        assert_eq!(places, ["ide0-hd0", "virtio1", "virtio2", "virtio0", "ide0-hd1"]);
+        let virtio = named.devices.iter().filter(|device| device.model == virtio_blk::MODEL.name);
+        let images: Vec<_> = virtio.map(DeviceSpec::drive).collect();
+        assert_eq!(images, [Some("x"), Some("virtio1"), Some("virtio0")]);
+    }
+
+    #[test]
     fn drives_that_cannot_be_are_refused() {
         let refusal = |disks: &[&str], devices: &[&str]| settled(disks, devices).unwrap_err().to_string();
         assert_eq!(refusal(&[], &["ide-hd,drive=x"]), "device ide-hd: there is no drive 'x'");
@@ -202,6 +227,10 @@ mod tests {
         assert!(refusal(&[], &["ide-cd,bus=ide.2"]).contains("Bus 'ide.2' not found"));
         assert!(refusal(&[], &["ide-cd,unit=0", "ide-cd,unit=0"]).contains("two disks ask for IDE place 0"));
         assert!(refusal(&[], &["ide-cd"; 5]).contains("four drives"));
+        let shared = refusal(&["a,id=x"], &["virtio-blk-pci,drive=x", "ide-hd,drive=x"]);
+        assert_eq!(shared, "Drive 'x' is already in use by another device");
+        assert!(refusal(&["a,bus=virtio,unit=1"; 2], &[]).contains("two virtio disks"));
+        assert!(refusal(&[], &["virtio-blk-pci"]).contains("a disk needs drive="));
         let turn = refusal(&["a,id=x"], &["ide-hd,drive=x,bootindex=1", "e1000,bootindex=1"]);
         assert_eq!(turn, "The bootindex 1 has already been used");
     }

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 pub use device::{DeviceSpec, OldVga};
 pub(crate) use device::{bus_of, check as check_devices};
-pub use disk::{CacheMode, DiskConfig, DiskFormat, DiskKind};
+pub use disk::{CacheMode, DiskBus, DiskConfig, DiskFormat, DiskKind};
 pub use features::{BootOptions, Features};
 pub(crate) use network::{Card, MOST_OF_A_FRAME, USUAL_CARD, check as check_networks, check_dumps};
 pub use network::{DumpConfig, NetdevConfig};

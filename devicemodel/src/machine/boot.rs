@@ -4,7 +4,7 @@ use devices_core::model::{BusType, Category, Value};
 use firmware::boot_order as names;
 
 use super::{Machine, disks};
-use crate::config::{DeviceSpec, DiskConfig, DiskKind, GuestConfig};
+use crate::config::{DeviceSpec, DiskBus, DiskConfig, DiskKind, GuestConfig};
 
 /// The file "bootorder" of a guest whose devices are at their places. Devices with a `bootindex` are what it names, as with
 /// QEMU; where there are none, the letters of `boot` do.
@@ -14,7 +14,7 @@ pub(super) fn file(config: &GuestConfig, devices: &[DeviceSpec]) -> Vec<u8> {
     let mut order: Vec<String> = named.into_iter().map(|(_, path)| path).collect();
     let mut ends = config.boot_options.strict;
     if order.is_empty() {
-        order = by_letters(config);
+        order = by_letters(config, devices);
         // With a network card the letters tell kinds of devices, and only an order of names can end.
         ends &= !config.boot.contains('n');
     }
@@ -30,25 +30,35 @@ fn by_index(spec: &DeviceSpec) -> Option<(u64, String)> {
     let model = spec.model().ok()?;
     let name = match (model.category, model.bus) {
         (Category::Network, BusType::Pci) => names::network_card(spec.devfn()?),
-        (Category::Storage, BusType::Ide) => {
-            spec.drive_place().map(|place| names::ide(place / 2, place % 2))?
-        }
+        (Category::Storage, _) => drive(spec)?,
         _ => return None,
     };
     Some((*turn, name))
 }
 
+/// The firmware's name of a drive.
+fn drive(spec: &DeviceSpec) -> Option<String> {
+    match spec.drive_place() {
+        Some(place) => Some(names::ide(place / 2, place % 2)),
+        None => spec.devfn().filter(|_| spec.has_image()).map(names::virtio_disk),
+    }
+}
+
 /// Drives in the order that the letters give. Those that are named come before all others, and the letter of a network card
 /// means whichever starts: with it the clock's RAM alone tells the order. So it does where the order changes with the first
 /// reset.
-fn by_letters(config: &GuestConfig) -> Vec<String> {
+fn by_letters(config: &GuestConfig, devices: &[DeviceSpec]) -> Vec<String> {
     if config.boot_options.once.is_some() || config.boot.contains('n') {
         return Vec::new();
     }
     let of_kind = |kind: DiskKind| {
         let mut disks: Vec<&DiskConfig> = config.disks.iter().filter(|disk| disk.kind == kind).collect();
-        disks.sort_by_key(|disk| disk.slot);
-        disks.into_iter().filter_map(|disk| disk.slot)
+        disks.sort_by_key(|disk| (disk.bus == DiskBus::Virtio, disk.slot));
+        let in_drive = |disk: &DiskConfig| {
+            let name = disk.name();
+            devices.iter().find(|device| device.has_image() && device.drive() == Some(&name))
+        };
+        disks.into_iter().filter_map(in_drive).filter_map(drive).collect::<Vec<_>>()
     };
     let mut order = Vec::new();
     for letter in config.boot.chars() {
@@ -57,7 +67,7 @@ fn by_letters(config: &GuestConfig) -> Vec<String> {
             'd' => DiskKind::Cdrom,
             _ => continue,
         };
-        order.extend(of_kind(kind).map(|slot| names::ide(slot / 2, slot % 2)));
+        order.extend(of_kind(kind));
     }
     order
 }

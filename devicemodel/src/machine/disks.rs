@@ -1,11 +1,13 @@
 //! The disks of a configuration: images opened and put into drives.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use backends::image::{Cache, Format, Image, ImageOptions, Images};
+use devices::storage::drive::DriveImage;
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation, model};
 use devices::timer::rtc::firmware as cmos;
 use devices_core::block::{
@@ -33,6 +35,21 @@ pub(super) struct Drives {
     pub(super) blocks: Vec<Block>,
 }
 
+/// Images whose drives are not the IDE controller's, until these are made: by their names.
+#[derive(Default)]
+pub(super) struct DriveImages(Mutex<BTreeMap<String, DriveImage>>);
+
+impl DriveImages {
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, DriveImage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image of that name, once.
+    pub(super) fn take(&self, name: &str) -> Option<DriveImage> {
+        self.locked().remove(name)
+    }
+}
+
 /// What went through a drive.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -46,8 +63,8 @@ pub(super) struct Counters {
 /// A drive as the monitor's statistics know it.
 pub(super) struct Block {
     pub(super) name: String,
-    /// Place on the controller, 0 to 3.
-    pub(super) place: usize,
+    /// Place on the IDE controller, 0 to 3, if it is there.
+    pub(super) place: Option<usize>,
     pub(super) config: DiskConfig,
     /// The drive itself: its id, and what is set on it.
     pub(super) id: Option<String>,
@@ -187,7 +204,7 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
     let config = board.config;
     let mut all = Drives { drives: [None, None, None, None], geometry: [None; 4], blocks: Vec::new() };
     for disk in &config.disks {
-        let place = usize::from(disk.slot.unwrap_or(0)).min(3);
+        let place = disk.ide_place().map(|place| usize::from(place).min(3));
         let spec = config.drive_of(disk);
         let device = match spec {
             Some(spec) => spec.properties()?,
@@ -215,27 +232,43 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
             medium: Mutex::new(info),
             image: None,
         };
-        all.drives[place] = Some(match (disk.kind, opened) {
-            (DiskKind::Cdrom, opened) => {
+        match (disk.kind, opened, place) {
+            (DiskKind::Cdrom, opened, Some(place)) => {
                 let medium = opened.map(|opened| block.counted(opened.backend));
-                DriveConfig::Cd { medium, labels: model::labels(&device) }
+                all.drives[place] = Some(DriveConfig::Cd { medium, labels: model::labels(&device) });
             }
-            (DiskKind::Disk, Some(Opened { backend, first_sector })) => {
-                let sectors = backend.info().size / 512;
-                let guessed = Geometry::guess(sectors, &first_sector);
-                let (geometry, translation) = model::geometry(&device, guessed);
+            (DiskKind::Disk, Some(opened), place) => {
+                let DriveImage { backend, geometry, translation } = disk_image(&mut block, opened);
+                let Some(place) = place else {
+                    let image = DriveImage { backend, geometry, translation };
+                    board.images.locked().insert(disk.name(), image);
+                    all.blocks.push(block);
+                    continue;
+                };
+                let (geometry, translation) = model::geometry(&device, (geometry, translation));
                 all.geometry[place] = Some((geometry, translation));
-                let backend = block.counted(backend);
-                block.image = Some(Arc::downgrade(&backend));
-                DriveConfig::Disk { backend, geometry, labels: model::labels(&device) }
+                all.drives[place] =
+                    Some(DriveConfig::Disk { backend, geometry, labels: model::labels(&device) });
             }
-            (DiskKind::Disk, None) => {
+            (DiskKind::Cdrom, _, None) => {
+                return Err(ConfigError::Invalid("a CD drive is on the IDE controller".into()).into());
+            }
+            (DiskKind::Disk, None, _) => {
                 return Err(ConfigError::Invalid("a disk needs an image".into()).into());
             }
-        });
+        }
         all.blocks.push(block);
     }
     Ok(all)
+}
+
+/// The image of a disk, whose requests count as the drive's.
+fn disk_image(block: &mut Block, opened: Opened) -> DriveImage {
+    let Opened { backend, first_sector } = opened;
+    let (geometry, translation) = Geometry::guess(backend.info().size / 512, &first_sector);
+    let backend = block.counted(backend);
+    block.image = Some(Arc::downgrade(&backend));
+    DriveImage { backend, geometry, translation }
 }
 
 /// An image that is in a drive from the start.
@@ -311,8 +344,8 @@ pub(super) fn cd_drives(
         Some(CdDrive {
             name: block.name.clone(),
             block: index,
-            place: block.place,
-            medium: ide.medium(block.place)?,
+            place: block.place?,
+            medium: ide.medium(block.place?)?,
             clock: board.config.clock,
             wiring: board.wiring(),
             images: images.clone(),

@@ -182,7 +182,7 @@ impl Machine {
             };
             all.push((DeviceInfo { path, kind, properties }, Some(name)));
         }
-        for block in self.blocks.iter() {
+        for block in self.ide_drives() {
             let path = match &block.id {
                 Some(id) => format!("/machine/peripheral/{id}"),
                 None => unattached(),
@@ -190,7 +190,7 @@ impl Machine {
             let mut properties = block.device.clone();
             let spec = self
                 .plugged
-                .spec(|_, spec| spec.drive_place().is_some_and(|at| usize::from(at) == block.place));
+                .spec(|_, spec| spec.drive_place().is_some_and(|at| Some(usize::from(at)) == block.place));
             // What the drive was made with; its turn may be another since.
             if let Some(spec) = &spec {
                 let turn = spec.properties.get(BOOTINDEX.name).cloned();
@@ -213,12 +213,26 @@ impl Machine {
         Ok(self.plugged.set_property(&name, BOOTINDEX.name, turn)?)
     }
 
-    /// A drive's own name: its id, or its path in the object tree.
+    /// Drives on the IDE controller, which are no devices of the bus.
+    fn ide_drives(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.iter().filter(|block| block.place.is_some())
+    }
+
+    /// A drive's own name: its id, or its path in the object tree. A virtio disk is the device behind the PCI function.
     pub(super) fn qdev(&self, block: &Block) -> String {
+        if block.place.is_none() {
+            let name = block.config.name();
+            let spec = self.plugged.spec(|_, spec| spec.has_image() && spec.drive() == Some(&name));
+            let function = spec.map(|spec| name_of(&spec));
+            let found =
+                self.named_devices().into_iter().find(|(_, name)| name.is_some() && *name == function);
+            return found.map_or_else(String::new, |(device, _)| format!("{}/virtio-backend", device.path));
+        }
         let path = || {
-            let index = self.blocks.iter().position(|other| other.place == block.place)?;
+            let index = self.ide_drives().position(|other| other.place == block.place)?;
             let devices = self.devices();
-            Some(devices.get(devices.len().checked_sub(self.blocks.len())? + index)?.path.clone())
+            let first = devices.len().checked_sub(self.ide_drives().count())?;
+            Some(devices.get(first + index)?.path.clone())
         };
         block.id.clone().or_else(path).unwrap_or_default()
     }
@@ -226,7 +240,8 @@ impl Machine {
     /// A drive by its place on the controller of that name on the bus.
     fn drive_at(&self, controller: &str, place: u32) -> Option<&Block> {
         let here = self.ide.lock().name() == controller;
-        self.blocks.iter().find(|block| here && u32::try_from(block.place) == Ok(place))
+        self.ide_drives()
+            .find(|block| here && block.place.and_then(|at| u32::try_from(at).ok()) == Some(place))
     }
 
     /// A drive by its place on a controller: its name, and its own name.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ::firmware::locate::{Firmware, LocateError};
 use devices::board::{DeviceHandles, MadeDevice, MakeError, NicConfig};
 use devices::models;
+use devices::storage::drive::{DRIVE, DriveImage};
 use devices::xen::platform;
 use devices_core::bus::{AnyDevice, Bus};
 use devices_core::irq::{IrqBank, IrqLine, IrqSink};
@@ -318,6 +319,14 @@ impl devices::board::DeviceContext for Maker<'_> {
             None => cable,
         };
         Ok(NicConfig { backend, mac })
+    }
+    fn drive(&self, properties: &Properties) -> Result<DriveImage, MakeError> {
+        let name = properties.text(DRIVE.name).unwrap_or_default();
+        let image = self.board.images.take(name);
+        image.ok_or_else(|| properties.invalid(DRIVE.name, format!("can't find value '{name}'")).into())
+    }
+    fn vcpus(&self) -> u32 {
+        self.board.config.vcpus
     }
     fn saves_device_memory(&self) -> bool {
         self.board.hypervisor.capabilities().saves_vram

@@ -156,6 +156,8 @@ pub struct Smp {
 pub enum Interface {
     /// To the IDE controller.
     Ide,
+    /// As a virtio device.
+    Virtio,
     /// By a `-device` that names it.
     None,
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use devices::storage::ide::model as ide;
+use devices::virtio::blk::model as virtio_blk;
 use devices::xen;
 use devices_core::model::{Properties, Value};
 
@@ -16,7 +17,8 @@ use super::network::{NicArg, OnBoard};
 use super::options::NO_CPU;
 use super::{QemuError, Refusal, blockdev, lines, network};
 use crate::config::{
-    ClockMode, DeviceSpec, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
+    ClockMode, DeviceSpec, DiskBus, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice,
+    SerialConfig,
 };
 use crate::qtest::server::{LogTo, QtestSocket};
 use crate::sandbox;
@@ -326,7 +328,9 @@ fn guest(config: &QemuConfig) -> GuestConfig {
 impl GuestConfig {
     /// Puts an empty CD drive where QEMU has one, unless the place is taken.
     fn empty_cd(&mut self) {
-        if self.disks.len() < 4 && self.disks.iter().all(|disk| disk.slot != Some(2)) {
+        if self.disks.iter().filter(|disk| disk.bus == DiskBus::Ide).count() < 4
+            && self.disks.iter().all(|disk| disk.ide_place() != Some(2))
+        {
             let drive = DiskConfig { path: None, slot: Some(2), ..DiskConfig::cdrom("") };
             self.disks.push(drive);
         }
@@ -367,7 +371,11 @@ struct Drives {
 fn labelled(disk: &DiskConfig, serial: &str) -> DeviceSpec {
     let text = |text: &str| Value::Text(text.to_owned());
     let properties = [("drive", text(&disk.name())), ("serial", text(serial))];
-    let model = if disk.kind == DiskKind::Cdrom { ide::CD.name } else { ide::DISK.name };
+    let model = match (disk.bus, disk.kind) {
+        (DiskBus::Virtio, _) => virtio_blk::MODEL.name,
+        (DiskBus::Ide, DiskKind::Cdrom) => ide::CD.name,
+        (DiskBus::Ide, DiskKind::Disk) => ide::DISK.name,
+    };
     DeviceSpec {
         model: model.to_owned(),
         id: None,
@@ -387,8 +395,15 @@ impl Drives {
                 drives.loose.push(drive.clone());
                 continue;
             }
-            let taken = |index: u8| drives.disks.iter().any(|disk| disk.slot == Some(index));
             let option = || format!("-drive {}", drive.file.as_deref().unwrap_or("".as_ref()).display());
+            if drive.interface == Interface::Virtio {
+                let disk = disk(drive, DiskKind::Disk, snapshot).map_err(|refusal| refusal.at(option()))?;
+                let disk = DiskConfig { bus: DiskBus::Virtio, slot: drive.index, ..disk };
+                drives.labelled.extend(drive.serial.as_deref().map(|serial| labelled(&disk, serial)));
+                drives.disks.push(disk);
+                continue;
+            }
+            let taken = |index: u8| drives.disks.iter().any(|disk| disk.ide_place() == Some(index));
             let index = drive.index.or_else(|| (0..4).find(|index| !taken(*index)));
             let index = index.filter(|index| *index < 4);
             let index =
@@ -434,6 +449,7 @@ fn disk(drive: &Drive, kind: DiskKind, snapshot: bool) -> Result<DiskConfig, Ref
         id: drive.id.clone(),
         format,
         kind,
+        bus: DiskBus::Ide,
         slot: None,
         readonly: drive.readonly || kind == DiskKind::Cdrom,
         snapshot: drive.snapshot || snapshot,
@@ -492,7 +508,7 @@ impl Plan {
 
     /// A device of the guest's list.
     fn device(&mut self, spec: DeviceSpec, drives: &mut Drives) -> Result<(), Refusal> {
-        if spec.is_drive() {
+        if spec.has_image() {
             drives.plug(&spec)?;
         }
         if spec.model.starts_with("xen-") && self.xen.is_none() {

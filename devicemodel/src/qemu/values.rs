@@ -207,11 +207,12 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
     let mut fields = Fields::with_path(value, None, DRIVE_KEYS);
     let interface = match fields.take("if").as_deref() {
         None | Some("ide") => Interface::Ide,
+        Some("virtio") => Interface::Virtio,
         Some("none") => Interface::None,
-        Some(other @ ("scsi" | "virtio" | "floppy" | "pflash" | "sd" | "mtd" | "xen")) => {
+        Some(other @ ("scsi" | "floppy" | "pflash" | "sd" | "mtd" | "xen")) => {
             return Err(Refusal::not_built(format!("if={other}")));
         }
-        Some(other) => return Err(Refusal::bad(format!("if={other}: expected ide or none"))),
+        Some(other) => return Err(Refusal::bad(format!("if={other}: expected ide, virtio or none"))),
     };
     let bus = fields.number::<u8>("bus")?;
     let unit = fields.number::<u8>("unit")?;

@@ -1,5 +1,6 @@
 //! Disk and CD controllers.
 
 pub mod atapi;
+pub mod drive;
 pub mod geometry;
 pub mod ide;

@@ -8,6 +8,7 @@ use devices_core::power::Power;
 use devices_core::{Device, DeviceCell, Sbdf, Wiring};
 use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 
+use super::super::disks::DriveImages;
 use super::super::network::Networks;
 use super::super::{BuildError, Preopened};
 use crate::config::{DumpConfig, GuestConfig, NetdevConfig};
@@ -47,6 +48,7 @@ pub(in crate::machine) struct Board<'a> {
     pub power: &'a Arc<dyn Power>,
     pub border: &'a Border,
     pub networks: &'a Networks,
+    pub images: &'a DriveImages,
     pub ahead: &'a Preopened,
     pub notifier: &'a Notifier,
 }

@@ -26,7 +26,7 @@ use devices_core::{Device, DeviceCell};
 use hypervisor::{Capabilities, Hypervisor, Pin, RamBlock};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
-use super::disks::{Block, Geometries};
+use super::disks::{Block, DriveImages, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::network::Networks;
 use super::plug::{Ejected, Maker, PciPins, Plugged};
@@ -98,6 +98,7 @@ impl Machine {
         let mapper: Arc<dyn Mapper> = Arc::new(Windows(hypervisor.clone()));
         let ram = hypervisor.memory();
         let bus = Bus::new(ram.clone(), mapper.clone());
+        let drive_images = DriveImages::default();
         let networks = Arc::new(Networks::new(notifier.clone(), ahead.hubs()));
         let board = Board {
             bus: &bus,
@@ -107,6 +108,7 @@ impl Machine {
             notifier: &notifier,
             border: &border,
             networks: &networks,
+            images: &drive_images,
             ahead: &ahead,
         };
 

@@ -8,6 +8,7 @@ use devices_core::model::{BusType, Plug};
 use super::{Device, Inner, Maker, name_of, said};
 use crate::config::{ConfigError, DeviceSpec};
 use crate::machine::build::board::Board;
+use crate::machine::disks::DriveImages;
 use crate::machine::{BuildError, Machine, Preopened};
 use crate::trace::Border;
 
@@ -92,6 +93,7 @@ impl Machine {
             power: &self.power,
             border: &self.border,
             networks: &self.networks,
+            images: &DriveImages::default(),
             notifier: &self.notifier,
             ahead: &Preopened::default(),
         };

@@ -5,6 +5,7 @@ use devices_core::model::{
 };
 
 use super::{Geometry, Labels, Translation};
+use crate::storage::drive::{DRIVE, SERIAL};
 
 /// The model.
 pub static MODEL: Model = Model {
@@ -19,9 +20,6 @@ const fn property(name: &'static str, kind: Kind, help: &'static str) -> Propert
     Property { name, kind, default: Default::None, help }
 }
 
-const DRIVE: Property =
-    property("drive", Kind::Drive, "Node name or ID of a block device to use as a backend");
-const SERIAL: Property = property("serial", Kind::Text, "serial number, up to 20 characters");
 const VER: Property = property("ver", Kind::Text, "firmware revision, up to 8 characters");
 const NAME: Property = property("model", Kind::Text, "model, up to 40 characters");
 const WWN: Property = Property {

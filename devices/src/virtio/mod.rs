@@ -1,0 +1,13 @@
+//! Virtio devices (Virtual I/O Device, version 1.3; drafts before 1.0 for legacy drivers).
+//!
+//! A [device](device::VirtioDevice) knows no transport, and a transport no device: between them are
+//! [status, features](common::Common) and [queues](queue::Queue), split or packed.
+
+pub mod blk;
+pub mod common;
+pub mod device;
+#[cfg(test)]
+mod driver;
+pub mod pci;
+pub mod queue;
+pub mod spec;
