@@ -61,6 +61,17 @@ pub struct Disk {
     pub format: &'static str,
     /// Whether writes are thrown away.
     pub snapshot: bool,
+    /// It is a virtio disk with these properties.
+    virtio: Option<String>,
+}
+
+impl Disk {
+    /// The device that it is in, if that is one of its own.
+    fn virtio(&self) -> Option<String> {
+        let properties = self.virtio.as_ref()?;
+        let comma = if properties.is_empty() { "" } else { "," };
+        Some(format!("virtio-blk-pci{comma}{properties}"))
+    }
 }
 
 /// What a guest is made of.
@@ -139,13 +150,20 @@ impl Machine {
 
     /// A hard disk.
     pub fn disk(mut self, path: &Path, format: &'static str) -> Machine {
-        self.disks.push(Disk { path: path.to_owned(), format, snapshot: false });
+        self.disks.push(Disk { path: path.to_owned(), format, snapshot: false, virtio: None });
         self
     }
 
     /// A hard disk whose changes are thrown away.
     pub fn snapshot_of(mut self, path: &Path, format: &'static str) -> Machine {
-        self.disks.push(Disk { path: path.to_owned(), format, snapshot: true });
+        self.disks.push(Disk { path: path.to_owned(), format, snapshot: true, virtio: None });
+        self
+    }
+
+    /// A virtio disk with these properties (`packed=on,...`, or nothing).
+    pub fn virtio_disk(mut self, path: &Path, format: &'static str, properties: &str) -> Machine {
+        let virtio = Some(properties.to_owned());
+        self.disks.push(Disk { path: path.to_owned(), format, snapshot: false, virtio });
         self
     }
 
@@ -243,10 +261,12 @@ impl Machine {
         if self.cards.is_empty() {
             command.args(["--net", "none"]);
         }
-        for disk in &self.disks {
+        for (index, disk) in self.disks.iter().enumerate() {
             let path = disk.path.display().to_string().replace(',', ",,");
             let snapshot = if disk.snapshot { ",snapshot" } else { "" };
-            command.arg("--disk").arg(format!("{path},format={}{snapshot}", disk.format));
+            let id = format!("disk{index}");
+            command.arg("--disk").arg(format!("{path},format={},id={id}{snapshot}", disk.format));
+            command.args(disk.virtio().map(|device| format!("--device={device},drive={id}")));
         }
         if let Some(cdrom) = &self.cdrom {
             command.arg("--cdrom").arg(cdrom);
@@ -299,7 +319,14 @@ impl Machine {
             let path = disk.path.display().to_string().replace(',', ",,");
             let snapshot = if disk.snapshot { ",snapshot=on" } else { "" };
             let format = disk.format;
-            command.arg("-drive").arg(format!("file={path},format={format},if=ide,index={index}{snapshot}"));
+            let place = match &disk.virtio {
+                None => format!("if=ide,index={index}"),
+                Some(_) => format!("if=none,id=disk{index}"),
+            };
+            command.arg("-drive").arg(format!("file={path},format={format},{place}{snapshot}"));
+            if let Some(device) = disk.virtio() {
+                command.arg("-device").arg(format!("{device},drive=disk{index}"));
+            }
         }
         if let Some(cdrom) = &self.cdrom {
             command.arg("-cdrom").arg(cdrom);

@@ -36,6 +36,12 @@ pub fn cloud(place: &Place) -> Result<()> {
     make(place, "cloud.initrd", &groups, |target| {
         Ok(fs::write(target, initrd::make(&fs::read(root.join("bin/busybox"))?, &[])?)?)
     })?;
+    make(place, "virtio.vmlinuz", &groups, |target| copy(&kernel, target))?;
+    make(place, "virtio.initrd", &groups, |target| {
+        let version = version(&root, "-cloud-amd64", |_| true)?;
+        let modules = modules::in_order(&root.join("lib/modules").join(version), &modules::VIRTIO)?;
+        Ok(fs::write(target, initrd::make(&fs::read(root.join("bin/busybox"))?, &modules)?)?)
+    })?;
     for (name, todo) in [("cloud.iso", "poweroff"), ("cloud-shell.iso", "shell")] {
         make(place, name, &groups, |target| {
             let cd = Cd {

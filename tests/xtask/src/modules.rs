@@ -52,6 +52,19 @@ pub const VECTORS: [&str; 24] = [
     "cast6_avx_x86_64",
 ];
 
+/// Virtio: disks, networks, and what else has a driver in the cloud kernel. It has ext4 in it.
+pub const VIRTIO: [&str; 9] = [
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_console",
+    "virtio-rng",
+    "virtio_balloon",
+    "virtio_scsi",
+    "sd_mod",
+    "virtio_input",
+];
+
 /// The modules `names` and all that they depend on, each after what it needs.
 pub fn in_order(folder: &Path, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = HashMap::new();

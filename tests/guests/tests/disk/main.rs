@@ -1,4 +1,6 @@
-//! The generic kernel from an IDE disk: GRUB in the master boot record, ext4, data that survive.
+//! The generic kernel from an IDE disk, another from a virtio disk: GRUB in the master boot record, ext4, data that survive.
+
+mod virtio;
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
@@ -110,11 +112,16 @@ fn write_and_reboot(format: &'static str, name: &str, amount: Amount) -> Result<
 
 /// Saved, killed and continued in the middle of the write.
 fn interrupted(format: &'static str, name: &str, amount: Amount) -> Result<()> {
-    let mut random = Random::new();
     let folder = tempfile::tempdir()?;
     let image = copy(name, folder.path())?;
-    let saved = folder.path().join("saved");
-    let mut guest = begin(&Machine::new()?.memory(512).disk(&image, format), amount)?;
+    let guest = begin(&Machine::new()?.memory(512).disk(&image, format), amount)?;
+    interrupt(guest, (&image, format), folder.path(), amount)
+}
+
+/// Saves, kills and continues a guest that has begun to write.
+fn interrupt(mut guest: Guest, (image, format): (&Path, &str), folder: &Path, amount: Amount) -> Result<()> {
+    let mut random = Random::new();
+    let saved = folder.join("saved");
     let began = Instant::now();
     let tens = 1 + random.below(if amount == Amount::Little { 1 } else { 18 });
     let megabytes = 10 * tens;
@@ -127,7 +134,7 @@ fn interrupted(format: &'static str, name: &str, amount: Amount) -> Result<()> {
     println!("  saved after {megabytes} MB, {} MiB of state", fs::metadata(&saved)?.len() >> 20);
     let mut guest = Guest::restore(&saved)?;
     finish(&mut guest)?;
-    check(&image, format, folder.path())
+    check(image, format, folder)
 }
 
 #[test]
