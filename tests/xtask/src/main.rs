@@ -122,7 +122,7 @@ enum Task {
         /// How often each figure is taken
         #[arg(long, default_value_t = 3)]
         runs: usize,
-        /// Only measures whose name contains this
+        /// Only measures whose name contains this; `cpu`: what shows the speed of the CPU
         only: Option<String>,
     },
     /// Hold the CPU's two tiers against each other over a whole guest

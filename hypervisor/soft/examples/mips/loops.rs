@@ -1,18 +1,52 @@
-//! How fast the processor runs: small programs, in millions of instructions a second of host processor time.
+//! Small programs that show how fast a processor is. Each goes round as often as [`ROUNDS`] says and then on at [`END`].
 //!
-//! `cargo run --release -p hypervisor-soft --example mips [name]`
+//! `cargo xtask bench cpu` has the same file: there they run on whole machines.
 
-use hypervisor_soft::bare::{Bare, End, Regs};
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 
-const CODE: u64 = 0x20_0000;
-const DATA: u64 = 0x40_0000;
-const DATA_LEN: u64 = 0x4_0000;
-/// Instructions between two looks at the clock.
-const SLICE: u64 = 5_000_000;
+/// Where the code lies.
+pub const CODE: u64 = 0x20_0000;
+/// Where a program goes on that is done: in the page of its code, behind it.
+pub const END: u64 = CODE + 0xf00;
+/// What it works on. The stack is in its second half.
+pub const DATA: u64 = 0x40_0000;
+/// Bytes of that.
+pub const DATA_LEN: u64 = 0x4_0000;
+/// How many rounds are left, 32 bits; from 0 on there is no end of them for long.
+pub const ROUNDS: u64 = 0x60_0000;
 
-type Program = fn(&mut CodeAssembler) -> Result<(), IcedError>;
+/// A program.
+pub struct Loop {
+    /// Its name.
+    pub name: &'static str,
+    /// 64 or 32.
+    pub bits: u32,
+    /// Rounds that take QEMU's translator about a second.
+    pub rounds: u32,
+    /// Its code.
+    pub code: fn(&mut CodeAssembler) -> Result<(), IcedError>,
+}
+
+/// All of them.
+pub const LOOPS: [Loop; 11] = [
+    Loop { name: "registers", bits: 64, rounds: 2500, code: registers },
+    Loop { name: "sort", bits: 64, rounds: 60000, code: sort },
+    Loop { name: "calls", bits: 64, rounds: 2400, code: calls },
+    Loop { name: "copy", bits: 64, rounds: 14000, code: copy },
+    Loop { name: "bytes", bits: 64, rounds: 24000, code: bytes },
+    Loop { name: "rep", bits: 64, rounds: 5000, code: rep },
+    Loop { name: "x87", bits: 64, rounds: 1000, code: x87 },
+    Loop { name: "sse", bits: 64, rounds: 1800, code: sse },
+    Loop { name: "faults", bits: 64, rounds: 13000, code: faults },
+    Loop { name: "sort32", bits: 32, rounds: 60000, code: sort32 },
+    Loop { name: "calls32", bits: 32, rounds: 2400, code: calls32 },
+];
+
+/// What lies at [`DATA`] at first.
+pub fn data() -> Vec<u8> {
+    (0..DATA_LEN as u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect()
+}
 
 /// Arithmetic in registers.
 fn registers(a: &mut CodeAssembler) -> Result<(), IcedError> {
@@ -188,26 +222,14 @@ fn faults(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.add(rbx, 0x1000)?;
     a.dec(ecx)?;
     a.jne(top)?;
-    a.jmp(start)
+    again(a)
 }
 
 /// Where the page-fault handler is.
-const HANDLER: u64 = CODE + 16;
+pub const HANDLER: u64 = CODE + 16;
 /// Descriptor tables, behind the stack.
-const GDT: u64 = DATA + 0x3_0000;
-const IDT: u64 = DATA + 0x3_1000;
-
-/// Privilege level 0 and a gate for page faults.
-fn supervisor(bare: &mut Bare) {
-    for (n, descriptor) in [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffffu64].into_iter().enumerate() {
-        bare.write(GDT + 8 * n as u64, &descriptor.to_le_bytes());
-    }
-    // An interrupt gate to 0x08:HANDLER, which is below 4 GiB.
-    let gate = (HANDLER >> 16) << 48 | 0x8e00 << 32 | 0x08 << 16 | HANDLER & 0xffff;
-    bare.write(IDT + 14 * 16, &gate.to_le_bytes());
-    bare.write(IDT + 14 * 16 + 8, &[0; 8]);
-    bare.supervisor((GDT, 23), (IDT, 15 * 16 - 1));
-}
+pub const GDT: u64 = DATA + 0x3_0000;
+pub const IDT: u64 = DATA + 0x3_1000;
 
 /// [`sort`] in 32-bit code.
 fn sort32(a: &mut CodeAssembler) -> Result<(), IcedError> {
@@ -254,72 +276,9 @@ fn calls32(a: &mut CodeAssembler) -> Result<(), IcedError> {
     again(a)
 }
 
-/// Back to the beginning.
+/// Back to the beginning, or on.
 fn again(a: &mut CodeAssembler) -> Result<(), IcedError> {
-    a.jmp(CODE)
-}
-
-/// Seconds of processor time that this thread has used: the host may be busy with other things.
-fn seconds() -> f64 {
-    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a valid clock and a place for the answer.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut t) };
-    t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
-}
-
-fn measure(name: &str, program: Program) -> Result<(), Box<dyn std::error::Error>> {
-    let bits = if name.ends_with("32") { 32 } else { 64 };
-    let mut a = CodeAssembler::new(bits)?;
-    program(&mut a)?;
-    let mut bare = Bare::new(bits as u8, &[(CODE, 0x1000), (DATA, DATA_LEN)])?;
-    bare.write(CODE, &a.assemble(CODE)?);
-    let numbers: Vec<u8> = (0..DATA_LEN as u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
-    bare.write(DATA, &numbers);
-    if std::env::var("TIER").as_deref() == Ok("2") {
-        bare.translate(64)?;
-    }
-    if name == "faults" {
-        supervisor(&mut bare);
-    }
-    let mut regs = Regs { rip: CODE, flags: 2, ..Regs::default() };
-    regs.gpr[4] = DATA + 0x2_0000;
-    bare.set_regs(&regs);
-    let (start, from) = (seconds(), bare.instructions());
-    let slice = if name == "rep" { SLICE / 1000 } else { SLICE };
-    while seconds() - start < 1.0 {
-        if bare.run(slice) == End::Fault {
-            return Err(format!("{name} faulted: {:x?}", bare.regs()).into());
-        }
-    }
-    let count = (bare.instructions() - from) as f64;
-    let time = seconds() - start;
-    print!("{name:10} {:8.1} MIPS", count / time / 1e6);
-    if name == "faults" {
-        print!(", {:.2} million faults a second", bare.regs().gpr[15] as f64 / time / 1e6);
-    }
-    println!();
-    Ok(())
-}
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let only = std::env::args().nth(1);
-    let programs: [(&str, Program); 11] = [
-        ("registers", registers),
-        ("sort", sort),
-        ("calls", calls),
-        ("copy", copy),
-        ("bytes", bytes),
-        ("rep", rep),
-        ("x87", x87),
-        ("sse", sse),
-        ("faults", faults),
-        ("sort32", sort32),
-        ("calls32", calls32),
-    ];
-    for (name, program) in programs {
-        if only.as_deref().is_none_or(|o| o == name) {
-            measure(name, program)?;
-        }
-    }
-    Ok(())
+    a.dec(dword_ptr(ROUNDS))?;
+    a.jne(CODE)?;
+    a.jmp(END)
 }
