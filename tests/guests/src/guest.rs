@@ -41,10 +41,16 @@ impl Machine {
 impl Guest {
     /// Continues a guest that was saved to `file`.
     pub fn restore(file: &Path) -> Result<Guest> {
+        Guest::restore_in(file, "auto")
+    }
+
+    /// The same with another way to run its code: `1` interpreted, `2` translated.
+    pub fn restore_in(file: &Path, tier: &str) -> Result<Guest> {
         let program = Program::chosen()?;
         let folder = place::temporary()?;
         let mut command = program.command();
         command.arg("restore").arg(file).args(["--trust-paths", "--serial", "stdio", "--display", "none"]);
+        command.args(["--cpu-tier", tier]);
         command.arg("--monitor").arg(format!("unix:{}", folder.path().join("monitor").display()));
         Guest::spawn(command, program, folder)
     }
