@@ -116,7 +116,7 @@ fn extensions() -> Family {
     let second = [0x12, 0x16, 0xf0].map(|b| vec![0x0f, b]);
     let third = |map: u8, ops: Vec<u8>| ops.into_iter().map(move |b| vec![0x0f, map, b]);
     let of_38 = (0x00..=0x0b).chain(0x10..=0x17).chain(0x1c..=0x1e).chain(0x20..=0x41).chain(0xc8..=0xdf);
-    let of_3a = (0x0c..=0x17).chain(0x20..=0x22).chain(0x40..=0x44).chain([0xcc, 0xdf]);
+    let of_3a = (0x0c..=0x17).chain(0x20..=0x22).chain(0x40..=0x44).chain([0x62, 0x63, 0xcc, 0xdf]);
     Family {
         name: "extensions",
         bits: 64,
@@ -290,7 +290,9 @@ fn lanes(rng: &mut Random) -> u128 {
         (rng.bits() & 1) << (bits - 1) | exponent << mantissa | low
     };
     match rng.below(8) {
-        0 => u128::from(rng.value()) | u128::from(rng.bits()) << 64,
+        0 if rng.below(2) == 0 => u128::from(rng.value()) | u128::from(rng.bits()) << 64,
+        // Text with an end, for string comparisons.
+        0 => u128::from_le_bytes(std::array::from_fn(|_| b"\0abcABC\xff"[rng.below(8) as usize])),
         // An MXCSR.
         1 => u128::from(mxcsr(rng)) | u128::from(mxcsr(rng)) << 64,
         2..5 => (0..4).fold(0, |all, _| all << 32 | u128::from(part(rng, 32, 23))),

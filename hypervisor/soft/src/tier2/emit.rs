@@ -9,6 +9,8 @@ use super::select::{self, bytes, in_memory};
 use super::translate::{Translator, Untranslatable};
 
 type Done = Result<(), Untranslatable>;
+/// A high byte that is held, and the scratch registers that are left.
+type High<'s> = (Option<(Reg, Reg, bool)>, &'s [Reg]);
 
 /// Whether an access may write.
 pub(super) fn writes(access: OpAccess) -> bool {
@@ -104,10 +106,15 @@ impl Translator<'_> {
         host.set_code(select::named_form(i.code()));
         let mut held: Vec<(usize, Reg, bool)> = Vec::new();
         self.hold_vectors(&i);
+        let (high, scratch) = self.hold_high(&i, scratch)?;
         for n in 0..i.op_count() {
             match i.op_kind(n) {
                 // The host's register of the same number.
                 OpKind::Register if i.op_register(n).is_xmm() => {}
+                OpKind::Register if select::is_high(i.op_register(n)) => {
+                    let (_, place, _) = high.ok_or(Untranslatable)?;
+                    host.set_op_register(n, layout::named(place, 1));
+                }
                 OpKind::Register => {
                     let r = i.op_register(n);
                     let guest = r.full_register().number();
@@ -137,7 +144,26 @@ impl Translator<'_> {
                 self.asm.store(Width::Q, layout::slot(guest), r);
             }
         }
+        if let Some((guest, place, true)) = high {
+            // Its other bytes may have been written too.
+            self.asm.store(Width::Q, layout::operand(), guest);
+            self.asm.store(Width::B, layout::operand_high(), place);
+            self.asm.load(Width::Q, guest, layout::operand());
+        }
         Ok(())
+    }
+
+    /// Gives the high byte of a guest register, if the instruction names one, the first scratch register: the host's register
+    /// of the guest's, the scratch register, whether it is written, and the scratch registers that are left. The flags
+    /// stay.
+    fn hold_high<'s>(&mut self, i: &Instruction, scratch: &'s [Reg]) -> Result<High<'s>, Untranslatable> {
+        let named = |n: &u32| i.op_kind(*n) == OpKind::Register && select::is_high(i.op_register(*n));
+        let Some(n) = (0..i.op_count()).find(named) else { return Ok((None, scratch)) };
+        let guest = layout::host(i.op_register(n).full_register().number()).ok_or(Untranslatable)?;
+        let (place, rest) = scratch.split_first().ok_or(Untranslatable)?;
+        self.asm.store(Width::Q, layout::operand(), guest);
+        self.asm.load(Width::B, *place, layout::operand_high());
+        Ok((Some((guest, *place, writes(self.access(i, n)))), rest))
     }
 
     /// Encodes the instruction, wherever its operand is. A label that is given is to be bound behind what belongs to it.

@@ -181,6 +181,10 @@ pub fn operand() -> Rm {
 pub fn jumps() -> Rm {
     word(offset_of!(Cpu, frame.jumps))
 }
+/// The second byte of it.
+pub fn operand_high() -> Rm {
+    word(offset_of!(Cpu, frame.operand) + 1)
+}
 /// [`Frame::flags`], whole.
 pub fn flags() -> Rm {
     word(offset_of!(Cpu, frame.flags))

@@ -78,12 +78,14 @@ pub fn in_memory(i: &Instruction) -> bool {
     (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory)
 }
 
-/// Whether an operand is one of AH, CH, DH and BH, which have no name beside registers of 64-bit code.
-fn high_byte(i: &Instruction) -> bool {
-    (0..i.op_count()).any(|n| {
-        i.op_kind(n) == OpKind::Register
-            && matches!(i.op_register(n), Register::AH | Register::CH | Register::DH | Register::BH)
-    })
+/// Whether a register is one of AH, CH, DH and BH, which have no name beside registers of 64-bit code.
+pub fn is_high(r: Register) -> bool {
+    matches!(r, Register::AH | Register::CH | Register::DH | Register::BH)
+}
+
+/// How many operands are such.
+fn high_bytes(i: &Instruction) -> usize {
+    (0..i.op_count()).filter(|n| i.op_kind(*n) == OpKind::Register && is_high(i.op_register(*n))).count()
 }
 
 /// Bytes of the first operand.
@@ -175,7 +177,12 @@ pub fn step(i: &Instruction, ends: bool, live: u8, sse: Sse) -> Step {
         // What is checked to lie in one page is what is accessed.
         return if i.mnemonic() == Nop { Step::Nothing } else { Step::Interpreted };
     }
-    if high_byte(i) || (0..i.op_count()).any(|n| !general(i, n)) {
+    let awkward = match high_bytes(i) {
+        0 => false,
+        1 => !is_plain(i.mnemonic()),
+        _ => true,
+    };
+    if awkward || (0..i.op_count()).any(|n| !general(i, n)) {
         return Step::Interpreted;
     }
     if let Some(step) = stack(i) {
@@ -185,6 +192,7 @@ pub fn step(i: &Instruction, ends: bool, live: u8, sse: Sse) -> Step {
     let wide = bytes(i) >= 4;
     match i.mnemonic() {
         Nop | Endbr64 if i.op_count() == 0 => Step::Nothing,
+        Reservednop | Prefetchnta | Prefetcht0 | Prefetcht1 | Prefetcht2 | Prefetchw => Step::Nothing,
         Nop if i.op0_kind() != OpKind::Register || i.op_count() == 1 => Step::Nothing,
         Lea if i.op0_register().size() == 2 => Step::Interpreted,
         Bswap if wide => Step::Plain,

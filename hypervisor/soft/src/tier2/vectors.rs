@@ -70,7 +70,7 @@ fn integers(m: Mnemonic) -> bool {
             | Pmaxud | Pcmpeqq | Pcmpgtq | Phminposuw | Mpsadbw | Psllw | Pslld | Psllq | Psrlw | Psrld | Psrlq
             | Psraw | Psrad | Pslldq | Psrldq | Aesenc | Aesenclast | Aesdec | Aesdeclast | Aesimc
             | Aeskeygenassist | Pclmulqdq | Sha1nexte | Sha1msg1 | Sha1msg2 | Sha1rnds4 | Sha256msg1 | Sha256msg2
-            | Sha256rnds2 | Ptest
+            | Sha256rnds2 | Ptest | Pcmpistri | Pcmpistrm
     );
     them
 }
@@ -153,7 +153,7 @@ pub fn aligned(i: &Instruction) -> bool {
     use Mnemonic::*;
     i.memory_size().size() == 16
         && (vector(i) || floating(i))
-        && !matches!(i.mnemonic(), Movups | Movupd | Movdqu | Lddqu)
+        && !matches!(i.mnemonic(), Movups | Movupd | Movdqu | Lddqu | Pcmpistri | Pcmpistrm)
 }
 
 /// Whether it reads XMM0 without naming it.
@@ -186,7 +186,9 @@ impl Translator<'_> {
 
     /// Holds the XMM registers of an instruction in the host's of the same numbers. The host's flags stay.
     pub(super) fn hold_vectors(&mut self, i: &Instruction) {
-        let (mut read, mut written) = (u16::from(reads_first(i)), 0);
+        // PCMPISTRI's ECX is the host's too.
+        let mut read = u16::from(reads_first(i));
+        let mut written = u16::from(i.mnemonic() == Mnemonic::Pcmpistrm);
         for n in (0..i.op_count()).filter(|n| i.op_kind(*n) == OpKind::Register && i.op_register(*n).is_xmm())
         {
             let bit = 1 << i.op_register(n).number();
