@@ -52,6 +52,8 @@ pub struct Block {
     heat: Cell<u32>,
     /// Number of its translation.
     translation: Cell<Option<u32>>,
+    /// That of a block which was here before it: its bytes changed.
+    replaces: Cell<Option<u32>>,
     /// Write counter of the page when it was last known good.
     generation: u32,
     counter: *const AtomicU32,
@@ -119,6 +121,10 @@ impl Block {
         }
         self.heat.set(heat - 1);
         heat == 1
+    }
+    /// Number of the translation that is to lead to its own.
+    pub(crate) fn replaces(&self) -> Option<u32> {
+        self.replaces.get()
     }
     /// Gives it a translation, or takes it away.
     pub(crate) fn set_translation(&self, number: Option<u32>) {
@@ -206,16 +212,20 @@ impl Cache {
     pub(crate) fn forget_lines(&mut self) {
         self.by_lin.fill(NO_LINE);
     }
-    /// Forgets everything. The caller moves the stamps, so that no line is believed.
+    /// Forgets everything.
     fn clear(&mut self) {
+        self.forget_lines();
         self.by_phys.clear();
         self.cached = 0;
     }
     /// Takes the translations of all blocks away; they are translated again after so many runs.
     pub(crate) fn forget_translations(&self, runs: u32) {
-        for block in self.by_phys.values().filter(|block| block.translation().is_some()) {
-            block.set_translation(None);
-            block.heat.set(runs);
+        for block in self.by_phys.values() {
+            block.replaces.set(None);
+            if block.translation().is_some() {
+                block.set_translation(None);
+                block.heat.set(runs);
+            }
         }
     }
     /// Whether a line was found by a mapping that a write of CR3 ends, if it is known at all.
@@ -301,6 +311,9 @@ impl Cpu {
         let gpa = self.translate(lin, Access::Exec, self.set as usize)?;
         let mode = self.mode & !mode::USER;
         let (counter, _) = self.generation(gpa).unwrap_or(UNWRITTEN);
+        if let Some(found) = self.found_again(lin, gpa, counter) {
+            return Ok(found);
+        }
         if let Some(block) = self.blocks.by_phys.get(&(gpa, mode)) {
             let (found, len, crosses) = (&raw const **block, block.code.len(), block.far.is_some());
             if ip.wrapping_add(len as u64) <= self.ip_bound {
@@ -313,6 +326,23 @@ impl Cpu {
             }
         }
         self.decode_block(lin, gpa, mode)
+    }
+
+    /// The block that was known at a linear address before the stamps moved, if that is still the one.
+    fn found_again(&mut self, lin: u64, gpa: u64, counter: *const AtomicU32) -> Option<*const Block> {
+        let entry = self.blocks.by_lin[line(lin)];
+        if entry.lin != lin || entry.mode != self.mode {
+            return None;
+        }
+        // SAFETY: blocks live until the cache is cleared, and then there are no lines.
+        let block = unsafe { &*entry.block };
+        let same = block.gpa == gpa && block.far.is_none() && std::ptr::eq(block.counter, counter);
+        let fits = self.gpr[IP].wrapping_add(block.code.len() as u64) <= self.ip_bound;
+        if !same || !fits || !block.is_current(lin) {
+            return None;
+        }
+        self.keep_line(lin, false, entry.block);
+        Some(entry.block)
     }
 
     /// Remembers what was found at a linear address, for as long as the mapping of its pages stands.
@@ -403,6 +433,7 @@ impl Cpu {
             handler,
             heat: Cell::new(self.heat(mode)),
             translation: Cell::new(None),
+            replaces: Cell::new(None),
             generation,
             counter,
             page: gpa & PAGE_MASK,
@@ -423,6 +454,7 @@ impl Cpu {
             // In place: lines by linear address may point here.
             Entry::Occupied(old) => {
                 let place = old.into_mut();
+                block.replaces.set(place.translation().or(place.replaces()));
                 **place = block;
                 &raw const **place
             }

@@ -18,7 +18,7 @@ use iced_x86::Register;
 
 use super::asm::{Asm, Reg, Rm, Width, cc, reg::*};
 use crate::cpu::{Cpu, IP, Segment};
-use crate::tlb;
+use crate::tlb::{self, PAGE_MASK};
 
 /// The processor's state.
 pub const CPU: Reg = RBP;
@@ -85,8 +85,10 @@ pub struct Frame {
     pub page: u64,
     /// Instructions left until `icount_limit`, while no translated code runs.
     pub budget: i64,
-    /// The jump cache of the current privilege.
-    pub jumps: *const Jump,
+    /// Address of the jump cache of the current privilege: of [`Jump`]s.
+    pub jumps: u64,
+    /// Address of the pages that code of it was run from: of [`Code`]s.
+    pub codes: u64,
     /// An operand that must wait.
     pub operand: u64,
     /// Status flags as LAHF and SETO leave them: the byte of AH above, OF below.
@@ -104,7 +106,8 @@ impl Default for Frame {
         Frame {
             page: 0,
             budget: 0,
-            jumps: std::ptr::null(),
+            jumps: 0,
+            codes: 0,
             operand: 0,
             flags: 0x0200,
             left_at: 0,
@@ -114,38 +117,86 @@ impl Default for Frame {
     }
 }
 
+/// A linear page that code was run from, and the physical page it was found to be. All zeros for none.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// Linear address, and 1 more.
+    pub lin: u64,
+    /// Physical address.
+    pub phys: u64,
+    /// Another for each pair of them that this entry can hold.
+    pub tag: u64,
+    /// To a size that is shifted to.
+    pub room: u64,
+}
+
+/// Entries of the pages that code was run from: no two pages of a kernel's 16 MiB share one.
+pub const CODES: usize = 1 << 12;
+const CODE_SHIFT: u8 = 5;
+const _: () = assert!(size_of::<Code>() == 1 << CODE_SHIFT);
+/// Bits of a canonical linear address above those that choose an entry: where they begin, and how many.
+const TAG_LIN: (u32, u32) = (12 + CODES.trailing_zeros(), 48 - 12 - CODES.trailing_zeros());
+
+impl Code {
+    /// No page.
+    pub const NONE: Code = Code { lin: 0, phys: 0, tag: 0, room: 0 };
+
+    /// A linear page that is a physical one; none if that is so high that a tag has no room for it.
+    pub fn new(lin: u64, phys: u64) -> Code {
+        let (lin, phys) = (lin & PAGE_MASK, phys & PAGE_MASK);
+        let (from, bits) = TAG_LIN;
+        let high = phys >> 12;
+        if high >> (63 - bits) != 0 {
+            return Code::NONE;
+        }
+        Code { lin: lin + 1, phys, tag: 1 << 63 | high << bits | lin >> from & ((1 << bits) - 1), room: 0 }
+    }
+}
+
+/// Index of the entry of a linear address.
+pub fn code_index(lin: u64) -> usize {
+    (lin >> 12) as usize & (CODES - 1)
+}
+
 /// An entry of a jump cache: where the translation of a linear address begins.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Jump {
     /// Linear address.
     pub lin: u64,
     /// Host address.
     pub entry: u64,
+    /// The entry of its page: a [`Code`]'s address.
+    pub page: u64,
+    /// What that must say for the page to be the one that was translated.
+    pub tag: u64,
 }
 
 /// Entries of a jump cache.
-pub const JUMPS: usize = 1 << 12;
+pub const JUMPS: usize = 1 << 13;
+const JUMP_SHIFT: u8 = 5;
+const _: () = assert!(size_of::<Jump>() == 1 << JUMP_SHIFT);
+
 impl Jump {
-    /// Nothing at index `at`: an address that has another index, which so is never looked for there.
+    /// Nothing at index `at`: an address that has another index, which so is never looked for there. All zeros but for
+    /// index 0.
     pub fn none(at: usize) -> Jump {
-        Jump { lin: !(at as u64), entry: 0 }
+        Jump { lin: u64::from(at == 0), entry: 0, page: 0, tag: 0 }
     }
 }
 
 /// Index in a jump cache.
 pub fn jump_index(lin: u64) -> usize {
-    lin as usize & (JUMPS - 1)
+    (lin ^ lin >> 12) as usize & (JUMPS - 1)
 }
 
-/// Where code goes on in another page, and from which page that holds.
+/// Where code goes on in another page.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Slot {
-    /// Linear address of the page it may be used from; [`NO_PAGE`] for none.
-    pub from: u64,
-    /// Linear address of the page that it goes to.
-    pub page: u64,
+    /// Physical address of the page it was found on; [`NO_PAGE`] for none.
+    pub phys: u64,
     /// Host address.
     pub entry: u64,
 }
@@ -176,10 +227,6 @@ pub fn page() -> Rm {
 /// [`Frame::operand`].
 pub fn operand() -> Rm {
     word(offset_of!(Cpu, frame.operand))
-}
-/// [`Frame::jumps`].
-pub fn jumps() -> Rm {
-    word(offset_of!(Cpu, frame.jumps))
 }
 /// The second byte of it.
 pub fn operand_high() -> Rm {
@@ -228,6 +275,47 @@ pub fn tlb_check(asm: &mut Asm, size: usize, write: bool, miss: super::asm::Labe
     asm.alu_imm(Alu::Cmp, Width::Q, Rm::R(T0), 4096 - size as i32);
     asm.jcc(cc::A, miss);
     asm.alu(Alu::Add, Width::Q, T0, Rm::M(T1, offset_of!(tlb::Tlb, host) as i32));
+}
+
+/// Leaves in `T1` the entry of the jump cache for the linear address in `T0`, or goes to `miss`. `T0` is its page then, and
+/// so is [`Frame::page`]. The flags are lost.
+pub fn jump_check(asm: &mut Asm, miss: super::asm::Label) {
+    use super::asm::Alu;
+    asm.load(Width::D, T1, Rm::R(T0));
+    asm.shift(5, Width::D, T1, 12);
+    asm.alu(Alu::Xor, Width::D, T1, Rm::R(T0));
+    asm.alu_imm(Alu::And, Width::D, Rm::R(T1), JUMPS as i32 - 1);
+    asm.shift(4, Width::D, T1, JUMP_SHIFT);
+    asm.alu(Alu::Add, Width::Q, T1, word(offset_of!(Cpu, frame.jumps)));
+    asm.alu(Alu::Cmp, Width::Q, T0, Rm::M(T1, offset_of!(Jump, lin) as i32));
+    asm.jcc(cc::NE, miss);
+    asm.load(Width::Q, T0, Rm::M(T1, offset_of!(Jump, page) as i32));
+    asm.load(Width::Q, T0, Rm::M(T0, offset_of!(Code, tag) as i32));
+    asm.alu(Alu::Cmp, Width::Q, T0, Rm::M(T1, offset_of!(Jump, tag) as i32));
+    asm.jcc(cc::NE, miss);
+    asm.load(Width::Q, T0, Rm::M(T1, offset_of!(Jump, lin) as i32));
+    asm.alu_imm(Alu::And, Width::Q, Rm::R(T0), -4096);
+    asm.store(Width::Q, page(), T0);
+}
+
+/// Goes on where the slot at `slot` says, `pages` bytes from the current page, or to `ask`. The flags are lost.
+pub fn slot_jump(asm: &mut Asm, slot: u64, pages: i64, ask: super::asm::Label) {
+    use super::asm::Alu;
+    // One more, as in the entries.
+    asm.constant(T0, (pages + 1) as u64);
+    asm.alu(Alu::Add, Width::Q, T0, page());
+    asm.mov(T1, T0);
+    asm.shift(5, Width::Q, T1, 12 - CODE_SHIFT);
+    asm.alu_imm(Alu::And, Width::D, Rm::R(T1), ((CODES - 1) << CODE_SHIFT) as i32);
+    asm.alu(Alu::Add, Width::Q, T1, word(offset_of!(Cpu, frame.codes)));
+    asm.alu(Alu::Cmp, Width::Q, T0, Rm::M(T1, offset_of!(Code, lin) as i32));
+    asm.jcc(cc::NE, ask);
+    asm.load(Width::Q, T1, Rm::M(T1, offset_of!(Code, phys) as i32));
+    asm.rip(Width::Q, 0x3b, T1.0, slot + offset_of!(Slot, phys) as u64);
+    asm.jcc(cc::NE, ask);
+    asm.alu_imm(Alu::And, Width::Q, Rm::R(T0), -4096);
+    asm.store(Width::Q, page(), T0);
+    asm.rip(Width::D, 0xff, 4, slot + offset_of!(Slot, entry) as u64);
 }
 
 /// Why translated code left.

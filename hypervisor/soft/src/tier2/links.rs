@@ -1,10 +1,12 @@
 //! How translated code finds other translated code: slots to other pages, and caches of the targets of indirect jumps.
 //!
-//! Both say what a linear address was found to hold, and are forgotten with the stamps of the mappings by which it was
-//! found ([`crate::tlb::Stamps`]).
+//! Both say which physical page holds what they lead to, and hold for as long as the translation does. That a linear
+//! page is that physical one now is what [`Code`] says, a TLB of its own for the pages that code was run from: its entries
+//! are forgotten with the stamps of the mappings by which they were found ([`crate::tlb::Stamps`]). So a guest that
+//! comes back to an address space finds all its links again, once each of its pages was looked up.
 
 use super::arena::Arena;
-use super::layout::{JUMPS, Jump, NO_PAGE, Slot, jump_index};
+use super::layout::{CODES, Code, JUMPS, Jump, NO_PAGE, Slot, code_index, jump_index};
 use crate::cpu::mode;
 
 /// In the list of what ends with a write of CR3.
@@ -12,20 +14,10 @@ const OWN: u8 = 1;
 /// In the other one.
 const GLOBAL: u8 = 2;
 
-/// Puts a number into the list for how it was found, once.
-fn list<T>(listed: &mut u8, own: bool, lists: (&mut Vec<T>, &mut Vec<T>), number: T) {
-    let (bit, list) = if own { (OWN, lists.0) } else { (GLOBAL, lists.1) };
-    if *listed & bit == 0 {
-        *listed |= bit;
-        list.push(number);
-    }
-}
-
-/// One jump cache.
-struct JumpCache {
-    jumps: Box<[Jump]>,
-    /// The mode that its entries were found in.
-    mode: u32,
+/// The pages of a privilege that code was run from.
+struct Codes {
+    /// [`Code`]s. As words, so that what is not used is the host's zero page.
+    entries: Box<[[u64; 4]]>,
     /// Entries found by mappings that a write of CR3 ends.
     own: Vec<u16>,
     /// Entries found by global ones.
@@ -34,27 +26,82 @@ struct JumpCache {
     listed: Box<[u8]>,
 }
 
-impl JumpCache {
-    fn new() -> JumpCache {
-        JumpCache {
-            jumps: (0..JUMPS).map(Jump::none).collect(),
-            mode: u32::MAX,
+impl Codes {
+    fn new() -> Codes {
+        Codes {
+            entries: vec![[0; 4]; CODES].into(),
             own: Vec::new(),
             global: Vec::new(),
-            listed: vec![0; JUMPS].into(),
+            listed: vec![0; CODES].into(),
         }
     }
+
+    fn put(&mut self, at: usize, Code { lin, phys, tag, room }: Code) {
+        self.entries[at] = [lin, phys, tag, room];
+    }
+
+    fn fill(&mut self, at: usize, code: Code, own: bool) {
+        self.put(at, code);
+        let (bit, list) = if own { (OWN, &mut self.own) } else { (GLOBAL, &mut self.global) };
+        if self.listed[at] & bit == 0 {
+            self.listed[at] |= bit;
+            list.push(at as u16);
+        }
+    }
+
     fn forget(&mut self, global: bool) {
-        for at in self.own.drain(..) {
-            self.jumps[usize::from(at)] = Jump::none(usize::from(at));
-            self.listed[usize::from(at)] &= !OWN;
-        }
+        self.forget_list(OWN);
         if global {
-            for at in self.global.drain(..) {
-                self.jumps[usize::from(at)] = Jump::none(usize::from(at));
-                self.listed[usize::from(at)] &= !GLOBAL;
-            }
+            self.forget_list(GLOBAL);
         }
+    }
+
+    fn forget_list(&mut self, bit: u8) {
+        let mut list = std::mem::take(if bit == OWN { &mut self.own } else { &mut self.global });
+        for at in list.drain(..).map(usize::from) {
+            self.put(at, Code::NONE);
+            self.listed[at] &= !bit;
+        }
+        // Its room is kept.
+        *(if bit == OWN { &mut self.own } else { &mut self.global }) = list;
+    }
+}
+
+/// One jump cache.
+struct JumpCache {
+    /// [`Jump`]s, as words.
+    jumps: Box<[[u64; 4]]>,
+    /// The mode that its entries were found in.
+    mode: u32,
+    /// Entries that may be in use.
+    used: Vec<u16>,
+    listed: Box<[bool]>,
+}
+
+impl JumpCache {
+    fn new() -> JumpCache {
+        let mut cache = JumpCache {
+            jumps: vec![[0; 4]; JUMPS].into(),
+            mode: u32::MAX,
+            used: Vec::new(),
+            listed: vec![false; JUMPS].into(),
+        };
+        cache.put(0, Jump::none(0));
+        cache
+    }
+
+    fn put(&mut self, at: usize, Jump { lin, entry, page, tag }: Jump) {
+        self.jumps[at] = [lin, entry, page, tag];
+    }
+
+    fn forget(&mut self) {
+        let mut used = std::mem::take(&mut self.used);
+        for at in used.drain(..).map(usize::from) {
+            self.put(at, Jump::none(at));
+            self.listed[at] = false;
+        }
+        // Its room is kept.
+        self.used = used;
     }
 }
 
@@ -62,24 +109,22 @@ impl JumpCache {
 pub struct Links {
     /// Of privileged code, and of CPL 3.
     caches: [JumpCache; 2],
+    /// The same.
+    codes: [Codes; 2],
     /// Offset of the lowest slot.
     slots_from: usize,
-    /// Where they end.
-    slots_end: usize,
-    own: Vec<u32>,
-    global: Vec<u32>,
-    /// By slot, as of jump caches.
-    listed: Vec<u8>,
 }
-
-const EMPTY: Slot = Slot { from: NO_PAGE, page: 0, entry: 0 };
 
 fn put(arena: &mut Arena, at: usize, slot: Slot) {
     let mut bytes = [0; size_of::<Slot>()];
-    for (word, v) in bytes.chunks_exact_mut(8).zip([slot.from, slot.page, slot.entry]) {
+    for (word, v) in bytes.chunks_exact_mut(8).zip([slot.phys, slot.entry]) {
         word.copy_from_slice(&v.to_le_bytes());
     }
     arena.put(at, &bytes);
+}
+
+fn of_user(mode: u32) -> usize {
+    usize::from(mode & mode::USER != 0)
 }
 
 impl Links {
@@ -87,11 +132,8 @@ impl Links {
     pub fn new(end: usize) -> Links {
         Links {
             caches: [JumpCache::new(), JumpCache::new()],
+            codes: [Codes::new(), Codes::new()],
             slots_from: end,
-            slots_end: end,
-            own: Vec::new(),
-            global: Vec::new(),
-            listed: Vec::new(),
         }
     }
 
@@ -104,58 +146,72 @@ impl Links {
     pub fn slots_to(&mut self, arena: &mut Arena, from: usize) {
         while self.slots_from > from {
             self.slots_from -= size_of::<Slot>();
-            self.listed.push(0);
-            put(arena, self.slots_from, EMPTY);
+            put(arena, self.slots_from, Slot { phys: NO_PAGE, entry: 0 });
         }
     }
 
-    /// Fills a slot. `own`: its target was found by a mapping that a write of CR3 ends.
-    pub fn fill(&mut self, arena: &mut Arena, at: usize, slot: Slot, own: bool) {
+    /// Fills a slot.
+    pub fn fill(&mut self, arena: &mut Arena, at: usize, slot: Slot) {
         put(arena, at, slot);
-        let number = (self.slots_end - at) / size_of::<Slot>() - 1;
-        list(&mut self.listed[number], own, (&mut self.own, &mut self.global), at as u32);
+    }
+
+    /// Reads one.
+    pub fn slot(&self, arena: &Arena, at: usize) -> Slot {
+        let word = |n: usize| u64::from_le_bytes(arena.get(at + 8 * n));
+        Slot { phys: word(0), entry: word(1) }
+    }
+
+    /// Takes note that a linear page was found to be a physical one, to run code from. `own`: by a mapping that a
+    /// write of CR3 ends.
+    pub fn found(&mut self, mode: u32, lin: u64, phys: u64, own: bool) {
+        let codes = &mut self.codes[of_user(mode)];
+        let (at, code) = (code_index(lin), Code::new(lin, phys));
+        if codes.entries[at][..2] != [code.lin, code.phys] {
+            codes.fill(at, code, own);
+        }
+    }
+
+    /// Address of the pages that code of a mode was run from.
+    pub fn codes(&self, mode: u32) -> u64 {
+        self.codes[of_user(mode)].entries.as_ptr().addr() as u64
     }
 
     fn cache(&mut self, mode: u32) -> &mut JumpCache {
-        let cache = &mut self.caches[usize::from(mode & mode::USER != 0)];
+        let cache = &mut self.caches[of_user(mode)];
         if cache.mode != mode {
-            cache.forget(true);
+            cache.forget();
             cache.mode = mode;
         }
         cache
     }
 
-    /// The jump cache of a mode.
-    pub fn jumps(&mut self, mode: u32) -> *const Jump {
-        self.cache(mode).jumps.as_ptr()
+    /// Address of the jump cache of a mode.
+    pub fn jumps(&mut self, mode: u32) -> u64 {
+        self.cache(mode).jumps.as_ptr().addr() as u64
     }
 
-    /// Remembers what begins at a linear address.
-    pub fn remember(&mut self, mode: u32, lin: u64, entry: u64, own: bool) {
+    /// Remembers what begins at a linear address, on a physical page.
+    pub fn remember(&mut self, mode: u32, lin: u64, phys: u64, entry: u64) {
+        let tag = Code::new(lin, phys).tag;
+        if tag == Code::NONE.tag {
+            return;
+        }
+        let page = self.codes(mode) + (code_index(lin) * size_of::<Code>()) as u64;
         let cache = self.cache(mode);
         let at = jump_index(lin);
-        let jump = &mut cache.jumps[at];
-        if jump.lin != lin || jump.entry != entry {
-            *jump = Jump { lin, entry };
-            list(&mut cache.listed[at], own, (&mut cache.own, &mut cache.global), at as u16);
+        if cache.jumps[at][..2] != [lin, entry] {
+            cache.put(at, Jump { lin, entry, page, tag });
+            if !cache.listed[at] {
+                cache.listed[at] = true;
+                cache.used.push(at as u16);
+            }
         }
     }
 
     /// Forgets what was found by mappings that end; by global ones too if `global`.
-    pub fn forget(&mut self, arena: &mut Arena, global: bool) {
-        for cache in &mut self.caches {
-            cache.forget(global);
-        }
-        let mut end = |slots: &mut Vec<u32>, bit: u8| {
-            for at in slots.drain(..) {
-                put(arena, at as usize, EMPTY);
-                let number = (self.slots_end - at as usize) / size_of::<Slot>() - 1;
-                self.listed[number] &= !bit;
-            }
-        };
-        end(&mut self.own, OWN);
-        if global {
-            end(&mut self.global, GLOBAL);
+    pub fn forget(&mut self, global: bool) {
+        for codes in &mut self.codes {
+            codes.forget(global);
         }
     }
 }

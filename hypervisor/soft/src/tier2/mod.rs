@@ -23,6 +23,7 @@ use crate::cpu::{Cpu, IP, mode};
 use crate::lower;
 use crate::model::Features;
 use crate::op::{Flow, Handler, Op};
+use crate::paging::Access;
 use crate::tlb::PAGE_MASK;
 
 pub mod arena;
@@ -206,7 +207,7 @@ impl Tier2 {
 
     /// Ways that were found through mappings which no longer hold are not taken again.
     pub(crate) fn mapping_moved(&mut self, global: bool) {
-        self.links.forget(&mut self.arena, global);
+        self.links.forget(global);
     }
 
     fn kill(&mut self, n: u32) {
@@ -225,6 +226,16 @@ impl Tier2 {
     fn kill_page(&mut self, page: usize) {
         for n in std::mem::take(&mut self.pages[page].alive) {
             self.kill(n);
+        }
+    }
+
+    /// Leads from a translation whose bytes changed to that of the bytes that are there now: others may be linked to it.
+    fn replace(&mut self, old: u32, new: u32) {
+        let of = |n: u32| self.translations.get(n as usize).map(|t| (t.entry, t.mode, t.alive));
+        let (Some((from, its_mode, false)), Some((to, mode, _))) = (of(old), of(new)) else { return };
+        if its_mode == mode {
+            let base = self.arena.base();
+            self.arena.put(from, &asm::jump_bytes(base + from as u64, base + to as u64));
         }
     }
 
@@ -341,8 +352,11 @@ impl Cpu {
         let ip = self.gpr[IP];
         let insns = decode(found, ip, &self.model.features);
         let translated = self.place_translation(found, &insns, ip);
-        if translated.is_some() {
+        if let Some(number) = translated {
             found.set_translation(translated);
+            if let (Some(old), Some(tier2)) = (found.replaces(), &mut self.tier2) {
+                tier2.replace(old, number);
+            }
         }
     }
 
@@ -452,8 +466,9 @@ impl Cpu {
         let mode = self.mode;
         let Some(tier2) = self.tier2.as_deref_mut() else { return After::None };
         let mut entry = tier2.arena.base() + entry as u64;
-        self.frame.jumps = tier2.links.jumps(mode);
-        tier2.links.remember(mode, lin, entry, own);
+        (self.frame.jumps, self.frame.codes) = (tier2.links.jumps(mode), tier2.links.codes(mode));
+        tier2.links.found(mode, lin, block.page, own);
+        tier2.links.remember(mode, lin, block.page, entry);
         tier2.counters.entered += 1;
         let enter = tier2.thunks.enter;
         self.icount = self.icount.wrapping_sub(block.count.into());
@@ -518,18 +533,22 @@ impl Cpu {
     /// Where translated code goes on behind an edge, linked for the next time; RIP is set there.
     fn follow(&mut self, edge: usize) -> Option<u64> {
         let edge = *self.tier2.as_ref()?.edges.get(edge)?;
-        let from = self.frame.page;
-        let lin = from.wrapping_add(edge.to as u64);
+        let lin = self.frame.page.wrapping_add(edge.to as u64);
         self.gpr[IP] = lin;
-        let block = self.known_block(lin)?;
+        let page = lin & PAGE_MASK;
+        let Some(block) = self.known_block(lin) else {
+            let entry = self.linked_before(edge.link, lin)?;
+            self.frame.page = page;
+            return Some(entry);
+        };
         // SAFETY: blocks stay until the cache is cleared, which happens between blocks.
         let block = unsafe { &*block };
         block.translation()?;
         let entry = self.translation_of(block)?;
         let own = self.blocks.is_own(lin, self.stamps.own);
+        let mode = self.mode;
         let tier2 = self.tier2.as_deref_mut()?;
         let entry = tier2.arena.base() + entry as u64;
-        let page = lin & PAGE_MASK;
         match edge.link {
             Link::Jump(at) => {
                 let at = at as usize;
@@ -538,13 +557,34 @@ impl Cpu {
             }
             Link::Slot(at) => {
                 let at = (at - tier2.arena.base()) as usize;
-                let slot = layout::Slot { from, page, entry };
-                tier2.links.fill(&mut tier2.arena, at, slot, own);
+                tier2.links.found(mode, lin, block.page, own);
+                tier2.links.fill(&mut tier2.arena, at, layout::Slot { phys: block.page, entry });
             }
         }
         tier2.counters.linked += 1;
         self.frame.page = page;
         Some(entry)
+    }
+
+    /// Where a link leads that was made under other mappings, if its page is the same now.
+    fn linked_before(&mut self, link: Link, lin: u64) -> Option<u64> {
+        let Link::Slot(at) = link else { return None };
+        let tier2 = self.tier2.as_deref()?;
+        let slot = tier2.links.slot(&tier2.arena, (at - tier2.arena.base()) as usize);
+        if slot.phys == layout::NO_PAGE || (lin as i64) << 16 >> 16 != lin as i64 {
+            return None;
+        }
+        let set = self.set as usize;
+        // What goes wrong, tier 1 finds again.
+        let gpa = self.translate(lin, Access::Exec, set).ok()?;
+        if gpa & PAGE_MASK != slot.phys {
+            return None;
+        }
+        let global = self.tlb_sets.is_global(lin, set);
+        self.tlb_sets.ran(lin, global);
+        let mode = self.mode;
+        self.tier2.as_deref_mut()?.links.found(mode, lin, slot.phys, !global);
+        Some(slot.entry)
     }
 
     /// Runs the operations of a site as tier 1 would in their block.

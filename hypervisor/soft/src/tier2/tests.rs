@@ -117,6 +117,31 @@ fn a_write_to_its_page_ends_a_translation_and_the_same_bytes_bring_it_back() {
 }
 
 #[test]
+fn links_to_code_that_changed_lead_to_what_is_there_now() {
+    // A function in another page, and what it jumps to in its own; the latter is changed from time to time.
+    let mut bare = translated(|a| {
+        let mut top = a.create_label();
+        a.set_label(&mut top).unwrap();
+        a.call(0x20_0000u64).unwrap();
+        a.dec(rcx).unwrap();
+        a.jne(top).unwrap();
+        a.hlt().unwrap();
+    });
+    bare.write(0x20_0000, &crate::tests::assemble(64, 0x20_0000, |a| a.jmp(0x20_0100u64).unwrap()));
+    for step in 1..6 {
+        let adds = |a: &mut CodeAssembler| {
+            a.add(rax, step).unwrap();
+            a.ret().unwrap();
+        };
+        bare.write(0x20_0100, &crate::tests::assemble(64, 0x20_0100, adds));
+        assert_eq!(count(&mut bare, CODE), 1000 * step as u64);
+        let before = counters(&bare).entered;
+        assert_eq!(count(&mut bare, CODE), 1000 * step as u64);
+        assert!(counters(&bare).entered - before < 8, "{:?}", counters(&bare));
+    }
+}
+
+#[test]
 fn one_translation_serves_a_page_at_two_linear_addresses() {
     let mut bare = translated(counting);
     assert_eq!(count(&mut bare, CODE), 1000);
@@ -160,6 +185,55 @@ fn links_to_other_pages_follow_the_page_tables() {
     bare.write64(0x10_2008, 1 << 21 | 0x87);
     bare.cpu.flush_tlb(false);
     assert_eq!(count(&mut bare, CODE), 1000);
+}
+
+#[test]
+fn links_come_back_with_the_address_space_they_were_found_in() {
+    // Two address spaces: in the second one, the function's address means another page.
+    let mut bare = translated(|a| {
+        let (mut top, mut other) = (a.create_label(), a.create_label());
+        a.set_label(&mut top).unwrap();
+        a.call(0x20_0000u64).unwrap();
+        a.call(r8).unwrap();
+        a.jmp(other).unwrap();
+        a.nops_with_size(0x1000).unwrap();
+        a.set_label(&mut other).unwrap();
+        a.dec(rcx).unwrap();
+        a.jne(top).unwrap();
+        a.hlt().unwrap();
+    });
+    for (at, step) in [(0x20_0000u64, 1), (0x40_0000, 3)] {
+        let adds = |a: &mut CodeAssembler| {
+            a.add(rax, step).unwrap();
+            a.ret().unwrap();
+        };
+        bare.write(at, &crate::tests::assemble(64, at, adds));
+    }
+    // The tables of the first one are at 0x10_0000; the directory of the second one differs in one entry.
+    bare.write64(0x10_3000, 0x10_4007);
+    bare.write64(0x10_4000, 0x10_5007);
+    for n in 0..512u64 {
+        bare.write64(0x10_5000 + 8 * n, if n == 1 { 2 } else { n } << 21 | 0x87);
+    }
+    bare.cpu.gpr[8] = 0x20_0000;
+    let enter = |bare: &mut Bare, table: u64| {
+        bare.cpu.cr3 = table;
+        bare.cpu.flush_tlb(false);
+        count(bare, CODE)
+    };
+    let spaces = [(0x10_0000, 2000), (0x10_3000, 6000)];
+    for (table, sum) in spaces.into_iter().chain(spaces) {
+        assert_eq!(enter(&mut bare, table), sum);
+    }
+    let before = counters(&bare);
+    assert_eq!(enter(&mut bare, 0x10_3000), 6000);
+    let after = counters(&bare);
+    assert_eq!(
+        (after.linked, after.translated),
+        (before.linked, before.translated),
+        "links to where they were"
+    );
+    assert!(after.entered - before.entered < 8, "{before:?} {after:?}");
 }
 
 #[test]

@@ -439,12 +439,7 @@ impl Translator<'_> {
         } else {
             self.slots -= size_of::<layout::Slot>() as u64;
             let slot = self.slots;
-            self.asm.load(Width::Q, T0, layout::page());
-            self.asm.rip(Width::Q, 0x3b, T0.0, slot);
-            self.asm.jcc(cc::NE, ask);
-            self.asm.rip(Width::Q, 0x8b, T0.0, slot + 8);
-            self.asm.store(Width::Q, layout::page(), T0);
-            self.asm.rip(Width::D, 0xff, 4, slot + 16);
+            layout::slot_jump(&mut self.asm, slot, to & !0xfff, ask);
             Link::Slot(slot)
         };
         self.edges.push(Edge { to, link });
@@ -493,14 +488,7 @@ impl Translator<'_> {
         } else {
             self.target(i, step == Step::CallIndirect, again);
         }
-        self.asm.load(Width::D, T1, Rm::R(T0));
-        self.asm.alu_imm(Alu::And, Width::D, Rm::R(T1), layout::JUMPS as i32 - 1);
-        self.asm.shift(4, Width::D, T1, 4);
-        self.asm.alu(Alu::Add, Width::Q, T1, layout::jumps());
-        self.asm.alu(Alu::Cmp, Width::Q, T0, Rm::M(T1, 0));
-        self.asm.jcc(cc::NE, again);
-        self.asm.alu_imm(Alu::And, Width::Q, Rm::R(T0), -4096);
-        self.asm.store(Width::Q, layout::page(), T0);
+        layout::jump_check(&mut self.asm, again);
         let pop = match step {
             Step::Return if i.op_count() == 1 => 8 + i32::from(i.immediate16()),
             Step::Return => 8,
