@@ -35,6 +35,9 @@ const MAX_LEN: usize = 15;
 const LINES: usize = 1 << 15;
 /// Operations that are kept before everything is thrown away.
 const MAX_CACHED: usize = 1 << 20;
+/// Operations of blocks that wait to be translated that are kept before those blocks are thrown away: most code of a
+/// guest is run a few times and never again.
+const MAX_WAITING: usize = 1 << 16;
 
 static NEVER: AtomicU32 = AtomicU32::new(0);
 
@@ -191,6 +194,8 @@ pub struct Cache {
     by_phys: HashMap<(u64, u32), Box<Block>, BuildHasherDefault<Fx>>,
     by_lin: Box<[Line; LINES]>,
     cached: usize,
+    /// Of these, operations of blocks that were to be translated some time, when they were made.
+    waiting: usize,
     /// Most instructions of a block that is decoded from now on.
     pub(crate) most: usize,
 }
@@ -206,7 +211,7 @@ impl Cache {
     pub fn new() -> Cache {
         let by_lin = vec![NO_LINE; LINES].into_boxed_slice().try_into();
         let by_lin = by_lin.unwrap_or_else(|_| Box::new([NO_LINE; LINES]));
-        Cache { by_phys: HashMap::default(), by_lin, cached: 0, most: MAX_OPS }
+        Cache { by_phys: HashMap::default(), by_lin, cached: 0, waiting: 0, most: MAX_OPS }
     }
     /// Forgets what lies where, not the blocks.
     pub(crate) fn forget_lines(&mut self) {
@@ -216,7 +221,25 @@ impl Cache {
     fn clear(&mut self) {
         self.forget_lines();
         self.by_phys.clear();
-        self.cached = 0;
+        (self.cached, self.waiting) = (0, 0);
+    }
+    /// Forgets the blocks that wait to be translated: those that ran less than a few times of the `runs` it takes, or if
+    /// that is not enough, all. Between blocks.
+    fn forget_waiting(&mut self, runs: u32) {
+        const FEW: u32 = 4;
+        self.forget_lines();
+        for least in [FEW, u32::MAX] {
+            if self.waiting > MAX_WAITING / 2 {
+                // A translation of the bytes that were there before may still name the block.
+                self.by_phys.retain(|_, block| {
+                    let heat = block.heat.get();
+                    heat == 0 || runs.saturating_sub(heat) >= least || block.replaces().is_some()
+                });
+                let left = self.by_phys.values().filter(|block| block.heat.get() != 0);
+                self.waiting = left.map(|block| block.ops.len()).sum();
+            }
+        }
+        self.cached = self.by_phys.values().map(|block| block.ops.len()).sum();
     }
     /// Takes the translations of all blocks away; they are translated again after so many runs.
     pub(crate) fn forget_translations(&self, runs: u32) {
@@ -449,7 +472,14 @@ impl Cpu {
         if self.blocks.cached > MAX_CACHED {
             self.drop_blocks();
         }
+        if self.blocks.waiting > MAX_WAITING {
+            let runs = self.tier2.as_ref().map_or(0, |tier2| tier2.threshold());
+            self.blocks.forget_waiting(runs);
+        }
         self.blocks.cached += block.ops.len();
+        if block.heat.get() != 0 {
+            self.blocks.waiting += block.ops.len();
+        }
         match self.blocks.by_phys.entry((gpa, mode)) {
             // In place: lines by linear address may point here.
             Entry::Occupied(old) => {

@@ -26,7 +26,7 @@ fn run(config: &Path, machine: &Machine, file: &Path) -> Result<String> {
     Ok(said)
 }
 
-/// The tree without what each vCPU tells of its translations, which are no part of the guest.
+/// The tree without what each vCPU tells of the code that it decoded and translated, which is no part of the guest.
 fn without_tier2(tree: &str) -> String {
     let depth = |line: &str| line.len() - line.trim_start().len();
     let mut inside = None;
@@ -35,7 +35,7 @@ fn without_tier2(tree: &str) -> String {
             return false;
         }
         inside = (line.trim() == "tier2/").then(|| depth(line));
-        inside.is_none()
+        inside.is_none() && !line.trim_start().starts_with("blocks: ")
     });
     kept.collect::<Vec<_>>().join("\n")
 }

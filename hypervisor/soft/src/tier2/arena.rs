@@ -14,7 +14,12 @@ pub const SIZE: usize = 16 << 20;
 pub struct Arena {
     write: *mut u8,
     run: *const u8,
+    /// Bytes written since the pages of `write` were given back.
+    written: usize,
 }
+
+/// Bytes after which the pages of the mapping that is written through are given back: they count a second time there.
+const KEPT: usize = 256 << 10;
 
 // SAFETY: the mappings belong to this value alone, and are memory that every thread of the process may use.
 unsafe impl Send for Arena {}
@@ -63,7 +68,7 @@ impl Arena {
     fn mapped(fd: libc::c_int) -> io::Result<Arena> {
         let write = map(fd, libc::PROT_READ | libc::PROT_WRITE)?;
         match map(fd, libc::PROT_READ | libc::PROT_EXEC) {
-            Ok(run) => Ok(Arena { write, run }),
+            Ok(run) => Ok(Arena { write, run, written: 0 }),
             Err(error) => {
                 unmap(write);
                 Err(error)
@@ -81,6 +86,12 @@ impl Arena {
         assert!(at <= SIZE && bytes.len() <= SIZE - at, "code lies in its arena");
         // SAFETY: within the mapping; no reference to it is ever made.
         unsafe { self.write.add(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        self.written += bytes.len();
+        if self.written > KEPT {
+            self.written = 0;
+            // SAFETY: our own mapping, of a file: what was written stays in the file.
+            unsafe { libc::madvise(self.write.cast(), SIZE, libc::MADV_DONTNEED) };
+        }
     }
 
     /// Reads bytes at an offset.

@@ -71,13 +71,17 @@ pub struct Counters {
 }
 
 /// A site of the code in place.
+#[derive(Clone, Copy)]
 struct Site {
     block: *const Block,
+    /// Where its operations are, with an end behind them; [`NOT_YET`] until they are first run.
+    ops: u32,
     at: u8,
-    /// With an end behind them.
-    ops: Box<[Op]>,
+    run: u8,
     flags: bool,
 }
+
+const NOT_YET: u32 = u32::MAX;
 
 /// A translation in place.
 struct Translated {
@@ -111,6 +115,8 @@ pub struct Tier2 {
     /// Offset of the first free byte.
     free: usize,
     sites: Vec<Site>,
+    /// Operations of sites.
+    ops: Vec<Op>,
     edges: Vec<Edge>,
     translations: Vec<Translated>,
     pages: Vec<CodePage>,
@@ -171,6 +177,7 @@ impl Tier2 {
             start,
             free: start,
             sites: Vec::new(),
+            ops: Vec::new(),
             edges: Vec::new(),
             translations: Vec::new(),
             pages: Vec::new(),
@@ -257,6 +264,26 @@ impl Tier2 {
         }
     }
 
+    /// Makes the operations of a site; gives where they are.
+    fn lower(&mut self, number: usize, block: &Block, has: &Features) -> usize {
+        let site = &mut self.sites[number];
+        let (first, mut skip) = (self.ops.len(), usize::from(site.at));
+        let mut left = usize::from(site.run);
+        let ops = &mut self.ops;
+        // Where it lies does not matter to operations.
+        decode(block, 0, has, |_, op, _| match (skip, left) {
+            (0, 0) => {}
+            (0, _) => {
+                ops.push(op);
+                left -= 1;
+            }
+            _ => skip -= 1,
+        });
+        ops.push(Op::end());
+        site.ops = first as u32;
+        first
+    }
+
     fn has_room(&self) -> bool {
         self.links.slots_from() - self.free > ROOM
     }
@@ -265,6 +292,7 @@ impl Tier2 {
     fn clear(&mut self) {
         self.free = self.start;
         self.sites.clear();
+        self.ops.clear();
         self.edges.clear();
         self.translations.clear();
         self.pages.clear();
@@ -306,11 +334,11 @@ extern "sysv64" fn helper(cpu: *mut Cpu, site: u32) -> u64 {
     }
 }
 
-/// Decodes the instructions of a block again, each by itself.
-fn decode(block: &Block, ip: u64, has: &Features) -> Vec<Insn> {
+/// Decodes the instructions of a block again, each by itself; `each` gets it, the operation it is, and whether tier 1's
+/// block ends there.
+fn decode(block: &Block, ip: u64, has: &Features, mut each: impl FnMut(Instruction, Op, bool)) {
     let bytes = block.code();
     let (mut decoder, ctx) = crate::block::decoder(bytes, ip, block.mode, has);
-    let mut insns = Vec::with_capacity(block.count as usize);
     let mut at = 0;
     for _ in 0..block.count {
         let mut i = Instruction::default();
@@ -318,10 +346,9 @@ fn decode(block: &Block, ip: u64, has: &Features) -> Vec<Insn> {
         let len = if i.is_invalid() { 1 } else { i.len() };
         let mut op = lower::lower(&i, &ctx, &bytes[at.min(bytes.len())..]);
         let ends = !op.place(at as u8, len as u8);
-        insns.push(Insn { i, op, ends });
+        each(i, op, ends);
         at += len;
     }
-    insns
 }
 
 impl Cpu {
@@ -350,7 +377,8 @@ impl Cpu {
             self.forget_translations();
         }
         let ip = self.gpr[IP];
-        let insns = decode(found, ip, &self.model.features);
+        let mut insns = Vec::with_capacity(found.count as usize);
+        decode(found, ip, &self.model.features, |i, _, ends| insns.push(Insn { i, ends }));
         let translated = self.place_translation(found, &insns, ip);
         if let Some(number) = translated {
             found.set_translation(translated);
@@ -389,8 +417,7 @@ impl Cpu {
         tier2.arena.put(tier2.free, &made.code);
         tier2.links.slots_to(&mut tier2.arena, (made.slots - base) as usize);
         for site in made.sites {
-            let ops = site.ops.into_iter().chain([Op::end()]).collect();
-            tier2.sites.push(Site { block, at: site.at, ops, flags: site.flags });
+            tier2.sites.push(Site { block, ops: NOT_YET, at: site.at, run: site.run, flags: site.flags });
         }
         // Offsets of the code become offsets of the arena.
         let at = tier2.free as u32;
@@ -589,12 +616,18 @@ impl Cpu {
 
     /// Runs the operations of a site as tier 1 would in their block.
     fn run_site(&mut self, number: u32) -> u64 {
-        let Some(tier2) = self.tier2.as_deref() else { return left::BETWEEN };
-        let site = &tier2.sites[number as usize];
-        let (block, at, flags) = (site.block, usize::from(site.at), site.flags);
-        let ops: *const [Op] = &raw const *site.ops;
+        let Some(tier2) = self.tier2.as_deref_mut() else { return left::BETWEEN };
+        let Site { block, ops, at, run, flags } = tier2.sites[number as usize];
+        let (at, run) = (usize::from(at), usize::from(run));
+        let ops = if ops == NOT_YET {
+            // SAFETY: blocks stay until the cache is cleared, which happens between blocks.
+            tier2.lower(number as usize, unsafe { &*block }, &self.model.features)
+        } else {
+            ops as usize
+        };
         let used = tier2.granted - self.frame.budget;
         let entered_at = tier2.entered_at;
+        let first = &raw const tier2.ops[ops];
         let mode = self.mode;
         self.stand_in(block);
         // SAFETY: blocks stay until the cache is cleared, which happens between blocks.
@@ -604,9 +637,7 @@ impl Cpu {
         if flags {
             self.set_status(unpacked(self.frame.flags));
         }
-        let first = ops.cast::<Op>();
-        // SAFETY: the first of a site's operations, which lie in their box until translations are thrown away; the last
-        // one is an end.
+        // SAFETY: the first of a site's operations, to which none are added while they run; the last one is an end.
         let flow = unsafe { ((*first).run)(self, first) };
         // String instructions count what they do.
         self.frame.budget -= self.icount.wrapping_sub(before) as i64;
@@ -617,7 +648,7 @@ impl Cpu {
         let ran = match flow {
             Flow::Fault => (self.fault_op as usize).wrapping_sub(first as usize) / size_of::<Op>(),
             Flow::Next if self.special == 0 && self.mode == mode => return 0,
-            Flow::Next => ops.len() - 1,
+            Flow::Next => run,
         };
         if let Some(tier2) = &mut self.tier2 {
             tier2.stopped = (block, at + ran);

@@ -237,6 +237,26 @@ fn links_come_back_with_the_address_space_they_were_found_in() {
 }
 
 #[test]
+fn code_that_is_run_once_is_not_kept() {
+    let mut bare = Bare::long(counting);
+    bare.cpu.set_tier2(Some(Tier2::new(1000).unwrap()));
+    // More than is kept of what waits for its translation.
+    const SLED: u64 = 0x20_0000;
+    bare.write(SLED, &[0x90; 0x6_0000]);
+    bare.write(SLED + 0x6_0000, &[0xf4]);
+    for _ in 0..3 {
+        bare.cpu.gpr[IP] = SLED;
+        bare.halts();
+        assert_eq!(bare.cpu.gpr[IP], SLED + 0x6_0001);
+        // Blocks are of 48 instructions at most.
+        assert!(bare.cpu.blocks.len() < 0x5_0000 / 48, "{}", bare.cpu.blocks.len());
+    }
+    // And what runs often is translated all the same.
+    assert_eq!(count(&mut bare, CODE), 1000);
+    assert!(counters(&bare).translated > 0);
+}
+
+#[test]
 fn a_full_arena_is_emptied_and_filled_again() {
     let mut bare = translated(counting);
     // Until there is no room: the next block finds everything gone.
@@ -260,6 +280,12 @@ fn a_jump_to_the_last_byte_of_memory_is_no_jump_to_nowhere() {
     bare.write(CODE + 0x100, &[0xf4]);
     bare.halts();
     assert_eq!(bare.cpu.cr2, u64::MAX);
+}
+
+/// Has a site do something else.
+fn does_instead(tier2: &mut Tier2, site: usize, f: impl Fn(&mut Cpu, &Op) -> crate::cpu::Exec + Copy) {
+    (tier2.sites[site].ops, tier2.sites[site].run) = (tier2.ops.len() as u32, 1);
+    tier2.ops.extend([Op::line(f), Op::end()]);
 }
 
 /// A third, as the host's code computes it now.
@@ -293,9 +319,9 @@ fn floating_point_runs_by_the_guests_mxcsr_and_nobody_else_does() {
             assert_eq!(bare.cpu.gpr[3], nearest);
         }
         let tier2 = bare.cpu.tier2.as_mut().unwrap();
-        let sites: Vec<usize> = (0..tier2.sites.len()).filter(|n| tier2.sites[*n].ops.len() > 1).collect();
+        let sites: Vec<usize> = (0..tier2.sites.len()).filter(|n| tier2.sites[*n].run > 0).collect();
         assert_eq!(sites.len(), 1, "of RCPPS alone");
-        tier2.sites[sites[0]].ops = Box::new([Op::line(divides), Op::end()]);
+        does_instead(tier2, sites[0], divides);
     }
 }
 
@@ -326,7 +352,7 @@ fn a_panic_in_an_operation_comes_through() {
     }
     let tier2 = bare.cpu.tier2.as_mut().unwrap();
     assert!(!tier2.translations.is_empty());
-    tier2.sites[0].ops = Box::new([Op::line(dies), Op::end()]);
+    does_instead(tier2, 0, dies);
     tier2.granted = 1;
     assert_eq!(helper(&raw mut *bare.cpu, 0), left::PANIC);
     let tier2 = bare.cpu.tier2.as_mut().unwrap();

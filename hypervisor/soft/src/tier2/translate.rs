@@ -14,14 +14,11 @@ use super::flow::{self, ALL, CF, Use};
 use super::layout::{self, BUDGET, GUEST_RSP, T0, T1, Thunks};
 use super::select::{self, Sse, Step};
 use super::vectors::{self, Held};
-use crate::op::Op;
 
 /// An instruction of the block.
 pub struct Insn {
     /// Decoded.
     pub i: Instruction,
-    /// Lowered, without regard to what follows it.
-    pub op: Op,
     /// Tier 1's block ends there.
     pub ends: bool,
 }
@@ -30,8 +27,8 @@ pub struct Insn {
 pub struct Site {
     /// Index of the first operation in the block.
     pub at: u8,
-    /// Operations that are run there; none where tier 1 goes on by itself.
-    pub ops: Vec<Op>,
+    /// How many operations are run there; none where tier 1 goes on by itself.
+    pub run: u8,
     /// They read or write status flags.
     pub flags: bool,
 }
@@ -231,7 +228,7 @@ impl Translator<'_> {
 
     /// A label to which an instruction goes to be run by tier 1, with all that follows it.
     pub(super) fn resume(&mut self, at: usize) -> Label {
-        let site = self.site(Site { at: at as u8, ops: Vec::new(), flags: false });
+        let site = self.site(Site { at: at as u8, run: 0, flags: false });
         let label = self.asm.label();
         self.cold.push(Cold::Resume { label, site, dirty: self.held.dirty });
         label
@@ -241,9 +238,9 @@ impl Translator<'_> {
     /// is to be bound behind the instruction.
     pub(super) fn miss(&mut self, at: usize) -> (Label, Label) {
         let (label, back) = (self.asm.label(), self.asm.label());
-        let Insn { i, op, .. } = &self.insns[at];
+        let i = &self.insns[at].i;
         let flags = flow::reads(i) | flow::writes(i) != 0;
-        let site = self.site(Site { at: at as u8, ops: vec![*op], flags });
+        let site = self.site(Site { at: at as u8, run: 1, flags });
         let (held, rounding) = (self.held, self.rounding);
         self.cold.push(Cold::Miss { label, site, back, flags: false, held, rounding });
         (label, back)
@@ -272,8 +269,7 @@ impl Translator<'_> {
         self.store_vectors();
         let insns = &self.insns[at..at + run];
         let flags = insns.iter().any(|n| flow::reads(&n.i) | flow::writes(&n.i) != 0);
-        let ops = insns.iter().map(|n| n.op).collect();
-        let site = self.site(Site { at: at as u8, ops, flags });
+        let site = self.site(Site { at: at as u8, run: run as u8, flags });
         self.asm.constant(T0, site.into());
         self.asm.call_abs(self.place.thunks.helper);
         self.flags = Flags { host: false, saved: true };
