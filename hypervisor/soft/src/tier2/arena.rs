@@ -118,6 +118,6 @@ impl Drop for Arena {
 /// the processor's mode and for the code where its RIP is.
 pub unsafe fn enter(thunk: u64, cpu: *mut Cpu, entry: u64) -> u64 {
     // SAFETY: the thunk has this signature and keeps the calling convention.
-    let thunk: extern "sysv64" fn(*mut Cpu, u64) -> u64 = unsafe { std::mem::transmute(thunk) };
+    let thunk: extern "C" fn(*mut Cpu, u64) -> u64 = unsafe { std::mem::transmute(thunk) };
     thunk(cpu, entry)
 }

@@ -336,7 +336,7 @@ pub mod left {
 /// Addresses of the thunks of an arena.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Thunks {
-    /// `extern "sysv64" fn(cpu, entry) -> left`.
+    /// `extern "C" fn(cpu, entry) -> left`.
     pub enter: u64,
     /// Called with a site's number in EAX: runs its operations in tier 1 and returns, or leaves.
     pub helper: u64,
@@ -409,7 +409,7 @@ fn epilogue(asm: &mut Asm) {
 }
 
 /// Writes the thunks for an address; `helper` is what runs a site's operations.
-pub fn thunks(origin: u64, helper: extern "sysv64" fn(*mut Cpu, u32) -> u64) -> (Vec<u8>, Thunks) {
+pub fn thunks(origin: u64, helper: extern "C" fn(*mut Cpu, u32) -> u64) -> (Vec<u8>, Thunks) {
     use super::asm::Alu;
     let mut asm = Asm::new(origin);
     let asm = &mut asm;

@@ -154,6 +154,13 @@ fn unpacked(flags: u16) -> u64 {
 }
 
 /// Whether the host's processor does what translated code asks of it.
+#[cfg(not(target_arch = "x86_64"))]
+fn host_suits() -> bool {
+    false
+}
+
+/// Whether the host's processor does what translated code asks of it.
+#[cfg(target_arch = "x86_64")]
 fn host_suits() -> bool {
     // LAHF in 64-bit code is bit 0 of this leaf's ECX.
     let lahf = std::arch::x86_64::__cpuid(0x8000_0000).eax > 0x8000_0000
@@ -165,7 +172,7 @@ impl Tier2 {
     /// No translation yet. Blocks are translated at their `threshold`th run.
     pub fn new(threshold: u32) -> std::io::Result<Tier2> {
         if !host_suits() {
-            return Err(std::io::Error::other("the host's processor lacks LAHF or POPCNT"));
+            return Err(std::io::Error::other("the host's processor is no x86-64 with LAHF and POPCNT"));
         }
         let mut arena = Arena::new()?;
         let (code, thunks) = layout::thunks(arena.base(), helper);
@@ -319,7 +326,7 @@ impl Tier2 {
 }
 
 /// Runs a site's operations for translated code.
-extern "sysv64" fn helper(cpu: *mut Cpu, site: u32) -> u64 {
+extern "C" fn helper(cpu: *mut Cpu, site: u32) -> u64 {
     // SAFETY: translated code passes the processor that entered it, which waits for it to leave.
     let cpu = unsafe { &mut *cpu };
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cpu.run_site(site))) {

@@ -7,7 +7,7 @@
 //! Floating point is the host's own while the guest masks all exceptions, which is part of the mode. The guest's MXCSR is
 //! loaded when a block first needs it, and given back, with the flags that were raised, when translated code leaves or calls.
 
-use iced_x86::{CpuidFeature, EncodingKind, Instruction, Mnemonic, OpAccess, OpKind};
+use iced_x86::{EncodingKind, Instruction, Mnemonic, OpAccess, OpKind};
 
 use super::asm::{Asm, Label};
 use super::emit::writes;
@@ -111,8 +111,16 @@ fn rounds(m: Mnemonic) -> bool {
     arithmetic || comparisons || conversions
 }
 
+/// Whether the host's processor has what the instruction needs: where nothing is translated, nothing.
+#[cfg(not(target_arch = "x86_64"))]
+fn host_has(_: &Instruction) -> bool {
+    false
+}
+
 /// Whether the host's processor has what the instruction needs.
+#[cfg(target_arch = "x86_64")]
 fn host_has(i: &Instruction) -> bool {
+    use iced_x86::CpuidFeature;
     i.cpuid_features().iter().all(|feature| match feature {
         CpuidFeature::SSE | CpuidFeature::SSE2 => true,
         CpuidFeature::SSE3 => is_x86_feature_detected!("sse3"),
