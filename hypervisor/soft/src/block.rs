@@ -527,9 +527,10 @@ pub(crate) fn decoder<'a>(bytes: &'a [u8], ip: u64, mode: u32, has: &Features) -
         _ => 16,
     };
     let ctx = Ctx { code: bits, stack, mode, has: *has, block_ip: ip, branch: None };
-    // Where the vendors differ, as CPUID's vendor: near branches of 16 bits in 64-bit code, far pointers of 32 at most.
-    // What we do not announce decodes as on processors before it.
-    let mut options = DecoderOptions::AMD | DecoderOptions::NO_WBNOINVD | DecoderOptions::FORCE_RESERVED_NOP;
+    // Where the vendors differ, as CPUID's vendor: AMD's near branches of 16 bits in 64-bit code, its far pointers of 32
+    // at most. What we do not announce decodes as on processors before it.
+    let mut options = DecoderOptions::NO_WBNOINVD | DecoderOptions::FORCE_RESERVED_NOP;
+    options |= if mode & mode::INTEL != 0 { 0 } else { DecoderOptions::AMD };
     // Without TZCNT and LZCNT the prefix of BSF and BSR is ignored, and software tells by that (SDM vol. 2, TZCNT).
     for (feature, option) in
         [(Feature::BMI1, DecoderOptions::NO_MPFX_0FBC), (Feature::ABM, DecoderOptions::NO_MPFX_0FBD)]

@@ -74,6 +74,8 @@ pub mod mode {
     pub const REAL: u32 = 1 << 9;
     /// CR4.OSXSAVE, and the registers of AVX in XCR0.
     pub const AVX: u32 = 1 << 10;
+    /// Intel's rules of decoding: 66 before a near branch of 64-bit code is ignored, far pointers may have 64 bits.
+    pub const INTEL: u32 = 1 << 11;
     /// Some exception of MXCSR is not masked: the host's own arithmetic is not the guest's then.
     pub const UNMASKED: u32 = 1 << 12;
 }

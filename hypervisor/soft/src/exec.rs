@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::cpu::{Cpu, IP, Why, mode, seg, special};
 use crate::flags::bits as fl;
 use crate::machine::attention;
+use crate::model::Vendor;
 use crate::op::Flow;
 use crate::system::bits::{cr0, cr4, efer};
 
@@ -83,6 +84,7 @@ impl Cpu {
             (mode::MP, self.cr0 & cr0::MP != 0),
             (mode::OSFXSR, self.cr4 & cr4::OSFXSR != 0),
             (mode::SINGLE, self.special != 0),
+            (mode::INTEL, self.intel()),
             (mode::UNMASKED, self.mxcsr & MXCSR_MASKS != MXCSR_MASKS),
             (mode::AVX, self.cr4 & cr4::OSXSAVE != 0 && self.xcr0 & crate::fp::YMM_ON == crate::fp::YMM_ON),
         ] {
@@ -96,6 +98,11 @@ impl Cpu {
             self.seg[seg::GS].bounds(long);
         }
         self.choose_set();
+    }
+
+    /// Whether it is one of Intel's processors, where these and AMD's differ.
+    pub(crate) fn intel(&self) -> bool {
+        self.model.vendor == Vendor::Intel
     }
 
     /// After EFLAGS.IF, TF, AC or VM may have changed.

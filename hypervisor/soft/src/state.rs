@@ -104,6 +104,7 @@ impl Cpu {
     pub(crate) fn set_model(&mut self, model: Arc<CpuModel>) {
         self.model = model;
         self.drop_blocks();
+        self.mode_changed();
     }
 
     /// Power-on and hardware reset.

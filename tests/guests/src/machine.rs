@@ -174,6 +174,15 @@ impl Machine {
         Ok(self)
     }
 
+    /// The initial RAM disk of another guest than the kernel's.
+    pub fn initrd(mut self, name: &str) -> Result<Machine> {
+        let file = place::guest(&format!("{name}.initrd"))?;
+        if let Some((_, initrd, _)) = &mut self.kernel {
+            *initrd = file;
+        }
+        Ok(self)
+    }
+
     /// A firmware image from `build/guests` in SeaBIOS's stead.
     pub fn firmware(self, name: &str) -> Result<Machine> {
         Ok(self.firmware_at(&place::guest(name)?))

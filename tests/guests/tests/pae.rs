@@ -1,4 +1,4 @@
-//! Debian's 32-bit kernel with PAE, to userland.
+//! Debian's 32-bit kernel with PAE, to userland, and its programs under a 64-bit kernel.
 
 use anyhow::ensure;
 use guest_tests::{Machine, case, seconds};
@@ -27,4 +27,19 @@ fn pae_kernel_uses_memory_above_4_gib_on_2_vcpus() {
         ensure!(kib > 5 << 20, "{kib} KiB of 6 GiB");
         guest.wait_power_off(seconds(30))
     });
+}
+
+/// They enter the kernel by SYSENTER on Intel's processors, by SYSCALL on AMD's: neither is there on the other's.
+#[test]
+fn programs_of_32_bits_under_a_64_bit_kernel() {
+    for model in ["Haswell", "EPYC"] {
+        case(&format!("32-bit programs under a 64-bit kernel, {model}"), || {
+            let append = "console=ttyS0,115200 ailurus=poweroff panic=-1";
+            let machine = Machine::new()?.cpu(model).kernel("generic", append)?.initrd("pae")?;
+            let mut guest = machine.boot()?;
+            let line = guest.wait_for_any(&["AILURUS-USERLAND-OK", "Kernel panic"], seconds(240))?;
+            ensure!(line.contains("x86_64"), "not the 64-bit kernel, or it died: {line}");
+            guest.wait_power_off(seconds(30))
+        });
+    }
 }

@@ -422,7 +422,8 @@ impl Cpu {
 
     /// SYSCALL; `next` is the return address.
     pub(crate) fn syscall(&mut self, next: u64) -> Exec {
-        if self.msr.efer & efer::SCE == 0 {
+        // Intel's processors have it in 64-bit mode only.
+        if self.msr.efer & efer::SCE == 0 || self.intel() && self.code != 64 {
             return Err(self.ud());
         }
         let cs = (self.msr.star >> 32) as u16 & !3;
@@ -450,11 +451,12 @@ impl Cpu {
 
     /// SYSRET with the operand size in bytes.
     pub(crate) fn sysret(&mut self, size: u8) -> Exec {
-        if self.msr.efer & efer::SCE == 0 || !self.protected() {
+        let intel = self.intel();
+        if self.msr.efer & efer::SCE == 0 || !self.protected() || intel && self.code != 64 {
             return Err(self.ud());
         }
         // A target that is not canonical faults there, at CPL 3: AMD's order. Intel's processors refuse it here.
-        if self.cpl != 0 {
+        if self.cpl != 0 || intel && size == 8 && !canonical(self.gpr[RCX]) {
             return Err(self.gp(0));
         }
         let base = (self.msr.star >> 48) as u16;
@@ -474,37 +476,44 @@ impl Cpu {
         Ok(())
     }
 
-    /// SYSENTER: not in long mode, where AMD's processors have SYSCALL alone.
+    /// SYSENTER: in long mode, where AMD's processors have SYSCALL alone, Intel's enter 64-bit code.
     pub(crate) fn sysenter(&mut self) -> Exec {
         let cs = self.msr.sysenter_cs as u16;
-        if self.long_mode() {
+        let long = self.long_mode();
+        if long && !self.intel() {
             return Err(self.ud());
         }
         if !self.protected() || cs & 0xfffc == 0 {
             return Err(self.gp(0));
         }
         self.flags &= !(fl::VM | fl::IF | fl::RF);
-        self.flat_segments(cs & !3, (cs & !3).wrapping_add(8), 0, false);
-        self.gpr[RSP] = self.msr.sysenter_esp & 0xffff_ffff;
-        self.gpr[IP] = self.msr.sysenter_eip & 0xffff_ffff;
+        self.flat_segments(cs & !3, (cs & !3).wrapping_add(8), 0, long);
+        let reach = if long { u64::MAX } else { 0xffff_ffff };
+        self.gpr[RSP] = self.msr.sysenter_esp & reach;
+        self.gpr[IP] = self.msr.sysenter_eip & reach;
         self.flags_changed();
         Ok(())
     }
 
-    /// SYSEXIT, likewise.
-    pub(crate) fn sysexit(&mut self) -> Exec {
+    /// SYSEXIT with the operand size in bytes, likewise.
+    pub(crate) fn sysexit(&mut self, size: u8) -> Exec {
         let cs = self.msr.sysenter_cs as u16 & !3;
-        if self.long_mode() {
+        if self.long_mode() && !self.intel() {
             return Err(self.ud());
         }
         if !self.protected() || self.cpl != 0 || cs == 0 {
             return Err(self.gp(0));
         }
         let (ip, sp) = (self.gpr[RDX], self.gpr[RCX]);
-        let cs = cs.wrapping_add(16);
-        self.flat_segments(cs | 3, cs.wrapping_add(8) | 3, 3, false);
-        self.gpr[RSP] = sp & 0xffff_ffff;
-        self.gpr[IP] = ip & 0xffff_ffff;
+        let long = size == 8;
+        if long && !(canonical(ip) && canonical(sp)) {
+            return Err(self.gp(0));
+        }
+        let cs = cs.wrapping_add(if long { 32 } else { 16 });
+        self.flat_segments(cs | 3, cs.wrapping_add(8) | 3, 3, long);
+        let reach = if long { u64::MAX } else { 0xffff_ffff };
+        self.gpr[RSP] = sp & reach;
+        self.gpr[IP] = ip & reach;
         self.flags_changed();
         Ok(())
     }

@@ -83,8 +83,8 @@ pub(super) fn sysenter(cpu: &mut Cpu, _: &Op) -> Exec {
     cpu.sysenter()
 }
 /// SYSEXIT.
-pub(super) fn sysexit(cpu: &mut Cpu, _: &Op) -> Exec {
-    cpu.sysexit()
+pub(super) fn sysexit(cpu: &mut Cpu, op: &Op) -> Exec {
+    cpu.sysexit(op.rm)
 }
 
 /// MOV Sreg, r/m16; `rm` the segment slot.

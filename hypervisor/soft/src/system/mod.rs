@@ -140,7 +140,8 @@ fn far_moves(i: &Instruction, ctx: &Ctx) -> Option<Op> {
         Sysretd => Op::jump(sysret).rm(4),
         Sysretq => Op::jump(sysret).rm(8),
         Sysenter => Op::jump(sysenter),
-        Sysexitd | Sysexitq => Op::jump(sysexit),
+        Sysexitd => Op::jump(sysexit).rm(4),
+        Sysexitq => Op::jump(sysexit).rm(8),
         _ => return None,
     })
 }

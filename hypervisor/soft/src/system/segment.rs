@@ -141,7 +141,8 @@ impl Cpu {
     /// A selector that refers to nothing. The base stays, which 64-bit code uses of FS and GS: AMD's processors clear
     /// it only where CPUID says so (8000_0021 EAX bit 6), Intel's always.
     pub(crate) fn set_null(&mut self, slot: usize, selector: u16) {
-        let base = if matches!(slot, seg::FS | seg::GS) { self.seg[slot].base } else { 0 };
+        let stays = matches!(slot, seg::FS | seg::GS) && !self.intel();
+        let base = if stays { self.seg[slot].base } else { 0 };
         self.set_seg(slot, Segment { selector, base, ..Segment::default() });
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use iced_x86::code_asm::*;
 
 use super::Bare;
-use crate::cpu::{IP, RAX, RCX, RDX, seg};
+use crate::cpu::{IP, RAX, RCX, RDX, attr, seg};
 use crate::exec::Leave;
 use crate::model::CpuModel;
 use crate::system::bits::{cr0, cr4};
@@ -411,4 +411,70 @@ fn upper_halves_are_saved_and_guests_saved_before_there_were_any_have_none() {
     assert_eq!(load(&saved), bare.cpu.ymm);
     let before = rmp_serde::to_vec_named(&Before { random_key: [1, 2], random_taken: 3 }).unwrap();
     assert_eq!(load(&before), [0; 16]);
+}
+
+#[test]
+fn sysenter_and_sysexit_of_intel_are_there_in_long_mode() {
+    let enter = |cpu: &str| {
+        let mut bare = long(cpu, |a| a.sysenter().unwrap());
+        bare.cpu.msr.sysenter_cs = 8;
+        (bare.cpu.msr.sysenter_esp, bare.cpu.msr.sysenter_eip) = (0x1_0000_9000, 0x3_0000);
+        // REX.W SYSEXIT.
+        bare.write(0x3_0000, &[0x48, 0x0f, 0x35]);
+        (bare.cpu.gpr[RDX], bare.cpu.gpr[RCX]) = (0x3_1000, 0x1_0000_8000);
+        // What the program does there: UD2.
+        bare.write(0x3_1000, &[0x0f, 0x0b]);
+        bare.write64(0x3004, 0x9000);
+        assert_eq!(vector(&mut bare), 6, "{cpu}");
+        [0, 8, 24].map(|at| bare.read64(bare.cpu.gpr[crate::cpu::RSP] + at))
+    };
+    assert_eq!(enter("Haswell"), [0x3_1000, 8 + 32 | 3, 0x1_0000_8000], "of the program: RIP, CS, RSP");
+    assert_eq!(enter("EPYC")[..2], [super::CODE, 8]);
+}
+
+#[test]
+fn intel_has_syscall_in_64_bit_mode_only_and_sysret_to_canonical_addresses() {
+    for (cpu, code, expected) in [("Haswell", 6, 13), ("EPYC", 3, 13)] {
+        // In compatibility mode: AMD's goes to CSTAR, where INT3 is.
+        let mut bare = long(cpu, |a| a.syscall().unwrap());
+        bare.flat(attr::DB);
+        bare.cpu.msr.star = 8 << 32;
+        bare.cpu.msr.cstar = 0x3_0000;
+        bare.write(0x3_0000, &[0xcc]);
+        assert_eq!(vector(&mut bare), code, "{cpu}");
+        let mut bare = long(cpu, |a| a.sysretq().unwrap());
+        bare.write64(0x3004, 0x9000);
+        bare.cpu.msr.star = 8 << 48;
+        bare.cpu.gpr[RCX] = 1 << 47;
+        assert_eq!(vector(&mut bare), expected, "{cpu}");
+        let user = bare.read64(bare.cpu.gpr[crate::cpu::RSP] + 16) & 3;
+        assert_eq!(user, if cpu == "Haswell" { 0 } else { 3 }, "{cpu}: who is at fault");
+    }
+}
+
+#[test]
+fn a_null_selector_clears_the_base_on_intel_alone() {
+    for (cpu, base) in [("Haswell", 0), ("EPYC", 0x1234)] {
+        let mut bare = long(cpu, |a| {
+            a.xor(eax, eax).unwrap();
+            a.mov(fs, eax).unwrap();
+            a.hlt().unwrap();
+        });
+        bare.cpu.seg[seg::FS].base = 0x1234;
+        bare.halts();
+        assert_eq!(bare.cpu.seg[seg::FS].base, base, "{cpu}");
+    }
+}
+
+#[test]
+fn intel_ignores_the_prefix_of_a_near_branch_and_takes_far_pointers_of_64_bits() {
+    let mut bare = long("Haswell", |a| a.nop().unwrap());
+    // 66 E9: over UD2 to a far jump through m16:64, whose target is HLT.
+    bare.write(super::CODE, &[0x66, 0xe9, 2, 0, 0, 0, 0x0f, 0x0b, 0x48, 0xff, 0x28]);
+    bare.cpu.gpr[RAX] = 0x5000;
+    bare.write64(0x5000, 0xf_0000);
+    bare.write64(0x5008, 8);
+    bare.write(0xf_0000, &[0xf4]);
+    bare.halts();
+    assert_eq!(bare.cpu.gpr[IP], 0xf_0001);
 }
