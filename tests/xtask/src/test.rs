@@ -137,7 +137,7 @@ fn own(place: &Place, name: &str, words: &[&str]) -> Result<Job> {
 /// Guests in both tiers of the CPU at once, and whether a planted fault is found.
 fn lockstep(place: &Place, reach: Reach) -> Result<Vec<Job>> {
     let guest = if reach == Reach::All { "all" } else { "cloud" };
-    let planted = ["lockstep", "memtest-ia32", "--until", "40000000", "--plant", "23456789"];
+    let planted = ["lockstep", "cloud", "--until", "20000000", "--plant", "12345678"];
     let jobs = [("lockstep", &["lockstep", guest][..]), ("lockstep: a planted fault", &planted)];
     let job = |(name, words)| {
         let Job { name, command } = own(place, name, words)?;
