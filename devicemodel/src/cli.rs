@@ -110,7 +110,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "user[,hostfwd=tcp::PORT-:PORT]|tap:NAME|stream:PATH|vhost-user:PATH|none")]
     pub net: Vec<String>,
     /// What the card is; the first is that of the first --net.
-    #[arg(long, value_name = "MODEL[,mac=MAC]")]
+    #[arg(long, value_name = "MODEL[,mac=MAC][,KEY=VALUE...]")]
     pub nic: Vec<String>,
     /// Another device, in QEMU's words: see `ailurus devices`.
     #[arg(long, value_name = "MODEL[,id=ID][,KEY=VALUE...]")]
@@ -424,8 +424,8 @@ impl RunArgs {
             if let Some(text) = self.nic.get(index) {
                 let mut fields = Fields::parse(text, Some("model"));
                 card.model = fields.take("model").unwrap_or(card.model);
-                (card.mac, card.id) = (fields.take("mac"), fields.take("id"));
-                fields.end().map_err(|_| ConfigError::value("nic", text, "MODEL[,mac=MAC][,id=ID]"))?;
+                card.id = fields.take("id");
+                card.properties = fields.rest();
             }
             config.add_card(&card)?;
         }

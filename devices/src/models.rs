@@ -54,6 +54,9 @@ static ALL: &[Listed] = &[
     Listed(&virtio::blk::model::MODEL, Maker::Of(virtio::blk::model::make)),
     Listed(&virtio::blk::model::TRANSITIONAL, Maker::Of(virtio::blk::model::make)),
     Listed(&virtio::blk::model::NON_TRANSITIONAL, Maker::Of(virtio::blk::model::make)),
+    Listed(&virtio::net::model::MODEL, Maker::Of(virtio::net::model::make)),
+    Listed(&virtio::net::model::TRANSITIONAL, Maker::Of(virtio::net::model::make)),
+    Listed(&virtio::net::model::NON_TRANSITIONAL, Maker::Of(virtio::net::model::make)),
     Listed(&xen::platform::model::MODEL, Maker::Of(xen::platform::model::make)),
     Listed(&xen::pvdevice::model::MODEL, Maker::Of(xen::pvdevice::model::make)),
 ];

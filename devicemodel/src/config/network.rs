@@ -153,8 +153,8 @@ pub(crate) struct Card {
     pub id: Option<String>,
     /// The model's name.
     pub model: String,
-    /// Its address.
-    pub mac: Option<String>,
+    /// What is set on it, its address among it.
+    pub properties: Vec<(String, String)>,
 }
 
 /// A model of network cards by a name of its.
@@ -172,10 +172,12 @@ impl GuestConfig {
         let invalid = |error| ConfigError::Invalid(format!("network card {}: {error}", card.model));
         let netdev = format!("net{}", self.netdevs.len());
         let mut properties = Properties::new(nic_model(&card.model)?);
-        properties.parse("netdev", &netdev).map_err(invalid)?;
-        if let Some(mac) = &card.mac {
-            properties.parse("mac", mac).map_err(invalid)?;
+        for (name, value) in &card.properties {
+            properties.parse(name, value).map_err(invalid)?;
         }
+        (properties.model().check)(&properties).map_err(invalid)?;
+        // Where it leads is told by --net.
+        properties.parse("netdev", &netdev).map_err(invalid)?;
         self.devices.push(DeviceSpec::new(card.id.clone(), &properties));
         self.netdevs.push(NetdevConfig { id: netdev, kind: "user".into(), options: Vec::new() });
         Ok(())

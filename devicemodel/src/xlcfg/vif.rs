@@ -37,5 +37,6 @@ pub(super) fn parse(
         warnings.push("a vif of type=vif is for PV drivers only: there is no Xen to serve them".to_owned());
         return Ok(None);
     }
-    Ok(Some(Card { id: Some(format!("nic{number}")), model, mac }))
+    let properties = mac.map(|mac| ("mac".to_owned(), mac)).into_iter().collect();
+    Ok(Some(Card { id: Some(format!("nic{number}")), model, properties }))
 }

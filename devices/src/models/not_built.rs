@@ -7,7 +7,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
         &["cirrus-vga", "qxl", "qxl-vga", "virtio-vga", "bochs-display", "secondary-vga", "ramfb"],
     ),
     ("network card", &["ne2k_isa", "pcnet", "vmxnet3"]),
-    ("network card", &["i82551", "i82557b", "i82559er", "igb", "tulip", "virtio-net", "virtio-net-pci"]),
+    ("network card", &["i82551", "i82557b", "i82559er", "igb", "tulip"]),
     ("USB", &["piix3-usb-uhci", "piix4-usb-uhci", "ich9-usb-ehci1", "ich9-usb-ehci2", "usb-ehci"]),
     ("USB", &["ich9-usb-uhci1", "ich9-usb-uhci2", "ich9-usb-uhci3", "pci-ohci", "nec-usb-xhci", "qemu-xhci"]),
     ("USB", &["usb-tablet", "usb-mouse", "usb-kbd", "usb-host", "usb-redir", "usb-storage", "usb-hub"]),

@@ -8,6 +8,7 @@ pub mod common;
 pub mod device;
 #[cfg(test)]
 mod driver;
+pub mod net;
 pub mod pci;
 pub mod queue;
 pub mod spec;

@@ -21,7 +21,7 @@ fn config(cards: &[Card]) -> GuestConfig {
 }
 
 fn card(model: &str, id: &str) -> Card {
-    Card { id: (!id.is_empty()).then(|| id.into()), model: model.into(), mac: None }
+    Card { id: (!id.is_empty()).then(|| id.into()), model: model.into(), properties: Vec::new() }
 }
 
 fn built(config: GuestConfig) -> Machine {

@@ -1,0 +1,74 @@
+//! The control queue (Virtio 1.3, 5.1.6.5).
+
+use super::super::common::Common;
+use super::super::queue::{Broken, Chain, len, read_at, take_last};
+use super::Net;
+use super::spec::{ANNOUNCE_ACK, ack, class, feature, mac, queue, vlan};
+
+/// Most bytes of a command: the longest tables that anybody has.
+const COMMAND_MAX: u64 = 64 << 10;
+/// Most commands of one call; a driver waits for each.
+const COMMANDS: usize = 64;
+
+impl Net {
+    /// Does what the driver commands.
+    pub(super) fn control(&mut self, common: &mut Common) {
+        let mut chain = Chain::default();
+        for _ in 0..COMMANDS {
+            if !common.pop(queue::CONTROL, &mut chain) {
+                if common.enable_notification(queue::CONTROL) {
+                    continue;
+                }
+                return;
+            }
+            let Some(at) = take_last(&mut chain.writable) else {
+                return common.fail(Broken("a command has no room for its answer"));
+            };
+            let bytes = len(&chain.readable);
+            if bytes < 2 {
+                return common.fail(Broken("a command has no class"));
+            }
+            let answer = if bytes > COMMAND_MAX {
+                ack::ERR
+            } else {
+                let mut command = vec![0; bytes as usize];
+                let read = read_at(common.dma(), &chain.readable, 0, &mut command).is_some();
+                let done = read && self.command(common, &command);
+                if done { ack::OK } else { ack::ERR }
+            };
+            // Where it is no RAM any more, nobody reads it.
+            let _ = common.dma().write(at, &[answer]);
+            common.push(queue::CONTROL, &chain, 1);
+        }
+    }
+
+    /// One command; false: it is not known, or makes no sense.
+    fn command(&mut self, common: &Common, command: &[u8]) -> bool {
+        let Some(([class, command], data)) = command.split_first_chunk() else { return false };
+        match (*class, *command) {
+            (class::RX, command) if common.has(feature::CTRL_RX) => match data {
+                [on] => self.filter.set(command, *on != 0),
+                _ => false,
+            },
+            (class::MAC, mac::TABLE_SET) if common.has(feature::CTRL_RX) => self.filter.set_tables(data),
+            (class::MAC, mac::ADDR_SET) if common.has(feature::CTRL_MAC_ADDR) => match data.try_into() {
+                Ok(address) => {
+                    self.address = address;
+                    true
+                }
+                Err(_) => false,
+            },
+            (class::VLAN, command) if common.has(feature::CTRL_VLAN) => match (data, command) {
+                ([low, high], vlan::ADD | vlan::DEL) => {
+                    self.filter.set_vlan(u16::from_le_bytes([*low, *high]), command == vlan::ADD)
+                }
+                _ => false,
+            },
+            (class::ANNOUNCE, ANNOUNCE_ACK) if self.announce => {
+                self.announce = false;
+                true
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Names and numbers of network cards (Virtio 1.3, 5.1).
+
+/// Feature bits (5.1.3).
+pub mod feature {
+    /// The most that a frame carries is in the configuration.
+    pub const MTU: u64 = 1 << 3;
+    /// The address is in the configuration.
+    pub const MAC: u64 = 1 << 5;
+    /// A frame may be spread over buffers.
+    pub const MRG_RXBUF: u64 = 1 << 15;
+    /// The link's status is in the configuration.
+    pub const STATUS: u64 = 1 << 16;
+    /// There is a control queue.
+    pub const CTRL_VQ: u64 = 1 << 17;
+    /// Which frames are received is told by it.
+    pub const CTRL_RX: u64 = 1 << 18;
+    /// Which VLANs are.
+    pub const CTRL_VLAN: u64 = 1 << 19;
+    /// More kinds of frames.
+    pub const CTRL_RX_EXTRA: u64 = 1 << 20;
+    /// The driver is asked to announce itself.
+    pub const GUEST_ANNOUNCE: u64 = 1 << 21;
+    /// The address is set by the control queue.
+    pub const CTRL_MAC_ADDR: u64 = 1 << 23;
+}
+
+/// Where fields of the configuration are (5.1.4).
+pub mod config {
+    /// Address.
+    pub const MAC: usize = 0;
+    /// Status, 16 bits.
+    pub const STATUS: usize = 6;
+    /// Pairs of queues, 16 bits.
+    pub const MAX_VIRTQUEUE_PAIRS: usize = 8;
+    /// Most bytes behind a frame's header, 16 bits.
+    pub const MTU: usize = 10;
+    /// Bytes of it all.
+    pub const LEN: usize = 12;
+}
+
+/// Status (5.1.4).
+pub mod status {
+    /// The cable is in.
+    pub const LINK_UP: u16 = 1;
+    /// The driver is to announce itself.
+    pub const ANNOUNCE: u16 = 2;
+}
+
+/// Numbers of queues.
+pub mod queue {
+    /// Frames to the driver.
+    pub const RX: u16 = 0;
+    /// Frames of the driver's.
+    pub const TX: u16 = 1;
+    /// Commands.
+    pub const CONTROL: u16 = 2;
+}
+
+/// Elements of the control queue.
+pub const CONTROL_SIZE: u16 = 64;
+
+/// Bytes of the header before a frame (5.1.6): the usual one, and that of a legacy driver without MRG_RXBUF.
+pub const HEADER: usize = 12;
+/// See [`HEADER`].
+pub const LEGACY_HEADER: usize = 10;
+/// Where the header says over how many buffers a frame is spread.
+pub const NUM_BUFFERS: usize = 10;
+
+/// Classes of commands (5.1.6.5).
+pub mod class {
+    /// Which kinds of frames are received.
+    pub const RX: u8 = 0;
+    /// Addresses.
+    pub const MAC: u8 = 1;
+    /// VLANs.
+    pub const VLAN: u8 = 2;
+    /// Announcements.
+    pub const ANNOUNCE: u8 = 3;
+}
+
+/// Commands of [`class::RX`]; each has a byte, on or off.
+pub mod rx {
+    /// Everything.
+    pub const PROMISC: u8 = 0;
+    /// Everything to groups.
+    pub const ALLMULTI: u8 = 1;
+    /// Everything to stations.
+    pub const ALLUNI: u8 = 2;
+    /// Nothing to groups.
+    pub const NOMULTI: u8 = 3;
+    /// Nothing to stations.
+    pub const NOUNI: u8 = 4;
+    /// Nothing to all.
+    pub const NOBCAST: u8 = 5;
+}
+
+/// Commands of [`class::MAC`].
+pub mod mac {
+    /// Two tables: stations, groups. Each is a count (32 bits) and addresses.
+    pub const TABLE_SET: u8 = 0;
+    /// The card's own.
+    pub const ADDR_SET: u8 = 1;
+}
+
+/// Commands of [`class::VLAN`].
+pub mod vlan {
+    /// One more.
+    pub const ADD: u8 = 0;
+    /// One less.
+    pub const DEL: u8 = 1;
+}
+
+/// The driver has announced itself.
+pub const ANNOUNCE_ACK: u8 = 0;
+
+/// Answers.
+pub mod ack {
+    /// Done.
+    pub const OK: u8 = 0;
+    /// Not done.
+    pub const ERR: u8 = 1;
+}
+
+/// Most addresses that are kept; more are taken for all, as QEMU does.
+pub const TABLE: usize = 64;
+/// VLANs.
+pub const VLANS: usize = 4096;

@@ -1,0 +1,350 @@
+//! The card on PCI, by the requests of its drivers.
+
+use devices_core::Size;
+use devices_core::net::TestNet;
+use devices_core::rig::{FuzzRange, Rig, fuzz, scenario, us};
+
+use super::super::driver::pci::{self as driver, MEMORY, PORTS, SLOT};
+use super::super::driver::{Buffer, DriverQueue};
+use super::super::pci::spec::{DEVICE, NO_VECTOR};
+use super::super::pci::{Handles, Options as PciOptions, USUAL_FEATURES};
+use super::super::spec::status as device_status;
+use super::spec::{ack, class, mac, rx, vlan};
+use super::*;
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const RX: u64 = 0x4_0000;
+const TX: u64 = 0x6_0000;
+const CONTROL: u64 = 0x8_0000;
+const SENT: u64 = 0x2_0000;
+const RECEIVED: u64 = 0xc_0000;
+
+const ALL: u64 = feature::MRG_RXBUF
+    | feature::STATUS
+    | feature::CTRL_VQ
+    | feature::CTRL_RX
+    | feature::CTRL_VLAN
+    | feature::CTRL_MAC_ADDR
+    | feature::GUEST_ANNOUNCE;
+
+fn attach(rig: &mut Rig) -> (Arc<TestNet>, Arc<devices_core::DeviceCell<VirtioPci<Net>>>, Wiring) {
+    let (wiring, backend) = (rig.wiring(), Arc::<TestNet>::default());
+    let options =
+        Options { rx_size: 256, tx_size: 256, features: ALL, mtu: Some(1400), model: &model::MODEL };
+    let cable = NicConfig { backend: backend.clone(), mac: MAC };
+    let handles =
+        Handles { name: "card", ram: rig.ram().clone(), inta: rig.irqs().line(11), msi: rig.recorder() };
+    let features = USUAL_FEATURES | ring::RING_PACKED;
+    let how = PciOptions { legacy: true, modern: true, vectors: 4, features };
+    let card = VirtioPci::new(Net::new(options, &wiring, cable), how, handles);
+    let card = rig.attach_pci(card, &wiring, SLOT, 0);
+    driver::map(rig);
+    (backend, card, wiring)
+}
+
+/// A card whose driver is set up.
+struct Started {
+    rx: DriverQueue,
+    tx: DriverQueue,
+    control: DriverQueue,
+    backend: Arc<TestNet>,
+    wiring: Wiring,
+    received: u64,
+}
+
+impl Started {
+    fn new(rig: &mut Rig, features: u64) -> Started {
+        let (backend, _, wiring) = attach(rig);
+        let features = features | ring::VERSION_1 | ring::INDIRECT_DESC;
+        assert_ne!(driver::negotiate(rig, features) & device_status::FEATURES_OK, 0);
+        let queue = |rig: &Rig, base| DriverQueue::new(rig.ram().clone(), base, 16, features);
+        let (rx, tx, control) = (queue(rig, RX), queue(rig, TX), queue(rig, CONTROL));
+        for (number, queue) in [&rx, &tx, &control].into_iter().enumerate() {
+            driver::enable(rig, number as u16, queue.place(), NO_VECTOR);
+        }
+        driver::ready(rig);
+        Started { rx, tx, control, backend, wiring, received: 0 }
+    }
+
+    fn send(&mut self, rig: &mut Rig, frame: &[u8]) {
+        rig.poke(SENT, &[0; HEADER]);
+        rig.poke(SENT + HEADER as u64, frame);
+        let whole = Buffer { gpa: SENT, len: (HEADER + frame.len()) as u32, write: false };
+        assert!(self.tx.offer(&[whole], false, 0));
+        driver::notify(rig, queue::TX);
+    }
+
+    /// Gives the card a buffer.
+    fn give(&mut self, rig: &mut Rig, len: u32) {
+        let gpa = RECEIVED + self.received % 16 * 0x1000;
+        assert!(self.rx.offer(&[Buffer { gpa, len, write: true }], false, gpa));
+        self.received += 1;
+        driver::notify(rig, queue::RX);
+    }
+
+    fn come(&self, frame: &[u8]) {
+        self.backend.give(frame);
+        self.wiring.waker().wake(Wake::Backend(CABLE));
+    }
+
+    /// The next buffer that the card has filled.
+    fn filled(&mut self, rig: &Rig) -> Option<Vec<u8>> {
+        let (gpa, len) = self.rx.used()?;
+        Some(rig.peek(gpa, len as usize))
+    }
+
+    fn command(&mut self, rig: &mut Rig, class: u8, command: u8, data: &[u8]) -> u8 {
+        rig.poke(SENT, &[class, command]);
+        rig.poke(SENT + 2, data);
+        rig.poke(SENT + 0x800, &[0xee]);
+        let buffers = [
+            Buffer { gpa: SENT, len: 2 + data.len() as u32, write: false },
+            Buffer { gpa: SENT + 0x800, len: 1, write: true },
+        ];
+        assert!(self.control.offer(&buffers, true, 0));
+        driver::notify(rig, queue::CONTROL);
+        assert_eq!(self.control.used(), Some((0, 1)));
+        rig.peek(SENT + 0x800, 1)[0]
+    }
+}
+
+fn frame(to: [u8; 6], len: usize) -> Vec<u8> {
+    let mut frame = to.to_vec();
+    frame.extend((6..len).map(|at| at as u8));
+    frame
+}
+
+#[test]
+fn frames_go_both_ways() {
+    for features in [0, feature::MRG_RXBUF, ring::RING_PACKED | feature::MRG_RXBUF] {
+        scenario(|rig| {
+            let mut card = Started::new(rig, features);
+            for len in [60, 1514] {
+                let out = frame([9; 6], len);
+                card.send(rig, &out);
+                assert_eq!(card.backend.sent(), Some(out));
+                assert!(card.tx.used().is_some());
+                card.give(rig, 2048);
+                let expected = frame(MAC, len);
+                card.come(&expected);
+                let got = card.filled(rig).unwrap();
+                assert_eq!(got[..HEADER], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+                assert_eq!(got[HEADER..], expected);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_frame_is_spread_over_buffers_and_waits_for_enough() {
+    scenario(|rig| {
+        let mut card = Started::new(rig, feature::MRG_RXBUF);
+        card.give(rig, 100);
+        let expected = frame(MAC, 250);
+        card.come(&expected);
+        assert_eq!(card.filled(rig), None, "150 bytes have no place");
+        card.come(&frame(MAC, 60));
+        card.give(rig, 100);
+        card.give(rig, 100);
+        let parts: Vec<Vec<u8>> = (0..3).map(|_| card.filled(rig).unwrap()).collect();
+        assert_eq!(parts[0][NUM_BUFFERS..HEADER], [3, 0]);
+        assert_eq!(parts.concat()[HEADER..], expected);
+        card.give(rig, 100);
+        assert_eq!(card.filled(rig).unwrap()[HEADER..], frame(MAC, 60));
+    });
+    // A driver that cannot have it so loses the frame, and keeps its buffer.
+    scenario(|rig| {
+        let mut card = Started::new(rig, 0);
+        card.give(rig, 100);
+        card.come(&frame(MAC, 250));
+        assert_eq!(card.filled(rig), None);
+        card.come(&frame(MAC, 60));
+        assert_eq!(card.filled(rig).unwrap()[HEADER..], frame(MAC, 60));
+    });
+}
+
+#[test]
+fn what_the_host_has_no_room_for_waits() {
+    scenario(|rig| {
+        let mut card = Started::new(rig, 0);
+        card.backend.set_full(true);
+        card.send(rig, &frame([9; 6], 60));
+        card.send(rig, &frame([9; 6], 61));
+        assert_eq!(card.tx.used(), None);
+        card.backend.set_full(false);
+        card.wiring.waker().wake(Wake::Backend(CABLE));
+        assert_eq!([60, 61].map(|_| card.backend.sent().unwrap().len()), [60, 61]);
+        assert!(card.tx.used().is_some() && card.tx.used().is_some());
+    });
+}
+
+#[test]
+fn many_frames_need_more_than_one_call() {
+    scenario(|rig| {
+        let mut card = Started::new(rig, feature::CTRL_VQ | feature::CTRL_RX);
+        for _ in 0..10 {
+            card.give(rig, 2048);
+        }
+        // What is let in by no filter counts as work too.
+        assert_eq!(card.command(rig, class::RX, rx::PROMISC, &[0]), ack::OK);
+        for _ in 0..200 {
+            card.backend.give(&frame([4; 6], 60));
+        }
+        card.come(&frame(MAC, 60));
+        assert_eq!(card.filled(rig), None, "that was not all");
+        rig.advance(us(1));
+        assert!(card.filled(rig).is_some());
+    });
+}
+
+#[test]
+fn commands_say_what_is_let_in() {
+    scenario(|rig| {
+        let mut card = Started::new(rig, ALL);
+        let (group, other, all) = ([1, 0, 0x5e, 0, 0, 1], [4; 6], [0xff; 6]);
+        let comes = |card: &mut Started, rig: &mut Rig, to| {
+            card.give(rig, 2048);
+            card.come(&frame(to, 60));
+            let came = card.filled(rig).is_some();
+            if !came {
+                // The buffer is used up by one that comes for certain.
+                card.command(rig, class::RX, rx::PROMISC, &[1]);
+                card.come(&frame(to, 60));
+                assert!(card.filled(rig).is_some());
+                card.command(rig, class::RX, rx::PROMISC, &[0]);
+            }
+            came
+        };
+        assert!(comes(&mut card, rig, other), "everything, before anybody says anything");
+        assert_eq!(card.command(rig, class::RX, rx::PROMISC, &[0]), ack::OK);
+        assert_eq!([MAC, other, group, all].map(|to| comes(&mut card, rig, to)), [true, false, false, true]);
+        let table = [&1u32.to_le_bytes()[..], &other, &1u32.to_le_bytes(), &group].concat();
+        assert_eq!(card.command(rig, class::MAC, mac::TABLE_SET, &table), ack::OK);
+        assert_eq!([MAC, other, group, all].map(|to| comes(&mut card, rig, to)), [true; 4]);
+        // More than there is room for are all.
+        let many = [&0u32.to_le_bytes()[..], &65u32.to_le_bytes(), &[1; 65 * 6]].concat();
+        assert_eq!(card.command(rig, class::MAC, mac::TABLE_SET, &many), ack::OK);
+        assert!(comes(&mut card, rig, group));
+        for bad in [&table[..3], &table[..9], &[table.clone(), vec![0]].concat(), &[0xff; 8]] {
+            assert_eq!(card.command(rig, class::MAC, mac::TABLE_SET, bad), ack::ERR);
+        }
+        assert_eq!(card.command(rig, class::MAC, mac::ADDR_SET, &other), ack::OK);
+        assert_eq!(rig.mmio_read(MEMORY + DEVICE.offset, Size::B1), 4);
+        assert!(comes(&mut card, rig, other) && !comes(&mut card, rig, MAC));
+        // VLANs: none, until they are told.
+        let mut tagged = frame(other, 64);
+        tagged[12..16].copy_from_slice(&[0x81, 0, 0xf0, 5]);
+        for (add, seen) in [(vlan::ADD, true), (vlan::DEL, false)] {
+            assert_eq!(card.command(rig, class::VLAN, add, &[5, 0]), ack::OK);
+            card.give(rig, 2048);
+            card.come(&tagged);
+            assert_eq!(card.filled(rig).is_some(), seen);
+        }
+        assert_eq!(card.command(rig, class::VLAN, vlan::ADD, &[0, 0x10]), ack::ERR);
+        assert_eq!(card.command(rig, 4, 0, &[1, 0]), ack::ERR, "there is one pair of queues");
+        assert_eq!(card.command(rig, class::RX, 9, &[1]), ack::ERR);
+        assert_eq!(card.command(rig, class::ANNOUNCE, 0, &[]), ack::ERR, "nobody asked");
+    });
+}
+
+#[test]
+fn the_cable_and_the_address_are_in_the_configuration() {
+    let mut rig = Rig::new();
+    let (backend, card, wiring) = attach(&mut rig);
+    let config = |rig: &mut Rig, at: usize| rig.mmio_read(MEMORY + DEVICE.offset + at as u64, Size::B2);
+    assert_eq!([0, 2, 4].map(|at| config(&mut rig, at)), [2, 0, 0x100]);
+    assert_eq!(config(&mut rig, config::MTU), 1400);
+    driver::negotiate(&mut rig, ring::VERSION_1 | feature::STATUS);
+    driver::ready(&mut rig);
+    let generation = driver::get(&mut rig, 0x15, Size::B1);
+    card.lock().set_link(false);
+    assert!(rig.irq(11), "the driver hears of it");
+    assert_eq!(config(&mut rig, config::STATUS), 0);
+    assert_ne!(driver::get(&mut rig, 0x15, Size::B1), generation);
+    backend.give(&frame(MAC, 60));
+    wiring.waker().wake(Wake::Backend(CABLE));
+    assert_eq!(backend.left(), 1, "it waits on the wire");
+    card.lock().set_link(true);
+    assert_eq!(config(&mut rig, config::STATUS), u64::from(status::LINK_UP));
+}
+
+#[test]
+fn a_driver_announces_itself_after_a_restore() {
+    let mut rig = Rig::new();
+    let mut card = Started::new(&mut rig, ALL);
+    rig.save_load();
+    let resumed = rig.bus().slots().into_iter().find(|(name, _)| name == "card").unwrap().1;
+    resumed.lock().resume();
+    let at = MEMORY + DEVICE.offset + config::STATUS as u64;
+    assert_eq!(rig.mmio_read(at, Size::B2), u64::from(status::LINK_UP | status::ANNOUNCE));
+    assert_eq!(card.command(&mut rig, class::ANNOUNCE, 0, &[]), ack::OK);
+    assert_eq!(rig.mmio_read(at, Size::B2), u64::from(status::LINK_UP));
+}
+
+#[test]
+fn requests_that_no_driver_makes_break_the_card() {
+    let short = |len, write| Buffer { gpa: SENT, len, write };
+    for (number, buffers) in [
+        (queue::TX, vec![short(11, false)]),
+        (queue::TX, vec![short(60, false), short(1, true)]),
+        (queue::CONTROL, vec![short(8, false)]),
+        (queue::CONTROL, vec![short(1, false), short(1, true)]),
+    ] {
+        let mut rig = Rig::new();
+        let mut card = Started::new(&mut rig, ALL);
+        let queue = if number == queue::TX { &mut card.tx } else { &mut card.control };
+        assert!(queue.offer(&buffers, false, 0));
+        driver::notify(&mut rig, number);
+        let status = driver::status(&mut rig);
+        assert_eq!(status & device_status::NEEDS_RESET, device_status::NEEDS_RESET, "{buffers:?}");
+    }
+    // Longer than any frame: taken, and sent nowhere.
+    let mut rig = Rig::new();
+    let mut card = Started::new(&mut rig, 0);
+    assert!(card.tx.offer(&[short(70_000, false)], false, 0));
+    driver::notify(&mut rig, queue::TX);
+    assert!(card.tx.used().is_some());
+    assert_eq!(card.backend.sent(), None);
+}
+
+#[test]
+fn fuzzed_from_all_sides() {
+    let build = || {
+        let mut rig = Rig::new();
+        let (backend, _, wiring) = attach(&mut rig);
+        (rig, (backend, wiring))
+    };
+    let places = [
+        FuzzRange::Ports(PORTS, 0x40),
+        FuzzRange::Memory(MEMORY, 0x40),
+        FuzzRange::Memory(MEMORY + 0x1000, 0x2010),
+        FuzzRange::Memory(driver::MSIX, 0x40),
+        FuzzRange::Config(SLOT, 0),
+    ];
+    fuzz(build, 5, &places, |(rig, (backend, wiring)), what| match what {
+        0..6 => {
+            driver::map(rig);
+            let packed = if what % 2 == 0 { ring::RING_PACKED } else { 0 };
+            let features = ring::VERSION_1 | packed | if what < 3 { ALL } else { 0 };
+            driver::negotiate(rig, features);
+            for (number, base) in [RX, TX, CONTROL].into_iter().enumerate() {
+                let mut queue = DriverQueue::new(rig.ram().clone(), base, 16, features);
+                driver::enable(rig, number as u16, queue.place(), what as u16);
+                for n in 0..4 {
+                    let write = number == 0;
+                    let buffer = Buffer { gpa: SENT + n * 256, len: 40 + 20 * n as u32, write };
+                    queue.offer(&[buffer], false, n);
+                }
+            }
+            driver::ready(rig);
+            (0..3).for_each(|queue| driver::notify(rig, queue));
+        }
+        6..20 => {
+            backend.give(&frame(MAC, 40 + what as usize * 5));
+            wiring.waker().wake(Wake::Backend(CABLE));
+        }
+        20..24 => backend.set_full(what == 20),
+        24..30 => rig.poke(RX + (what - 24) * 0x1000, &[what as u8; 24]),
+        _ => {}
+    });
+}
