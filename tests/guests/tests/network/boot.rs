@@ -49,3 +49,9 @@ fn a_guest_boots_from_the_network_with_ne2k_pci() {
 fn a_guest_boots_from_the_network_with_e1000e() {
     case("boot from the network, e1000e", || boots("e1000e"));
 }
+
+#[test]
+#[ignore = "all: the same way as with e1000, by another card"]
+fn a_guest_boots_from_the_network_with_virtio() {
+    case("boot from the network, virtio-net-pci", || boots("virtio-net-pci"));
+}

@@ -152,11 +152,16 @@ fn copy(one: &mut Guest, address: &str, other: &mut Guest) -> Result<()> {
     run(other, &line, seconds(240)).map(drop)
 }
 
+/// The kernel that has a driver for a card.
+fn kernel(model: &str) -> &'static str {
+    if model.starts_with("virtio") { "virtio" } else { "net" }
+}
+
 /// All that a card is for.
 fn card(model: &str, large: usize) -> Result<()> {
     let port = free_port()?;
     let net = format!("user,hostfwd=tcp:127.0.0.1:{port}-:7");
-    let mut guest = Machine::new()?.card(model, &net).kernel("net", APPEND)?.boot()?;
+    let mut guest = Machine::new()?.card(model, &net).kernel(kernel(model), APPEND)?.boot()?;
     address(&mut guest)?;
     download(&mut guest, &noise(large), seconds(300))?;
     upload(&mut guest, 8)?;
@@ -195,10 +200,30 @@ fn ne2k_pci_moves_data_both_ways() {
     case("ne2k_pci on user networking", || card("ne2k_pci", LARGE / 16));
 }
 
+#[test]
+fn a_virtio_card_moves_data_both_ways() {
+    case("virtio-net-pci on user networking", || card("virtio-net-pci", LARGE));
+}
+
+#[test]
+#[ignore = "all: another way to the same card"]
+fn so_it_does_for_other_drivers() {
+    for properties in ["packed=on", "disable-modern=on,vectors=0", "mrg_rxbuf=off,ctrl_vq=off,event_idx=off"]
+    {
+        let model = format!("virtio-net-pci,{properties}");
+        case(&format!("{model} on user networking"), || card(&model, LARGE));
+    }
+}
+
+#[test]
+fn a_virtio_card_goes_on_with_a_download_after_it_was_saved() {
+    saved("virtio-net-pci");
+}
+
 /// Saved in the middle of a download, and restored.
 fn saved(model: &'static str) {
     case(&format!("{model}, saved in the middle of a download, and restored"), || {
-        let mut guest = Machine::new()?.card(model, "user").kernel("net", APPEND)?.boot()?;
+        let mut guest = Machine::new()?.card(model, "user").kernel(kernel(model), APPEND)?.boot()?;
         address(&mut guest)?;
         let data = noise(8 << 20);
         // Two seconds and more, and a client that gives a silent connection up and tries again.
