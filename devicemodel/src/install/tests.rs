@@ -169,7 +169,8 @@ fn the_manual_page_is_complete() {
     for command in crate::cli::Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = escaped(command.get_name());
         assert!(MANUAL_TEXT.contains(&format!("\n.B {name}\n")), "{name}");
-        for option in command.get_arguments().filter_map(|option| option.get_long()) {
+        let shown = command.get_arguments().filter(|option| !option.is_hide_set());
+        for option in shown.filter_map(|option| option.get_long()) {
             let option = escaped(&format!("--{option}"));
             assert!(MANUAL_TEXT.contains(&option), "{name} {option}");
         }
