@@ -90,8 +90,12 @@ impl PageTrack {
     /// Says that a CPU runs translated code of this page, which it marked as code: the next write is told to whom
     /// [`on_code_written`](PageTrack::on_code_written) named, once. [`generation`](PageTrack::generation) read after
     /// this call tells of the writes before it.
+    ///
+    /// A write of which somebody is being told just now may still take the mark off: who is told marks again what it goes
+    /// on with.
     pub fn mark_translated(&self, page: usize) {
-        if let Some(flags) = self.flags.get(page) {
+        let Some(flags) = self.flags.get(page) else { return };
+        if flags.load(Ordering::SeqCst) & Self::TRANSLATED == 0 {
             flags.fetch_or(Self::TRANSLATED, Ordering::SeqCst);
         }
     }

@@ -16,6 +16,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use hypervisor::PageTrack;
 use iced_x86::Instruction;
 
 use crate::block::Block;
@@ -104,6 +105,8 @@ struct CodePage {
     /// What all that live here were made of.
     generation: u32,
     alive: Vec<u32>,
+    /// Where it is marked as one with translations; none for a page that nobody can write.
+    mark: Option<(*const PageTrack, usize)>,
 }
 
 /// The translations of a vCPU.
@@ -254,11 +257,21 @@ impl Tier2 {
     }
 
     /// Pages with code were written: what was made of their bytes holds no longer.
+    ///
+    /// Who writes takes the mark off, and may have taken one that was set behind its write: what lives on is marked
+    /// again, before the counter is looked at.
     pub(crate) fn code_written(&mut self) {
         for page in 0..self.pages.len() {
-            let CodePage { counter, generation, alive } = &self.pages[page];
+            let CodePage { counter, generation, alive, mark } = &self.pages[page];
+            if alive.is_empty() {
+                continue;
+            }
+            if let Some((track, number)) = mark {
+                // SAFETY: a page track that the machine keeps alive.
+                unsafe { (**track).mark_translated(*number) };
+            }
             // SAFETY: a counter of a page track that the machine keeps alive, or the one of pages nobody can write.
-            if !alive.is_empty() && unsafe { (**counter).load(Ordering::SeqCst) } != *generation {
+            if unsafe { (**counter).load(Ordering::SeqCst) } != *generation {
                 self.kill_page(page);
             }
         }
@@ -314,7 +327,7 @@ impl Tier2 {
         let next = self.pages.len();
         let page = *self.page_of.entry(block.page).or_insert(next);
         if page == next {
-            self.pages.push(CodePage { counter, generation, alive: Vec::new() });
+            self.pages.push(CodePage { counter, generation, alive: Vec::new(), mark: None });
         }
         let known = &self.pages[page];
         if known.generation != generation || !std::ptr::eq(known.counter, counter) {
@@ -417,7 +430,7 @@ impl Cpu {
             return None;
         }
         let page = tier2.page(block);
-        if !self.translation_watched(block) {
+        if !self.translation_watched(block, page) {
             return None;
         }
         let tier2 = self.tier2.as_deref_mut()?;
@@ -452,11 +465,15 @@ impl Cpu {
         Some(n)
     }
 
-    /// Asks to be told when the block's page is written; false if it was in the meantime.
-    fn translation_watched(&mut self, block: &Block) -> bool {
+    /// Asks to be told when the block's page, that of this index, is written; false if it was in the meantime.
+    fn translation_watched(&mut self, block: &Block, page: usize) -> bool {
         let info = self.phys_page(block.page);
-        if let Some((track, page)) = info.code_track(&self.shared.physical) {
-            track.mark_translated(page);
+        let mark = info.code_track(&self.shared.physical);
+        if let Some((track, number)) = mark {
+            track.mark_translated(number);
+        }
+        if let Some(known) = self.tier2.as_deref_mut().and_then(|tier2| tier2.pages.get_mut(page)) {
+            known.mark = mark.map(|(track, number)| (&raw const *track, number));
         }
         let (counter, generation) = block.counted();
         // SAFETY: as in `code_written`.
@@ -480,7 +497,7 @@ impl Cpu {
             return Some(t.entry);
         }
         let page = tier2.page(block);
-        if !self.translation_watched(block) {
+        if !self.translation_watched(block, page) {
             return None;
         }
         let tier2 = self.tier2.as_deref_mut()?;
