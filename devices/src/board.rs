@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use devices_core::bus::AnyDevice;
+use devices_core::entropy::Entropy;
 use devices_core::irq::IrqLine;
 use devices_core::model::{Properties, PropertyError};
 use devices_core::net::{NetBackend, Nic};
@@ -42,6 +43,8 @@ pub trait DeviceContext {
     fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<NicConfig, MakeError>;
     /// The image that `drive` names. There is one: a configuration without is refused before.
     fn drive(&self, properties: &Properties) -> Result<DriveImage, MakeError>;
+    /// Random numbers for the device of that name.
+    fn entropy(&self, name: &str) -> Arc<dyn Entropy>;
     /// How many vCPUs the guest starts with.
     fn vcpus(&self) -> u32;
     /// Whether memory of devices is saved as the guest's own, by somebody else.

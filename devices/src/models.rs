@@ -57,6 +57,9 @@ static ALL: &[Listed] = &[
     Listed(&virtio::net::model::MODEL, Maker::Of(virtio::net::model::make)),
     Listed(&virtio::net::model::TRANSITIONAL, Maker::Of(virtio::net::model::make)),
     Listed(&virtio::net::model::NON_TRANSITIONAL, Maker::Of(virtio::net::model::make)),
+    Listed(&virtio::rng::model::MODEL, Maker::Of(virtio::rng::model::make)),
+    Listed(&virtio::rng::model::TRANSITIONAL, Maker::Of(virtio::rng::model::make)),
+    Listed(&virtio::rng::model::NON_TRANSITIONAL, Maker::Of(virtio::rng::model::make)),
     Listed(&xen::platform::model::MODEL, Maker::Of(xen::platform::model::make)),
     Listed(&xen::pvdevice::model::MODEL, Maker::Of(xen::pvdevice::model::make)),
 ];

@@ -30,6 +30,7 @@ use devices::xen::platform::{PlatformOps, Unplug};
 use devices_core::block::{BlockBackend, Inline, MemoryStore};
 use devices_core::chardev::Null;
 use devices_core::dma::Dma;
+use devices_core::entropy::{Entropy, Foretold};
 use devices_core::irq::IrqBank;
 use devices_core::model::{BusType, Kind, Model, Properties, Value};
 use devices_core::net::TestNet;
@@ -105,6 +106,9 @@ impl DeviceContext for Context {
     fn drive(&self, _: &Properties) -> Result<DriveImage, MakeError> {
         let (geometry, translation) = Geometry::guess(self.disk.info().size / 512, &[]);
         Ok(DriveImage { backend: self.disk.clone(), geometry, translation })
+    }
+    fn entropy(&self, _: &str) -> Arc<dyn Entropy> {
+        Arc::new(Foretold)
     }
     fn vcpus(&self) -> u32 {
         2

@@ -7,11 +7,13 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::firmware::locate::{Firmware, LocateError};
+use backends::entropy::HostEntropy;
 use devices::board::{DeviceHandles, MadeDevice, MakeError, NicConfig};
 use devices::models;
 use devices::storage::drive::{DRIVE, DriveImage};
 use devices::xen::platform;
 use devices_core::bus::{AnyDevice, Bus};
+use devices_core::entropy::{self, Entropy, Foretold};
 use devices_core::irq::{IrqBank, IrqLine, IrqSink};
 use devices_core::model::{BusType, Properties, Value};
 use devices_core::net::{Nic, NullNet, Ported, format_mac, parse_mac};
@@ -27,7 +29,7 @@ use super::BuildError;
 use super::build::board::Board;
 use super::build::xen;
 use super::rom::{self, OptionRom};
-use crate::config::{ConfigError, DeviceSpec, check_devices};
+use crate::config::{ClockMode, ConfigError, DeviceSpec, check_devices};
 pub(super) use hot::{Ejected, plain};
 
 /// The places of the board's own functions.
@@ -324,6 +326,17 @@ impl devices::board::DeviceContext for Maker<'_> {
         let name = properties.text(DRIVE.name).unwrap_or_default();
         let image = self.board.images.take(name);
         image.ok_or_else(|| properties.invalid(DRIVE.name, format!("can't find value '{name}'")).into())
+    }
+    fn entropy(&self, name: &str) -> Arc<dyn Entropy> {
+        let source: Arc<dyn Entropy> = match self.board.config.clock {
+            ClockMode::Host => Arc::new(HostEntropy),
+            // A run repeats exactly.
+            ClockMode::Icount => Arc::new(Foretold),
+        };
+        match self.board.border.port(&format!("entropy/{name}")) {
+            Some(port) => Arc::new(entropy::Ported::new(port, source)),
+            None => source,
+        }
     }
     fn vcpus(&self) -> u32 {
         self.board.config.vcpus

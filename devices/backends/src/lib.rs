@@ -2,6 +2,7 @@
 //! The host side of devices: disk images, character devices, networks and the VNC server.
 
 pub mod chardev;
+pub mod entropy;
 pub mod image;
 pub mod net;
 pub mod socket;

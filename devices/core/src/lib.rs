@@ -16,6 +16,7 @@ pub mod bus;
 pub mod chardev;
 pub mod device;
 pub mod dma;
+pub mod entropy;
 pub mod events;
 pub mod irq;
 pub mod model;

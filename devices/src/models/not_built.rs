@@ -20,7 +20,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ),
     ("disk controller", &["nvme", "isa-fdc", "floppy", "isa-ide", "piix3-ide", "usb-bot", "usb-uas"]),
     ("SCSI drive", &["scsi-hd", "scsi-cd", "scsi-block", "scsi-generic"]),
-    ("virtio", &["virtio-scsi", "virtio-scsi-pci", "virtio-rng-pci"]),
+    ("virtio", &["virtio-scsi", "virtio-scsi-pci"]),
     (
         "virtio",
         &["virtio-serial", "virtio-serial-pci", "virtserialport", "virtconsole", "virtio-balloon-pci"],

@@ -11,4 +11,5 @@ mod driver;
 pub mod net;
 pub mod pci;
 pub mod queue;
+pub mod rng;
 pub mod spec;

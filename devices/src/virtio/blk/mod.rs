@@ -206,7 +206,6 @@ impl VirtioDevice for Blk {
         let physical = self.options.physical_block.unwrap_or(self.info.physical_block);
         let physical = (u64::from(physical) / SECTOR).max(1);
         put(config::PHYSICAL_BLOCK_EXP, &[physical.ilog2() as u8]);
-        put(config::MIN_IO_SIZE, &1u16.to_le_bytes());
         put(config::WRITEBACK, &[self.write_cache.into()]);
         put(config::NUM_QUEUES, &self.options.queues.to_le_bytes());
         put(config::MAX_DISCARD_SECTORS, &spec::DISCARD_SECTORS.to_le_bytes());

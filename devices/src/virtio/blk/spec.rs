@@ -36,8 +36,6 @@ pub mod config {
     pub const BLK_SIZE: usize = 20;
     /// Logical blocks of a physical one, as a power of two.
     pub const PHYSICAL_BLOCK_EXP: usize = 24;
-    /// Logical blocks of the smallest good request, 16 bits.
-    pub const MIN_IO_SIZE: usize = 26;
     /// Whether there is a write cache.
     pub const WRITEBACK: usize = 32;
     /// Queues, 16 bits.

@@ -1,0 +1,53 @@
+//! The device as QEMU names it.
+
+use devices_core::model::{Default as Usually, Kind, Model, Plug, Properties, Property};
+
+use super::super::pci::{Handles, VirtioPci, properties as pci};
+use super::Rng;
+use crate::board::{DeviceHandles, MadeDevice, MakeError};
+
+const fn number(name: &'static str, bits: u8) -> Property {
+    Property { name, kind: Kind::Uint(bits), default: Usually::None, help: "taken for QEMU's sake" }
+}
+
+const PROPERTIES: &[Property] = &[
+    number("max-bytes", 64),
+    number("period", 32),
+    pci::VECTORS,
+    pci::DISABLE_LEGACY,
+    pci::DISABLE_MODERN,
+    pci::INDIRECT_DESC,
+    pci::EVENT_IDX,
+    pci::NOTIFY_ON_EMPTY,
+    pci::ANY_LAYOUT,
+    pci::PACKED,
+    pci::QUEUE_RESET,
+    pci::IOEVENTFD,
+    pci::IOMMU_PLATFORM,
+];
+
+const DEVICE: Model = Model {
+    parent: "virtio-rng-pci-base",
+    category: devices_core::model::Category::Misc,
+    desc: "virtio entropy source",
+    properties: PROPERTIES,
+    plug: Plug::Hot,
+    several: true,
+    check: pci::check,
+    ..Model::PCI_PART
+};
+/// The usual one, transitional on this machine.
+pub static MODEL: Model = Model { name: "virtio-rng-pci", aliases: &["virtio-rng"], ..DEVICE };
+/// For drivers of before version 1 too.
+pub static TRANSITIONAL: Model = Model { name: "virtio-rng-pci-transitional", ..DEVICE };
+/// For drivers of version 1 alone.
+pub static NON_TRANSITIONAL: Model = Model { name: "virtio-rng-pci-non-transitional", ..DEVICE };
+
+/// Makes one.
+pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
+    let rng = Rng::new(properties.model(), parts.wiring, parts.board.entropy(parts.name));
+    let how = pci::options(properties, 2);
+    let [inta, ..] = parts.intx;
+    let handles = Handles { name: parts.name, ram: parts.board.ram(), inta, msi: parts.board.msi() };
+    Ok(MadeDevice::of(VirtioPci::new(rng, how, handles)))
+}
