@@ -24,19 +24,25 @@ pub enum Disk {
         /// Place.
         slot: u8,
     },
+    /// A disk as `Hard`, for the device that names it `drive=loose`.
+    Loose {
+        /// Sectors.
+        sectors: u32,
+    },
 }
 
 impl Disk {
-    /// Place.
-    pub const fn slot(self) -> u8 {
+    /// Place on the IDE controller.
+    pub const fn slot(self) -> Option<u8> {
         match self {
-            Disk::Hard { slot, .. } | Disk::Cd { slot, .. } | Disk::EmptyCd { slot } => slot,
+            Disk::Hard { slot, .. } | Disk::Cd { slot, .. } | Disk::EmptyCd { slot } => Some(slot),
+            Disk::Loose { .. } => None,
         }
     }
     /// Bytes.
     pub const fn len(self) -> u64 {
         match self {
-            Disk::Hard { sectors, .. } => sectors as u64 * 512,
+            Disk::Hard { sectors, .. } | Disk::Loose { sectors } => sectors as u64 * 512,
             Disk::Cd { sectors, .. } => sectors as u64 * 2048,
             Disk::EmptyCd { .. } => 0,
         }

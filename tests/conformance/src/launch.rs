@@ -59,13 +59,15 @@ pub fn words(setup: &Setup, folder: &Path, firmware: &Path, com2: Line<'_>) -> i
 /// The value of `-drive`, whose image is made.
 fn drive(disk: Disk, folder: &Path) -> io::Result<String> {
     let media = match disk {
-        Disk::Hard { .. } => "disk",
+        Disk::Hard { .. } | Disk::Loose { .. } => "disk",
         Disk::Cd { .. } | Disk::EmptyCd { .. } => "cdrom",
     };
-    let slot = disk.slot();
-    let mut value = format!("if=ide,index={slot},media={media}");
+    let (name, mut value) = match disk.slot() {
+        Some(slot) => (format!("drive{slot}"), format!("if=ide,index={slot},media={media}")),
+        None => ("loose".to_owned(), format!("if=none,id=loose,media={media}")),
+    };
     if !disk.is_empty() {
-        let path = folder.join(format!("drive{slot}.img"));
+        let path = folder.join(format!("{name}.img"));
         image(&path, disk.len())?;
         value += &format!(",format=raw,file={}", field(&path));
     }

@@ -7,6 +7,7 @@ mod interrupts;
 mod network;
 mod storage;
 mod timers;
+mod virtio;
 
 use crate::models::Family;
 
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Allowed> {
         storage::ALLOWED,
         display::ALLOWED,
         network::ALLOWED,
+        virtio::ALLOWED,
     ]
     .concat()
 }

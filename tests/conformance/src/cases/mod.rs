@@ -25,6 +25,7 @@ mod serial;
 mod tools;
 mod uart;
 mod vga;
+mod virtio_blk;
 
 use crate::case::Group;
 
@@ -55,4 +56,5 @@ pub const GROUPS: &[Group] = &[
     e1000::GROUP,
     e1000e::GROUP,
     ne2000::GROUP,
+    virtio_blk::GROUP,
 ];

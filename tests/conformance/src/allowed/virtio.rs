@@ -1,0 +1,41 @@
+//! What may be as it is in virtio devices.
+
+use super::Allowed;
+use crate::models::Family;
+
+/// A failure of QEMU's block device or its transport.
+const fn blk(case: &'static str, what: &'static str, reason: &'static str) -> Allowed {
+    Allowed { device: "virtio-blk", case, what, family: Family::Qemu, reason }
+}
+
+/// QEMU's transport keeps a copy of the features as they were written, and shows that.
+const COPY: &str =
+    "QEMU 7.2 shows the features that were written, not those that it took, and keeps them over a reset.";
+
+pub(super) const ALLOWED: &[Allowed] = &[
+    blk("features stay once they are agreed on", "as they were", COPY),
+    blk("what is not offered is not accepted", "no more than is offered", COPY),
+    blk("a reset", "no features", COPY),
+    blk(
+        "a legacy queue",
+        "is the modern address",
+        "QEMU's modern registers show what was written to them. No driver uses both faces at once.",
+    ),
+    blk(
+        "interrupts at a place",
+        "after the first",
+        "QEMU interrupts for the first request whatever place was told; drivers take an interrupt too many.",
+    ),
+    blk(
+        "legacy features",
+        "offered",
+        "QEMU offers bit 30, which no driver may accept, to find out faulty ones; it takes no feature of theirs then.",
+    ),
+    Allowed {
+        device: "virtio-blk",
+        case: "packed queues are not for legacy drivers",
+        what: "features are agreed on",
+        family: Family::Ailurus,
+        reason: "QEMU agrees. A driver that knows packed queues knows version 1, and 2.2.3 lets the device refuse.",
+    },
+];
