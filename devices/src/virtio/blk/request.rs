@@ -7,7 +7,7 @@ use super::super::common::Common;
 use super::super::queue::{Broken, Chain, len, take, take_last, write_at};
 use super::Blk;
 use super::spec::{
-    DISCARD_SECTORS, HEAD, ID_BYTES, RANGE, RANGE_UNMAP, ZERO_SECTORS, feature, request, status,
+    DISCARD_SECTORS, HEAD, ID_BYTES, RANGE, RANGE_UNMAP, ZERO_PIECE, ZERO_SECTORS, feature, request, status,
 };
 
 /// What the medium is to do for a request.
@@ -154,7 +154,7 @@ impl Blk {
                 (BlockOp::Discard(u64::from(sectors) * SECTOR), sector, Payload::None)
             }
             Work::Zero(sector, sectors) => {
-                let zeroes = vec![0; sectors as usize * SECTOR as usize];
+                let zeroes = vec![0; sectors.min(ZERO_PIECE) as usize * SECTOR as usize];
                 (BlockOp::Write, sector, Payload::Buffer(zeroes))
             }
         };
@@ -171,6 +171,14 @@ impl Blk {
     /// The medium has done its part of a job.
     pub(super) fn advance(&mut self, common: &mut Common, job: Job, result: Result<(), BlockError>) {
         let Job { queue, chain, work, status: at, written, flight: _ } = job;
+        if let (Ok(()), Work::Zero(sector, sectors)) = (result, work)
+            && sectors > ZERO_PIECE
+            && common.is_running()
+        {
+            let work = Work::Zero(sector + u64::from(ZERO_PIECE), sectors - ZERO_PIECE);
+            self.submit(Job { queue, chain, work, status: at, written, flight: None });
+            return;
+        }
         let changes = matches!(work, Work::Write(_) | Work::Zero(..) | Work::Discard(..));
         if result.is_ok() && changes && !self.write_cache && common.is_running() {
             self.submit(Job { queue, chain, work: Work::Settle, status: at, written, flight: None });

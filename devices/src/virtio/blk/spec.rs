@@ -94,5 +94,7 @@ pub const RANGE_UNMAP: u32 = 1;
 pub const ID_BYTES: usize = 20;
 /// Most sectors of one discard: as many as QEMU takes.
 pub const DISCARD_SECTORS: u32 = (i32::MAX as u32) >> 9;
-/// Most sectors of one write of zeroes: 1 MiB, which is written as any other data.
-pub const ZERO_SECTORS: u32 = 2048;
+/// Most sectors of one write of zeroes.
+pub const ZERO_SECTORS: u32 = 0xffff;
+/// Most sectors of it that are written at once, as any other data.
+pub const ZERO_PIECE: u32 = 128;

@@ -228,6 +228,8 @@ impl Net {
                 return false;
             }
         }
+        // As long as there are some, the driver need not say that there are more.
+        common.disable_notification(queue::RX);
         self.buffers.push_back(chain);
         true
     }

@@ -113,7 +113,7 @@ fn a_legacy_driver_starts_and_hears_by_the_pin() {
             assert!(!rig.irq(11), "it was acknowledged");
         }
         // The configuration: the capacity.
-        assert_eq!(rig.inl(PORTS + legacy::CONFIG as u16), 128);
+        assert_eq!(rig.inl(PORTS + legacy::CONFIG as u16), 160);
         // Page 0 is a reset.
         rig.outl(PORTS + legacy::QUEUE_ADDRESS as u16, 0);
         assert_eq!(rig.inb(PORTS + legacy::DEVICE_STATUS as u16), 0);
@@ -187,7 +187,7 @@ fn structures_are_reached_by_configuration_space() {
             rig.config_write(SLOT, 0, cap + 12, Size::B4, length);
         };
         window(rig, spec::DEVICE.offset, 4);
-        assert_eq!(rig.config_read(SLOT, 0, cap + 16, Size::B4), 128, "the capacity");
+        assert_eq!(rig.config_read(SLOT, 0, cap + 16, Size::B4), 160, "the capacity");
         window(rig, common::DEVICE_STATUS, 1);
         rig.config_write(SLOT, 0, cap + 16, Size::B1, 3);
         assert_eq!(driver::status(rig), 3);
