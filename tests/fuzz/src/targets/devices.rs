@@ -254,7 +254,7 @@ pub fn script_seeds() -> Vec<Vec<u8>> {
 }
 
 /// Rigs whose devices' states are fuzzed.
-const RIGS: [fn() -> Rig; 9] = [
+const RIGS: [fn() -> Rig; 10] = [
     chipset_rig,
     clocks_rig,
     storage_rig,
@@ -264,6 +264,7 @@ const RIGS: [fn() -> Rig; 9] = [
     super::nic::e1000_rig,
     super::nic::e1000e_rig,
     super::nic::rtl8139_rig,
+    super::nic::virtio_net_rig,
 ];
 
 /// Every device: its rig, its name, and its state at the start.

@@ -8,6 +8,9 @@ use devices::board::NicConfig;
 use devices::net::e1000::{E1000, Options, model::VARIANTS};
 use devices::net::e1000e::{self, E1000e};
 use devices::net::rtl8139::Rtl8139;
+use devices::virtio::net as virtio_net;
+use devices::virtio::pci::{self, VirtioPci};
+use devices::virtio::spec::feature;
 use devices_core::net::{MAX_FRAME, Nic, TestNet};
 use devices_core::rig::Rig;
 use devices_core::{DeviceCell, Size, Space, Wake, Waker, Wiring};
@@ -106,6 +109,41 @@ static RTL8139_MODEL: Model = Model {
         rig.attach_pci(Rtl8139::new("nic", wiring, ram, line, cable), wiring, SLOT, 0)
     },
     bars: &[(0x10, PORTS), (0x14, REGISTERS)],
+};
+
+static VIRTIO_NET_MODEL: Model = Model {
+    windows: &[
+        (Space::Mmio, REGISTERS, 0x40),
+        (Space::Mmio, REGISTERS + 0x3000, 12),
+        (Space::Mmio, REGISTERS + 0x2000, 16),
+        (Space::Mmio, REGISTERS + 0x1000, 4),
+        (Space::Pio, PORTS, 0x40),
+        (Space::Mmio, TABLE, 0x40),
+        (Space::Mmio, REGISTERS, 0x4000),
+    ],
+    attach: |rig, which, cable, wiring| {
+        let (ram, inta, msi) = (rig.ram().clone(), rig.irqs().line(11), rig.recorder());
+        let card = virtio_net::Net::new(
+            virtio_net::Options {
+                rx_size: 256,
+                tx_size: 256,
+                features: 0x00be_8000,
+                mtu: None,
+                model: &virtio_net::model::MODEL,
+            },
+            wiring,
+            cable,
+        );
+        let features = pci::USUAL_FEATURES | feature::RING_PACKED;
+        let how = pci::Options { legacy: true, modern: true, vectors: 4, features };
+        let handles = pci::Handles { name: "nic", ram, inta, msi };
+        let slot = rig.attach_pci(VirtioPci::new(card, how, handles), wiring, SLOT, 0);
+        if which & 0x80 != 0 {
+            rig.config_write(SLOT, 0, 0x9a, Size::B2, 0x8000);
+        }
+        slot
+    },
+    bars: &[(0x10, PORTS), (0x14, TABLE), (0x20, REGISTERS)],
 };
 
 /// A card in a rig.
@@ -227,6 +265,13 @@ pub fn rtl8139_rig() -> Rig {
     rig
 }
 
+/// Likewise.
+pub fn virtio_net_rig() -> Rig {
+    let mut rig = Rig::new();
+    attach(&mut rig, &VIRTIO_NET_MODEL, 0, Arc::default());
+    rig
+}
+
 /// The first byte: which card; the rest: a script (see `script`), with what happens in between.
 pub fn e1000(bytes: &[u8]) -> u64 {
     run(&E1000_MODEL, bytes)
@@ -240,6 +285,11 @@ pub fn e1000e(bytes: &[u8]) -> u64 {
 /// The same, of which the first byte says nothing.
 pub fn rtl8139(bytes: &[u8]) -> u64 {
     run(&RTL8139_MODEL, bytes)
+}
+
+/// The same, of which the first byte's highest bit says whether it interrupts by messages.
+pub fn virtio_net(bytes: &[u8]) -> u64 {
+    run(&VIRTIO_NET_MODEL, bytes)
 }
 
 fn run(model: &'static Model, bytes: &[u8]) -> u64 {
@@ -395,6 +445,79 @@ pub fn rtl8139_seeds() -> Vec<Vec<u8>> {
             [&[event][..], &timer, &[12, 20], &dump, &between(event), &write8(1, 0, 0x1c), &between(0)]
                 .concat(),
         );
+    }
+    seeds
+}
+
+pub fn virtio_net_seeds() -> Vec<Vec<u8>> {
+    let write = |window: u8, offset: u8, size: u8, value: u32| {
+        let bytes = value.to_le_bytes();
+        [&[0, window, offset, size][..], &bytes[..1 << size]].concat()
+    };
+    let poke = |at: u16, value: u64| [&[13][..], &at.to_le_bytes(), &value.to_le_bytes()].concat();
+    let between = |number: u8| vec![number << 4 | 15];
+    let status = |value: u32| write(0, 0x14, 0, value);
+    // Three queues of eight, 0x3000 bytes apart: frames to the card, of the card, commands.
+    let queue = |number: u32| {
+        let at = PLACE as u32 + number * 0x3000;
+        let places = [(0x20, at), (0x28, at + 0x1000), (0x30, at + 0x2000)];
+        let places = places.map(|(register, at)| write(0, register, 2, at)).concat();
+        [write(0, 0x16, 1, number), write(0, 0x18, 1, 8), places, write(0, 0x1c, 1, 1)].concat()
+    };
+    let start = |low: u32, high: u32| {
+        let features = [(0, low), (1, high)]
+            .map(|(half, bits)| [write(0, 8, 2, half), write(0, 0xc, 2, bits)].concat())
+            .concat();
+        let queues = [0, 1, 2].map(queue).concat();
+        [status(0), status(3), features, status(0xb), queues, status(0xf)].concat()
+    };
+    // A descriptor: where, its bytes, its flags, which comes next; packed: its id is 5.
+    let split = |at: u16, to: u64, len: u64, flags: u64, next: u64| {
+        [poke(at, PLACE + to), poke(at + 8, len | flags << 32 | next << 48)].concat()
+    };
+    let packed = |at: u16, to: u64, len: u64, flags: u64| {
+        [poke(at, PLACE + to), poke(at + 8, len | 5 << 32 | (flags | 0x80) << 48)].concat()
+    };
+    let buffers = |packed_ring: bool| {
+        if packed_ring {
+            let rx = (0..4).flat_map(|n| packed(n * 16, 0xa000 + u64::from(n) * 512, 512, 2));
+            let tx = packed(0x3000, 0xd000, 112, 0);
+            let command = [packed(0x6000, 0xe000, 3, 1), packed(0x6010, 0xe800, 1, 2)].concat();
+            return rx.chain(tx).chain(command).collect::<Vec<u8>>();
+        }
+        let rx = (0..4).flat_map(|n| split(n * 16, 0xa000 + u64::from(n) * 512, 512, 2, 0));
+        let tx = split(0x3000, 0xd000, 112, 0, 0);
+        let command = [split(0x6000, 0xe000, 3, 1, 1), split(0x6010, 0xe800, 1, 2, 0)].concat();
+        // Flags, index and the first elements of the available rings.
+        let rings = [poke(0x1000, 4 << 16 | 1 << 48), poke(0x1008, 2 | 3 << 16), poke(0x4000, 1 << 16)];
+        let rings = [&rings.concat()[..], &poke(0x7000, 1 << 16)].concat();
+        rx.chain(tx).chain(command).chain(rings).collect()
+    };
+    let kick = [0, 1, 2].map(|queue: u8| write(1, queue * 4, 1, queue.into())).concat();
+    let mut seeds = Vec::new();
+    for event in 0..10 {
+        for (low, high) in [(0x00be_8000, 1), (0x20be_8000, 1), (0, 1), (0x00be_8000, 5), (0x20be_8000, 5)] {
+            let before = [start(low, high), buffers(high & 4 != 0)].concat();
+            // The command: everything to stations, on.
+            let command = poke(0xe000, 0x01_0200);
+            let after = [between(0), between(event), vec![14], between(4), vec![12, 20], between(1)].concat();
+            let which = event | if low == 0 { 0x80 } else { 0 };
+            seeds.push([&[which][..], &before, &command, &between(3), &kick, &after, &kick].concat());
+        }
+        // By its ports: features, the second queue's page, started, notified, and reset by page 0.
+        let ports = [
+            write(4, 0x12, 0, 3),
+            write(4, 4, 2, 0),
+            write(4, 0xe, 1, 1),
+            write(4, 8, 2, PLACE as u32 >> 12),
+            write(4, 0x12, 0, 7),
+            split(0, 0xd000, 112, 0, 0),
+            poke(0x1000, 1 << 16),
+            write(4, 0x10, 1, 1),
+            between(event),
+            write(4, 8, 2, 0),
+        ];
+        seeds.push([&[event][..], &ports.concat(), &between(0)].concat());
     }
     seeds
 }
