@@ -5,7 +5,8 @@ use devices_core::model::{
     BOOTINDEX, Category, Default as Usually, Kind, Model, Plug, Properties, Property, PropertyError,
 };
 
-use super::super::pci::{Handles, VirtioPci, properties as pci};
+use super::super::pci::properties::{self as pci, properties_of};
+use super::super::pci::{Handles, VirtioPci};
 use super::super::spec::QUEUE_SIZE_MAX;
 use super::spec::ID_BYTES;
 use super::{Blk, MEDIUM, Options};
@@ -22,7 +23,7 @@ const fn switch(name: &'static str, help: &'static str) -> Property {
     Property { name, kind: Kind::Bool, default: Usually::Bool(true), help }
 }
 
-const PROPERTIES: &[Property] = &[
+const PROPERTIES: &[Property] = properties_of![
     BOOTINDEX,
     DRIVE,
     SERIAL,
@@ -33,23 +34,9 @@ const PROPERTIES: &[Property] = &[
     switch("write-zeroes", "the driver can write zeroes"),
     number("logical_block_size", 32, Usually::None, "bytes of a sector: 512"),
     number("physical_block_size", 32, Usually::None, "bytes of a physical sector"),
-    pci::VECTORS,
-    pci::DISABLE_LEGACY,
-    pci::DISABLE_MODERN,
-    pci::INDIRECT_DESC,
-    pci::EVENT_IDX,
-    pci::NOTIFY_ON_EMPTY,
-    pci::ANY_LAYOUT,
-    pci::PACKED,
-    pci::QUEUE_RESET,
-    pci::IOEVENTFD,
-    pci::IOMMU_PLATFORM,
 ];
 
-/// The usual one, transitional on this machine.
-pub static MODEL: Model = Model {
-    name: "virtio-blk-pci",
-    aliases: &["virtio-blk"],
+const DISK: Model = Model {
     parent: "virtio-blk-pci-base",
     category: Category::Storage,
     desc: "virtio disk",
@@ -59,21 +46,12 @@ pub static MODEL: Model = Model {
     check,
     ..Model::PCI_PART
 };
+/// The usual one, transitional on this machine.
+pub static MODEL: Model = Model { name: "virtio-blk-pci", aliases: &["virtio-blk"], ..DISK };
 /// For drivers of before version 1 too.
-pub static TRANSITIONAL: Model =
-    Model { name: "virtio-blk-pci-transitional", aliases: &[], desc: "virtio disk, transitional", ..COPY };
+pub static TRANSITIONAL: Model = Model { name: "virtio-blk-pci-transitional", ..DISK };
 /// For drivers of version 1 alone.
-pub static NON_TRANSITIONAL: Model =
-    Model { name: "virtio-blk-pci-non-transitional", aliases: &[], desc: "virtio disk, version 1", ..COPY };
-const COPY: Model = Model {
-    parent: "virtio-blk-pci-base",
-    category: Category::Storage,
-    properties: PROPERTIES,
-    plug: Plug::Cold,
-    several: true,
-    check,
-    ..Model::PCI_PART
-};
+pub static NON_TRANSITIONAL: Model = Model { name: "virtio-blk-pci-non-transitional", ..DISK };
 
 fn check(properties: &Properties) -> Result<(), PropertyError> {
     pci::check(properties)?;

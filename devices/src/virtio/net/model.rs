@@ -5,7 +5,8 @@ use devices_core::model::{
 };
 use devices_core::net::{MAC, NETDEV};
 
-use super::super::pci::{Handles, VirtioPci, properties as pci};
+use super::super::pci::properties::{self as pci, properties_of};
+use super::super::pci::{Handles, VirtioPci};
 use super::super::spec::QUEUE_SIZE_MAX;
 use super::spec::feature;
 use super::{CABLE, Net, Options};
@@ -39,7 +40,7 @@ const OFFERED: [(Property, u64); 8] = [
     (GUEST_ANNOUNCE, feature::GUEST_ANNOUNCE),
 ];
 
-const PROPERTIES: &[Property] = &[
+const PROPERTIES: &[Property] = properties_of![
     BOOTINDEX,
     MAC,
     NETDEV,
@@ -54,17 +55,6 @@ const PROPERTIES: &[Property] = &[
     number("rx_queue_size", Usually::Uint(256), "elements of the queue of frames that come, a power of two"),
     number("tx_queue_size", Usually::Uint(256), "elements of the queue of frames that go, a power of two"),
     number("host_mtu", Usually::Uint(0), "what the driver is told of the MTU; 0: nothing"),
-    pci::VECTORS,
-    pci::DISABLE_LEGACY,
-    pci::DISABLE_MODERN,
-    pci::INDIRECT_DESC,
-    pci::EVENT_IDX,
-    pci::NOTIFY_ON_EMPTY,
-    pci::ANY_LAYOUT,
-    pci::PACKED,
-    pci::QUEUE_RESET,
-    pci::IOEVENTFD,
-    pci::IOMMU_PLATFORM,
 ];
 
 const CARD: Model = Model {

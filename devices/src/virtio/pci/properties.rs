@@ -45,6 +45,27 @@ pub const IOEVENTFD: Property = switch("ioeventfd", true, "taken for QEMU's sake
 /// There is no IOMMU.
 pub const IOMMU_PLATFORM: Property = switch("iommu_platform", false, "there is no IOMMU: off");
 
+/// A device's own properties, and with them what every virtio device on PCI has.
+macro_rules! properties_of {
+    ($($own:expr),+ $(,)?) => {
+        &[
+            $($own,)+
+            $crate::virtio::pci::properties::VECTORS,
+            $crate::virtio::pci::properties::DISABLE_LEGACY,
+            $crate::virtio::pci::properties::DISABLE_MODERN,
+            $crate::virtio::pci::properties::INDIRECT_DESC,
+            $crate::virtio::pci::properties::EVENT_IDX,
+            $crate::virtio::pci::properties::NOTIFY_ON_EMPTY,
+            $crate::virtio::pci::properties::ANY_LAYOUT,
+            $crate::virtio::pci::properties::PACKED,
+            $crate::virtio::pci::properties::QUEUE_RESET,
+            $crate::virtio::pci::properties::IOEVENTFD,
+            $crate::virtio::pci::properties::IOMMU_PLATFORM,
+        ]
+    };
+}
+pub(in crate::virtio) use properties_of;
+
 /// Whether they make sense together.
 pub fn check(properties: &Properties) -> Result<(), PropertyError> {
     let legacy = legacy(properties)?;

@@ -1,8 +1,9 @@
 //! The device as QEMU names it.
 
-use devices_core::model::{Default as Usually, Kind, Model, Plug, Properties, Property};
+use devices_core::model::{Category, Default as Usually, Kind, Model, Plug, Properties, Property};
 
-use super::super::pci::{Handles, VirtioPci, properties as pci};
+use super::super::pci::properties::{self as pci, properties_of};
+use super::super::pci::{Handles, VirtioPci};
 use super::Rng;
 use crate::board::{DeviceHandles, MadeDevice, MakeError};
 
@@ -10,25 +11,11 @@ const fn number(name: &'static str, bits: u8) -> Property {
     Property { name, kind: Kind::Uint(bits), default: Usually::None, help: "taken for QEMU's sake" }
 }
 
-const PROPERTIES: &[Property] = &[
-    number("max-bytes", 64),
-    number("period", 32),
-    pci::VECTORS,
-    pci::DISABLE_LEGACY,
-    pci::DISABLE_MODERN,
-    pci::INDIRECT_DESC,
-    pci::EVENT_IDX,
-    pci::NOTIFY_ON_EMPTY,
-    pci::ANY_LAYOUT,
-    pci::PACKED,
-    pci::QUEUE_RESET,
-    pci::IOEVENTFD,
-    pci::IOMMU_PLATFORM,
-];
+const PROPERTIES: &[Property] = properties_of![number("max-bytes", 64), number("period", 32),];
 
 const DEVICE: Model = Model {
     parent: "virtio-rng-pci-base",
-    category: devices_core::model::Category::Misc,
+    category: Category::Misc,
     desc: "virtio entropy source",
     properties: PROPERTIES,
     plug: Plug::Hot,
