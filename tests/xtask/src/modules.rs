@@ -53,7 +53,7 @@ pub const VECTORS: [&str; 24] = [
 ];
 
 /// Virtio: disks, networks, and what else has a driver in the cloud kernel. It has ext4 in it.
-pub const VIRTIO: [&str; 9] = [
+pub const VIRTIO: [&str; 13] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
@@ -62,7 +62,11 @@ pub const VIRTIO: [&str; 9] = [
     "virtio_balloon",
     "virtio_scsi",
     "sd_mod",
+    "sr_mod",
     "virtio_input",
+    "evdev",
+    "vmw_vsock_virtio_transport",
+    "virtiofs",
 ];
 
 /// The modules `names` and all that they depend on, each after what it needs.
