@@ -69,22 +69,59 @@ pub struct MadeDevice {
     pub display: Option<Arc<dyn DisplayAdapter>>,
     /// It as a network card.
     pub nic: Option<Arc<DeviceCell<dyn Nic>>>,
+    /// The bus that it has for others.
+    pub bus: Option<OfferedBus>,
+}
+
+/// A bus of a device's, for those that hang on it.
+#[derive(Clone)]
+pub enum OfferedBus {}
+
+/// The handles of a device that hangs on another's bus.
+pub struct ChildHandles<'a> {
+    /// Its id; none: nobody gave it one.
+    pub id: Option<&'a str>,
+    /// The bus.
+    pub bus: &'a OfferedBus,
+    /// What it asks of the machine.
+    pub board: &'a dyn DeviceContext,
+}
+
+/// A device that hangs on another's bus, which has it now.
+pub struct MadeChild {
+    /// Where it is on the bus: each property of [`BusType::place`](devices_core::model::BusType::place), set or chosen.
+    pub place: Vec<(&'static str, u64)>,
+    /// How it is taken away.
+    pub child: Box<dyn Child>,
+}
+
+/// A device on another's bus, as the machine has it.
+pub trait Child: Send + Sync {
+    /// Takes it off the bus. Its controller tells the guest.
+    fn unplug(&self);
+    /// Then: whether no byte moves any more for what it had begun.
+    fn drained(&self) -> bool {
+        true
+    }
 }
 
 impl MadeDevice {
     /// A device that offers nothing of that.
     pub fn of<D: Device + 'static>(device: D) -> MadeDevice {
-        MadeDevice { slot: Arc::new(DeviceCell::new(device)), display: None, nic: None }
+        MadeDevice { slot: Arc::new(DeviceCell::new(device)), display: None, nic: None, bus: None }
     }
     /// A network card.
     pub fn nic<D: Nic + 'static>(device: D) -> MadeDevice {
         let slot = Arc::new(DeviceCell::new(device));
-        MadeDevice { slot: slot.clone(), display: None, nic: Some(slot) }
+        MadeDevice { slot: slot.clone(), display: None, nic: Some(slot), bus: None }
     }
 }
 
 /// Makes a device of a model.
 pub type Make = fn(&Properties, DeviceHandles<'_>) -> Result<MadeDevice, MakeError>;
+
+/// Makes a device of a model and hands it to its controller.
+pub type MakeChild = fn(&Properties, ChildHandles<'_>) -> Result<MadeChild, MakeError>;
 
 /// Why a device was not made.
 #[derive(Debug, Error)]

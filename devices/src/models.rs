@@ -4,7 +4,7 @@ mod not_built;
 
 use devices_core::model::{BusType, Model, Plug};
 
-use crate::board::Make;
+use crate::board::{Make, MakeChild};
 use crate::{chipset, display, input, interrupt, net, serial, storage, testing, timer, virtio, xen};
 
 /// A model, and who makes its devices.
@@ -20,6 +20,9 @@ enum Maker {
     Controller,
     /// A function, for whoever asks for one.
     Of(Make),
+    /// A function that hands it to the device whose bus it hangs on.
+    #[expect(dead_code, reason = "the controllers of such buses come next")]
+    On(MakeChild),
 }
 
 /// Every model that is built.
@@ -73,7 +76,8 @@ const _: () = {
             Maker::Machine => matches!(model.plug, Plug::Fixed),
             Maker::Always => matches!(model.plug, Plug::Cold),
             Maker::Controller => matches!((model.bus, model.plug), (BusType::Ide, Plug::Cold)),
-            Maker::Of(_) => matches!(model.plug, Plug::Cold | Plug::Hot),
+            Maker::Of(_) => !model.bus.is_of_device() && matches!(model.plug, Plug::Cold | Plug::Hot),
+            Maker::On(_) => model.bus.is_of_device() && matches!(model.plug, Plug::Cold | Plug::Hot),
         };
         assert!(fits, "a model's plug and its maker say different things");
         at += 1;
@@ -105,6 +109,14 @@ pub fn is_always_there(model: &Model) -> bool {
 pub fn maker(model: &Model) -> Option<Make> {
     match ALL.iter().find(|Listed(of, _)| of.name == model.name) {
         Some(Listed(_, Maker::Of(make))) => Some(*make),
+        _ => None,
+    }
+}
+
+/// How a device of a model is handed to its controller; none: it does not hang on another device's bus.
+pub fn child_maker(model: &Model) -> Option<MakeChild> {
+    match ALL.iter().find(|Listed(of, _)| of.name == model.name) {
+        Some(Listed(_, Maker::On(make))) => Some(*make),
         _ => None,
     }
 }

@@ -92,6 +92,20 @@ impl DeviceSpec {
         Ok(properties)
     }
 
+    /// Whether it hangs on the bus of another device of the list.
+    pub(crate) fn is_child(&self) -> bool {
+        models::find(&self.model).is_some_and(|model| model.bus.is_of_device())
+    }
+
+    /// Its place on the bus of another device, in numbers, as far as they are set.
+    pub(crate) fn place(&self) -> impl Iterator<Item = u64> {
+        let names = models::find(&self.model).map_or(&[][..], |model| model.bus.place());
+        names.iter().filter_map(|name| match self.properties.get(*name) {
+            Some(Value::Uint(at)) => Some(*at),
+            _ => None,
+        })
+    }
+
     /// Its devfn on the PCI bus, if it has one.
     pub fn devfn(&self) -> Option<u8> {
         match self.properties.get("addr") {
@@ -112,11 +126,13 @@ impl DeviceSpec {
     }
 }
 
-/// The bus of that name for a device of the model; none where there is only one.
+/// The bus of that name for a device of the model; none where there is only one. Whether another device has it for it is
+/// seen when all are known.
 pub(crate) fn bus_of(model: &Model, name: &str) -> Result<Option<String>, ConfigError> {
     match (model.bus, name) {
         (BusType::Pci, "pci.0" | "pci") | (BusType::Isa, "isa.0") => Ok(None),
         (BusType::Ide, "ide.0" | "ide.1") => Ok(Some(name.to_owned())),
+        (kind, _) if kind.is_of_device() => Ok(Some(name.to_owned())),
         _ => Err(ConfigError::Invalid(format!("Bus '{name}' not found"))),
     }
 }

@@ -1,5 +1,6 @@
 //! What a guest is made of: the one description that command lines and xl.cfg files are turned into.
 
+pub(crate) mod bus;
 mod device;
 mod disk;
 mod drive;
@@ -283,6 +284,7 @@ impl GuestConfig {
         // What every machine has may be asked for, too.
         self.devices.retain(|device| !device.is_always_there());
         device::check(&self.devices)?;
+        bus::settle(&mut self.devices)?;
         network::check(&self.netdevs, &self.devices)?;
         network::check_dumps(&self.dumps, &self.netdevs)?;
         if self.serial.len() > 4 {

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::firmware::locate::{Firmware, LocateError};
 use backends::entropy::HostEntropy;
-use devices::board::{DeviceHandles, MadeDevice, MakeError, NicConfig};
+use devices::board::{
+    Child, ChildHandles, DeviceHandles, MadeChild, MadeDevice, MakeError, NicConfig, OfferedBus,
+};
 use devices::models;
 use devices::storage::drive::{DRIVE, DriveImage};
 use devices::xen::platform;
@@ -29,7 +31,7 @@ use super::BuildError;
 use super::build::board::Board;
 use super::build::xen;
 use super::rom::{self, OptionRom};
-use crate::config::{ClockMode, ConfigError, DeviceSpec, check_devices};
+use crate::config::{ClockMode, ConfigError, DeviceSpec, bus, check_devices};
 pub(super) use hot::{Ejected, plain};
 
 /// The places of the board's own functions.
@@ -53,7 +55,20 @@ struct Inner {
     pci: PciBus,
     devices: Vec<Device>,
     /// Taken off the bus, but something that they began has not ended.
-    leaving: Vec<(Device, AnyDevice)>,
+    leaving: Vec<Leaving>,
+}
+
+/// A device that is off its bus: a function of PCI, or one that hung on another's bus.
+struct Leaving {
+    device: Device,
+    slot: Option<AnyDevice>,
+}
+
+impl Leaving {
+    fn drained(&self) -> bool {
+        let slot = self.slot.as_ref().is_none_or(|slot| slot.lock().drained());
+        slot && self.device.child.as_ref().is_none_or(|child| child.drained())
+    }
 }
 
 /// A device that was put there.
@@ -63,6 +78,10 @@ struct Device {
     spec: DeviceSpec,
     /// It as a network card.
     nic: Option<Arc<DeviceCell<dyn Nic>>>,
+    /// The bus that it has for others.
+    bus: Option<OfferedBus>,
+    /// How it is taken off another's bus.
+    child: Option<Box<dyn Child>>,
 }
 
 /// A network card.
@@ -166,6 +185,13 @@ impl Plugged {
 }
 
 impl Inner {
+    /// The bus of that name, which a device has for others.
+    fn bus(&self, name: &str) -> Option<&OfferedBus> {
+        let specs: Vec<DeviceSpec> = self.devices.iter().map(|device| device.spec.clone()).collect();
+        let named = bus::offered(&specs).into_iter().find(|bus| bus.name == name)?;
+        self.devices.get(named.of)?.bus.as_ref()
+    }
+
     /// A network card whose address nobody chose gets the lowest of QEMU's that no other card has.
     fn name_mac(&self, spec: &mut DeviceSpec) -> Result<(), BuildError> {
         if spec.model()?.property("mac").is_none() || spec.properties.contains_key("mac") {
@@ -200,11 +226,12 @@ impl Maker<'_> {
             }
         }
         let mut display = None;
-        for spec in specs {
-            let mut spec = spec.clone();
+        let (children, others): (Vec<_>, Vec<_>) = specs.iter().cloned().partition(DeviceSpec::is_child);
+        for mut spec in others {
             if spec.is_drive() {
                 // Its controller has made it.
-                inner.devices.push(Device { name: name_of(&spec), spec, nic: None });
+                let name = name_of(&spec);
+                inner.devices.push(Device { name, spec, nic: None, bus: None, child: None });
                 continue;
             }
             if spec.model()?.bus == BusType::Pci && spec.devfn().is_none() {
@@ -216,7 +243,26 @@ impl Maker<'_> {
             display = display.or(screen);
             inner.devices.push(device);
         }
+        for spec in children {
+            let child = self.child(spec, &inner)?;
+            inner.devices.push(child);
+        }
         Ok(display)
+    }
+
+    /// Makes a device that hangs on another's bus, and hands it to that.
+    fn child(&self, mut spec: DeviceSpec, inner: &Inner) -> Result<Device, BuildError> {
+        let properties = spec.properties()?;
+        let make = models::child_maker(properties.model());
+        let make = make.ok_or_else(|| refused(&spec, &"it is a part of another device"))?;
+        let name = spec.bus.as_deref().unwrap_or_default();
+        let bus = inner.bus(name).ok_or_else(|| refused(&spec, &format!("Bus '{name}' not found")))?;
+        let handles = ChildHandles { id: spec.id.as_deref(), bus, board: self };
+        let made = make(&properties, handles).map_err(|error| refused(&spec, &error))?;
+        let MadeChild { place, child } = made;
+        spec.properties.extend(place.into_iter().map(|(name, at)| (name.to_owned(), Value::Uint(at))));
+        let name = name_of(&spec);
+        Ok(Device { name, spec, nic: None, bus: None, child: Some(child) })
     }
 
     /// Makes one that has its place.
@@ -236,10 +282,11 @@ impl Maker<'_> {
             intx: [0, 1, 2, 3].map(intx),
             board: self,
         };
-        let MadeDevice { slot, display, nic } = make(&properties, parts).map_err(|error| match error {
-            MakeError::Hypervisor(error) => BuildError::Hypervisor(error),
-            error => refused(&spec, &error),
-        })?;
+        let MadeDevice { slot, display, nic, bus } =
+            make(&properties, parts).map_err(|error| match error {
+                MakeError::Hypervisor(error) => BuildError::Hypervisor(error),
+                error => refused(&spec, &error),
+            })?;
         let rom = self.option_rom(&properties).map_err(|error| refused(&spec, &error))?;
         if let Some(config) = slot.lock().pci() {
             if properties.is_on("multifunction") {
@@ -253,7 +300,7 @@ impl Maker<'_> {
         let name = slot.lock().name().to_owned();
         let attached = self.board.bus.attach_slot(slot, &wiring, spec.devfn().map(on_bus_0));
         attached.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
-        Ok((Device { name, spec, nic }, display))
+        Ok((Device { name, spec, nic, bus, child: None }, display))
     }
 
     /// The option ROM of a device with these properties.
@@ -280,6 +327,10 @@ impl Maker<'_> {
 pub(super) fn name_of(spec: &DeviceSpec) -> String {
     match (&spec.id, spec.devfn()) {
         (Some(id), _) => format!("peripheral/{id}"),
+        (None, None) if spec.is_child() => {
+            let place: Vec<String> = spec.place().map(|at| at.to_string()).collect();
+            format!("{}@{}:{}", spec.model, spec.bus.as_deref().unwrap_or_default(), place.join(":"))
+        }
         (None, None) if spec.is_drive() => format!("{}@{}", spec.model, spec.drive_place().unwrap_or(0)),
         (None, Some(devfn)) => format!("{}@{:02x}.{}", spec.model, devfn >> 3, devfn & 7),
         (None, None) => spec.model.clone(),

@@ -204,15 +204,15 @@ impl Guest for Runner {
                 false => format!("'{driver}' is not a valid device model name"),
             }));
         };
-        let mut properties = Properties::new(model);
+        let (mut properties, mut bus) = (Properties::new(model), None);
         for (name, value) in props {
             if name == "bus" {
-                bus_of(model, value.as_str().unwrap_or_default()).map_err(|why| error(&why))?;
+                bus = bus_of(model, value.as_str().unwrap_or_default()).map_err(|why| error(&why))?;
                 continue;
             }
             properties.put(name, property(name, value)?).map_err(|why| error(&why))?;
         }
-        let spec = DeviceSpec::new(id.map(str::to_owned), &properties);
+        let spec = DeviceSpec { bus, ..DeviceSpec::new(id.map(str::to_owned), &properties) };
         self.machine.add_device(spec).map_err(|why| error(&why))
     }
 

@@ -19,6 +19,10 @@ pub enum BusType {
     Isa,
     /// A channel of an IDE controller.
     Ide,
+    /// SCSI, behind a controller.
+    Scsi,
+    /// The ports of a virtio console.
+    VirtioSerial,
 }
 
 impl BusType {
@@ -29,6 +33,22 @@ impl BusType {
             BusType::Pci => "PCI",
             BusType::Isa => "ISA",
             BusType::Ide => "IDE",
+            BusType::Scsi => "SCSI",
+            BusType::VirtioSerial => "virtio-serial-bus",
+        }
+    }
+
+    /// Whether a device of the list has it, and not the board: what hangs on it is made after its controller.
+    pub const fn is_of_device(self) -> bool {
+        matches!(self, BusType::Scsi | BusType::VirtioSerial)
+    }
+
+    /// The properties that tell a device's place on such a bus.
+    pub const fn place(self) -> &'static [&'static str] {
+        match self {
+            BusType::Scsi => &["channel", "scsi-id", "lun"],
+            BusType::VirtioSerial => &["nr"],
+            _ => &[],
         }
     }
 }
@@ -149,7 +169,8 @@ impl Model {
         let of_bus: &[Property] = match self.bus {
             BusType::Pci => PCI_PROPERTIES,
             BusType::Ide => IDE_PROPERTIES,
-            BusType::Isa | BusType::System => &[],
+            BusType::Scsi => SCSI_PROPERTIES,
+            BusType::Isa | BusType::System | BusType::VirtioSerial => &[],
         };
         let of_rom = if self.rom.is_some() { ROM_PROPERTIES } else { &[] };
         let mut all: Vec<_> = self.properties.iter().chain(of_bus).chain(of_rom).collect();
@@ -229,6 +250,28 @@ const IDE_PROPERTIES: &[Property] = &[Property {
     default: Default::None,
     help: "0 (master) or 1 (slave)",
 }];
+
+/// What every device on a SCSI bus has.
+const SCSI_PROPERTIES: &[Property] = &[
+    Property {
+        name: "channel",
+        kind: Kind::Uint(32),
+        default: Default::Uint(0),
+        help: "0: there is no other",
+    },
+    Property {
+        name: "scsi-id",
+        kind: Kind::Uint(32),
+        default: Default::None,
+        help: "target; the first that is free if nobody says",
+    },
+    Property {
+        name: "lun",
+        kind: Kind::Uint(32),
+        default: Default::None,
+        help: "logical unit; 0, or the first that is free, if nobody says",
+    },
+];
 
 #[cfg(test)]
 mod tests {

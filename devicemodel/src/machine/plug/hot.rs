@@ -3,13 +3,15 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use devices::models;
+use devices_core::bus::AnyDevice;
 use devices_core::model::{BusType, Plug};
 
-use super::{Device, Inner, Maker, name_of, said};
-use crate::config::{ConfigError, DeviceSpec};
+use super::{Device, Inner, Leaving, Maker, name_of, said};
+use crate::config::{ConfigError, DeviceSpec, bus};
 use crate::machine::build::board::Board;
 use crate::machine::disks::DriveImages;
 use crate::machine::{BuildError, Machine, Preopened};
+use crate::power::Notice;
 use crate::trace::Border;
 
 /// Slots that the guest has ejected and whose devices are still there, one bit each.
@@ -37,11 +39,34 @@ impl Inner {
         };
         in_slots(true) & !in_slots(false)
     }
+
+    /// Takes off their buses what hangs on the devices of these slots, which leave.
+    fn take_children(&mut self, slots: u32) {
+        let specs: Vec<DeviceSpec> = self.devices.iter().map(|device| device.spec.clone()).collect();
+        let leaves =
+            |bus: &bus::OfferedBus| self.devices.get(bus.of).is_some_and(|device| device.is_in(slots));
+        let names: Vec<String> =
+            bus::offered(&specs).into_iter().filter(leaves).map(|bus| bus.name).collect();
+        let is_of = |device: &mut Device| {
+            device.child.is_some() && device.spec.bus.as_ref().is_some_and(|bus| names.contains(bus))
+        };
+        let children: Vec<Device> = self.devices.extract_if(.., is_of).collect();
+        children.into_iter().for_each(|child| self.leave(child, None));
+    }
+
+    /// A device is off the bus of PCI, or is taken off another device's.
+    fn leave(&mut self, device: Device, slot: Option<AnyDevice>) {
+        device.child.iter().for_each(|child| child.unplug());
+        self.leaving.push(Leaving { device, slot });
+    }
 }
 
 impl Device {
     fn is_hot(&self) -> bool {
         models::find(&self.spec.model).is_some_and(|model| model.plug == Plug::Hot)
+    }
+    fn is_in(&self, slots: u32) -> bool {
+        self.slot().is_some_and(|slot| slots >> slot & 1 != 0)
     }
     fn slot(&self) -> Option<u8> {
         self.spec.devfn().map(|devfn| devfn >> 3)
@@ -61,6 +86,10 @@ impl Machine {
             (BusType::Pci, Plug::Hot) if self.pm.is_some() => None,
             (BusType::Pci, Plug::Hot) => Some("Bus 'pci.0' does not support hotplugging"),
             (BusType::Pci, _) => return no(&format!("Device '{}' does not support hotplugging", model.name)),
+            (BusType::Scsi | BusType::VirtioSerial, Plug::Hot) => None,
+            (BusType::Scsi | BusType::VirtioSerial, _) => {
+                return no(&format!("Device '{}' does not support hotplugging", model.name));
+            }
             (BusType::Ide, _) => Some("Bus 'ide.0' does not support hotplugging"),
             (BusType::Isa | BusType::System, _) => Some("Bus 'isa.0' does not support hotplugging"),
         };
@@ -71,9 +100,11 @@ impl Machine {
             return no("no device can come while a recording is made");
         }
         let mut all = self.plugged.specs();
-        all.push(spec.clone());
+        all.push(spec);
         crate::config::check_devices(&all)?;
+        bus::settle(&mut all)?;
         crate::config::check_networks(&self.networks.configs(), &all)?;
+        let Some(spec) = all.pop() else { return Ok(()) };
         let slot = self.put_in(spec)?;
         if let Some(pm) = &self.pm {
             let removable = self.plugged.inner().removable();
@@ -99,8 +130,13 @@ impl Machine {
         };
         let maker = Maker { board: &board };
         let mut inner = self.plugged.inner();
-        if inner.leaving.iter().any(|(device, _)| device.name == name_of(&spec)) {
+        if inner.leaving.iter().any(|leaving| leaving.device.name == name_of(&spec)) {
             return Err(plain("a device of that name is still leaving"));
+        }
+        if spec.is_child() {
+            let child = maker.child(spec, &inner)?;
+            inner.devices.push(child);
+            return Ok(None);
         }
         inner.name_mac(&mut spec)?;
         let devfn = match spec.devfn() {
@@ -132,14 +168,26 @@ impl Machine {
         Ok((devfn & 7 == 0).then_some(devfn >> 3))
     }
 
-    /// Asks the guest to let a device go. It ejects it when it is done, all functions of its slot with it.
+    /// Asks the guest to let a device go. It ejects it when it is done, all functions of its slot with it. What hangs on
+    /// another device's bus goes at once.
     /// `name` is its id or its path. None: there is no such device.
     pub(crate) fn request_unplug(&self, name: &str) -> Option<Result<(), BuildError>> {
-        let inner = self.plugged.inner();
-        let called = |device: &&Device| {
+        let mut inner = self.plugged.inner();
+        let called = |device: &Device| {
             device.spec.id.as_deref() == Some(name) || device.path().as_deref() == Some(name)
         };
-        let device = inner.devices.iter().find(called)?;
+        let at = inner.devices.iter().position(called)?;
+        let device = inner.devices.get(at)?;
+        if device.child.is_some() && device.is_hot() {
+            if matches!(self.border, Border::Recorded(..)) {
+                return Some(Err(plain("no device can go while a recording is made")));
+            }
+            let device = inner.devices.remove(at);
+            inner.leave(device, None);
+            // Who asked hears of it when it is gone.
+            self.notifier.notify(Notice::Device);
+            return Some(Ok(()));
+        }
         let (Some(pm), Some(slot), true) = (&self.pm, device.slot(), device.is_hot()) else {
             let why = match &device.spec.bus {
                 Some(bus) => format!("Bus '{bus}' does not support hotplugging"),
@@ -157,24 +205,19 @@ impl Machine {
         let slots = self.ejected.0.swap(0, Ordering::AcqRel);
         let mut inner = self.plugged.inner();
         if slots != 0 {
-            let is_out = |device: &Device| device.slot().is_some_and(|slot| slots >> slot & 1 != 0);
-            let (out, rest) = std::mem::take(&mut inner.devices).into_iter().partition(is_out);
-            inner.devices = rest;
-            let out: Vec<Device> = out;
+            inner.take_children(slots);
+            let out: Vec<Device> = inner.devices.extract_if(.., |device| device.is_in(slots)).collect();
             for device in out {
                 if let (Some(devfn), Some(slot)) = (device.spec.devfn(), self.bus.detach(&device.name)) {
                     inner.pci.release(devfn);
-                    inner.leaving.push((device, slot));
+                    inner.leave(device, Some(slot));
                 }
             }
             let removable = inner.removable();
             self.pm.iter().for_each(|pm| pm.lock().set_removable_slots(removable));
         }
-        let drained = |(_, slot): &(Device, devices_core::bus::AnyDevice)| slot.lock().drained();
-        let (gone, left) = std::mem::take(&mut inner.leaving).into_iter().partition(drained);
-        inner.leaving = left;
-        let gone: Vec<(Device, _)> = gone;
-        let told = |(device, _): (Device, _)| {
+        let gone: Vec<Leaving> = inner.leaving.extract_if(.., |leaving| leaving.drained()).collect();
+        let told = |Leaving { device, .. }: Leaving| {
             let path = device.path().unwrap_or_else(|| format!("/machine/peripheral-anon/{}", device.name));
             (device.spec.id, path)
         };
