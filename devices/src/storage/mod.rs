@@ -4,3 +4,4 @@ pub mod atapi;
 pub mod drive;
 pub mod geometry;
 pub mod ide;
+pub mod scsi;

@@ -1,64 +1,22 @@
-//! ATAPI CD drive: the PACKET protocol (ATA/ATAPI-6, sections 8.23 and 9.8; INF-8090i for the commands in
-//! the packets). It claims to be QEMU's, with QEMU's names and pages.
+//! ATAPI CD drive: the PACKET protocol (ATA/ATAPI-6, sections 8.23 and 9.8). What is in the packets is
+//! [any CD drive's](super::scsi::cd). It claims to be QEMU's, with QEMU's names.
 //!
-//! Left out: audio, multi-session discs, writing, overlapped commands.
+//! Left out: overlapped commands.
 
 mod commands;
-mod mode;
-pub mod spec;
-mod toc;
 
-use std::sync::Arc;
-
-use devices_core::Node;
-use devices_core::block::{BlockBackend, BlockOp, MediumChange, Payload, Segment, Tray};
-use devices_core::events::DeviceEvent;
+use devices_core::block::{BlockOp, Payload, Segment};
 use serde::{Deserialize, Serialize};
 
 use super::ide::spec::{PACKET_DMA, PACKET_OVERLAP, Reason, Status, reg};
-use super::ide::{Drive, IdeBus, READY, Watch, Work};
+use super::ide::{Drive, IdeBus, READY, Work};
+use super::scsi::Cdb;
+use super::scsi::cd::{Cd, raw_frames};
+use super::scsi::spec::{FRAME, RAW_FRAME, Sense, sense};
 use commands::Reply;
-use spec::{ASC_UNRECOVERED_READ, FRAME, RAW_FRAME, Sense};
 
 /// Most frames fetched at once for a transfer by PIO: enough for one DRQ block of any size.
 const WINDOW: u64 = 36;
-
-/// A CD drive's own part.
-pub struct Cd {
-    pub(super) medium: Option<Arc<dyn BlockBackend>>,
-    tray: Tray,
-    pub(super) state: CdState,
-    pub(super) watch: Watch,
-}
-
-/// What a CD drive remembers. Part of the saved state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CdState {
-    /// The tray is open.
-    pub open: bool,
-    /// The guest keeps it shut.
-    pub locked: bool,
-    /// Why the last command failed.
-    pub sense: Sense,
-    /// How the guest gets to know of a new medium: first that there was none, then that there is another.
-    pub changed: Changed,
-    /// Event for GET EVENT STATUS: a new medium.
-    pub event_new: bool,
-    /// Event: somebody wants the medium out.
-    pub event_eject: bool,
-}
-
-/// Steps of a change of medium, as commands are told of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Changed {
-    /// All told.
-    #[default]
-    No,
-    /// The next command finds no medium.
-    Gone,
-    /// The next finds that it may have changed.
-    Attention,
-}
 
 /// A packet's data on its way to the host. Part of the saved state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,110 +80,6 @@ fn truncate(segments: &mut Vec<Segment>, len: u64) {
     });
 }
 
-impl Cd {
-    /// A drive with or without a medium in it.
-    pub(super) fn new(medium: Option<Arc<dyn BlockBackend>>, tray: Tray) -> Cd {
-        Cd { medium, tray, state: CdState::default(), watch: Watch::default() }
-    }
-
-    pub(super) fn tray(&self) -> Tray {
-        self.tray.clone()
-    }
-
-    pub(super) fn idle(&self) -> bool {
-        self.medium.as_ref().is_none_or(|medium| medium.idle())
-    }
-
-    /// Reset line: the tray stays as it is.
-    pub(super) fn reset(&mut self) {
-        let CdState { open, .. } = self.state;
-        self.state = CdState { open, ..CdState::default() };
-        self.tray.set_locked(false);
-    }
-
-    /// Takes over a saved state; a medium that was not there then is taken out.
-    pub(super) fn restore(&mut self, state: CdState, present: bool) {
-        self.state = state;
-        self.tray.set_locked(state.locked);
-        self.tray.set_open(state.open);
-        if !present {
-            self.replace(None);
-        } else if self.medium.is_none() {
-            self.state.changed = Changed::Gone;
-        }
-    }
-
-    pub(super) fn inspect(&self, node: &mut Node) {
-        let state = &self.state;
-        node.value("medium", self.medium.as_ref().map_or(0, |medium| medium.info().size));
-        node.value("tray_open", state.open).value("tray_locked", state.locked);
-        node.hex("sense_key", state.sense.key).hex("sense_code", state.sense.code);
-    }
-
-    /// The medium, if it can be read.
-    fn ready(&self) -> Option<&Arc<dyn BlockBackend>> {
-        self.medium.as_ref().filter(|_| !self.state.open)
-    }
-
-    /// Frames on the medium.
-    fn frames(&self) -> u32 {
-        let frames = self.ready().map_or(0, |medium| medium.info().size / FRAME);
-        u32::try_from(frames).unwrap_or(u32::MAX)
-    }
-
-    fn set_locked(&mut self, locked: bool) {
-        self.state.locked = locked;
-        self.tray.set_locked(locked);
-    }
-
-    fn set_open(&mut self, open: bool) {
-        if self.state.open != open {
-            self.state.open = open;
-            self.tray.set_open(open);
-            self.watch.tell(|drive| DeviceEvent::TrayMoved { drive, open });
-        }
-    }
-
-    fn replace(&mut self, medium: Option<Arc<dyn BlockBackend>>) {
-        if let Some(old) = std::mem::replace(&mut self.medium, medium) {
-            self.tray.hand_out(old);
-        }
-    }
-
-    fn changed(&mut self, change: MediumChange) {
-        match change {
-            MediumChange::Insert(medium) => {
-                // Whoever watches sees the tray open for it.
-                self.set_open(true);
-                self.replace(Some(medium));
-                self.set_open(false);
-                self.state.event_new = true;
-            }
-            MediumChange::Remove => {
-                self.replace(None);
-                self.set_open(true);
-                self.set_locked(false);
-            }
-            MediumChange::Place(medium) => self.replace(Some(medium)),
-            MediumChange::Lift => self.replace(None),
-            MediumChange::Open => {
-                self.set_open(true);
-                self.set_locked(false);
-            }
-            MediumChange::Close => {
-                self.set_open(false);
-                self.state.event_new = self.medium.is_some();
-            }
-            MediumChange::Button => {
-                self.state.event_eject = true;
-                return;
-            }
-        }
-        self.state.event_eject = false;
-        self.state.changed = Changed::Gone;
-    }
-}
-
 impl Drive {
     fn cd(&mut self) -> Option<&mut Cd> {
         if let super::ide::Kind::Cd(cd) = &mut self.kind { Some(cd) } else { None }
@@ -233,9 +87,8 @@ impl Drive {
 
     /// The monitor did something to the tray.
     pub(super) fn medium_changed(&mut self) {
-        let Some(cd) = self.cd() else { return };
-        while let Some(change) = cd.tray.take() {
-            cd.changed(change);
+        if let Some(cd) = self.cd() {
+            cd.take_changes();
         }
     }
 
@@ -256,16 +109,13 @@ impl Drive {
 
     /// The packet is there.
     pub(super) fn packet(&mut self, host: &mut IdeBus) {
-        let mut packet = [0; 12];
-        if let Ok(sent) = self.pio.buffer.as_slice().try_into() {
-            packet = sent;
-        }
+        let packet = Cdb::new(&self.pio.buffer);
         self.pio = Default::default();
         let bytes = [self.task.get(reg::LBA_MID, false), self.task.get(reg::LBA_HIGH, false)];
         let limit = u32::from(u16::from_le_bytes(bytes).min(0xfffe));
         let dma = self.task.get(reg::ERROR, false) & PACKET_DMA != 0;
         let super::ide::Kind::Cd(cd) = &mut self.kind else { return };
-        let reply = cd.execute(&packet, &self.labels);
+        let reply = commands::execute(cd, &packet, &self.labels);
         let transfer = match reply {
             Reply::Done => return self.packet_done(host),
             Reply::Check(sense) => return self.packet_failed(host, sense),
@@ -425,7 +275,7 @@ impl Drive {
         let (first, _) = transfer.next_frames();
         transfer.start = first * transfer.frame();
         let lba = (u64::from(transfer.lba.unwrap_or(0)) + first) as u32;
-        transfer.data = if transfer.raw { toc::raw_frames(lba, &buffer) } else { buffer };
+        transfer.data = if transfer.raw { raw_frames(lba, &buffer) } else { buffer };
         if transfer.dma { self.scatter(host) } else { self.transfer_next(host) }
     }
 
@@ -434,6 +284,6 @@ impl Drive {
         if matches!(&self.work, Work::Transfer(transfer) if transfer.dma) {
             host.bm.finish(false);
         }
-        self.packet_failed(host, Sense { key: spec::MEDIUM_ERROR, code: ASC_UNRECOVERED_READ });
+        self.packet_failed(host, sense::UNRECOVERED_READ);
     }
 }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use devices_core::block::{
     BlockBackend, BlockError, BlockOp, Completion, InFlight, Payload, Requests, Segment,
 };
-use devices_core::events::{DeviceEvent, Observer};
+use devices_core::events::DeviceEvent;
 use serde::{Deserialize, Serialize};
 
 use super::channel::IdeBus;
 use super::labels::Labels;
 use super::smart::Smart;
 use super::spec::{self, Fault, SECTOR, Status, reg};
-use crate::storage::atapi::{Cd, Transfer};
+use crate::storage::atapi::Transfer;
+use crate::storage::drive::Watch;
 use crate::storage::geometry::Geometry;
+use crate::storage::scsi::cd::Cd;
 
 /// A hard disk's own part.
 pub struct Disk {
@@ -183,24 +185,6 @@ pub struct Drive {
     /// Transfer mode set by SET FEATURES.
     pub(in crate::storage) mode: Option<u8>,
     pub(super) watch: Watch,
-}
-
-/// Who is told what happens in a drive, if anybody is.
-#[derive(Clone, Default)]
-pub struct Watch(Option<(u32, Arc<dyn Observer>)>);
-
-impl Watch {
-    /// `observer` is told of drive `number`.
-    pub(super) fn new(number: u32, observer: Arc<dyn Observer>) -> Watch {
-        Watch(Some((number, observer)))
-    }
-
-    /// Tells of something in the drive, whose number it is given.
-    pub(in crate::storage) fn tell(&self, event: impl FnOnce(u32) -> DeviceEvent) {
-        if let Some((number, observer)) = &self.0 {
-            observer.observe(event(*number));
-        }
-    }
 }
 
 /// Ready, with nothing else to say.

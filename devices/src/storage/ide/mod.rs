@@ -31,12 +31,13 @@ use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window, re
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::GuestRam;
 
-use crate::storage::atapi::Cd;
+use crate::storage::drive::Watch;
 pub use crate::storage::geometry::{Geometry, Translation};
+use crate::storage::scsi::cd::Cd;
 use channel::Channel;
 pub use channel::IdeBus;
 use drive::Disk;
-pub use drive::{Drive, Kind, READY, Watch, Work};
+pub use drive::{Drive, Kind, READY, Work};
 pub(in crate::storage) use identify::DVD_ROM;
 pub use labels::Labels;
 pub(in crate::storage) use labels::padded;

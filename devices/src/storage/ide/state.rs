@@ -12,8 +12,9 @@ use super::channel::{Channel, IdeBus};
 use super::drive::{Disk, Drive, Kind, Pio, TaskFile, Work};
 use super::smart::Smart;
 use super::spec::{BmCommand, BmStatus, Control, MULTIPLE, SECTOR, Status};
-use crate::storage::atapi::{CdState, Transfer};
+use crate::storage::atapi::Transfer;
 use crate::storage::geometry::Geometry;
+use crate::storage::scsi::cd::CdState;
 
 const KIND: &str = "piix3-ide";
 const VERSION: u16 = 1;

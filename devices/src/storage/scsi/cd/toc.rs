@@ -1,7 +1,7 @@
 //! The table of contents of a disc with one data track, and what a frame looks like on it.
 
-use super::commands::Packet;
-use super::spec::{ASC_FIELD, FRAME, FRAMES_PER_SECOND, LEAD_IN};
+use super::super::Cdb;
+use super::super::spec::{FRAME, FRAMES_PER_SECOND, LEAD_IN, Sense, sense};
 
 /// Data track: control and address.
 const DATA: u8 = 0x14;
@@ -23,16 +23,16 @@ fn position(lba: u32, as_msf: bool) -> [u8; 4] {
     [0, minute, second, frame]
 }
 
-/// READ TOC; on an error the additional sense code.
-pub(super) fn read(packet: &Packet, frames: u32) -> Result<Vec<u8>, u8> {
-    let as_msf = packet[1] & 2 != 0;
+/// READ TOC.
+pub(super) fn read(cdb: &Cdb, frames: u32) -> Result<Vec<u8>, Sense> {
+    let as_msf = cdb.byte(1) & 2 != 0;
     // The format was in the last byte before it was in the third.
-    let format = if packet[2] & 0x0f != 0 { packet[2] & 0x0f } else { packet[9] >> 6 };
+    let format = if cdb.byte(2) & 0x0f != 0 { cdb.byte(2) & 0x0f } else { cdb.byte(9) >> 6 };
     match format {
-        0 => tracks(packet[6], as_msf, frames),
+        0 => tracks(cdb.byte(6), as_msf, frames),
         1 => Ok(session(as_msf)),
         2 => Ok(raw(as_msf, frames)),
-        _ => Err(ASC_FIELD),
+        _ => Err(sense::FIELD),
     }
 }
 
@@ -40,9 +40,9 @@ fn with_length(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u16).to_be_bytes(), body].concat()
 }
 
-fn tracks(first: u8, as_msf: bool, frames: u32) -> Result<Vec<u8>, u8> {
+fn tracks(first: u8, as_msf: bool, frames: u32) -> Result<Vec<u8>, Sense> {
     if first > 1 && first != LEAD_OUT {
-        return Err(ASC_FIELD);
+        return Err(sense::FIELD);
     }
     let mut body = vec![1, 1];
     if first <= 1 {
@@ -78,7 +78,7 @@ fn bcd(value: u8) -> u8 {
 }
 
 /// Frames of user data as mode 1 frames: sync pattern, header, data; the error correction is zeros.
-pub(super) fn raw_frames(first: u32, data: &[u8]) -> Vec<u8> {
+pub fn raw_frames(first: u32, data: &[u8]) -> Vec<u8> {
     let mut frames = Vec::new();
     for (lba, data) in (first..).zip(data.chunks_exact(FRAME as usize)) {
         frames.push(0);
@@ -103,7 +103,7 @@ mod tests {
                 let mut packet = [0; 12];
                 packet[1] = as_msf;
                 packet[2] = format;
-                let toc = read(&packet, 1000).unwrap();
+                let toc = read(&Cdb::new(&packet), 1000).unwrap();
                 assert_eq!(usize::from(be16_of(&toc)), toc.len() - 2, "format {format}");
             }
         }
@@ -113,9 +113,9 @@ mod tests {
     fn the_last_session_begins_with_track_1() {
         let mut packet = [0; 12];
         packet[2] = 1;
-        assert_eq!(read(&packet, 1000), Ok(vec![0, 10, 1, 1, 0, 0x14, 1, 0, 0, 0, 0, 0]));
+        assert_eq!(read(&Cdb::new(&packet), 1000), Ok(vec![0, 10, 1, 1, 0, 0x14, 1, 0, 0, 0, 0, 0]));
         packet[1] = 2;
-        assert_eq!(read(&packet, 1000), Ok(vec![0, 10, 1, 1, 0, 0x14, 1, 0, 0, 0, 2, 0]));
+        assert_eq!(read(&Cdb::new(&packet), 1000), Ok(vec![0, 10, 1, 1, 0, 0x14, 1, 0, 0, 0, 2, 0]));
     }
 
     fn be16_of(bytes: &[u8]) -> u16 {

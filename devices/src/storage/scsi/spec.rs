@@ -1,0 +1,108 @@
+//! Operation codes, sense data and status (SPC-4, SBC-3, MMC-5; INF-8090i for CD drives).
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a frame's user data.
+pub const FRAME: u64 = 2048;
+/// Bytes of a frame with sync pattern, header and error correction.
+pub const RAW_FRAME: u64 = 2352;
+/// Frames of a second.
+pub const FRAMES_PER_SECOND: u32 = 75;
+/// Frames before the first.
+pub const LEAD_IN: u32 = 150;
+/// A medium with more frames is a DVD.
+pub const CD_FRAMES: u32 = 80 * 60 * 75;
+
+/// Why a command failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sense {
+    /// Sense key, 0 to 15.
+    pub key: u8,
+    /// Additional sense code.
+    pub code: u8,
+    /// Its qualifier.
+    #[serde(default)]
+    pub qualifier: u8,
+}
+
+impl Sense {
+    /// Key, additional sense code, qualifier.
+    pub const fn new(key: u8, code: u8, qualifier: u8) -> Sense {
+        Sense { key, code, qualifier }
+    }
+
+    /// Sense data of fixed format (SPC-4, 4.5.3): 18 bytes.
+    pub fn fixed(self) -> Vec<u8> {
+        let mut data = vec![0; 18];
+        data[0] = 0x70;
+        data[2] = self.key;
+        data[7] = 10;
+        (data[12], data[13]) = (self.code, self.qualifier);
+        data
+    }
+}
+
+/// Sense keys.
+pub mod key {
+    /// Not ready.
+    pub const NOT_READY: u8 = 2;
+    /// The medium cannot be read or written.
+    pub const MEDIUM_ERROR: u8 = 3;
+    /// The command is wrong.
+    pub const ILLEGAL_REQUEST: u8 = 5;
+    /// Something has changed.
+    pub const UNIT_ATTENTION: u8 = 6;
+}
+
+/// What commands fail with (SPC-4, annex D).
+pub mod sense {
+    use super::Sense;
+    use super::key::{ILLEGAL_REQUEST, MEDIUM_ERROR, NOT_READY, UNIT_ATTENTION};
+
+    /// Unrecovered read error.
+    pub const UNRECOVERED_READ: Sense = Sense::new(MEDIUM_ERROR, 0x11, 0);
+    /// No such command.
+    pub const OPCODE: Sense = Sense::new(ILLEGAL_REQUEST, 0x20, 0);
+    /// Address out of range.
+    pub const RANGE: Sense = Sense::new(ILLEGAL_REQUEST, 0x21, 0);
+    /// Invalid field in the command.
+    pub const FIELD: Sense = Sense::new(ILLEGAL_REQUEST, 0x24, 0);
+    /// The medium may have changed.
+    pub const MEDIUM_CHANGED: Sense = Sense::new(UNIT_ATTENTION, 0x28, 0);
+    /// The medium is none for this command.
+    pub const INCOMPATIBLE_MEDIUM: Sense = Sense::new(ILLEGAL_REQUEST, 0x30, 0);
+    /// Parameters are not saved.
+    pub const SAVING: Sense = Sense::new(ILLEGAL_REQUEST, 0x39, 0);
+    /// No medium.
+    pub const NO_MEDIUM: Sense = Sense::new(NOT_READY, 0x3a, 0);
+    /// The tray is locked.
+    pub const LOCKED: Sense = Sense::new(NOT_READY, 0x53, 0);
+    /// The tray is locked, with nothing in it.
+    pub const LOCKED_EMPTY: Sense = Sense::new(ILLEGAL_REQUEST, 0x53, 0);
+}
+
+/// Operation codes.
+pub mod op {
+    #![allow(missing_docs, reason = "the names are the standards'")]
+    pub const TEST_UNIT_READY: u8 = 0x00;
+    pub const REQUEST_SENSE: u8 = 0x03;
+    pub const INQUIRY: u8 = 0x12;
+    pub const MODE_SELECT_6: u8 = 0x15;
+    pub const MODE_SENSE_6: u8 = 0x1a;
+    pub const START_STOP: u8 = 0x1b;
+    pub const PREVENT_REMOVAL: u8 = 0x1e;
+    pub const READ_CAPACITY: u8 = 0x25;
+    pub const READ_10: u8 = 0x28;
+    pub const SEEK: u8 = 0x2b;
+    pub const READ_TOC: u8 = 0x43;
+    pub const GET_CONFIGURATION: u8 = 0x46;
+    pub const GET_EVENT_STATUS: u8 = 0x4a;
+    pub const READ_DISC_INFORMATION: u8 = 0x51;
+    pub const MODE_SELECT_10: u8 = 0x55;
+    pub const MODE_SENSE_10: u8 = 0x5a;
+    pub const READ_12: u8 = 0xa8;
+    pub const READ_DVD_STRUCTURE: u8 = 0xad;
+    pub const SET_SPEED: u8 = 0xbb;
+    pub const MECHANISM_STATUS: u8 = 0xbd;
+    pub const READ_CD: u8 = 0xbe;
+}
