@@ -115,6 +115,10 @@ pub struct RunArgs {
     /// Another device, in QEMU's words: see `ailurus devices`.
     #[arg(long, value_name = "MODEL[,id=ID][,KEY=VALUE...]")]
     pub device: Vec<String>,
+    /// A virtio memory balloon: the guest tells of pages that are free, and the host takes them; the monitor's `balloon`
+    /// says how much the guest is to keep.
+    #[arg(long)]
+    pub balloon: bool,
     /// Boot order: letters of c (disk), d (CD), n (network) [default: cd].
     #[arg(long, value_name = "ORDER")]
     pub boot: Option<String>,
@@ -470,6 +474,9 @@ impl RunArgs {
         self.networks(config)?;
         for device in &self.device {
             config.devices.push(DeviceSpec::parse(device)?);
+        }
+        if self.balloon {
+            config.devices.push(DeviceSpec::parse("virtio-balloon-pci,free-page-reporting=on")?);
         }
         match self.rtc.as_deref() {
             None | Some("utc") => {}

@@ -145,7 +145,8 @@ impl Observer for OfDevice {
         // Where only the last counts, or all are the same, one is kept.
         told.retain(|(device, other)| match (other, event) {
             _ if *device != self.device => true,
-            (DeviceEvent::ClockSet { .. }, DeviceEvent::ClockSet { .. }) => false,
+            (DeviceEvent::ClockSet { .. }, DeviceEvent::ClockSet { .. })
+            | (DeviceEvent::BalloonMoved { .. }, DeviceEvent::BalloonMoved { .. }) => false,
             (DeviceEvent::BlockError { .. }, event) => *other != event,
             _ => true,
         });

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use devices_core::balloon::Balloon;
 use devices_core::bus::AnyDevice;
 use devices_core::entropy::Entropy;
+use devices_core::events::Observer;
 use devices_core::irq::IrqLine;
 use devices_core::model::{Properties, PropertyError};
 use devices_core::net::{NetBackend, Nic};
@@ -45,6 +47,8 @@ pub trait DeviceContext {
     fn drive(&self, properties: &Properties) -> Result<DriveImage, MakeError>;
     /// Random numbers for the device of that name.
     fn entropy(&self, name: &str) -> Arc<dyn Entropy>;
+    /// Who hears what the device of that name has to tell.
+    fn observer(&self, name: &str) -> Arc<dyn Observer>;
     /// How many vCPUs the guest starts with.
     fn vcpus(&self) -> u32;
     /// Whether memory of devices is saved as the guest's own, by somebody else.
@@ -69,6 +73,8 @@ pub struct MadeDevice {
     pub display: Option<Arc<dyn DisplayAdapter>>,
     /// It as a network card.
     pub nic: Option<Arc<DeviceCell<dyn Nic>>>,
+    /// It as a memory balloon.
+    pub balloon: Option<Arc<DeviceCell<dyn Balloon>>>,
     /// The bus that it has for others.
     pub bus: Option<OfferedBus>,
 }
@@ -108,12 +114,16 @@ pub trait Child: Send + Sync {
 impl MadeDevice {
     /// A device that offers nothing of that.
     pub fn of<D: Device + 'static>(device: D) -> MadeDevice {
-        MadeDevice { slot: Arc::new(DeviceCell::new(device)), display: None, nic: None, bus: None }
+        MadeDevice::at(Arc::new(DeviceCell::new(device)))
+    }
+    /// The same of one that has its lock.
+    pub fn at<D: Device + 'static>(slot: Arc<DeviceCell<D>>) -> MadeDevice {
+        MadeDevice { slot, display: None, nic: None, balloon: None, bus: None }
     }
     /// A network card.
     pub fn nic<D: Nic + 'static>(device: D) -> MadeDevice {
         let slot = Arc::new(DeviceCell::new(device));
-        MadeDevice { slot: slot.clone(), display: None, nic: Some(slot), bus: None }
+        MadeDevice { nic: Some(slot.clone()), ..MadeDevice::at(slot) }
     }
 }
 

@@ -31,6 +31,7 @@ use devices_core::block::{BlockBackend, Inline, MemoryStore};
 use devices_core::chardev::Null;
 use devices_core::dma::Dma;
 use devices_core::entropy::{Entropy, Foretold};
+use devices_core::events::{DeviceEvent, Observer};
 use devices_core::irq::IrqBank;
 use devices_core::model::{BusType, Kind, Model, Properties, Value};
 use devices_core::net::TestNet;
@@ -80,6 +81,10 @@ impl PlatformOps for Nobody {
     }
 }
 
+impl Observer for Nobody {
+    fn observe(&self, _: DeviceEvent) {}
+}
+
 /// What a device of the list asks of this machine.
 struct Context {
     ram: GuestRam,
@@ -109,6 +114,9 @@ impl DeviceContext for Context {
     }
     fn entropy(&self, _: &str) -> Arc<dyn Entropy> {
         Arc::new(Foretold)
+    }
+    fn observer(&self, _: &str) -> Arc<dyn Observer> {
+        Arc::new(Nobody)
     }
     fn vcpus(&self) -> u32 {
         2

@@ -180,6 +180,7 @@ impl Machine {
                 "ioapic" => vec![("version", "uint8", 0x20.into())],
                 _ => set.as_ref().map(values).unwrap_or_default(),
             };
+            let properties = properties.into_iter().chain(self.balloon_properties(&name)).collect();
             all.push((DeviceInfo { path, kind, properties }, Some(name)));
         }
         for block in self.ide_drives() {
@@ -200,6 +201,12 @@ impl Machine {
             all.push((DeviceInfo { path, kind, properties }, spec.map(|spec| name_of(&spec))));
         }
         all
+    }
+
+    /// The path in the tree of objects of the device of that name on the bus.
+    pub(super) fn path_of(&self, name: &str) -> Option<String> {
+        let named = self.named_devices().into_iter().find(|(_, device)| device.as_deref() == Some(name));
+        named.map(|(device, _)| device.path)
     }
 
     /// Gives the device at a path in the tree of objects another turn when the firmware boots next.
@@ -267,9 +274,7 @@ impl Machine {
     /// How far the guest has set its clock from what it would show by itself, in seconds, when it shows
     /// `seconds` now; and the path in the object tree of the clock with that name on the bus.
     pub(crate) fn clock_set(&self, device: &str, seconds: i64) -> (i64, String) {
-        let devices = self.named_devices();
-        let path = devices.into_iter().find(|(_, name)| name.as_deref() == Some(device));
-        let path = path.map(|(device, _)| device.path);
+        let path = self.path_of(device);
         let expected = match self.config.clock {
             ClockMode::Host => crate::host::seconds().saturating_add(self.rtc.ahead),
             ClockMode::Icount => {

@@ -14,8 +14,10 @@ use devices::board::{
 use devices::models;
 use devices::storage::drive::{DRIVE, DriveImage};
 use devices::xen::platform;
+use devices_core::balloon::Balloon;
 use devices_core::bus::{AnyDevice, Bus};
 use devices_core::entropy::{self, Entropy, Foretold};
+use devices_core::events::Observer;
 use devices_core::irq::{IrqBank, IrqLine, IrqSink};
 use devices_core::model::{BusType, Properties, Value};
 use devices_core::net::{Nic, NullNet, Ported, format_mac, parse_mac};
@@ -78,10 +80,19 @@ struct Device {
     spec: DeviceSpec,
     /// It as a network card.
     nic: Option<Arc<DeviceCell<dyn Nic>>>,
+    /// It as a memory balloon.
+    balloon: Option<Arc<DeviceCell<dyn Balloon>>>,
     /// The bus that it has for others.
     bus: Option<OfferedBus>,
     /// How it is taken off another's bus.
     child: Option<Box<dyn Child>>,
+}
+
+impl Device {
+    /// One that offers nothing.
+    fn of(name: String, spec: DeviceSpec) -> Device {
+        Device { name, spec, nic: None, balloon: None, bus: None, child: None }
+    }
 }
 
 /// A network card.
@@ -139,6 +150,11 @@ impl Plugged {
             Some(Card { name: device.name.clone(), spec: device.spec.clone(), nic })
         };
         self.inner().devices.iter().filter_map(card).collect()
+    }
+
+    /// The memory balloon, with its name on the bus of the machine.
+    pub(super) fn balloon(&self) -> Option<(String, Arc<DeviceCell<dyn Balloon>>)> {
+        self.inner().devices.iter().find_map(|device| Some((device.name.clone(), device.balloon.clone()?)))
     }
 
     /// Takes all network cards off the bus. What they have sent is with their back ends already.
@@ -230,8 +246,7 @@ impl Maker<'_> {
         for mut spec in others {
             if spec.is_drive() {
                 // Its controller has made it.
-                let name = name_of(&spec);
-                inner.devices.push(Device { name, spec, nic: None, bus: None, child: None });
+                inner.devices.push(Device::of(name_of(&spec), spec));
                 continue;
             }
             if spec.model()?.bus == BusType::Pci && spec.devfn().is_none() {
@@ -262,7 +277,7 @@ impl Maker<'_> {
         let MadeChild { place, child } = made;
         spec.properties.extend(place.into_iter().map(|(name, at)| (name.to_owned(), Value::Uint(at))));
         let name = name_of(&spec);
-        Ok(Device { name, spec, nic: None, bus: None, child: Some(child) })
+        Ok(Device { child: Some(child), ..Device::of(name, spec) })
     }
 
     /// Makes one that has its place.
@@ -282,7 +297,7 @@ impl Maker<'_> {
             intx: [0, 1, 2, 3].map(intx),
             board: self,
         };
-        let MadeDevice { slot, display, nic, bus } =
+        let MadeDevice { slot, display, nic, balloon, bus } =
             make(&properties, parts).map_err(|error| match error {
                 MakeError::Hypervisor(error) => BuildError::Hypervisor(error),
                 error => refused(&spec, &error),
@@ -300,7 +315,7 @@ impl Maker<'_> {
         let name = slot.lock().name().to_owned();
         let attached = self.board.bus.attach_slot(slot, &wiring, spec.devfn().map(on_bus_0));
         attached.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
-        Ok((Device { name, spec, nic, bus, child: None }, display))
+        Ok((Device { nic, balloon, bus, ..Device::of(name, spec) }, display))
     }
 
     /// The option ROM of a device with these properties.
@@ -388,6 +403,9 @@ impl devices::board::DeviceContext for Maker<'_> {
             Some(port) => Arc::new(entropy::Ported::new(port, source)),
             None => source,
         }
+    }
+    fn observer(&self, name: &str) -> Arc<dyn Observer> {
+        self.board.notifier.observer(name)
     }
     fn vcpus(&self) -> u32 {
         self.board.config.vcpus

@@ -85,6 +85,16 @@ impl Machine {
                     card.nic.lock().set_link(*up);
                 }
             }
+            HostEvent::Balloon(name, bytes) => {
+                if let Some((_, balloon)) = self.plugged.balloon().filter(|(device, _)| device == name) {
+                    balloon.lock().set_target(*bytes);
+                }
+            }
+            HostEvent::BalloonPolling(name, seconds) => {
+                if let Some((_, balloon)) = self.plugged.balloon().filter(|(device, _)| device == name) {
+                    balloon.lock().set_polling(*seconds);
+                }
+            }
             // The tray answers as it did: locked or not.
             HostEvent::OpenTray(place, force) => {
                 if let Some(drive) = drive(*place) {

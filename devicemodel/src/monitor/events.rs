@@ -51,6 +51,8 @@ events! {
     GUEST_PANICKED "action:GuestPanicAction";
     /// It says that its crash kernel runs.
     GUEST_CRASHLOADED "action:GuestPanicAction";
+    /// Its memory balloon has another size.
+    BALLOON_CHANGE "actual:int";
     /// It has set its clock.
     RTC_CHANGE "offset:int qom-path:str";
     /// It has let a device go, which is gone now.

@@ -262,6 +262,18 @@ pub trait Guest {
     }
     /// Tells the networks where the guest's cards are now; all, or those that are named.
     fn announce(&mut self, _how: AnnounceParameters, _names: Option<Vec<String>>) {}
+    /// Bytes that the guest's memory balloon leaves it; none: there is no balloon.
+    fn balloon(&self) -> Option<u64> {
+        None
+    }
+    /// Asks the guest to keep so many bytes.
+    fn set_balloon(&mut self, _bytes: u64) -> Result<(), QmpError> {
+        Err(not_here("a memory balloon"))
+    }
+    /// Has the balloon at a path in the tree of objects ask for statistics every so many seconds; 0: never.
+    fn set_balloon_polling(&mut self, _path: &str, _seconds: u32) -> Result<(), QmpError> {
+        Err(not_here("a memory balloon"))
+    }
     /// PCI functions on bus 0.
     fn pci(&self) -> Vec<PciInfo> {
         Vec::new()

@@ -7,20 +7,26 @@ use devices_core::events::DeviceEvent;
 use serde_json::{Value, json};
 
 use super::Runner;
-use crate::monitor::events::{self as qmp, Event};
+use crate::monitor::events::{self as qmp, Event, EventSpec};
 
-/// How often RTC_CHANGE comes at most: a guest that sets its clock writes one register after the other.
+/// How often RTC_CHANGE and BALLOON_CHANGE come at most: a guest that sets its clock writes one register after the
+/// other, and a balloon moves by 1 MiB.
 const SELDOM: Duration = Duration::from_secs(1);
 
-/// RTC_CHANGE, which comes now and then: the first at once, after that the last of each second.
-#[derive(Debug, Default)]
+/// An event that comes now and then: the first at once, after that the last of each second.
+#[derive(Debug)]
 pub(super) struct Rare {
+    kind: &'static EventSpec,
     /// Until when the next one waits.
     quiet: Option<Instant>,
     waiting: Option<Value>,
 }
 
 impl Rare {
+    pub(super) const fn of(kind: &'static EventSpec) -> Rare {
+        Rare { kind, quiet: None, waiting: None }
+    }
+
     /// When [`next`](Rare::next) has something, if it will.
     pub(super) fn due(&self) -> Option<Instant> {
         self.waiting.as_ref().and(self.quiet)
@@ -40,6 +46,24 @@ impl Rare {
     }
 }
 
+/// Events that come now and then.
+#[derive(Debug)]
+pub(super) struct RareEvents {
+    clock: Rare,
+    balloon: Rare,
+}
+
+impl RareEvents {
+    /// None is waiting.
+    pub(super) const NONE: RareEvents =
+        RareEvents { clock: Rare::of(&qmp::RTC_CHANGE), balloon: Rare::of(&qmp::BALLOON_CHANGE) };
+
+    /// When one of them has something, if one will.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.clock.due().into_iter().chain(self.balloon.due()).min()
+    }
+}
+
 impl Runner {
     /// Makes events of what devices have told.
     pub(super) fn hear(&mut self) {
@@ -56,8 +80,9 @@ impl Runner {
                 }
                 DeviceEvent::ClockSet { seconds } => {
                     let (offset, path) = self.machine.clock_set(&from, seconds);
-                    self.rare.put(json!({ "offset": offset, "qom-path": path }));
+                    self.rare.clock.put(json!({ "offset": offset, "qom-path": path }));
                 }
+                DeviceEvent::BalloonMoved { actual } => self.rare.balloon.put(json!({ "actual": actual })),
             }
         }
         for (id, event) in self.machine.network_events() {
@@ -68,8 +93,10 @@ impl Runner {
             self.machine.follow_links();
             self.take_ejected();
         }
-        if let Some(data) = self.rare.next(Instant::now()) {
-            self.events.push((&qmp::RTC_CHANGE, data));
+        for rare in [&mut self.rare.clock, &mut self.rare.balloon] {
+            if let Some(data) = rare.next(Instant::now()) {
+                self.events.push((rare.kind, data));
+            }
         }
     }
 
@@ -124,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_first_comes_at_once_and_then_the_last_of_each_second() {
-        let mut rare = Rare::default();
+        let mut rare = Rare::of(&qmp::RTC_CHANGE);
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         assert_eq!(rare.due(), None);

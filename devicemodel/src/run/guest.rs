@@ -235,6 +235,22 @@ impl Guest for Runner {
         }))
     }
 
+    fn balloon(&self) -> Option<u64> {
+        self.machine.balloon()
+    }
+
+    fn set_balloon(&mut self, bytes: u64) -> Result<(), QmpError> {
+        self.machine.set_balloon(bytes);
+        Ok(())
+    }
+
+    fn set_balloon_polling(&mut self, path: &str, seconds: u32) -> Result<(), QmpError> {
+        match self.machine.set_balloon_polling(path, seconds) {
+            true => Ok(()),
+            false => Err(QmpError::device_not_found(path)),
+        }
+    }
+
     fn nics(&self) -> Vec<NicInfo> {
         self.machine.nics()
     }

@@ -37,7 +37,7 @@ use crate::vnc::Viewers;
 use announce::Announce;
 use chardevs::Chardevs;
 use ends::Ends;
-use events::Rare;
+use events::RareEvents;
 use mouse::Mouse;
 use pending::{PendingOp, Then};
 
@@ -107,7 +107,7 @@ struct Runner {
     /// Events for the monitor's clients.
     events: Vec<Event>,
     /// Those that come no more often than so.
-    rare: Rare,
+    rare: RareEvents,
     mouse: Mouse,
     /// Networks are being told where the guest is.
     announce: Option<Announce>,
@@ -202,7 +202,7 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         ending: None,
         held: Vec::new(),
         events: Vec::new(),
-        rare: Rare::default(),
+        rare: RareEvents::NONE,
         mouse: Mouse::default(),
         // It may have come from another host.
         announce: options.restored.then(Announce::usual),

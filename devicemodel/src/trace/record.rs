@@ -76,6 +76,10 @@ pub enum HostEvent {
     Resume,
     /// The cable of a network card, by its device's name, is put in or pulled out.
     Link(String, bool),
+    /// A memory balloon, by its device's name, is to leave the guest so many bytes.
+    Balloon(String, u64),
+    /// It is to ask for statistics every so many seconds.
+    BalloonPolling(String, u32),
     /// The tray of a CD drive is opened: which, by force.
     OpenTray(usize, bool),
     /// It is closed.

@@ -19,6 +19,11 @@ pub enum DeviceEvent {
         /// The host's file system is full.
         no_space: bool,
     },
+    /// The guest put pages into its balloon, or took some out.
+    BalloonMoved {
+        /// Bytes that it has now.
+        actual: u64,
+    },
     /// The guest set the real-time clock, or let it go on after it stood.
     ClockSet {
         /// What it shows now, in seconds since 1970.

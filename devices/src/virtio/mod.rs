@@ -3,6 +3,7 @@
 //! A [device](device::VirtioDevice) knows no transport, and a transport no device: between them are
 //! [status, features](common::Common) and [queues](queue::Queue), split or packed.
 
+pub mod balloon;
 pub mod blk;
 pub mod common;
 pub mod device;

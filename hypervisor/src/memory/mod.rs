@@ -11,7 +11,7 @@ use std::sync::Arc;
 use vm_memory::{GuestAddress, GuestRegionCollection, GuestRegionMmap, MmapRegion};
 
 use crate::Error;
-pub use region::{DmaObserver, Foreign, Pinned, Region, SliceTrack, pin, read, write};
+pub use region::{DmaObserver, Foreign, Pinned, Region, SliceTrack, discard, pin, read, write};
 pub use shared::{SharedRam, SharedRegion, new_shared_ram, shared, within_file_limit};
 pub use slices::{Slices, slices};
 pub use track::{DirtyLog, PageTrack};

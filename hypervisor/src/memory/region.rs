@@ -12,7 +12,7 @@ use vm_memory::{
     GuestMemoryRegionBytes, GuestUsize, MemoryRegionAddress, MmapRegion, VolatileSlice,
 };
 
-use super::shared::is_hole;
+use super::shared::{is_hole, punch};
 use super::slices::Copied;
 use super::{GuestRam, PageTrack, RamBlock};
 
@@ -268,6 +268,21 @@ pub fn write(ram: &GuestRam, gpa: u64, data: &[u8]) -> bool {
         None => done,
         Some(observer) => observer.write(gpa, data, done),
     }
+}
+
+/// Gives the host back whole pages of RAM that the guest says it does not use: they read as zeros from now on. False:
+/// they stay, since they are not all RAM that this process can give back, or a recording has to know what is in them.
+pub fn discard(ram: &GuestRam, gpa: u64, len: u64) -> bool {
+    if observer(ram).is_some() {
+        return false;
+    }
+    let Some((region, at)) = ram.to_region_addr(GuestAddress(gpa)) else { return false };
+    let fits = at.0.checked_add(len).is_some_and(|end| end <= region.len());
+    if region.foreign.is_some() || !fits || !punch(&region.block, at.0, len) {
+        return false;
+    }
+    region.track().touch_range(at.0 as usize, len as usize);
+    true
 }
 
 /// Moves what is at `gpa`, a region at a time; `each` gets where in the data it is. The pages are pinned once

@@ -117,6 +117,19 @@ fn memfd(flags: libc::c_uint) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
+/// Makes a hole of whole pages of a block that lies in a file, for everybody who has it mapped.
+pub(super) fn punch(block: &RamBlock, offset: u64, len: u64) -> bool {
+    let inside = offset.checked_add(len).is_some_and(|end| end <= block.size() as u64);
+    let whole = offset.is_multiple_of(PAGE) && len.is_multiple_of(PAGE);
+    if block.file_offset().is_none() || !inside || !whole || len == 0 {
+        return false;
+    }
+    let at = block.as_ptr().wrapping_add(offset as usize);
+    // SAFETY: the pages lie in the block's mapping, which lives as long as the block. All who have it use volatile
+    // accesses, and bear that its bytes change at any time; that the pages are gone is that they are zeros.
+    unsafe { libc::madvise(at.cast(), len as usize, libc::MADV_REMOVE) == 0 }
+}
+
 /// Whether all bytes of a file's part are zeros because nobody has ever written there.
 pub(super) fn is_hole(place: &FileOffset, offset: u64, len: u64) -> bool {
     let Some(from) = place.start().checked_add(offset) else { return false };
@@ -135,7 +148,7 @@ mod tests {
 
     use vm_memory::{Bytes, VolatileMemory};
 
-    use super::super::{new_ram, read, write};
+    use super::super::{DirtyLog, discard, new_ram, read, write};
     use super::*;
 
     /// The same bytes at other addresses, as another process has them.
@@ -162,6 +175,34 @@ mod tests {
         assert_eq!(&came, b"other");
         shared.file.read_exact_at(&mut came, 5 * PAGE).unwrap();
         assert_eq!(&came, b"other");
+    }
+
+    #[test]
+    fn what_is_discarded_is_given_back_and_reads_as_zeros() {
+        let ram = new_shared_ram(8 * PAGE, 4 * PAGE).unwrap();
+        let high = 1 << 32;
+        for gpa in [0, 3 * PAGE, 7 * PAGE, high, high + 3 * PAGE] {
+            ram.write_obj(0x55u8, GuestAddress(gpa)).unwrap();
+        }
+        let low = ram.find_region(GuestAddress(0)).unwrap();
+        low.track().fetch_dirty(DirtyLog::Migration);
+        assert!(discard(&ram, 3 * PAGE, PAGE));
+        assert!(discard(&ram, high + 2 * PAGE, 2 * PAGE));
+        // Before anybody reads it, which gives it a page again.
+        assert!(low.is_untouched(3 * PAGE, PAGE));
+        let byte = |gpa: u64| ram.read_obj::<u8>(GuestAddress(gpa)).unwrap();
+        assert_eq!([0, 3 * PAGE, 7 * PAGE].map(byte), [0x55, 0, 0x55]);
+        assert_eq!([high, high + 3 * PAGE].map(byte), [0x55, 0]);
+        assert_eq!(low.track().fetch_dirty(DirtyLog::Migration), [3], "it has changed");
+        for (gpa, len) in
+            [(6 * PAGE, 4 * PAGE), (1, PAGE), (PAGE, 1), (PAGE, 0), (20 * PAGE, PAGE), (PAGE, u64::MAX)]
+        {
+            assert!(!discard(&ram, gpa, len), "{gpa:#x} {len:#x}");
+        }
+        let private = new_ram(4 * PAGE, 0).unwrap();
+        private.write_obj(0x55u8, GuestAddress(PAGE)).unwrap();
+        assert!(!discard(&private, PAGE, PAGE));
+        assert_eq!(private.read_obj::<u8>(GuestAddress(PAGE)).unwrap(), 0x55);
     }
 
     #[test]

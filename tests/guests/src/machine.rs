@@ -93,6 +93,7 @@ pub struct Machine {
     config: Option<PathBuf>,
     record: Option<PathBuf>,
     cards: Vec<(String, String)>,
+    devices: Vec<String>,
     within: Option<u32>,
 }
 
@@ -120,6 +121,7 @@ impl Machine {
             config: None,
             record: None,
             cards: Vec::new(),
+            devices: Vec::new(),
             within: None,
         }
     }
@@ -236,6 +238,12 @@ impl Machine {
         self
     }
 
+    /// A device in QEMU's words (`--device`, `-device`).
+    pub fn device(mut self, words: impl Into<String>) -> Machine {
+        self.devices.push(words.into());
+        self
+    }
+
     /// In the network of that process, which has one of its own.
     pub fn within(mut self, process: u32) -> Machine {
         self.within = Some(process);
@@ -277,6 +285,7 @@ impl Machine {
             command.arg("--disk").arg(format!("{path},format={},id={id}{snapshot}", disk.format));
             command.args(disk.virtio().map(|device| format!("--device={device},drive={id}")));
         }
+        command.args(self.devices.iter().map(|device| format!("--device={device}")));
         if let Some(cdrom) = &self.cdrom {
             command.arg("--cdrom").arg(cdrom);
         }
@@ -316,6 +325,9 @@ impl Machine {
             command.args(["-cpu", model]);
         }
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        for device in &self.devices {
+            command.arg("-device").arg(device);
+        }
         for (index, (model, net)) in self.cards.iter().enumerate() {
             let net = match net.strip_prefix("tap:") {
                 Some(name) => format!("tap,ifname={name},script=no,downscript=no"),

@@ -1,5 +1,6 @@
 //! The machine as a whole: what it is called, its memory, its processors.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::Guest;
@@ -7,6 +8,7 @@ use super::super::info::CpuInfo;
 use super::super::protocol::QmpError;
 use super::super::qom::cpu_path;
 use super::super::table::{CommandSpec, Table};
+use super::{arguments, nothing};
 
 pub(super) static TABLE: Table = Table {
     types: "
@@ -41,8 +43,20 @@ object HotpluggableCPU type:str vcpus-count:int props:CpuInstanceProperties ?qom
             Ok(json!({ "base-memory": context.guest.machine().memory, "plugged-memory": 0 }))
         })
         .returns("MemoryInfo"),
-        CommandSpec::new("query-balloon", |_, _| Err(no_balloon())).returns("BalloonInfo"),
-        CommandSpec::new("balloon", |_, _| Err(no_balloon())).takes("value:int"),
+        CommandSpec::new("query-balloon", |_, context| match context.guest.balloon() {
+            Some(actual) => Ok(json!({ "actual": actual })),
+            None => Err(no_balloon()),
+        })
+        .returns("BalloonInfo"),
+        CommandSpec::new("balloon", |command, context| {
+            let Target { value } = arguments(command)?;
+            let value = u64::try_from(value).ok().filter(|value| *value > 0);
+            // QEMU looks for the device first.
+            context.guest.balloon().ok_or_else(no_balloon)?;
+            let value = value.ok_or_else(|| QmpError::generic("Parameter 'target' expects a size"))?;
+            nothing(context.guest.set_balloon(value))
+        })
+        .takes("value:int"),
         CommandSpec::new("query-cpus-fast", |_, context| {
             let guest = &*context.guest;
             Ok(present(guest).map(|cpu| cpu_fast(&cpu, guest.machine().target)).collect())
@@ -63,7 +77,12 @@ object HotpluggableCPU type:str vcpus-count:int props:CpuInstanceProperties ?qom
     ],
 };
 
-/// There is no balloon that a monitor could fill: under Xen the toolstack does it.
+#[derive(Deserialize)]
+struct Target {
+    value: i64,
+}
+
+/// There is no balloon that a monitor could fill: under Xen the toolstack does it, by its own.
 pub(in crate::monitor) fn no_balloon() -> QmpError {
     QmpError::device_not_active("No balloon device has been activated")
 }

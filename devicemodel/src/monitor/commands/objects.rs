@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use devices_core::balloon::POLLING;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,7 +39,10 @@ union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDump
         CommandSpec::new("qom-set", |command, context| {
             let NewValue { path, property, value } = arguments(command)?;
             let path = qom::Tree::new(context).set(&path, &property)?;
-            nothing(context.guest.set_bootindex(&path, &value))
+            nothing(match property == POLLING {
+                true => polling(&value).and_then(|seconds| context.guest.set_balloon_polling(&path, seconds)),
+                false => context.guest.set_bootindex(&path, &value),
+            })
         })
         .takes("path:str property:str value:any"),
         CommandSpec::new("qom-list-types", |command, _| {
@@ -64,6 +68,18 @@ union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDump
         .takes("id:str"),
     ],
 };
+
+/// How often a balloon asks, in seconds, as QEMU takes it.
+fn polling(value: &Value) -> Result<u32, QmpError> {
+    let number = value.as_i64().ok_or_else(|| {
+        QmpError::generic(format!("Invalid parameter type for '{}', expected: integer", POLLING))
+    })?;
+    match u32::try_from(number) {
+        Ok(seconds) => Ok(seconds),
+        Err(_) if number < 0 => Err(QmpError::generic("timer value must be greater than zero")),
+        Err(_) => Err(QmpError::generic("timer value is too big")),
+    }
+}
 
 #[derive(Deserialize)]
 struct At {

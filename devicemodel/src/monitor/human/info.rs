@@ -61,7 +61,10 @@ pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Resul
         "version" => writeln!(text, "{}", version()["package"].as_str().unwrap_or("")),
         "kvm" => writeln!(text, "kvm support: not compiled"),
         "mice" => writeln!(text, "* Mouse #2: {MOUSE}"),
-        "balloon" => return Err(no_balloon()),
+        "balloon" => match guest.balloon() {
+            Some(actual) => writeln!(text, "balloon: actual={}", actual >> 20),
+            None => return Err(no_balloon()),
+        },
         "usb" => return Err(QmpError::generic("USB support not enabled")),
         "network" => {
             text = commands::networks(guest);

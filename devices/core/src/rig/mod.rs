@@ -142,7 +142,7 @@ impl Rig {
 
     /// With `bytes` of RAM, whole pages.
     pub fn with_ram(bytes: u64) -> Rig {
-        let ram = memory::new_ram(bytes, 0).expect("a test's RAM fits the host");
+        let ram = memory::new_shared_ram(bytes, 0).expect("a test's RAM fits the host");
         let recorder = Arc::new(Recorder::default());
         lock(&recorder.levels).resize(256, false);
         let bus = Bus::new(ram.clone(), recorder.clone());

@@ -48,5 +48,5 @@ pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDev
     }
     let slot = Arc::new(DeviceCell::new(vga));
     let display = Some(Arc::new(Eye::new(&slot)) as _);
-    Ok(MadeDevice { slot, display, nic: None, bus: None })
+    Ok(MadeDevice { display, ..MadeDevice::at(slot) })
 }

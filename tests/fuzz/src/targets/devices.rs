@@ -31,11 +31,11 @@ use devices_core::{Saved, Size, Space, Ticket};
 use super::outcome;
 use crate::script::{self, Window};
 
-const fn ports(first: u64, len: u64) -> Window {
+pub(super) const fn ports(first: u64, len: u64) -> Window {
     (Space::Pio, first, len)
 }
 
-const fn memory(first: u64, len: u64) -> Window {
+pub(super) const fn memory(first: u64, len: u64) -> Window {
     (Space::Mmio, first, len)
 }
 
@@ -254,7 +254,7 @@ pub fn script_seeds() -> Vec<Vec<u8>> {
 }
 
 /// Rigs whose devices' states are fuzzed.
-const RIGS: [fn() -> Rig; 10] = [
+const RIGS: [fn() -> Rig; 11] = [
     chipset_rig,
     clocks_rig,
     storage_rig,
@@ -265,6 +265,7 @@ const RIGS: [fn() -> Rig; 10] = [
     super::nic::e1000e_rig,
     super::nic::rtl8139_rig,
     super::nic::virtio_net_rig,
+    super::virtio::rig,
 ];
 
 /// Every device: its rig, its name, and its state at the start.

@@ -14,6 +14,7 @@ mod pam;
 mod recording;
 mod saved;
 mod usernet;
+mod virtio;
 mod vnc;
 mod words;
 mod xenstore;
@@ -57,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "e1000e", run: nic::e1000e, seeds: nic::e1000e_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },
     Target { name: "virtio-net", run: nic::virtio_net, seeds: nic::virtio_net_seeds },
+    Target { name: "virtio", run: virtio::run, seeds: virtio::seeds },
     Target { name: "framing", run: network::framing, seeds: network::framing_seeds },
     Target { name: "netdev", run: network::netdev, seeds: network::netdev_seeds },
     Target { name: "usernet", run: usernet::run, seeds: usernet::seeds },

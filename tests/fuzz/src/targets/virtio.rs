@@ -1,0 +1,126 @@
+//! Small virtio devices: the entropy source and the memory balloon, side by side.
+
+use std::sync::Arc;
+
+use devices::virtio::balloon::{self, VirtioBalloon};
+use devices::virtio::pci::{Handles, Options, USUAL_FEATURES, VirtioPci};
+use devices::virtio::rng::{self, Rng};
+use devices::virtio::spec::feature;
+use devices_core::Size;
+use devices_core::entropy::Foretold;
+use devices_core::events::{DeviceEvent, Observer};
+use devices_core::rig::Rig;
+
+use super::devices::{memory, ports};
+use crate::script::{self, Window};
+
+/// Slot, ports and memory of each.
+const RNG: (u8, u32, u32) = (4, 0xc000, 0xe010_0000);
+const BALLOON: (u8, u32, u32) = (5, 0xc100, 0xe020_0000);
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _event: DeviceEvent) {}
+}
+
+/// Both, as the firmware leaves them.
+pub fn rig() -> Rig {
+    let mut rig = Rig::new();
+    let options = |vectors| {
+        let features = USUAL_FEATURES | feature::RING_PACKED;
+        Options { legacy: true, modern: true, vectors, features }
+    };
+    let handles = |rig: &Rig, name| {
+        let (ram, msi) = (rig.ram().clone(), rig.recorder());
+        Handles { name, ram, inta: rig.irqs().line(11), msi }
+    };
+    let wiring = rig.wiring();
+    let device = Rng::new(&rng::model::MODEL, &wiring, Arc::new(Foretold));
+    rig.attach_pci(VirtioPci::new(device, options(2), handles(&rig, "rng")), &wiring, RNG.0, 0);
+    let wiring = rig.wiring();
+    let all = balloon::Options { deflate_on_oom: true, reporting: true, poison: true };
+    let device = VirtioBalloon::new(&balloon::model::MODEL, all, &wiring, rig.ram(), Arc::new(Nobody));
+    rig.attach_pci(VirtioPci::new(device, options(5), handles(&rig, "balloon")), &wiring, BALLOON.0, 0);
+    for (slot, ports, memory) in [RNG, BALLOON] {
+        rig.config_write(slot, 0, 0x10, Size::B4, ports);
+        rig.config_write(slot, 0, 0x20, Size::B4, memory);
+        rig.config_write(slot, 0, 4, Size::B2, 7);
+    }
+    rig
+}
+
+const WINDOWS: [Window; 8] = [
+    memory(RNG.2 as u64, 0x40),
+    memory(RNG.2 as u64 + 0x3000, 4),
+    ports(RNG.1 as u64, 0x20),
+    memory(BALLOON.2 as u64, 0x40),
+    memory(BALLOON.2 as u64 + 0x3000, 16),
+    memory(BALLOON.2 as u64 + 0x2000, 16),
+    memory(BALLOON.2 as u64 + 0x1000, 4),
+    ports(BALLOON.1 as u64, 0x28),
+];
+
+/// A guest's accesses.
+pub fn run(bytes: &[u8]) -> u64 {
+    script::run(&mut rig(), &WINDOWS, bytes)
+}
+
+/// Where the script puts what it pokes.
+const PLACE: u64 = 0x1_0000;
+
+/// Each device started as a driver does it, with requests in its queues, and the queues rung.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = super::devices::script_seeds();
+    for (window, queues, length) in [(0, 1, 64), (3, 4, 640)] {
+        for (features, high) in [(0, 1), (0x3e, 1), (0x2000_0012, 1)] {
+            let mut script = start(window, queues, features, high);
+            for queue in 0..queues {
+                script.extend(requests(queue, length));
+            }
+            script.extend((0..queues).flat_map(|queue| write(window + 1, queue * 4, 1, queue.into())));
+            script.extend([12, 25, 14, 12, 30]);
+            if window == 3 {
+                // What is in the balloon, and poison; then all again.
+                script.extend([write(5, 4, 2, 7), write(5, 12, 2, 9), write(4, 12, 1, 3)].concat());
+            }
+            seeds.push(script);
+        }
+    }
+    seeds
+}
+
+fn write(window: u8, offset: u8, size: u8, value: u32) -> Vec<u8> {
+    [&[0, window, offset, size][..], &value.to_le_bytes()[..1 << size]].concat()
+}
+
+fn poke(at: u64, value: u64) -> Vec<u8> {
+    [&[13][..], &(at as u16).to_le_bytes(), &value.to_le_bytes()].concat()
+}
+
+/// Features and queues of eight, 0x3000 bytes apart.
+fn start(window: u8, queues: u8, low: u32, high: u32) -> Vec<u8> {
+    let set = |register: u8, size: u8, value: u32| write(window, register, size, value);
+    let halves = [(0, low), (1, high)].map(|(half, bits)| [set(8, 2, half), set(0xc, 2, bits)].concat());
+    let queue = |number: u8| {
+        let at = PLACE as u32 + u32::from(number) * 0x3000;
+        let places = [(0x20, at), (0x28, at + 0x1000), (0x30, at + 0x2000)];
+        let places = places.map(|(register, at)| set(register, 2, at)).concat();
+        [set(0x16, 1, number.into()), set(0x18, 1, 8), places, set(0x1c, 1, 1)].concat()
+    };
+    let all: Vec<u8> = (0..queues).flat_map(queue).collect();
+    [set(0x14, 0, 0), set(0x14, 0, 3), halves.concat(), set(0x14, 0, 0xb), all, set(0x14, 0, 0xf)].concat()
+}
+
+/// Four buffers of one descriptor each, the first and the third of which are the device's to fill.
+fn requests(queue: u8, length: u64) -> Vec<u8> {
+    let base = u64::from(queue) * 0x3000;
+    let descriptor = |number: u64| {
+        let (at, to) = (base + number * 16, PLACE + 0xd000 + number * 0x400);
+        let flags = if number.is_multiple_of(2) { 2 } else { 0 };
+        [poke(at, to), poke(at + 8, length | flags << 32)].concat()
+    };
+    let pages = (0..8).flat_map(|n| poke(0xd400 + n * 8, 0x0120_0000_0110 + n));
+    let ring = [poke(base + 0x1000, 4 << 16 | 1 << 48), poke(base + 0x1008, 2 | 3 << 16)].concat();
+    (0..4).flat_map(descriptor).chain(pages).chain(ring).collect()
+}
