@@ -185,6 +185,19 @@ impl Machine {
         Ok(self)
     }
 
+    /// The same initial RAM disk with another archive behind it, which the kernel unpacks too: `folder` is to hold both.
+    pub fn initrd_with(mut self, archive: &[u8], folder: &Path) -> Result<Machine> {
+        if let Some((_, initrd, _)) = &mut self.kernel {
+            let mut both = std::fs::read(&*initrd)?;
+            // An archive begins at a multiple of four bytes.
+            both.resize(both.len().next_multiple_of(4), 0);
+            both.extend(archive);
+            *initrd = folder.join("initrd");
+            std::fs::write(&*initrd, both)?;
+        }
+        Ok(self)
+    }
+
     /// A firmware image from `build/guests` in SeaBIOS's stead.
     pub fn firmware(self, name: &str) -> Result<Machine> {
         Ok(self.firmware_at(&place::guest(name)?))

@@ -3,12 +3,14 @@
 //! Each measure is taken of both in turn, several times, and the medians are compared: what else the machine does
 //! meanwhile hits both alike.
 
+mod aio;
 mod cpu;
 // The example of hypervisor-soft runs the same ones, with nothing around them.
 #[path = "../../../hypervisor/soft/examples/mips/loops.rs"]
 mod loops;
 mod measures;
 mod network;
+mod virtio;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -48,7 +50,7 @@ pub fn bench(place: &Place, runs: usize, only: Option<&str>) -> Result<()> {
     }
     let ours = Program::Ailurus(guest_tests::place::program()?);
     let qemu = Program::qemu()?;
-    let all = MEASURES.iter().chain(network::MEASURES).chain(cpu::MEASURES);
+    let all = MEASURES.iter().chain(network::MEASURES).chain(virtio::MEASURES).chain(cpu::MEASURES);
     let wanted = all.filter(|measure| match only {
         None => true,
         Some("cpu") => cpu::is_one(measure.name),

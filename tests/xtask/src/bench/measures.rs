@@ -191,7 +191,7 @@ fn idle(program: &Program) -> Result<f64> {
 }
 
 /// A guest with a shell on its serial port.
-fn shell(machine: Machine) -> Result<Guest> {
+pub(super) fn shell(machine: Machine) -> Result<Guest> {
     let mut guest = machine.boot()?;
     guest.wait_for("ailurus:/root#", PATIENCE)?;
     // What the kernel still has to do at the end of a boot is no part of what follows.
@@ -200,7 +200,7 @@ fn shell(machine: Machine) -> Result<Guest> {
 }
 
 /// How long a line takes in the guest's shell, seconds of the host's time.
-fn timed(guest: &mut Guest, line: &str) -> Result<f64> {
+pub(super) fn timed(guest: &mut Guest, line: &str) -> Result<f64> {
     let begun = Instant::now();
     // The echo of the line, with `$?`, is not what is waited for.
     guest.type_line(&format!("{line}; echo finished=$?"))?;

@@ -11,7 +11,7 @@ use super::Better;
 use super::measures::{Bound, Measure};
 use crate::process;
 
-const fn row(
+pub(super) const fn row(
     name: &'static str,
     unit: &'static str,
     better: Better,
@@ -51,7 +51,7 @@ const STATION: [u8; 6] = [0x52, 0x55, 10, 0, 2, 2];
 
 /// Who is at the other end of the cable.
 #[derive(Clone, Copy)]
-enum Peer {
+pub(super) enum Peer {
     /// The program's own user network.
     User,
     /// A host program that answers ARP and pings over `-netdev socket`.
@@ -59,17 +59,18 @@ enum Peer {
 }
 
 /// What a transfer took.
-struct Transfer {
+pub(super) struct Transfer {
     /// Megabytes a second.
-    rate: f64,
+    pub(super) rate: f64,
     /// CPU time of the whole program, guest and all, seconds a gigabyte.
-    cpu: f64,
+    pub(super) cpu: f64,
 }
 
 /// A guest whose card has the address 10.0.2.15, at a shell.
 fn guest(program: &Program, card: &str, net: &str) -> Result<Guest> {
     let append = "console=ttyS0,115200 quiet ailurus=shell";
-    let machine = Machine::on(program.clone()).memory(256).card(card, net).kernel("net", append)?;
+    let kernel = if card.starts_with("virtio") { "virtio" } else { "net" };
+    let machine = Machine::on(program.clone()).memory(256).card(card, net).kernel(kernel, append)?;
     let mut guest = machine.boot()?;
     guest.wait_for("ailurus:/root#", PATIENCE)?;
     let up = "ip link set lo up; ip link set eth0 up; ifconfig eth0 10.0.2.15 netmask 255.255.255.0";
@@ -94,7 +95,7 @@ fn transfer(guest: &mut Guest, line: &str, bytes: usize) -> Result<Transfer> {
     Ok(Transfer { rate: bytes as f64 / 1e6 / time, cpu: used / (bytes as f64 / 1e9) })
 }
 
-fn download(program: &Program, card: &str) -> Result<Transfer> {
+pub(super) fn download(program: &Program, card: &str) -> Result<Transfer> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     std::thread::spawn(move || -> std::io::Result<()> {
@@ -108,7 +109,7 @@ fn download(program: &Program, card: &str) -> Result<Transfer> {
     transfer(&mut guest, &format!("wget -q -O /dev/null http://10.0.2.2:{port}/"), DOWN)
 }
 
-fn upload(program: &Program, card: &str) -> Result<Transfer> {
+pub(super) fn upload(program: &Program, card: &str) -> Result<Transfer> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     let taken = std::thread::spawn(move || -> std::io::Result<u64> {
@@ -123,7 +124,7 @@ fn upload(program: &Program, card: &str) -> Result<Transfer> {
 }
 
 /// Microseconds from one ping's sending to its answer, on average.
-fn ping(program: &Program, card: &str, peer: Peer) -> Result<f64> {
+pub(super) fn ping(program: &Program, card: &str, peer: Peer) -> Result<f64> {
     let mut guest = at(program, card, peer)?;
     let said = run(&mut guest, &format!("ping -c {PINGS} -A -q -s 22 10.0.2.2"))?;
     let times = said.lines().rev().find(|line| line.contains("min/avg/max")).context("no times of pings")?;
@@ -132,7 +133,7 @@ fn ping(program: &Program, card: &str, peer: Peer) -> Result<f64> {
 }
 
 /// Frames of 64 bytes (with their checksum) a second: pings out and their answers in.
-fn packets(program: &Program, card: &str) -> Result<f64> {
+pub(super) fn packets(program: &Program, card: &str) -> Result<f64> {
     let mut guest = at(program, card, Peer::Socket)?;
     let begun = Instant::now();
     run(&mut guest, &format!("ping -c {PINGS} -A -q -s 18 10.0.2.2"))?;
