@@ -9,7 +9,7 @@ use crate::config::{
     SerialConfig, USUAL_CARD,
 };
 use crate::lockstep::Lockstep;
-use crate::qemu::keyval::Fields;
+use crate::qemu::{self, keyval::Fields};
 use crate::restore::Given;
 use crate::sandbox::User;
 use crate::xlcfg;
@@ -119,6 +119,13 @@ pub struct RunArgs {
     /// says how much the guest is to keep.
     #[arg(long)]
     pub balloon: bool,
+    /// A virtio console (hvc0 in Linux); may be given several times. On a terminal Ctrl-A x ends the guest.
+    #[arg(long, value_name = "stdio|pty|file:PATH|unix:PATH|null", num_args = 0..=1, require_equals = true,
+        default_missing_value = "stdio")]
+    pub console: Vec<String>,
+    /// A line that a --device names (`chardev=ID`), in QEMU's words.
+    #[arg(long, value_name = "TYPE,id=ID[,KEY=VALUE...]")]
+    pub chardev: Vec<String>,
     /// Boot order: letters of c (disk), d (CD), n (network) [default: cd].
     #[arg(long, value_name = "ORDER")]
     pub boot: Option<String>,
@@ -472,11 +479,18 @@ impl RunArgs {
             config.serial = serial;
         }
         self.networks(config)?;
+        for text in &self.chardev {
+            let why = |why| ConfigError::Invalid(format!("chardev {text}: {why}"));
+            config.chardevs.push(qemu::device_line(text).map_err(why)?);
+        }
         for device in &self.device {
             config.devices.push(DeviceSpec::parse(device)?);
         }
         if self.balloon {
             config.devices.push(DeviceSpec::parse("virtio-balloon-pci,free-page-reporting=on")?);
+        }
+        for text in &self.console {
+            config.add_console(SerialConfig::parse(text)?)?;
         }
         match self.rtc.as_deref() {
             None | Some("utc") => {}

@@ -118,6 +118,9 @@ pub(crate) fn launch<E: From<Failure>>(
             say(&format!("serial port {} is at {}", terminal.port, path.display()));
         }
     }
+    for (id, path) in machine.named_terminals() {
+        say(&format!("line {id} is at {}", path.display()));
+    }
     prepare(&mut machine, &mut options)?;
     machine.begin_recording().map_err(Failure::from)?;
     machine.unquiesce();

@@ -148,6 +148,9 @@ impl Observer for OfDevice {
             (DeviceEvent::ClockSet { .. }, DeviceEvent::ClockSet { .. })
             | (DeviceEvent::BalloonMoved { .. }, DeviceEvent::BalloonMoved { .. }) => false,
             (DeviceEvent::BlockError { .. }, event) => *other != event,
+            (DeviceEvent::PortOpened { port, .. }, DeviceEvent::PortOpened { port: same, .. }) => {
+                *port != same
+            }
             _ => true,
         });
         if told.len() >= TOLD {

@@ -138,21 +138,25 @@ fn lines(
             }
         }
     }
-    for (index, port) in config.serial.iter().enumerate().skip(given.len()) {
-        match port {
-            SerialConfig::File(path) => {
-                named.push(format!("serial port {index}, written anew: {}", shown(path)))
-            }
-            SerialConfig::Append(path) => {
-                named.push(format!("serial port {index}, written to its end: {}", shown(path)));
-            }
-            SerialConfig::Unix(path) | SerialConfig::Connect(path) => {
-                named.push(format!("serial port {index}, a socket: {}", shown(path)));
-            }
-            SerialConfig::None | SerialConfig::Null | SerialConfig::Stdio | SerialConfig::Pty => {}
-        }
-    }
+    let ports = config.serial.iter().enumerate().skip(given.len());
+    named.extend(ports.filter_map(|(index, port)| reached(&format!("serial port {index}"), port)));
+    let others = config.chardevs.iter();
+    named.extend(
+        others.filter_map(|chardev| reached(&format!("line {}", shown(chardev.id.as_ref())), &chardev.line)),
+    );
     Ok(())
+}
+
+/// What a line opens by its name.
+fn reached(what: &str, line: &SerialConfig) -> Option<String> {
+    match line {
+        SerialConfig::File(path) => Some(format!("{what}, written anew: {}", shown(path))),
+        SerialConfig::Append(path) => Some(format!("{what}, written to its end: {}", shown(path))),
+        SerialConfig::Unix(path) | SerialConfig::Connect(path) => {
+            Some(format!("{what}, a socket: {}", shown(path)))
+        }
+        SerialConfig::None | SerialConfig::Null | SerialConfig::Stdio | SerialConfig::Pty => None,
+    }
 }
 
 /// Leads the cables of network cards where the person wants them.

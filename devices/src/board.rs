@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use devices_core::balloon::Balloon;
 use devices_core::bus::AnyDevice;
+use devices_core::chardev::CharBackend;
 use devices_core::entropy::Entropy;
 use devices_core::events::Observer;
 use devices_core::irq::IrqLine;
@@ -11,11 +12,12 @@ use devices_core::model::{Properties, PropertyError};
 use devices_core::net::{NetBackend, Nic};
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
-use devices_core::{Device, DeviceCell, Wiring};
+use devices_core::{Device, DeviceCell, Waker, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use thiserror::Error;
 
 use crate::storage::drive::DriveImage;
+use crate::virtio::serial::SerialBus;
 use crate::xen::platform;
 
 /// The handles of one device that is being made.
@@ -45,6 +47,14 @@ pub trait DeviceContext {
     fn network(&self, properties: &Properties, wiring: &Wiring, number: u32) -> Result<NicConfig, MakeError>;
     /// The image that `drive` names. There is one: a configuration without is refused before.
     fn drive(&self, properties: &Properties) -> Result<DriveImage, MakeError>;
+    /// The line that `chardev` names, which wakes the device with [`devices_core::Wake::Backend`]`(number)`; none: nobody
+    /// named one.
+    fn chardev(
+        &self,
+        properties: &Properties,
+        waker: Waker,
+        number: u32,
+    ) -> Result<Option<Arc<dyn CharBackend>>, MakeError>;
     /// Random numbers for the device of that name.
     fn entropy(&self, name: &str) -> Arc<dyn Entropy>;
     /// Who hears what the device of that name has to tell.
@@ -81,7 +91,10 @@ pub struct MadeDevice {
 
 /// A bus of a device's, for those that hang on it.
 #[derive(Clone)]
-pub enum OfferedBus {}
+pub enum OfferedBus {
+    /// Ports of a virtio console.
+    VirtioSerial(SerialBus),
+}
 
 /// The handles of a device that hangs on another's bus.
 pub struct ChildHandles<'a> {

@@ -21,7 +21,6 @@ enum Maker {
     /// A function, for whoever asks for one.
     Of(Make),
     /// A function that hands it to the device whose bus it hangs on.
-    #[expect(dead_code, reason = "the controllers of such buses come next")]
     On(MakeChild),
 }
 
@@ -66,6 +65,11 @@ static ALL: &[Listed] = &[
     Listed(&virtio::rng::model::MODEL, Maker::Of(virtio::rng::model::make)),
     Listed(&virtio::rng::model::TRANSITIONAL, Maker::Of(virtio::rng::model::make)),
     Listed(&virtio::rng::model::NON_TRANSITIONAL, Maker::Of(virtio::rng::model::make)),
+    Listed(&virtio::serial::model::MODEL, Maker::Of(virtio::serial::model::make)),
+    Listed(&virtio::serial::model::TRANSITIONAL, Maker::Of(virtio::serial::model::make)),
+    Listed(&virtio::serial::model::NON_TRANSITIONAL, Maker::Of(virtio::serial::model::make)),
+    Listed(&virtio::serial::CONSOLE, Maker::On(virtio::serial::make_port)),
+    Listed(&virtio::serial::SERIAL_PORT, Maker::On(virtio::serial::make_port)),
     Listed(&xen::platform::model::MODEL, Maker::Of(xen::platform::model::make)),
     Listed(&xen::pvdevice::model::MODEL, Maker::Of(xen::pvdevice::model::make)),
 ];

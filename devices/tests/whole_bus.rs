@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use devices::board::{DeviceContext, DeviceHandles, MakeError, NicConfig};
+use devices::board::{ChildHandles, DeviceContext, DeviceHandles, MakeError, NicConfig};
 use devices::chipset::debugcon::Debugcon;
 use devices::chipset::dma8237::Dma8237;
 use devices::chipset::fw_cfg::{FwCfg, Item};
@@ -28,7 +28,7 @@ use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
 use devices::xen::platform::{PlatformOps, Unplug};
 use devices_core::block::{BlockBackend, Inline, MemoryStore};
-use devices_core::chardev::Null;
+use devices_core::chardev::{CharBackend, Null};
 use devices_core::dma::Dma;
 use devices_core::entropy::{Entropy, Foretold};
 use devices_core::events::{DeviceEvent, Observer};
@@ -38,7 +38,7 @@ use devices_core::net::TestNet;
 use devices_core::pci::BarKind;
 use devices_core::power::Power;
 use devices_core::rig::{Random, Recorder, Rig};
-use devices_core::{Dir, Sbdf, Size, Ticket, Wiring};
+use devices_core::{Dir, Sbdf, Size, Ticket, Waker, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use ioreq::{Data, Request, Target};
 
@@ -112,6 +112,9 @@ impl DeviceContext for Context {
         let (geometry, translation) = Geometry::guess(self.disk.info().size / 512, &[]);
         Ok(DriveImage { backend: self.disk.clone(), geometry, translation })
     }
+    fn chardev(&self, _: &Properties, _: Waker, _: u32) -> Result<Option<Arc<dyn CharBackend>>, MakeError> {
+        Ok(Some(Arc::new(Null)))
+    }
     fn entropy(&self, _: &str) -> Arc<dyn Entropy> {
         Arc::new(Foretold)
     }
@@ -152,6 +155,7 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
     let Pc { rig, ports, memory } = pc;
     let context = Context { ram: rig.ram().clone(), recorder: rig.recorder(), disk: disk(rig) };
     let (mut slot, mut port, mut address) = (2, 0xc100, 0xe000_0000);
+    let mut buses = Vec::new();
     for model in models::all() {
         let Some(make) = models::maker(model) else { continue };
         let wiring = rig.wiring();
@@ -163,6 +167,7 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
             board: &context,
         };
         let made = make(&usual(model), handles).unwrap();
+        buses.extend(made.bus.map(|bus| (model.offers, bus)));
         let sbdf = (model.bus == BusType::Pci).then(|| Sbdf::bus0(slot, 0));
         rig.bus().attach_slot(made.slot.clone(), &wiring, sbdf).unwrap();
         let bars: Vec<_> = made.slot.lock().pci().map(|config| config.bars().collect()).unwrap_or_default();
@@ -183,6 +188,13 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
         if sbdf.is_some() {
             rig.config_write(slot, 0, 4, Size::B2, 7);
             slot += 1;
+        }
+    }
+    // One of each that hangs on such a bus, on every one.
+    for (offers, bus) in &buses {
+        for model in models::all().filter(|model| offers.contains(&model.bus)) {
+            let Some(make) = models::child_maker(model) else { continue };
+            make(&usual(model), ChildHandles { id: None, bus, board: &context }).unwrap();
         }
     }
 }

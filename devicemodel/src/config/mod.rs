@@ -1,6 +1,7 @@
 //! What a guest is made of: the one description that command lines and xl.cfg files are turned into.
 
 pub(crate) mod bus;
+mod chardev;
 mod device;
 mod disk;
 mod drive;
@@ -14,6 +15,7 @@ use hypervisor_soft::CpuModel;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use chardev::ChardevConfig;
 pub use device::{DeviceSpec, OldVga};
 pub(crate) use device::{bus_of, check as check_devices};
 pub use disk::{CacheMode, DiskBus, DiskConfig, DiskFormat, DiskKind};
@@ -192,6 +194,9 @@ pub struct GuestConfig {
     /// Where the cables of network cards lead.
     #[serde(default)]
     pub netdevs: Vec<NetdevConfig>,
+    /// Lines that devices name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chardevs: Vec<ChardevConfig>,
     /// Files that get what passes some of them.
     #[serde(skip)]
     pub dumps: Vec<DumpConfig>,
@@ -232,6 +237,7 @@ impl Default for GuestConfig {
             serial: vec![SerialConfig::None],
             devices: usual_devices(),
             netdevs: Vec::new(),
+            chardevs: Vec::new(),
             dumps: Vec::new(),
             old_vga: None,
             localtime: false,
@@ -285,13 +291,15 @@ impl GuestConfig {
         self.devices.retain(|device| !device.is_always_there());
         device::check(&self.devices)?;
         bus::settle(&mut self.devices)?;
+        chardev::check(&self.chardevs, &self.devices)?;
         network::check(&self.netdevs, &self.devices)?;
         network::check_dumps(&self.dumps, &self.netdevs)?;
         if self.serial.len() > 4 {
             return invalid("a PC has four serial ports".into());
         }
-        if self.serial.iter().filter(|s| **s == SerialConfig::Stdio).count() > 1 {
-            return invalid("only one serial port can be on standard input and output".into());
+        let lines = self.serial.iter().chain(self.chardevs.iter().map(|chardev| &chardev.line));
+        if lines.filter(|line| **line == SerialConfig::Stdio).count() > 1 {
+            return invalid("only one serial port or console can be on standard input and output".into());
         }
         drive::settle(&mut self.disks, &mut self.devices)
     }

@@ -28,6 +28,7 @@ pub struct Preopened(Mutex<Opened>);
 struct Opened {
     images: Vec<ImageFile>,
     lines: BTreeMap<usize, Prepared>,
+    chardevs: BTreeMap<String, Prepared>,
     networks: BTreeMap<String, net::Prepared>,
     hubs: Arc<net::Hubs>,
     files: BTreeMap<PathBuf, File>,
@@ -61,6 +62,11 @@ impl Preopened {
             let Some(spec) = serial::spec(port) else { continue };
             let line = chardev::prepare(&spec).map_err(|source| BuildError::Serial { index, source })?;
             opened.lines.insert(index, line);
+        }
+        for chardev in &config.chardevs {
+            let Some(spec) = serial::spec(&chardev.line) else { continue };
+            let failed = |source| BuildError::Chardev { id: chardev.id.clone(), source };
+            opened.chardevs.insert(chardev.id.clone(), chardev::prepare(&spec).map_err(failed)?);
         }
         for netdev in &config.netdevs {
             let prepared = prepare(netdev, &opened.hubs)?;
@@ -108,6 +114,11 @@ impl Preopened {
     /// The host's end of a serial port.
     pub(super) fn line(&self, index: usize, spec: &chardev::CharSpec) -> Result<Prepared, CharError> {
         self.opened().lines.remove(&index).map_or_else(|| chardev::prepare(spec), Ok)
+    }
+
+    /// The host's end of a line of that name.
+    pub(super) fn chardev(&self, id: &str, spec: &chardev::CharSpec) -> Result<Prepared, CharError> {
+        self.opened().chardevs.remove(id).map_or_else(|| chardev::prepare(spec), Ok)
     }
 
     /// The hubs that networks share.

@@ -1,5 +1,6 @@
 //! What the monitor asks of a machine, and what it changes.
 
+use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 
 use chrono::{Datelike, Timelike};
@@ -23,15 +24,23 @@ use crate::trace::record::HostEvent;
 impl Terminal {
     /// For `query-chardev`, in QEMU's words.
     pub(crate) fn info(&self) -> ChardevInfo {
-        let filename = match (&self.config, &self.pty) {
-            (SerialConfig::Pty, Some(path)) => format!("pty:{}", path.display()),
-            (SerialConfig::Unix(path), _) => format!("disconnected:unix:{},server=on", path.display()),
-            (SerialConfig::Connect(path), _) => format!("unix:{}", path.display()),
-            (SerialConfig::Stdio, _) => "stdio".into(),
-            (SerialConfig::File(_) | SerialConfig::Append(_), _) => "file".into(),
-            _ => "null".into(),
-        };
+        let filename = line_name(&self.config, self.pty.as_deref(), false);
         ChardevInfo { label: format!("serial{}", self.port), filename, frontend_open: true }
+    }
+}
+
+/// A line in the words of QEMU's `query-chardev`.
+pub(super) fn line_name(line: &SerialConfig, pty: Option<&Path>, connected: bool) -> String {
+    match (line, pty) {
+        (SerialConfig::Pty, Some(path)) => format!("pty:{}", path.display()),
+        (SerialConfig::Unix(path), _) => {
+            let before = if connected { "" } else { "disconnected:" };
+            format!("{before}unix:{},server=on", path.display())
+        }
+        (SerialConfig::Connect(path), _) => format!("unix:{}", path.display()),
+        (SerialConfig::Stdio, _) => "stdio".into(),
+        (SerialConfig::File(_) | SerialConfig::Append(_), _) => "file".into(),
+        _ => "null".into(),
     }
 }
 

@@ -4,6 +4,7 @@ mod ahead;
 mod balloon;
 mod boot;
 mod build;
+mod chardevs;
 mod disks;
 mod firmware;
 mod info;
@@ -87,6 +88,15 @@ pub enum BuildError {
         #[source]
         source: CharError,
     },
+    /// The other end of a line that a device names.
+    #[error("chardev {id}: {source}")]
+    Chardev {
+        /// Which.
+        id: String,
+        /// What is wrong with it.
+        #[source]
+        source: CharError,
+    },
     /// The host's end of a network.
     #[error("netdev {id}: {source}")]
     Network {
@@ -149,6 +159,7 @@ pub struct Machine {
     /// The PCI bus, and what was put on it beside the PC's own parts.
     plugged: plug::Plugged,
     networks: Arc<network::Networks>,
+    chardevs: chardevs::Chardevs,
     cds: Vec<CdDrive>,
     /// Images that the monitor's clients have opened.
     nodes: media::Nodes,

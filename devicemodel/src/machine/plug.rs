@@ -16,6 +16,7 @@ use devices::storage::drive::{DRIVE, DriveImage};
 use devices::xen::platform;
 use devices_core::balloon::Balloon;
 use devices_core::bus::{AnyDevice, Bus};
+use devices_core::chardev::CharBackend;
 use devices_core::entropy::{self, Entropy, Foretold};
 use devices_core::events::Observer;
 use devices_core::irq::{IrqBank, IrqLine, IrqSink};
@@ -25,7 +26,7 @@ use devices_core::pci::bus::{PciBus, on_bus_0};
 use devices_core::pci::reg;
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
-use devices_core::{DeviceCell, Wiring};
+use devices_core::{DeviceCell, Waker, Wiring};
 use hypervisor::{GuestRam, IrqTarget, MsiTarget, Pin, RamBlock};
 use ioreq::Sbdf;
 
@@ -118,6 +119,18 @@ impl Plugged {
         let inner = self.inner();
         let at = |device: &&Device| device.spec.devfn().map(on_bus_0) == Some(sbdf);
         inner.devices.iter().find(at)?.spec.id.clone()
+    }
+
+    /// The id of what hangs at that place on the bus of the device of that name, if it has one.
+    pub(super) fn child_id(&self, of: &str, place: &[u64]) -> Option<String> {
+        let inner = self.inner();
+        let specs: Vec<DeviceSpec> = inner.devices.iter().map(|device| device.spec.clone()).collect();
+        let of = inner.devices.iter().position(|device| device.name == of)?;
+        let bus = bus::offered(&specs).into_iter().find(|bus| bus.of == of)?;
+        let is_there = |spec: &&DeviceSpec| {
+            spec.bus.as_ref() == Some(&bus.name) && spec.is_child() && spec.place().eq(place.iter().copied())
+        };
+        specs.iter().find(is_there)?.id.clone()
     }
 
     /// A device that was put in, which its name on the bus and what it is tell.
@@ -392,6 +405,14 @@ impl devices::board::DeviceContext for Maker<'_> {
         let name = properties.text(DRIVE.name).unwrap_or_default();
         let image = self.board.images.take(name);
         image.ok_or_else(|| properties.invalid(DRIVE.name, format!("can't find value '{name}'")).into())
+    }
+    fn chardev(
+        &self,
+        properties: &Properties,
+        waker: Waker,
+        number: u32,
+    ) -> Result<Option<Arc<dyn CharBackend>>, MakeError> {
+        self.board.chardevs.take(self.board, properties, waker, number)
     }
     fn entropy(&self, name: &str) -> Arc<dyn Entropy> {
         let source: Arc<dyn Entropy> = match self.board.config.clock {

@@ -30,6 +30,7 @@ impl Machine {
             config: GuestConfig {
                 devices: self.plugged.specs(),
                 netdevs: self.networks.configs(),
+                chardevs: self.chardevs.configs(),
                 ..self.config.clone()
             },
             hypervisor: self.hypervisor.clone(),

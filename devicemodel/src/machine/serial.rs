@@ -34,15 +34,9 @@ pub(super) fn attach(
     for (index, port) in board.config.serial.iter().enumerate().take(PORTS.len()) {
         let Some(spec) = spec(port) else { continue };
         let wiring = board.wiring();
-        let quit = notifier.clone();
-        let escape = move |escape: Escape| {
-            if escape == Escape::Quit {
-                quit.notify(Notice::Quit);
-            }
-        };
         let open = || {
             let line = board.ahead.line(index, &spec)?;
-            line.start(wiring.waker(), 0, escape)
+            line.start(wiring.waker(), 0, escape(notifier))
         };
         let opened = if board.border.replays() {
             OpenChardev { backend: Arc::new(chardev::Null), path: None }
@@ -61,6 +55,17 @@ pub(super) fn attach(
     Ok(terminals)
 }
 
+/// What the escape key on standard input does.
+pub(super) fn escape(notifier: &Notifier) -> impl Fn(Escape) + Send + Sync + 'static {
+    let quit = notifier.clone();
+    move |escape| {
+        if escape == Escape::Quit {
+            quit.notify(Notice::Quit);
+        }
+    }
+}
+
+/// How the back end says it; none: there is no line.
 pub(super) fn spec(port: &SerialConfig) -> Option<CharSpec> {
     Some(match port {
         SerialConfig::None => return None,

@@ -59,6 +59,8 @@ events! {
     DEVICE_DELETED "?device:str path:str";
     /// The tray of a CD drive has opened or closed.
     DEVICE_TRAY_MOVED "device:str id:str tray-open:bool";
+    /// The guest has opened or closed a port of a virtio console.
+    VSERPORT_CHANGE "id:str open:bool";
     /// An image could not be read or written.
     BLOCK_IO_ERROR "device:str ?node-name:str operation:IoOperationType action:BlockErrorAction ?nospace:bool
       reason:str";

@@ -6,7 +6,7 @@ use super::Refusal;
 use super::config::{Chardev, ChardevTarget, Mon};
 use super::keyval::Fields;
 use super::values::{inherited, path};
-use crate::config::SerialConfig;
+use crate::config::{ChardevConfig, SerialConfig};
 use crate::qtest::server::{LogTo, QtestSocket};
 
 /// The keys of `-chardev`.
@@ -120,6 +120,17 @@ pub(super) fn qmp(value: &str, index: usize) -> Result<(Chardev, Mon), Refusal> 
     let target = ChardevTarget::Serial(unix(socket)?);
     let chardev = Chardev { id: id.clone(), target, reconnect: 0 };
     Ok((chardev, Mon { chardev: id }))
+}
+
+/// The line as a device has it.
+pub(super) fn of_device(chardev: &Chardev) -> Result<ChardevConfig, Refusal> {
+    once(chardev)?;
+    match &chardev.target {
+        ChardevTarget::Serial(line) => Ok(ChardevConfig { id: chardev.id.clone(), line: line.clone() }),
+        ChardevTarget::Fd(_) => {
+            Err(Refusal::not_built(format!("{},fd= (a device's line on a given fd)", chardev.id)))
+        }
+    }
 }
 
 /// Only networks connect again.

@@ -25,6 +25,8 @@ use std::path::Path;
 
 use thiserror::Error;
 
+use crate::config::ChardevConfig;
+
 pub use boot::{Ends, Panic};
 pub use config::{
     BlockSource, Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineArg,
@@ -66,6 +68,15 @@ pub enum QemuError {
     /// Everything that was asked for and is not built.
     #[error("not built yet: {}", .0.join(", "))]
     NotBuilt(Vec<String>),
+}
+
+/// A line for a device, in the words of `-chardev`.
+pub(crate) fn device_line(text: &str) -> Result<ChardevConfig, String> {
+    let line = lines::chardev(text).and_then(|chardev| lines::of_device(&chardev));
+    line.map_err(|refusal| match refusal {
+        Refusal::Bad(why) => why,
+        Refusal::NotBuilt(what) => format!("not built yet: {what}"),
+    })
 }
 
 /// Whether this program was started in QEMU's place: by its name, or with options of one dash first.

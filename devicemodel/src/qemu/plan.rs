@@ -157,6 +157,7 @@ impl Task {
                 .and_then(|device| plan.device(device, &mut drives))
                 .map_err(|refusal| refusal.at(format!("-device {}", device.driver)))?;
         }
+        plan.chardevs(&config)?;
         plan.guest.disks = drives.disks;
         // As with QEMU, who names one drive as a device names all.
         if !config.nodefaults && plan.guest.devices.iter().all(|device| !device.is_drive()) {
@@ -174,13 +175,28 @@ impl Task {
     }
 }
 
+impl Plan {
+    /// Keeps the lines that devices name.
+    fn chardevs(&mut self, config: &QemuConfig) -> Result<(), QemuError> {
+        for chardev in &config.chardevs {
+            if !self.guest.devices.iter().any(|device| device.chardev() == Some(&chardev.id)) {
+                continue;
+            }
+            let line = lines::of_device(chardev).map_err(|refusal| refusal.at("-chardev".into()))?;
+            self.guest.chardevs.push(line);
+        }
+        Ok(())
+    }
+}
+
 /// Lines that lead somewhere, but that nothing here uses: libxl's channels, for one.
 fn idle_chardevs(config: &QemuConfig) -> Vec<String> {
     let backends = config.nics.cards.iter().filter_map(NicArg::own).chain(&config.nics.on_hub);
     let options = backends.map(|backend| &backend.options);
     let options: Vec<_> = options.chain(config.netdevs.iter().map(|netdev| &netdev.options)).collect();
     let network = |id: &str| options.iter().any(|options| network::chardev(options) == Some(id));
-    let used = |id: &str| config.monitors.iter().any(|mon| mon.chardev == id) || network(id);
+    let device = |id: &str| config.devices.iter().any(|device| device.props.get("chardev") == Some(id));
+    let used = |id: &str| config.monitors.iter().any(|mon| mon.chardev == id) || network(id) || device(id);
     let serial = |line: &SerialConfig| match (line, &config.qtest) {
         (SerialConfig::Unix(path), Some(QtestSocket::Listen(other))) if path == other => true,
         (SerialConfig::Connect(path), Some(QtestSocket::Connect(other))) if path == other => true,
@@ -193,7 +209,10 @@ fn idle_chardevs(config: &QemuConfig) -> Vec<String> {
         ChardevTarget::Fd(_) => !used(&chardev.id),
     });
     idle.map(|chardev| {
-        format!("-chardev id={} (a line that is neither monitor, serial port nor network)", chardev.id)
+        format!(
+            "-chardev id={} (a line that is neither monitor, serial port, network nor a device's)",
+            chardev.id
+        )
     })
     .collect()
 }

@@ -132,7 +132,7 @@ fn what_is_not_built_is_named_in_one_line() {
     );
     assert_eq!(
         one("-chardev pty,id=libxl-channel0"),
-        "not built yet: -chardev id=libxl-channel0 (a line that is neither monitor, serial port nor network)"
+        "not built yet: -chardev id=libxl-channel0 (a line that is neither monitor, serial port, network nor a device's)"
     );
     assert_eq!(one("-display sdl"), "not built yet: -display sdl (window)");
     assert_eq!(

@@ -1,5 +1,6 @@
 //! What devices have to tell, as events of the monitor.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use backends::net::{Address, NetEvent};
@@ -9,8 +10,8 @@ use serde_json::{Value, json};
 use super::Runner;
 use crate::monitor::events::{self as qmp, Event, EventSpec};
 
-/// How often RTC_CHANGE and BALLOON_CHANGE come at most: a guest that sets its clock writes one register after the
-/// other, and a balloon moves by 1 MiB.
+/// How often each of these events comes at most: a guest that sets its clock writes one register after the other, a
+/// balloon moves by 1 MiB, and a port can be opened as fast as a guest likes.
 const SELDOM: Duration = Duration::from_secs(1);
 
 /// An event that comes now and then: the first at once, after that the last of each second.
@@ -32,6 +33,10 @@ impl Rare {
         self.waiting.as_ref().and(self.quiet)
     }
 
+    fn is_busy(&self, now: Instant) -> bool {
+        self.waiting.is_some() || self.quiet.is_some_and(|quiet| now < quiet)
+    }
+
     fn put(&mut self, data: Value) {
         self.waiting = Some(data);
     }
@@ -51,16 +56,34 @@ impl Rare {
 pub(super) struct RareEvents {
     clock: Rare,
     balloon: Rare,
+    /// Ports of virtio consoles, by their ids.
+    ports: BTreeMap<String, Rare>,
 }
 
 impl RareEvents {
     /// None is waiting.
-    pub(super) const NONE: RareEvents =
-        RareEvents { clock: Rare::of(&qmp::RTC_CHANGE), balloon: Rare::of(&qmp::BALLOON_CHANGE) };
+    pub(super) const NONE: RareEvents = RareEvents {
+        clock: Rare::of(&qmp::RTC_CHANGE),
+        balloon: Rare::of(&qmp::BALLOON_CHANGE),
+        ports: BTreeMap::new(),
+    };
 
     /// When one of them has something, if one will.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.clock.due().into_iter().chain(self.balloon.due()).min()
+        [&self.clock, &self.balloon].into_iter().chain(self.ports.values()).filter_map(Rare::due).min()
+    }
+
+    fn port_changed(&mut self, id: String, open: bool) {
+        let data = json!({ "id": id, "open": open });
+        self.ports.entry(id).or_insert_with(|| Rare::of(&qmp::VSERPORT_CHANGE)).put(data);
+    }
+
+    fn next(&mut self, now: Instant) -> Vec<Event> {
+        let all = [&mut self.clock, &mut self.balloon].into_iter().chain(self.ports.values_mut());
+        let come = all.filter_map(|rare| Some((rare.kind, rare.next(now)?))).collect();
+        // Ports come and go.
+        self.ports.retain(|_, rare| rare.is_busy(now));
+        come
     }
 }
 
@@ -82,6 +105,11 @@ impl Runner {
                     let (offset, path) = self.machine.clock_set(&from, seconds);
                     self.rare.clock.put(json!({ "offset": offset, "qom-path": path }));
                 }
+                DeviceEvent::PortOpened { port, open } => {
+                    if let Some(id) = self.machine.port_id(&from, port) {
+                        self.rare.port_changed(id, open);
+                    }
+                }
                 DeviceEvent::BalloonMoved { actual } => self.rare.balloon.put(json!({ "actual": actual })),
             }
         }
@@ -93,11 +121,7 @@ impl Runner {
             self.machine.follow_links();
             self.take_ejected();
         }
-        for rare in [&mut self.rare.clock, &mut self.rare.balloon] {
-            if let Some(data) = rare.next(Instant::now()) {
-                self.events.push((rare.kind, data));
-            }
-        }
+        self.events.extend(self.rare.next(Instant::now()));
     }
 
     /// Takes out what the guest has ejected.
@@ -165,5 +189,26 @@ mod tests {
         assert_eq!(rare.next(at(5000)), None);
         rare.put(json!(4));
         assert_eq!(rare.next(at(5000)), Some(json!(4)));
+    }
+
+    #[test]
+    fn each_port_has_its_own_second() {
+        let mut rare = RareEvents::NONE;
+        let start = Instant::now();
+        rare.port_changed("a".into(), true);
+        rare.port_changed("b".into(), true);
+        rare.port_changed("b".into(), false);
+        let come = |rare: &mut RareEvents, ms| {
+            let events = rare.next(start + Duration::from_millis(ms));
+            events.into_iter().map(|(_, data)| data).collect::<Vec<_>>()
+        };
+        let told = |id: &str, open: bool| json!({ "id": id, "open": open });
+        assert_eq!(come(&mut rare, 0), [told("a", true), told("b", false)]);
+        rare.port_changed("a".into(), false);
+        assert_eq!(come(&mut rare, 500), Vec::<Value>::new());
+        assert!(rare.due().is_some());
+        assert_eq!(come(&mut rare, 1000), [told("a", false)]);
+        assert_eq!(come(&mut rare, 3000), Vec::<Value>::new());
+        assert!(rare.ports.is_empty(), "nothing is kept of what is quiet");
     }
 }

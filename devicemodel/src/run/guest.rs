@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::announce::Announce;
 use super::{BY_HOST, Ending, Runner, look};
-use crate::config::{DeviceSpec, DumpConfig, NetdevConfig, bus_of};
+use crate::config::{DeviceSpec, DumpConfig, NetdevConfig, SerialConfig, bus_of};
 use crate::machine::Terminal;
 use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::info::{
@@ -181,14 +181,21 @@ impl Guest for Runner {
     }
 
     fn add_chardev(&mut self, id: &str, line: ChardevBackend) -> Result<Option<String>, QmpError> {
-        self.chardevs.add(id, line)
+        let line = match line {
+            ChardevBackend::Null => SerialConfig::Null,
+            ChardevBackend::File(path) => SerialConfig::File(path),
+            ChardevBackend::Append(path) => SerialConfig::Append(path),
+            ChardevBackend::Pty => SerialConfig::Pty,
+            ChardevBackend::Unix(path) => SerialConfig::Unix(path),
+        };
+        self.machine.add_chardev(id, line)
     }
 
     fn remove_chardev(&mut self, id: &str) -> Result<(), QmpError> {
         if self.machine.terminals().iter().any(|terminal| terminal.info().label == id) {
             return Err(QmpError::generic(format!("Chardev '{id}' is busy")));
         }
-        self.chardevs.remove(id)
+        self.machine.remove_chardev(id)
     }
 
     fn device_add(
@@ -323,8 +330,8 @@ impl Guest for Runner {
     }
 
     fn chardevs(&self) -> Vec<ChardevInfo> {
-        let added = self.chardevs.info();
-        self.machine.terminals().iter().map(Terminal::info).chain(added).collect()
+        let ports = self.machine.terminals().iter().map(Terminal::info);
+        ports.chain(self.machine.chardevs()).collect()
     }
 
     fn blocks(&self) -> Vec<BlockInfo> {

@@ -1,7 +1,6 @@
 //! The event loop: one guest from its start to its end.
 
 mod announce;
-mod chardevs;
 pub mod ending;
 mod ends;
 mod events;
@@ -35,7 +34,6 @@ use crate::qtest::server::{self as qtest, Between};
 use crate::saved;
 use crate::vnc::Viewers;
 use announce::Announce;
-use chardevs::Chardevs;
 use ends::Ends;
 use events::RareEvents;
 use mouse::Mouse;
@@ -111,8 +109,6 @@ struct Runner {
     mouse: Mouse,
     /// Networks are being told where the guest is.
     announce: Option<Announce>,
-    /// Lines that the monitor's clients have added.
-    chardevs: Chardevs,
     /// What is under way.
     work: Option<PendingOp>,
     /// How long a command waits for vCPUs and devices.
@@ -206,7 +202,6 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         mouse: Mouse::default(),
         // It may have come from another host.
         announce: options.restored.then(Announce::usual),
-        chardevs: Chardevs::default(),
         work: None,
         patience: options.patience,
         jobs: 0,

@@ -60,6 +60,9 @@ impl Named {
         for serial in &config.serial {
             serial_port(serial, &mut files);
         }
+        for chardev in &config.chardevs {
+            serial_port(&chardev.line, &mut files);
+        }
         if let Some(path) = &self.debugcon {
             make(path);
             files.write.push(path.clone());

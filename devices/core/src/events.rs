@@ -29,6 +29,13 @@ pub enum DeviceEvent {
         /// What it shows now, in seconds since 1970.
         seconds: i64,
     },
+    /// The driver has opened a port of a virtio console, or closed it.
+    PortOpened {
+        /// The port.
+        port: u32,
+        /// It is open now.
+        open: bool,
+    },
 }
 
 /// Who watches one device, and knows which. Called with the device's lock held: it must not block, and must bound what it keeps.

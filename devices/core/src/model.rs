@@ -211,6 +211,14 @@ pub const BOOTINDEX: Property = Property {
     help: "in which turn the firmware boots from it, the lowest first",
 };
 
+/// The line of a device that has one. Put among a model's own properties.
+pub const CHARDEV: Property = Property {
+    name: "chardev",
+    kind: Kind::Chardev,
+    default: Default::None,
+    help: "id of a -chardev: where it leads; nowhere if nobody says",
+};
+
 /// What every PCI function has.
 const PCI_PROPERTIES: &[Property] = &[
     Property {

@@ -21,7 +21,6 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ("disk controller", &["nvme", "isa-fdc", "floppy", "isa-ide", "piix3-ide", "usb-bot", "usb-uas"]),
     ("SCSI drive", &["scsi-hd", "scsi-cd", "scsi-block", "scsi-generic"]),
     ("virtio", &["virtio-scsi", "virtio-scsi-pci"]),
-    ("virtio", &["virtio-serial", "virtio-serial-pci", "virtserialport", "virtconsole"]),
     ("virtio", &["virtio-9p-pci", "virtio-gpu-pci", "virtio-keyboard-pci", "virtio-tablet-pci"]),
     ("PCI passthrough", &["xen-pci-passthrough", "vfio-pci", "igd-passthrough-isa-bridge"]),
     ("TPM", &["tpm-tis", "tpm-crb"]),

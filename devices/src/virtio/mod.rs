@@ -13,4 +13,5 @@ pub mod net;
 pub mod pci;
 pub mod queue;
 pub mod rng;
+pub mod serial;
 pub mod spec;

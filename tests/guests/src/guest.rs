@@ -46,13 +46,22 @@ impl Guest {
 
     /// The same with another way to run its code: `1` interpreted, `2` translated.
     pub fn restore_in(file: &Path, tier: &str) -> Result<Guest> {
+        Guest::restored(file, tier, &[])
+    }
+
+    fn restored(file: &Path, tier: &str, more: &[&str]) -> Result<Guest> {
         let program = Program::chosen()?;
         let folder = place::temporary()?;
         let mut command = program.command();
         command.arg("restore").arg(file).args(["--trust-paths", "--serial", "stdio", "--display", "none"]);
-        command.args(["--cpu-tier", tier]);
+        command.args(["--cpu-tier", tier]).args(more);
         command.arg("--monitor").arg(format!("unix:{}", folder.path().join("monitor").display()));
         Guest::spawn(command, program, folder)
+    }
+
+    /// Continues it, but stands still until it is told to go on.
+    pub fn restore_paused(file: &Path) -> Result<Guest> {
+        Guest::restored(file, "auto", &["--paused"])
     }
 
     fn spawn(mut command: Command, program: Program, folder: TempDir) -> Result<Guest> {

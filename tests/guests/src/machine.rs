@@ -93,6 +93,8 @@ pub struct Machine {
     config: Option<PathBuf>,
     record: Option<PathBuf>,
     cards: Vec<(String, String)>,
+    consoles: Vec<PathBuf>,
+    chardevs: Vec<String>,
     devices: Vec<String>,
     within: Option<u32>,
 }
@@ -121,6 +123,8 @@ impl Machine {
             config: None,
             record: None,
             cards: Vec::new(),
+            consoles: Vec::new(),
+            chardevs: Vec::new(),
             devices: Vec::new(),
             within: None,
         }
@@ -257,6 +261,19 @@ impl Machine {
         self
     }
 
+    /// A virtio console on a socket at that path.
+    pub fn console(mut self, socket: &Path) -> Machine {
+        self.consoles.push(socket.to_owned());
+        self
+    }
+
+    /// A device, in QEMU's words, with the line that it names.
+    pub fn device_on(mut self, device: &str, chardev: &str) -> Machine {
+        self.devices.push(device.to_owned());
+        self.chardevs.push(chardev.to_owned());
+        self
+    }
+
     /// In the network of that process, which has one of its own.
     pub fn within(mut self, process: u32) -> Machine {
         self.within = Some(process);
@@ -298,6 +315,8 @@ impl Machine {
             command.arg("--disk").arg(format!("{path},format={},id={id}{snapshot}", disk.format));
             command.args(disk.virtio().map(|device| format!("--device={device},drive={id}")));
         }
+        command.args(self.consoles.iter().map(|path| format!("--console=unix:{}", path.display())));
+        command.args(self.chardevs.iter().map(|chardev| format!("--chardev={chardev}")));
         command.args(self.devices.iter().map(|device| format!("--device={device}")));
         if let Some(cdrom) = &self.cdrom {
             command.arg("--cdrom").arg(cdrom);
@@ -327,7 +346,8 @@ impl Machine {
     }
 
     fn qemu(&self, command: &mut Command, monitor: &Path) -> Result<()> {
-        if self.config.is_some() || self.icount || self.cpu_tier.is_some() {
+        let ours = self.config.is_some() || !self.consoles.is_empty();
+        if ours || self.icount || self.cpu_tier.is_some() {
             bail!("QEMU has no counterpart of this test");
         }
         command.args(["-accel", "tcg", "-M", "pc", "-nodefaults", "-display", "none", "-vga", "std"]);
@@ -361,6 +381,12 @@ impl Machine {
             if let Some(device) = disk.virtio() {
                 command.arg("-device").arg(format!("{device},drive=disk{index}"));
             }
+        }
+        for chardev in &self.chardevs {
+            command.arg("-chardev").arg(chardev);
+        }
+        for device in &self.devices {
+            command.arg("-device").arg(device);
         }
         if let Some(cdrom) = &self.cdrom {
             command.arg("-cdrom").arg(cdrom);

@@ -8,6 +8,7 @@ use devices_core::power::Power;
 use devices_core::{Device, DeviceCell, Sbdf, Wiring};
 use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 
+use super::super::chardevs::Chardevs;
 use super::super::disks::DriveImages;
 use super::super::network::Networks;
 use super::super::{BuildError, Preopened};
@@ -48,6 +49,7 @@ pub(in crate::machine) struct Board<'a> {
     pub power: &'a Arc<dyn Power>,
     pub border: &'a Border,
     pub networks: &'a Networks,
+    pub chardevs: &'a Chardevs,
     pub images: &'a DriveImages,
     pub ahead: &'a Preopened,
     pub notifier: &'a Notifier,

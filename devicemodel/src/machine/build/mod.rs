@@ -26,6 +26,7 @@ use devices_core::{Device, DeviceCell};
 use hypervisor::{Capabilities, Hypervisor, Pin, RamBlock};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
+use super::chardevs::Chardevs;
 use super::disks::{Block, DriveImages, Geometries};
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::network::Networks;
@@ -100,6 +101,7 @@ impl Machine {
         let bus = Bus::new(ram.clone(), mapper.clone());
         let drive_images = DriveImages::default();
         let networks = Arc::new(Networks::new(notifier.clone(), ahead.hubs()));
+        let chardevs = Chardevs::default();
         let board = Board {
             bus: &bus,
             hypervisor: &hypervisor,
@@ -108,6 +110,7 @@ impl Machine {
             notifier: &notifier,
             border: &border,
             networks: &networks,
+            chardevs: &chardevs,
             images: &drive_images,
             ahead: &ahead,
         };
@@ -126,6 +129,7 @@ impl Machine {
         let maker = Maker { board: &board };
         board.add_netdevs(&config.netdevs)?;
         board.add_dumps(&config.dumps)?;
+        chardevs.open(&board)?;
         let display = maker.all(&config.devices, &plugged)?;
         pm.iter().for_each(|pm| pm.lock().set_removable_slots(plugged.removable()));
         let rtc = isa::clocks(&board, capabilities, isa, geometry)?;
@@ -149,6 +153,7 @@ impl Machine {
             display,
             plugged,
             networks,
+            chardevs,
             cds,
             nodes: media::Nodes::default(),
             rtc,

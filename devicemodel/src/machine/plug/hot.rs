@@ -124,6 +124,7 @@ impl Machine {
             power: &self.power,
             border: &self.border,
             networks: &self.networks,
+            chardevs: &self.chardevs,
             images: &DriveImages::default(),
             notifier: &self.notifier,
             ahead: &Preopened::default(),

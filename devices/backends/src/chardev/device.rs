@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use devices_core::{Wake, Waker};
 use hypervisor::thread_role;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
+use rustix::termios::tcgetwinsize;
 
 use super::CharError;
 use super::escape::{Escape, Filter, HELP};
@@ -63,6 +64,8 @@ pub(super) struct Shared {
     stopping: AtomicBool,
     /// Nobody took the output when it was waited for.
     given_up: AtomicBool,
+    /// Columns and rows of the terminal, 16 bits each; 0: it is none.
+    size: AtomicU32,
     waker: Waker,
     number: u32,
 }
@@ -93,6 +96,7 @@ impl Shared {
             stop,
             stopping: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
+            size: AtomicU32::new(0),
             waker,
             number,
         });
@@ -106,17 +110,26 @@ impl Shared {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Somebody listens from now on, or nobody: then output is dropped.
+    /// Somebody is at the other end from now on, or nobody: then output is dropped.
     pub(super) fn connect(&self, to: Option<Arc<OwnedFd>>) {
         let mut output = lock(&self.output);
-        output.connected = to.is_some();
+        let mut news = std::mem::replace(&mut output.connected, to.is_some()) != to.is_some();
         if to.is_none() {
             output.ring.clear();
+            news |= std::mem::take(&mut output.starved);
         }
-        let starved = to.is_none() && std::mem::take(&mut output.starved);
         drop(output);
         *lock(&self.to) = to;
-        if starved {
+        if news {
+            self.wake();
+        }
+    }
+
+    /// Looks how large the terminal is. Who resizes it does not say so: it is seen when something is typed.
+    pub(super) fn measure(&self, terminal: &OwnedFd) {
+        let Ok(size) = tcgetwinsize(terminal) else { return };
+        let size = u32::from(size.ws_col) << 16 | u32::from(size.ws_row);
+        if self.size.swap(size, Ordering::AcqRel) != size {
             self.wake();
         }
     }
@@ -156,6 +169,7 @@ impl Shared {
                 Err(_) => return,
             }
             if let Some(tell) = escape {
+                self.measure(fd);
                 for asked in filter.take(&mut data) {
                     if asked == Escape::Help {
                         self.push_output(HELP);
@@ -331,6 +345,17 @@ impl CharBackend for Chardev {
             self.shared.room.notify_all();
         }
         len
+    }
+
+    fn connected(&self) -> bool {
+        lock(&self.shared.output).connected
+    }
+
+    fn size(&self) -> Option<(u16, u16)> {
+        match self.shared.size.load(Ordering::Acquire) {
+            0 => None,
+            size => Some(((size >> 16) as u16, size as u16)),
+        }
     }
 }
 

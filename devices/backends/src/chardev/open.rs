@@ -97,6 +97,7 @@ impl Prepared {
         let (line, path) = match end {
             End::Stdio { taken, input, output } => {
                 shared.connect(Some(Arc::new(output)));
+                shared.measure(&input);
                 let input = Arc::new(input);
                 let escape: super::device::OnEscape = Box::new(escape);
                 let serve = move |shared: &Shared| shared.read_all(&input, Some(&escape));

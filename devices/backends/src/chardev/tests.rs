@@ -29,6 +29,15 @@ fn input(backend: &Arc<dyn CharBackend>, len: usize) -> Vec<u8> {
     all
 }
 
+/// Waits until somebody is at the other end, or nobody.
+fn wait_for(backend: &Arc<dyn CharBackend>, connected: bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while backend.connected() != connected {
+        assert!(Instant::now() < end, "it is not seen who is there");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Writes all of it, waiting for room.
 fn output(backend: &Arc<dyn CharBackend>, mut data: &[u8]) {
     let end = Instant::now() + Duration::from_secs(20);
@@ -80,11 +89,14 @@ fn a_socket_serves_one_client_after_the_other() {
     for round in 0..3u8 {
         let mut client = UnixStream::connect(&path).unwrap();
         client.write_all(&[round; 10_000]).unwrap();
+        wait_for(&open.backend, true);
         assert_eq!(input(&open.backend, 10_000), [round; 10_000]);
         output(&open.backend, b"hello");
         let mut answer = [0; 5];
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"hello");
+        drop(client);
+        wait_for(&open.backend, false);
     }
     assert!(super::open(&spec, Waker::default(), 0, |_| {}).is_err(), "the socket is in use");
     drop(open);
