@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
-    Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig, GuestConfig, HypervisorChoice,
-    SerialConfig, USUAL_CARD,
+    BackEndConfig, Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig, GuestConfig,
+    HypervisorChoice, SerialConfig, USUAL_CARD,
 };
 use crate::lockstep::Lockstep;
 use crate::qemu::{self, keyval::Fields};
@@ -123,7 +123,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "stdio|pty|file:PATH|unix:PATH|null", num_args = 0..=1, require_equals = true,
         default_missing_value = "stdio")]
     pub console: Vec<String>,
-    /// A line that a --device names (`chardev=ID`), in QEMU's words.
+    /// A line that a --device names (`chardev=ID`), in QEMU's words; or the socket of the process that serves a
+    /// `vhost-user-` device. One that has gone is looked for again with `reconnect-ms`, which needs `--sandbox off`; or it
+    /// comes by itself, with `server=on`.
     #[arg(long, value_name = "TYPE,id=ID[,KEY=VALUE...]")]
     pub chardev: Vec<String>,
     /// Boot order: letters of c (disk), d (CD), n (network) [default: cd].
@@ -272,6 +274,9 @@ pub struct RestoreArgs {
     /// Likewise the networks, in their order.
     #[arg(long, value_name = "user[,hostfwd=tcp::PORT-:PORT]|tap:NAME|stream:PATH|vhost-user:PATH")]
     pub net: Vec<String>,
+    /// Likewise processes that serve devices, by their ids.
+    #[arg(long, value_name = "socket,id=ID,path=PATH[,server=on][,reconnect-ms=N]")]
+    pub chardev: Vec<String>,
     /// Likewise the firmware.
     #[arg(long, value_name = "bios|PATH")]
     pub firmware: Option<String>,
@@ -374,6 +379,11 @@ impl HostArgs {
     }
 }
 
+/// What `--chardev` says.
+fn back_ends(texts: &[String]) -> Result<Vec<BackEndConfig>, ConfigError> {
+    texts.iter().map(|text| qemu::back_end(text)).collect()
+}
+
 impl RestoreArgs {
     /// What is given in the place of what the file names.
     pub fn given(&self) -> Result<Given, ConfigError> {
@@ -385,6 +395,7 @@ impl RestoreArgs {
             firmware: self.firmware.as_deref().map(|text| (text != "bios").then(|| text.into())),
             serial: self.host.serial()?,
             nets: self.net.clone(),
+            back_ends: back_ends(&self.chardev)?,
             trust: self.trust_paths,
         })
     }
@@ -479,12 +490,17 @@ impl RunArgs {
             config.serial = serial;
         }
         self.networks(config)?;
-        for text in &self.chardev {
-            let why = |why| ConfigError::Invalid(format!("chardev {text}: {why}"));
-            config.chardevs.push(qemu::device_line(text).map_err(why)?);
-        }
         for device in &self.device {
             config.devices.push(DeviceSpec::parse(device)?);
+        }
+        for text in &self.chardev {
+            let why = |why| ConfigError::Invalid(format!("chardev {text}: {why}"));
+            let served = |id: &str| config.devices.iter().any(|device| device.back_end() == Some(id));
+            if let Some(back_end) = qemu::back_end(text).ok().filter(|back_end| served(&back_end.id)) {
+                config.back_ends.push(back_end);
+                continue;
+            }
+            config.chardevs.push(qemu::device_line(text).map_err(why)?);
         }
         if self.balloon {
             config.devices.push(DeviceSpec::parse("virtio-balloon-pci,free-page-reporting=on")?);

@@ -6,7 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, DiskBus, DiskConfig, DiskKind, GuestConfig, NetdevConfig, SerialConfig};
+use crate::config::{
+    BackEndConfig, ConfigError, DiskBus, DiskConfig, DiskKind, GuestConfig, NetdevConfig, SerialConfig,
+};
 
 /// What the person gives, in the place of what the file names.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +27,8 @@ pub struct Given {
     pub serial: Vec<SerialConfig>,
     /// Networks, in the order of the back ends.
     pub nets: Vec<String>,
+    /// Processes that serve devices, by their ids.
+    pub back_ends: Vec<BackEndConfig>,
     /// What the file names is right.
     pub trust: bool,
 }
@@ -56,11 +60,12 @@ pub fn settle(saved: GuestConfig, given: &Given) -> Result<GuestConfig, ConfigEr
     }
     lines(&mut config, &given.serial, &mut named)?;
     networks(&mut config, &given.nets, &mut named)?;
+    back_ends(&mut config, &given.back_ends, &mut named)?;
     if given.trust || named.is_empty() {
         return Ok(config);
     }
     let text = "the saved guest names files of this host, which are not opened unasked:";
-    let end = "give others (--disk, --cdrom, --kernel, --initrd, --firmware, --serial, --net), or --trust-paths if they \
+    let end = "give others (--disk, --cdrom, --kernel, --initrd, --firmware, --serial, --net, --chardev), or --trust-paths if they \
                are right";
     Err(ConfigError::Invalid(format!("{text}\n  {}\n{end}", named.join("\n  "))))
 }
@@ -175,6 +180,24 @@ fn networks(config: &mut GuestConfig, given: &[String], named: &mut Vec<String>)
     Ok(())
 }
 
+/// Leads devices to the processes that are to serve them.
+fn back_ends(
+    config: &mut GuestConfig,
+    given: &[BackEndConfig],
+    named: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    for other in given {
+        let found = config.back_ends.iter_mut().find(|back_end| back_end.id == other.id);
+        let missing = || ConfigError::Invalid(format!("the saved guest has no chardev '{}'", other.id));
+        found.ok_or_else(missing)?.clone_from(other);
+    }
+    let left = config.back_ends.iter().filter(|back_end| given.iter().all(|other| other.id != back_end.id));
+    named.extend(left.map(|BackEndConfig { id, place, .. }| {
+        format!("chardev {}: {}", shown(id.as_ref()), shown(place.to_string().as_ref()))
+    }));
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +238,18 @@ mod tests {
         assert_eq!(settle(saved(), &Given { trust: true, ..Given::default() }), Ok(saved()));
         let nothing = GuestConfig { serial: vec![SerialConfig::Stdio], ..GuestConfig::default() };
         assert_eq!(settle(nothing.clone(), &Given::default()), Ok(nothing));
+    }
+
+    #[test]
+    fn processes_that_serve_devices_are_named_too() {
+        let socket = |path: &str| crate::qemu::back_end(&format!("socket,id=c,path={path}")).unwrap();
+        let config = GuestConfig { back_ends: vec![socket("/old")], ..GuestConfig::default() };
+        let error = settle(config.clone(), &Given::default()).unwrap_err().to_string();
+        assert!(error.contains("\n  chardev c: /old\n"), "{error}");
+        let given = Given { back_ends: vec![socket("/new")], ..Given::default() };
+        assert_eq!(settle(config, &given).unwrap().back_ends, [socket("/new")]);
+        let error = settle(GuestConfig::default(), &given).unwrap_err().to_string();
+        assert_eq!(error, "the saved guest has no chardev 'c'");
     }
 
     #[test]

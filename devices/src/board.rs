@@ -12,6 +12,7 @@ use devices_core::model::{Properties, PropertyError};
 use devices_core::net::{NetBackend, Nic};
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
+use devices_core::vhost_user::{Needs, VhostUser};
 use devices_core::{Device, DeviceCell, Waker, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use thiserror::Error;
@@ -59,6 +60,15 @@ pub trait DeviceContext {
     fn entropy(&self, name: &str) -> Arc<dyn Entropy>;
     /// Who hears what the device of that name has to tell.
     fn observer(&self, name: &str) -> Arc<dyn Observer>;
+    /// The process that serves the device's queues, which its `chardev` leads to; it wakes the device with
+    /// [`devices_core::Wake::Backend`]`(number)`.
+    fn vhost_user(
+        &self,
+        properties: &Properties,
+        wiring: &Wiring,
+        number: u32,
+        needs: Needs,
+    ) -> Result<Arc<dyn VhostUser>, MakeError>;
     /// How many vCPUs the guest starts with.
     fn vcpus(&self) -> u32;
     /// Whether memory of devices is saved as the guest's own, by somebody else.

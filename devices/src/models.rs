@@ -5,6 +5,7 @@ mod not_built;
 use devices_core::model::{BusType, Model, Plug};
 
 use crate::board::{Make, MakeChild};
+use crate::virtio::vhost_user::model as vhost_user;
 use crate::{chipset, display, input, interrupt, net, serial, storage, testing, timer, virtio, xen};
 
 /// A model, and who makes its devices.
@@ -70,6 +71,23 @@ static ALL: &[Listed] = &[
     Listed(&virtio::serial::model::NON_TRANSITIONAL, Maker::Of(virtio::serial::model::make)),
     Listed(&virtio::serial::CONSOLE, Maker::On(virtio::serial::make_port)),
     Listed(&virtio::serial::SERIAL_PORT, Maker::On(virtio::serial::make_port)),
+    Listed(&vhost_user::BLK, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::BLK_TRANSITIONAL, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::BLK_NON_TRANSITIONAL, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::FS, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::SCSI, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::SCSI_TRANSITIONAL, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::SCSI_NON_TRANSITIONAL, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::RNG, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::RNG_TRANSITIONAL, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::RNG_NON_TRANSITIONAL, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::VSOCK, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::VSOCK_NON_TRANSITIONAL, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::GPIO, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::I2C, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::SOUND, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::SCMI, Maker::Of(vhost_user::make)),
+    Listed(&vhost_user::ANY, Maker::Of(vhost_user::make)),
     Listed(&xen::platform::model::MODEL, Maker::Of(xen::platform::model::make)),
     Listed(&xen::pvdevice::model::MODEL, Maker::Of(xen::pvdevice::model::make)),
 ];

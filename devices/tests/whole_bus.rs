@@ -38,6 +38,7 @@ use devices_core::net::TestNet;
 use devices_core::pci::BarKind;
 use devices_core::power::Power;
 use devices_core::rig::{Random, Recorder, Rig};
+use devices_core::vhost_user::{Needs, TestBackEnd, VhostUser};
 use devices_core::{Dir, Sbdf, Size, Ticket, Waker, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use ioreq::{Data, Request, Target};
@@ -121,6 +122,15 @@ impl DeviceContext for Context {
     fn observer(&self, _: &str) -> Arc<dyn Observer> {
         Arc::new(Nobody)
     }
+    fn vhost_user(
+        &self,
+        _: &Properties,
+        _: &Wiring,
+        _: u32,
+        needs: Needs,
+    ) -> Result<Arc<dyn VhostUser>, MakeError> {
+        Ok(Arc::new(TestBackEnd::new(needs.features, &vec![0; needs.config])))
+    }
     fn vcpus(&self) -> u32 {
         2
     }
@@ -142,6 +152,11 @@ struct Pc {
 /// A model's defaults; where it takes them not, since somebody must choose, its numbers are 1.
 fn usual(model: &'static Model) -> Properties {
     let mut properties = Properties::new(model);
+    for (name, value) in [("tag", Value::Text("share".into())), ("virtio-id", Value::Uint(4))] {
+        if model.property(name).is_some() {
+            properties.put(name, value).unwrap();
+        }
+    }
     if (model.check)(&properties).is_err() {
         for property in model.properties.iter().filter(|property| matches!(property.kind, Kind::Uint(_))) {
             properties.put(property.name, Value::Uint(1)).unwrap();
@@ -150,11 +165,11 @@ fn usual(model: &'static Model) -> Properties {
     properties
 }
 
-/// One device of every model that can be asked for, in slots from 2 on, with its BARs mapped as the firmware does.
+/// One device of every model that can be asked for, in slots from 2 on, and then as their further functions, with its BARs mapped as the firmware does.
 fn add_models(pc: &mut Pc, isa: &IrqBank) {
     let Pc { rig, ports, memory } = pc;
     let context = Context { ram: rig.ram().clone(), recorder: rig.recorder(), disk: disk(rig) };
-    let (mut slot, mut port, mut address) = (2, 0xc100, 0xe000_0000);
+    let (mut slot, mut function, mut port, mut address) = (2, 0, 0xc100, 0xe000_0000);
     let mut buses = Vec::new();
     for model in models::all() {
         let Some(make) = models::maker(model) else { continue };
@@ -168,26 +183,26 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
         };
         let made = make(&usual(model), handles).unwrap();
         buses.extend(made.bus.map(|bus| (model.offers, bus)));
-        let sbdf = (model.bus == BusType::Pci).then(|| Sbdf::bus0(slot, 0));
+        let sbdf = (model.bus == BusType::Pci).then(|| Sbdf::bus0(slot, function));
         rig.bus().attach_slot(made.slot.clone(), &wiring, sbdf).unwrap();
         let bars: Vec<_> = made.slot.lock().pci().map(|config| config.bars().collect()).unwrap_or_default();
         for (index, kind, size, _) in bars {
             let reg = 0x10 + 4 * u16::from(index);
             if kind == BarKind::Io {
                 port = u64::from(port).next_multiple_of(size) as u16;
-                rig.config_write(slot, 0, reg, Size::B4, port.into());
+                rig.config_write(slot, function, reg, Size::B4, port.into());
                 ports.push((port, size as u16));
                 port += size as u16;
             } else if index < 6 {
                 address = u64::from(address).next_multiple_of(size) as u32;
-                rig.config_write(slot, 0, reg, Size::B4, address);
+                rig.config_write(slot, function, reg, Size::B4, address);
                 memory.push((address.into(), size));
                 address += size as u32;
             }
         }
         if sbdf.is_some() {
-            rig.config_write(slot, 0, 4, Size::B2, 7);
-            slot += 1;
+            rig.config_write(slot, function, 4, Size::B2, 7);
+            (slot, function) = if slot < 31 { (slot + 1, function) } else { (2, function + 1) };
         }
     }
     // One of each that hangs on such a bus, on every one.

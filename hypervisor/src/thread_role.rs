@@ -19,6 +19,8 @@ pub enum Role {
     Network,
     /// Moves frames between a network card and sockets or an interface that are open.
     Frames,
+    /// Talks to the process that serves a virtio device, and connects to it anew.
+    Queues,
 }
 
 static NARROW: OnceLock<fn(Role)> = OnceLock::new();

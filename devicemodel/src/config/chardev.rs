@@ -41,10 +41,10 @@ impl GuestConfig {
 }
 
 impl DeviceSpec {
-    /// The line that it names.
+    /// The line that it names. What another process serves has none, but [a way there](DeviceSpec::back_end).
     pub(crate) fn chardev(&self) -> Option<&str> {
         match self.properties.get(CHARDEV.name) {
-            Some(Value::Text(id)) => Some(id),
+            Some(Value::Text(id)) if !self.is_served() => Some(id),
             _ => None,
         }
     }

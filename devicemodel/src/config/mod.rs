@@ -1,5 +1,6 @@
 //! What a guest is made of: the one description that command lines and xl.cfg files are turned into.
 
+mod back_end;
 pub(crate) mod bus;
 mod chardev;
 mod device;
@@ -15,6 +16,7 @@ use hypervisor_soft::CpuModel;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use back_end::{BackEndConfig, BackEndPlace};
 pub use chardev::ChardevConfig;
 pub use device::{DeviceSpec, OldVga};
 pub(crate) use device::{bus_of, check as check_devices};
@@ -197,6 +199,9 @@ pub struct GuestConfig {
     /// Lines that devices name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chardevs: Vec<ChardevConfig>,
+    /// Processes that serve devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub back_ends: Vec<BackEndConfig>,
     /// Files that get what passes some of them.
     #[serde(skip)]
     pub dumps: Vec<DumpConfig>,
@@ -238,6 +243,7 @@ impl Default for GuestConfig {
             devices: usual_devices(),
             netdevs: Vec::new(),
             chardevs: Vec::new(),
+            back_ends: Vec::new(),
             dumps: Vec::new(),
             old_vga: None,
             localtime: false,
@@ -293,6 +299,7 @@ impl GuestConfig {
         bus::settle(&mut self.devices)?;
         chardev::check(&self.chardevs, &self.devices)?;
         network::check(&self.netdevs, &self.devices)?;
+        back_end::check(&self.back_ends, &self.devices)?;
         network::check_dumps(&self.dumps, &self.netdevs)?;
         if self.serial.len() > 4 {
             return invalid("a PC has four serial ports".into());

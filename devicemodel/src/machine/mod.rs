@@ -1,6 +1,7 @@
 //! The machine: a hypervisor, a bus and the devices on it, and what a person can do with them.
 
 mod ahead;
+mod back_ends;
 mod balloon;
 mod boot;
 mod build;

@@ -174,7 +174,7 @@ pub(super) fn around(hubs: &Hubs) -> Around<'_> {
 }
 
 /// A file that the process was started with.
-fn numbered(name: &str) -> Result<OwnedFd, String> {
+pub(super) fn numbered(name: &str) -> Result<OwnedFd, String> {
     let number = name.parse().map_err(|_| format!("'{name}' is not a number"))?;
     inherited::take(number).map_err(|error| error.to_string())
 }

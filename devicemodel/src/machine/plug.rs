@@ -26,11 +26,13 @@ use devices_core::pci::bus::{PciBus, on_bus_0};
 use devices_core::pci::reg;
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
+use devices_core::vhost_user::{Needs, VhostUser};
 use devices_core::{DeviceCell, Waker, Wiring};
 use hypervisor::{GuestRam, IrqTarget, MsiTarget, Pin, RamBlock};
 use ioreq::Sbdf;
 
 use super::BuildError;
+use super::back_ends;
 use super::build::board::Board;
 use super::build::xen;
 use super::rom::{self, OptionRom};
@@ -427,6 +429,15 @@ impl devices::board::DeviceContext for Maker<'_> {
     }
     fn observer(&self, name: &str) -> Arc<dyn Observer> {
         self.board.notifier.observer(name)
+    }
+    fn vhost_user(
+        &self,
+        properties: &Properties,
+        wiring: &Wiring,
+        number: u32,
+        needs: Needs,
+    ) -> Result<Arc<dyn VhostUser>, MakeError> {
+        back_ends::connect(self.board, properties, (wiring, number), needs)
     }
     fn vcpus(&self) -> u32 {
         self.board.config.vcpus

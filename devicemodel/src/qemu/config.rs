@@ -287,6 +287,8 @@ pub struct Chardev {
     pub target: ChardevTarget,
     /// `reconnect=`: a connection that failed or ended is tried again after so many seconds; 0: it is not.
     pub reconnect: u32,
+    /// `reconnect-ms=`: likewise in milliseconds, where it is not in seconds.
+    pub reconnect_ms: u64,
 }
 
 /// `-mon`.

@@ -6,7 +6,7 @@ use super::Refusal;
 use super::config::{Chardev, ChardevTarget, Mon};
 use super::keyval::Fields;
 use super::values::{inherited, path};
-use crate::config::{ChardevConfig, SerialConfig};
+use crate::config::{BackEndConfig, BackEndPlace, ChardevConfig, SerialConfig};
 use crate::qtest::server::{LogTo, QtestSocket};
 
 /// The keys of `-chardev`.
@@ -28,6 +28,7 @@ const CHARDEV_KEYS: &[&str] = &[
     "delay",
     "nodelay",
     "reconnect",
+    "reconnect-ms",
     "telnet",
     "to",
     "ipv4",
@@ -67,7 +68,7 @@ pub(super) fn chardev(value: &str) -> Result<Chardev, Refusal> {
         fields.only("signal", &["off"], "signals by the guest's terminal")?;
     }
     fields.end()?;
-    Ok(Chardev { id, target: ChardevTarget::Serial(line), reconnect: 0 })
+    Ok(Chardev { id, target: ChardevTarget::Serial(line), reconnect: 0, reconnect_ms: 0 })
 }
 
 /// A socket that we listen on, with nobody waiting for the first client, or that we connect to.
@@ -78,10 +79,15 @@ fn socket(id: String, mut fields: Fields) -> Result<Chardev, Refusal> {
     let server = fields.flag("server")?.unwrap_or(false);
     let fd = fields.number::<i32>("fd")?;
     let file = fields.take("path");
-    let reconnect = fields.number("reconnect")?.unwrap_or(0);
+    let reconnect = fields.number("reconnect")?;
+    let reconnect_ms = fields.number("reconnect-ms")?;
+    if reconnect.is_some() && reconnect_ms.is_some() {
+        return Err(Refusal::bad("'reconnect' and 'reconnect-ms' are mutually exclusive"));
+    }
+    let (reconnect, reconnect_ms) = (reconnect.unwrap_or(0), reconnect_ms.unwrap_or(0));
     client_options(&mut fields)?;
     fields.end()?;
-    if server && reconnect > 0 {
+    if server && (reconnect > 0 || reconnect_ms > 0) {
         return Err(Refusal::bad("'reconnect' option is incompatible with socket in server mode"));
     }
     let target = match (fd, file) {
@@ -95,7 +101,21 @@ fn socket(id: String, mut fields: Fields) -> Result<Chardev, Refusal> {
         (None, Some(file)) => ChardevTarget::Serial(SerialConfig::Connect(path(&file)?)),
         _ => return Err(Refusal::bad("a socket has one of path= and fd=")),
     };
-    Ok(Chardev { id, target, reconnect })
+    Ok(Chardev { id, target, reconnect, reconnect_ms })
+}
+
+/// As the process that serves a device.
+pub(super) fn back_end(chardev: &Chardev) -> Result<BackEndConfig, Refusal> {
+    let place = match &chardev.target {
+        ChardevTarget::Serial(SerialConfig::Connect(path)) => BackEndPlace::Connect(path.clone()),
+        ChardevTarget::Serial(SerialConfig::Unix(path)) => BackEndPlace::Listen(path.clone()),
+        ChardevTarget::Fd(fd) => BackEndPlace::Fd(*fd),
+        ChardevTarget::Serial(_) => {
+            return Err(Refusal::bad(format!("chardev '{}' is no unix socket", chardev.id)));
+        }
+    };
+    let reconnect_ms = u64::from(chardev.reconnect) * 1000 + chardev.reconnect_ms;
+    Ok(BackEndConfig { id: chardev.id.clone(), place, reconnect_ms })
 }
 
 pub(super) fn mon(value: &str) -> Result<Mon, Refusal> {
@@ -118,7 +138,7 @@ pub(super) fn qmp(value: &str, index: usize) -> Result<(Chardev, Mon), Refusal> 
     let socket = value.strip_prefix("unix:").ok_or_else(|| Refusal::not_built(value))?;
     let id = format!("compat_monitor{index}");
     let target = ChardevTarget::Serial(unix(socket)?);
-    let chardev = Chardev { id: id.clone(), target, reconnect: 0 };
+    let chardev = Chardev { id: id.clone(), target, reconnect: 0, reconnect_ms: 0 };
     Ok((chardev, Mon { chardev: id }))
 }
 
@@ -133,11 +153,12 @@ pub(super) fn of_device(chardev: &Chardev) -> Result<ChardevConfig, Refusal> {
     }
 }
 
-/// Only networks connect again.
+/// Only networks and devices that other processes serve connect again.
 pub(super) fn once(chardev: &Chardev) -> Result<(), Refusal> {
-    match chardev.reconnect {
-        0 => Ok(()),
-        seconds => Err(Refusal::not_built(format!("reconnect={seconds} (connecting again)"))),
+    match (chardev.reconnect, chardev.reconnect_ms) {
+        (0, 0) => Ok(()),
+        (0, time) => Err(Refusal::not_built(format!("reconnect-ms={time} (connecting again)"))),
+        (seconds, _) => Err(Refusal::not_built(format!("reconnect={seconds} (connecting again)"))),
     }
 }
 

@@ -25,7 +25,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use crate::config::ChardevConfig;
+use crate::config::{BackEndConfig, ChardevConfig, ConfigError};
 
 pub use boot::{Ends, Panic};
 pub use config::{
@@ -76,6 +76,18 @@ pub(crate) fn device_line(text: &str) -> Result<ChardevConfig, String> {
     line.map_err(|refusal| match refusal {
         Refusal::Bad(why) => why,
         Refusal::NotBuilt(what) => format!("not built yet: {what}"),
+    })
+}
+
+/// What `-chardev` says, as the process that serves a device.
+pub(crate) fn back_end(text: &str) -> Result<BackEndConfig, ConfigError> {
+    let back_end = lines::chardev(text).and_then(|chardev| lines::back_end(&chardev));
+    back_end.map_err(|refusal| {
+        let why = match refusal {
+            Refusal::Bad(why) => why,
+            Refusal::NotBuilt(what) => format!("not built yet: {what}"),
+        };
+        ConfigError::Invalid(format!("chardev {text}: {why}"))
     })
 }
 

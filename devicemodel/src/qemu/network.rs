@@ -103,8 +103,9 @@ pub(super) fn complete(netdev: &mut NetdevConfig, chardevs: &[Chardev]) {
     };
     netdev.options.push((key.into(), place));
     netdev.options.push(("server".into(), if server { "on" } else { "off" }.into()));
-    if chardev.reconnect > 0 {
-        netdev.options.push(("reconnect".into(), chardev.reconnect.to_string()));
+    let seconds = u64::from(chardev.reconnect) + chardev.reconnect_ms.div_ceil(1000);
+    if seconds > 0 {
+        netdev.options.push(("reconnect".into(), seconds.to_string()));
     }
 }
 

@@ -9,7 +9,7 @@ use devices_core::model::{Properties, Value};
 
 use super::boot::Panic;
 use super::config::{
-    Blockdev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineKind, QemuConfig,
+    Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineKind, QemuConfig,
     SocketAt, VncArg,
 };
 use super::drivers::{Driver, driver};
@@ -17,8 +17,8 @@ use super::network::{NicArg, OnBoard};
 use super::options::NO_CPU;
 use super::{QemuError, Refusal, blockdev, lines, network};
 use crate::config::{
-    ClockMode, DeviceSpec, DiskBus, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice,
-    SerialConfig,
+    BackEndConfig, ClockMode, DeviceSpec, DiskBus, DiskConfig, DiskFormat, DiskKind, GuestConfig,
+    HypervisorChoice, SerialConfig,
 };
 use crate::qtest::server::{LogTo, QtestSocket};
 use crate::sandbox;
@@ -159,6 +159,7 @@ impl Task {
         }
         plan.chardevs(&config)?;
         plan.guest.disks = drives.disks;
+        plan.guest.back_ends = back_ends(&config, &plan.guest.devices)?;
         // As with QEMU, who names one drive as a device names all.
         if !config.nodefaults && plan.guest.devices.iter().all(|device| !device.is_drive()) {
             plan.guest.empty_cd();
@@ -215,6 +216,15 @@ fn idle_chardevs(config: &QemuConfig) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// The character devices that devices name.
+fn back_ends(config: &QemuConfig, devices: &[DeviceSpec]) -> Result<Vec<BackEndConfig>, QemuError> {
+    let named = |chardev: &&Chardev| devices.iter().any(|device| device.back_end() == Some(&chardev.id));
+    let all = config.chardevs.iter().filter(named);
+    let back_end =
+        |chardev: &Chardev| lines::back_end(chardev).map_err(|refusal| refusal.at("-chardev".into()));
+    all.map(back_end).collect()
 }
 
 fn monitors(config: &QemuConfig) -> Result<Vec<MonitorSocket>, QemuError> {

@@ -338,6 +338,35 @@ fn a_vhost_user_network_is_where_its_chardev_says() {
     assert!(again.starts_with("not built yet: -serial reconnect=1 (connecting again)"), "{again}");
 }
 
+/// What processes that serve devices are told of.
+#[test]
+fn a_device_of_another_process_names_the_chardev_that_leads_there() {
+    use crate::config::BackEndPlace;
+    let back_end = |chardev: &str| {
+        let line =
+            format!("-m 64 -device vhost-user-blk-pci,chardev=c,num-queues=2 -chardev socket,id=c,{chardev}");
+        let found = plan(&line).guest.back_ends;
+        (found[0].id.clone(), found[0].place.clone(), found[0].reconnect_ms)
+    };
+    let at = |place, time| ("c".to_owned(), place, time);
+    assert_eq!(back_end("path=/s"), at(BackEndPlace::Connect("/s".into()), 0));
+    assert_eq!(back_end("path=/s,reconnect=2"), at(BackEndPlace::Connect("/s".into()), 2000));
+    assert_eq!(back_end("path=/s,reconnect-ms=50"), at(BackEndPlace::Connect("/s".into()), 50));
+    assert_eq!(back_end("path=/s,server=on,wait=off"), at(BackEndPlace::Listen("/s".into()), 0));
+    for (line, expected) in [
+        ("-device vhost-user-blk-pci,chardev=c", "can't find value 'c'"),
+        ("-device vhost-user-blk-pci", "chardev= is missing"),
+        ("-device vhost-user-blk-pci,chardev=c -chardev null,id=c", "chardev 'c' is no unix socket"),
+        ("-device vhost-user-fs-pci,chardev=c -chardev socket,id=c,path=/s", "tag"),
+        ("-chardev socket,id=c,path=/s,reconnect=1,reconnect-ms=1", "mutually exclusive"),
+        ("-chardev socket,id=c,path=/s,server=on,reconnect-ms=1", "incompatible"),
+        ("-chardev socket,id=c,path=/s,reconnect-ms=1 -serial chardev:c", "connecting again"),
+    ] {
+        let refused = refusal(line);
+        assert!(refused.contains(expected), "{line}: {refused}");
+    }
+}
+
 /// What libxl of Xen 4.13 to 4.15.0 writes, and its neighbours.
 #[test]
 fn flags_of_sockets_have_a_short_form() {

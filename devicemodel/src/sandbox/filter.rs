@@ -268,6 +268,9 @@ const SOCKET_CALLS: &[c_long] = &[
 /// New connections, beside the sockets.
 const INTERNET_CALLS: &[c_long] = &[libc::SYS_connect, libc::SYS_bind, libc::SYS_listen];
 
+/// Another back end of a device, its own way to us, and what its state comes and goes by.
+const BACK_END_CALLS: &[c_long] = &[libc::SYS_connect, libc::SYS_socketpair, libc::SYS_pipe2];
+
 /// Files below the folder of TFTP, which landlock leaves.
 const TFTP_CALLS: &[c_long] = &[libc::SYS_openat2, libc::SYS_pread64, libc::SYS_fstat];
 
@@ -280,7 +283,7 @@ fn kept(kind: Role) -> io::Result<Rules> {
     let more: &[c_long] = match kind {
         Role::Vcpu => &[],
         Role::Disk => DISK_CALLS,
-        Role::Viewer | Role::Chardev | Role::Network | Role::Frames => SOCKET_CALLS,
+        Role::Viewer | Role::Chardev | Role::Network | Role::Frames | Role::Queues => SOCKET_CALLS,
     };
     let mut rules = plain(COMMON);
     rules.extend(plain(more));
@@ -290,10 +293,15 @@ fn kept(kind: Role) -> io::Result<Rules> {
         // Comes to nothing where the process may not.
         rules.extend(internet_calls()?);
     }
+    if kind == Role::Queues {
+        rules.extend(plain(BACK_END_CALLS));
+        // Likewise.
+        rules.insert(libc::SYS_socket, vec![socket(libc::AF_UNIX, libc::SOCK_STREAM)?]);
+    }
     memory(&mut rules)?;
     ourselves(&mut rules)?;
     let requests: &[u64] = match kind {
-        Role::Vcpu | Role::Viewer | Role::Frames => &[],
+        Role::Vcpu | Role::Viewer | Role::Frames | Role::Queues => &[],
         Role::Disk => DISK_IOCTLS,
         Role::Chardev | Role::Network => MACHINE_IOCTLS,
     };

@@ -21,7 +21,7 @@ use backends::net::{Address, NetSpec, StreamSpec};
 use devices_core::model::Value;
 
 use super::paths::Files;
-use crate::config::{GuestConfig, NetdevConfig, SerialConfig};
+use crate::config::{BackEndPlace, GuestConfig, NetdevConfig, SerialConfig};
 
 /// What the host's side of the command line names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +72,12 @@ impl Named {
         }
         for netdev in &config.netdevs {
             network(netdev, &mut files);
+        }
+        for back_end in &config.back_ends {
+            if let BackEndPlace::Listen(path) = &back_end.place {
+                remove_left_over(path);
+                files.sockets.push(folder(path));
+            }
         }
         for dump in &config.dumps {
             make(&dump.file);

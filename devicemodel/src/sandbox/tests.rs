@@ -310,6 +310,7 @@ fn network() {
         thread_role::Role::Vcpu,
         thread_role::Role::Disk,
         thread_role::Role::Frames,
+        thread_role::Role::Queues,
     ] {
         assert_eq!(work(kind), (false, false), "{kind:?}");
     }

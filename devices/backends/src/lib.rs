@@ -6,4 +6,5 @@ pub mod entropy;
 pub mod image;
 pub mod net;
 pub mod socket;
+pub mod vhost_user;
 pub mod vnc;

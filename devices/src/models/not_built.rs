@@ -22,6 +22,16 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ("SCSI drive", &["scsi-hd", "scsi-cd", "scsi-block", "scsi-generic"]),
     ("virtio", &["virtio-scsi", "virtio-scsi-pci"]),
     ("virtio", &["virtio-9p-pci", "virtio-gpu-pci", "virtio-keyboard-pci", "virtio-tablet-pci"]),
+    (
+        "virtio",
+        &[
+            "vhost-user-input-pci",
+            "vhost-user-input",
+            "vhost-user-gpu-pci",
+            "vhost-user-gpu",
+            "vhost-user-vga",
+        ],
+    ),
     ("PCI passthrough", &["xen-pci-passthrough", "vfio-pci", "igd-passthrough-isa-bridge"]),
     ("TPM", &["tpm-tis", "tpm-crb"]),
     ("lines", &["isa-serial", "pci-serial", "isa-parallel", "isa-debugcon"]),

@@ -69,6 +69,10 @@ pub trait VirtioDevice: Send {
     /// After a save or a load: goes on.
     fn resume(&mut self, _common: &mut Common) {}
 
+    /// Whether it can be saved now; an error says why not.
+    fn can_be_saved(&self) -> Result<(), StateError> {
+        Ok(())
+    }
     /// Its state, at any instant between two calls.
     fn save(&self) -> Self::State;
     /// Takes over a saved state. The device was reset, `common` has been loaded.

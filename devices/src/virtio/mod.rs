@@ -15,3 +15,4 @@ pub mod queue;
 pub mod rng;
 pub mod serial;
 pub mod spec;
+pub mod vhost_user;

@@ -96,6 +96,7 @@ pub struct Machine {
     consoles: Vec<PathBuf>,
     chardevs: Vec<String>,
     devices: Vec<String>,
+    served: Vec<(String, String)>,
     within: Option<u32>,
 }
 
@@ -126,6 +127,7 @@ impl Machine {
             consoles: Vec::new(),
             chardevs: Vec::new(),
             devices: Vec::new(),
+            served: Vec::new(),
             within: None,
         }
     }
@@ -274,6 +276,12 @@ impl Machine {
         self
     }
 
+    /// A device that another process serves, and the socket where that is (`path=PATH[,reconnect-ms=N]`).
+    pub fn served(mut self, device: &str, socket: &str) -> Machine {
+        self.served.push((device.to_owned(), socket.to_owned()));
+        self
+    }
+
     /// In the network of that process, which has one of its own.
     pub fn within(mut self, process: u32) -> Machine {
         self.within = Some(process);
@@ -318,6 +326,14 @@ impl Machine {
         command.args(self.consoles.iter().map(|path| format!("--console=unix:{}", path.display())));
         command.args(self.chardevs.iter().map(|chardev| format!("--chardev={chardev}")));
         command.args(self.devices.iter().map(|device| format!("--device={device}")));
+        for (index, (device, socket)) in self.served.iter().enumerate() {
+            command.arg("--chardev").arg(format!("socket,id=served{index},{socket}"));
+            command.arg("--device").arg(format!("{device},chardev=served{index}"));
+        }
+        if self.served.iter().any(|(_, socket)| socket.contains("reconnect")) {
+            // A process that is confined connects to nobody.
+            command.args(["--sandbox", "off"]);
+        }
         if let Some(cdrom) = &self.cdrom {
             command.arg("--cdrom").arg(cdrom);
         }
@@ -346,7 +362,7 @@ impl Machine {
     }
 
     fn qemu(&self, command: &mut Command, monitor: &Path) -> Result<()> {
-        let ours = self.config.is_some() || !self.consoles.is_empty();
+        let ours = self.config.is_some() || !self.consoles.is_empty() || !self.served.is_empty();
         if ours || self.icount || self.cpu_tier.is_some() {
             bail!("QEMU has no counterpart of this test");
         }

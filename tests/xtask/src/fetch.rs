@@ -30,6 +30,8 @@ pub enum Group {
     Installer,
     /// Open vSwitch with DPDK, and passt
     Switches,
+    /// Processes that serve virtio devices: QEMU's storage daemon and virtiofsd
+    BackEnds,
     /// The ACPI disassembler, a second reader of our tables
     Acpica,
     /// QEMU, the measure of the benches (not part of `all`)
@@ -40,7 +42,7 @@ pub enum Group {
 
 impl Group {
     /// Every group that guests and tests need.
-    pub const ALL: [Group; 9] = [
+    pub const ALL: [Group; 10] = [
         Group::Firmware,
         Group::Iso,
         Group::Cloud,
@@ -49,6 +51,7 @@ impl Group {
         Group::Small,
         Group::Installer,
         Group::Switches,
+        Group::BackEnds,
         Group::Acpica,
     ];
 
@@ -75,6 +78,7 @@ impl Group {
                 (&["debian-installer-12-netboot-i386", "debian-installer-12-netboot-amd64"], &[])
             }
             Group::Switches => (&[], &["openvswitch-switch-dpdk", "librte-mempool-ring23", "passt"]),
+            Group::BackEnds => (&[], &["qemu-system-common"]),
             Group::Acpica => (&[], &["acpica-tools"]),
             Group::Qemu => (&["seabios", "ipxe-qemu"], &["qemu-system-x86"]),
             Group::Xen => (&xen_lab::packages::DOM0, &[]),

@@ -45,6 +45,7 @@ pub(super) fn save<D: VirtioDevice>(card: &VirtioPci<D>) -> Result<Saved, StateE
         quiet: _,
         regions: _,
     } = card;
+    device.can_be_saved()?;
     let state = State {
         pci: pci.save(),
         common: common.save(),

@@ -1,5 +1,6 @@
 //! The generic kernel from an IDE disk, another from a virtio disk: GRUB in the master boot record, ext4, data that survive.
 
+mod vhost_user;
 mod virtio;
 
 use std::fs::{self, File};

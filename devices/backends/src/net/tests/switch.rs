@@ -114,7 +114,11 @@ impl Switch {
 
     /// Whether the other has closed the connection.
     pub(super) fn is_closed(&mut self) -> bool {
-        matches!(self.peer.read(&mut [0; 1]), Ok(0))
+        match self.peer.read(&mut [0; 1]) {
+            Ok(len) => len == 0,
+            // It has not read all that it was sent.
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
     }
 
     pub(super) fn obey(&mut self, message: Message) {

@@ -24,7 +24,6 @@ use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use self::memory::Memory;
 use self::messages::{Conversation, Rings};
 use self::ring::{Receive, Transmit};
 use super::address::Address;
@@ -32,6 +31,7 @@ use super::options::{Options, Style};
 use super::queues::{Queues, Threaded};
 use super::stream::{Peers, StreamSpec, peers};
 use super::{Around, NetError, Netdev, Observer, Word};
+use crate::vhost_user::memory::Memory;
 
 /// Frames that are moved in one direction before the other has its turn.
 const TURN: usize = 64;
@@ -91,7 +91,7 @@ pub(super) fn prepare(spec: &VhostUserSpec, around: &Around) -> Result<Prepared,
     let event =
         |what| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| none(what)(e.into()));
     let device = Device {
-        memory: Arc::new(Memory::new().map_err(none("shared memory"))?),
+        memory: Arc::new(Memory::new(memory::LEN).map_err(none("shared memory"))?),
         kicks: [event("eventfd")?, event("eventfd")?],
         call: event("eventfd")?,
         packet: Vec::new(),

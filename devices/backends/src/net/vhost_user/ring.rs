@@ -10,8 +10,9 @@ use std::sync::atomic::{Ordering, fence};
 use devices_core::net::MAX_FRAME;
 
 use super::super::vnet::{self, complete};
-use super::memory::{AVAILABLE, BUFFER, Memory, SIZE, USED, buffer, queue};
+use super::memory::{AVAILABLE, BUFFER, BUFFERS, SIZE, USED, buffer, queue};
 use super::messages::broken;
+use crate::vhost_user::memory::Memory;
 
 /// The queue of frames for the guest.
 pub(super) const RECEIVE: usize = 0;
@@ -48,7 +49,7 @@ struct Used {
 impl Ring {
     fn new(memory: Arc<Memory>, number: usize) -> Ring {
         let base = queue(number);
-        memory.clear(base);
+        memory.write(base, &[0; BUFFERS]);
         Ring { memory, base, available: 0, used: 0, chains: Box::new([0; SIZE]), outstanding: 0 }
     }
 
