@@ -99,7 +99,7 @@ pub struct RunArgs {
     /// A disk; may be given several times. A comma in the path is written twice.
     #[arg(
         long,
-        value_name = "PATH[,id=NAME][,format=raw|qcow2][,bus=ide|virtio][,unit=N][,readonly][,snapshot][,cache=MODE]"
+        value_name = "PATH[,id=NAME][,format=raw|qcow2][,bus=ide|virtio|scsi][,unit=N][,readonly][,snapshot][,cache=MODE]"
     )]
     pub disk: Vec<String>,
     /// A CD; may be given several times.

@@ -88,7 +88,7 @@ fn media(
     };
     let mut drives: Vec<&mut DiskConfig> =
         config.disks.iter_mut().filter(|disk| disk.kind == kind && disk.path.is_some()).collect();
-    drives.sort_by_key(|disk| (disk.bus == DiskBus::Virtio, disk.slot));
+    drives.sort_by_key(|disk| (disk.bus, disk.slot));
     let name = if kind == DiskKind::Disk { "disk" } else { "CD" };
     for drive in drives {
         let same = |image: &DiskConfig| image.bus == drive.bus && image.slot == drive.slot;
@@ -110,7 +110,7 @@ fn media(
                 let place = drive.slot.unwrap_or(0);
                 let place = match drive.bus {
                     DiskBus::Ide => format!("at IDE place {place}"),
-                    DiskBus::Virtio => drive.place_name(),
+                    DiskBus::Virtio | DiskBus::Scsi => drive.place_name(),
                 };
                 let write = if drive.readonly { "read only" } else { "written" };
                 let path = drive.path.as_deref().map(shown).unwrap_or_default();

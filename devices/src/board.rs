@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use devices_core::balloon::Balloon;
+use devices_core::block::{BlockBackend, Tray};
 use devices_core::bus::AnyDevice;
 use devices_core::chardev::CharBackend;
 use devices_core::entropy::Entropy;
@@ -18,6 +19,7 @@ use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use thiserror::Error;
 
 use crate::storage::drive::DriveImage;
+use crate::storage::scsi::ScsiHost;
 use crate::virtio::serial::SerialBus;
 use crate::xen::platform;
 
@@ -56,6 +58,8 @@ pub trait DeviceContext {
         waker: Waker,
         number: u32,
     ) -> Result<Option<Arc<dyn CharBackend>>, MakeError>;
+    /// What lies in the CD drive that `drive` names; none: nothing does.
+    fn medium(&self, properties: &Properties) -> Result<Option<Arc<dyn BlockBackend>>, MakeError>;
     /// Random numbers for the device of that name.
     fn entropy(&self, name: &str) -> Arc<dyn Entropy>;
     /// Who hears what the device of that name has to tell.
@@ -104,6 +108,8 @@ pub struct MadeDevice {
 pub enum OfferedBus {
     /// Ports of a virtio console.
     VirtioSerial(SerialBus),
+    /// SCSI.
+    Scsi(Arc<dyn ScsiHost>),
 }
 
 /// The handles of a device that hangs on another's bus.
@@ -122,6 +128,8 @@ pub struct MadeChild {
     pub place: Vec<(&'static str, u64)>,
     /// How it is taken away.
     pub child: Box<dyn Child>,
+    /// The hand on its tray, if it has one.
+    pub tray: Option<Tray>,
 }
 
 /// A device on another's bus, as the machine has it.

@@ -116,6 +116,9 @@ impl DeviceContext for Context {
     fn chardev(&self, _: &Properties, _: Waker, _: u32) -> Result<Option<Arc<dyn CharBackend>>, MakeError> {
         Ok(Some(Arc::new(Null)))
     }
+    fn medium(&self, _: &Properties) -> Result<Option<Arc<dyn BlockBackend>>, MakeError> {
+        Ok(Some(self.disk.clone()))
+    }
     fn entropy(&self, _: &str) -> Arc<dyn Entropy> {
         Arc::new(Foretold)
     }

@@ -13,6 +13,11 @@ pub fn virtio_disk(devfn: u8) -> String {
     format!("/pci@i0cf8/scsi@{}/disk@0,0", function(devfn))
 }
 
+/// A unit of a SCSI controller on PCI bus 0.
+pub fn scsi(devfn: u8, target: u64, lun: u64) -> String {
+    format!("/pci@i0cf8/scsi@{}/channel@0/disk@{target:x},{lun:x}", function(devfn))
+}
+
 /// A network card on PCI bus 0, booted by its option ROM.
 pub fn network_card(devfn: u8) -> String {
     format!("/pci@i0cf8/ethernet@{}/ethernet-phy@0", function(devfn))

@@ -27,14 +27,16 @@ pub enum DiskKind {
     Cdrom,
 }
 
-/// What a drive hangs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a drive hangs on. In this order they are what comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DiskBus {
     /// The IDE controller, which has four places.
     #[default]
     Ide,
     /// PCI: it is a virtio device of its own.
     Virtio,
+    /// A SCSI controller.
+    Scsi,
 }
 
 /// How the host caches.
@@ -66,7 +68,8 @@ pub struct DiskConfig {
     /// What it hangs on.
     #[serde(default)]
     pub bus: DiskBus,
-    /// IDE drive 0 to 3: primary master, primary slave, secondary master, secondary slave. Among virtio disks, which one.
+    /// IDE drive 0 to 3: primary master, primary slave, secondary master, secondary slave. Among virtio disks, and among
+    /// drives on SCSI, which one.
     pub slot: Option<u8>,
     /// The guest may not write.
     pub readonly: bool,
@@ -77,13 +80,14 @@ pub struct DiskConfig {
 }
 
 impl DiskConfig {
-    /// QEMU's name of its place: `ide0-hd0`, `ide1-cd0`, `virtio0`.
+    /// QEMU's name of its place: `ide0-hd0`, `ide1-cd0`, `virtio0`, `scsi0-hd0`.
     pub fn place_name(&self) -> String {
         let kind = if self.kind == DiskKind::Cdrom { "cd" } else { "hd" };
         let slot = self.slot.unwrap_or(0);
         match self.bus {
             DiskBus::Ide => format!("ide{}-{kind}{}", slot / 2, slot % 2),
             DiskBus::Virtio => format!("virtio{slot}"),
+            DiskBus::Scsi => format!("scsi0-{kind}{slot}"),
         }
     }
 
@@ -107,7 +111,7 @@ impl DiskConfig {
         DiskConfig { kind: DiskKind::Cdrom, readonly: true, ..DiskConfig::new(path) }
     }
 
-    /// Reads `PATH[,id=NAME][,format=raw|qcow2][,bus=ide|virtio][,unit=N][,readonly][,snapshot][,cache=MODE]`. A comma in
+    /// Reads `PATH[,id=NAME][,format=raw|qcow2][,bus=ide|virtio|scsi][,unit=N][,readonly][,snapshot][,cache=MODE]`. A comma in
     /// the path is written twice.
     pub fn parse(text: &str) -> Result<DiskConfig, ConfigError> {
         let mut parts = split_commas(text).into_iter();
@@ -132,8 +136,9 @@ impl DiskConfig {
             ("format", Some(format)) => self.format = Some(DiskFormat::parse(format)?),
             ("bus" | "if", Some("ide")) => self.bus = DiskBus::Ide,
             ("bus" | "if", Some("virtio")) => self.bus = DiskBus::Virtio,
+            ("bus" | "if", Some("scsi")) => self.bus = DiskBus::Scsi,
             ("bus" | "if", Some(other)) => {
-                return Err(ConfigError::value("disk option bus", other, "ide or virtio"));
+                return Err(ConfigError::value("disk option bus", other, "ide, virtio or scsi"));
             }
             ("unit", Some(unit)) => {
                 let slot = unit.parse().ok().filter(|slot| *slot < 4);
@@ -188,28 +193,30 @@ fn split_commas(text: &str) -> Vec<String> {
     parts
 }
 
-/// Gives every virtio disk the lowest number that no other has.
-fn count(disks: &mut [DiskConfig]) -> Result<(), ConfigError> {
-    let virtio = |disk: &&DiskConfig| disk.bus == DiskBus::Virtio;
-    let mut taken: Vec<u8> = disks.iter().filter(virtio).filter_map(|disk| disk.slot).collect();
-    for disk in disks.iter_mut().filter(|disk| disk.bus == DiskBus::Virtio && disk.slot.is_none()) {
+/// Gives every disk of that bus the lowest number that no other has.
+fn count(disks: &mut [DiskConfig], bus: DiskBus, what: &str) -> Result<(), ConfigError> {
+    let there = |disk: &&DiskConfig| disk.bus == bus;
+    let mut taken: Vec<u8> = disks.iter().filter(there).filter_map(|disk| disk.slot).collect();
+    for disk in disks.iter_mut().filter(|disk| disk.bus == bus && disk.slot.is_none()) {
         let free = (0..=u8::MAX).find(|slot| !taken.contains(slot));
-        let slot = free.ok_or_else(|| ConfigError::Invalid("there are too many virtio disks".into()))?;
+        let slot = free.ok_or_else(|| ConfigError::Invalid(format!("there are too many {what} disks")))?;
         taken.push(slot);
         disk.slot = Some(slot);
     }
     taken.sort_unstable();
     match taken.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(ConfigError::Invalid(format!("two virtio disks ask to be number {}", pair[0]))),
+        Some(pair) => Err(ConfigError::Invalid(format!("two {what} disks ask to be number {}", pair[0]))),
         None => Ok(()),
     }
 }
 
 /// Gives every drive one of the four places of the IDE controller: those that ask first, then disks from
-/// the first place on and CDs from the third, as a PC is usually built. Virtio disks are counted.
+/// the first place on and CDs from the third, as a PC is usually built. Virtio disks are counted, and drives
+/// on SCSI.
 pub(super) fn place(disks: &mut [DiskConfig]) -> Result<(), ConfigError> {
     let mut taken = [false; 4];
-    count(disks)?;
+    count(disks, DiskBus::Virtio, "virtio")?;
+    count(disks, DiskBus::Scsi, "SCSI")?;
     for slot in disks.iter().filter_map(DiskConfig::ide_place) {
         let place = taken.get_mut(usize::from(slot));
         match place {
@@ -250,7 +257,7 @@ mod tests {
             "",
             ",format=raw",
             "a,format=vmdk",
-            "a,bus=scsi",
+            "a,bus=floppy",
             "a,colour=red",
             "a,unit=4",
             "a,readonly=maybe",

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use devices::models;
 use devices::storage::drive::DRIVE;
 use devices::storage::ide::model as ide;
+use devices::storage::scsi::model as scsi;
 use devices::virtio::blk::model as virtio_blk;
-use devices_core::model::{BusType, Value};
+use devices::virtio::scsi::model as virtio_scsi;
+use devices_core::model::{BusType, Model, Value};
 
 use super::disk::{DiskBus, DiskConfig, DiskKind, place};
-use super::{ConfigError, DeviceSpec, GuestConfig};
+use super::{ConfigError, DeviceSpec, GuestConfig, bus};
 
 impl DeviceSpec {
     /// Whether it is a drive on the IDE controller.
@@ -24,13 +26,15 @@ impl DeviceSpec {
     }
 
     /// The drive of an image that nobody made one for.
-    fn of_disk(disk: &DiskConfig) -> DeviceSpec {
+    pub(crate) fn of_disk(disk: &DiskConfig) -> DeviceSpec {
         let model = match (disk.bus, disk.kind) {
-            (DiskBus::Virtio, _) => virtio_blk::MODEL.name,
-            (DiskBus::Ide, DiskKind::Disk) => ide::DISK.name,
-            (DiskBus::Ide, DiskKind::Cdrom) => ide::CD.name,
+            (DiskBus::Virtio, _) => &virtio_blk::MODEL,
+            (DiskBus::Ide, DiskKind::Disk) => &ide::DISK,
+            (DiskBus::Ide, DiskKind::Cdrom) => &ide::CD,
+            (DiskBus::Scsi, DiskKind::Disk) => &scsi::DISK,
+            (DiskBus::Scsi, DiskKind::Cdrom) => &scsi::CD,
         };
-        DeviceSpec { model: model.to_owned(), id: None, bus: None, properties: BTreeMap::new() }
+        DeviceSpec::plain(model)
     }
 
     /// The id of what is in it.
@@ -41,8 +45,15 @@ impl DeviceSpec {
         }
     }
 
-    fn kind(&self) -> DiskKind {
-        if self.model == ide::CD.name { DiskKind::Cdrom } else { DiskKind::Disk }
+    /// A device of that model with nothing set on it.
+    fn plain(model: &Model) -> DeviceSpec {
+        DeviceSpec { model: model.name.to_owned(), id: None, bus: None, properties: BTreeMap::new() }
+    }
+
+    /// What kind of image is in it.
+    pub(crate) fn kind(&self) -> DiskKind {
+        let is_cd = [ide::CD.name, scsi::CD.name].contains(&self.model.as_str());
+        if is_cd { DiskKind::Cdrom } else { DiskKind::Disk }
     }
 
     /// Places that would do, the first choice first; none: any.
@@ -110,11 +121,17 @@ pub(super) fn settle(disks: &mut Vec<DiskConfig>, devices: &mut Vec<DeviceSpec>)
         disks[*disk].slot = wanted.iter().find(free).or(wanted.first()).copied();
     }
     place(disks)?;
+    // Who only names an image gets a controller too.
+    let mut needs_scsi = false;
     for (number, disk) in disks.iter().enumerate() {
         if of.iter().all(|(_, other)| *other != number) {
             of.push((devices.len(), number));
             devices.push(DeviceSpec::of_disk(disk));
+            needs_scsi |= disk.bus == DiskBus::Scsi;
         }
+    }
+    if needs_scsi && bus::offered(devices).iter().all(|bus| bus.kind != BusType::Scsi) {
+        devices.push(DeviceSpec::plain(&virtio_scsi::MODEL));
     }
     for (at, disk) in of {
         let (device, disk) = (&mut devices[at], &disks[disk]);
@@ -144,7 +161,11 @@ fn image(device: &DeviceSpec, disks: &mut Vec<DiskConfig>) -> Result<usize, Conf
     };
     let disk = &mut disks[at];
     disk.kind = device.kind();
-    disk.bus = if device.is_drive() { DiskBus::Ide } else { DiskBus::Virtio };
+    disk.bus = match device.model()?.bus {
+        BusType::Ide => DiskBus::Ide,
+        BusType::Scsi => DiskBus::Scsi,
+        _ => DiskBus::Virtio,
+    };
     match disk.kind {
         DiskKind::Disk if disk.path.is_none() => {
             Err(invalid("Device needs media, but drive is empty".into()))
@@ -216,6 +237,31 @@ mod tests {
     }
 
     #[test]
+    fn a_drive_on_scsi_gets_a_controller_if_it_needs_one() {
+        let named = settled(&["a,bus=scsi", "b", "c,bus=scsi,unit=3"], &[]).unwrap();
+        let places: Vec<String> = named.disks.iter().map(DiskConfig::place_name).collect();
+        assert_eq!(places, ["scsi0-hd0", "ide0-hd0", "scsi0-hd3"]);
+        let all: Vec<_> =
+            named.devices.iter().map(|device| (device.model.as_str(), device.bus.as_deref())).collect();
+        let expected = [
+            ("scsi-hd", Some("scsi.0")),
+            ("ide-hd", Some("ide.0")),
+            ("scsi-hd", Some("scsi.0")),
+            ("virtio-scsi-pci", None),
+        ];
+        assert_eq!(all, expected);
+        let given = settled(
+            &["a,id=x", "b,bus=scsi"],
+            &["virtio-scsi-pci,id=s", "scsi-hd,drive=x,bus=s.0,scsi-id=3", "scsi-cd"],
+        );
+        let given = given.unwrap();
+        assert_eq!(given.devices.iter().filter(|device| device.model == "virtio-scsi-pci").count(), 1);
+        let buses: Vec<_> = given.devices.iter().filter_map(|device| device.bus.as_deref()).collect();
+        assert_eq!(buses, ["s.0"; 3]);
+        assert_eq!(given.disks.last().unwrap().place_name(), "scsi0-cd2");
+    }
+
+    #[test]
     fn drives_that_cannot_be_are_refused() {
         let refusal = |disks: &[&str], devices: &[&str]| settled(disks, devices).unwrap_err().to_string();
         assert_eq!(refusal(&[], &["ide-hd,drive=x"]), "device ide-hd: there is no drive 'x'");
@@ -230,6 +276,9 @@ mod tests {
         let shared = refusal(&["a,id=x"], &["virtio-blk-pci,drive=x", "ide-hd,drive=x"]);
         assert_eq!(shared, "Drive 'x' is already in use by another device");
         assert!(refusal(&["a,bus=virtio,unit=1"; 2], &[]).contains("two virtio disks"));
+        assert!(refusal(&["a,bus=scsi,unit=1"; 2], &[]).contains("two SCSI disks"));
+        let nowhere = refusal(&["a,id=x"], &["scsi-hd,drive=x"]);
+        assert_eq!(nowhere, "device scsi-hd: No 'SCSI' bus found for device 'scsi-hd'");
         assert!(refusal(&[], &["virtio-blk-pci"]).contains("a disk needs drive="));
         let turn = refusal(&["a,id=x"], &["ide-hd,drive=x,bootindex=1", "e1000,bootindex=1"]);
         assert_eq!(turn, "The bootindex 1 has already been used");

@@ -296,7 +296,6 @@ impl GuestConfig {
         // What every machine has may be asked for, too.
         self.devices.retain(|device| !device.is_always_there());
         device::check(&self.devices)?;
-        bus::settle(&mut self.devices)?;
         chardev::check(&self.chardevs, &self.devices)?;
         network::check(&self.netdevs, &self.devices)?;
         back_end::check(&self.back_ends, &self.devices)?;
@@ -308,7 +307,8 @@ impl GuestConfig {
         if lines.filter(|line| **line == SerialConfig::Stdio).count() > 1 {
             return invalid("only one serial port or console can be on standard input and output".into());
         }
-        drive::settle(&mut self.disks, &mut self.devices)
+        drive::settle(&mut self.disks, &mut self.devices)?;
+        bus::settle(&mut self.devices)
     }
 }
 

@@ -4,12 +4,13 @@ use devices_core::model::{BusType, Category, Value};
 use firmware::boot_order as names;
 
 use super::{Machine, disks};
-use crate::config::{DeviceSpec, DiskBus, DiskConfig, DiskKind, GuestConfig};
+use crate::config::{DeviceSpec, DiskConfig, DiskKind, GuestConfig, bus};
 
 /// The file "bootorder" of a guest whose devices are at their places. Devices with a `bootindex` are what it names, as with
 /// QEMU; where there are none, the letters of `boot` do.
 pub(super) fn file(config: &GuestConfig, devices: &[DeviceSpec]) -> Vec<u8> {
-    let mut named: Vec<(u64, String)> = devices.iter().filter_map(by_index).collect();
+    let mut named: Vec<(u64, String)> =
+        devices.iter().filter_map(|device| by_index(device, devices)).collect();
     named.sort();
     let mut order: Vec<String> = named.into_iter().map(|(_, path)| path).collect();
     let mut ends = config.boot_options.strict;
@@ -25,19 +26,25 @@ pub(super) fn file(config: &GuestConfig, devices: &[DeviceSpec]) -> Vec<u8> {
 }
 
 /// The turn of a device that has one, and its name.
-fn by_index(spec: &DeviceSpec) -> Option<(u64, String)> {
+fn by_index(spec: &DeviceSpec, devices: &[DeviceSpec]) -> Option<(u64, String)> {
     let Some(Value::Uint(turn)) = spec.properties.get("bootindex") else { return None };
     let model = spec.model().ok()?;
     let name = match (model.category, model.bus) {
         (Category::Network, BusType::Pci) => names::network_card(spec.devfn()?),
-        (Category::Storage, _) => drive(spec)?,
+        (Category::Storage, _) => drive(spec, devices)?,
         _ => return None,
     };
     Some((*turn, name))
 }
 
 /// The firmware's name of a drive.
-fn drive(spec: &DeviceSpec) -> Option<String> {
+fn drive(spec: &DeviceSpec, devices: &[DeviceSpec]) -> Option<String> {
+    if spec.is_child() {
+        let buses = bus::offered(devices);
+        let bus = buses.iter().find(|bus| Some(&bus.name) == spec.bus.as_ref())?;
+        let [_, target, lun] = spec.place().collect::<Vec<_>>().try_into().ok()?;
+        return Some(names::scsi(devices.get(bus.of)?.devfn()?, target, lun));
+    }
     match spec.drive_place() {
         Some(place) => Some(names::ide(place / 2, place % 2)),
         None => spec.devfn().filter(|_| spec.has_image()).map(names::virtio_disk),
@@ -53,12 +60,13 @@ fn by_letters(config: &GuestConfig, devices: &[DeviceSpec]) -> Vec<String> {
     }
     let of_kind = |kind: DiskKind| {
         let mut disks: Vec<&DiskConfig> = config.disks.iter().filter(|disk| disk.kind == kind).collect();
-        disks.sort_by_key(|disk| (disk.bus == DiskBus::Virtio, disk.slot));
+        disks.sort_by_key(|disk| (disk.bus, disk.slot));
         let in_drive = |disk: &DiskConfig| {
             let name = disk.name();
             devices.iter().find(|device| device.has_image() && device.drive() == Some(&name))
         };
-        disks.into_iter().filter_map(in_drive).filter_map(drive).collect::<Vec<_>>()
+        let named = |device| drive(device, devices);
+        disks.into_iter().filter_map(in_drive).filter_map(named).collect::<Vec<_>>()
     };
     let mut order = Vec::new();
     for letter in config.boot.chars() {
@@ -119,6 +127,14 @@ mod tests {
         // Drives do not come before a network card, nor before what is first only once.
         assert!(lines(ended("nc"), &[]).is_empty());
         assert!(lines(|guest| guest.boot_options.once = Some("n".into()), &[]).is_empty());
+    }
+
+    #[test]
+    fn units_of_a_controller_are_named_by_their_places() {
+        let named = |guest: &mut GuestConfig| guest.disks[0].id = Some("x".into());
+        let host = "virtio-scsi-pci,id=s,addr=5.1";
+        let unit = "scsi-hd,drive=x,bus=s.0,channel=0,scsi-id=10,lun=300,bootindex=1";
+        assert_eq!(lines(named, &[host, unit]), ["/pci@i0cf8/scsi@5,1/channel@0/disk@a,12c"]);
     }
 
     #[test]

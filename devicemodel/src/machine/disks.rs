@@ -19,6 +19,7 @@ use devices_core::{DeviceCell, Wiring};
 
 use super::build::board::Board;
 use super::firmware::split_ram;
+use super::plug::Plugged;
 use super::{BuildError, Preopened, media};
 use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
 use crate::monitor::info::{BlockStats, NodeInfo};
@@ -27,6 +28,9 @@ use crate::trace::{Border, Opened, medium_info};
 
 /// Geometry of each drive and how the BIOS presents it.
 pub(super) type Geometries = [Option<(Geometry, Translation)>; 4];
+
+/// Places on the IDE controller.
+const IDE_PLACES: usize = 4;
 
 /// The four places of the controller.
 pub(super) struct Drives {
@@ -37,16 +41,34 @@ pub(super) struct Drives {
 
 /// Images whose drives are not the IDE controller's, until these are made: by their names.
 #[derive(Default)]
-pub(super) struct DriveImages(Mutex<BTreeMap<String, DriveImage>>);
+pub(super) struct DriveImages(Mutex<BTreeMap<String, Loose>>);
+
+/// What is to go into a drive.
+enum Loose {
+    Disk(DriveImage),
+    /// None: the drive is empty.
+    Disc(Option<Arc<dyn BlockBackend>>),
+}
 
 impl DriveImages {
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, DriveImage>> {
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Loose>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The image of that name, once.
+    /// The image of the disk of that name, once.
     pub(super) fn take(&self, name: &str) -> Option<DriveImage> {
-        self.locked().remove(name)
+        match self.locked().remove(name)? {
+            Loose::Disk(image) => Some(image),
+            Loose::Disc(_) => None,
+        }
+    }
+
+    /// What lies in the CD drive of that name, if there is such a drive.
+    pub(super) fn take_disc(&self, name: &str) -> Option<Option<Arc<dyn BlockBackend>>> {
+        match self.locked().remove(name)? {
+            Loose::Disc(medium) => Some(medium),
+            Loose::Disk(_) => None,
+        }
     }
 }
 
@@ -157,7 +179,7 @@ pub(super) struct CdDrive {
     /// Which of the machine's blocks it is.
     pub(super) block: usize,
     pub(super) medium: Tray,
-    /// Drive 0 to 3.
+    /// Its number among all: 0 to 3 on the IDE controller, above that the others.
     pub(super) place: usize,
     clock: ClockMode,
     wiring: Wiring,
@@ -241,7 +263,7 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
                 let DriveImage { backend, geometry, translation } = disk_image(&mut block, opened);
                 let Some(place) = place else {
                     let image = DriveImage { backend, geometry, translation };
-                    board.images.locked().insert(disk.name(), image);
+                    board.images.locked().insert(disk.name(), Loose::Disk(image));
                     all.blocks.push(block);
                     continue;
                 };
@@ -250,8 +272,9 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
                 all.drives[place] =
                     Some(DriveConfig::Disk { backend, geometry, labels: model::labels(&device) });
             }
-            (DiskKind::Cdrom, _, None) => {
-                return Err(ConfigError::Invalid("a CD drive is on the IDE controller".into()).into());
+            (DiskKind::Cdrom, opened, None) => {
+                let medium = opened.map(|opened| block.counted(opened.backend));
+                board.images.locked().insert(disk.name(), Loose::Disc(medium));
             }
             (DiskKind::Disk, None, _) => {
                 return Err(ConfigError::Invalid("a disk needs an image".into()).into());
@@ -337,15 +360,20 @@ pub(super) fn cd_drives(
     board: &Board<'_>,
     blocks: &[Block],
     ide: &DeviceCell<Ide>,
+    plugged: &Plugged,
     images: &Images,
 ) -> Vec<CdDrive> {
     let ide = ide.lock();
     let drive = |(index, block): (usize, &Block)| {
+        let medium = match block.place {
+            Some(place) => ide.medium(place)?,
+            None => plugged.tray(&block.config.name())?,
+        };
         Some(CdDrive {
             name: block.name.clone(),
             block: index,
-            place: block.place?,
-            medium: ide.medium(block.place?)?,
+            place: block.place.unwrap_or(IDE_PLACES + index),
+            medium,
             clock: board.config.clock,
             wiring: board.wiring(),
             images: images.clone(),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 
 use chrono::{Datelike, Timelike};
+use devices::storage::scsi::model::watched_name;
 use devices::xen::platform;
 use devices_core::Device;
 use devices_core::block::Tray;
@@ -192,6 +193,15 @@ impl Machine {
             let properties = properties.into_iter().chain(self.balloon_properties(&name)).collect();
             all.push((DeviceInfo { path, kind, properties }, Some(name)));
         }
+        for spec in self.plugged.children() {
+            let (Ok(model), name) = (spec.model(), name_of(&spec)) else { continue };
+            let path = match &spec.id {
+                Some(id) => format!("/machine/peripheral/{id}"),
+                None => unattached(),
+            };
+            let properties = spec.properties().ok().as_ref().map(values).unwrap_or_default();
+            all.push((DeviceInfo { path, kind: model.name, properties }, Some(name)));
+        }
         for block in self.ide_drives() {
             let path = match &block.id {
                 Some(id) => format!("/machine/peripheral/{id}"),
@@ -239,10 +249,11 @@ impl Machine {
         if block.place.is_none() {
             let name = block.config.name();
             let spec = self.plugged.spec(|_, spec| spec.has_image() && spec.drive() == Some(&name));
-            let function = spec.map(|spec| name_of(&spec));
-            let found =
-                self.named_devices().into_iter().find(|(_, name)| name.is_some() && *name == function);
-            return found.map_or_else(String::new, |(device, _)| format!("{}/virtio-backend", device.path));
+            let Some(spec) = spec else { return String::new() };
+            let found = self.named_devices().into_iter().find(|(_, name)| *name == Some(name_of(&spec)));
+            let path = found.map_or_else(String::new, |(device, _)| device.path);
+            // A drive on another's bus is what it is called, or where it is.
+            return if spec.is_child() { spec.id.unwrap_or(path) } else { format!("{path}/virtio-backend") };
         }
         let path = || {
             let index = self.ide_drives().position(|other| other.place == block.place)?;
@@ -253,8 +264,12 @@ impl Machine {
         block.id.clone().or_else(path).unwrap_or_default()
     }
 
-    /// A drive by its place on the controller of that name on the bus.
+    /// A drive by its place on the controller of that name on the bus, or by the name under which it is watched.
     fn drive_at(&self, controller: &str, place: u32) -> Option<&Block> {
+        let watched = |block: &&Block| watched_name(&block.config.name()) == controller;
+        if let Some(block) = self.blocks.iter().filter(|block| block.place.is_none()).find(watched) {
+            return Some(block);
+        }
         let here = self.ide.lock().name() == controller;
         self.ide_drives()
             .find(|block| here && block.place.and_then(|at| u32::try_from(at).ok()) == Some(place))

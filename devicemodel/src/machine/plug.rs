@@ -15,6 +15,7 @@ use devices::models;
 use devices::storage::drive::{DRIVE, DriveImage};
 use devices::xen::platform;
 use devices_core::balloon::Balloon;
+use devices_core::block::{BlockBackend, Tray};
 use devices_core::bus::{AnyDevice, Bus};
 use devices_core::chardev::CharBackend;
 use devices_core::entropy::{self, Entropy, Foretold};
@@ -89,12 +90,14 @@ struct Device {
     bus: Option<OfferedBus>,
     /// How it is taken off another's bus.
     child: Option<Box<dyn Child>>,
+    /// The hand on its tray.
+    tray: Option<Tray>,
 }
 
 impl Device {
     /// One that offers nothing.
     fn of(name: String, spec: DeviceSpec) -> Device {
-        Device { name, spec, nic: None, balloon: None, bus: None, child: None }
+        Device { name, spec, nic: None, balloon: None, bus: None, child: None, tray: None }
     }
 }
 
@@ -156,6 +159,23 @@ impl Plugged {
         check_devices(&specs)?;
         inner.devices[at].spec = specs.swap_remove(at);
         Ok(())
+    }
+
+    /// The hand on the tray of the drive that has that image.
+    pub(super) fn tray(&self, drive: &str) -> Option<Tray> {
+        let inner = self.inner();
+        inner.devices.iter().find(|device| device.spec.drive() == Some(drive))?.tray.clone()
+    }
+
+    /// Devices that hang on the bus of another, in their order.
+    pub(super) fn children(&self) -> Vec<DeviceSpec> {
+        let inner = self.inner();
+        inner
+            .devices
+            .iter()
+            .filter(|device| device.child.is_some())
+            .map(|device| device.spec.clone())
+            .collect()
     }
 
     /// Network cards.
@@ -289,10 +309,10 @@ impl Maker<'_> {
         let bus = inner.bus(name).ok_or_else(|| refused(&spec, &format!("Bus '{name}' not found")))?;
         let handles = ChildHandles { id: spec.id.as_deref(), bus, board: self };
         let made = make(&properties, handles).map_err(|error| refused(&spec, &error))?;
-        let MadeChild { place, child } = made;
+        let MadeChild { place, child, tray } = made;
         spec.properties.extend(place.into_iter().map(|(name, at)| (name.to_owned(), Value::Uint(at))));
         let name = name_of(&spec);
-        Ok(Device { child: Some(child), ..Device::of(name, spec) })
+        Ok(Device { child: Some(child), tray, ..Device::of(name, spec) })
     }
 
     /// Makes one that has its place.
@@ -415,6 +435,11 @@ impl devices::board::DeviceContext for Maker<'_> {
         number: u32,
     ) -> Result<Option<Arc<dyn CharBackend>>, MakeError> {
         self.board.chardevs.take(self.board, properties, waker, number)
+    }
+    fn medium(&self, properties: &Properties) -> Result<Option<Arc<dyn BlockBackend>>, MakeError> {
+        let name = properties.text(DRIVE.name).unwrap_or_default();
+        let disc = self.board.images.take_disc(name);
+        disc.ok_or_else(|| properties.invalid(DRIVE.name, format!("can't find value '{name}'")).into())
     }
     fn entropy(&self, name: &str) -> Arc<dyn Entropy> {
         let source: Arc<dyn Entropy> = match self.board.config.clock {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use devices::storage::ide::model as ide;
-use devices::virtio::blk::model as virtio_blk;
 use devices::xen;
 use devices_core::model::{Properties, Value};
 
@@ -400,17 +399,8 @@ struct Drives {
 fn labelled(disk: &DiskConfig, serial: &str) -> DeviceSpec {
     let text = |text: &str| Value::Text(text.to_owned());
     let properties = [("drive", text(&disk.name())), ("serial", text(serial))];
-    let model = match (disk.bus, disk.kind) {
-        (DiskBus::Virtio, _) => virtio_blk::MODEL.name,
-        (DiskBus::Ide, DiskKind::Cdrom) => ide::CD.name,
-        (DiskBus::Ide, DiskKind::Disk) => ide::DISK.name,
-    };
-    DeviceSpec {
-        model: model.to_owned(),
-        id: None,
-        bus: None,
-        properties: properties.map(|(name, value)| (name.to_owned(), value)).into(),
-    }
+    let properties = properties.map(|(name, value)| (name.to_owned(), value)).into();
+    DeviceSpec { properties, ..DeviceSpec::of_disk(disk) }
 }
 
 impl Drives {
@@ -454,7 +444,7 @@ impl Drives {
             None if self.nodes.iter().any(|node| node.name == *name) => blockdev::drive(&self.nodes, name)?,
             None => return Err(Refusal::bad(format!("there is no drive '{name}'"))),
         };
-        let kind = if device.model == ide::CD.name { DiskKind::Cdrom } else { DiskKind::Disk };
+        let kind = device.kind();
         self.disks.push(disk(&drive, kind, self.snapshot)?);
         Ok(())
     }

@@ -19,8 +19,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
         &["lsi53c895a", "lsi", "lsi53c810", "ahci", "ich9-ahci", "megasas", "pvscsi", "mptsas1068"],
     ),
     ("disk controller", &["nvme", "isa-fdc", "floppy", "isa-ide", "piix3-ide", "usb-bot", "usb-uas"]),
-    ("SCSI drive", &["scsi-hd", "scsi-cd", "scsi-block", "scsi-generic"]),
-    ("virtio", &["virtio-scsi", "virtio-scsi-pci"]),
+    ("SCSI drive", &["scsi-block", "scsi-generic"]),
     ("virtio", &["virtio-9p-pci", "virtio-gpu-pci", "virtio-keyboard-pci", "virtio-tablet-pci"]),
     (
         "virtio",

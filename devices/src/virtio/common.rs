@@ -122,6 +122,11 @@ impl Common {
         set_up && self.broken.is_none() && self.dma.enabled()
     }
 
+    /// Whether the driver has said that it is set up.
+    pub fn is_set_up(&self) -> bool {
+        self.status & status::DRIVER_OK != 0
+    }
+
     /// The driver accepts features, and not all that it asks for are there: those that are not offered are not taken.
     pub fn accept(&mut self, features: u64) {
         // What is negotiated stays until a reset (2.2.2). Legacy drivers have no such moment but DRIVER_OK.

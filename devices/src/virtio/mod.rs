@@ -13,6 +13,7 @@ pub mod net;
 pub mod pci;
 pub mod queue;
 pub mod rng;
+pub mod scsi;
 pub mod serial;
 pub mod spec;
 pub mod vhost_user;

@@ -60,6 +60,8 @@ pub mod device_id {
     pub const ENTROPY: u16 = 4;
     /// Memory balloon.
     pub const BALLOON: u16 = 5;
+    /// SCSI host.
+    pub const SCSI: u16 = 8;
 }
 
 /// Most elements of a queue, as in QEMU; a chain has no more buffers.

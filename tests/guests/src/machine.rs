@@ -61,17 +61,13 @@ pub struct Disk {
     pub format: &'static str,
     /// Whether writes are thrown away.
     pub snapshot: bool,
-    /// It is a virtio disk with these properties.
-    virtio: Option<String>,
+    /// The device that it is in, if that is not a drive on the IDE controller.
+    device: Option<String>,
 }
 
-impl Disk {
-    /// The device that it is in, if that is one of its own.
-    fn virtio(&self) -> Option<String> {
-        let properties = self.virtio.as_ref()?;
-        let comma = if properties.is_empty() { "" } else { "," };
-        Some(format!("virtio-blk-pci{comma}{properties}"))
-    }
+/// A model with these properties, if there are any.
+fn with(model: &str, properties: &str) -> String {
+    if properties.is_empty() { model.to_owned() } else { format!("{model},{properties}") }
 }
 
 /// What a guest is made of.
@@ -158,20 +154,32 @@ impl Machine {
 
     /// A hard disk.
     pub fn disk(mut self, path: &Path, format: &'static str) -> Machine {
-        self.disks.push(Disk { path: path.to_owned(), format, snapshot: false, virtio: None });
+        self.disks.push(Disk { path: path.to_owned(), format, snapshot: false, device: None });
         self
     }
 
     /// A hard disk whose changes are thrown away.
     pub fn snapshot_of(mut self, path: &Path, format: &'static str) -> Machine {
-        self.disks.push(Disk { path: path.to_owned(), format, snapshot: true, virtio: None });
+        self.disks.push(Disk { path: path.to_owned(), format, snapshot: true, device: None });
         self
     }
 
     /// A virtio disk with these properties (`packed=on,...`, or nothing).
     pub fn virtio_disk(mut self, path: &Path, format: &'static str, properties: &str) -> Machine {
-        let virtio = Some(properties.to_owned());
-        self.disks.push(Disk { path: path.to_owned(), format, snapshot: false, virtio });
+        let device = Some(with("virtio-blk-pci", properties));
+        self.disks.push(Disk { path: path.to_owned(), format, snapshot: false, device });
+        self
+    }
+
+    /// A virtio SCSI host with these properties.
+    pub fn scsi_host(self, properties: &str) -> Machine {
+        self.device(with("virtio-scsi-pci", properties))
+    }
+
+    /// A drive on it: `scsi-hd` or `scsi-cd`, with properties or without.
+    pub fn scsi_drive(mut self, path: &Path, format: &'static str, drive: &str) -> Machine {
+        let device = Some(drive.to_owned());
+        self.disks.push(Disk { path: path.to_owned(), format, snapshot: false, device });
         self
     }
 
@@ -321,7 +329,7 @@ impl Machine {
             let snapshot = if disk.snapshot { ",snapshot" } else { "" };
             let id = format!("disk{index}");
             command.arg("--disk").arg(format!("{path},format={},id={id}{snapshot}", disk.format));
-            command.args(disk.virtio().map(|device| format!("--device={device},drive={id}")));
+            command.args(disk.device.iter().map(|device| format!("--device={device},drive={id}")));
         }
         command.args(self.consoles.iter().map(|path| format!("--console=unix:{}", path.display())));
         command.args(self.chardevs.iter().map(|chardev| format!("--chardev={chardev}")));
@@ -389,12 +397,12 @@ impl Machine {
             let path = disk.path.display().to_string().replace(',', ",,");
             let snapshot = if disk.snapshot { ",snapshot=on" } else { "" };
             let format = disk.format;
-            let place = match &disk.virtio {
+            let place = match &disk.device {
                 None => format!("if=ide,index={index}"),
                 Some(_) => format!("if=none,id=disk{index}"),
             };
             command.arg("-drive").arg(format!("file={path},format={format},{place}{snapshot}"));
-            if let Some(device) = disk.virtio() {
+            if let Some(device) = &disk.device {
                 command.arg("-device").arg(format!("{device},drive=disk{index}"));
             }
         }

@@ -121,7 +121,6 @@ impl Machine {
         bridges(&board, capabilities, mapper, interrupts.links.clone())?;
         let images = Images::default();
         let Storage { ide, geometry, blocks } = storage(&board, isa, &images)?;
-        let cds = disks::cd_drives(&board, &blocks, &ide, &images);
         let ejected = Arc::<Ejected>::default();
         let eject = on_eject(&ejected, &notifier);
         let pm = power_management(&board, capabilities, isa, eject)?;
@@ -131,6 +130,7 @@ impl Machine {
         board.add_dumps(&config.dumps)?;
         chardevs.open(&board)?;
         let display = maker.all(&config.devices, &plugged)?;
+        let cds = disks::cd_drives(&board, &blocks, &ide, &plugged, &images);
         pm.iter().for_each(|pm| pm.lock().set_removable_slots(plugged.removable()));
         let rtc = isa::clocks(&board, capabilities, isa, geometry)?;
         let keyboard = isa::input(&board, isa, &a20)?;

@@ -62,6 +62,9 @@ pub enum Outcome {
     Overrun,
 }
 
+/// Highest unit of a target.
+pub const LUN_MAX: u16 = 16383;
+
 pub(super) struct Task<T> {
     pub(super) address: Address,
     pub(super) tag: u64,
@@ -137,6 +140,32 @@ impl<T> ScsiBus<T> {
         true
     }
 
+    /// Units that were unplugged and whose media are quiet. To be dropped without the controller's lock: closing a medium
+    /// waits for its threads, which may be waiting for the controller.
+    #[must_use]
+    pub fn take_left(&mut self) -> Vec<Unit> {
+        let left = self.leaving.extract_if(.., |(_, slot)| slot.unit.requests.drained());
+        left.map(|(_, slot)| slot.unit).collect()
+    }
+
+    /// Whether a unit that was at that address has not left.
+    pub fn is_leaving(&self, at: Address) -> bool {
+        self.leaving.iter().any(|(address, _)| *address == at)
+    }
+
+    /// The first place that is free where a target, a unit or both are said: unit 0 of a target before its others.
+    pub fn choose(&self, target: Option<u8>, lun: Option<u16>) -> Option<Address> {
+        let free = |address: &Address| !self.units.contains_key(address);
+        match (target, lun) {
+            (Some(target), None) => (0..=LUN_MAX).map(|lun| Address { target, lun }).find(free),
+            (Some(target), Some(lun)) => Some(Address { target, lun }),
+            (None, lun) => {
+                let lun = lun.unwrap_or(0);
+                (0..=u8::MAX).map(|target| Address { target, lun }).find(free)
+            }
+        }
+    }
+
     /// The other units of a target are to tell that one has come or gone.
     pub fn units_changed(&mut self, at: Address) {
         for (address, slot) in &mut self.units {
@@ -154,11 +183,6 @@ impl<T> ScsiBus<T> {
     /// Whether there is a unit.
     pub fn has_unit(&self, address: Address) -> bool {
         self.units.contains_key(&address)
-    }
-
-    /// Where units are.
-    pub fn addresses(&self) -> impl Iterator<Item = Address> + '_ {
-        self.units.keys().copied()
     }
 
     /// Commands that have not ended.
@@ -307,10 +331,9 @@ impl<T> ScsiBus<T> {
                 self.answered(dma, address, answer);
             }
         }
-        self.leaving.retain(|(_, slot)| {
+        for (_, slot) in &self.leaving {
             while slot.unit.requests.next().is_some() {}
-            !slot.unit.requests.drained()
-        });
+        }
         while let Some(task) = self.refused.pop_front() {
             if !dma.enabled() || !self.send(dma, task, true) {
                 break;

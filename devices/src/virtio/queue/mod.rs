@@ -126,6 +126,22 @@ pub fn take(dma: &Dma, segments: &mut Vec<Segment>, data: &mut [u8]) -> bool {
     true
 }
 
+/// Takes the first `len` bytes of these buffers off them, or as many as there are.
+pub fn split_off(segments: &mut Vec<Segment>, len: u64) -> Vec<Segment> {
+    let (mut left, mut first) = (len, Vec::new());
+    segments.retain_mut(|segment| {
+        let now = u64::from(segment.len).min(left);
+        left -= now;
+        if now > 0 {
+            first.push(Segment { gpa: segment.gpa, len: now as u32 });
+            segment.gpa += now;
+            segment.len -= now as u32;
+        }
+        segment.len > 0
+    });
+    first
+}
+
 /// Takes the last byte of these buffers off them, and says where it is.
 pub fn take_last(segments: &mut Vec<Segment>) -> Option<u64> {
     let last = segments.last_mut()?;

@@ -54,7 +54,9 @@ pub static SERIAL_PORT: Model = Model { name: "virtserialport", desc: "a port of
 
 /// Makes a port.
 pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChild, MakeError> {
-    let OfferedBus::VirtioSerial(bus) = parts.bus;
+    let OfferedBus::VirtioSerial(bus) = parts.bus else {
+        return Err(MakeError::Other("it hangs on a virtio console".into()));
+    };
     let console = properties.model().name == CONSOLE.name;
     // QEMU's number for any.
     let asked = properties.uint(NR.name).and_then(|nr| u32::try_from(nr).ok()).filter(|nr| *nr != u32::MAX);
@@ -66,6 +68,7 @@ pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChil
     Ok(MadeChild {
         place: vec![(NR.name, number.into())],
         child: Box::new(Plugged { bus: bus.clone(), number }),
+        tray: None,
     })
 }
 

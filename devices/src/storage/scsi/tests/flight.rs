@@ -95,7 +95,9 @@ fn a_unit_that_is_unplugged_leaves_when_its_medium_is_quiet() {
     held.finish();
     desk.bus.completions(&desk.dma);
     assert_eq!(all(&mut desk), [(1, Outcome::Aborted)]);
-    assert!(desk.bus.drained() && desk.bus.idle());
+    assert!(desk.bus.drained() && desk.bus.idle() && desk.bus.is_leaving(DISK));
+    assert_eq!(desk.bus.take_left().len(), 1);
+    assert!(!desk.bus.is_leaving(DISK));
     assert_eq!(Arc::strong_count(&held), 1, "its medium is closed");
 }
 
