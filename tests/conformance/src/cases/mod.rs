@@ -26,6 +26,7 @@ mod tools;
 mod uart;
 mod vga;
 mod virtio_blk;
+mod virtio_scsi;
 
 use crate::case::Group;
 
@@ -57,4 +58,5 @@ pub const GROUPS: &[Group] = &[
     e1000e::GROUP,
     ne2000::GROUP,
     virtio_blk::GROUP,
+    virtio_scsi::GROUP,
 ];

@@ -1,7 +1,7 @@
 //! Virtio's transport on PCI, and the block device on it. Virtual I/O Device, version 1.3 (V); where it is silent, QEMU's
 //! devices are compared with ours.
 
-mod driver;
+pub(super) mod driver;
 mod requests;
 mod transport;
 
