@@ -128,6 +128,10 @@ pub struct RunArgs {
     /// comes by itself, with `server=on`.
     #[arg(long, value_name = "TYPE,id=ID[,KEY=VALUE...]")]
     pub chardev: Vec<String>,
+    /// Share a folder with the guest, by virtiofsd, which ends with it: `mount -t virtiofs TAG /mnt` in Linux. May be given
+    /// several times.
+    #[arg(long, value_name = "DIR=TAG")]
+    pub share: Vec<String>,
     /// Boot order: letters of c (disk), d (CD), n (network) [default: cd].
     #[arg(long, value_name = "ORDER")]
     pub boot: Option<String>,
@@ -492,6 +496,9 @@ impl RunArgs {
         self.networks(config)?;
         for device in &self.device {
             config.devices.push(DeviceSpec::parse(device)?);
+        }
+        for share in &self.share {
+            config.add_share(share)?;
         }
         for text in &self.chardev {
             let why = |why| ConfigError::Invalid(format!("chardev {text}: {why}"));

@@ -16,6 +16,7 @@ use crate::power::{Notices, Notifier, notices};
 use crate::qtest::IrqIntercept;
 use crate::run::{Ending, LoopError, Options, run};
 use crate::sandbox::{self, Named};
+use crate::shares;
 use crate::trace::Border;
 
 /// Who runs the vCPUs.
@@ -101,6 +102,8 @@ pub(crate) fn launch<E: From<Failure>>(
     prepare: impl FnOnce(&mut Machine, &mut Options) -> Result<(), E>,
 ) -> Result<Ending, E> {
     let Settings { vcpus, debugcon, ahead, named, mut options, events: (notifier, notices) } = settings;
+    // Before this process gives up to start others.
+    ahead.add_shares(shares::start(&config).map_err(Failure::from)?);
     if let Some(named) = named {
         // Before anything of the guest's is opened, and before there is a second thread.
         sandbox::begin(&named, &config).map_err(Failure::from)?;

@@ -25,6 +25,7 @@ pub mod run;
 pub mod sandbox;
 pub mod saved;
 pub mod screenshot;
+mod shares;
 pub mod stream;
 pub mod trace;
 pub mod vnc;

@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use devices_core::model::{CHARDEV, Value};
+use devices::virtio::vhost_user::model as vhost_user;
+use devices_core::model::{CHARDEV, Properties, PropertyError, Value};
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, DeviceSpec};
+use super::{ConfigError, DeviceSpec, GuestConfig};
+
+/// What the names of those begin with that `--share` asks for.
+const SHARE: &str = "share";
 
 /// A process that serves a device, as `-chardev` names it, and as it is saved with the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,8 @@ pub enum BackEndPlace {
     Listen(PathBuf),
     /// It connects to a socket that we were started with.
     Fd(i32),
+    /// It is virtiofsd, which is started with the guest and shares that folder.
+    Share(PathBuf),
 }
 
 impl fmt::Display for BackEndPlace {
@@ -38,7 +44,29 @@ impl fmt::Display for BackEndPlace {
             BackEndPlace::Connect(path) => write!(f, "{}", path.display()),
             BackEndPlace::Listen(path) => write!(f, "{}, on which we listen", path.display()),
             BackEndPlace::Fd(fd) => write!(f, "file descriptor {fd}"),
+            BackEndPlace::Share(folder) => write!(f, "virtiofsd for {}", folder.display()),
         }
+    }
+}
+
+impl GuestConfig {
+    /// Shares a folder with the guest, which mounts it by a name: `DIR=TAG`.
+    pub(crate) fn add_share(&mut self, text: &str) -> Result<(), ConfigError> {
+        // The folder's name may have the sign in it.
+        let (folder, tag) = text
+            .rsplit_once('=')
+            .filter(|(folder, tag)| !folder.is_empty() && !tag.is_empty())
+            .ok_or_else(|| ConfigError::value("share", text, "DIR=TAG"))?;
+        let invalid = |error: PropertyError| ConfigError::Invalid(format!("share {text}: {error}"));
+        let number = self.back_ends.iter().filter(|other| other.id.starts_with(SHARE)).count();
+        let id = format!("{SHARE}{number}");
+        let mut properties = Properties::new(&vhost_user::FS);
+        properties.put(CHARDEV.name, Value::Text(id.clone())).map_err(invalid)?;
+        properties.put("tag", Value::Text(tag.to_owned())).map_err(invalid)?;
+        (vhost_user::FS.check)(&properties).map_err(invalid)?;
+        self.devices.push(DeviceSpec::new(None, &properties));
+        self.back_ends.push(BackEndConfig { id, place: BackEndPlace::Share(folder.into()), reconnect_ms: 0 });
+        Ok(())
     }
 }
 
@@ -95,6 +123,23 @@ mod tests {
         };
         let back_ends: Vec<_> = ids.iter().map(back_end).collect();
         check(&back_ends, &devices).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_folder_that_is_shared_is_a_device_and_its_back_end() {
+        let mut config = GuestConfig::default();
+        config.add_share("/srv/a=b=data").unwrap();
+        config.add_share("/home=home").unwrap();
+        assert_eq!(config.check(), Ok(()));
+        let places: Vec<_> = config.back_ends.iter().map(|back_end| back_end.place.to_string()).collect();
+        assert_eq!(places, ["virtiofsd for /srv/a=b", "virtiofsd for /home"]);
+        let of =
+            |device: &DeviceSpec| Some((device.back_end()?.to_owned(), device.properties["tag"].clone()));
+        let devices: Vec<_> = config.devices.iter().filter_map(of).collect();
+        assert_eq!(devices[1], ("share1".into(), Value::Text("home".into())));
+        for wrong in ["/srv", "/srv=", "=data", &format!("/srv={}", "x".repeat(37))] {
+            assert!(config.add_share(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +34,7 @@ struct Opened {
     hubs: Arc<net::Hubs>,
     files: BTreeMap<PathBuf, File>,
     dumps: BTreeMap<String, File>,
+    shares: Vec<(String, OwnedFd)>,
     debugcon: Option<File>,
     roms: BTreeMap<RomFile, Vec<Firmware>>,
     utc_offset: Option<i64>,
@@ -90,6 +92,18 @@ impl Preopened {
             opened.utc_offset = Some(crate::host::utc_offset(crate::host::seconds()));
         }
         Ok(Preopened(Mutex::new(opened)))
+    }
+
+    /// Beside the rest: connections to those that share folders, by their ids.
+    pub(crate) fn add_shares(&self, shares: Vec<(String, OwnedFd)>) {
+        self.opened().shares.extend(shares);
+    }
+
+    /// The connection to one of them.
+    pub(super) fn share(&self, id: &str) -> Option<OwnedFd> {
+        let mut opened = self.opened();
+        let at = opened.shares.iter().position(|(other, _)| other == id)?;
+        Some(opened.shares.swap_remove(at).1)
     }
 
     /// Most bytes of any file that the guest's disks write. None: that is not known.

@@ -45,6 +45,10 @@ pub(super) fn connect(
             Place::Connect(Box::new(Direct(path.clone())), again)
         }
         BackEndPlace::Listen(path) => Place::Listen(path.clone()),
+        BackEndPlace::Share(_) => match board.ahead.share(id) {
+            Some(peer) => Place::There(peer),
+            None => return Err(other(format!("{at} was not started"))),
+        },
         BackEndPlace::Fd(fd) => Place::Given(network::numbered(&fd.to_string()).map_err(other)?),
     };
     let patience = Duration::from_millis(properties.uint(PATIENCE.name).unwrap_or(0).max(1));

@@ -93,6 +93,7 @@ pub struct Machine {
     chardevs: Vec<String>,
     devices: Vec<String>,
     served: Vec<(String, String)>,
+    shares: Vec<String>,
     within: Option<u32>,
 }
 
@@ -124,6 +125,7 @@ impl Machine {
             chardevs: Vec::new(),
             devices: Vec::new(),
             served: Vec::new(),
+            shares: Vec::new(),
             within: None,
         }
     }
@@ -290,6 +292,13 @@ impl Machine {
         self
     }
 
+    /// A folder that it shares with the guest by that name.
+    pub fn share(mut self, folder: &Path, tag: &str) -> Result<Machine> {
+        place::virtiofsd()?;
+        self.shares.push(format!("{}={tag}", folder.display()));
+        Ok(self)
+    }
+
     /// In the network of that process, which has one of its own.
     pub fn within(mut self, process: u32) -> Machine {
         self.within = Some(process);
@@ -338,6 +347,10 @@ impl Machine {
             command.arg("--chardev").arg(format!("socket,id=served{index},{socket}"));
             command.arg("--device").arg(format!("{device},chardev=served{index}"));
         }
+        command.args(self.shares.iter().map(|share| format!("--share={share}")));
+        if let (false, Ok(program)) = (self.shares.is_empty(), place::virtiofsd()) {
+            place::with_packages_of(command, &program);
+        }
         if self.served.iter().any(|(_, socket)| socket.contains("reconnect")) {
             // A process that is confined connects to nobody.
             command.args(["--sandbox", "off"]);
@@ -370,7 +383,10 @@ impl Machine {
     }
 
     fn qemu(&self, command: &mut Command, monitor: &Path) -> Result<()> {
-        let ours = self.config.is_some() || !self.consoles.is_empty() || !self.served.is_empty();
+        let ours = self.config.is_some()
+            || !self.consoles.is_empty()
+            || !self.served.is_empty()
+            || !self.shares.is_empty();
         if ours || self.icount || self.cpu_tier.is_some() {
             bail!("QEMU has no counterpart of this test");
         }

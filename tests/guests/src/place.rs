@@ -65,6 +65,29 @@ pub fn packages() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// virtiofsd, of this machine or of the packages that `cargo xtask fetch back-ends` or `qemu` brought; [`Missing`] when
+/// there is none.
+pub fn virtiofsd() -> Result<PathBuf> {
+    let of_machine = ["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"];
+    let mut all: Vec<PathBuf> = of_machine.map(PathBuf::from).into();
+    let roots = [given("AILURUS_PACKAGES", "build/root"), given("AILURUS_QEMU", "build/qemu")];
+    all.extend(roots.iter().map(|root| root.join("usr/lib/qemu/virtiofsd")));
+    let found = all.iter().find(|path| path.is_file()).or(all.last()).cloned();
+    present(found.unwrap_or_default())
+}
+
+/// Has a command find that program, and what it needs of its packages.
+pub fn with_packages_of(command: &mut std::process::Command, program: &Path) {
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", folder.display()));
+    if let Some(root) = folder.ancestors().nth(3).filter(|root| *root != Path::new("/")) {
+        let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+        let libraries = libraries.map(|part| root.join(part).display().to_string());
+        command.env("LD_LIBRARY_PATH", libraries.join(":"));
+    }
+}
+
 /// A new folder for one guest's files. Its path is short: unix sockets lie in it.
 pub fn temporary() -> Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("ailurus").tempdir().context("cannot make a temporary folder")

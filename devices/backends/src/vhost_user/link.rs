@@ -28,6 +28,8 @@ pub enum Place {
     Listen(PathBuf),
     /// A listening socket that we were given.
     Given(OwnedFd),
+    /// At the other end of that connection. When it goes there is no other.
+    There(OwnedFd),
 }
 
 /// Connects to a path itself.
@@ -51,6 +53,7 @@ pub fn dial(path: &Path) -> io::Result<OwnedFd> {
 pub(super) enum Source {
     Connect(Box<dyn Dial>, Option<Duration>),
     Listen(OwnedFd),
+    Nowhere,
 }
 
 /// What came of looking for one.
@@ -67,6 +70,10 @@ pub(super) fn first(place: Place, patience: Duration) -> io::Result<(OwnedFd, So
     let (listener, unlink) = match place {
         Place::Connect(mut dial, again) => {
             return Ok((dial.dial()?, Source::Connect(dial, again), None));
+        }
+        Place::There(peer) => {
+            rustix::io::ioctl_fionbio(&peer, true)?;
+            return Ok((peer, Source::Nowhere, None));
         }
         Place::Listen(path) => {
             let (listener, unlink): (UnixListener, _) = socket::listen(&path)?;
@@ -93,7 +100,7 @@ impl Source {
     /// Looks for another back end. An error: there may be one later.
     pub(super) fn next(&mut self) -> io::Result<Found> {
         match self {
-            Source::Connect(_, None) => Ok(Found::Never),
+            Source::Connect(_, None) | Source::Nowhere => Ok(Found::Never),
             Source::Connect(dial, Some(again)) => match dial.dial() {
                 Ok(peer) => Ok(Found::Peer(peer)),
                 Err(_) => Ok(Found::Later(Some(*again))),
@@ -111,7 +118,7 @@ impl Source {
     /// What can be read when there may be another.
     pub(super) fn listener(&self) -> Option<&OwnedFd> {
         match self {
-            Source::Connect(..) => None,
+            Source::Connect(..) | Source::Nowhere => None,
             Source::Listen(listener) => Some(listener),
         }
     }
