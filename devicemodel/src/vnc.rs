@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backends::vnc::{
     Input, Keystroke, Listener, Motion, Options, Place, PointerEvent, Screen, Share, Vnc, VncError,
 };
-use devices::input::i8042::I8042;
 use devices::input::keys::Key;
 use devices::input::layouts::Layout;
-use devices_core::DeviceCell;
 use devices_core::picture::{DirtyRows, DisplayAdapter, Frame, Picture};
 
+use crate::machine::Inputs;
 use crate::monitor::info::VncInfo;
 use crate::qemu::{HostOptions, VncListen};
 use crate::trace::Border;
@@ -22,7 +21,7 @@ const NO_SCREEN: (u32, u32) = (640, 480);
 /// The machine's parts that a viewer has to do with.
 pub struct Console {
     display: Option<Arc<dyn DisplayAdapter>>,
-    keyboard: Arc<DeviceCell<I8042>>,
+    inputs: Inputs,
     border: Border,
     /// Where the pointer was, for a mouse that only knows how far it went.
     pointer: Mutex<Option<(u16, u16)>>,
@@ -73,14 +72,10 @@ pub struct Viewers {
 
 impl Console {
     /// A console of these parts.
-    pub fn new(
-        display: Option<Arc<dyn DisplayAdapter>>,
-        keyboard: Arc<DeviceCell<I8042>>,
-        border: Border,
-    ) -> Console {
+    pub fn new(display: Option<Arc<dyn DisplayAdapter>>, inputs: Inputs, border: Border) -> Console {
         Console {
             display,
-            keyboard,
+            inputs,
             border,
             pointer: Mutex::default(),
             layout: None,
@@ -96,13 +91,19 @@ impl Console {
     /// Presses or releases a key.
     pub(crate) fn press(&self, key: Key, down: bool) {
         let host = || HostEvent::Key(key.name().to_owned(), down);
-        self.border.host(host, || self.keyboard.lock().key(key, down));
+        self.border.host(host, || self.inputs.key(key, down));
     }
 
     /// Moves the mouse by so much (the third is the wheel).
     pub(crate) fn mouse(&self, dx: i32, dy: i32, dz: i32, buttons: u8) {
         let host = || HostEvent::Mouse(dx, dy, dz, buttons);
-        self.border.host(host, || self.keyboard.lock().mouse(dx, dy, dz, buttons));
+        self.border.host(host, || self.inputs.mouse(dx, dy, dz, buttons));
+    }
+
+    /// Puts the tablet at a place of 0 to 0x7fff in each axis that is given.
+    pub(crate) fn tablet(&self, x: Option<u16>, y: Option<u16>, dz: i32, buttons: u8) {
+        let host = || HostEvent::Tablet(x, y, dz, buttons);
+        self.border.host(host, || self.inputs.tablet(x, y, dz, buttons));
     }
 }
 
@@ -126,12 +127,18 @@ impl Input for Console {
         }
     }
     fn absolute(&self) -> bool {
-        false
+        self.inputs.is_absolute()
     }
     fn pointer(&self, event: PointerEvent) {
         let mut last = self.pointer.lock().unwrap_or_else(PoisonError::into_inner);
         let (dx, dy) = match event.motion {
             Motion::By { dx, dy } => (dx, dy),
+            Motion::To { x, y, width, height } if self.inputs.is_absolute() => {
+                *last = Some((x, y));
+                drop(last);
+                let on_axis = |at: u16, of: u16| Some((u32::from(at) * 0x7fff / u32::from(of.max(1))) as u16);
+                return self.tablet(on_axis(x, width), on_axis(y, height), event.wheel, event.buttons);
+            }
             Motion::To { x, y, .. } => {
                 let (from_x, from_y) = last.replace((x, y)).unwrap_or((x, y));
                 (i32::from(x) - i32::from(from_x), i32::from(y) - i32::from(from_y))

@@ -18,6 +18,7 @@ use devices_core::{Device, DeviceCell, Waker, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use thiserror::Error;
 
+use crate::input::InputSink;
 use crate::storage::drive::DriveImage;
 use crate::storage::scsi::ScsiHost;
 use crate::virtio::serial::SerialBus;
@@ -97,6 +98,8 @@ pub struct MadeDevice {
     pub display: Option<Arc<dyn DisplayAdapter>>,
     /// It as a network card.
     pub nic: Option<Arc<DeviceCell<dyn Nic>>>,
+    /// It as a keyboard or a pointer.
+    pub input: Option<Arc<DeviceCell<dyn InputSink>>>,
     /// It as a memory balloon.
     pub balloon: Option<Arc<DeviceCell<dyn Balloon>>>,
     /// The bus that it has for others.
@@ -149,7 +152,7 @@ impl MadeDevice {
     }
     /// The same of one that has its lock.
     pub fn at<D: Device + 'static>(slot: Arc<DeviceCell<D>>) -> MadeDevice {
-        MadeDevice { slot, display: None, nic: None, balloon: None, bus: None }
+        MadeDevice { slot, display: None, nic: None, input: None, balloon: None, bus: None }
     }
     /// A network card.
     pub fn nic<D: Nic + 'static>(device: D) -> MadeDevice {

@@ -9,6 +9,7 @@ mod chardevs;
 mod disks;
 mod firmware;
 mod info;
+mod inputs;
 mod interrupts;
 mod media;
 mod network;
@@ -57,6 +58,7 @@ pub use ahead::Preopened;
 pub use build::MachineHandles;
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
+pub use inputs::Inputs;
 use interrupts::{Controllers, Dispatcher};
 pub use recording::recorded;
 pub(crate) use rest::PausedMachine;
@@ -156,6 +158,8 @@ pub struct Machine {
     fw_cfg: Option<Arc<DeviceCell<FwCfg>>>,
     ide: Arc<DeviceCell<Ide>>,
     keyboard: Arc<DeviceCell<I8042>>,
+    /// Keyboards and pointers that were put in.
+    others: inputs::Others,
     display: Option<Arc<dyn DisplayAdapter>>,
     /// The PCI bus, and what was put on it beside the PC's own parts.
     plugged: plug::Plugged,
@@ -403,6 +407,14 @@ impl Machine {
     pub fn mouse(&self, dx: i32, dy: i32, dz: i32, buttons: u8) {
         self.console().mouse(dx, dy, dz, buttons);
     }
+    /// Puts the tablet at a place, of 0 to 0x7fff in each axis that is given.
+    pub fn tablet(&self, x: Option<u16>, y: Option<u16>, dz: i32, buttons: u8) {
+        self.console().tablet(x, y, dz, buttons);
+    }
+    /// Keyboards and pointers.
+    pub(crate) fn inputs(&self) -> Inputs {
+        Inputs::new(self.keyboard.clone(), self.others.clone())
+    }
     /// What is seen of the paused guest.
     pub(crate) fn debug(&self) -> Option<&dyn Debug> {
         self.hypervisor.debug()
@@ -414,7 +426,7 @@ impl Machine {
 
     /// Screen, keyboard and mouse for a viewer.
     pub fn console(&self) -> Console {
-        Console::new(self.display.clone(), self.keyboard.clone(), self.border.clone())
+        Console::new(self.display.clone(), self.inputs(), self.border.clone())
     }
 
     /// Everything as a tree.

@@ -332,7 +332,7 @@ impl Maker<'_> {
             intx: [0, 1, 2, 3].map(intx),
             board: self,
         };
-        let MadeDevice { slot, display, nic, balloon, bus } =
+        let MadeDevice { slot, display, nic, input, balloon, bus } =
             make(&properties, parts).map_err(|error| match error {
                 MakeError::Hypervisor(error) => BuildError::Hypervisor(error),
                 error => refused(&spec, &error),
@@ -350,6 +350,7 @@ impl Maker<'_> {
         let name = slot.lock().name().to_owned();
         let attached = self.board.bus.attach_slot(slot, &wiring, spec.devfn().map(on_bus_0));
         attached.map_err(|error| BuildError::Inconsistent(error.to_string()))?;
+        input.iter().for_each(|input| self.board.others.add(input));
         Ok((Device { nic, balloon, bus, ..Device::of(name, spec) }, display))
     }
 

@@ -239,8 +239,34 @@ pub enum Input {
         /// Down.
         dy: i32,
     },
+    /// The pointer is at a place, of 0 to 0x7fff in each axis that is given.
+    Place {
+        /// From the left.
+        x: Option<u16>,
+        /// From the top.
+        y: Option<u16>,
+    },
     /// A button goes down or up.
     Button(Button, bool),
+}
+
+impl MouseInfo {
+    /// The PC's own.
+    pub(crate) const PS2: MouseInfo =
+        MouseInfo { name: "QEMU PS/2 Mouse", index: 2, current: true, absolute: false };
+}
+
+/// A pointer, for `query-mice`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MouseInfo {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its number.
+    pub index: u32,
+    /// It is the one that is used.
+    pub current: bool,
+    /// It takes places.
+    pub absolute: bool,
 }
 
 /// A button of a mouse.

@@ -31,7 +31,7 @@ use serde_json::{Map, Value};
 use events::Event;
 use info::{
     Actions, AnnounceParameters, BlockInfo, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo,
-    Input, MachineInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, VncInfo,
+    Input, MachineInfo, MouseInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, VncInfo,
 };
 use protocol::QmpError;
 use run_state::RunState;
@@ -157,6 +157,10 @@ pub trait Guest {
     /// Acts as somebody at the keyboard and the mouse.
     fn input(&mut self, _events: &[Input]) -> Result<(), QmpError> {
         Err(not_here("input"))
+    }
+    /// The pointers, the one that is used first.
+    fn mice(&self) -> Vec<MouseInfo> {
+        vec![MouseInfo::PS2]
     }
     /// Opens a line; the path of a new pseudo-terminal.
     fn add_chardev(&mut self, _id: &str, _line: ChardevBackend) -> Result<Option<String>, QmpError> {

@@ -19,7 +19,7 @@ use crate::machine::Terminal;
 use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::info::{
     Actions, AnnounceParameters, BlockInfo, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo,
-    Input, MachineInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, VncInfo,
+    Input, MachineInfo, MouseInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, VncInfo,
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
@@ -178,6 +178,10 @@ impl Guest for Runner {
     fn input(&mut self, events: &[Input]) -> Result<(), QmpError> {
         self.mouse.act(&self.machine, events);
         Ok(())
+    }
+
+    fn mice(&self) -> Vec<MouseInfo> {
+        self.machine.inputs().mice()
     }
 
     fn add_chardev(&mut self, id: &str, line: ChardevBackend) -> Result<Option<String>, QmpError> {

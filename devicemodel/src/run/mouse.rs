@@ -13,6 +13,8 @@ struct Step {
     dx: i32,
     dy: i32,
     dz: i32,
+    /// Where a tablet is, if it moves.
+    place: Option<(Option<u16>, Option<u16>)>,
     /// Those that are held then.
     buttons: u8,
 }
@@ -30,6 +32,12 @@ impl Mouse {
         for act in self.acts(inputs) {
             match act {
                 Act::Key(name, down) => machine.key(name, down),
+                Act::Mouse(Step { dx, dy, dz, place: Some((x, y)), buttons }) => {
+                    machine.tablet(x, y, dz, buttons);
+                    if (dx, dy) != (0, 0) {
+                        machine.mouse(dx, dy, 0, 0);
+                    }
+                }
                 Act::Mouse(step) => machine.mouse(step.dx, step.dy, step.dz, step.buttons),
             }
         }
@@ -50,6 +58,10 @@ impl Mouse {
                 Input::Move { dx, dy } => {
                     step.dx = step.dx.saturating_add(*dx);
                     step.dy = step.dy.saturating_add(*dy);
+                }
+                Input::Place { x, y } => {
+                    let (old_x, old_y) = step.place.unwrap_or_default();
+                    step.place = Some((x.or(old_x), y.or(old_y)));
                 }
                 Input::Button(button, down) => {
                     let (bit, wheel) = meaning(*button);
@@ -95,7 +107,7 @@ mod tests {
     use super::*;
 
     fn step(dx: i32, dy: i32, dz: i32, buttons: u8) -> Act<'static> {
-        Act::Mouse(Step { dx, dy, dz, buttons })
+        Act::Mouse(Step { dx, dy, dz, place: None, buttons })
     }
 
     #[test]
@@ -116,6 +128,17 @@ mod tests {
         assert_eq!(mouse.acts(&click), [step(0, 0, 0, 2), step(0, 0, 0, 0)]);
         assert_eq!(mouse.acts(&click[1..]), []);
         assert_eq!(mouse.acts(&[Input::Move { dx: 0, dy: 0 }]), []);
+    }
+
+    #[test]
+    fn both_axes_of_a_place_are_one_step() {
+        let place = [
+            Input::Place { x: Some(5), y: None },
+            Input::Place { x: None, y: Some(7) },
+            Input::Button(Button::Left, true),
+        ];
+        let step = Step { place: Some((Some(5), Some(7))), buttons: 1, ..Step::default() };
+        assert_eq!(Mouse::default().acts(&place), [Act::Mouse(step)]);
     }
 
     #[test]

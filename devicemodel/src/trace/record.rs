@@ -64,6 +64,8 @@ pub enum HostEvent {
     Key(String, bool),
     /// The mouse: how far in x, y and by the wheel, and its buttons.
     Mouse(i32, i32, i32, u8),
+    /// A tablet: its place in x and y as far as that changes, the wheel, and its buttons.
+    Tablet(Option<u16>, Option<u16>, i32, u8),
     /// The power button.
     PowerButton,
     /// A vCPU appears.

@@ -5,3 +5,6 @@ pub mod keys;
 mod keysyms;
 pub mod layouts;
 mod ps2;
+mod sink;
+
+pub use sink::{InputSink, Motion, Pointer, Role};

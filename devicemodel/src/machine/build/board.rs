@@ -10,6 +10,7 @@ use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 
 use super::super::chardevs::Chardevs;
 use super::super::disks::DriveImages;
+use super::super::inputs::Others;
 use super::super::network::Networks;
 use super::super::{BuildError, Preopened};
 use crate::config::{DumpConfig, GuestConfig, NetdevConfig};
@@ -50,6 +51,7 @@ pub(in crate::machine) struct Board<'a> {
     pub border: &'a Border,
     pub networks: &'a Networks,
     pub chardevs: &'a Chardevs,
+    pub others: &'a Others,
     pub images: &'a DriveImages,
     pub ahead: &'a Preopened,
     pub notifier: &'a Notifier,

@@ -28,6 +28,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::chardevs::Chardevs;
 use super::disks::{Block, DriveImages, Geometries};
+use super::inputs::Others;
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::network::Networks;
 use super::plug::{Ejected, Maker, PciPins, Plugged};
@@ -102,6 +103,7 @@ impl Machine {
         let drive_images = DriveImages::default();
         let networks = Arc::new(Networks::new(notifier.clone(), ahead.hubs()));
         let chardevs = Chardevs::default();
+        let others = Others::default();
         let board = Board {
             bus: &bus,
             hypervisor: &hypervisor,
@@ -111,6 +113,7 @@ impl Machine {
             border: &border,
             networks: &networks,
             chardevs: &chardevs,
+            others: &others,
             images: &drive_images,
             ahead: &ahead,
         };
@@ -150,6 +153,7 @@ impl Machine {
             fw_cfg,
             ide,
             keyboard,
+            others,
             display,
             plugged,
             networks,

@@ -125,6 +125,7 @@ impl Machine {
             border: &self.border,
             networks: &self.networks,
             chardevs: &self.chardevs,
+            others: &self.others,
             images: &DriveImages::default(),
             notifier: &self.notifier,
             ahead: &Preopened::default(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::Guest;
-use super::super::info::{Button, Input};
+use super::super::info::{Button, Input, MouseInfo};
 use super::super::protocol::{Command, QmpError};
 use super::super::run_state::RunState;
 use super::super::table::{CommandSpec, Table};
@@ -47,9 +47,7 @@ union InputEvent type type:InputEventKind | key=InputKeyEventWrapper btn=InputBt
             nothing(context.guest.set_vnc_password(&password))
         })
         .takes("password:str"),
-        CommandSpec::new("query-mice", |_, _| {
-            Ok(json!([{ "name": MOUSE, "index": 2, "current": true, "absolute": false }]))
-        })
+        CommandSpec::new("query-mice", |_, context| Ok(context.guest.mice().iter().map(mouse).collect()))
         .returns("[MouseInfo]"),
         CommandSpec::new("send-key", |command, context| nothing(send_key(command, context)))
             .takes("keys:[KeyValue] ?hold-time:int"),
@@ -59,8 +57,10 @@ union InputEvent type type:InputEventKind | key=InputKeyEventWrapper btn=InputBt
     ],
 };
 
-/// What the PS/2 mouse is called.
-pub(in crate::monitor) const MOUSE: &str = "QEMU PS/2 Mouse";
+fn mouse(mouse: &MouseInfo) -> Value {
+    let MouseInfo { name, index, current, absolute } = mouse;
+    json!({ "name": name, "index": index, "current": current, "absolute": absolute })
+}
 
 #[derive(Deserialize)]
 struct Screendump {
@@ -115,7 +115,7 @@ enum Event {
     Key { key: KeyValue, down: bool },
     Btn { button: Button, down: bool },
     Rel { axis: Axis, value: i64 },
-    Abs {},
+    Abs { axis: Axis, value: i64 },
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -164,9 +164,11 @@ fn send_events(command: &Command, context: &mut Context<'_>) -> Result<(), QmpEr
     let SendEvents { device, events } = arguments(command)?;
     refuse_display(device.as_deref())?;
     // A mouse moves by so much; a place on the screen means nothing to it. Nothing is done by halves.
-    if events.iter().any(|event| matches!(event, Event::Abs {})) {
+    let placed = events.iter().any(|event| matches!(event, Event::Abs { .. }));
+    if placed && !context.guest.mice().iter().any(|mouse| mouse.absolute) {
         return Err(QmpError::generic("Input handler not found for event type abs"));
     }
+    let place = |value: i64| value.clamp(0, 0x7fff) as u16;
     let steps = |value: i64| value.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
     let inputs: Vec<Input> = events
         .into_iter()
@@ -175,7 +177,8 @@ fn send_events(command: &Command, context: &mut Context<'_>) -> Result<(), QmpEr
             Event::Btn { button, down } => Some(Input::Button(button, down)),
             Event::Rel { axis: Axis::X, value } => Some(Input::Move { dx: steps(value), dy: 0 }),
             Event::Rel { axis: Axis::Y, value } => Some(Input::Move { dx: 0, dy: steps(value) }),
-            Event::Abs {} => None,
+            Event::Abs { axis: Axis::X, value } => Some(Input::Place { x: Some(place(value)), y: None }),
+            Event::Abs { axis: Axis::Y, value } => Some(Input::Place { x: None, y: Some(place(value)) }),
         })
         .collect();
     context.guest.input(&inputs)

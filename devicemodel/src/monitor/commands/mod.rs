@@ -20,7 +20,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 pub(super) use self::block::{inserted, node_info};
-pub(super) use self::input::MOUSE;
 pub(super) use self::machine::{no_balloon, uuid};
 pub(super) use self::network::people as networks;
 use super::Begun;

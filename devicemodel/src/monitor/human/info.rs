@@ -6,7 +6,7 @@ use devices_core::pci::class;
 use serde_json::Value;
 
 use super::super::Guest;
-use super::super::commands::{self, MOUSE, no_balloon};
+use super::super::commands::{self, no_balloon};
 use super::super::context::Context;
 use super::super::info::PciInfo;
 use super::super::protocol::{QmpError, version};
@@ -60,7 +60,11 @@ pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Resul
         "uuid" => writeln!(text, "{}", commands::uuid(&guest.machine().uuid)),
         "version" => writeln!(text, "{}", version()["package"].as_str().unwrap_or("")),
         "kvm" => writeln!(text, "kvm support: not compiled"),
-        "mice" => writeln!(text, "* Mouse #2: {MOUSE}"),
+        "mice" => guest.mice().iter().try_for_each(|mouse| {
+            let (before, after) =
+                (if mouse.current { '*' } else { ' ' }, if mouse.absolute { " (absolute)" } else { "" });
+            writeln!(text, "{before} Mouse #{}: {}{after}", mouse.index, mouse.name)
+        }),
         "balloon" => match guest.balloon() {
             Some(actual) => writeln!(text, "balloon: actual={}", actual >> 20),
             None => return Err(no_balloon()),

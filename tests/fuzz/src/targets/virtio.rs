@@ -1,12 +1,15 @@
-//! Small virtio devices: the entropy source and the memory balloon, side by side.
+//! Small virtio devices, side by side: entropy source, memory balloon, console, tablet.
 
 use std::sync::Arc;
 
 use devices::virtio::balloon::{self, VirtioBalloon};
+use devices::virtio::input::{self, Input};
 use devices::virtio::pci::{Handles, Options, USUAL_FEATURES, VirtioPci};
 use devices::virtio::rng::{self, Rng};
+use devices::virtio::serial::{self, PortConfig, Serial};
 use devices::virtio::spec::feature;
 use devices_core::Size;
+use devices_core::chardev::CharBackend;
 use devices_core::entropy::Foretold;
 use devices_core::events::{DeviceEvent, Observer};
 use devices_core::rig::Rig;
@@ -17,6 +20,22 @@ use crate::script::{self, Window};
 /// Slot, ports and memory of each.
 const RNG: (u8, u32, u32) = (4, 0xc000, 0xe010_0000);
 const BALLOON: (u8, u32, u32) = (5, 0xc100, 0xe020_0000);
+const CONSOLE: (u8, u32, u32) = (6, 0xc200, 0xe030_0000);
+const TABLET: (u8, u32, u32) = (7, 0xc300, 0xe040_0000);
+
+/// Takes some of what it is given, and has always something to say.
+struct Talker;
+
+impl CharBackend for Talker {
+    fn write(&self, data: &[u8]) -> usize {
+        data.len().min(100)
+    }
+    fn read(&self, data: &mut [u8]) -> usize {
+        let len = data.len().min(300);
+        data[..len].fill(b'x');
+        len
+    }
+}
 
 struct Nobody;
 
@@ -24,10 +43,10 @@ impl Observer for Nobody {
     fn observe(&self, _event: DeviceEvent) {}
 }
 
-/// Both, as the firmware leaves them.
+/// All, as the firmware leaves them.
 pub fn rig() -> Rig {
     let mut rig = Rig::new();
-    let options = |vectors| {
+    let how = |vectors| {
         let features = USUAL_FEATURES | feature::RING_PACKED;
         Options { legacy: true, modern: true, vectors, features }
     };
@@ -37,12 +56,36 @@ pub fn rig() -> Rig {
     };
     let wiring = rig.wiring();
     let device = Rng::new(&rng::model::MODEL, &wiring, Arc::new(Foretold));
-    rig.attach_pci(VirtioPci::new(device, options(2), handles(&rig, "rng")), &wiring, RNG.0, 0);
+    rig.attach_pci(VirtioPci::new(device, how(2), handles(&rig, "rng")), &wiring, RNG.0, 0);
     let wiring = rig.wiring();
     let all = balloon::Options { deflate_on_oom: true, reporting: true, poison: true };
     let device = VirtioBalloon::new(&balloon::model::MODEL, all, &wiring, rig.ram(), Arc::new(Nobody));
-    rig.attach_pci(VirtioPci::new(device, options(5), handles(&rig, "balloon")), &wiring, BALLOON.0, 0);
-    for (slot, ports, memory) in [RNG, BALLOON] {
+    rig.attach_pci(VirtioPci::new(device, how(5), handles(&rig, "balloon")), &wiring, BALLOON.0, 0);
+    let wiring = rig.wiring();
+    let options = serial::Options {
+        max_ports: 3,
+        emergency_write: true,
+        size: true,
+        class: 0x0780,
+        model: &serial::model::MODEL,
+    };
+    let mut device = VirtioPci::new(Serial::new(options, &wiring), how(2), handles(&rig, "console"));
+    for (number, console) in [(0, true), (1, false)] {
+        let backend: Option<Arc<dyn CharBackend>> = Some(Arc::new(Talker));
+        let port = PortConfig { number, console, name: format!("port{number}"), backend };
+        device.plug(port).expect("it is free");
+    }
+    rig.attach_pci(device, &wiring, CONSOLE.0, 0);
+    let wiring = rig.wiring();
+    let options = input::Options {
+        kind: input::Kind::Tablet,
+        serial: Some("fuzz".into()),
+        wheel_axis: true,
+        model: &input::model::TABLET,
+    };
+    let device = VirtioPci::new(Input::new(options), how(2), handles(&rig, "tablet"));
+    rig.attach_pci(device, &wiring, TABLET.0, 0);
+    for (slot, ports, memory) in [RNG, BALLOON, CONSOLE, TABLET] {
         rig.config_write(slot, 0, 0x10, Size::B4, ports);
         rig.config_write(slot, 0, 0x20, Size::B4, memory);
         rig.config_write(slot, 0, 4, Size::B2, 7);
@@ -50,7 +93,7 @@ pub fn rig() -> Rig {
     rig
 }
 
-const WINDOWS: [Window; 8] = [
+const WINDOWS: [Window; 14] = [
     memory(RNG.2 as u64, 0x40),
     memory(RNG.2 as u64 + 0x3000, 4),
     ports(RNG.1 as u64, 0x20),
@@ -59,6 +102,12 @@ const WINDOWS: [Window; 8] = [
     memory(BALLOON.2 as u64 + 0x2000, 16),
     memory(BALLOON.2 as u64 + 0x1000, 4),
     ports(BALLOON.1 as u64, 0x28),
+    memory(CONSOLE.2 as u64, 0x40),
+    memory(CONSOLE.2 as u64 + 0x3000, 32),
+    memory(CONSOLE.2 as u64 + 0x2000, 12),
+    memory(TABLET.2 as u64, 0x40),
+    memory(TABLET.2 as u64 + 0x3000, 8),
+    memory(TABLET.2 as u64 + 0x2000, 16),
 ];
 
 /// A guest's accesses.
@@ -72,7 +121,7 @@ const PLACE: u64 = 0x1_0000;
 /// Each device started as a driver does it, with requests in its queues, and the queues rung.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = super::devices::script_seeds();
-    for (window, queues, length) in [(0, 1, 64), (3, 4, 640)] {
+    for (window, queues, length) in [(0, 1, 64), (3, 4, 640), (8, 4, 64), (11, 2, 8)] {
         for (features, high) in [(0, 1), (0x3e, 1), (0x2000_0012, 1)] {
             let mut script = start(window, queues, features, high);
             for queue in 0..queues {
