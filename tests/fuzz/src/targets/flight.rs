@@ -16,29 +16,34 @@ use super::outcome;
 use crate::script::{self, Between};
 
 /// Bytes of the disk and of the CD.
-const DISK: usize = 128 << 10;
+pub(super) const DISK: usize = 128 << 10;
 /// Guest memory that scripts let the controller reach, beside its tables.
-const PLACE: u64 = 0x1_0000;
-const REACH: usize = 0x2_0000;
+pub(super) const PLACE: u64 = 0x1_0000;
+pub(super) const REACH: usize = 0x2_0000;
 /// A request that takes longer is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A store that is now and then slow, as a host is.
-struct Lazy {
+pub(super) struct Lazy {
     store: MemoryStore,
     /// Draws that say how slow.
     seed: AtomicU64,
 }
 
 impl Lazy {
-    fn new(read_only: bool, seed: u64) -> Arc<Lazy> {
+    pub(super) fn new(read_only: bool, seed: u64) -> Arc<Lazy> {
         let store = MemoryStore::new(vec![0x5a; DISK], read_only);
         Arc::new(Lazy { store, seed: AtomicU64::new(seed) })
+    }
+
+    /// What is on it.
+    pub(super) fn contents(&self) -> Vec<u8> {
+        self.store.contents()
     }
 }
 
 /// Lets other threads go first for a while.
-fn dawdle(turns: u64) {
+pub(super) fn dawdle(turns: u64) {
     (0..turns).for_each(|_| std::thread::yield_now());
 }
 
@@ -92,7 +97,7 @@ fn enable(rig: &mut Rig) {
     rig.config_write(1, 1, 4, Size::B2, 5);
 }
 
-fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
         assert!(begun.elapsed() < PATIENCE, "{what}");

@@ -13,6 +13,7 @@ mod nic;
 mod pam;
 mod recording;
 mod saved;
+mod scsi;
 mod usernet;
 mod virtio;
 mod vnc;
@@ -54,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "link", run: link::run, seeds: link::seeds },
     Target { name: "pam", run: pam::run, seeds: pam::seeds },
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
+    Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
     Target { name: "e1000e", run: nic::e1000e, seeds: nic::e1000e_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },

@@ -139,16 +139,16 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn write(window: u8, offset: u8, size: u8, value: u32) -> Vec<u8> {
+pub(super) fn write(window: u8, offset: u8, size: u8, value: u32) -> Vec<u8> {
     [&[0, window, offset, size][..], &value.to_le_bytes()[..1 << size]].concat()
 }
 
-fn poke(at: u64, value: u64) -> Vec<u8> {
+pub(super) fn poke(at: u64, value: u64) -> Vec<u8> {
     [&[13][..], &(at as u16).to_le_bytes(), &value.to_le_bytes()].concat()
 }
 
 /// Features and queues of eight, 0x3000 bytes apart.
-fn start(window: u8, queues: u8, low: u32, high: u32) -> Vec<u8> {
+pub(super) fn start(window: u8, queues: u8, low: u32, high: u32) -> Vec<u8> {
     let set = |register: u8, size: u8, value: u32| write(window, register, size, value);
     let halves = [(0, low), (1, high)].map(|(half, bits)| [set(8, 2, half), set(0xc, 2, bits)].concat());
     let queue = |number: u8| {
