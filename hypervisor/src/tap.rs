@@ -91,11 +91,7 @@ impl Tap {
         let tap = Tap { file, name: asked.name(), header };
         if header {
             request(&tap.file, libc::TUNSETVNETHDRSZ, &mut (HEADER as libc::c_int))?;
-            // The number itself, not a pointer to it, is the argument of this one.
-            // SAFETY: TUNSETOFFLOAD takes a number and touches no memory of ours; the file is open.
-            if unsafe { libc::ioctl(tap.file.as_raw_fd(), libc::TUNSETOFFLOAD, 0) } == -1 {
-                return Err(io::Error::last_os_error());
-            }
+            tap.set_offload(0)?;
         }
         Ok(tap)
     }
@@ -104,6 +100,16 @@ impl Tap {
     pub fn detach(&self) -> io::Result<()> {
         let flags = (libc::IFF_DETACH_QUEUE as u16).to_ne_bytes();
         request(&self.file, libc::TUNSETQUEUE, &mut Request { flags, ..Request::default() })
+    }
+
+    /// What the kernel may leave to be done to the frames that it gives, by its header (`TUN_F_CSUM` and others).
+    pub fn set_offload(&self, flags: u32) -> io::Result<()> {
+        // The number itself, not a pointer to it, is the argument of this one.
+        // SAFETY: TUNSETOFFLOAD takes a number and touches no memory of ours; the file is open.
+        match unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
     }
 
     /// How many bytes of frames may wait in the kernel before writing says that there is no room.

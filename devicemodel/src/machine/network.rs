@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use backends::net::{Around, Dump, Hubs, NetError, NetEvent, Netdev as Running, Prepared, UserHandle};
-use devices_core::net::{NetBackend, NullNet};
+use devices_core::net::{NetBackend, NullNet, Offload, Offloads};
 use devices_core::{Wake, Waker};
 
 use super::ahead::file_error;
@@ -115,18 +115,31 @@ impl Cable {
 
 impl NetBackend for Cable {
     fn send(&self, frame: &[u8]) -> bool {
-        let taken = self.backend().send(frame);
+        self.send_with(frame, Offload::default())
+    }
+    fn receive(&self, frame: &mut Vec<u8>) -> bool {
+        self.receive_with(frame).is_some()
+    }
+    fn offloads(&self) -> Offloads {
+        self.backend().offloads()
+    }
+    fn set_offloads(&self, allowed: Offloads) {
+        self.backend().set_offloads(allowed);
+    }
+    fn send_with(&self, frame: &[u8], left: Offload) -> bool {
+        let taken = self.backend().send_with(frame, left);
         if taken {
             self.passed(frame);
         }
         taken
     }
-    fn receive(&self, frame: &mut Vec<u8>) -> bool {
-        let came = !self.standing.load(Ordering::Acquire) && self.backend().receive(frame);
-        if came {
-            self.passed(frame);
+    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
+        if self.standing.load(Ordering::Acquire) {
+            return None;
         }
-        came
+        let left = self.backend().receive_with(frame)?;
+        self.passed(frame);
+        Some(left)
     }
 }
 

@@ -25,6 +25,126 @@ pub trait NetBackend: Send + Sync {
     /// The next frame for the guest, which replaces what is in `frame`. False: there is none. At most [`MAX_FRAME`]
     /// bytes; may be shorter than [`MIN_FRAME`].
     fn receive(&self, frame: &mut Vec<u8>) -> bool;
+
+    /// What a card may leave to it; the same all its life.
+    fn offloads(&self) -> Offloads {
+        Offloads::NONE
+    }
+    /// From now on it may leave so much to the card, of what [`offloads`](NetBackend::offloads) says. Nothing at the start.
+    fn set_offloads(&self, _allowed: Offloads) {}
+    /// [`send`](NetBackend::send) with what is left to be done to the frame.
+    fn send_with(&self, frame: &[u8], _left: Offload) -> bool {
+        self.send(frame)
+    }
+    /// [`receive`](NetBackend::receive) with what is left to be done to the frame. None: there is none.
+    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
+        self.receive(frame).then(Offload::default)
+    }
+}
+
+/// What one side of a cable may leave to the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offloads {
+    /// Checksums of TCP and UDP.
+    pub checksum: bool,
+    /// Segments of TCP over IPv4.
+    pub tso4: bool,
+    /// Of TCP over IPv6.
+    pub tso6: bool,
+    /// Segments whose packet has CWR set (RFC 3168).
+    pub ecn: bool,
+}
+
+impl Offloads {
+    /// Nothing.
+    pub const NONE: Offloads = Offloads { checksum: false, tso4: false, tso6: false, ecn: false };
+    /// Everything.
+    pub const ALL: Offloads = Offloads { checksum: true, tso4: true, tso6: true, ecn: true };
+
+    /// As a byte.
+    pub fn bits(self) -> u8 {
+        let Offloads { checksum, tso4, tso6, ecn } = self;
+        [checksum, tso4, tso6, ecn].iter().rev().fold(0, |bits, on| bits << 1 | u8::from(*on))
+    }
+
+    /// Out of a byte.
+    pub fn of_bits(bits: u8) -> Offloads {
+        let on = |bit: u8| bits & 1 << bit != 0;
+        Offloads { checksum: on(0), tso4: on(1), tso6: on(2), ecn: on(3) }
+    }
+
+    /// Whether a frame may have so much left to be done.
+    pub fn allow(self, left: Offload) -> bool {
+        let segments = match left.gso_type & !gso::ECN {
+            gso::NONE => true,
+            gso::TCPV4 => self.tso4,
+            gso::TCPV6 => self.tso6,
+            _ => false,
+        };
+        let checksum = left.flags & Offload::NEEDS_CSUM == 0 || self.checksum;
+        let ecn = left.gso_type & gso::ECN == 0 || self.ecn;
+        segments && checksum && ecn
+    }
+}
+
+/// Kinds of packets that are more than one frame (`VIRTIO_NET_HDR_GSO_*`).
+pub mod gso {
+    /// It is one frame.
+    pub const NONE: u8 = 0;
+    /// TCP over IPv4.
+    pub const TCPV4: u8 = 1;
+    /// TCP over IPv6.
+    pub const TCPV6: u8 = 4;
+    /// A bit: CWR is set, of the first segment alone.
+    pub const ECN: u8 = 0x80;
+}
+
+/// What is left to be done to a frame: the header that virtio and the host's kernel put before it (`struct
+/// virtio_net_hdr`; Virtio 1.3, 5.1.6) without its count of buffers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offload {
+    /// [`Offload::NEEDS_CSUM`], [`Offload::DATA_VALID`].
+    pub flags: u8,
+    /// Of [`gso`]: what kind of segments it is to be cut into.
+    pub gso_type: u8,
+    /// Bytes of all headers; a hint.
+    pub hdr_len: u16,
+    /// Bytes of payload of each segment.
+    pub gso_size: u16,
+    /// Where the sum begins.
+    pub csum_start: u16,
+    /// Where it goes, from there.
+    pub csum_offset: u16,
+}
+
+impl Offload {
+    /// Flag: the checksum is that of the pseudo header alone, and to be completed.
+    pub const NEEDS_CSUM: u8 = 1;
+    /// Flag: the checksums have been looked at.
+    pub const DATA_VALID: u8 = 2;
+    /// Bytes of the header.
+    pub const LEN: usize = 10;
+
+    /// Whether nothing is left.
+    pub fn is_plain(self) -> bool {
+        self.flags & Offload::NEEDS_CSUM == 0 && self.gso_type == gso::NONE
+    }
+
+    /// As it lies in memory.
+    pub fn bytes(self) -> [u8; Offload::LEN] {
+        let Offload { flags, gso_type, hdr_len, gso_size, csum_start, csum_offset } = self;
+        let [[a, b], [c, d], [e, f], [g, h]] =
+            [hdr_len, gso_size, csum_start, csum_offset].map(u16::to_le_bytes);
+        [flags, gso_type, a, b, c, d, e, f, g, h]
+    }
+
+    /// Out of memory.
+    pub fn of_bytes(bytes: [u8; Offload::LEN]) -> Offload {
+        let [flags, gso_type, a, b, c, d, e, f, g, h] = bytes;
+        let [hdr_len, gso_size, csum_start, csum_offset] =
+            [[a, b], [c, d], [e, f], [g, h]].map(u16::from_le_bytes);
+        Offload { flags, gso_type, hdr_len, gso_size, csum_start, csum_offset }
+    }
 }
 
 /// A cable that leads nowhere: takes everything, gives nothing.
@@ -40,17 +160,21 @@ impl NetBackend for NullNet {
     }
 }
 
-/// A cable whose calls go over a port: `s` and the frame, answered by 1 if it was taken and 0 if not; `r`, answered by 1
-/// and the frame, or by nothing.
+/// A cable whose calls go over a port: `o`, once, answered by what it can be left; `a` and what the card can be left, with
+/// no answer; `s` and the frame, answered by 1 if it was taken and 0 if not; `r`, answered by 1 and the frame, or by
+/// nothing; `S`, `R` likewise, with what is left to be done before the frame.
 pub struct Ported {
     port: Arc<dyn Port>,
     inner: Arc<dyn NetBackend>,
+    offloads: Offloads,
 }
 
 impl Ported {
     /// `inner` is behind the port; in a replay nobody asks it.
     pub fn new(port: Arc<dyn Port>, inner: Arc<dyn NetBackend>) -> Ported {
-        Ported { port, inner }
+        let bits = port.call(b"o".to_vec(), &mut || vec![inner.offloads().bits()]);
+        let offloads = bits.first().map_or(Offloads::NONE, |bits| Offloads::of_bits(*bits));
+        Ported { port, inner, offloads }
     }
 }
 
@@ -70,6 +194,29 @@ impl NetBackend for Ported {
         frame.clear();
         frame.extend_from_slice(found);
         true
+    }
+    fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+    fn set_offloads(&self, allowed: Offloads) {
+        self.port.call(vec![b'a', allowed.bits()], &mut || {
+            self.inner.set_offloads(allowed);
+            Vec::new()
+        });
+    }
+    fn send_with(&self, frame: &[u8], left: Offload) -> bool {
+        let call = [b"S", &left.bytes()[..], frame].concat();
+        self.port.call(call, &mut || vec![self.inner.send_with(frame, left).into()]) != [0]
+    }
+    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
+        let found = self.port.call(b"R".to_vec(), &mut || match self.inner.receive_with(frame) {
+            None => Vec::new(),
+            Some(left) => [&left.bytes()[..], frame.as_slice()].concat(),
+        });
+        let (left, found) = found.split_first_chunk()?;
+        frame.clear();
+        frame.extend_from_slice(found);
+        Some(Offload::of_bytes(*left))
     }
 }
 
@@ -151,12 +298,13 @@ pub fn format_mac(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// A backend for tests: keeps what it is sent, gives what it is given.
+/// A backend for tests: keeps what it is sent, gives what it is given. It can be left everything.
 #[derive(Debug, Default)]
 pub struct TestNet {
-    sent: Mutex<VecDeque<Vec<u8>>>,
-    given: Mutex<VecDeque<Vec<u8>>>,
+    sent: Mutex<VecDeque<(Vec<u8>, Offload)>>,
+    given: Mutex<VecDeque<(Vec<u8>, Offload)>>,
     full: Mutex<bool>,
+    allowed: Mutex<Offloads>,
 }
 
 /// Most frames that a [`TestNet`] backend keeps: a fuzzed card must not grow the test.
@@ -169,14 +317,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl TestNet {
     /// The next frame that the card sent.
     pub fn sent(&self) -> Option<Vec<u8>> {
+        self.sent_with().map(|(frame, _)| frame)
+    }
+    /// The same with what is left to be done to it.
+    pub fn sent_with(&self) -> Option<(Vec<u8>, Offload)> {
         lock(&self.sent).pop_front()
     }
     /// A frame for the card, which the test then wakes.
     pub fn give(&self, frame: &[u8]) {
+        self.give_with(frame, Offload::default());
+    }
+    /// The same with something left to be done.
+    pub fn give_with(&self, frame: &[u8], left: Offload) {
         let mut given = lock(&self.given);
         if given.len() < LOOSE {
-            given.push_back(frame.to_vec());
+            given.push_back((frame.to_vec(), left));
         }
+    }
+    /// What it may leave to the card.
+    pub fn allowed(&self) -> Offloads {
+        *lock(&self.allowed)
     }
     /// Frames that the card has not taken.
     pub fn left(&self) -> usize {
@@ -190,6 +350,18 @@ impl TestNet {
 
 impl NetBackend for TestNet {
     fn send(&self, frame: &[u8]) -> bool {
+        self.send_with(frame, Offload::default())
+    }
+    fn receive(&self, frame: &mut Vec<u8>) -> bool {
+        self.receive_with(frame).is_some()
+    }
+    fn offloads(&self) -> Offloads {
+        Offloads::ALL
+    }
+    fn set_offloads(&self, allowed: Offloads) {
+        *lock(&self.allowed) = allowed;
+    }
+    fn send_with(&self, frame: &[u8], left: Offload) -> bool {
         if *lock(&self.full) {
             return false;
         }
@@ -197,19 +369,49 @@ impl NetBackend for TestNet {
         if sent.len() == LOOSE {
             sent.pop_front();
         }
-        sent.push_back(frame.to_vec());
+        sent.push_back((frame.to_vec(), left));
         true
     }
-    fn receive(&self, frame: &mut Vec<u8>) -> bool {
-        let Some(next) = lock(&self.given).pop_front() else { return false };
+    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
+        let (next, left) = lock(&self.given).pop_front()?;
         *frame = next;
-        true
+        Some(left)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_of_a_frame_is_the_header_of_virtio() {
+        let left = Offload {
+            flags: 1,
+            gso_type: 0x81,
+            hdr_len: 54,
+            gso_size: 1448,
+            csum_start: 34,
+            csum_offset: 16,
+        };
+        assert_eq!(left.bytes(), [1, 0x81, 54, 0, 0xa8, 5, 34, 0, 16, 0]);
+        assert_eq!(Offload::of_bytes(left.bytes()), left);
+        let all = Offloads::ALL;
+        assert!(all.allow(left) && !left.is_plain());
+        for less in [
+            Offloads { checksum: false, ..all },
+            Offloads { tso4: false, ..all },
+            Offloads { ecn: false, ..all },
+        ] {
+            assert!(!less.allow(left), "{less:?}");
+            assert_eq!(Offloads::of_bits(less.bits()), less);
+        }
+        // Of UDP, and what nobody knows.
+        for unknown in [3, 2, 5, 0x7f] {
+            assert!(!all.allow(Offload { gso_type: unknown, ..left }), "{unknown}");
+        }
+        let valid = Offload { flags: Offload::DATA_VALID, ..Offload::default() };
+        assert!(Offloads::NONE.allow(valid) && valid.is_plain());
+    }
 
     #[test]
     fn addresses_are_read_and_written() {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use devices_core::Waker;
+use devices_core::net::Offload;
 use rustix::io::Errno;
 use rustix::net::{
     RecvFlags, SendFlags, SocketAddrAny, SocketType, bind, connect, getsockname, recvfrom, send, sendto,
@@ -283,7 +284,7 @@ impl Wire for Datagrams {
         }
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<Range<usize>>, Errno> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(Range<usize>, Offload)>, Errno> {
         let received = recvfrom(&self.socket, &mut *buffer, RecvFlags::DONTWAIT | RecvFlags::TRUNC);
         let (len, whole, from) = match received {
             // What the network said of a frame that was sent.
@@ -295,6 +296,6 @@ impl Wire for Datagrams {
         {
             return Ok(None);
         }
-        Ok((whole <= len).then_some(0..len))
+        Ok((whole <= len).then_some((0..len, Offload::default())))
     }
 }

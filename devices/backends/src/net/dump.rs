@@ -137,7 +137,7 @@ impl Writer {
         while state.records.is_empty() && !state.ending {
             state = self.shared.more.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        while batch.len() < BATCH && state.records.pop(batch) {}
+        while batch.len() < BATCH && state.records.pop(batch).is_some() {}
         !(state.ending && state.records.is_empty())
     }
 

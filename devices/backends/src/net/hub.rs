@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 
 use devices_core::Waker;
-use devices_core::net::NetBackend;
+use devices_core::net::{NetBackend, Offload};
 use hypervisor::thread_role;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -140,13 +140,13 @@ impl Drop for Port {
 impl NetBackend for Port {
     fn send(&self, frame: &[u8]) -> bool {
         match &self.end {
-            End::Card(queues) => queues.send(frame),
+            End::Card(queues) => queues.send(frame, Offload::default()),
             End::Netdev(_) => true,
         }
     }
     fn receive(&self, frame: &mut Vec<u8>) -> bool {
         match &self.end {
-            End::Card(queues) => queues.receive(frame),
+            End::Card(queues) => queues.receive(frame).is_some(),
             End::Netdev(_) => false,
         }
     }
@@ -163,7 +163,7 @@ impl End {
         match self {
             End::Card(queues) => {
                 frame.clear();
-                queues.take(frame, 0, |_, _| ())
+                queues.take(frame, 0, |_, _| ()).is_some()
             }
             End::Netdev(netdev) => netdev.receive(frame),
         }

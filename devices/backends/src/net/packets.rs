@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use devices_core::net::MAX_FRAME;
+use devices_core::net::{MAX_FRAME, Offload, Offloads};
 use hypervisor::thread_role;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -30,20 +30,27 @@ pub(super) trait Wire: Send {
     fn again(&self) -> Option<Duration> {
         None
     }
-    /// Bytes before each frame that is written, zeros.
-    fn head(&self) -> usize {
-        0
+    /// Whether what is left to be done to a frame is before each that is written.
+    fn has_head(&self) -> bool {
+        false
     }
+    /// What may be left to the card from now on.
+    fn allow(&mut self, _allowed: Offloads) {}
     /// Writes a frame with its head.
     fn write(&mut self, packet: &[u8]) -> Result<(), Errno>;
-    /// Reads a frame and says where it is; none: it was not for the guest.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<Range<usize>>, Errno>;
+    /// Reads a frame and says where it is, and what is left to be done to it; none: it was not for the guest.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(Range<usize>, Offload)>, Errno>;
 }
 
 /// Moves frames until the back end ends.
 pub(super) fn exchange(served: &Served, mut wire: impl Wire) {
-    let mut exchange =
-        Exchange { served, packet: Vec::new(), buffer: vec![0; BUFFER], told: Told::default() };
+    let mut exchange = Exchange {
+        served,
+        packet: Vec::new(),
+        buffer: vec![0; BUFFER],
+        told: Told::default(),
+        allowed: Offloads::NONE,
+    };
     while !served.queues.stopping() {
         thread_role::at(thread_role::Role::Frames);
         exchange.turn(&mut wire);
@@ -56,6 +63,7 @@ struct Exchange<'a> {
     packet: Vec<u8>,
     buffer: Vec<u8>,
     told: Told,
+    allowed: Offloads,
 }
 
 /// When a failure was told last.
@@ -87,6 +95,10 @@ enum Went {
 impl Exchange<'_> {
     fn turn(&mut self, wire: &mut impl Wire) {
         let queues = &self.served.queues;
+        let allowed = queues.allowed();
+        if std::mem::replace(&mut self.allowed, allowed) != allowed {
+            wire.allow(allowed);
+        }
         let written = self.write_all(wire);
         queues.relieve();
         let read = self.read_all(wire);
@@ -109,11 +121,13 @@ impl Exchange<'_> {
     }
 
     fn write_all(&mut self, wire: &mut impl Wire) -> Went {
-        let (head, queues) = (wire.head(), &self.served.queues);
+        let (head, queues) = (if wire.has_head() { Offload::LEN } else { 0 }, &self.served.queues);
         let mut went = Went::On;
         for _ in 0..TURN {
-            if self.packet.is_empty() && !queues.take(&mut self.packet, 0, |to, _| to.resize(head, 0)) {
-                break;
+            if self.packet.is_empty() {
+                let taken = queues.take(&mut self.packet, 0, |to, _| to.resize(head, 0));
+                let Some(left) = taken else { break };
+                self.packet[..head].copy_from_slice(&left.bytes()[..head]);
             }
             match wire.write(&self.packet) {
                 Err(Errno::AGAIN) => return Went::Stuck,
@@ -135,7 +149,7 @@ impl Exchange<'_> {
                 return Went::Stuck;
             }
             match wire.read(&mut self.buffer) {
-                Ok(Some(frame)) => self.served.queues.push(&self.buffer[frame]),
+                Ok(Some((frame, left))) => self.served.queues.push_with(&self.buffer[frame], left),
                 Ok(None) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Err(error) => {

@@ -1,11 +1,11 @@
 //! What lies between a card and the thread that serves its back end: a queue in each direction.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use devices_core::net::{MAX_FRAME, NetBackend};
+use devices_core::net::{MAX_FRAME, NetBackend, Offload, Offloads};
 use devices_core::{Wake, Waker};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -42,6 +42,8 @@ struct Outgoing {
 pub(super) struct Queues {
     incoming: Mutex<Incoming>,
     outgoing: Mutex<Outgoing>,
+    /// What may be left to the card now, in [bits](Offloads::bits).
+    allowed: AtomicU8,
     /// Readable when the thread is to look at the queues.
     kick: Arc<OwnedFd>,
     stopping: AtomicBool,
@@ -75,6 +77,7 @@ impl Queues {
         Arc::new(Queues {
             incoming: Mutex::default(),
             outgoing: Mutex::default(),
+            allowed: AtomicU8::new(0),
             kick,
             stopping: AtomicBool::new(false),
             waker,
@@ -108,7 +111,7 @@ impl Queues {
         self.kick();
     }
 
-    pub(super) fn send(&self, frame: &[u8]) -> bool {
+    pub(super) fn send(&self, frame: &[u8], left: Offload) -> bool {
         if frame.is_empty() || frame.len() > MAX_FRAME {
             return true;
         }
@@ -116,7 +119,7 @@ impl Queues {
         if !outgoing.open {
             return true;
         }
-        let taken = outgoing.ring.push(frame);
+        let taken = outgoing.ring.push(frame, left);
         outgoing.refused |= !taken;
         let kick = std::mem::take(&mut outgoing.asleep);
         drop(outgoing);
@@ -126,7 +129,7 @@ impl Queues {
         taken
     }
 
-    pub(super) fn receive(&self, frame: &mut Vec<u8>) -> bool {
+    pub(super) fn receive(&self, frame: &mut Vec<u8>) -> Option<Offload> {
         frame.clear();
         let mut incoming = lock(&self.incoming);
         let some = incoming.ring.pop(frame);
@@ -139,7 +142,19 @@ impl Queues {
         some
     }
 
+    /// What may be left to the card from now on. The thread is told: the host may have to be.
+    pub(super) fn allow(&self, allowed: Offloads) {
+        if self.allowed.swap(allowed.bits(), Ordering::AcqRel) != allowed.bits() {
+            self.kick();
+        }
+    }
+
     // What follows is called by the thread, with the card's lock free.
+
+    /// What may be left to the card now.
+    pub(super) fn allowed(&self) -> Offloads {
+        Offloads::of_bits(self.allowed.load(Ordering::Acquire))
+    }
 
     /// Whether a frame of any length fits for the guest. If not, [`Queues::wait`] ends when one does.
     pub(super) fn room(&self) -> bool {
@@ -152,21 +167,31 @@ impl Queues {
     /// Puts a frame in the guest's queue; one that no wire would carry, or for which there is no room, is dropped.
     /// The card learns of it by [`Queues::deliver`].
     pub(super) fn push(&self, frame: &[u8]) {
-        self.put(frame, Ring::push);
+        self.put(frame, Offload::default(), Ring::push);
+    }
+
+    /// The same with something left to the card.
+    pub(super) fn push_with(&self, frame: &[u8], left: Offload) {
+        self.put(frame, left, Ring::push);
     }
 
     /// The same beyond what [`Queues::room`] allows, up to twice: answers to the guest, which come one by one.
     pub(super) fn push_beyond(&self, frame: &[u8]) {
-        self.put(frame, Ring::push_beyond);
+        self.push_beyond_with(frame, Offload::default());
     }
 
-    fn put(&self, frame: &[u8], push: fn(&mut Ring, &[u8]) -> bool) {
+    /// The same with something left to the card.
+    pub(super) fn push_beyond_with(&self, frame: &[u8], left: Offload) {
+        self.put(frame, left, Ring::push_beyond);
+    }
+
+    fn put(&self, frame: &[u8], left: Offload, push: fn(&mut Ring, &[u8], Offload) -> bool) {
         if frame.is_empty() || frame.len() > MAX_FRAME {
             return;
         }
         let mut incoming = lock(&self.incoming);
         incoming.news |= incoming.ring.is_empty();
-        push(&mut incoming.ring, frame);
+        push(&mut incoming.ring, frame, left);
     }
 
     /// Wakes the card if frames came after it had none.
@@ -176,18 +201,18 @@ impl Queues {
         }
     }
 
-    /// Appends the guest's next frame to `to`, behind what `head` makes of its length. False: there is none, or it
-    /// would make `to` longer than `limit`.
+    /// Appends the guest's next frame to `to`, behind what `head` makes of its length. None: there is none, or it would
+    /// make `to` longer than `limit`.
     pub(super) fn take(
         &self,
         to: &mut Vec<u8>,
         limit: usize,
         head: impl FnOnce(&mut Vec<u8>, usize),
-    ) -> bool {
+    ) -> Option<Offload> {
         let mut outgoing = lock(&self.outgoing);
-        let Some(len) = outgoing.ring.first() else { return false };
+        let len = outgoing.ring.first()?;
         if !to.is_empty() && to.len() + len > limit {
-            return false;
+            return None;
         }
         head(to, len);
         outgoing.ring.pop(to)
@@ -304,6 +329,7 @@ impl Served {
 /// A back end that a thread serves. It ends when this is dropped.
 pub(super) struct Threaded {
     served: Arc<Served>,
+    offloads: Offloads,
     ended: Mutex<mpsc::Receiver<()>>,
     /// Removed by whoever drops this: the thread has no calls for it.
     _unlink: Option<Unlink>,
@@ -319,6 +345,17 @@ impl Threaded {
         unlink: Option<Unlink>,
         serve: impl FnOnce(&Served) + Send + 'static,
     ) -> Result<Arc<dyn Netdev>, NetError> {
+        Threaded::start_with(queues, kind, state, (unlink, Offloads::NONE), serve)
+    }
+
+    /// The same of one that can be left something.
+    pub(super) fn start_with(
+        queues: Arc<Queues>,
+        kind: &'static str,
+        state: &str,
+        (unlink, offloads): (Option<Unlink>, Offloads),
+        serve: impl FnOnce(&Served) + Send + 'static,
+    ) -> Result<Arc<dyn Netdev>, NetError> {
         let served = Arc::new(Served { queues, kind, state: Mutex::new(state.into()) });
         let (ending, ended) = mpsc::channel();
         let thread = std::thread::Builder::new().name("net".into()).spawn({
@@ -329,15 +366,27 @@ impl Threaded {
             }
         });
         thread.map_err(|source| NetError::System { what: "thread", source })?;
-        Ok(Arc::new(Threaded { served, ended: Mutex::new(ended), _unlink: unlink }))
+        Ok(Arc::new(Threaded { served, offloads, ended: Mutex::new(ended), _unlink: unlink }))
     }
 }
 
 impl NetBackend for Threaded {
     fn send(&self, frame: &[u8]) -> bool {
-        self.served.queues.send(frame)
+        self.served.queues.send(frame, Offload::default())
     }
     fn receive(&self, frame: &mut Vec<u8>) -> bool {
+        self.served.queues.receive(frame).is_some()
+    }
+    fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+    fn set_offloads(&self, allowed: Offloads) {
+        self.served.queues.allow(allowed);
+    }
+    fn send_with(&self, frame: &[u8], left: Offload) -> bool {
+        self.served.queues.send(frame, left)
+    }
+    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
         self.served.queues.receive(frame)
     }
 }
@@ -370,10 +419,10 @@ mod tests {
         }
         assert!(!queues.room());
         let mut frame = Vec::new();
-        assert!(queues.receive(&mut frame) && queues.room());
+        assert!(queues.receive(&mut frame).is_some() && queues.room());
         let mut count = [0; 8];
         assert!(rustix::io::read(queues.kicked(), &mut count).is_err(), "told too early");
-        while queues.receive(&mut frame) {}
+        while queues.receive(&mut frame).is_some() {}
         rustix::io::read(queues.kicked(), &mut count).unwrap();
         // Once.
         assert_eq!(u64::from_ne_bytes(count), 1);
@@ -389,7 +438,7 @@ mod tests {
             queues.push_beyond(&[2; 60]);
         }
         let mut frame = Vec::new();
-        let firsts: Vec<u8> = std::iter::from_fn(|| queues.receive(&mut frame).then(|| frame[0])).collect();
+        let firsts: Vec<u8> = std::iter::from_fn(|| queues.receive(&mut frame).map(|_| frame[0])).collect();
         assert_eq!(firsts, [[1; FRAMES], [2; FRAMES]].concat());
     }
 }

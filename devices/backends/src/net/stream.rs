@@ -421,7 +421,7 @@ impl Outbox {
             if self.sent == self.bytes.len() {
                 self.bytes.clear();
                 self.sent = 0;
-                while queues.take(&mut self.bytes, BATCH, announce) {}
+                while queues.take(&mut self.bytes, BATCH, announce).is_some() {}
                 if self.bytes.is_empty() {
                     return Ok(true);
                 }

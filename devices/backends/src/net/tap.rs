@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use devices_core::Waker;
-use hypervisor::tap::{HEADER, Shape, Tap};
+use devices_core::net::{Offload, Offloads};
+use hypervisor::tap::{Shape, Tap};
 use rustix::io::Errno;
 
 use super::options::{Options, Style, size};
@@ -148,7 +149,7 @@ pub(super) fn prepare(spec: &TapSpec, around: &Around) -> Result<Prepared, NetEr
 }
 
 fn open(name: &str, queues: u64) -> Result<Tap, NetError> {
-    let shape = Shape { several: queues > 1, header: false };
+    let shape = Shape { several: queues > 1, header: true };
     // An interface that is there already must be taken as it was made.
     let tap = Tap::open(name, shape).or_else(|error| match error.kind() {
         io::ErrorKind::InvalidInput => {
@@ -181,42 +182,75 @@ impl Prepared {
         let queues = Queues::new(waker, number)?;
         queues.set_open(true);
         let state = self.state();
-        Threaded::start(queues, "tap", &state, None, move |served| {
-            exchange(served, Interfaced(self.tap));
+        // A header says what is left to be done.
+        let offloads = if self.tap.has_header() { Offloads::ALL } else { Offloads::NONE };
+        Threaded::start_with(queues, "tap", &state, (None, offloads), move |served| {
+            exchange(served, Interfaced { tap: self.tap, allowed: Offloads::NONE });
             drop(self.others);
         })
     }
 }
 
-struct Interfaced(Tap);
+struct Interfaced {
+    tap: Tap,
+    /// What the kernel may leave to the card.
+    allowed: Offloads,
+}
+
+/// `TUN_F_*` of Linux's `if_tun.h`.
+fn flags(allowed: Offloads) -> u32 {
+    let Offloads { checksum, tso4, tso6, ecn } = allowed;
+    // The kernel cuts nothing up for somebody who takes no checksums.
+    let of = |on: bool, bit: u32| if on && checksum { bit } else { 0 };
+    of(true, 1) | of(tso4, 2) | of(tso6, 4) | of(ecn && (tso4 || tso6), 8)
+}
 
 impl Wire for Interfaced {
     fn name(&self) -> String {
-        format!("tap interface {}", self.0.name())
+        format!("tap interface {}", self.tap.name())
     }
 
     fn file(&self) -> &OwnedFd {
-        self.0.file()
+        self.tap.file()
     }
 
-    fn head(&self) -> usize {
-        if self.0.has_header() { HEADER } else { 0 }
+    fn has_head(&self) -> bool {
+        self.tap.has_header()
+    }
+
+    fn allow(&mut self, allowed: Offloads) {
+        if !self.tap.has_header() {
+            return;
+        }
+        match self.tap.set_offload(flags(allowed)) {
+            Ok(()) => self.allowed = allowed,
+            // It goes on as before: what it leaves is done here, as far as it can be.
+            Err(error) => tracing::debug!("network: {}: offloads: {error}", self.tap.name()),
+        }
     }
 
     fn write(&mut self, packet: &[u8]) -> Result<(), Errno> {
-        match rustix::io::write(self.0.file(), packet) {
-            // Longer than the interface takes, or shorter than a header of Ethernet's: no wire would carry it.
+        match rustix::io::write(self.tap.file(), packet) {
+            // Longer than the interface takes, shorter than a header of Ethernet's, or with something left that makes no
+            // sense: no wire would carry it.
             Ok(_) | Err(Errno::INVAL | Errno::MSGSIZE) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<Range<usize>>, Errno> {
-        let len = rustix::io::read(self.0.file(), &mut *buffer)?;
-        if !self.0.has_header() {
-            return Ok(Some(0..len));
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(Range<usize>, Offload)>, Errno> {
+        let len = rustix::io::read(self.tap.file(), &mut *buffer)?;
+        if !self.tap.has_header() {
+            return Ok(Some((0..len, Offload::default())));
         }
-        let Some((head, frame)) = buffer[..len].split_first_chunk_mut::<HEADER>() else { return Ok(None) };
-        Ok(complete(head, frame).then_some(HEADER..len))
+        let Some((head, frame)) = buffer[..len].split_first_chunk_mut() else { return Ok(None) };
+        let mut left = Offload::of_bytes(*head);
+        if !self.allowed.allow(left) {
+            if !complete(left, frame) {
+                return Ok(None);
+            }
+            left = Offload::default();
+        }
+        Ok(Some((Offload::LEN..len, left)))
     }
 }

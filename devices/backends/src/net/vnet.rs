@@ -1,25 +1,20 @@
-//! The header that virtio and the host's kernel put before a frame (`struct virtio_net_hdr`; virtio 1.2, 5.1.6): what is
-//! left to be done with it.
+//! What a card, or the host's kernel, has left to be done to a frame, done here.
 
-/// Bytes of the header, but for a count of buffers.
-pub(super) const HEADER: usize = hypervisor::tap::HEADER;
-/// Flag: the checksum is to be completed.
-const NEEDS_CSUM: u8 = 1;
+use devices_core::net::{Offload, gso};
 
-/// Completes a frame with a header, which the kernel may have left for the card to do. False: it is more than one
-/// frame, which was not asked for.
-pub(super) fn complete(head: &[u8; HEADER], frame: &mut [u8]) -> bool {
-    let field = |at: usize| usize::from(u16::from_ne_bytes([head[at], head[at + 1]]));
-    if head[1] != 0 {
+/// Completes a frame, whose checksum may have been left to be made. False: it cannot be, or it is more than one frame.
+pub(super) fn complete(left: Offload, frame: &mut [u8]) -> bool {
+    if left.gso_type != gso::NONE {
         return false;
     }
-    if head[0] & NEEDS_CSUM == 0 {
+    if left.flags & Offload::NEEDS_CSUM == 0 {
         return true;
     }
-    let (start, offset) = (field(6), field(8));
-    let Some(place) = start.checked_add(offset).filter(|place| place + 2 <= frame.len()) else {
+    let (start, offset) = (usize::from(left.csum_start), usize::from(left.csum_offset));
+    let place = start + offset;
+    if place + 2 > frame.len() {
         return false;
-    };
+    }
     let sum = checksum(&frame[start..]);
     // UDP says by zero that there is none; the other zero is the same sum.
     let sum = if sum == 0 { 0xffff } else { sum };
@@ -49,22 +44,19 @@ mod tests {
         let pseudo: u32 = 0x0a00 + 0x0001 + 0x0a00 + 0x0002 + 17 + 11;
         frame.extend((pseudo as u16).to_be_bytes());
         frame.extend(b"abc");
-        let mut head = [0; HEADER];
-        head[0] = NEEDS_CSUM;
-        head[6..8].copy_from_slice(&34u16.to_ne_bytes());
-        head[8..10].copy_from_slice(&6u16.to_ne_bytes());
-        assert!(complete(&head, &mut frame));
+        let left =
+            Offload { flags: Offload::NEEDS_CSUM, csum_start: 34, csum_offset: 6, ..Offload::default() };
+        assert!(complete(left, &mut frame));
         // All of it sums up to nothing.
         let sum = checksum(&frame[34..]);
         let all = u32::from(!sum) + pseudo;
         assert_eq!((all & 0xffff) + (all >> 16), 0xffff);
         // Places outside the frame, and segments.
         for (start, offset) in [(44u16, 0u16), (0xffff, 0xffff), (0, 44)] {
-            head[6..8].copy_from_slice(&start.to_ne_bytes());
-            head[8..10].copy_from_slice(&offset.to_ne_bytes());
-            assert!(!complete(&head, &mut frame), "{start} {offset}");
+            let left = Offload { csum_start: start, csum_offset: offset, ..left };
+            assert!(!complete(left, &mut frame), "{start} {offset}");
         }
-        assert!(!complete(&[0, 1, 0, 0, 0, 0, 0, 0, 0, 0], &mut frame));
-        assert!(complete(&[0; HEADER], &mut frame));
+        assert!(!complete(Offload { gso_type: gso::TCPV4, ..Offload::default() }, &mut frame));
+        assert!(complete(Offload::default(), &mut frame));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::super::common::Common;
 use super::super::queue::{Broken, Chain, len, read_at, take_last};
-use super::Net;
-use super::spec::{ANNOUNCE_ACK, ack, class, feature, mac, queue, vlan};
+use super::spec::{ANNOUNCE_ACK, GUEST_OFFLOADS_SET, ack, class, feature, mac, queue, vlan};
+use super::{Net, offload};
 
 /// Most bytes of a command: the longest tables that anybody has.
 const COMMAND_MAX: u64 = 64 << 10;
@@ -64,6 +64,16 @@ impl Net {
                 }
                 _ => false,
             },
+            (class::GUEST_OFFLOADS, GUEST_OFFLOADS_SET) if common.has(feature::CTRL_GUEST_OFFLOADS) => {
+                let wanted = data.try_into().ok().map(u64::from_le_bytes);
+                match wanted.and_then(|wanted| offload::of_command(common, wanted)) {
+                    Some(allowed) => {
+                        self.set_allowed(allowed);
+                        true
+                    }
+                    None => false,
+                }
+            }
             (class::ANNOUNCE, ANNOUNCE_ACK) if self.announce => {
                 self.announce = false;
                 true

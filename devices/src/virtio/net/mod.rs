@@ -3,14 +3,15 @@
 //! Frames are pulled: the backend is asked for one only while the driver has given a buffer for it. One that the backend
 //! has no room for waits in the card, and with it what comes after.
 //!
-//! As QEMU's with a backend that knows no header of virtio's, which none of ours does: no checksum is left to the other
-//! side, and no frame is cut up for the driver. A frame that fits no buffer of a driver that cannot spread it is lost.
+//! Checksums and the cutting up of packets are left to the other side where the backend knows how: as QEMU's, the card
+//! offers neither with another. A frame that fits no buffer of a driver that cannot spread it is lost.
 //!
-//! Left out: checksums and segmentation, several pairs of queues, RSS and hash reports, standby.
+//! Left out: segments of UDP, several pairs of queues, RSS and hash reports, standby.
 
 mod control;
 mod filter;
 pub mod model;
+mod offload;
 pub mod spec;
 mod state;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use devices_core::model::Model;
-use devices_core::net::{MAX_FRAME, NetBackend, Nic, RxFilter};
+use devices_core::net::{MAX_FRAME, NetBackend, Nic, Offload, Offloads, RxFilter};
 use devices_core::{Node, StateError, Timer, Wake, Wiring};
 
 use super::common::Common;
@@ -69,11 +70,13 @@ pub struct Net {
     /// The driver is to announce itself.
     announce: bool,
     filter: Filter,
+    /// What the backend may leave to the driver.
+    allowed: Offloads,
     /// Buffers that were taken for the next frame, which is `frame` if there is one.
     buffers: VecDeque<Chain>,
-    frame: Option<Vec<u8>>,
+    frame: Option<(Vec<u8>, Offload)>,
     /// A frame that the backend had no room for.
-    held: Option<(Chain, Vec<u8>)>,
+    held: Option<(Chain, Vec<u8>, Offload)>,
     /// Memory for the next.
     spare: Vec<u8>,
     chain: Chain,
@@ -87,6 +90,8 @@ impl Net {
     /// A card on that cable.
     pub fn new(options: Options, wiring: &Wiring, cable: NicConfig) -> Net {
         let NicConfig { backend, mac } = cable;
+        let features = offload::features(backend.offloads(), options.features);
+        let options = Options { features, ..options };
         Net {
             options,
             backend,
@@ -98,6 +103,7 @@ impl Net {
             link: true,
             announce: false,
             filter: Filter::default(),
+            allowed: Offloads::NONE,
             buffers: VecDeque::new(),
             frame: None,
             held: None,
@@ -135,11 +141,18 @@ impl Net {
         }
     }
 
+    /// From now on the backend may leave so much to the driver.
+    fn set_allowed(&mut self, allowed: Offloads) {
+        if std::mem::replace(&mut self.allowed, allowed) != allowed {
+            self.backend.set_offloads(allowed);
+        }
+    }
+
     /// Sends what the driver has. False: there is more.
     fn transmit(&mut self, common: &mut Common) -> bool {
-        if let Some((chain, frame)) = self.held.take() {
-            if self.link && !self.backend.send(&frame) {
-                self.held = Some((chain, frame));
+        if let Some((chain, frame, left)) = self.held.take() {
+            if self.link && !self.backend.send_with(&frame, left) {
+                self.held = Some((chain, frame, left));
                 return true;
             }
             common.push(queue::TX, &chain, 0);
@@ -156,12 +169,10 @@ impl Net {
             }
             common.disable_notification(queue::TX);
             let mut frame = std::mem::take(&mut self.spare);
-            if !self.fetch(common, &chain, &mut frame) {
-                return true;
-            }
+            let Some(left) = self.fetch(common, &chain, &mut frame) else { return true };
             // With the cable out it goes nowhere.
-            if self.link && !frame.is_empty() && !self.backend.send(&frame) {
-                self.held = Some((chain, frame));
+            if self.link && !frame.is_empty() && !self.backend.send_with(&frame, left) {
+                self.held = Some((chain, frame, left));
                 return true;
             }
             common.push(queue::TX, &chain, 0);
@@ -170,22 +181,28 @@ impl Net {
         false
     }
 
-    /// The frame of a chain, empty where it is none. False: the driver has broken the device.
-    fn fetch(&self, common: &mut Common, chain: &Chain, frame: &mut Vec<u8>) -> bool {
+    /// The frame of a chain, empty where it is none, and what is left to be done to it. None: the driver has broken the
+    /// device.
+    fn fetch(&self, common: &mut Common, chain: &Chain, frame: &mut Vec<u8>) -> Option<Offload> {
         let header = Net::header(common) as u64;
         let all = len(&chain.readable);
         frame.clear();
         if all < header || !chain.writable.is_empty() {
             common.fail(Broken("a frame to send has no header"));
-            return false;
+            return None;
         }
-        if all - header <= MAX_FRAME as u64 {
-            frame.resize((all - header) as usize, 0);
-            if read_at(common.dma(), &chain.readable, header, frame).is_none() {
-                frame.clear();
-            }
+        if all - header > MAX_FRAME as u64 {
+            return Some(Offload::default());
         }
-        true
+        let mut head = [0; Offload::LEN];
+        frame.resize((all - header) as usize, 0);
+        let read = read_at(common.dma(), &chain.readable, 0, &mut head)
+            .and_then(|_| read_at(common.dma(), &chain.readable, header, frame));
+        let left = read.and_then(|_| offload::left(offload::to_host(common), head, frame.len()));
+        if left.is_none() {
+            frame.clear();
+        }
+        Some(left.unwrap_or_default())
     }
 
     /// Takes frames of the backend's as long as the driver has room. False: there may be more.
@@ -194,26 +211,29 @@ impl Net {
             if !self.link || !common.is_running() || !self.has_buffer(common) {
                 return true;
             }
-            let frame = match self.frame.take() {
+            let (frame, left) = match self.frame.take() {
                 Some(frame) => frame,
                 None => {
                     let mut frame = std::mem::take(&mut self.spare);
-                    if !self.backend.receive(&mut frame) {
+                    let Some(left) = self.backend.receive_with(&mut frame) else {
                         self.spare = frame;
                         return true;
-                    }
-                    frame
+                    };
+                    (frame, left)
                 }
             };
-            if !self.filter.lets_in(&frame, self.address) || frame.len() > MAX_FRAME {
+            // One that is left with more than the driver takes comes from before it said so.
+            let fits =
+                frame.len() <= MAX_FRAME && self.allowed.allow(left) && offload::to_guest(common).allow(left);
+            if !fits || !self.filter.lets_in(&frame, self.address) {
                 self.spare = frame;
                 continue;
             }
             if !self.gather(common, frame.len()) {
-                self.frame = Some(frame);
+                self.frame = Some((frame, left));
                 return true;
             }
-            self.deliver(common, &frame);
+            self.deliver(common, &frame, left);
             self.spare = frame;
         }
         false
@@ -255,7 +275,7 @@ impl Net {
     }
 
     /// Puts a frame into buffers.
-    fn deliver(&mut self, common: &mut Common, frame: &[u8]) {
+    fn deliver(&mut self, common: &mut Common, frame: &[u8], left: Offload) {
         let header = Net::header(common);
         let needed = (header + frame.len()) as u64;
         let room = |buffer: &Chain| len(&buffer.writable);
@@ -268,6 +288,7 @@ impl Net {
             (all, count) = (all + room(buffer), count + 1);
         }
         let mut head = [0; HEADER];
+        head[..Offload::LEN].copy_from_slice(&left.bytes());
         head[NUM_BUFFERS..].copy_from_slice(&(count as u16).to_le_bytes());
         if all < needed || self.buffers.front().is_none_or(|first| room(first) < header as u64) {
             // It fits none that the driver has; the buffer is for the next.
@@ -346,6 +367,7 @@ impl VirtioDevice for Net {
     }
 
     fn ready(&mut self, common: &mut Common) {
+        self.set_allowed(offload::to_guest(common));
         if common.has(feature::CTRL_VLAN) {
             self.filter.only_told_vlans();
         }
@@ -374,6 +396,7 @@ impl VirtioDevice for Net {
         self.address = self.mac;
         self.announce = false;
         self.filter = Filter::default();
+        self.set_allowed(Offloads::NONE);
         self.buffers.clear();
         (self.frame, self.held) = (None, None);
         (self.quiet, self.loaded) = (false, false);
@@ -413,6 +436,8 @@ impl VirtioDevice for Net {
         node.value("mac", devices_core::net::format_mac(self.address)).value("link", self.link);
         node.value("buffers", self.buffers.len()).value("frame waits", self.frame.is_some());
         node.value("frame held", self.held.is_some());
+        let Offloads { checksum, tso4, tso6, ecn } = self.allowed;
+        node.value("left to the driver", format_args!("checksum {checksum}, TSO {tso4} {tso6}, ECN {ecn}"));
     }
 }
 

@@ -28,8 +28,26 @@ const CTRL_RX_EXTRA: Property = switch("ctrl_rx_extra", "it says more of what it
 const CTRL_MAC_ADDR: Property = switch("ctrl_mac_addr", "it sets its address by the control queue");
 const GUEST_ANNOUNCE: Property = switch("guest_announce", "it announces itself after a restore");
 
+const CSUM: Property = switch("csum", "the driver leaves checksums to the other end, if that knows how");
+const GUEST_CSUM: Property = switch("guest_csum", "the other end leaves them to the driver");
+const GUEST_TSO4: Property = switch("guest_tso4", "the driver takes segments of TCP over IPv4 together");
+const GUEST_TSO6: Property = switch("guest_tso6", "over IPv6");
+const GUEST_ECN: Property = switch("guest_ecn", "with congestion told of");
+const HOST_TSO4: Property = switch("host_tso4", "it leaves segments of TCP over IPv4 to be cut");
+const HOST_TSO6: Property = switch("host_tso6", "over IPv6");
+const HOST_ECN: Property = switch("host_ecn", "with congestion told of");
+const CTRL_GUEST_OFFLOADS: Property = switch("ctrl_guest_offloads", "the driver says what it is left");
+
 /// Features that properties offer. What hangs on the control queue comes after it.
-const OFFERED: [(Property, u64); 8] = [
+const OFFERED: [(Property, u64); 17] = [
+    (CSUM, feature::CSUM),
+    (GUEST_CSUM, feature::GUEST_CSUM),
+    (GUEST_TSO4, feature::GUEST_TSO4),
+    (GUEST_TSO6, feature::GUEST_TSO6),
+    (GUEST_ECN, feature::GUEST_ECN),
+    (HOST_TSO4, feature::HOST_TSO4),
+    (HOST_TSO6, feature::HOST_TSO6),
+    (HOST_ECN, feature::HOST_ECN),
     (MRG_RXBUF, feature::MRG_RXBUF),
     (STATUS, feature::STATUS),
     (CTRL_VQ, feature::CTRL_VQ),
@@ -38,12 +56,28 @@ const OFFERED: [(Property, u64); 8] = [
     (CTRL_RX_EXTRA, feature::CTRL_RX_EXTRA),
     (CTRL_MAC_ADDR, feature::CTRL_MAC_ADDR),
     (GUEST_ANNOUNCE, feature::GUEST_ANNOUNCE),
+    (CTRL_GUEST_OFFLOADS, feature::CTRL_GUEST_OFFLOADS),
 ];
+/// Those of them that are given, or read, by the control queue.
+const BY_CONTROL: u64 = feature::CTRL_RX
+    | feature::CTRL_VLAN
+    | feature::CTRL_RX_EXTRA
+    | feature::CTRL_MAC_ADDR
+    | feature::GUEST_ANNOUNCE
+    | feature::CTRL_GUEST_OFFLOADS;
 
 const PROPERTIES: &[Property] = properties_of![
     BOOTINDEX,
     MAC,
     NETDEV,
+    CSUM,
+    GUEST_CSUM,
+    GUEST_TSO4,
+    GUEST_TSO6,
+    GUEST_ECN,
+    HOST_TSO4,
+    HOST_TSO6,
+    HOST_ECN,
     MRG_RXBUF,
     STATUS,
     CTRL_VQ,
@@ -52,6 +86,7 @@ const PROPERTIES: &[Property] = properties_of![
     CTRL_RX_EXTRA,
     CTRL_MAC_ADDR,
     GUEST_ANNOUNCE,
+    CTRL_GUEST_OFFLOADS,
     number("rx_queue_size", Usually::Uint(256), "elements of the queue of frames that come, a power of two"),
     number("tx_queue_size", Usually::Uint(256), "elements of the queue of frames that go, a power of two"),
     number("host_mtu", Usually::Uint(0), "what the driver is told of the MTU; 0: nothing"),
@@ -93,7 +128,7 @@ pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDev
     let mut features = on.fold(0, |all, (_, bit)| all | bit);
     if features & feature::CTRL_VQ == 0 {
         // They are commands, and there is nothing to give them by.
-        features &= feature::MRG_RXBUF | feature::STATUS;
+        features &= !BY_CONTROL;
     }
     let size = |name| properties.uint(name).map_or(256, |size| size as u16);
     let options = Options {

@@ -2,10 +2,28 @@
 
 /// Feature bits (5.1.3).
 pub mod feature {
+    /// The device completes checksums.
+    pub const CSUM: u64 = 1 << 0;
+    /// The driver does.
+    pub const GUEST_CSUM: u64 = 1 << 1;
+    /// What the driver can be left is changed by the control queue.
+    pub const CTRL_GUEST_OFFLOADS: u64 = 1 << 2;
     /// The most that a frame carries is in the configuration.
     pub const MTU: u64 = 1 << 3;
     /// The address is in the configuration.
     pub const MAC: u64 = 1 << 5;
+    /// The driver takes segments of TCP over IPv4 together.
+    pub const GUEST_TSO4: u64 = 1 << 7;
+    /// Over IPv6.
+    pub const GUEST_TSO6: u64 = 1 << 8;
+    /// With CWR.
+    pub const GUEST_ECN: u64 = 1 << 9;
+    /// The device cuts up TCP over IPv4.
+    pub const HOST_TSO4: u64 = 1 << 11;
+    /// Over IPv6.
+    pub const HOST_TSO6: u64 = 1 << 12;
+    /// With CWR.
+    pub const HOST_ECN: u64 = 1 << 13;
     /// A frame may be spread over buffers.
     pub const MRG_RXBUF: u64 = 1 << 15;
     /// The link's status is in the configuration.
@@ -76,6 +94,8 @@ pub mod class {
     pub const VLAN: u8 = 2;
     /// Announcements.
     pub const ANNOUNCE: u8 = 3;
+    /// What the driver can be left.
+    pub const GUEST_OFFLOADS: u8 = 5;
 }
 
 /// Commands of [`class::RX`]; each has a byte, on or off.
@@ -109,6 +129,9 @@ pub mod vlan {
     /// One less.
     pub const DEL: u8 = 1;
 }
+
+/// Of [`class::GUEST_OFFLOADS`]: 64 bits, of the features that say it.
+pub const GUEST_OFFLOADS_SET: u8 = 0;
 
 /// The driver has announced itself.
 pub const ANNOUNCE_ACK: u8 = 0;

@@ -1,7 +1,7 @@
 //! The card on PCI, by the requests of its drivers.
 
 use devices_core::Size;
-use devices_core::net::TestNet;
+use devices_core::net::{TestNet, gso};
 use devices_core::rig::{FuzzRange, Rig, fuzz, scenario, us};
 
 use super::super::driver::pci::{self as driver, MEMORY, PORTS, SLOT};
@@ -25,7 +25,16 @@ const ALL: u64 = feature::MRG_RXBUF
     | feature::CTRL_RX
     | feature::CTRL_VLAN
     | feature::CTRL_MAC_ADDR
-    | feature::GUEST_ANNOUNCE;
+    | feature::GUEST_ANNOUNCE
+    | OFFLOADS;
+
+const OFFLOADS: u64 = feature::CSUM
+    | feature::HOST_TSO4
+    | feature::HOST_ECN
+    | feature::GUEST_CSUM
+    | feature::GUEST_TSO4
+    | feature::GUEST_TSO6
+    | feature::CTRL_GUEST_OFFLOADS;
 
 fn attach(rig: &mut Rig) -> (Arc<TestNet>, Arc<devices_core::DeviceCell<VirtioPci<Net>>>, Wiring) {
     let (wiring, backend) = (rig.wiring(), Arc::<TestNet>::default());
@@ -67,7 +76,12 @@ impl Started {
     }
 
     fn send(&mut self, rig: &mut Rig, frame: &[u8]) {
+        self.send_with(rig, frame, Offload::default());
+    }
+
+    fn send_with(&mut self, rig: &mut Rig, frame: &[u8], left: Offload) {
         rig.poke(SENT, &[0; HEADER]);
+        rig.poke(SENT, &left.bytes());
         rig.poke(SENT + HEADER as u64, frame);
         let whole = Buffer { gpa: SENT, len: (HEADER + frame.len()) as u32, write: false };
         assert!(self.tx.offer(&[whole], false, 0));
@@ -133,6 +147,82 @@ fn frames_go_both_ways() {
             }
         });
     }
+}
+
+#[test]
+fn what_was_agreed_on_is_left_to_the_other_side_and_no_more() {
+    let whole = Offload {
+        flags: Offload::NEEDS_CSUM,
+        gso_type: gso::TCPV4,
+        hdr_len: 54,
+        gso_size: 1448,
+        csum_start: 34,
+        csum_offset: 16,
+    };
+    scenario(|rig| {
+        let mut card = Started::new(rig, OFFLOADS | feature::MRG_RXBUF | feature::CTRL_VQ);
+        assert_eq!(card.backend.allowed(), Offloads { ecn: false, ..Offloads::ALL });
+        let out = frame([9; 6], 5000);
+        card.send_with(rig, &out, whole);
+        assert_eq!(card.backend.sent_with(), Some((out.clone(), whole)));
+        for wrong in [
+            Offload { gso_type: gso::TCPV6, ..whole },
+            Offload { gso_type: 0x7f, ..whole },
+            Offload { gso_size: 0, ..whole },
+            Offload { flags: 0, ..whole },
+            Offload { csum_start: 4990, csum_offset: 9, ..whole },
+            Offload { csum_start: 0xffff, csum_offset: 0xffff, ..whole },
+        ] {
+            card.send_with(rig, &out, wrong);
+            assert_eq!(card.backend.sent_with(), None, "{wrong:?}");
+        }
+        let ecn = Offload { gso_type: gso::TCPV4 | gso::ECN, ..whole };
+        card.send_with(rig, &out, ecn);
+        assert_eq!(card.backend.sent_with(), Some((out, ecn)));
+
+        let come = |card: &Started, frame: &[u8], left| {
+            card.backend.give_with(frame, left);
+            card.wiring.waker().wake(Wake::Backend(CABLE));
+        };
+        let frame = frame(MAC, 1800);
+        // Not agreed on, and with a kind that nobody knows.
+        come(&card, &frame, ecn);
+        come(&card, &frame, Offload { gso_type: 3, ..whole });
+        come(&card, &frame, whole);
+        card.give(rig, 2048);
+        let got = card.filled(rig).unwrap();
+        assert_eq!((&got[..Offload::LEN], &got[HEADER..]), (&whole.bytes()[..], &frame[..]));
+        // The driver changes its mind: more than it agreed to is no command.
+        let set = |bits: u64| bits.to_le_bytes();
+        let class = class::GUEST_OFFLOADS;
+        for wrong in [feature::GUEST_ECN, feature::CSUM, 1 << 63] {
+            assert_eq!(card.command(rig, class, 0, &set(wrong)), ack::ERR);
+        }
+        assert_eq!(card.command(rig, class, 0, &[0; 4]), ack::ERR);
+        assert_eq!(card.command(rig, class, 0, &set(feature::GUEST_CSUM)), ack::OK);
+        assert_eq!(card.backend.allowed(), Offloads { checksum: true, ..Offloads::NONE });
+        come(&card, &frame, whole);
+        card.give(rig, 2048);
+        assert_eq!(card.filled(rig), None, "it is from before");
+        driver::set_status(rig, 0);
+        assert_eq!(card.backend.allowed(), Offloads::NONE);
+    });
+}
+
+#[test]
+fn a_driver_that_leaves_nothing_need_not_say_so() {
+    let mut rig = Rig::new();
+    let mut card = Started::new(&mut rig, 0);
+    let out = frame([9; 6], 60);
+    card.send_with(&mut rig, &out, Offload::of_bytes([0xff; Offload::LEN]));
+    assert_eq!(card.backend.sent_with(), Some((out, Offload::default())));
+    // Features hang on one another, and on what the backend can do.
+    let of = |backend, asked| offload::features(backend, asked);
+    let all = Offloads::ALL;
+    assert_eq!(of(all, OFFLOADS | feature::STATUS), OFFLOADS | feature::STATUS);
+    assert_eq!(of(Offloads::NONE, OFFLOADS), feature::CTRL_GUEST_OFFLOADS);
+    assert_eq!(of(all, OFFLOADS & !feature::CSUM) & (feature::HOST_TSO4 | feature::HOST_ECN), 0);
+    assert_eq!(of(all, OFFLOADS & !feature::GUEST_CSUM) & (feature::GUEST_TSO4 | feature::GUEST_TSO6), 0);
 }
 
 #[test]

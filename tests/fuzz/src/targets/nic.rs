@@ -127,7 +127,7 @@ static VIRTIO_NET_MODEL: Model = Model {
             virtio_net::Options {
                 rx_size: 256,
                 tx_size: 256,
-                features: 0x00be_8000,
+                features: 0x00be_bb87,
                 mtu: None,
                 model: &virtio_net::model::MODEL,
             },
@@ -496,7 +496,9 @@ pub fn virtio_net_seeds() -> Vec<Vec<u8>> {
     let kick = [0, 1, 2].map(|queue: u8| write(1, queue * 4, 1, queue.into())).concat();
     let mut seeds = Vec::new();
     for event in 0..10 {
-        for (low, high) in [(0x00be_8000, 1), (0x20be_8000, 1), (0, 1), (0x00be_8000, 5), (0x20be_8000, 5)] {
+        for (low, high) in
+            [(0x00be_bb87, 1), (0x00be_8000, 1), (0x20be_8000, 1), (0, 1), (0x00be_8000, 5), (0x20be_8000, 5)]
+        {
             let before = [start(low, high), buffers(high & 4 != 0)].concat();
             // The command: everything to stations, on.
             let command = poke(0xe000, 0x01_0200);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::options::UserOptions;
 use super::packet::{self, ETHERNET, IPV4_HEADER, IPV6_HEADER, MTU};
-use super::{arp, ndp};
+use super::{arp, ndp, segment};
 use crate::net::queues::Queues;
 
 pub(super) type Mac = [u8; 6];
@@ -121,13 +121,43 @@ impl Link {
         result
     }
 
-    /// A packet of that many bytes to `dst`, which `fill` writes.
-    pub(super) fn packet<R>(&mut self, dst: IpAddr, len: usize, fill: impl FnOnce(&mut [u8]) -> R) -> R {
-        let (kind, from) = match (dst, self.options.ipv4) {
+    /// The type of a packet to `dst`, and the station that it comes from.
+    fn kind(&self, dst: IpAddr) -> (u16, Mac) {
+        match (dst, self.options.ipv4) {
             (IpAddr::V4(_), Some(v4)) => (packet::IPV4, mac_v4(v4.host)),
             (IpAddr::V4(_), None) => (packet::IPV4, MAC_V6),
             (IpAddr::V6(_), _) => (packet::IPV6, MAC_V6),
-        };
+        }
+    }
+
+    /// A TCP packet of that many bytes to `dst`, which `fill` writes but for its checksum. `size`: it is to be cut into
+    /// segments of so many bytes.
+    pub(super) fn segments<R>(
+        &mut self,
+        dst: IpAddr,
+        len: usize,
+        size: Option<u16>,
+        fill: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        let (kind, from) = self.kind(dst);
+        let to = self.station(dst);
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.clear();
+        frame.resize(ETHERNET + len, 0);
+        header(&mut frame, to.unwrap_or(BROADCAST), from, kind);
+        let result = fill(&mut frame[ETHERNET..]);
+        if to.is_some() {
+            segment::deliver(&self.queues, &mut frame, size);
+        } else if segment::complete(&mut frame, size) {
+            self.ask(dst, frame.clone());
+        }
+        self.frame = frame;
+        result
+    }
+
+    /// A packet of that many bytes to `dst`, which `fill` writes.
+    pub(super) fn packet<R>(&mut self, dst: IpAddr, len: usize, fill: impl FnOnce(&mut [u8]) -> R) -> R {
+        let (kind, from) = self.kind(dst);
         if let Some(to) = self.station(dst) {
             return self.frame((to, from), kind, len, fill);
         }

@@ -30,6 +30,7 @@ mod ndp;
 mod options;
 mod packet;
 mod reassembly;
+mod segment;
 mod stack;
 mod tcp;
 #[cfg(test)]
@@ -46,7 +47,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use devices_core::Waker;
-use devices_core::net::NetBackend;
+use devices_core::net::{NetBackend, Offload, Offloads};
 use hypervisor::thread_role;
 use rustix::event::{Timespec, epoll};
 use rustix::net::{SocketType, bind, getsockname, listen, sockopt};
@@ -270,9 +271,21 @@ impl User {
 
 impl NetBackend for User {
     fn send(&self, frame: &[u8]) -> bool {
-        self.shared.queues.send(frame)
+        self.send_with(frame, Offload::default())
     }
     fn receive(&self, frame: &mut Vec<u8>) -> bool {
+        self.receive_with(frame).is_some()
+    }
+    fn offloads(&self) -> Offloads {
+        Offloads::ALL
+    }
+    fn set_offloads(&self, allowed: Offloads) {
+        self.shared.queues.allow(allowed);
+    }
+    fn send_with(&self, frame: &[u8], left: Offload) -> bool {
+        self.shared.queues.send(frame, left)
+    }
+    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
         self.shared.queues.receive(frame)
     }
 }
@@ -444,11 +457,19 @@ pub struct Offline {
 impl Offline {
     /// The guest's end of the queues. False from `send`: a turn is due.
     pub fn send(&self, frame: &[u8]) -> bool {
-        self.queues.send(frame)
+        self.send_with(frame, Offload::default())
+    }
+    /// The same with what is left to be done to the frame.
+    pub fn send_with(&self, frame: &[u8], left: Offload) -> bool {
+        self.queues.send(frame, left)
+    }
+    /// What may be left to the guest.
+    pub fn allow(&self, allowed: Offloads) {
+        self.queues.allow(allowed);
     }
     /// The next frame for the guest.
     pub fn receive(&self, frame: &mut Vec<u8>) -> bool {
-        self.queues.receive(frame)
+        self.queues.receive(frame).is_some()
     }
     /// Time passes, and all that is there is looked at. Does not wait.
     pub fn turn(&mut self, passed: Duration) {

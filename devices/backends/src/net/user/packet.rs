@@ -60,14 +60,22 @@ pub(super) fn checksum(bytes: &[u8]) -> u16 {
     fold(sum(0, bytes))
 }
 
+/// The sum of a pseudo-header alone, as it stands in a checksum that is to be completed.
+pub(super) fn pseudo(src: IpAddr, dst: IpAddr, protocol: u8, len: usize) -> u16 {
+    !fold(addresses(src, dst) + u64::from(protocol) + len as u64)
+}
+
 /// The checksum of an upper layer's packet with the pseudo-header before it.
 pub(super) fn checksum_with(src: IpAddr, dst: IpAddr, protocol: u8, body: &[u8]) -> u16 {
-    let addresses = match (src, dst) {
+    fold(sum(addresses(src, dst) + u64::from(protocol) + body.len() as u64, body))
+}
+
+fn addresses(src: IpAddr, dst: IpAddr) -> u64 {
+    match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => sum(sum(0, &src.octets()), &dst.octets()),
         (IpAddr::V6(src), IpAddr::V6(dst)) => sum(sum(0, &src.octets()), &dst.octets()),
         _ => 0,
-    };
-    fold(sum(addresses + u64::from(protocol) + body.len() as u64, body))
+    }
 }
 
 /// A packet's header, read.

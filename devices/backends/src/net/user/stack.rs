@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use devices_core::net::{Offload, gso};
 use rustix::event::epoll::{self, CreateFlags, Event};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -27,6 +28,7 @@ use super::udp::Udp;
 use super::{Flows, arp};
 use crate::net::queues::Queues;
 use crate::net::ring::FRAMES;
+use crate::net::vnet::complete;
 
 /// How often old flows are looked for, and a listener that failed is asked again.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -66,6 +68,8 @@ pub(super) struct Stack {
     scratch: Vec<u8>,
     /// A frame of the guest's; empty between turns.
     frame: Vec<u8>,
+    /// The guest has left the checksum of this TCP packet to us.
+    unsummed: bool,
 }
 
 /// What the stack is made of.
@@ -97,6 +101,7 @@ impl Stack {
             housekeeping: None,
             scratch: vec![0; SCRATCH],
             frame: Vec::new(),
+            unsummed: false,
             link,
             host,
         })
@@ -144,10 +149,8 @@ impl Stack {
         // As many as wait at most: then others have their turn.
         for _ in 0..FRAMES {
             frame.clear();
-            if !self.link.queues.take(&mut frame, usize::MAX, |_, _| {}) {
-                break;
-            }
-            self.frame(&frame);
+            let Some(left) = self.link.queues.take(&mut frame, usize::MAX, |_, _| {}) else { break };
+            self.frame(&mut frame, left);
         }
         self.frame = frame;
         for event in events {
@@ -206,8 +209,15 @@ impl Stack {
         self.crowded.push(token);
     }
 
-    fn frame(&mut self, frame: &[u8]) {
+    /// A frame, and what the guest has left to be done to it: it need not be cut up, since it goes no further.
+    fn frame(&mut self, frame: &mut [u8], left: Offload) {
         if frame.len() < ETHERNET || !Link::ours(frame) {
+            return;
+        }
+        let protocol = if u16_at(frame, 12) == packet::IPV4 { 23 } else { 20 };
+        self.unsummed = left.flags & Offload::NEEDS_CSUM != 0 && frame.get(protocol) == Some(&TCP);
+        // What is no TCP may go on as it came. Segments of what is none are of no kind that a card may leave.
+        if !self.unsummed && (left.gso_type != gso::NONE || !complete(left, frame)) {
             return;
         }
         let mut mac = [0; 6];
@@ -265,7 +275,9 @@ impl Stack {
     }
 
     fn segment(&mut self, ip: &Ip<'_>) {
-        if packet::forbidden(ip.dst) {
+        // A pseudo header's sum alone is right by definition: nothing has been on a wire.
+        let unsummed = self.unsummed && ip.whole.is_some();
+        if packet::forbidden(ip.dst) || !unsummed && checksum_with(ip.src, ip.dst, TCP, ip.payload) != 0 {
             return;
         }
         if let Some(whole) = ip.whole {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
-use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
+use smoltcp::phy::{self, Checksum, Device, DeviceCapabilities, Medium, PacketMeta};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant as Moment;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint, IpListenEndpoint};
@@ -24,6 +25,8 @@ use super::packet::{Ip, MTU, u16_at};
 
 /// What a flow holds each way.
 const BUFFER: usize = 256 << 10;
+/// Most bytes of a packet that is more than one frame: an IP packet's length has 16 bits.
+const LARGEST: usize = 65_535;
 /// Turns that a flow takes before the others have theirs.
 const ROUNDS: usize = 4;
 /// A guest that does not answer a connection from outside within that time refuses it.
@@ -101,7 +104,13 @@ struct Wire<'a> {
 }
 
 struct Received<'a>(&'a [u8]);
-struct Sending<'a>(&'a mut Link, IpAddr);
+
+struct Sending<'a> {
+    link: &'a mut Link,
+    guest: IpAddr,
+    /// It is to be cut into segments of so many bytes.
+    size: Option<u16>,
+}
 
 impl phy::RxToken for Received<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -111,7 +120,11 @@ impl phy::RxToken for Received<'_> {
 
 impl phy::TxToken for Sending<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        self.0.packet(self.1, len, f)
+        self.link.segments(self.guest, len, self.size, f)
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.size = meta.segmentation_offload_size.map(NonZeroU16::get);
     }
 }
 
@@ -127,7 +140,7 @@ impl Device for Wire<'_> {
 
     fn receive(&mut self, _now: Moment) -> Option<(Received<'_>, Sending<'_>)> {
         let packet = self.packet.take()?;
-        Some((Received(packet), Sending(self.link, self.guest)))
+        Some((Received(packet), Sending { link: self.link, guest: self.guest, size: None }))
     }
 
     fn transmit(&mut self, _now: Moment) -> Option<Sending<'_>> {
@@ -135,13 +148,17 @@ impl Device for Wire<'_> {
             self.full = true;
             return None;
         }
-        Some(Sending(self.link, self.guest))
+        Some(Sending { link: self.link, guest: self.guest, size: None })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = MTU;
+        // Looked at before, and made behind, where the card may be left with it.
+        capabilities.checksum.tcp = Checksum::None;
+        // smoltcp 0.14 drops such packets of IPv6.
+        capabilities.segmentation.tcpv4 = NonZeroUsize::new(LARGEST);
         capabilities
     }
 }
@@ -201,7 +218,7 @@ impl Tcp {
         Moment::from_micros(now.duration_since(self.start).as_micros() as i64)
     }
 
-    /// Takes a packet of the guest's.
+    /// Takes a packet of the guest's, whose checksum is right.
     pub(super) fn input(&mut self, link: &mut Link, host: &Host, ip: &Ip<'_>, whole: &[u8]) {
         let body = ip.payload;
         if body.len() < 20 {

@@ -183,7 +183,7 @@ impl Device {
             if !*waiting {
                 self.packet.clear();
                 let head = |to: &mut Vec<u8>, _| to.resize(ring::HEAD, 0);
-                *waiting = queues.take(&mut self.packet, 0, head);
+                *waiting = queues.take(&mut self.packet, 0, head).is_some();
                 if !*waiting {
                     break;
                 }

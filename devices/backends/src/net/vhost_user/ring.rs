@@ -7,9 +7,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use devices_core::net::MAX_FRAME;
+use devices_core::net::{MAX_FRAME, Offload};
 
-use super::super::vnet::{self, complete};
+use super::super::vnet::complete;
 use super::memory::{AVAILABLE, BUFFER, BUFFERS, SIZE, USED, buffer, queue};
 use super::messages::broken;
 use crate::vhost_user::memory::Memory;
@@ -171,7 +171,7 @@ impl Receive {
             let used = self.ring.entry(0)?;
             self.take_part(&used, if part == 0 { HEAD } else { 0 }, frame)?;
         }
-        let left = head.first_chunk::<{ vnet::HEADER }>().is_some_and(|head| complete(head, frame));
+        let left = head.first_chunk().is_some_and(|head| complete(Offload::of_bytes(*head), frame));
         if !left || frame.len() > MAX_FRAME {
             frame.clear();
         }

@@ -343,6 +343,49 @@ fn a_restricted_guest_reaches_forwarded_servers_only() {
 }
 
 #[test]
+fn checksums_and_segments_are_left_to_the_other_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let data = pattern(600_000);
+    let sent = data.clone();
+    let thread = thread::spawn(move || {
+        let mut socket = listener.accept().unwrap().0;
+        let mut got = vec![0; sent.len()];
+        socket.read_exact(&mut got).unwrap();
+        assert!(got == sent);
+        socket.write_all(&sent).unwrap();
+    });
+    let mut guest = Guest::with_offloads("");
+    let handle = guest.connect((HOST, port));
+    guest.write(handle, &data);
+    assert!(guest.read(handle) == data);
+    thread.join().unwrap();
+    assert!(guest.large[0] > 0 && guest.large[1] > 0, "{:?}", guest.large);
+    // A datagram whose checksum is left is completed, and one that makes no sense goes nowhere.
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let to = SocketAddr::new(HOST.into(), peer.local_addr().unwrap().port());
+    let frame = datagrams(SocketAddr::new(IP.into(), 8000), to, b"left").remove(0);
+    let left = Offload { flags: Offload::NEEDS_CSUM, csum_start: 34, csum_offset: 6, ..Offload::default() };
+    let mut pseudo = frame.clone();
+    let sum = packet::pseudo(IP.into(), HOST.into(), UDP, frame.len() - 34);
+    put16(&mut pseudo, 40, sum);
+    for wrong in [
+        Offload { csum_start: 0xffff, csum_offset: 0xffff, ..left },
+        Offload { csum_start: 14, ..left },
+        Offload { gso_type: 3, gso_size: 1, ..left },
+        Offload { gso_type: gso::TCPV4, gso_size: 0, ..left },
+    ] {
+        guest.send_with(&pseudo, wrong);
+    }
+    guest.send_with(&pseudo, left);
+    let mut buffer = [0; 16];
+    assert_eq!(peer.recv(&mut buffer).unwrap(), 4);
+    peer.set_nonblocking(true).unwrap();
+    assert!(peer.recv(&mut buffer).is_err(), "one that made no sense came");
+}
+
+#[test]
 fn tcp_and_udp_over_ipv6() {
     // A host without IPv6 has nothing to lead to.
     let Ok(listener) = TcpListener::bind("[::1]:0") else { return };

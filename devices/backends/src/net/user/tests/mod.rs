@@ -5,13 +5,14 @@ mod hostile;
 mod lan;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use devices_core::Waker;
-use devices_core::net::NetBackend;
+use devices_core::net::{NetBackend, Offload, Offloads, gso};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
+use smoltcp::phy::{self, Checksum, Device, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant as Moment;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint, IpListenEndpoint};
@@ -21,6 +22,7 @@ use super::packet::{
     self, ICMPV6, IPV4_HEADER, IPV6_HEADER, Ip, TCP, UDP, checksum, checksum_with, put16, u16_at,
 };
 use super::{Prepared, User, UserOptions, prepare};
+use crate::net::vnet::complete;
 
 pub const MAC: Mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 pub const IP: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
@@ -56,6 +58,8 @@ struct Wire {
     inward: Vec<Vec<u8>>,
     outward: Vec<Vec<u8>>,
     limit: usize,
+    /// The card is left checksums and segments, and leaves its own.
+    offloads: bool,
 }
 
 struct Received(Vec<u8>);
@@ -90,6 +94,10 @@ impl Device for Wire {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = 1500;
+        if self.offloads {
+            capabilities.checksum.tcp = Checksum::None;
+            capabilities.segmentation.tcpv4 = NonZeroUsize::new(65_535);
+        }
         capabilities
     }
 }
@@ -103,6 +111,8 @@ pub struct Guest {
     start: Instant,
     /// What came that is neither TCP nor a question about our own address.
     pub frames: Vec<Vec<u8>>,
+    /// Packets that were more than one frame: to the guest, from it.
+    pub large: [usize; 2],
     port: u16,
 }
 
@@ -113,6 +123,18 @@ impl Guest {
 
     /// One whose network is prepared.
     pub fn with(prepared: Prepared) -> Guest {
+        Guest::of(prepared, false)
+    }
+
+    /// One whose card is left checksums and segments, and leaves its own.
+    pub fn with_offloads(text: &str) -> Guest {
+        let guest = Guest::of(prepared(text), true);
+        assert_eq!(guest.user.offloads(), Offloads::ALL);
+        guest.user.set_offloads(Offloads::ALL);
+        guest
+    }
+
+    fn of(prepared: Prepared, offloads: bool) -> Guest {
         let bell = Arc::new(Bell::default());
         let its = bell.clone();
         let waker = Waker::calling(move |_| {
@@ -120,7 +142,7 @@ impl Guest {
             its.changed.notify_all();
         });
         let user = prepared.start(waker, 0).unwrap();
-        let mut wire = Wire { limit: 64, ..Wire::default() };
+        let mut wire = Wire { limit: 64, offloads, ..Wire::default() };
         let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut wire, Moment::ZERO);
         interface.update_ip_addrs(|addresses| {
             addresses.push(IpCidr::new(IP.into(), 24)).unwrap();
@@ -128,13 +150,19 @@ impl Guest {
         });
         let start = Instant::now();
         let sockets = SocketSet::new(Vec::new());
-        Guest { user, bell, wire, interface, sockets, start, frames: Vec::new(), port: 40_000 }
+        let (frames, large) = (Vec::new(), [0; 2]);
+        Guest { user, bell, wire, interface, sockets, start, frames, large, port: 40_000 }
     }
 
     /// Sends a frame; waits while there is no room.
     pub fn send(&mut self, frame: &[u8]) {
+        self.send_with(frame, Offload::default());
+    }
+
+    /// The same with what is left to be done to it.
+    pub fn send_with(&mut self, frame: &[u8], left: Offload) {
         let begun = Instant::now();
-        while !self.user.send(frame) {
+        while !self.user.send_with(frame, left) {
             assert!(begun.elapsed() < PATIENCE, "no room came");
             self.wait();
         }
@@ -155,15 +183,33 @@ impl Guest {
         let mut frame = Vec::new();
         let mut some = false;
         // A few at a time, as a card's ring has them.
-        while self.wire.inward.len() < 64 && self.user.receive(&mut frame) {
+        while self.wire.inward.len() < 64 {
+            let Some(left) = self.user.receive_with(&mut frame) else { break };
             some = true;
+            assert!(self.wire.offloads || left.is_plain(), "{left:?}");
+            self.large[0] += usize::from(left.gso_type != gso::NONE);
+            if left.flags & Offload::NEEDS_CSUM != 0 {
+                assert!(complete(Offload { gso_type: gso::NONE, ..left }, &mut frame));
+                let whole = Ip::v4(&frame[14..]).unwrap();
+                assert_eq!(checksum_with(whole.src, whole.dst, TCP, whole.payload), 0);
+            }
             self.take(&frame);
         }
         let now = Moment::from_micros(self.start.elapsed().as_micros() as i64);
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
         for packet in std::mem::take(&mut self.wire.outward) {
             let kind = if packet[0] >> 4 == 4 { packet::IPV4 } else { packet::IPV6 };
-            self.send(&ethernet(mac_v4(HOST), kind, &packet));
+            let frame = ethernet(mac_v4(HOST), kind, &packet);
+            let mut left = Offload::default();
+            if self.wire.offloads {
+                // What is in the checksum's place is for the other end to find out.
+                left = Offload { flags: Offload::NEEDS_CSUM, csum_start: 34, csum_offset: 16, ..left };
+            }
+            if packet.len() > 1500 {
+                self.large[1] += 1;
+                left = Offload { gso_type: gso::TCPV4, gso_size: 1460, ..left };
+            }
+            self.send_with(&frame, left);
         }
         some
     }
