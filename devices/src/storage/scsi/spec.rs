@@ -20,9 +20,14 @@ pub struct Sense {
     pub key: u8,
     /// Additional sense code.
     pub code: u8,
-    /// Its qualifier.
-    #[serde(default)]
+    /// Its qualifier. Saved where there is one: drives on IDE were saved without, and have none.
+    #[serde(default, skip_serializing_if = "is_none")]
     pub qualifier: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
+fn is_none(qualifier: &u8) -> bool {
+    *qualifier == 0
 }
 
 impl Sense {
