@@ -37,7 +37,7 @@ pub trait VirtioDevice: Send {
     fn queue_sizes(&self) -> Vec<u16>;
     /// Bytes of its configuration.
     fn config_len(&self) -> usize;
-    /// Reads the configuration; `data` has zeros in it, which is what lies beyond the end.
+    /// Reads a part of the configuration that lies inside; `data` has zeros in it.
     fn read_config(&self, common: &Common, offset: usize, data: &mut [u8]);
     /// Writes it. What cannot be written stays.
     fn write_config(&mut self, _common: &mut Common, _offset: usize, _data: &[u8]) {}

@@ -275,11 +275,13 @@ impl<D: VirtioDevice> VirtioPci<D> {
     }
 
     fn read_device_config(&self, offset: u64, data: &mut [u8]) {
-        data.fill(0);
         let offset = offset as usize;
-        if offset < self.device.config_len() {
-            self.device.read_config(&self.common, offset, data);
+        if offset.saturating_add(data.len()) > self.device.config_len() {
+            // Nothing is there, as QEMU has it.
+            return data.fill(0xff);
         }
+        data.fill(0);
+        self.device.read_config(&self.common, offset, data);
     }
 
     fn write_device_config(&mut self, offset: u64, data: &[u8]) {
