@@ -13,6 +13,16 @@ const fn scsi(case: &'static str, what: &'static str, reason: &'static str) -> A
     Allowed { device: "virtio-scsi", case, what, family: Family::Qemu, reason }
 }
 
+/// Something of QEMU's small devices.
+const fn small(
+    device: &'static str,
+    case: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Allowed {
+    Allowed { device, case, what, family: Family::Qemu, reason }
+}
+
 /// REQUEST SENSE is a command as any other to QEMU when there is something to tell.
 const ATTENTION: &str =
     "QEMU 7.2 fails REQUEST SENSE because of what it is to report, and reports it with the failure.";
@@ -24,6 +34,25 @@ const COPY: &str =
     "QEMU 7.2 shows the features that were written, not those that it took, and keeps them over a reset.";
 
 pub(super) const ALLOWED: &[Allowed] = &[
+    small(
+        "virtio-serial",
+        "a port with somebody at its end",
+        "*",
+        "Nobody is ever at the other end of QEMU's null line, and a guest that writes to it waits for ever. Ours takes \
+         what is written, as its name says.",
+    ),
+    small(
+        "virtio-input",
+        "what the driver says is given back",
+        "nothing was written",
+        "QEMU gives a buffer back with the length of what it has read there.",
+    ),
+    small(
+        "virtio-input",
+        "a reset forgets the selection",
+        "select, which, size",
+        "QEMU keeps what was selected. A driver selects before it reads.",
+    ),
     scsi(
         "the residue",
         "of a command that failed",

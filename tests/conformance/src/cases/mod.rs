@@ -25,8 +25,12 @@ mod serial;
 mod tools;
 mod uart;
 mod vga;
+mod virtio_balloon;
 mod virtio_blk;
+mod virtio_input;
+mod virtio_rng;
 mod virtio_scsi;
+mod virtio_serial;
 
 use crate::case::Group;
 
@@ -59,4 +63,8 @@ pub const GROUPS: &[Group] = &[
     ne2000::GROUP,
     virtio_blk::GROUP,
     virtio_scsi::GROUP,
+    virtio_serial::GROUP,
+    virtio_input::GROUP,
+    virtio_balloon::GROUP,
+    virtio_rng::GROUP,
 ];
