@@ -28,6 +28,7 @@ mod vga;
 mod virtio_balloon;
 mod virtio_blk;
 mod virtio_input;
+mod virtio_net;
 mod virtio_rng;
 mod virtio_scsi;
 mod virtio_serial;
@@ -62,6 +63,7 @@ pub const GROUPS: &[Group] = &[
     e1000e::GROUP,
     ne2000::GROUP,
     virtio_blk::GROUP,
+    virtio_net::GROUP,
     virtio_scsi::GROUP,
     virtio_serial::GROUP,
     virtio_input::GROUP,
