@@ -15,6 +15,7 @@ mod recording;
 mod saved;
 mod scsi;
 mod usernet;
+mod vhost_user;
 mod virtio;
 mod vnc;
 mod words;
@@ -60,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "e1000e", run: nic::e1000e, seeds: nic::e1000e_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },
     Target { name: "virtio-net", run: nic::virtio_net, seeds: nic::virtio_net_seeds },
+    Target { name: "vhost-user", run: vhost_user::run, seeds: vhost_user::seeds },
     Target { name: "virtio", run: virtio::run, seeds: virtio::seeds },
     Target { name: "framing", run: network::framing, seeds: network::framing_seeds },
     Target { name: "netdev", run: network::netdev, seeds: network::netdev_seeds },
