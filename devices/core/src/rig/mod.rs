@@ -265,6 +265,10 @@ impl Rig {
     pub fn now(&self) -> u64 {
         self.clock.now()
     }
+    /// When the next timer fires, if one is armed.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.timers.next_deadline()
+    }
     /// Moves guest time, firing every timer on the way at its own instant.
     pub fn advance(&mut self, nanoseconds: u64) {
         if self.restless {

@@ -215,7 +215,10 @@ impl Hpet {
                 };
             }
             output.line.set(self.registers.level(number, timer));
-            let Some(due) = timer.due.filter(|_| self.registers.runs()) else {
+            // A match whose interrupt is off is seen in registers alone, and made up for when these are read. Linux leaves
+            // timer 0 periodic when it has found a better one.
+            let seen = self.registers.runs() && timer.is(T_ENABLE);
+            let Some(due) = timer.due.filter(|_| seen) else {
                 output.timer.cancel();
                 continue;
             };

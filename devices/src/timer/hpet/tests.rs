@@ -69,6 +69,32 @@ fn the_counter_counts_tens_of_nanoseconds_while_it_runs() {
     });
 }
 
+/// It woke the host 250 times a second for nothing.
+#[test]
+fn a_timer_whose_interrupt_is_off_wakes_nobody_and_goes_on() {
+    let mut rig = Rig::new();
+    let legacy = Legacy::new(rig.irqs());
+    let wiring = rig.wiring();
+    rig.attach(Hpet::new(&wiring, rig.irqs().clone(), legacy), &wiring);
+    put(&mut rig, 0x10, 1);
+    // Timer 0 every 10 us by edge, timer 1 once by level.
+    put(&mut rig, 0x100, 0x48);
+    put(&mut rig, 0x108, 1000);
+    put(&mut rig, 0x120, 0x2);
+    put(&mut rig, 0x128, 1500);
+    assert_eq!(rig.next_deadline(), None);
+    rig.advance(us(35));
+    assert_eq!(get(&mut rig, 0x108), 4000, "the next match");
+    assert_eq!(get(&mut rig, 0x20), 2, "the level's status");
+    // From then on it interrupts, at the next match and not for those before.
+    rig.take_edges();
+    put(&mut rig, 0x100, 0xc | 2 << 9);
+    assert_eq!(rig.next_deadline(), Some(us(40)));
+    assert_eq!(rises(&rig, 2), 0);
+    rig.advance(us(10));
+    assert_eq!(rises(&rig, 2), 1);
+}
+
 #[test]
 fn one_shot_by_edge() {
     scenario(|rig| {
