@@ -256,6 +256,11 @@ impl Common {
         self.with(queue, |queue, dma| queue.push(dma, chain, written));
     }
 
+    /// Gives back several, which belong together: the driver sees all of them or none.
+    pub fn push_all(&mut self, queue: u16, all: &[(Chain, u32)]) {
+        self.with(queue, |queue, dma| queue.push_all(dma, all));
+    }
+
     /// The driver need not notify of requests in that queue.
     pub fn disable_notification(&mut self, queue: u16) {
         self.with(queue, |queue, dma| queue.disable_notification(dma));

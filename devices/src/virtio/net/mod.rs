@@ -77,6 +77,8 @@ pub struct Net {
     frame: Option<(Vec<u8>, Offload)>,
     /// A frame that the backend had no room for.
     held: Option<(Chain, Vec<u8>, Offload)>,
+    /// Buffers of one frame that are given back; empty between calls.
+    filled: Vec<(Chain, u32)>,
     /// Memory for the next.
     spare: Vec<u8>,
     chain: Chain,
@@ -107,6 +109,7 @@ impl Net {
             buffers: VecDeque::new(),
             frame: None,
             held: None,
+            filled: Vec::new(),
             spare: Vec::new(),
             chain: Chain::default(),
             quiet: false,
@@ -295,8 +298,8 @@ impl Net {
             return;
         }
         let mut rest = frame;
-        for number in 0..count {
-            let Some(buffer) = self.buffers.pop_front() else { return };
+        let mut filled = std::mem::take(&mut self.filled);
+        for (number, buffer) in self.buffers.drain(..count).enumerate() {
             let from = if number == 0 { header as u64 } else { 0 };
             if number == 0 {
                 write_at(common.dma(), &buffer.writable, 0, &head[..header]);
@@ -304,9 +307,12 @@ impl Net {
             let now = ((room(&buffer) - from) as usize).min(rest.len());
             write_at(common.dma(), &buffer.writable, from, &rest[..now]);
             rest = &rest[now..];
-            common.push(queue::RX, &buffer, from as u32 + now as u32);
-            self.chain = buffer;
+            filled.push((buffer, from as u32 + now as u32));
         }
+        // A driver that looks meanwhile must find all the buffers that the header tells of (5.1.6.4.1).
+        common.push_all(queue::RX, &filled);
+        self.chain = filled.drain(..).next().map_or_else(Chain::default, |(buffer, _)| buffer);
+        self.filled = filled;
     }
 
     fn status(&self) -> u16 {

@@ -49,6 +49,7 @@ pub(super) fn save(card: &Net) -> State {
         buffers,
         frame,
         held,
+        filled: _,
         spare: _,
         chain: _,
         quiet: _,

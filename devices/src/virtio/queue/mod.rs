@@ -259,6 +259,15 @@ impl Queue {
         }
     }
 
+    /// Gives back several requests, with how many bytes of each were written. The driver sees all of them or none.
+    pub fn push_all(&mut self, dma: &Dma, all: &[(Chain, u32)]) -> Result<(), Broken> {
+        self.used |= !all.is_empty();
+        match &mut self.ring {
+            Ring::Split(ring) => ring.push_all(dma, all),
+            Ring::Packed(ring) => ring.push_all(dma, all),
+        }
+    }
+
     /// Whether requests were given back since this was last asked, and the driver wants an interrupt for that.
     pub fn wants_interrupt(&mut self, dma: &Dma) -> Result<bool, Broken> {
         if !std::mem::take(&mut self.used) {

@@ -143,20 +143,38 @@ impl Packed {
     }
 
     pub(super) fn push(&mut self, dma: &Dma, chain: &Chain, written: u32) -> Result<(), Broken> {
-        let at = self.descriptor(self.used.at);
+        self.put(dma, self.used, chain, written)?;
+        self.pass(chain);
+        Ok(())
+    }
+
+    /// Gives back several, which the driver sees all at once: by the first one, which is written last.
+    pub(super) fn push_all(&mut self, dma: &Dma, all: &[(Chain, u32)]) -> Result<(), Broken> {
+        let Some(((first, written), others)) = all.split_first() else { return Ok(()) };
+        let start = self.used;
+        self.pass(first);
+        others.iter().try_for_each(|(chain, written)| self.push(dma, chain, *written))?;
+        self.put(dma, start, first, *written)
+    }
+
+    /// The places of a chain that was given back are behind.
+    fn pass(&mut self, chain: &Chain) {
+        self.used.advance(chain.slots, self.place.size);
+        self.given = self.given.saturating_add(chain.slots.into());
+    }
+
+    fn put(&self, dma: &Dma, place: Cursor, chain: &Chain, written: u32) -> Result<(), Broken> {
+        let at = self.descriptor(place.at);
         let mut body = [0; 6];
         body[..4].copy_from_slice(&written.to_le_bytes());
         body[4..].copy_from_slice(&chain.id.to_le_bytes());
         let mut flags = if written > 0 { descriptor::WRITE } else { 0 };
-        if self.used.wrap {
+        if place.wrap {
             flags |= descriptor::AVAIL | descriptor::USED;
         }
         dma.write(at.wrapping_add(LEN), &body).map_err(|_| UNREACHABLE)?;
         let at = GuestAddress(at.wrapping_add(FLAGS));
-        dma.store(flags.to_le(), at, Ordering::Release).map_err(|_| UNREACHABLE)?;
-        self.used.advance(chain.slots, self.place.size);
-        self.given = self.given.saturating_add(chain.slots.into());
-        Ok(())
+        dma.store(flags.to_le(), at, Ordering::Release).map_err(|_| UNREACHABLE)
     }
 
     /// What one side says of the notifications that it wants: a place with its wrap counter, and the flags. One read,

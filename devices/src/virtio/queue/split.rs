@@ -1,11 +1,11 @@
 //! Split virtqueues (Virtio 1.3, 2.7), on virtio-queue's.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use devices_core::dma::Dma;
 use serde::{Deserialize, Serialize};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Address, Bytes, GuestAddress};
 
 use super::super::spec::{AVAIL_NO_INTERRUPT, feature};
 use super::{Broken, Chain, Place};
@@ -14,6 +14,10 @@ pub(super) struct Split {
     queue: Queue,
     /// Where the available ring is: its flags.
     avail: GuestAddress,
+    /// Where the used ring is.
+    used: GuestAddress,
+    /// Requests that were given back since the driver's wish was last read.
+    added: u16,
     notify_on_empty: bool,
 }
 
@@ -36,7 +40,13 @@ impl Split {
             .and_then(|()| queue.try_set_used_ring_address(GuestAddress(device)));
         placed.map_err(|_| Broken("a ring is not aligned"))?;
         queue.set_ready(true);
-        let mut split = Split { queue, avail: GuestAddress(driver), notify_on_empty: false };
+        let mut split = Split {
+            queue,
+            avail: GuestAddress(driver),
+            used: GuestAddress(device),
+            added: 0,
+            notify_on_empty: false,
+        };
         split.set_features(features);
         Ok(split)
     }
@@ -66,17 +76,38 @@ impl Split {
     }
 
     pub(super) fn push(&mut self, dma: &Dma, chain: &Chain, written: u32) -> Result<(), Broken> {
+        self.added = self.added.saturating_add(1);
         self.queue.add_used(dma, chain.id, written).map_err(|_| UNREACHABLE)
     }
 
+    /// Gives back several, which the driver sees all at once: by the index, which the last one moves.
+    pub(super) fn push_all(&mut self, dma: &Dma, all: &[(Chain, u32)]) -> Result<(), Broken> {
+        let Some(((last, written), others)) = all.split_last() else { return Ok(()) };
+        let mut next = self.queue.next_used();
+        for (chain, written) in others {
+            let at = self.used.unchecked_add(4 + u64::from(next % self.queue.size()) * 8);
+            let [id, len] = [u32::from(chain.id), *written].map(u32::to_le_bytes);
+            dma.write_slice(&[id, len].concat(), at).map_err(|_| UNREACHABLE)?;
+            next = next.wrapping_add(1);
+        }
+        self.queue.set_next_used(next);
+        self.added = self.added.saturating_add(others.len() as u16);
+        self.push(dma, last, *written)
+    }
+
     pub(super) fn wants_interrupt(&mut self, dma: &Dma) -> Result<bool, Broken> {
-        // The barrier between what was given back and what the driver says is in there.
-        let wanted = self.queue.needs_notification(dma).map_err(|_| UNREACHABLE)?;
+        // What was given back is there before the driver's wish is read.
+        fence(Ordering::SeqCst);
+        let added = std::mem::take(&mut self.added);
         if self.notify_on_empty && self.is_empty(dma)? {
             return Ok(true);
         }
         if self.queue.event_idx_enabled() {
-            return Ok(wanted);
+            // Behind the available ring (2.7.6): whether the place that it names is among those (2.7.7.1).
+            let at = self.avail.unchecked_add(4 + u64::from(self.queue.size()) * 2);
+            let event: u16 = dma.load(at, Ordering::Relaxed).map_err(|_| UNREACHABLE)?;
+            let behind = self.queue.next_used().wrapping_sub(u16::from_le(event)).wrapping_sub(1);
+            return Ok(behind < added);
         }
         let flags: u16 = dma.load(self.avail, Ordering::Relaxed).map_err(|_| UNREACHABLE)?;
         Ok(u16::from_le(flags) & AVAIL_NO_INTERRUPT == 0)

@@ -1,5 +1,7 @@
 //! Both layouts against drivers that behave, and drivers that do not.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use devices_core::block::Segment;
 use devices_core::dma::Dma;
 use devices_core::rig::Random;
@@ -205,4 +207,48 @@ fn buffers_are_cut_as_drivers_of_before_version_1_cut_them() {
     assert_eq!(read_at(&dma, &[segment(0x4000, 2), segment(0x5000, 4)], 0, &mut back), Some(6));
     assert_eq!(back, [0, 7, 7, 7, 7, 7, 0, 0]);
     assert_eq!(write_at(&dma, &[segment(1 << 30, 2)], 0, &[7]), None);
+}
+
+/// A driver on another vCPU lost frames that were spread over buffers: it saw the first of them before the others.
+#[test]
+fn what_belongs_together_is_given_back_at_once() {
+    const ROUNDS: usize = 3000;
+    for features in layouts() {
+        let (dma, mut driver, mut queue) = pair(features);
+        let (offered, seen) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    for n in 0..3 {
+                        assert!(driver.offer(&[write(0x3_0000 + n * 64, 64)], false, n));
+                    }
+                    offered.store(round, Ordering::Release);
+                    let first = std::iter::from_fn(|| Some(driver.used())).flatten().next();
+                    let all = [first, driver.used(), driver.used()].map(|one| one.map(|(id, _)| id));
+                    seen.store(
+                        if all == [Some(0), Some(1), Some(2)] { round } else { usize::MAX },
+                        Ordering::Release,
+                    );
+                    assert_eq!(all, [Some(0), Some(1), Some(2)], "{features:#x}, round {round}");
+                }
+            });
+            for round in 1..=ROUNDS {
+                while offered.load(Ordering::Acquire) < round {
+                    std::hint::spin_loop();
+                }
+                let all = [(); 3].map(|()| {
+                    let mut chain = Chain::default();
+                    assert!(queue.pop(&dma, &mut chain).unwrap());
+                    (chain, 64)
+                });
+                queue.push_all(&dma, &all).unwrap();
+                while seen.load(Ordering::Acquire) < round {
+                    std::hint::spin_loop();
+                }
+                if seen.load(Ordering::Acquire) == usize::MAX {
+                    return;
+                }
+            }
+        });
+    }
 }
