@@ -314,11 +314,18 @@ fn saved_files_that_are_damaged() {
         let mut newer = good.clone();
         newer[8..12].copy_from_slice(&99_u32.to_le_bytes());
         restore("a newer version".into(), &newer, "newer")?;
-        for _ in 0..150 {
-            let (at, bit) = (random.below(good.len() as u64) as usize, random.below(8));
+        // Each bit of the magic and the version, and others.
+        let first = (0..12).flat_map(|at| (0..8).map(move |bit| (at, bit)));
+        let others = (0..150).map(|_| (random.below(good.len() as u64) as usize, random.below(8)));
+        for (at, bit) in first.chain(others.collect::<Vec<_>>()) {
             let mut flipped = good.clone();
             flipped[at] ^= 1 << bit;
-            restore(format!("bit {bit} of byte {at} flipped"), &flipped, "damaged")?;
+            let says = match at {
+                0..8 => "not a saved guest",
+                8..12 if flipped[8..12] != [0; 4] => "newer",
+                _ => "damaged",
+            };
+            restore(format!("bit {bit} of byte {at} flipped"), &flipped, says)?;
         }
         for record in &records {
             let end = record.at + record.bytes.len() + 4;
