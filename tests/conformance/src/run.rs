@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Seen};
 use crate::case::{Case, Group};
-use crate::models::Model;
+use crate::models::{Family, Model};
 
 /// What became of a case on a machine.
 #[derive(Clone, Debug)]
@@ -62,6 +62,22 @@ pub fn run(
     let mut results = results.into_iter().flatten();
     let run = |(group, case)| Run { group, case, outcomes: results.by_ref().take(models.len()).collect() };
     cases.into_iter().map(run).collect()
+}
+
+/// Runs those of `runs` that `odd` names (device and case) once more on QEMU, one after another, and keeps what is
+/// seen now. QEMU's time is the host's: on a busy machine a character may take longer than a case gave it. Ailurus's
+/// stands still meanwhile, and what it shows once it shows always. Names of what was run.
+pub fn again(runs: &mut [Run], models: &[&Model], odd: &[(&str, &str)]) -> Vec<String> {
+    let mut names = Vec::new();
+    for run in runs.iter_mut().filter(|run| odd.contains(&(run.group.device, run.case.name))) {
+        for (outcome, model) in run.outcomes.iter_mut().zip(models) {
+            if model.family == Family::Qemu {
+                *outcome = judge(run.group, run.case, model);
+                names.push(format!("{} / {}", run.group.device, run.case.name));
+            }
+        }
+    }
+    names
 }
 
 fn judge(group: &Group, case: &Case, model: &Model) -> Outcome {

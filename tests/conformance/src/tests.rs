@@ -1,5 +1,6 @@
 //! The suite itself: that it can fail, and what it says then.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::allowed::Allowed;
@@ -7,7 +8,7 @@ use crate::case::{Case, Group, Setup, case};
 use crate::cases::GROUPS;
 use crate::machine::{Broken, Input, Machine, Op};
 use crate::models::{Family, Model};
-use crate::run::{Run, run};
+use crate::run::{Run, again, run};
 use crate::verdict::{BROKEN, NOTHING, Score, Verdict};
 use crate::{page, table};
 
@@ -86,6 +87,29 @@ fn verdict(models: &[&'static Model], part: &str, allowed: &[Allowed]) -> Verdic
 
 fn allow(case: &'static str, what: &'static str, family: Family) -> Allowed {
     Allowed { device: "toy", case, what, family, reason: "because <it> is" }
+}
+
+/// A busy host: QEMU is late once.
+#[test]
+fn a_case_that_only_qemu_and_only_once_gets_wrong_is_run_again() {
+    static LATE: AtomicU64 = AtomicU64::new(1);
+    static BUSY: Model = model("busy", Family::Qemu, |_| Ok(Box::new(Fake(LATE.swap(0, Ordering::Relaxed)))));
+    let judge = |runs: &[Run]| Verdict::new(runs, &[&BUSY, &ZEROS], &GROUP, &[]);
+    let mut seen = runs(&[&BUSY, &ZEROS], "zero");
+    let odd = judge(&seen).odd();
+    assert_eq!(odd, [("toy", "zero")]);
+    assert_eq!(again(&mut seen, &[&BUSY, &ZEROS], &odd), ["toy / zero"]);
+    assert!(judge(&seen).is_good());
+    let odd = judge(&seen).odd();
+    assert!(again(&mut seen, &[&BUSY, &ZEROS], &odd).is_empty());
+
+    static OURS: AtomicU64 = AtomicU64::new(1);
+    static WRONG: Model =
+        model("wrong", Family::Ailurus, |_| Ok(Box::new(Fake(OURS.swap(0, Ordering::Relaxed)))));
+    let mut seen = runs(&[&WRONG], "zero");
+    let odd = Verdict::new(&seen, &[&WRONG], &GROUP, &[]).odd();
+    assert!(again(&mut seen, &[&WRONG], &odd).is_empty(), "our own fault gets no second chance");
+    assert!(!Verdict::new(&seen, &[&WRONG], &GROUP, &[]).is_good());
 }
 
 /// No device answers all ones, and no case must be content with that.

@@ -129,6 +129,17 @@ impl Verdict {
             && self.stale.is_empty()
     }
 
+    /// The cases (device and name) for which it is not.
+    pub fn odd(&self) -> Vec<(&'static str, &'static str)> {
+        let failures =
+            self.failures.iter().filter(|failure| failure.reason.is_none()).map(|failure| failure.at);
+        let differences = self.differences.iter().filter(|difference| difference.counts);
+        let differences = differences.filter(|difference| difference.reason.is_none());
+        let differences = differences.map(|difference| difference.at);
+        let odd = failures.chain(differences).map(|at| (at.device, at.case));
+        odd.chain(self.stale.iter().map(|stale| (stale.device, stale.case))).collect()
+    }
+
     fn add(&mut self, run: &Run, models: &[&'static Model], allowed: &[Allowed], used: &mut [bool]) {
         let at = At { device: run.group.device, case: run.case.name, clause: run.case.clause };
         let mut explain = |what: &str, family: Option<Family>| {
