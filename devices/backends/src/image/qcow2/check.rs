@@ -5,14 +5,14 @@ use super::mapping::{Mapping, State};
 use super::spec::*;
 use crate::image::host::HostFile;
 
-/// Clusters that are counted at once.
-const WINDOW: u64 = 4 << 20;
-/// Windows that are counted at most when an image is opened: 16 TiB of clusters of 64 KiB.
-const WINDOWS: u64 = 64;
-/// L2 tables are read, whenever an image is opened to be written, if they have so many bytes together.
-const LOOKED_AT: u64 = 4 << 20;
-/// And if the image needs a repair.
-const REPAIRED: u64 = 1 << 30;
+/// Clusters that are counted at once, two bytes for each: 4 TiB of clusters of 64 KiB.
+const WINDOW: u64 = 64 << 20;
+/// Windows that are counted at most.
+const WINDOWS: u64 = 16;
+/// Bytes of L2 tables that are read at most, all of them for each window: 32 TiB of disk in clusters of 64 KiB.
+const READ: u64 = 32 << 30;
+/// Clusters of a file that is looked at to open it.
+const AT_ONCE: u64 = 4 << 20;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,9 +32,9 @@ pub(super) struct Verdict {
 }
 
 /// Bits of a count: who names the cluster.
-const COUNT: u32 = (1 << 30) - 1;
+const COUNT: u16 = (1 << 15) - 1;
 /// An entry that lets it be written in place, or metadata.
-const OWNED: u32 = 1 << 30;
+const OWNED: u16 = 1 << 15;
 
 /// Calls `visit` with the cluster that each entry names, and whether the entry lets it be written in place; with
 /// None for one that points nowhere.
@@ -84,9 +84,9 @@ fn count(
     state: &State,
     first: u64,
     astray: &mut u64,
-) -> Result<Vec<u32>, Refusal> {
+) -> Result<Vec<u16>, Refusal> {
     let len = state.high.saturating_sub(first).min(WINDOW) as usize;
-    let mut counts = vec![0u32; len];
+    let mut counts = vec![0u16; len];
     walk(file, header, state, &mut |cluster, owned, _| match cluster {
         None => *astray += 1,
         Some(cluster) => {
@@ -143,9 +143,26 @@ fn repair(file: &dyn HostFile, header: &Header, state: &mut State, all: bool) ->
     Ok(())
 }
 
+/// What was done to an image before it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mended {
+    /// It is whole.
+    Whole,
+    /// It is, now: what was read of its tables before is old.
+    Repaired,
+    /// It has so many tables that it is not looked at yet.
+    Later,
+}
+
 /// Repairs an image that its last writer left unclean, before it is written, if that is safe: no cluster may be used
-/// for two things.
-pub(super) fn mend(file: &dyn HostFile, header: &Header, state: &mut State) -> Result<(), Refusal> {
+/// for two things. One that has more bytes of L2 tables than `at_once` and does not show at a glance that it needs
+/// this is left for later.
+pub(super) fn mend(
+    file: &dyn HostFile,
+    header: &Header,
+    state: &mut State,
+    at_once: Option<u64>,
+) -> Result<Mended, Refusal> {
     let refused =
         |why: &str| Err(Refusal::Unsupported(format!("{why}; repair it first (qemu-img check -r all)")));
     let dirty = header.incompatible & INCOMPAT_DIRTY != 0;
@@ -156,12 +173,15 @@ pub(super) fn mend(file: &dyn HostFile, header: &Header, state: &mut State) -> R
     }
     let tables = state.l1.iter().filter(|entry| **entry & OFFSET != 0).count() as u64;
     let bytes = tables * header.geometry.cluster();
-    let small = bytes <= LOOKED_AT && state.high <= WINDOW;
-    if !dirty && !low && !small {
-        return Ok(());
+    let windows = state.high.div_ceil(WINDOW);
+    if windows > WINDOWS || bytes.saturating_mul(windows) > READ {
+        let why = "has too many clusters to be looked at before it is written";
+        return Err(Refusal::Unsupported(format!(
+            "{why}; larger ones help (qemu-img convert -o cluster_size=2M)"
+        )));
     }
-    if bytes > REPAIRED || state.high > WINDOW * WINDOWS {
-        return refused("was not closed properly and is too large to be repaired here");
+    if !dirty && !low && at_once.is_some_and(|most| bytes > most || state.high > AT_ONCE) {
+        return Ok(Mended::Later);
     }
     let verdict = judge(file, header, state)?;
     // What an entry beyond the end names would be another's when the file has grown.
@@ -169,7 +189,7 @@ pub(super) fn mend(file: &dyn HostFile, header: &Header, state: &mut State) -> R
         return refused("has damaged metadata");
     }
     if !dirty && verdict.low == 0 {
-        return Ok(());
+        return Ok(Mended::Whole);
     }
     // A writer that names clusters before it counts them leaves just these uncounted. A damaged entry names one that is
     // not its own, and what it named before is lost.
@@ -188,7 +208,7 @@ pub(super) fn mend(file: &dyn HostFile, header: &Header, state: &mut State) -> R
         file.write(&features.to_be_bytes(), field::INCOMPATIBLE_FEATURES as u64)?;
         file.sync()?;
     }
-    Ok(())
+    Ok(Mended::Repaired)
 }
 
 /// Counts the COPIED flags that say another thing than the refcounts, too.

@@ -13,14 +13,19 @@ use crate::image::host::HostFile;
 const L2_CACHE: u64 = 8 << 20;
 /// Most bytes of refcount blocks in memory.
 const REFCOUNT_CACHE: u64 = 1 << 20;
+/// An image that is opened to be written is looked at whole by then, if its L2 tables have so many bytes together;
+/// one with more when it is first changed.
+const LOOKED_AT: u64 = 4 << 20;
 
-/// How much metadata is held in memory.
+/// How much metadata is held in memory, and looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Pages of L2 tables.
     pub(super) l2: usize,
     /// Pages of refcount blocks.
     pub(super) refcounts: usize,
+    /// Bytes of L2 tables that are read to open the image.
+    pub(super) looked_at: u64,
 }
 
 impl Limits {
@@ -31,7 +36,8 @@ impl Limits {
         // With room to spare: where all tables fit no commit is ever for want of room.
         let all = (entries * 8).div_ceil(page);
         let pages = (all + all / 2 + 8).min(L2_CACHE / page);
-        Limits { l2: pages as usize, refcounts: (REFCOUNT_CACHE / page) as usize }
+        let refcounts = (REFCOUNT_CACHE / page) as usize;
+        Limits { l2: pages as usize, refcounts, looked_at: LOOKED_AT }
     }
 }
 

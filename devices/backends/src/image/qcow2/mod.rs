@@ -11,7 +11,10 @@
 //! A guest's flush is one such [commit](Qcow2::flush), one sync when no metadata has changed. An ordinary write
 //! never syncs, but when more tables have changed than there is room for.
 //!
-//! Locks, outermost first: `commit` (one at a time), `users` (shared by whoever uses what it found in the tables,
+//! What a dead writer of another kind left is mended before the first change: when the image is opened, or by whoever
+//! changes it first if its tables are large; reads go on meanwhile.
+//!
+//! Locks, outermost first: `looked_at`, `commit` (one at a time), `users` (shared by whoever uses what it found in the tables,
 //! alone for a moment before clusters are given back), `state` (the tables; data never moves under it).
 //!
 //! Left out: encryption, external data files, extended L2 entries, zstd, bitmaps (dropped at the first write, as the
@@ -36,6 +39,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::Layer;
 use super::host::HostFile;
+use check::Mended;
 use compressed::Inflated;
 pub(super) use create::{Layout, create};
 use header::Header;
@@ -56,6 +60,8 @@ pub(super) struct Qcow2 {
     settled: Condvar,
     users: RwLock<()>,
     commit: Mutex<()>,
+    /// Whether all tables were looked at, as must be before a change; what was found if that forbids any.
+    looked_at: Mutex<Result<bool, String>>,
     /// Somebody else may have changed the file.
     lent: AtomicBool,
     /// The header has features that a first write clears.
@@ -87,9 +93,8 @@ impl Qcow2 {
         base: Option<Box<Layer>>,
     ) -> Result<Qcow2, Refusal> {
         let mut state = State::load(&*file, &header, limits, writable)?;
-        if writable {
-            check::mend(&*file, &header, &mut state)?;
-        }
+        let looked_at =
+            !writable || check::mend(&*file, &header, &mut state, Some(limits.looked_at))? != Mended::Later;
         let autoclear = AtomicBool::new(header.autoclear != 0);
         Ok(Qcow2 {
             file,
@@ -101,6 +106,7 @@ impl Qcow2 {
             settled: Condvar::new(),
             users: RwLock::new(()),
             commit: Mutex::new(()),
+            looked_at: Mutex::new(Ok(looked_at)),
             lent: AtomicBool::new(false),
             autoclear,
             inflated: Mutex::default(),
@@ -134,21 +140,53 @@ impl Qcow2 {
         if !self.lent.load(Ordering::Acquire) {
             return Ok(());
         }
-        let mut state = self.state();
+        *self.state() = self.load()?;
+        self.inflated.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lent.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// The tables as they are in the file now.
+    fn load(&self) -> io::Result<State> {
         let damaged = |refusal| match refusal {
             Refusal::Io(error) => error,
             other => mapping::corrupt(&format!("it was changed while it was lent ({other:?})")),
         };
         let header = header::read(&*self.file, self.writable).map_err(damaged)?;
-        *state = State::load(&*self.file, &header, self.limits, self.writable).map_err(damaged)?;
-        self.inflated.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.lent.store(false, Ordering::Release);
+        State::load(&*self.file, &header, self.limits, self.writable).map_err(damaged)
+    }
+
+    /// Looks at all tables if that was left for later: what their entries name and no refcount counts is counted, before
+    /// it could be given out again. Nothing has changed yet, so that reads need not wait.
+    fn look(&self) -> io::Result<()> {
+        let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*looked_at {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why.clone())),
+        }
+        let mut own = self.load()?;
+        match check::mend(&*self.file, &self.header, &mut own, None) {
+            Ok(Mended::Repaired) => {
+                let _alone = self.users.write().unwrap_or_else(PoisonError::into_inner);
+                *self.state() = self.load()?;
+            }
+            Ok(Mended::Whole | Mended::Later) => {}
+            Err(Refusal::Io(error)) => return Err(error),
+            Err(refusal) => {
+                let why = format!("the image takes no writes: {refusal:?}");
+                *looked_at = Err(why.clone());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+        }
+        *looked_at = Ok(true);
         Ok(())
     }
 
     /// What must be before a piece of the disk is changed. Takes the locks itself.
     fn before_change(&self) -> io::Result<()> {
         self.returned()?;
+        self.look()?;
         if self.autoclear.load(Ordering::Acquire) {
             let _one = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
             self.file.write(&0u64.to_be_bytes(), field::AUTOCLEAR_FEATURES as u64)?;

@@ -80,7 +80,7 @@ impl Disk {
             );
         }
         let image = self.open().unwrap_or_else(|refusal| panic!("{what}: {refusal:?}"));
-        promise.check(&look(&image, 0, self.plan.sectors), self.plan.wild, what)
+        promise.check(&look(&image, &self.plan, 0, self.plan.sectors), self.plan.wild, what)
     }
 }
 
@@ -92,10 +92,12 @@ fn disks(folder: &Path) -> Vec<(Disk, u64)> {
         sectors: 16_384,
         operations: usize::MAX,
         workers: 4,
-        limits: Limits { l2: 16, refcounts: 4 },
+        limits: Limits { l2: 16, refcounts: 4, ..TINY },
         grain: 0,
         wild: 1024,
         room: None,
+        spread: 0,
+        uncounted: false,
         seed: 0,
     };
     let small = Plan { layout: layout(9, 6), sectors: 6000, wild: 64, ..base.clone() };

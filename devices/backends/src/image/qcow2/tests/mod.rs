@@ -3,6 +3,7 @@
 mod crash;
 mod hostile;
 mod kill;
+mod large;
 mod promise;
 mod recorder;
 mod work;
@@ -10,7 +11,7 @@ mod work;
 use std::sync::Arc;
 
 use super::check::{Verdict, judge_whole};
-use super::header::Header;
+use super::header::{Geometry, Header};
 use super::mapping::{Limits, State};
 use super::*;
 use crate::image::memory::{Source, Target};
@@ -36,7 +37,9 @@ impl Random {
 }
 
 /// Caches so small that pages come and go.
-const TINY: Limits = Limits { l2: 4, refcounts: 3 };
+const TINY: Limits = Limits { l2: 4, refcounts: 3, looked_at: u64::MAX };
+/// The same of an image whose tables are looked at when it is first changed.
+const LATE: Limits = Limits { looked_at: 0, ..TINY };
 
 fn layout(cluster_bits: u32, refcount_order: u32) -> Layout {
     Layout { version: 3, cluster_bits, refcount_order }
@@ -134,7 +137,7 @@ fn an_image_of_every_shape_keeps_what_is_written() {
 #[test]
 fn a_flush_syncs_no_more_than_it_must() {
     let file = made(1 << 20, Layout::default());
-    let image = opened(&file, Limits { l2: 8, refcounts: 8 }).unwrap();
+    let image = opened(&file, Limits { l2: 8, refcounts: 8, ..TINY }).unwrap();
     let syncs = |work: &dyn Fn()| {
         let before = file.syncs();
         work();

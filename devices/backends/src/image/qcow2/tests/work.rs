@@ -34,6 +34,10 @@ pub(super) struct Plan {
     pub(super) wild: usize,
     /// Clusters that are free in what the refcount table covers when a life begins.
     pub(super) room: Option<u64>,
+    /// Bytes of the disk from one cluster's worth of sectors to the next; 0: they lie in a row.
+    pub(super) spread: u64,
+    /// Its first writer named the clusters of every other row and died before it counted them.
+    pub(super) uncounted: bool,
     pub(super) seed: u64,
 }
 
@@ -45,7 +49,27 @@ fn base_tags(sectors: usize) -> Vec<u64> {
 
 impl Plan {
     fn size(&self) -> u64 {
-        (self.sectors * SECTOR) as u64
+        self.place(self.sectors - 1) + SECTOR as u64
+    }
+
+    /// Where a sector lies on the disk.
+    fn place(&self, sector: usize) -> u64 {
+        let row = (sector / self.cluster()) as u64;
+        match self.spread {
+            0 => (sector * SECTOR) as u64,
+            spread => row * spread + (sector % self.cluster() * SECTOR) as u64,
+        }
+    }
+
+    /// Sectors cut where they do not lie in a row: the first of each piece, how many, and where.
+    fn pieces(&self, first: usize, count: usize) -> impl Iterator<Item = (usize, usize, u64)> {
+        let (mut next, end) = (first, first + count);
+        std::iter::from_fn(move || {
+            let row_end = if self.spread == 0 { end } else { (next / self.cluster() + 1) * self.cluster() };
+            let piece = (next, row_end.min(end) - next, self.place(next));
+            next += piece.1;
+            (piece.1 > 0).then_some(piece)
+        })
     }
 
     /// Above such a file.
@@ -71,11 +95,27 @@ impl Plan {
     pub(super) fn make(&self) -> (Arc<Recorder>, Vec<u64>) {
         match self.kind {
             Kind::Raw => (Recorder::of(vec![0; self.size() as usize - 300]), vec![0; self.sectors]),
+            Kind::Alone if self.uncounted => self.make_uncounted(),
             Kind::Alone => (made(self.size(), self.layout), vec![0; self.sectors]),
             Kind::AboveRaw(_) | Kind::AboveQcow2(_) => {
                 (made(self.size(), self.layout), base_tags(self.sectors))
             }
         }
+    }
+
+    /// A disk with something in each row, of which every other one's cluster counts as free.
+    fn make_uncounted(&self) -> (Arc<Recorder>, Vec<u64>) {
+        let file = made(self.size(), self.layout);
+        let image = opened(&file, TINY).unwrap();
+        let mut tags = vec![0; self.sectors];
+        for number in (0..self.sectors).step_by(self.cluster()) {
+            tags[number] = 0xdead << 40 | number as u64 + 1;
+            write(&image, self.place(number), &sector(number, tags[number])).unwrap();
+        }
+        drop(image);
+        let geometry = Geometry { cluster_bits: self.layout.cluster_bits, refcount_order: 4 };
+        uncount(&file, (0..self.sectors).step_by(2 * self.cluster()).map(|n| geometry.index(self.place(n))));
+        (file, tags)
     }
 
     /// Opens a file of this plan.
@@ -97,9 +137,12 @@ impl Plan {
 }
 
 /// Reads sectors; each is one that somebody wrote there whole, or zeros.
-pub(super) fn look(image: &Layer, first: usize, count: usize) -> Vec<u8> {
+pub(super) fn look(image: &Layer, plan: &Plan, first: usize, count: usize) -> Vec<u8> {
     let mut bytes = vec![0xcc; count * SECTOR];
-    image.read(&mut Target::Bytes(&mut bytes), (first * SECTOR) as u64).unwrap();
+    for (from, count, at) in plan.pieces(first, count) {
+        let start = (from - first) * SECTOR;
+        image.read(&mut Target::Bytes(&mut bytes[start..start + count * SECTOR]), at).unwrap();
+    }
     for (number, bytes) in (first..).zip(bytes.chunks_exact(SECTOR)) {
         let tag = u64::from_le_bytes(bytes[..8].try_into().unwrap());
         assert!(*bytes == sector(number, tag), "sector {number} holds {:x?}", &bytes[..24]);
@@ -125,7 +168,6 @@ impl Worker<'_> {
 
     fn put(&self, first: usize, count: usize, step: usize, wild: bool) {
         let tag = (self.seed & 0xffff) << 40 | ((self.who + 1) << 32 | (step + 1)) as u64;
-        let data: Vec<u8> = (first..first + count).flat_map(|n| sector(n, tag)).collect();
         let note = |event| {
             if wild {
             } else {
@@ -133,7 +175,10 @@ impl Worker<'_> {
             }
         };
         note(Event::Begin { first, count, tag });
-        self.image.write(&Source::Bytes(&data), (first * SECTOR) as u64).unwrap();
+        for (first, count, at) in self.plan.pieces(first, count) {
+            let data: Vec<u8> = (first..first + count).flat_map(|n| sector(n, tag)).collect();
+            self.image.write(&Source::Bytes(&data), at).unwrap();
+        }
         note(Event::End { first, count, tag });
     }
 
@@ -145,9 +190,11 @@ impl Worker<'_> {
             }
         };
         note(Event::Begin { first, count, tag: 0 });
-        let before = look(self.image, first, count);
-        self.image.discard((first * SECTOR) as u64, (count * SECTOR) as u64).unwrap();
-        let now = look(self.image, first, count);
+        let before = look(self.image, self.plan, first, count);
+        for (_, count, at) in self.plan.pieces(first, count) {
+            self.image.discard(at, (count * SECTOR) as u64).unwrap();
+        }
+        let now = look(self.image, self.plan, first, count);
         for (index, (bytes, before)) in now.chunks_exact(SECTOR).zip(before.chunks_exact(SECTOR)).enumerate()
         {
             assert!(wild || bytes == before || bytes == [0; SECTOR], "what lies below shows again");
@@ -163,7 +210,7 @@ impl Worker<'_> {
         match random.below(6) {
             0 | 1 => self.discard(first, count, true),
             2 => self.flush(),
-            3 => drop(look(self.image, first, count)),
+            3 => drop(look(self.image, self.plan, first, count)),
             _ => self.put(first, count, step, true),
         }
     }
@@ -227,6 +274,18 @@ pub(super) fn work(
             _ => worker.run_together(&mut together, &mut random, step),
         }
     }
+}
+
+/// Makes the host clusters of guest clusters count as free, though entries name them.
+pub(super) fn uncount(file: &Arc<Recorder>, clusters: impl Iterator<Item = u64>) {
+    let header = header::read(&**file, true).unwrap();
+    let mut state = State::load(&**file, &header, TINY, true).unwrap();
+    for cluster in clusters {
+        let slot = state.slot(cluster).unwrap().unwrap();
+        let entry = state.page(file, slot).unwrap().entry(slot.index);
+        state.set_refcount(file, header.geometry.index(entry & spec::OFFSET), 0).unwrap();
+    }
+    state.refcounts.write_changed(&|page| file.write(&page.data, page.at)).unwrap();
 }
 
 /// Fills the file with clusters that nothing names, until only so many are left before the refcount table must grow.
