@@ -143,7 +143,12 @@ impl Guest for Nobody {
     fn inspect(&mut self, _path: &str) -> Result<String, QmpError> {
         Err(no_guest())
     }
-    fn screendump(&mut self, _file: &Path, _format: ImageFormat) -> Result<(), QmpError> {
+    fn screendump(
+        &mut self,
+        _file: &Path,
+        _head: Option<(&str, u32)>,
+        _format: ImageFormat,
+    ) -> Result<(), QmpError> {
         Err(no_guest())
     }
     fn send_key(&mut self, _keys: &[String], _hold_ms: u64) -> Result<(), QmpError> {

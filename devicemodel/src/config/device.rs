@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use devices::display::vga;
 use devices::models;
+use devices::virtio::gpu;
 use devices_core::model::{BusType, Model, Plug, Properties, PropertyError, Value};
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +118,12 @@ impl DeviceSpec {
     /// It is there from now on.
     pub(crate) fn set_devfn(&mut self, devfn: u8) {
         self.properties.insert("addr".into(), Value::Uint(devfn.into()));
+    }
+
+    /// Most bytes of pictures that it has outside of guest memory.
+    pub(crate) fn pictures(&self) -> u64 {
+        let is_gpu = self.model == gpu::model::MODEL.name;
+        self.properties().ok().filter(|_| is_gpu).map_or(0, |properties| gpu::model::memory(&properties))
     }
 
     /// Bytes of memory that it brings into the guest.

@@ -11,7 +11,6 @@ mod network;
 
 use std::path::PathBuf;
 
-use devices_core::model::Category;
 use hypervisor_soft::CpuModel;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -323,10 +322,9 @@ impl GuestConfig {
         self.devices.iter().map(DeviceSpec::memory).sum()
     }
 
-    /// The display adapter, if there is one.
-    pub fn display(&self) -> Option<&DeviceSpec> {
-        let is_display = |device: &&DeviceSpec| device.model().is_ok_and(|m| m.category == Category::Display);
-        self.devices.iter().find(is_display)
+    /// Most bytes of their own that devices are saved with, beside their registers.
+    pub(crate) fn saved_memory(&self) -> u64 {
+        self.device_memory() + self.devices.iter().map(DeviceSpec::pictures).sum::<u64>()
     }
 }
 

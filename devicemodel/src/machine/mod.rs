@@ -17,6 +17,7 @@ mod plug;
 mod recording;
 mod rest;
 mod rom;
+mod screens;
 mod serial;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ use hypervisor::{Hypervisor, Laggards};
 use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
+use crate::monitor::protocol::QmpError;
 use crate::power::{Notice, Notifier};
 use crate::qdisk::{PvDisks, QdiskError};
 use crate::run::ending::Ending;
@@ -160,7 +162,8 @@ pub struct Machine {
     keyboard: Arc<DeviceCell<I8042>>,
     /// Keyboards and pointers that were put in.
     others: inputs::Others,
-    display: Option<Arc<dyn DisplayAdapter>>,
+    /// What can be looked at.
+    display: Option<Arc<screens::Screens>>,
     /// The PCI bus, and what was put on it beside the PC's own parts.
     plugged: plug::Plugged,
     networks: Arc<network::Networks>,
@@ -343,6 +346,17 @@ impl Machine {
     pub fn frame(&self) -> Option<Box<dyn Frame>> {
         self.display.as_ref().map(|display| display.frame())
     }
+    /// A head of the display adapter of that id.
+    pub(crate) fn head(&self, device: &str, head: u32) -> Result<Box<dyn Frame>, QmpError> {
+        let found = self.display.as_ref().and_then(|display| display.head(device, head));
+        let is_there = || self.plugged.spec(|_, spec| spec.id.as_deref() == Some(device)).is_some();
+        found.ok_or_else(|| match is_there() {
+            true => {
+                QmpError::generic(format!("Device '{device}' (head {head}) is not bound to a QemuConsole"))
+            }
+            false => QmpError::device_not_found(device),
+        })
+    }
     /// A copy of it.
     pub fn screen(&self) -> Option<Picture> {
         self.frame().map(|frame| Picture::of(&*frame))
@@ -426,7 +440,8 @@ impl Machine {
 
     /// Screen, keyboard and mouse for a viewer.
     pub fn console(&self) -> Console {
-        Console::new(self.display.clone(), self.inputs(), self.border.clone())
+        let display = self.display.clone().map(|display| display as Arc<dyn DisplayAdapter>);
+        Console::new(display, self.inputs(), self.border.clone())
     }
 
     /// Everything as a tree.

@@ -37,6 +37,7 @@ use super::back_ends;
 use super::build::board::Board;
 use super::build::xen;
 use super::rom::{self, OptionRom};
+use super::screens::Screen;
 use crate::config::{ClockMode, ConfigError, DeviceSpec, bus, check_devices};
 pub(super) use hot::{Ejected, plain};
 
@@ -264,19 +265,15 @@ pub(super) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// Makes all, those with an address first, and puts them on the bus. Gives the display that there is.
-    pub(super) fn all(
-        &self,
-        specs: &[DeviceSpec],
-        plugged: &Plugged,
-    ) -> Result<Option<Arc<dyn DisplayAdapter>>, BuildError> {
+    /// Makes all, those with an address first, and puts them on the bus. Gives the displays that there are.
+    pub(super) fn all(&self, specs: &[DeviceSpec], plugged: &Plugged) -> Result<Vec<Screen>, BuildError> {
         let mut inner = plugged.inner();
         for spec in specs {
             if let Some(devfn) = spec.devfn() {
                 inner.pci.take(devfn, &said(spec)).map_err(|error| refused(spec, &error))?;
             }
         }
-        let mut display = None;
+        let mut screens = Vec::new();
         let (children, others): (Vec<_>, Vec<_>) = specs.iter().cloned().partition(DeviceSpec::is_child);
         for mut spec in others {
             if spec.is_drive() {
@@ -289,15 +286,15 @@ impl Maker<'_> {
                 spec.set_devfn(devfn);
             }
             inner.name_mac(&mut spec)?;
-            let (device, screen) = self.one(spec, &inner.pci)?;
-            display = display.or(screen);
+            let (device, display) = self.one(spec, &inner.pci)?;
+            screens.extend(display.map(|adapter| Screen { id: device.spec.id.clone(), adapter }));
             inner.devices.push(device);
         }
         for spec in children {
             let child = self.child(spec, &inner)?;
             inner.devices.push(child);
         }
-        Ok(display)
+        Ok(screens)
     }
 
     /// Makes a device that hangs on another's bus, and hands it to that.

@@ -93,8 +93,13 @@ pub trait Guest {
     }
     /// The tree below `path` as text.
     fn inspect(&mut self, path: &str) -> Result<String, QmpError>;
-    /// Writes the screen to a file.
-    fn screendump(&mut self, file: &Path, format: ImageFormat) -> Result<(), QmpError>;
+    /// Writes the screen to a file, or a head of the display adapter of that id.
+    fn screendump(
+        &mut self,
+        file: &Path,
+        head: Option<(&str, u32)>,
+        format: ImageFormat,
+    ) -> Result<(), QmpError>;
     /// Presses keys (QKeyCode names) together and lets them go after `hold_ms`.
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError>;
     /// Saves the whole guest to a file, which is opened by the time of the return. How far it is comes as events.

@@ -88,9 +88,17 @@ impl Guest for Runner {
             .ok_or_else(|| QmpError::generic(format!("the machine has no node '{path}'; try without a path")))
     }
 
-    fn screendump(&mut self, file: &Path, format: ImageFormat) -> Result<(), QmpError> {
-        let screen = self.machine.frame();
-        let frame = screen.ok_or_else(|| QmpError::generic("There is no display device"))?;
+    fn screendump(
+        &mut self,
+        file: &Path,
+        head: Option<(&str, u32)>,
+        format: ImageFormat,
+    ) -> Result<(), QmpError> {
+        let no_display = || QmpError::generic("There is no display device");
+        let frame = match head {
+            Some((device, head)) => self.machine.head(device, head)?,
+            None => self.machine.frame().ok_or_else(no_display)?,
+        };
         screenshot::write(&*frame, file, format)
             .map_err(|error| QmpError::generic(format!("failed to open file '{}': {error}", file.display())))
     }

@@ -47,7 +47,7 @@ impl Bounds {
     /// Those of a guest of that configuration.
     pub(crate) fn of(config: &GuestConfig) -> Bounds {
         let vcpus = u64::from(config.max_vcpus.unwrap_or(config.vcpus).max(config.vcpus));
-        let vram = config.device_memory();
+        let vram = config.saved_memory();
         Bounds {
             // A number goes with each page, of 5 bytes at most.
             bytes: STATES + vcpus * STATE_OF_A_VCPU + vram + vram / PAGE * 5,

@@ -18,6 +18,14 @@ pub trait DisplayAdapter: Send + Sync {
     /// What the screen shows now, and the lines that may show something else than at the last look. There can be
     /// only one that looks.
     fn look(&self) -> (Box<dyn Frame>, DirtyRows);
+    /// What one of several heads shows now, of which the first is the screen; none: it has no such head.
+    fn head(&self, number: u32) -> Option<Box<dyn Frame>> {
+        (number == 0).then(|| self.frame())
+    }
+    /// Whether the guest uses its screen. A VGA's always is.
+    fn is_active(&self) -> bool {
+        true
+    }
 }
 
 /// Lines of a picture, ascending ranges that do not touch.

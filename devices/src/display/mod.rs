@@ -1,5 +1,6 @@
 //! Display adapters and the pictures they make.
 
+pub mod edid;
 pub mod vga;
 
 pub use devices_core::picture::Picture;

@@ -20,7 +20,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ),
     ("disk controller", &["nvme", "isa-fdc", "floppy", "isa-ide", "piix3-ide", "usb-bot", "usb-uas"]),
     ("SCSI drive", &["scsi-block", "scsi-generic"]),
-    ("virtio", &["virtio-9p-pci", "virtio-gpu-pci", "virtio-multitouch-pci"]),
+    ("virtio", &["virtio-9p-pci", "virtio-multitouch-pci"]),
     (
         "virtio",
         &[

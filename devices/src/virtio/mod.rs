@@ -9,6 +9,7 @@ pub mod common;
 pub mod device;
 #[cfg(test)]
 mod driver;
+pub mod gpu;
 pub mod input;
 pub mod net;
 pub mod pci;

@@ -62,6 +62,8 @@ pub mod device_id {
     pub const BALLOON: u16 = 5;
     /// SCSI host.
     pub const SCSI: u16 = 8;
+    /// GPU.
+    pub const GPU: u16 = 16;
     /// Input device.
     pub const INPUT: u16 = 18;
 }

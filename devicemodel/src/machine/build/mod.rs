@@ -32,6 +32,7 @@ use super::inputs::Others;
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::network::Networks;
 use super::plug::{Ejected, Maker, PciPins, Plugged};
+use super::screens::Screens;
 use super::{BuildError, Machine, Preopened, boot, disks, firmware, media, serial};
 use crate::config::{DeviceSpec, GuestConfig, SerialConfig};
 use crate::power::{Notice, Notifier};
@@ -132,7 +133,7 @@ impl Machine {
         board.add_netdevs(&config.netdevs)?;
         board.add_dumps(&config.dumps)?;
         chardevs.open(&board)?;
-        let display = maker.all(&config.devices, &plugged)?;
+        let display = Screens::new(maker.all(&config.devices, &plugged)?);
         let cds = disks::cd_drives(&board, &blocks, &ide, &plugged, &images);
         pm.iter().for_each(|pm| pm.lock().set_removable_slots(plugged.removable()));
         let rtc = isa::clocks(&board, capabilities, isa, geometry)?;

@@ -89,6 +89,36 @@ fn what_names_no_place_gets_the_lowest_slot_around_what_does() {
 }
 
 #[test]
+fn a_display_is_seen_by_its_id() {
+    let gpu = |id: &str, heads| spec("virtio-gpu-pci", Some(id), &[("max_outputs", heads)]);
+    let machine = built(vec![
+        spec("VGA", Some("screen"), &[("vgamem_mb", 1)]),
+        gpu("g", 2),
+        gpu("h", 1),
+        spec("pci-testdev", Some("t"), &[]),
+    ])
+    .unwrap();
+    // No guest has set a mode on the others.
+    assert_eq!(machine.frame().unwrap().size(), machine.head("screen", 0).unwrap().size());
+    assert_eq!(machine.head("g", 1).unwrap().size(), (640, 480));
+    let refused = |device: &str, head| machine.head(device, head).err().unwrap().desc;
+    assert_eq!(refused("h", 1), "Device 'h' (head 1) is not bound to a QemuConsole");
+    assert_eq!(refused("t", 0), "Device 't' (head 0) is not bound to a QemuConsole");
+    assert_eq!(refused("x", 0), "Device 'x' not found");
+    let only = built(vec![gpu("g", 1)]).unwrap();
+    assert_eq!(only.frame().unwrap().size(), (640, 480));
+    assert!(built(Vec::new()).unwrap().frame().is_none());
+    for (property, value) in [("max_outputs", 0), ("max_outputs", 17), ("xres", 0), ("yres", 16385)] {
+        let error = built(vec![spec("virtio-gpu-pci", None, &[(property, value)])]).err().unwrap();
+        assert!(error.to_string().contains("are possible"), "{property}={value}: {error}");
+    }
+    let mut blob = spec("virtio-gpu-pci", None, &[("max_hostmem", (512 << 20) + 1)]);
+    assert!(built(vec![blob.clone()]).err().unwrap().to_string().contains("at most"));
+    blob.properties = BTreeMap::from([("blob".into(), Value::Bool(true))]);
+    assert!(built(vec![blob]).err().unwrap().to_string().contains("'virtio-gpu-pci.blob': it is not built"));
+}
+
+#[test]
 fn two_at_one_place_or_with_one_name_are_refused() {
     let refusal = |devices| {
         let built = built(devices);

@@ -138,19 +138,23 @@ fn vnc(guest: &dyn Guest) -> Value {
     })
 }
 
-/// A display by its name: the machine has one screen, which no device that can be named stands for.
+/// A display by its name: whatever is pressed and pointed at belongs to the whole machine.
 fn refuse_display(device: Option<&str>) -> Result<(), QmpError> {
     device.map_or(Ok(()), |device| Err(QmpError::device_not_found(device)))
 }
 
 fn screendump(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
     let Screendump { filename, device, head, format } = arguments(command)?;
-    refuse_display(device.as_deref())?;
-    if head.is_some() {
-        return Err(QmpError::generic("'head' must be specified together with 'device'"));
-    }
+    let head = match (&device, head) {
+        (None, Some(_)) => {
+            return Err(QmpError::generic("'head' must be specified together with 'device'"));
+        }
+        (None, None) => None,
+        // One that no device has is one that this has not.
+        (Some(device), head) => Some((device.as_str(), u32::try_from(head.unwrap_or(0)).unwrap_or(u32::MAX))),
+    };
     let _handed = context.shared.fdsets.hand_over(Path::new(&filename))?;
-    context.guest.screendump(Path::new(&filename), format)
+    context.guest.screendump(Path::new(&filename), head, format)
 }
 
 fn send_key(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {

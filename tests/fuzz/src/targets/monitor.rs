@@ -37,7 +37,12 @@ impl Guest for Patient {
     fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
         Ok(format!("tree {path}\n"))
     }
-    fn screendump(&mut self, _file: &Path, _format: ImageFormat) -> Result<(), QmpError> {
+    fn screendump(
+        &mut self,
+        _file: &Path,
+        _head: Option<(&str, u32)>,
+        _format: ImageFormat,
+    ) -> Result<(), QmpError> {
         Ok(())
     }
     fn send_key(&mut self, _keys: &[String], _hold_ms: u64) -> Result<(), QmpError> {

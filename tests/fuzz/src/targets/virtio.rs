@@ -1,8 +1,9 @@
-//! Small virtio devices, side by side: entropy source, memory balloon, console, tablet.
+//! Small virtio devices, side by side: entropy source, memory balloon, console, tablet, GPU.
 
 use std::sync::Arc;
 
 use devices::virtio::balloon::{self, VirtioBalloon};
+use devices::virtio::gpu::{self, Gpu};
 use devices::virtio::input::{self, Input};
 use devices::virtio::pci::{Handles, Options, USUAL_FEATURES, VirtioPci};
 use devices::virtio::rng::{self, Rng};
@@ -22,6 +23,7 @@ const RNG: (u8, u32, u32) = (4, 0xc000, 0xe010_0000);
 const BALLOON: (u8, u32, u32) = (5, 0xc100, 0xe020_0000);
 const CONSOLE: (u8, u32, u32) = (6, 0xc200, 0xe030_0000);
 const TABLET: (u8, u32, u32) = (7, 0xc300, 0xe040_0000);
+const GPU: (u8, u32, u32) = (8, 0xc400, 0xe050_0000);
 
 /// Takes some of what it is given, and has always something to say.
 struct Talker;
@@ -85,7 +87,18 @@ pub fn rig() -> Rig {
     };
     let device = VirtioPci::new(Input::new(options), how(2), handles(&rig, "tablet"));
     rig.attach_pci(device, &wiring, TABLET.0, 0);
-    for (slot, ports, memory) in [RNG, BALLOON, CONSOLE, TABLET] {
+    let wiring = rig.wiring();
+    let options = gpu::Options {
+        outputs: 3,
+        edid: true,
+        size: (1280, 800),
+        max_hostmem: 1 << 20,
+        class: 0x03_80_00,
+        model: &gpu::model::MODEL,
+    };
+    let device = VirtioPci::new(Gpu::new(options, &wiring), how(3), handles(&rig, "gpu"));
+    rig.attach_pci(device, &wiring, GPU.0, 0);
+    for (slot, ports, memory) in [RNG, BALLOON, CONSOLE, TABLET, GPU] {
         rig.config_write(slot, 0, 0x10, Size::B4, ports);
         rig.config_write(slot, 0, 0x20, Size::B4, memory);
         rig.config_write(slot, 0, 4, Size::B2, 7);
@@ -93,7 +106,7 @@ pub fn rig() -> Rig {
     rig
 }
 
-const WINDOWS: [Window; 14] = [
+const WINDOWS: [Window; 17] = [
     memory(RNG.2 as u64, 0x40),
     memory(RNG.2 as u64 + 0x3000, 4),
     ports(RNG.1 as u64, 0x20),
@@ -108,6 +121,9 @@ const WINDOWS: [Window; 14] = [
     memory(TABLET.2 as u64, 0x40),
     memory(TABLET.2 as u64 + 0x3000, 8),
     memory(TABLET.2 as u64 + 0x2000, 16),
+    memory(GPU.2 as u64, 0x40),
+    memory(GPU.2 as u64 + 0x3000, 8),
+    memory(GPU.2 as u64 + 0x2000, 16),
 ];
 
 /// A guest's accesses.
@@ -136,7 +152,51 @@ pub fn seeds() -> Vec<Vec<u8>> {
             seeds.push(script);
         }
     }
+    let (gpu, both) = (14, [0, 4].map(|queue| write(15, queue, 1, queue.into())).concat());
+    for all in [PICTURE, POINTER] {
+        seeds.push([start(gpu, 2, 2, 1), commands(all), both.clone(), vec![12, 25, 14, 12, 30]].concat());
+    }
     seeds
+}
+
+/// Commands of a GPU: type, and what stands behind the header.
+type Commands = [(u64, [u64; 8]); 4];
+/// A resource, its backing, a copy, what is shown.
+const PICTURE: Commands = [
+    (0x101, [1, 2, 16, 16, 0, 0, 0, 0]),
+    (0x106, [1, 1, 0x1_0000, 0, 0x1000, 0, 0, 0]),
+    (0x105, [0, 0, 16, 16, 0, 0, 1, 0]),
+    (0x103, [0, 0, 16, 16, 0, 1, 0, 0]),
+];
+/// A pointer, and the end of its resource.
+const POINTER: Commands = [
+    (0x101, [2, 1, 64, 64, 0, 0, 0, 0]),
+    (0x300, [0, 5, 5, 0, 2, 0, 0, 0]),
+    (0x10a, [0, 0, 0, 0, 0, 0, 0, 0]),
+    (0x102, [2, 0, 0, 0, 0, 0, 0, 0]),
+];
+
+/// Four commands, each with room for an answer, in both queues.
+fn commands(all: Commands) -> Vec<u8> {
+    let place = |n: u64| 0xd000 + n * 0x400;
+    let command = |(n, (kind, words)): (u64, (u64, [u64; 8]))| {
+        let pairs = words.as_chunks::<2>().0.iter().zip((24..).step_by(8));
+        let body: Vec<u8> =
+            pairs.flat_map(|([low, high], at)| poke(place(n) + at, low | high << 32)).collect();
+        [poke(place(n), kind), body].concat()
+    };
+    let descriptors = |base: u64, n: u64| {
+        let at = base + n * 32;
+        let command = [poke(at, PLACE + place(n)), poke(at + 8, 64 | 1 << 32 | (2 * n + 1) << 48)];
+        let answer = [poke(at + 16, PLACE + place(n) + 0x200), poke(at + 24, 0x200 | 2 << 32)];
+        [command, answer].concat().concat()
+    };
+    let ring = |base: u64| {
+        let all: Vec<u8> = (0..4).flat_map(|n| descriptors(base, n)).collect();
+        [all, poke(base + 0x1000, 4 << 16 | 2 << 48), poke(base + 0x1008, 4 | 6 << 16)].concat()
+    };
+    let all: Vec<u8> = (0..).zip(all).flat_map(command).collect();
+    [all, ring(0), ring(0x3000)].concat()
 }
 
 pub(super) fn write(window: u8, offset: u8, size: u8, value: u32) -> Vec<u8> {

@@ -83,8 +83,18 @@ impl Guest for Fake {
     fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
         if path == "no" { Err(QmpError::generic("nothing there")) } else { Ok(format!("tree {path}\n")) }
     }
-    fn screendump(&mut self, file: &Path, format: ImageFormat) -> Result<(), QmpError> {
-        self.log.push(format!("screen {} {format:?}", file.display()));
+    fn screendump(
+        &mut self,
+        file: &Path,
+        head: Option<(&str, u32)>,
+        format: ImageFormat,
+    ) -> Result<(), QmpError> {
+        let head = match head {
+            Some(("vga0", _)) => return Err(QmpError::device_not_found("vga0")),
+            Some((device, head)) => format!(" {device}.{head}"),
+            None => String::new(),
+        };
+        self.log.push(format!("screen {} {format:?}{head}", file.display()));
         Ok(())
     }
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {

@@ -53,6 +53,7 @@ fn people_have_their_monitor_too() {
     bench.human("screendump /tmp/a.ppm");
     bench.human("screendump /tmp/a.png -f png");
     bench.human("screendump -f ppm /tmp/b.ppm");
+    bench.human("screendump /tmp/c.ppm gpu0 1");
     for (line, answer) in [
         ("sendkey ctrl-nokey", "invalid parameter: nokey\r\n"),
         ("sendkey 0xff", "invalid parameter: 0xff\r\n"),
@@ -76,6 +77,7 @@ fn people_have_their_monitor_too() {
             "screen /tmp/a.ppm Ppm",
             "screen /tmp/a.png Png",
             "screen /tmp/b.ppm Ppm",
+            "screen /tmp/c.ppm Ppm gpu0.1",
             "Move { dx: 1, dy: 2 }",
             "insert ide-5632 qcow2 /srv/b.iso"
         ]

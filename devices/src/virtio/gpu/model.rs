@@ -1,0 +1,104 @@
+//! The device as QEMU names it.
+
+use std::sync::Arc;
+
+use devices_core::DeviceCell;
+use devices_core::model::{
+    Category, Default as Usually, Kind, Model, Plug, Properties, Property, PropertyError,
+};
+
+use super::super::pci::properties::{self as pci, properties_of};
+use super::super::pci::{Handles, VirtioPci};
+use super::image::SIDE_MAX;
+use super::spec::SCANOUTS_MAX;
+use super::{Gpu, Options};
+use crate::board::{DeviceHandles, MadeDevice, MakeError};
+
+const fn number(name: &'static str, bits: u8, usually: u64, help: &'static str) -> Property {
+    Property { name, kind: Kind::Uint(bits), default: Usually::Uint(usually), help }
+}
+const fn switch(name: &'static str, on: bool, help: &'static str) -> Property {
+    Property { name, kind: Kind::Bool, default: Usually::Bool(on), help }
+}
+const MAX_OUTPUTS: Property = number("max_outputs", 32, 1, "heads, at most 16");
+const XRES: Property = number("xres", 32, 1280, "pixels of a line that the monitor likes best");
+const YRES: Property = number("yres", 32, 800, "its lines");
+const MAX_HOSTMEM: Property =
+    number("max_hostmem", 64, 256 << 20, "most bytes of all pictures of the guest's, at most 512 MiB");
+const EDID: Property = switch("edid", true, "the guest can ask for the monitor's EDID");
+const BLOB: Property = switch("blob", false, "pictures in guest memory: not built, off");
+const VIRGL: Property = switch("virgl", false, "3D: not built, off");
+
+const PROPERTIES: &[Property] = properties_of![MAX_OUTPUTS, XRES, YRES, MAX_HOSTMEM, EDID, BLOB, VIRGL];
+
+/// Most bytes of memory: they are saved with the guest, as video memory is.
+const HOSTMEM_MAX: u64 = 512 << 20;
+/// MSI-X vectors.
+const VECTORS: u16 = 3;
+/// Class of a display controller that is no VGA.
+const OTHER_DISPLAY: u32 = 0x03_80_00;
+
+/// A GPU that is no VGA: firmware shows nothing on it.
+pub static MODEL: Model = Model {
+    name: "virtio-gpu-pci",
+    aliases: &["virtio-gpu"],
+    parent: "virtio-gpu-pci-base",
+    category: Category::Display,
+    desc: "virtio GPU",
+    properties: PROPERTIES,
+    plug: Plug::Cold,
+    several: true,
+    check,
+    ..Model::PCI_PART
+};
+
+fn check(properties: &Properties) -> Result<(), PropertyError> {
+    pci::check(properties)?;
+    let of = |property: &Property| properties.uint(property.name).unwrap_or(0);
+    if !(1..=SCANOUTS_MAX as u64).contains(&of(&MAX_OUTPUTS)) {
+        return Err(properties.invalid(MAX_OUTPUTS.name, "1 to 16 are possible"));
+    }
+    for side in [XRES, YRES] {
+        if !(1..=u64::from(SIDE_MAX)).contains(&of(&side)) {
+            return Err(properties.invalid(side.name, format!("1 to {SIDE_MAX} are possible")));
+        }
+    }
+    if of(&MAX_HOSTMEM) > HOSTMEM_MAX {
+        return Err(properties.invalid(MAX_HOSTMEM.name, format!("at most {HOSTMEM_MAX}")));
+    }
+    for property in [BLOB, VIRGL] {
+        if properties.is_on(property.name) {
+            return Err(properties.invalid(property.name, "it is not built"));
+        }
+    }
+    Ok(())
+}
+
+/// Most bytes of a device's that are saved with it beside its registers.
+pub fn memory(properties: &Properties) -> u64 {
+    properties.uint(MAX_HOSTMEM.name).unwrap_or(0)
+}
+
+fn options(properties: &Properties, class: u32) -> Options {
+    let of = |property: &Property| properties.uint(property.name).unwrap_or(0);
+    Options {
+        outputs: of(&MAX_OUTPUTS) as usize,
+        edid: properties.is_on(EDID.name),
+        size: (of(&XRES) as u32, of(&YRES) as u32),
+        max_hostmem: memory(properties),
+        class,
+        model: properties.model(),
+    }
+}
+
+/// Makes one.
+pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
+    check(properties)?;
+    let gpu = Gpu::new(options(properties, OTHER_DISPLAY), parts.wiring);
+    let display = Some(gpu.display());
+    let how = pci::options(properties, VECTORS);
+    let [inta, ..] = parts.intx;
+    let handles = Handles { name: parts.name, ram: parts.board.ram(), inta, msi: parts.board.msi() };
+    let slot = Arc::new(DeviceCell::new(VirtioPci::new(gpu, how, handles)));
+    Ok(MadeDevice { display, ..MadeDevice::at(slot) })
+}
