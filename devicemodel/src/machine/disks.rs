@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use backends::image::{Cache, Format, Image, ImageOptions, Images};
 use devices::storage::drive::DriveImage;
@@ -30,13 +30,13 @@ use crate::trace::{Border, Opened, medium_info};
 pub(super) type Geometries = [Option<(Geometry, Translation)>; 4];
 
 /// Places on the IDE controller.
-const IDE_PLACES: usize = 4;
+pub(super) const IDE_PLACES: usize = 4;
 
 /// The four places of the controller.
 pub(super) struct Drives {
     pub(super) drives: [Option<DriveConfig>; 4],
     pub(super) geometry: Geometries,
-    pub(super) blocks: Vec<Block>,
+    pub(super) blocks: Vec<Arc<Block>>,
 }
 
 /// Images whose drives are not the IDE controller's, until these are made: by their names.
@@ -44,7 +44,7 @@ pub(super) struct Drives {
 pub(super) struct DriveImages(Mutex<BTreeMap<String, Loose>>);
 
 /// What is to go into a drive.
-enum Loose {
+pub(super) enum Loose {
     Disk(DriveImage),
     /// None: the drive is empty.
     Disc(Option<Arc<dyn BlockBackend>>),
@@ -53,6 +53,11 @@ enum Loose {
 impl DriveImages {
     fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Loose>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The drive of that name gets it.
+    pub(super) fn put(&self, name: String, image: Loose) {
+        self.locked().insert(name, image);
     }
 
     /// The image of the disk of that name, once.
@@ -96,9 +101,61 @@ pub(super) struct Block {
     medium: Mutex<Option<NodeInfo>>,
     /// The image of a disk, as long as it is open.
     image: Option<Weak<dyn BlockBackend>>,
+    /// The node of the monitor's that it was plugged with.
+    pub(super) node: Option<String>,
+}
+
+/// The drives of a machine; those that are no IDE drives may come and go.
+pub(super) struct Blocks(RwLock<Vec<Arc<Block>>>);
+
+impl Blocks {
+    pub(super) fn new(blocks: Vec<Arc<Block>>) -> Arc<Blocks> {
+        Arc::new(Blocks(RwLock::new(blocks)))
+    }
+
+    /// All, in the order in which they came.
+    pub(super) fn all(&self) -> Vec<Arc<Block>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn add(&self, block: Arc<Block>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(block);
+    }
+
+    /// Takes out the drive whose image has that name.
+    pub(super) fn remove(&self, name: &str) -> Option<Arc<Block>> {
+        let mut blocks = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let at = blocks.iter().position(|block| block.config.name() == name)?;
+        Some(blocks.remove(at))
+    }
+
+    /// The image of a path, if a disk has it open.
+    pub(super) fn image_of(&self, path: &Path) -> Option<Arc<dyn BlockBackend>> {
+        self.all().iter().find_map(|block| block.image_of(path))
+    }
 }
 
 impl Block {
+    /// A drive that nothing has gone through yet, with what is in it.
+    pub(super) fn new(
+        config: DiskConfig,
+        id: Option<String>,
+        device: Properties,
+        info: Option<NodeInfo>,
+    ) -> Block {
+        Block {
+            name: config.place_name(),
+            place: config.ide_place().map(|place| usize::from(place).min(IDE_PLACES - 1)),
+            config,
+            id,
+            device,
+            counters: Arc::default(),
+            medium: Mutex::new(info),
+            image: None,
+            node: None,
+        }
+    }
+
     /// The image of that path, if this disk has it open.
     fn image_of(&self, path: &Path) -> Option<Arc<dyn BlockBackend>> {
         let same = self.config.path.as_deref() == Some(path);
@@ -177,7 +234,7 @@ pub(super) struct CdDrive {
     /// QEMU's name of the place: `ide1-cd0`.
     pub(super) name: String,
     /// Which of the machine's blocks it is.
-    pub(super) block: usize,
+    pub(super) block: Arc<Block>,
     pub(super) medium: Tray,
     /// Its number among all: 0 to 3 on the IDE controller, above that the others.
     pub(super) place: usize,
@@ -188,6 +245,25 @@ pub(super) struct CdDrive {
 }
 
 impl CdDrive {
+    pub(super) fn new(
+        board: &Board<'_>,
+        block: Arc<Block>,
+        place: usize,
+        medium: Tray,
+        images: &Images,
+    ) -> CdDrive {
+        CdDrive {
+            name: block.name.clone(),
+            block,
+            medium,
+            place,
+            clock: board.config.clock,
+            wiring: board.wiring(),
+            images: images.clone(),
+            border: board.border.clone(),
+        }
+    }
+
     /// The backend of an image that goes in.
     pub(super) fn serve(&self, image: Image) -> Arc<dyn BlockBackend> {
         let serve = || serve(image, self.clock, &self.wiring, &self.images);
@@ -214,7 +290,12 @@ impl CdDrive {
 }
 
 /// The backend of an open image: threads of its own, or exact instants of guest time.
-fn serve(image: Image, clock: ClockMode, wiring: &Wiring, images: &Images) -> Arc<dyn BlockBackend> {
+pub(super) fn serve(
+    image: Image,
+    clock: ClockMode,
+    wiring: &Wiring,
+    images: &Images,
+) -> Arc<dyn BlockBackend> {
     match clock {
         ClockMode::Host => images.serve(image),
         ClockMode::Icount => Arc::new(Inline::new(images.hold(image), wiring.clone())),
@@ -244,16 +325,8 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
             })
         };
         let opened = disk.path.as_deref().map(&mut open).transpose()?;
-        let mut block = Block {
-            name: disk.place_name(),
-            place,
-            device: device.clone(),
-            id: spec.and_then(|spec| spec.id.clone()),
-            config: disk.clone(),
-            counters: Arc::default(),
-            medium: Mutex::new(info),
-            image: None,
-        };
+        let id = spec.and_then(|spec| spec.id.clone());
+        let mut block = Block::new(disk.clone(), id, device.clone(), info);
         match (disk.kind, opened, place) {
             (DiskKind::Cdrom, opened, Some(place)) => {
                 let medium = opened.map(|opened| block.counted(opened.backend));
@@ -263,8 +336,8 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
                 let DriveImage { backend, geometry, translation } = disk_image(&mut block, opened);
                 let Some(place) = place else {
                     let image = DriveImage { backend, geometry, translation };
-                    board.images.locked().insert(disk.name(), Loose::Disk(image));
-                    all.blocks.push(block);
+                    board.images.put(disk.name(), Loose::Disk(image));
+                    all.blocks.push(Arc::new(block));
                     continue;
                 };
                 let (geometry, translation) = model::geometry(&device, (geometry, translation));
@@ -274,19 +347,19 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
             }
             (DiskKind::Cdrom, opened, None) => {
                 let medium = opened.map(|opened| block.counted(opened.backend));
-                board.images.locked().insert(disk.name(), Loose::Disc(medium));
+                board.images.put(disk.name(), Loose::Disc(medium));
             }
             (DiskKind::Disk, None, _) => {
                 return Err(ConfigError::Invalid("a disk needs an image".into()).into());
             }
         }
-        all.blocks.push(block);
+        all.blocks.push(Arc::new(block));
     }
     Ok(all)
 }
 
 /// The image of a disk, whose requests count as the drive's.
-fn disk_image(block: &mut Block, opened: Opened) -> DriveImage {
+pub(super) fn disk_image(block: &mut Block, opened: Opened) -> DriveImage {
     let Opened { backend, first_sector } = opened;
     let (geometry, translation) = Geometry::guess(backend.info().size / 512, &first_sector);
     let backend = block.counted(backend);
@@ -308,11 +381,6 @@ fn node_info(disk: &DiskConfig, image: &Image) -> NodeInfo {
         direct: disk.cache == CacheMode::None,
         no_flush: disk.cache == CacheMode::Unsafe,
     }
-}
-
-/// Finds the image of a path among those that disks have open.
-pub(super) fn image_of(blocks: &[Block], path: &Path) -> Option<Arc<dyn BlockBackend>> {
-    blocks.iter().find_map(|block| block.image_of(path))
 }
 
 /// What the image in a drive is opened as.
@@ -358,27 +426,19 @@ fn refuse_other_formats(image: &Image, path: &Path) -> Result<(), BuildError> {
 /// The drives that the monitor can open.
 pub(super) fn cd_drives(
     board: &Board<'_>,
-    blocks: &[Block],
+    blocks: &[Arc<Block>],
     ide: &DeviceCell<Ide>,
     plugged: &Plugged,
     images: &Images,
-) -> Vec<CdDrive> {
+) -> Vec<Arc<CdDrive>> {
     let ide = ide.lock();
-    let drive = |(index, block): (usize, &Block)| {
+    let drive = |(index, block): (usize, &Arc<Block>)| {
         let medium = match block.place {
             Some(place) => ide.medium(place)?,
             None => plugged.tray(&block.config.name())?,
         };
-        Some(CdDrive {
-            name: block.name.clone(),
-            block: index,
-            place: block.place.unwrap_or(IDE_PLACES + index),
-            medium,
-            clock: board.config.clock,
-            wiring: board.wiring(),
-            images: images.clone(),
-            border: board.border.clone(),
-        })
+        let place = block.place.unwrap_or(IDE_PLACES + index);
+        Some(Arc::new(CdDrive::new(board, block.clone(), place, medium, images)))
     };
     blocks.iter().enumerate().filter_map(drive).collect()
 }

@@ -1,7 +1,7 @@
 //! What the monitor asks of a machine, and what it changes.
 
 use std::path::Path;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use chrono::{Datelike, Timelike};
 use devices::storage::scsi::model::watched_name;
@@ -89,11 +89,13 @@ impl Machine {
 
     /// Drives, with what went through them.
     pub(crate) fn blocks(&self) -> Vec<BlockInfo> {
-        let info = |block: &super::disks::Block| {
+        let cds = self.cds();
+        let info = |block: &Arc<Block>| {
             let config = &block.config;
-            let tray = self.cds.iter().find(|cd| cd.name == block.name).map(|cd| &cd.medium);
+            let tray = cds.iter().find(|cd| Arc::ptr_eq(&cd.block, block)).map(|cd| &cd.medium);
             BlockInfo {
-                device: config.name(),
+                // What was plugged with a node has a device's name alone.
+                device: if block.node.is_some() { String::new() } else { config.name() },
                 qdev: self.qdev(block),
                 removable: config.kind == DiskKind::Cdrom,
                 locked: tray.is_some_and(Tray::is_locked),
@@ -102,7 +104,7 @@ impl Machine {
                 stats: block.stats(),
             }
         };
-        self.blocks.iter().map(info).collect()
+        self.blocks.all().iter().map(info).collect()
     }
 
     /// PCI functions.
@@ -139,7 +141,8 @@ impl Machine {
     /// Images that drives have or could be given.
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
         let named = self.nodes.info();
-        let unnamed = self.blocks.iter().filter_map(|block| block.medium());
+        let blocks = self.blocks.all();
+        let unnamed = blocks.iter().filter_map(|block| block.medium());
         let unnamed = unnamed.filter(|medium| named.iter().all(|node| node.name != medium.name));
         unnamed.chain(named.iter().cloned()).collect()
     }
@@ -240,8 +243,8 @@ impl Machine {
     }
 
     /// Drives on the IDE controller, which are no devices of the bus.
-    fn ide_drives(&self) -> impl Iterator<Item = &Block> {
-        self.blocks.iter().filter(|block| block.place.is_some())
+    fn ide_drives(&self) -> impl Iterator<Item = Arc<Block>> {
+        self.blocks.all().into_iter().filter(|block| block.place.is_some())
     }
 
     /// A drive's own name: its id, or its path in the object tree. A virtio disk is the device behind the PCI function.
@@ -265,9 +268,10 @@ impl Machine {
     }
 
     /// A drive by its place on the controller of that name on the bus, or by the name under which it is watched.
-    fn drive_at(&self, controller: &str, place: u32) -> Option<&Block> {
-        let watched = |block: &&Block| watched_name(&block.config.name()) == controller;
-        if let Some(block) = self.blocks.iter().filter(|block| block.place.is_none()).find(watched) {
+    fn drive_at(&self, controller: &str, place: u32) -> Option<Arc<Block>> {
+        let watched =
+            |block: &Arc<Block>| block.place.is_none() && watched_name(&block.config.name()) == controller;
+        if let Some(block) = self.blocks.all().into_iter().find(watched) {
             return Some(block);
         }
         let here = self.ide.lock().name() == controller;
@@ -278,7 +282,7 @@ impl Machine {
     /// A drive by its place on a controller: its name, and its own name.
     pub(crate) fn drive_names(&self, controller: &str, place: u32) -> Option<(String, String)> {
         let block = self.drive_at(controller, place)?;
-        Some((block.config.name(), self.qdev(block)))
+        Some((block.config.name(), self.qdev(&block)))
     }
 
     /// The name of the image that is in a drive.
@@ -313,6 +317,11 @@ impl Machine {
     pub(crate) fn add_node(&self, node: NewNode) -> Result<(), QmpError> {
         if self.nodes().iter().any(|other| other.name == node.name) {
             return Err(QmpError::generic(format!("Duplicate nodes with node-name='{}'", node.name)));
+        }
+        // A drive that was plugged with a node is called as that one.
+        if self.blocks.all().iter().any(|block| block.config.id.as_ref() == Some(&node.name)) {
+            let why = format!("node-name={} is conflicting with a device id", node.name);
+            return Err(QmpError::generic(why));
         }
         self.nodes.add(node)
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backends::image::{Format, Image, ImageError, ImageOptions};
-use devices_core::block::{BlockBackend, BlockStore};
+use devices_core::block::BlockStore;
 
 use super::Machine;
 use super::disks::{Block, CdDrive};
@@ -163,19 +163,22 @@ impl Nodes {
         Ok(())
     }
 
-    /// Opens the image of a node for a drive, which has it from then on.
-    fn take(&self, name: &str, drive: &CdDrive) -> Result<(Arc<dyn BlockBackend>, NodeInfo), QmpError> {
+    /// Opens the image of a node for a drive, which has it from then on; it writes only if it `writes`, and the node
+    /// lets it.
+    pub(super) fn take(&self, name: &str, drive: &str, writes: bool) -> Result<(Image, NodeInfo), QmpError> {
         self.check(name)?;
         let mut all = self.all();
         let node = all.get_mut(name).ok_or_else(|| QmpError::generic(format!("Node '{name}' not found")))?;
-        let image = image(&node.file, &options(node.info.file.as_ref(), node.format))?;
-        node.user = Some(drive.name.clone());
-        Ok((drive.serve(image), node.info.clone()))
+        let options = options(node.info.file.as_ref(), node.format);
+        let read_only = !writes || node.info.readonly;
+        let image = image(&node.file, &ImageOptions { read_only, ..options })?;
+        node.user = Some(drive.to_owned());
+        Ok((image, node.info.clone()))
     }
 
     /// A drive has none any more.
-    fn give_back(&self, drive: &CdDrive) {
-        for node in self.all().values_mut().filter(|node| node.user.as_ref() == Some(&drive.name)) {
+    pub(super) fn give_back(&self, drive: &str) {
+        for node in self.all().values_mut().filter(|node| node.user.as_deref() == Some(drive)) {
             node.user = None;
         }
     }
@@ -195,20 +198,22 @@ fn image(file: &File, options: &ImageOptions) -> Result<Image, QmpError> {
 }
 
 impl Machine {
+    /// The CD drives.
+    pub(super) fn cds(&self) -> Vec<Arc<CdDrive>> {
+        self.cds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A CD drive by the name of its place, by its id, or by its path in the object tree.
-    fn cd(&self, device: &str) -> Result<(&CdDrive, &Block), QmpError> {
-        let named = |block: &Block| {
+    fn cd(&self, device: &str) -> Result<(Arc<CdDrive>, Arc<Block>), QmpError> {
+        let named = |block: &Arc<Block>| {
             block.name == device || block.config.id.as_deref() == Some(device) || self.qdev(block) == device
         };
-        let drive = |cd: &&CdDrive| {
-            self.blocks.get(cd.block).is_some_and(named) || (device == "cdrom" && self.cds.len() == 1)
-        };
-        if let Some(cd) = self.cds.iter().find(drive)
-            && let Some(block) = self.blocks.get(cd.block)
-        {
-            return Ok((cd, block));
+        let cds = self.cds();
+        let drive = |cd: &&Arc<CdDrive>| named(&cd.block) || (device == "cdrom" && cds.len() == 1);
+        if let Some(cd) = cds.iter().find(drive) {
+            return Ok((cd.clone(), cd.block.clone()));
         }
-        if self.blocks.iter().any(named) {
+        if self.blocks.all().iter().any(named) {
             return Err(QmpError::generic(format!("Device '{device}' is not removable")));
         }
         if device.starts_with('/') && self.devices().iter().any(|other| other.path == device) {
@@ -243,7 +248,7 @@ impl Machine {
         }
         cd.place(None);
         block.set_medium(None);
-        self.nodes.give_back(cd);
+        self.nodes.give_back(&cd.name);
         Ok(())
     }
 
@@ -269,8 +274,8 @@ impl Machine {
         if block.medium().is_some() {
             return Err(QmpError::generic("There already is a medium in the device"));
         }
-        let (backend, info) = self.nodes.take(node, cd)?;
-        cd.place(Some(block.counted(backend)));
+        let (image, info) = self.nodes.take(node, &cd.name, false)?;
+        cd.place(Some(block.counted(cd.serve(image))));
         block.set_medium(Some(info));
         Ok(())
     }

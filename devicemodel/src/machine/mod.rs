@@ -168,7 +168,7 @@ pub struct Machine {
     plugged: plug::Plugged,
     networks: Arc<network::Networks>,
     chardevs: chardevs::Chardevs,
-    cds: Vec<CdDrive>,
+    cds: Mutex<Vec<Arc<CdDrive>>>,
     /// Images that the monitor's clients have opened.
     nodes: media::Nodes,
     rtc: Clock,
@@ -180,7 +180,7 @@ pub struct Machine {
     leaving: Mutex<Vec<(Vec<Unplugged>, Ticket)>>,
     /// vCPUs by index: the id that each was plugged with, empty for those of the start.
     cpus: Mutex<BTreeMap<u32, String>>,
-    blocks: Arc<[disks::Block]>,
+    blocks: Arc<disks::Blocks>,
     /// The images that this process has open.
     images: Images,
     /// PV disks, under Xen.
@@ -254,7 +254,7 @@ impl Machine {
     /// Serves the PV disks of the Xen domain too. An image that a disk has open is shared.
     pub(crate) fn serve_pv_disks(&mut self, domid: u16) -> Result<(), QdiskError> {
         let blocks = self.blocks.clone();
-        let shared = Box::new(move |path: &Path| disks::image_of(&blocks, path));
+        let shared = Box::new(move |path: &Path| blocks.image_of(path));
         self.pv_disks = Some(Arc::new(PvDisks::here(domid, shared, self.images.clone())?));
         Ok(())
     }

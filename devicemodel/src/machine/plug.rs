@@ -1,5 +1,6 @@
 //! Devices that are no part of every PC: made from their description, and put on the PCI bus.
 
+mod disk;
 mod hot;
 #[cfg(test)]
 mod tests;

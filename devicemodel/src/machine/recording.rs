@@ -67,7 +67,7 @@ impl Machine {
 
     /// Does again what came from the host's side.
     pub(crate) fn replay(&self, host: &HostEvent) {
-        let drive = |place: usize| self.cds.iter().find(|drive| drive.place == place);
+        let drive = |place: usize| self.cds().into_iter().find(|drive| drive.place == place);
         match host {
             HostEvent::Key(name, down) => {
                 if let Some(key) = Key::by_name(name) {

@@ -28,6 +28,7 @@ impl Machine {
     pub(crate) fn rest(&self) -> PausedMachine {
         PausedMachine {
             config: GuestConfig {
+                disks: self.disk_configs(),
                 devices: self.plugged.specs(),
                 netdevs: self.networks.configs(),
                 chardevs: self.chardevs.configs(),

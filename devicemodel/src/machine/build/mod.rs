@@ -27,7 +27,7 @@ use hypervisor::{Capabilities, Hypervisor, Pin, RamBlock};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::chardevs::Chardevs;
-use super::disks::{Block, DriveImages, Geometries};
+use super::disks::{Block, Blocks, DriveImages, Geometries};
 use super::inputs::Others;
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::network::Networks;
@@ -159,14 +159,14 @@ impl Machine {
             plugged,
             networks,
             chardevs,
-            cds,
+            cds: Mutex::new(cds),
             nodes: media::Nodes::default(),
             rtc,
             power,
             ejected,
             leaving: Mutex::default(),
             cpus: Mutex::new((0..config.vcpus).map(|cpu| (cpu, String::new())).collect()),
-            blocks: blocks.into(),
+            blocks: Blocks::new(blocks),
             images,
             pv_disks: None,
             terminals,
@@ -255,7 +255,7 @@ fn bridges(
 struct Storage {
     ide: Arc<DeviceCell<Ide>>,
     geometry: Geometries,
-    blocks: Vec<Block>,
+    blocks: Vec<Arc<Block>>,
 }
 
 fn storage(board: &Board<'_>, isa: &IrqBank, images: &Images) -> Result<Storage, BuildError> {

@@ -115,8 +115,10 @@ impl Machine {
         Ok(())
     }
 
-    /// Makes the device and puts it on the bus. The slot that the guest is to look at.
+    /// Makes the device, with the image of its node if it is a drive, and puts it on the bus. The slot that the guest
+    /// is to look at.
     fn put_in(&self, mut spec: DeviceSpec) -> Result<Option<u8>, BuildError> {
+        let images = DriveImages::default();
         let board = Board {
             bus: &self.bus,
             hypervisor: &self.hypervisor,
@@ -126,11 +128,21 @@ impl Machine {
             networks: &self.networks,
             chardevs: &self.chardevs,
             others: &self.others,
-            images: &DriveImages::default(),
+            images: &images,
             notifier: &self.notifier,
             ahead: &Preopened::default(),
         };
-        let maker = Maker { board: &board };
+        let block = self.open_drive(&mut spec, &board)?;
+        let slot = self.put_on_bus(spec, &Maker { board: &board });
+        match (block, &slot) {
+            (Some(block), Ok(_)) => self.have_drive(block, &board),
+            (Some(block), Err(_)) => self.nodes.give_back(&block.name),
+            (None, _) => {}
+        }
+        slot
+    }
+
+    fn put_on_bus(&self, mut spec: DeviceSpec, maker: &Maker<'_>) -> Result<Option<u8>, BuildError> {
         let mut inner = self.plugged.inner();
         if inner.leaving.iter().any(|leaving| leaving.device.name == name_of(&spec)) {
             return Err(plain("a device of that name is still leaving"));
@@ -219,7 +231,11 @@ impl Machine {
             self.pm.iter().for_each(|pm| pm.lock().set_removable_slots(removable));
         }
         let gone: Vec<Leaving> = inner.leaving.extract_if(.., |leaving| leaving.drained()).collect();
-        let told = |Leaving { device, .. }: Leaving| {
+        drop(inner);
+        let told = |Leaving { device, slot }: Leaving| {
+            // Its image is closed before somebody else may have it.
+            drop(slot);
+            self.forget_drive(&device.spec);
             let path = device.path().unwrap_or_else(|| format!("/machine/peripheral-anon/{}", device.name));
             (device.spec.id, path)
         };

@@ -1,5 +1,7 @@
 //! Where devices come to be.
 
+mod disks;
+
 use std::collections::BTreeMap;
 
 use devices_core::model::Value;

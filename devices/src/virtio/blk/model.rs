@@ -41,7 +41,7 @@ const DISK: Model = Model {
     category: Category::Storage,
     desc: "virtio disk",
     properties: PROPERTIES,
-    plug: Plug::Cold,
+    plug: Plug::Hot,
     several: true,
     check,
     ..Model::PCI_PART

@@ -38,7 +38,7 @@ const HOST: Model = Model {
     category: Category::Storage,
     desc: "virtio SCSI host",
     properties: PROPERTIES,
-    plug: Plug::Cold,
+    plug: Plug::Hot,
     several: true,
     check,
     ..Model::PCI_PART

@@ -1,0 +1,146 @@
+//! Drives that come and go.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use backends::image::{Format, Image, ImageOptions};
+
+use super::*;
+use crate::monitor::info::{NewNode, NewNodeKind, Source};
+
+fn image(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    File::create(&path).unwrap().set_len(1 << 20).unwrap();
+    path
+}
+
+fn add_node(machine: &Machine, name: &str, path: &Path) -> Result<(), String> {
+    let kind = NewNodeKind::Format("raw".into(), Source::Path(path.into()));
+    let node = NewNode { name: name.into(), kind, readonly: false };
+    machine.add_node(node).map_err(|error| error.desc)
+}
+
+fn drive(model: &str, id: &str, node: &str) -> DeviceSpec {
+    let mut spec = spec(model, Some(id), &[]);
+    spec.properties.insert("drive".into(), Value::Text(node.into()));
+    spec
+}
+
+/// Whether somebody may write to an image.
+fn is_free(path: &Path) -> bool {
+    Image::open(&ImageOptions::new(path, Format::Raw)).is_ok()
+}
+
+fn eject(machine: &Machine, slot: u8) -> Vec<String> {
+    hotplug(machine, 8, Some(1 << slot));
+    machine.take_ejected().into_iter().filter_map(|(id, _)| id).collect()
+}
+
+#[test]
+fn a_virtio_disk_has_its_node_until_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = image(folder.path(), "a");
+    let machine = built(Vec::new()).unwrap();
+    add_node(&machine, "n", &path).unwrap();
+    machine.add_device(drive("virtio-blk-pci", "d", "n")).unwrap();
+    assert_eq!(functions(&machine)[&2], (0x1af4, "d".into()));
+    let [block] = <[_; 1]>::try_from(machine.blocks()).unwrap();
+    assert_eq!((block.device.as_str(), block.qdev.as_str()), ("", "/machine/peripheral/d/virtio-backend"));
+    assert_eq!(block.medium.unwrap().name, "n");
+    assert!(!is_free(&path));
+
+    let again = machine.add_device(drive("virtio-blk-pci", "e", "n")).unwrap_err().to_string();
+    assert_eq!(again, "Drive 'n' is already in use by another device");
+    assert_eq!(machine.remove_node("n").unwrap_err().desc, "Node n is in use");
+    machine.request_unplug("d").unwrap().unwrap();
+    assert!(!is_free(&path), "the guest has it still");
+    assert_eq!(eject(&machine, 2), ["d"]);
+    assert!(machine.blocks().is_empty());
+    // It may come again, on another bus.
+    machine.add_device(spec("virtio-scsi-pci", Some("s"), &[])).unwrap();
+    machine.add_device(drive("scsi-hd", "d", "n")).unwrap();
+    assert_eq!(machine.blocks()[0].qdev, "d");
+    // The controller takes what hangs on it along.
+    machine.request_unplug("s").unwrap().unwrap();
+    assert_eq!(eject(&machine, 2), ["d", "s"]);
+    machine.remove_node("n").unwrap();
+    assert!(is_free(&path));
+}
+
+#[test]
+fn a_cd_drive_that_was_plugged_has_a_tray() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = image(folder.path(), "cd");
+    let machine = built(vec![spec("virtio-scsi-pci", Some("s"), &[])]).unwrap();
+    machine.add_device(spec("scsi-cd", Some("c"), &[])).unwrap();
+    machine.add_device(spec("scsi-cd", Some("e"), &[])).unwrap();
+    let names = |machine: &Machine| machine.blocks().into_iter().map(|block| block.qdev).collect::<Vec<_>>();
+    assert_eq!(names(&machine), ["c", "e"]);
+    add_node(&machine, "n", &path).unwrap();
+    machine.open_tray("c", false).unwrap();
+    machine.insert_medium("c", "n").unwrap();
+    machine.close_tray("c").unwrap();
+    assert_eq!(machine.remove_node("n").unwrap_err().desc, "Node n is in use");
+    let medium = machine.blocks()[0].medium.clone().unwrap();
+    assert_eq!(medium.name, "n");
+
+    // Saved with what lies in it.
+    let moved = moved(&machine);
+    assert_eq!(names(&moved), ["c", "e"]);
+    let media = moved.blocks().into_iter().map(|block| block.medium.map(|medium| medium.file));
+    assert_eq!(media.collect::<Vec<_>>(), [Some(path.display().to_string()), None]);
+    drop(moved);
+
+    machine.request_unplug("c").unwrap().unwrap();
+    assert_eq!(machine.take_ejected()[0].0.as_deref(), Some("c"));
+    machine.remove_node("n").unwrap();
+    assert_eq!(machine.open_tray("c", false).unwrap_err().desc, "Device 'c' not found");
+}
+
+#[test]
+fn a_guest_with_a_plugged_disk_is_made_again_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = image(folder.path(), "a");
+    let machine = built(Vec::new()).unwrap();
+    add_node(&machine, "n", &path).unwrap();
+    machine.add_device(drive("virtio-blk-pci", "d", "n")).unwrap();
+    let before = (functions(&machine), machine.plugged.specs());
+    machine.pause();
+    let rest = machine.rest();
+    rest.quiesce(std::time::Duration::from_secs(30), &|| false).unwrap();
+    rest.lend_images().unwrap();
+    let moved = moved(&machine);
+    drop(machine);
+    assert_eq!((functions(&moved), moved.plugged.specs()), before);
+    assert_eq!(moved.blocks()[0].device, "n");
+    assert!(add_node(&moved, "n", &path).unwrap_err().contains("conflicting with a device id"));
+    moved.request_unplug("d").unwrap().unwrap();
+    assert_eq!(eject(&moved, 2), ["d"]);
+    assert!(is_free(&path));
+}
+
+#[test]
+fn a_drive_that_cannot_be_plugged_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = image(folder.path(), "a");
+    let machine = built(Vec::new()).unwrap();
+    let refusal = |spec| machine.add_device(spec).unwrap_err().to_string();
+    let missing = "Property 'virtio-blk-device.drive' can't find value 'n'";
+    assert_eq!(refusal(drive("virtio-blk-pci", "d", "n")), missing);
+    assert_eq!(refusal(spec("virtio-blk-pci", Some("d"), &[])), "drive property not set");
+    add_node(&machine, "n", &path).unwrap();
+    assert!(refusal(drive("scsi-hd", "d", "n")).contains("No 'SCSI' bus found"));
+    let mut there = drive("virtio-blk-pci", "d", "n");
+    there.properties.insert("addr".into(), Value::Uint(1 << 3));
+    assert!(refusal(there).contains("not available"));
+    assert!(machine.blocks().is_empty());
+    // Somebody else writes to it.
+    let other = image(folder.path(), "b");
+    add_node(&machine, "m", &other).unwrap();
+    machine.add_device(drive("virtio-blk-pci", "d", "n")).unwrap();
+    machine.remove_node("m").unwrap();
+    let held = Image::open(&ImageOptions::new(&other, Format::Raw)).unwrap();
+    assert!(add_node(&machine, "m", &other).is_err());
+    drop(held);
+    assert_eq!(machine.blocks().len(), 1);
+}
