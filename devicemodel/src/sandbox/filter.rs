@@ -367,6 +367,15 @@ fn ourselves(rules: &mut Rules) -> io::Result<()> {
     Ok(())
 }
 
+/// The process's own limits, to be read: whoever has files to count looks at theirs.
+fn limits(rules: &mut Rules) -> io::Result<()> {
+    let condition = |index, len| SeccompCondition::new(index, len, Op::Eq, 0).map_err(broken);
+    // Of itself, and none that is to be set.
+    let read = SeccompRule::new(vec![condition(0, Len::Dword)?, condition(2, Len::Qword)?]);
+    rules.insert(libc::SYS_prlimit64, vec![read.map_err(broken)?]);
+    Ok(())
+}
+
 /// What is asked of files that are open: their flags, their locks, another handle, and what they are. A name beside
 /// `AT_EMPTY_PATH` is out of a filter's sight; it tells whether a file is there, and nothing is opened by it.
 fn open_files(rules: &mut Rules) -> io::Result<()> {
@@ -416,6 +425,7 @@ fn allowed(work: Work) -> io::Result<Rules> {
     memory(&mut rules)?;
     threads(&mut rules)?;
     ourselves(&mut rules)?;
+    limits(&mut rules)?;
     open_files(&mut rules)?;
     let requests: &[&[u64]] = match work {
         Work::Machine { .. } => &[XEN_IOCTLS, DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS],
