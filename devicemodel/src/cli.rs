@@ -132,6 +132,12 @@ pub struct RunArgs {
     /// several times.
     #[arg(long, value_name = "DIR=TAG")]
     pub share: Vec<String>,
+    /// Sockets between the guest and programs of the host's (virtio-vsock), as in Cloud Hypervisor. The guest connects to
+    /// port P of CID 2, and that is the Unix socket PATH_P; a program connects to PATH, writes `CONNECT P` and a newline,
+    /// and reads `OK` and a number when the guest has accepted. The guest then reaches whatever program of this host
+    /// listens on such a socket.
+    #[arg(long, value_name = "cid=N,socket=PATH")]
+    pub vsock: Vec<String>,
     /// Boot order: letters of c (disk), d (CD), n (network) [default: cd].
     #[arg(long, value_name = "ORDER")]
     pub boot: Option<String>,
@@ -499,6 +505,9 @@ impl RunArgs {
         }
         for share in &self.share {
             config.add_share(share)?;
+        }
+        for vsock in &self.vsock {
+            config.add_vsock(vsock)?;
         }
         for text in &self.chardev {
             let why = |why| ConfigError::Invalid(format!("chardev {text}: {why}"));

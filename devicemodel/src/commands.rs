@@ -104,8 +104,8 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => list_devices(&args),
         Command::InstallXen(args) => install_xen(args),
         Command::PvDisks(args) => {
-            let rights =
-                sandbox::Options { chroot: args.chroot, user: args.runas, confine: true, internet: false };
+            let (chroot, user) = (args.chroot, args.runas);
+            let rights = sandbox::Options { chroot, user, confine: true, ..sandbox::Options::default() };
             qdisk::helper::main(args.domid, &rights).map(|()| 0).map_err(Failure::from)
         }
         Command::PvOpener(args) => qdisk::opener::main(args.domid).map(|()| 0).map_err(Failure::from),

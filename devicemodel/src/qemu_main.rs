@@ -142,7 +142,7 @@ fn guest(plan: Plan) -> Result<u8, StartError> {
 
 /// What the process gives up when everything is open.
 fn confine(rights: sandbox::Options, guest: &GuestConfig) -> Step {
-    let rights = sandbox::Options { internet: guest.reaches_internet(), ..rights };
+    let rights = sandbox::Options { reach: guest.reach(), ..rights };
     Box::new(move || Ok(sandbox::enter(&rights, None)?))
 }
 
@@ -176,7 +176,7 @@ fn still(plan: Plan, qtest: &QtestOptions) -> Result<u8, StartError> {
 /// that a guest has written: its images, and the state from which it goes on.
 fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StartError> {
     let Plan { mut guest, mut host, .. } = plan;
-    host.sandbox.internet = guest.reaches_internet();
+    host.sandbox.reach = guest.reach();
     host.notes.iter().for_each(|line| say(line));
     let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;

@@ -14,6 +14,7 @@ use devices_core::net::{NetBackend, Nic};
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
 use devices_core::vhost_user::{Needs, VhostUser};
+use devices_core::vsock::VsockBackend;
 use devices_core::{Device, DeviceCell, Waker, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use thiserror::Error;
@@ -74,6 +75,14 @@ pub trait DeviceContext {
         number: u32,
         needs: Needs,
     ) -> Result<Arc<dyn VhostUser>, MakeError>;
+    /// The host's end of the sockets of a device with these properties, which wakes it with
+    /// [`devices_core::Wake::Backend`]`(number)`; nowhere, if nobody named a socket.
+    fn vsock(
+        &self,
+        properties: &Properties,
+        wiring: &Wiring,
+        number: u32,
+    ) -> Result<Arc<dyn VsockBackend>, MakeError>;
     /// How many vCPUs the guest starts with.
     fn vcpus(&self) -> u32;
     /// Whether memory of devices is saved as the guest's own, by somebody else.

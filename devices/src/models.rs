@@ -80,6 +80,7 @@ static ALL: &[Listed] = &[
     Listed(&virtio::serial::model::NON_TRANSITIONAL, Maker::Of(virtio::serial::model::make)),
     Listed(&virtio::serial::CONSOLE, Maker::On(virtio::serial::make_port)),
     Listed(&virtio::serial::SERIAL_PORT, Maker::On(virtio::serial::make_port)),
+    Listed(&virtio::vsock::model::MODEL, Maker::Of(virtio::vsock::model::make)),
     Listed(&vhost_user::BLK, Maker::Of(vhost_user::make)),
     Listed(&vhost_user::BLK_TRANSITIONAL, Maker::Of(vhost_user::make)),
     Listed(&vhost_user::BLK_NON_TRANSITIONAL, Maker::Of(vhost_user::make)),

@@ -39,6 +39,7 @@ use devices_core::pci::BarKind;
 use devices_core::power::Power;
 use devices_core::rig::{Random, Recorder, Rig};
 use devices_core::vhost_user::{Needs, TestBackEnd, VhostUser};
+use devices_core::vsock::{TestVsock, VsockBackend};
 use devices_core::{Dir, Sbdf, Size, Ticket, Waker, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use ioreq::{Data, Request, Target};
@@ -133,6 +134,9 @@ impl DeviceContext for Context {
         needs: Needs,
     ) -> Result<Arc<dyn VhostUser>, MakeError> {
         Ok(Arc::new(TestBackEnd::new(needs.features, &vec![0; needs.config])))
+    }
+    fn vsock(&self, _: &Properties, _: &Wiring, _: u32) -> Result<Arc<dyn VsockBackend>, MakeError> {
+        Ok(Arc::<TestVsock>::default())
     }
     fn vcpus(&self) -> u32 {
         2

@@ -21,6 +21,8 @@ pub enum Role {
     Frames,
     /// Talks to the process that serves a virtio device, and connects to it anew.
     Queues,
+    /// Moves the bytes of a guest's sockets, and connects to Unix sockets where the guest does.
+    Sockets,
 }
 
 static NARROW: OnceLock<fn(Role)> = OnceLock::new();

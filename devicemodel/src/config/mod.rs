@@ -8,6 +8,7 @@ mod disk;
 mod drive;
 mod features;
 mod network;
+mod vsock;
 
 use std::path::PathBuf;
 

@@ -9,6 +9,7 @@ use devices_core::model::{Category, Kind, Model, Properties, Value};
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, DeviceSpec, GuestConfig};
+use crate::sandbox::Reach;
 
 /// The card of a guest of which nobody says which it is to be.
 pub(crate) const USUAL_CARD: &str = "e1000";
@@ -183,9 +184,12 @@ impl GuestConfig {
         Ok(())
     }
 
-    /// Whether this process connects to hosts of the internet as the guest wishes.
-    pub(crate) fn reaches_internet(&self) -> bool {
-        self.netdevs.iter().any(|netdev| netdev.kind == "user")
+    /// Whom this process connects to as the guest wishes.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach {
+            internet: self.netdevs.iter().any(|netdev| netdev.kind == "user"),
+            programs: self.devices.iter().any(|device| device.host_socket().is_some()),
+        }
     }
 
     /// Takes all network cards out.

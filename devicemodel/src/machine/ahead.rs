@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backends::chardev::{self, CharError, Prepared};
 use backends::image::{ImageError, ImageFile, ImageOptions};
-use backends::net;
+use backends::{net, vsock};
 use firmware::locate::{Firmware, LocateError};
 
 use super::disks::image_options;
@@ -35,6 +35,7 @@ struct Opened {
     files: BTreeMap<PathBuf, File>,
     dumps: BTreeMap<String, File>,
     shares: Vec<(String, OwnedFd)>,
+    vsocks: BTreeMap<PathBuf, vsock::Prepared>,
     debugcon: Option<File>,
     roms: BTreeMap<RomFile, Vec<Firmware>>,
     utc_offset: Option<i64>,
@@ -80,6 +81,10 @@ impl Preopened {
         opened.debugcon =
             debugcon.map(|path| File::create(path).map_err(|source| file_error(path, source))).transpose()?;
         for device in &config.devices {
+            if let Some(path) = device.host_socket() {
+                let prepared = vsock::prepare(path).map_err(|source| file_error(path, source))?;
+                opened.vsocks.insert(path.to_owned(), prepared);
+            }
             let Some(file) = rom::file_of(&device.properties()?) else { continue };
             match file.read() {
                 Ok(image) => opened.roms.entry(file).or_default().push(image),
@@ -104,6 +109,11 @@ impl Preopened {
         let mut opened = self.opened();
         let at = opened.shares.iter().position(|(other, _)| other == id)?;
         Some(opened.shares.swap_remove(at).1)
+    }
+
+    /// Where programs of the host's come in that connect to the guest.
+    pub(super) fn vsock(&self, path: &Path) -> io::Result<vsock::Prepared> {
+        self.opened().vsocks.remove(path).map_or_else(|| vsock::prepare(path), Ok)
     }
 
     /// Most bytes of any file that the guest's disks write. None: that is not known.

@@ -19,6 +19,7 @@ mod rest;
 mod rom;
 mod screens;
 mod serial;
+mod vsock;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -29,6 +29,7 @@ use devices_core::pci::reg;
 use devices_core::picture::DisplayAdapter;
 use devices_core::power::Power;
 use devices_core::vhost_user::{Needs, VhostUser};
+use devices_core::vsock::VsockBackend;
 use devices_core::{DeviceCell, Waker, Wiring};
 use hypervisor::{GuestRam, IrqTarget, MsiTarget, Pin, RamBlock};
 use ioreq::Sbdf;
@@ -39,6 +40,7 @@ use super::build::board::Board;
 use super::build::xen;
 use super::rom::{self, OptionRom};
 use super::screens::Screen;
+use super::vsock;
 use crate::config::{ClockMode, ConfigError, DeviceSpec, bus, check_devices};
 pub(super) use hot::{Ejected, plain};
 
@@ -462,6 +464,14 @@ impl devices::board::DeviceContext for Maker<'_> {
         needs: Needs,
     ) -> Result<Arc<dyn VhostUser>, MakeError> {
         back_ends::connect(self.board, properties, (wiring, number), needs)
+    }
+    fn vsock(
+        &self,
+        properties: &Properties,
+        wiring: &Wiring,
+        number: u32,
+    ) -> Result<Arc<dyn VsockBackend>, MakeError> {
+        vsock::connect(self.board, properties, wiring, number)
     }
     fn vcpus(&self) -> u32 {
         self.board.config.vcpus

@@ -23,18 +23,21 @@ use seccompiler::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// It is a guest's machine, and opens no files.
-    Machine {
-        /// It has a network of its own, which connects to wherever the guest does.
-        internet: bool,
-    },
+    Machine(Reach),
     /// It is the machine of a guest that a person has started: its monitor opens and makes files, those that landlock
     /// leaves it.
-    Guest {
-        /// Likewise.
-        internet: bool,
-    },
+    Guest(Reach),
     /// It serves PV disks: works on open images, and talks to xenstore, frontends and the machine.
     PvDisks,
+}
+
+/// Whom a machine connects to as its guest wishes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Hosts of the internet: it has user networking.
+    pub internet: bool,
+    /// Programs of this host, by Unix sockets: it has sockets that lead there. Which ones is out of a filter's sight.
+    pub programs: bool,
 }
 
 /// The process is filtered.
@@ -283,7 +286,9 @@ fn kept(kind: Role) -> io::Result<Rules> {
     let more: &[c_long] = match kind {
         Role::Vcpu => &[],
         Role::Disk => DISK_CALLS,
-        Role::Viewer | Role::Chardev | Role::Network | Role::Frames | Role::Queues => SOCKET_CALLS,
+        Role::Viewer | Role::Chardev | Role::Network | Role::Frames | Role::Queues | Role::Sockets => {
+            SOCKET_CALLS
+        }
     };
     let mut rules = plain(COMMON);
     rules.extend(plain(more));
@@ -298,10 +303,15 @@ fn kept(kind: Role) -> io::Result<Rules> {
         // Likewise.
         rules.insert(libc::SYS_socket, vec![socket(libc::AF_UNIX, libc::SOCK_STREAM)?]);
     }
+    if kind == Role::Sockets {
+        rules.extend(plain(EPOLL_CALLS));
+        // Likewise.
+        programs(&mut rules)?;
+    }
     memory(&mut rules)?;
     ourselves(&mut rules)?;
     let requests: &[u64] = match kind {
-        Role::Vcpu | Role::Viewer | Role::Frames | Role::Queues => &[],
+        Role::Vcpu | Role::Viewer | Role::Frames | Role::Queues | Role::Sockets => &[],
         Role::Disk => DISK_IOCTLS,
         Role::Chardev | Role::Network => MACHINE_IOCTLS,
     };
@@ -413,6 +423,13 @@ fn internet_calls() -> io::Result<Rules> {
     Ok(rules)
 }
 
+/// New connections to programs of this host, by streams.
+fn programs(rules: &mut Rules) -> io::Result<()> {
+    rules.insert(libc::SYS_connect, Vec::new());
+    rules.entry(libc::SYS_socket).or_default().push(socket(libc::AF_UNIX, libc::SOCK_STREAM)?);
+    Ok(())
+}
+
 fn ioctls(rules: &mut Rules, requests: &[&[u64]]) -> io::Result<()> {
     let requests = requests.iter().copied().flatten();
     let requests = requests.map(|request| argument(1, Op::Eq, *request)).collect::<io::Result<_>>()?;
@@ -428,8 +445,8 @@ fn allowed(work: Work) -> io::Result<Rules> {
     limits(&mut rules)?;
     open_files(&mut rules)?;
     let requests: &[&[u64]] = match work {
-        Work::Machine { .. } => &[XEN_IOCTLS, DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS],
-        Work::Guest { .. } => &[DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS, PTY_IOCTLS],
+        Work::Machine(_) => &[XEN_IOCTLS, DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS],
+        Work::Guest(_) => &[DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS, PTY_IOCTLS],
         Work::PvDisks => &[PV_IOCTLS, DISK_IOCTLS, NONBLOCKING],
     };
     ioctls(&mut rules, requests)?;
@@ -440,14 +457,14 @@ fn allowed(work: Work) -> io::Result<Rules> {
     rules.entry(libc::SYS_prctl).or_default().push(more);
     rules.insert(libc::SYS_seccomp, Vec::new());
     match work {
-        Work::Machine { internet } => {
-            if internet {
+        Work::Machine(reach) => {
+            if reach.internet {
                 rules.extend(internet_calls()?);
             }
         }
-        Work::Guest { internet } => {
+        Work::Guest(reach) => {
             rules.extend(plain(GUEST_CALLS));
-            if internet {
+            if reach.internet {
                 // Whoever can connect must have no socket that leads to a program of the host's.
                 rules.extend(internet_calls()?);
                 rules.extend(plain(TFTP_CALLS));
@@ -459,6 +476,9 @@ fn allowed(work: Work) -> io::Result<Rules> {
         Work::PvDisks => {
             MACHINE_CALLS.iter().for_each(|call| drop(rules.remove(call)));
         }
+    }
+    if let Work::Machine(Reach { programs: true, .. }) | Work::Guest(Reach { programs: true, .. }) = work {
+        programs(&mut rules)?;
     }
     Ok(rules)
 }

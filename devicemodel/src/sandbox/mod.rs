@@ -15,7 +15,8 @@
 //! and other families of sockets are the filter's, and what it opens is the part of the kernel that ordinary users do
 //! not reach otherwise. Sockets of the host's other programs, which landlock lets pass on most kernels, are out of reach
 //! because `connect` is not among the calls. A guest with user networking is one that connects: then a process has no
-//! call to make a local socket.
+//! call to make a local socket. One whose sockets lead to Unix sockets (`virtio-vsock-pci`) has both: which programs it
+//! reaches is then left to the rights of its user.
 
 pub mod filter;
 mod named;
@@ -38,6 +39,7 @@ use rustix::process::{
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use thiserror::Error;
 
+pub use filter::Reach;
 use filter::Work;
 pub use named::Named;
 use paths::Files;
@@ -68,8 +70,8 @@ pub struct Options {
     pub user: Option<User>,
     /// File names and system calls too.
     pub confine: bool,
-    /// All but connections to hosts of the internet, which a guest with user networking makes.
-    pub internet: bool,
+    /// All but these connections.
+    pub reach: Reach,
 }
 
 /// Why something could not be given up. The guest must not run then.
@@ -106,9 +108,8 @@ pub fn enter(options: &Options, most: Option<u64>) -> Result<(), SandboxError> {
     leave(options, most)?;
     if options.confine {
         no_tracing()?;
-        only(&Files { internet: options.internet, ..Files::default() })?;
-        filter::all_threads(Work::Machine { internet: options.internet })
-            .map_err(step("the system call filter"))?;
+        only(&Files { internet: options.reach.internet, ..Files::default() })?;
+        filter::all_threads(Work::Machine(options.reach)).map_err(step("the system call filter"))?;
     }
     Ok(())
 }
@@ -125,8 +126,7 @@ pub fn begin(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
 /// The rest of [`begin`], when everything is open and before the guest runs: system calls. What is opened later are
 /// files that may still be opened.
 pub fn finish(config: &GuestConfig) -> Result<(), SandboxError> {
-    filter::all_threads(Work::Guest { internet: config.reaches_internet() })
-        .map_err(step("the system call filter"))
+    filter::all_threads(Work::Guest(config.reach())).map_err(step("the system call filter"))
 }
 
 /// The root folder, the user, and the size of files.

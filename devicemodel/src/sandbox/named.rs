@@ -6,7 +6,7 @@
 //! * the monitor's folder can be written, so that a client can name a picture or a saved guest there. That is not
 //!   so for a folder that is not the guest's alone: `/`, the user's home, and what everybody may write;
 //! * a recording's folder too, whatever it is, since the recording takes its name when it is whole;
-//! * in the folder of a serial port's socket sockets can be made, and nothing removed: the socket stays behind;
+//! * in the folder of a serial port's socket, and of the socket of a guest's sockets, sockets can be made, and nothing removed: the socket stays behind;
 //! * serial output and the firmware's debug port are made before, empty.
 //!
 //! Anything else that a client names later must come as an open file (`add-fd`), as `ailurus save` and
@@ -21,7 +21,7 @@ use backends::net::{Address, NetSpec, StreamSpec};
 use devices_core::model::Value;
 
 use super::paths::Files;
-use crate::config::{BackEndPlace, GuestConfig, NetdevConfig, SerialConfig};
+use crate::config::{BackEndPlace, DeviceSpec, GuestConfig, NetdevConfig, SerialConfig};
 
 /// What the host's side of the command line names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,11 @@ impl Named {
             make(&dump.file);
             files.write.push(dump.file.clone());
         }
-        files.internet = config.reaches_internet();
+        for path in config.devices.iter().filter_map(DeviceSpec::host_socket) {
+            remove_left_over(path);
+            files.sockets.push(folder(path));
+        }
+        files.internet = config.reach().internet;
         files.write.push("/dev/null".into());
         files
     }

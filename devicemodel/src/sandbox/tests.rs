@@ -47,6 +47,7 @@ fn child() {
         }
         Ok("guest") => guest(),
         Ok("network") => network(),
+        Ok("sockets") => sockets(),
         Ok("kinds") => kinds(&confined),
         Ok("sizes") => sizes(&confined),
         Ok("restored") => restored(&confined),
@@ -62,7 +63,7 @@ fn child() {
         }
         Ok("user") => {
             let user = Some(User::Ids { uid: 65534, gid: 65533 });
-            enter(&Options { chroot: Some(folder()), user, confine: true, internet: false }, None).unwrap();
+            enter(&Options { chroot: Some(folder()), user, ..confined }, None).unwrap();
             assert_eq!(rustix::process::getuid().as_raw(), 65534);
             assert_eq!(rustix::process::getgid().as_raw(), 65533);
             // In every thread.
@@ -129,7 +130,7 @@ fn disks() {
     let root = rustix::process::getuid().is_root();
     let user = root.then_some(User::Ids { uid: 65534, gid: 65533 });
     let chroot = root.then(|| folder.clone());
-    enter_for_disks(&Options { chroot, user, confine: true, internet: false }).unwrap();
+    enter_for_disks(&Options { chroot, user, confine: true, ..Options::default() }).unwrap();
     let options = ImageOptions::new(&raw, Format::Raw);
     let image = Image::from_file(file, &options).unwrap();
     let pool = Images::default().serve(image);
@@ -316,6 +317,70 @@ fn network() {
         thread_role::Role::Queues,
     ] {
         assert_eq!(work(kind), (false, false), "{kind:?}");
+    }
+}
+
+/// A guest whose sockets lead to programs of the host's: its thread connects to them, and nobody else does.
+fn sockets() {
+    let path = folder().join("v");
+    let mut config = GuestConfig::default();
+    config.add_vsock(&format!("cid=3,socket={}", path.display())).unwrap();
+    let served = UnixListener::bind(folder().join("v_7")).unwrap();
+    begin(&Named::default(), &config).unwrap();
+    let prepared = backends::vsock::prepare(&path).unwrap();
+    finish(&config).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let waker = devices_core::Waker::calling(move |_| tell.lock().unwrap().send(()).unwrap());
+    let options = backends::vsock::Options { cid: 3, path: path.clone(), connections: 5 };
+    let host = prepared.start(options, waker, 0).unwrap();
+    // A connection each way, and bytes.
+    use devices_core::vsock::{Header, VsockBackend, kind, op};
+    let of_guest = |op, dst_port| Header {
+        src_cid: 3,
+        dst_cid: 2,
+        src_port: 9,
+        dst_port,
+        kind: kind::STREAM,
+        op,
+        buf_alloc: 100,
+        ..Header::default()
+    };
+    let heard = || {
+        let mut packet = Vec::new();
+        while !host.receive(&mut packet) {
+            told.recv().unwrap();
+        }
+        Header::split(&packet).unwrap().0
+    };
+    assert!(host.send(&of_guest(op::REQUEST, 7).bytes()));
+    assert_eq!(heard().op, op::RESPONSE);
+    let (mut program, _) = served.accept().unwrap();
+    program.write_all(b"hello").unwrap();
+    assert_eq!((heard().len, host.send(&of_guest(op::RST, 7).bytes())), (5, true));
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.write_all(b"CONNECT 9\n").unwrap();
+    let port = heard().src_port;
+    assert!(host.send(&of_guest(op::RESPONSE, port).bytes()));
+    client.read_exact(&mut [0; 3]).unwrap();
+    // Files are out of its reach as of others', and nobody else's thread connects.
+    assert!(File::open("/etc/passwd").is_err());
+    eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
+    eperm(std::os::unix::net::UnixDatagram::unbound());
+    for kind in [
+        thread_role::Role::Viewer,
+        thread_role::Role::Chardev,
+        thread_role::Role::Vcpu,
+        thread_role::Role::Disk,
+        thread_role::Role::Frames,
+        thread_role::Role::Network,
+    ] {
+        let path = path.clone();
+        let connects = move || {
+            thread_role::at(kind);
+            eperm(UnixStream::connect(path));
+        };
+        std::thread::spawn(connects).join().unwrap();
     }
 }
 
@@ -521,6 +586,11 @@ fn a_guest_opens_what_was_named_and_no_more() {
 #[test]
 fn a_network_leads_to_the_internet_and_to_no_local_socket() {
     assert!(run("network").success());
+}
+
+#[test]
+fn sockets_lead_to_programs_of_the_host_from_one_thread() {
+    assert!(run("sockets").success());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! The host side of devices: disk images, character devices, networks and the VNC server.
+//! The host side of devices: disk images, character devices, networks, sockets and the VNC server.
 
 pub mod chardev;
 pub mod entropy;
@@ -8,3 +8,4 @@ pub mod net;
 pub mod socket;
 pub mod vhost_user;
 pub mod vnc;
+pub mod vsock;

@@ -29,6 +29,7 @@ pub mod power;
 pub mod rig;
 pub mod state;
 pub mod vhost_user;
+pub mod vsock;
 pub mod wiring;
 
 pub use device::{At, Deferred, Device, DeviceCell, Io, Region, Space, Ticket, Wake, deferred};

@@ -19,3 +19,4 @@ pub mod scsi;
 pub mod serial;
 pub mod spec;
 pub mod vhost_user;
+pub mod vsock;

@@ -66,6 +66,8 @@ pub mod device_id {
     pub const GPU: u16 = 16;
     /// Input device.
     pub const INPUT: u16 = 18;
+    /// Socket device.
+    pub const VSOCK: u16 = 19;
 }
 
 /// Most elements of a queue, as in QEMU; a chain has no more buffers.
