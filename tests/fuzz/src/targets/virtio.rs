@@ -1,4 +1,4 @@
-//! Small virtio devices, side by side: entropy source, memory balloon, console, tablet, GPU.
+//! Small virtio devices, side by side: entropy source, memory balloon, console, tablet, GPU, sockets.
 
 use std::sync::Arc;
 
@@ -9,11 +9,13 @@ use devices::virtio::pci::{Handles, Options, USUAL_FEATURES, VirtioPci};
 use devices::virtio::rng::{self, Rng};
 use devices::virtio::serial::{self, PortConfig, Serial};
 use devices::virtio::spec::feature;
+use devices::virtio::vsock::{self, Vsock};
 use devices_core::Size;
 use devices_core::chardev::CharBackend;
 use devices_core::entropy::Foretold;
 use devices_core::events::{DeviceEvent, Observer};
 use devices_core::rig::Rig;
+use devices_core::vsock::{Header, VsockBackend};
 
 use super::devices::{memory, ports};
 use crate::script::{self, Window};
@@ -24,6 +26,7 @@ const BALLOON: (u8, u32, u32) = (5, 0xc100, 0xe020_0000);
 const CONSOLE: (u8, u32, u32) = (6, 0xc200, 0xe030_0000);
 const TABLET: (u8, u32, u32) = (7, 0xc300, 0xe040_0000);
 const GPU: (u8, u32, u32) = (8, 0xc400, 0xe050_0000);
+const VSOCK: (u8, u32, u32) = (9, 0xc500, 0xe060_0000);
 
 /// Takes some of what it is given, and has always something to say.
 struct Talker;
@@ -37,6 +40,27 @@ impl CharBackend for Talker {
         data[..len].fill(b'x');
         len
     }
+}
+
+/// Takes what a packet says of itself for its mood, and has always something to say, some of which is no packet.
+#[derive(Default)]
+struct Mouth(std::sync::atomic::AtomicU64);
+
+impl VsockBackend for Mouth {
+    fn send(&self, packet: &[u8]) -> bool {
+        assert!(Header::split(packet).is_some(), "the device gives what is no packet");
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 5 != 4
+    }
+    fn receive(&self, packet: &mut Vec<u8>) -> bool {
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let payload = [0, 7, 1, 300][number as usize % 4];
+        let lies = u32::from(number % 7 == 6);
+        packet.clear();
+        packet.extend(Header { len: payload as u32 + lies, ..Header::default() }.bytes());
+        packet.resize(Header::LEN + payload, b'v');
+        !number.is_multiple_of(3)
+    }
+    fn reset(&self) {}
 }
 
 struct Nobody;
@@ -98,7 +122,10 @@ pub fn rig() -> Rig {
     };
     let device = VirtioPci::new(Gpu::new(options, &wiring), how(3), handles(&rig, "gpu"));
     rig.attach_pci(device, &wiring, GPU.0, 0);
-    for (slot, ports, memory) in [RNG, BALLOON, CONSOLE, TABLET, GPU] {
+    let wiring = rig.wiring();
+    let device = Vsock::new(&vsock::model::MODEL, 3, &wiring, Arc::<Mouth>::default());
+    rig.attach_pci(VirtioPci::new(device, how(3), handles(&rig, "vsock")), &wiring, VSOCK.0, 0);
+    for (slot, ports, memory) in [RNG, BALLOON, CONSOLE, TABLET, GPU, VSOCK] {
         rig.config_write(slot, 0, 0x10, Size::B4, ports);
         rig.config_write(slot, 0, 0x20, Size::B4, memory);
         rig.config_write(slot, 0, 4, Size::B2, 7);
@@ -106,7 +133,7 @@ pub fn rig() -> Rig {
     rig
 }
 
-const WINDOWS: [Window; 17] = [
+const WINDOWS: [Window; 20] = [
     memory(RNG.2 as u64, 0x40),
     memory(RNG.2 as u64 + 0x3000, 4),
     ports(RNG.1 as u64, 0x20),
@@ -124,6 +151,9 @@ const WINDOWS: [Window; 17] = [
     memory(GPU.2 as u64, 0x40),
     memory(GPU.2 as u64 + 0x3000, 8),
     memory(GPU.2 as u64 + 0x2000, 16),
+    memory(VSOCK.2 as u64, 0x40),
+    memory(VSOCK.2 as u64 + 0x3000, 12),
+    memory(VSOCK.2 as u64 + 0x2000, 8),
 ];
 
 /// A guest's accesses.
@@ -137,7 +167,7 @@ const PLACE: u64 = 0x1_0000;
 /// Each device started as a driver does it, with requests in its queues, and the queues rung.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = super::devices::script_seeds();
-    for (window, queues, length) in [(0, 1, 64), (3, 4, 640), (8, 4, 64), (11, 2, 8)] {
+    for (window, queues, length) in [(0, 1, 64), (3, 4, 640), (8, 4, 64), (11, 2, 8), (17, 3, 64)] {
         for (features, high) in [(0, 1), (0x3e, 1), (0x2000_0012, 1)] {
             let mut script = start(window, queues, features, high);
             for queue in 0..queues {
