@@ -20,6 +20,9 @@ pub enum Line<'a> {
 /// The socket in the machine's folder where it waits for who wants to be at COM1's line.
 pub const COM1_SOCKET: &str = "com1";
 
+/// In a setup's words: the machine's folder.
+pub const FOLDER: &str = "@folder@";
+
 /// Bytes of an image that hold the pattern; those beyond are zero. A case that needs a large disk reads near its
 /// beginning or writes first.
 pub const PATTERN_MAX: u64 = 16 << 20;
@@ -44,7 +47,7 @@ pub fn words(setup: &Setup, folder: &Path, firmware: &Path, com2: Line<'_>) -> i
         words.push("-drive".into());
         words.push(drive(*disk, folder)?.into());
     }
-    words.extend(setup.args.iter().map(OsString::from));
+    words.extend(setup.args.iter().map(|word| word.replace(FOLDER, &field(folder)).into()));
     let com2 = match com2 {
         Line::Null => "null,id=com2".to_owned(),
         Line::Socket(path) => format!("socket,id=com2,path={}", field(path)),
@@ -93,10 +96,16 @@ mod tests {
     fn images_hold_the_pattern_and_words_name_them() {
         let folder = tempfile::tempdir().unwrap();
         let disks = &[Disk::Hard { slot: 0, sectors: 9 }, Disk::EmptyCd { slot: 2 }];
-        let setup = Setup { disks, args: &["-device", "e1000"] };
+        let setup = Setup { disks, args: &["-device", "e1000,x=@folder@/y"] };
         let words = words(&setup, folder.path(), Path::new("/a,b"), Line::Socket(Path::new("/s,t"))).unwrap();
         let text = words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
-        assert!(text.contains("-drive if=ide,index=2,media=cdrom -device e1000"), "{text}");
+        assert!(
+            text.contains(&format!(
+                "-drive if=ide,index=2,media=cdrom -device e1000,x={}/y",
+                folder.path().display()
+            )),
+            "{text}"
+        );
         assert!(text.contains("-bios /a,b "), "{text}");
         assert!(text.contains("socket,id=com2,path=/s,,t"), "{text}");
         let image = std::fs::read(folder.path().join("drive0.img")).unwrap();

@@ -186,12 +186,11 @@ impl Verdict {
 
 /// Whether there is such a case.
 fn exists(allowed: &Allowed, groups: &[Group]) -> bool {
-    let mut groups = groups.iter().filter(|group| group.device == allowed.device);
-    groups.any(|group| group.cases.iter().any(|case| case.name == allowed.case))
+    groups.iter().any(|group| group.cases.iter().any(|case| allowed.is_of(group.device, case.name)))
 }
 
 fn ran(allowed: &Allowed, runs: &[Run]) -> bool {
-    runs.iter().any(|run| run.group.device == allowed.device && run.case.name == allowed.case)
+    runs.iter().any(|run| allowed.is_of(run.group.device, run.case.name))
 }
 
 /// What is wrong, what was there, what is wanted.

@@ -16,7 +16,7 @@ use crate::models::Family;
 pub struct Allowed {
     /// The device.
     pub device: &'static str,
-    /// The case.
+    /// The case; `*`: every one of the device.
     pub case: &'static str,
     /// What the case looked at, as it says it. A `*` at the end stands for any end.
     pub what: &'static str,
@@ -27,13 +27,18 @@ pub struct Allowed {
 }
 
 impl Allowed {
+    /// Whether this is about something of that case.
+    pub fn is_of(&self, device: &str, case: &str) -> bool {
+        self.device == device && (self.case == "*" || self.case == case)
+    }
+
     /// Whether this is about that.
     pub fn covers(&self, device: &str, case: &str, what: &str) -> bool {
         let same = match self.what.strip_suffix('*') {
             Some(begin) => what.starts_with(begin),
             None => what == self.what,
         };
-        self.device == device && self.case == case && same
+        same && self.is_of(device, case)
     }
 }
 

@@ -35,6 +35,12 @@ const COPY: &str =
 
 pub(super) const ALLOWED: &[Allowed] = &[
     small(
+        "virtio-vsock",
+        "*",
+        "machine",
+        "QEMU has no such device in its own process: its own are the kernel's (vhost) and another process's (vhost-user).",
+    ),
+    small(
         "virtio-serial",
         "a port with somebody at its end",
         "*",

@@ -32,6 +32,7 @@ mod virtio_net;
 mod virtio_rng;
 mod virtio_scsi;
 mod virtio_serial;
+mod virtio_vsock;
 
 use crate::case::Group;
 
@@ -69,4 +70,5 @@ pub const GROUPS: &[Group] = &[
     virtio_input::GROUP,
     virtio_balloon::GROUP,
     virtio_rng::GROUP,
+    virtio_vsock::GROUP,
 ];
