@@ -1,5 +1,7 @@
 //! The device on PCI: what Linux's driver does with it, and what none should.
 
+mod windows;
+
 use std::sync::Mutex;
 
 use devices_core::rig::{FuzzRange, Rig, fuzz, scenario, us};

@@ -1,5 +1,7 @@
 //! The device on PCI, by the requests of its drivers.
 
+mod viostor;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;

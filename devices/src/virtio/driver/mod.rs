@@ -1,7 +1,8 @@
 //! The driver's half of a queue, for tests: it makes requests available and takes them back. How it finds the device is in
-//! `pci`.
+//! `pci`; how those of Windows do it, in `windows`.
 
 pub mod pci;
+pub mod windows;
 
 use hypervisor::GuestRam;
 use vm_memory::{Bytes, GuestAddress};

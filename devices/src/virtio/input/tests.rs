@@ -1,5 +1,7 @@
 //! The devices on PCI.
 
+mod vioinput;
+
 use std::sync::Arc;
 
 use devices_core::rig::{FuzzRange, Rig, fuzz, scenario};

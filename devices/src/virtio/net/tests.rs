@@ -1,5 +1,7 @@
 //! The card on PCI, by the requests of its drivers.
 
+mod netkvm;
+
 use devices_core::Size;
 use devices_core::net::{TestNet, gso};
 use devices_core::rig::{FuzzRange, Rig, fuzz, scenario, us};

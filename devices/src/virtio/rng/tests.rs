@@ -1,5 +1,7 @@
 //! The device on PCI.
 
+mod viorng;
+
 use devices_core::entropy::Foretold;
 use devices_core::rig::{FuzzRange, Rig, fuzz, scenario, us};
 
