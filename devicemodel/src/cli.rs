@@ -501,7 +501,12 @@ impl RunArgs {
         }
         self.networks(config)?;
         for device in &self.device {
-            config.devices.push(DeviceSpec::parse(device)?);
+            let device = DeviceSpec::parse(device)?;
+            // Another VGA is there instead of the usual one.
+            config
+                .devices
+                .retain(|other| *other != DeviceSpec::vga(16) || !device.is_instead_of(&other.model));
+            config.devices.push(device);
         }
         for share in &self.share {
             config.add_share(share)?;

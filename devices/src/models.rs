@@ -63,6 +63,7 @@ static ALL: &[Listed] = &[
     Listed(&virtio::blk::model::TRANSITIONAL, Maker::Of(virtio::blk::model::make)),
     Listed(&virtio::blk::model::NON_TRANSITIONAL, Maker::Of(virtio::blk::model::make)),
     Listed(&virtio::gpu::model::MODEL, Maker::Of(virtio::gpu::model::make)),
+    Listed(&virtio::gpu::model::VGA, Maker::Of(virtio::gpu::model::make_vga)),
     Listed(&virtio::input::model::KEYBOARD, Maker::Of(virtio::input::model::make)),
     Listed(&virtio::input::model::MOUSE, Maker::Of(virtio::input::model::make)),
     Listed(&virtio::input::model::TABLET, Maker::Of(virtio::input::model::make)),

@@ -180,6 +180,10 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
     let mut buses = Vec::new();
     for model in models::all() {
         let Some(make) = models::maker(model) else { continue };
+        // Its ports are the VGA's, which is there.
+        if model.name == "virtio-vga" {
+            continue;
+        }
         let wiring = rig.wiring();
         let line = 10 + u32::from(slot % 2);
         let handles = DeviceHandles {

@@ -122,14 +122,24 @@ impl DeviceSpec {
 
     /// Most bytes of pictures that it has outside of guest memory.
     pub(crate) fn pictures(&self) -> u64 {
-        let is_gpu = self.model == gpu::model::MODEL.name;
+        let is_gpu = [gpu::model::MODEL.name, gpu::model::VGA.name].contains(&self.model.as_str());
         self.properties().ok().filter(|_| is_gpu).map_or(0, |properties| gpu::model::memory(&properties))
     }
 
     /// Bytes of memory that it brings into the guest.
     pub(crate) fn memory(&self) -> u64 {
-        let is_vga = self.model == vga::model::MODEL.name;
-        self.properties().ok().filter(|_| is_vga).map_or(0, |properties| vga::model::memory(&properties))
+        match self.properties() {
+            Ok(properties) if self.model == vga::model::MODEL.name => vga::model::memory(&properties),
+            Ok(_) if self.model == gpu::model::VGA.name => gpu::model::VIDEO_MEMORY,
+            _ => 0,
+        }
+    }
+
+    /// Whether a guest that has one of them has none of the other: it is the same, or the ports and the window of a VGA
+    /// are both's.
+    pub(crate) fn is_instead_of(&self, model: &str) -> bool {
+        let vgas = [vga::model::MODEL.name, gpu::model::VGA.name];
+        self.model == model || vgas.contains(&self.model.as_str()) && vgas.contains(&model)
     }
 }
 
@@ -165,6 +175,10 @@ pub(crate) fn check(devices: &[DeviceSpec]) -> Result<(), ConfigError> {
         if others > 1 && !device.model()?.several {
             return Err(ConfigError::Invalid(format!("there can be only one {}", device.model)));
         }
+    }
+    let vgas = devices.iter().filter(|device| device.is_instead_of(vga::model::MODEL.name));
+    if vgas.count() > 1 {
+        return Err(ConfigError::Invalid("there can be only one of VGA and virtio-vga".into()));
     }
     Ok(())
 }

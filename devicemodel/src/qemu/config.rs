@@ -79,8 +79,8 @@ pub struct QemuConfig {
     pub netdevs: Vec<NetdevConfig>,
     /// `-nic` and `-net`.
     pub nics: Nics,
-    /// `-vga`: whether there is one.
-    pub vga: Option<bool>,
+    /// `-vga`.
+    pub vga: Option<Vga>,
     /// `-vnc`; none: there is no server.
     pub vnc: Option<VncArg>,
     /// `-k`.
@@ -231,6 +231,17 @@ pub enum BlockSource {
     File(PathBuf),
     /// In another node.
     Node(String),
+}
+
+/// `-vga`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vga {
+    /// There is none.
+    None,
+    /// The standard VGA.
+    Std,
+    /// One with a virtio GPU in it.
+    Virtio,
 }
 
 /// Where VNC clients connect.

@@ -270,7 +270,7 @@ pub const OPTIONS: &[Row] = &[
         "a network card with its host side",
     ),
     with("net", "nic[,model=MODEL]|TYPE[,key=value...]|none", Opt::Net, "cards and host sides on one hub"),
-    with("vga", "std|none", Opt::Vga, "display adapter"),
+    with("vga", "std|virtio|none", Opt::Vga, "display adapter"),
     absent_flag("usb", "USB"),
     absent("usbdevice", "NAME", "USB"),
     absent("soundhw", "NAME", "sound"),

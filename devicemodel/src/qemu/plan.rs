@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use devices::storage::ide::model as ide;
+use devices::virtio::gpu;
 use devices::xen;
 use devices_core::model::{Properties, Value};
 
 use super::boot::Panic;
 use super::config::{
     Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineKind, QemuConfig,
-    SocketAt, VncArg,
+    SocketAt, Vga, VncArg,
 };
 use super::drivers::{Driver, driver};
 use super::network::{NicArg, OnBoard};
@@ -344,8 +345,10 @@ fn guest(config: &QemuConfig) -> GuestConfig {
     if config.machine.kind == MachineKind::XenFv {
         guest.devices.push(DeviceSpec::new(None, &Properties::new(&xen::platform::model::MODEL)));
     }
-    if config.vga.unwrap_or(!config.nodefaults) {
-        guest.devices.push(DeviceSpec::vga(16));
+    match config.vga.unwrap_or(if config.nodefaults { Vga::None } else { Vga::Std }) {
+        Vga::None => {}
+        Vga::Std => guest.devices.push(DeviceSpec::vga(16)),
+        Vga::Virtio => guest.devices.push(DeviceSpec::new(None, &Properties::new(&gpu::model::VGA))),
     }
     guest.on_poweroff = config.ends.on_poweroff();
     guest.on_reboot = config.ends.on_reboot();
@@ -535,8 +538,8 @@ impl Plan {
         }
         let own = &mut drives.own;
         // What the machine has by itself is there already: what is said of it counts.
-        let said_of = own.iter().position(|name| *name == spec.model);
-        let there = self.guest.devices.iter_mut().find(|other| other.model == spec.model);
+        let said_of = own.iter().position(|name| spec.is_instead_of(name));
+        let there = self.guest.devices.iter_mut().find(|other| spec.is_instead_of(&other.model));
         match (said_of, there) {
             (Some(at), Some(there)) => {
                 own.swap_remove(at);

@@ -481,6 +481,12 @@ fn globals_reach_the_display_that_comes_by_itself() {
     let devices = |line: &str| without_drives(plan(line).guest.devices);
     assert_eq!(devices("-net none -global VGA.vgamem_mb=64"), [DeviceSpec::vga(64)]);
     assert_eq!(devices("-nic none -vga none -global VGA.vgamem_mb=64"), []);
+    let models = |line: &str| devices(line).into_iter().map(|device| device.model).collect::<Vec<_>>();
+    assert_eq!(models("-nic none -vga virtio"), ["virtio-vga"]);
+    assert_eq!(models("-nic none -device virtio-vga,xres=800"), ["virtio-vga"], "instead of the usual one");
+    assert_eq!(models("-nic none -device virtio-gpu-pci"), ["VGA", "virtio-gpu-pci"]);
+    let two = refusal("-nic none -device VGA -device virtio-vga");
+    assert_eq!(two, "this guest: there can be only one of VGA and virtio-vga");
     assert!(refusal("-global VGA.colour=1").contains("Property 'VGA.colour' not found"));
 }
 

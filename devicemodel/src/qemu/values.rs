@@ -7,7 +7,7 @@ use devices::input::layouts::Layout;
 
 use super::Refusal;
 use super::config::{
-    DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Smp, VncArg, VncListen,
+    DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Smp, Vga, VncArg, VncListen,
 };
 use super::drivers::{Driver, driver};
 use super::keyval::{Fields, number};
@@ -324,14 +324,15 @@ pub(super) fn device(value: &str) -> Result<DeviceArg, Refusal> {
     }
 }
 
-pub(super) fn vga(value: &str) -> Result<bool, Refusal> {
+pub(super) fn vga(value: &str) -> Result<Vga, Refusal> {
     match value {
-        "none" => Ok(false),
-        "std" => Ok(true),
-        "cirrus" | "vmware" | "qxl" | "virtio" | "tcx" | "cg3" | "xenfb" => {
+        "none" => Ok(Vga::None),
+        "std" => Ok(Vga::Std),
+        "virtio" => Ok(Vga::Virtio),
+        "cirrus" | "vmware" | "qxl" | "tcx" | "cg3" | "xenfb" => {
             Err(Refusal::not_built(format!("{value} (display adapter)")))
         }
-        _ => Err(Refusal::bad("expected std or none")),
+        _ => Err(Refusal::bad("expected std, virtio or none")),
     }
 }
 

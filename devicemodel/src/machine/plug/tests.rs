@@ -107,6 +107,9 @@ fn a_display_is_seen_by_its_id() {
     assert_eq!(refused("h", 1), "Device 'h' (head 1) is not bound to a QemuConsole");
     assert_eq!(refused("t", 0), "Device 't' (head 0) is not bound to a QemuConsole");
     assert_eq!(refused("x", 0), "Device 'x' not found");
+    let both = built(vec![spec("virtio-vga", Some("v"), &[("max_outputs", 2)])]).unwrap();
+    assert_eq!(both.frame().unwrap().size(), machine.frame().unwrap().size(), "a VGA's");
+    assert_eq!(both.head("v", 1).unwrap().size(), (640, 480));
     let only = built(vec![gpu("g", 1)]).unwrap();
     assert_eq!(only.frame().unwrap().size(), (640, 480));
     assert!(built(Vec::new()).unwrap().frame().is_none());

@@ -6,29 +6,38 @@
 
 use std::sync::Arc;
 
-use devices_core::DeviceCell;
 use devices_core::picture::{DirtyRows, DisplayAdapter, Frame};
+use devices_core::{Device, DeviceCell};
 
 use super::Vga;
 use super::render::Render;
 use super::vram::Vram;
 
-/// A way to look at a VGA's screen.
-pub struct Eye {
-    vga: Arc<DeviceCell<Vga>>,
+/// A way to look at the screen of a VGA, or of a device that has one in it.
+pub struct Eye<D = Vga> {
+    slot: Arc<DeviceCell<D>>,
+    vga: fn(&mut D) -> &mut Vga,
     vram: Vram,
 }
 
 impl Eye {
     /// For that VGA.
     pub fn new(vga: &Arc<DeviceCell<Vga>>) -> Eye {
-        Eye { vga: vga.clone(), vram: vga.lock().vram.clone() }
+        Eye::within(vga, |vga| vga)
     }
 }
 
-impl DisplayAdapter for Eye {
+impl<D: Device> Eye<D> {
+    /// For the one that a device has in it.
+    pub(crate) fn within(slot: &Arc<DeviceCell<D>>, vga: fn(&mut D) -> &mut Vga) -> Eye<D> {
+        let vram = vga(&mut slot.lock()).vram.clone();
+        Eye { slot: slot.clone(), vga, vram }
+    }
+}
+
+impl<D: Device> DisplayAdapter for Eye<D> {
     fn frame(&self) -> Box<dyn Frame> {
-        let snapshot = self.vga.lock().snapshot();
+        let snapshot = (self.vga)(&mut self.slot.lock()).snapshot();
         Box::new(Render::new(snapshot))
     }
 
@@ -37,7 +46,8 @@ impl DisplayAdapter for Eye {
         // The log first: a write after this is told at the next look, whether its pixel is seen now or not.
         let pages = self.vram.take_changed();
         let (snapshot, registers) = {
-            let mut vga = self.vga.lock();
+            let mut device = self.slot.lock();
+            let vga = (self.vga)(&mut device);
             (vga.snapshot(), std::mem::take(&mut vga.changed))
         };
         let render = Render::new(snapshot);

@@ -42,6 +42,9 @@ pub const VRAM_MIN: u64 = 1 << 20;
 /// Largest video memory in bytes: QEMU's upper limit.
 pub const VRAM_MAX: u64 = 512 << 20;
 
+/// How many regions there are. The last one is that of the registers in BAR 2.
+pub(crate) const REGIONS: usize = 8;
+
 /// Indices of the regions.
 mod region {
     pub const CRTC_MONO: usize = 0;
@@ -80,7 +83,7 @@ pub struct Vga {
     /// A register was written since somebody last asked.
     changed: bool,
     edid: [u8; 128],
-    regions: [Region; 8],
+    regions: [Region; REGIONS],
     wiring: Wiring,
 }
 
@@ -120,6 +123,23 @@ impl Vga {
     pub fn memory_saved_elsewhere(mut self) -> Vga {
         self.save_memory = false;
         self
+    }
+
+    /// Its video memory.
+    pub(crate) fn video_memory(&self) -> RamBlock {
+        self.vram.block().clone()
+    }
+
+    /// A read of the registers that BAR 2 has, in a device without an EDID there.
+    pub(crate) fn read_registers(&mut self, offset: u64, data: &mut [u8]) {
+        for (offset, byte) in (offset..).zip(data) {
+            *byte = if spec::mmio::EDID.contains(&offset) { 0 } else { self.read_mmio(offset) };
+        }
+    }
+
+    /// A write.
+    pub(crate) fn write_registers(&mut self, offset: u64, data: &[u8]) {
+        self.write_mmio(offset, data);
     }
 
     /// What the screen shows now, all of it copied. Black while it is off.

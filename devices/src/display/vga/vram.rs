@@ -29,6 +29,10 @@ impl Vram {
     pub fn new(block: RamBlock) -> Vram {
         Vram(block)
     }
+    /// It as memory that a guest can have in a BAR.
+    pub fn block(&self) -> &RamBlock {
+        &self.0
+    }
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.0.size()

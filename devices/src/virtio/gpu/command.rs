@@ -147,6 +147,7 @@ impl Gpu {
             return Err(response::ERR_INVALID_PARAMETER);
         }
         head.show(Some(Scanout { resource: id, image: resource.image.clone(), rect }));
+        self.heads.set_used(true);
         Ok(())
     }
 
@@ -173,7 +174,7 @@ impl Gpu {
         for line in 0..rect.height {
             let from = offset.saturating_add(u64::from(line) * pitch);
             resource.image.line_mut((rect.x, rect.y + line), rect.width, |to| {
-                backing.read(common.dma(), from, to);
+                backing.read(common.dma(), self.video.as_ref(), from, to);
             });
         }
         self.work += Image::bytes((rect.width, rect.height));
@@ -199,7 +200,8 @@ impl Gpu {
             let [a, b, c, d, e, f, g, h, len @ .., _, _, _, _] = *entry;
             (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u32::from_le_bytes(len))
         });
-        let backing = Backing::new(entries, common.dma()).ok_or(response::ERR_UNSPEC)?;
+        let video = self.video.as_ref();
+        let backing = Backing::new(entries, common.dma(), video).ok_or(response::ERR_UNSPEC)?;
         // None at all is no backing.
         if let Some(resource) = self.resources.get_mut(&id).filter(|_| count > 0) {
             resource.backing = Some(backing);

@@ -3,6 +3,7 @@
 //! Heads have a lock of their own, which is held for the time of some assignments; pixels are read with neither that nor
 //! the device's taken. So a vCPU waits for nobody who looks, however large the picture is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices_core::picture::{DirtyRows, DisplayAdapter, Frame, Picture};
@@ -168,7 +169,12 @@ impl Head {
 }
 
 /// All heads of a device.
-pub struct Heads(Mutex<Vec<Head>>);
+pub struct Heads {
+    heads: Mutex<Vec<Head>>,
+    /// One has shown something since the driver reset the device; and whether that was so at the last look.
+    used: AtomicBool,
+    was_used: AtomicBool,
+}
 
 impl Heads {
     /// So many, of which the first has a monitor.
@@ -180,12 +186,27 @@ impl Heads {
             cursor: Cursor::default(),
             dirty: Dirty([u64::MAX; SIDE_MAX as usize / 64]),
         };
-        Heads(Mutex::new((0..count).map(head).collect()))
+        let heads = Mutex::new((0..count).map(head).collect());
+        Heads { heads, used: AtomicBool::new(false), was_used: AtomicBool::new(false) }
+    }
+
+    /// The driver shows something, or has reset the device.
+    pub fn set_used(&self, used: bool) {
+        self.used.store(used, Ordering::Release);
+    }
+    /// Whether one has shown something since the driver reset the device.
+    pub fn is_used(&self) -> bool {
+        self.used.load(Ordering::Acquire)
+    }
+    /// Whether that has changed since this was last asked, and what it is.
+    pub fn look_changes(&self) -> (bool, bool) {
+        let is_used = self.is_used();
+        (self.was_used.swap(is_used, Ordering::AcqRel) != is_used, is_used)
     }
 
     /// All, for a moment.
     pub fn lock(&self) -> MutexGuard<'_, Vec<Head>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
+pub mod vga;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,12 +26,13 @@ use std::sync::Arc;
 use devices_core::model::Model;
 use devices_core::picture::DisplayAdapter;
 use devices_core::{Node, StateError, Timer, Wake, Wiring};
+use hypervisor::RamBlock;
 
 use super::common::Common;
 use super::device::{Identity, VirtioDevice};
 use super::queue::Chain;
 use super::spec::device_id;
-use backing::Backing;
+use backing::{Backing, VideoMemory};
 use heads::{Eye, Heads};
 use image::Image;
 use spec::{EVENT_DISPLAY, QUEUE_SIZES, SCANOUTS_MAX, config, feature, queue};
@@ -87,6 +89,8 @@ pub struct Gpu {
     /// Bytes that they take.
     hostmem: u64,
     heads: Arc<Heads>,
+    /// Of a VGA, in which backing may be, too.
+    video: Option<VideoMemory>,
     /// What has happened and the driver has not heard.
     events: u32,
     /// Bytes that were copied in this call.
@@ -107,11 +111,22 @@ impl Gpu {
             resources: BTreeMap::new(),
             hostmem: 0,
             heads: Arc::new(Heads::new(options.outputs, options.size)),
+            video: None,
             events: 0,
             work: 0,
             chain: Chain::default(),
             quiet: false,
         }
+    }
+
+    /// The same, beside a VGA with that memory.
+    fn with_video_memory(self, block: RamBlock) -> Gpu {
+        Gpu { video: Some(VideoMemory { at: 0, block }), ..self }
+    }
+
+    /// The guest has put the VGA's memory there; 0: nowhere.
+    fn place_video_memory(&mut self, at: u64) {
+        self.video.iter_mut().for_each(|video| video.at = at);
     }
 
     /// A way to look at its heads.
@@ -192,6 +207,7 @@ impl Gpu {
     fn clear(&mut self) {
         self.resources.clear();
         self.hostmem = 0;
+        self.heads.set_used(false);
         for head in self.heads.lock().iter_mut() {
             head.show(None);
             head.point(heads::Cursor::default());

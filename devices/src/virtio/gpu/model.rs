@@ -1,4 +1,4 @@
-//! The device as QEMU names it.
+//! The devices as QEMU names them.
 
 use std::sync::Arc;
 
@@ -11,8 +11,10 @@ use super::super::pci::properties::{self as pci, properties_of};
 use super::super::pci::{Handles, VirtioPci};
 use super::image::SIDE_MAX;
 use super::spec::SCANOUTS_MAX;
+use super::vga::{VgaEye, VirtioVga};
 use super::{Gpu, Options};
 use crate::board::{DeviceHandles, MadeDevice, MakeError};
+use crate::display::vga::Vga as StandardVga;
 
 const fn number(name: &'static str, bits: u8, usually: u64, help: &'static str) -> Property {
     Property { name, kind: Kind::Uint(bits), default: Usually::Uint(usually), help }
@@ -38,11 +40,16 @@ const VECTORS: u16 = 3;
 /// Class of a display controller that is no VGA.
 const OTHER_DISPLAY: u32 = 0x03_80_00;
 
+/// Bytes of video memory of the VGA, as in QEMU.
+pub const VIDEO_MEMORY: u64 = 8 << 20;
+/// Class of a VGA.
+const VGA_COMPATIBLE: u32 = 0x03_00_00;
+
 /// A GPU that is no VGA: firmware shows nothing on it.
-pub static MODEL: Model = Model {
-    name: "virtio-gpu-pci",
-    aliases: &["virtio-gpu"],
-    parent: "virtio-gpu-pci-base",
+pub static MODEL: Model =
+    Model { name: "virtio-gpu-pci", aliases: &["virtio-gpu"], parent: "virtio-gpu-pci-base", ..MODEL_PARTS };
+
+const MODEL_PARTS: Model = Model {
     category: Category::Display,
     desc: "virtio GPU",
     properties: PROPERTIES,
@@ -50,6 +57,17 @@ pub static MODEL: Model = Model {
     several: true,
     check,
     ..Model::PCI_PART
+};
+
+/// One that is a VGA too.
+pub static VGA: Model = Model {
+    name: "virtio-vga",
+    aliases: &[],
+    parent: "virtio-vga-base",
+    desc: "virtio GPU and standard VGA",
+    rom: Some("vgabios-virtio.bin"),
+    several: false,
+    ..MODEL_PARTS
 };
 
 fn check(properties: &Properties) -> Result<(), PropertyError> {
@@ -89,6 +107,22 @@ fn options(properties: &Properties, class: u32) -> Options {
         class,
         model: properties.model(),
     }
+}
+
+/// Makes one that is a VGA too.
+pub fn make_vga(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
+    check(properties)?;
+    let mut vga = StandardVga::new(parts.wiring, parts.board.add_ram("vram", VIDEO_MEMORY)?);
+    if parts.board.saves_device_memory() {
+        vga = vga.memory_saved_elsewhere();
+    }
+    let gpu = Gpu::new(options(properties, VGA_COMPATIBLE), parts.wiring);
+    let how = pci::options(properties, VECTORS);
+    let [inta, ..] = parts.intx;
+    let handles = Handles { name: parts.name, ram: parts.board.ram(), inta, msi: parts.board.msi() };
+    let slot = Arc::new(DeviceCell::new(VirtioVga::new(vga, gpu, how, handles)));
+    let display = Some(Arc::new(VgaEye::new(&slot)) as _);
+    Ok(MadeDevice { display, ..MadeDevice::at(slot) })
 }
 
 /// Makes one.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::super::common::Common;
-use super::backing::Backing;
+use super::backing::{Backing, VideoMemory};
 use super::heads::{Cursor, Head, Rect, Scanout, Shape};
 use super::image::{Format, Image, SIDE_MAX};
 use super::spec::{CURSOR, ENTRIES_MAX, PIXEL};
@@ -22,6 +22,9 @@ pub struct State {
     events: u32,
     heads: Vec<HeadState>,
     resources: Vec<ResourceState>,
+    /// Something has been shown since the driver reset the device.
+    #[serde(default)]
+    used: bool,
     /// When it goes on, in nanoseconds of guest time.
     #[serde(deserialize_with = "Option::deserialize")]
     goes_on: Option<u64>,
@@ -47,7 +50,7 @@ struct ResourceState {
     format: u32,
     /// None at all: they are 0.
     pixels: ByteBuf,
-    /// Addresses and lengths.
+    /// Addresses and lengths; bit 63 of an address: it is in the VGA's memory.
     #[serde(deserialize_with = "Option::deserialize")]
     backing: Option<Vec<(u64, u32)>>,
 }
@@ -61,6 +64,7 @@ pub(super) fn save(gpu: &Gpu) -> State {
         resources,
         hostmem: _,
         heads,
+        video: _,
         events,
         work: _,
         chain: _,
@@ -70,6 +74,7 @@ pub(super) fn save(gpu: &Gpu) -> State {
         events: *events,
         heads: heads.lock().iter().map(save_head).collect(),
         resources: resources.iter().map(|(id, resource)| save_resource(*id, resource)).collect(),
+        used: heads.is_used(),
         goes_on: *goes_on,
     }
 }
@@ -99,25 +104,31 @@ fn save_resource(id: u32, Resource { image, backing }: &Resource) -> ResourceSta
 }
 
 pub(super) fn load(gpu: &mut Gpu, common: &mut Common, state: State) -> Result<(), StateError> {
-    let State { events, heads, resources, goes_on } = state;
+    let State { events, heads, resources, used, goes_on } = state;
     gpu.clear();
     valid(heads.len() == gpu.options.outputs, "the device has another number of heads")?;
     for resource in resources {
         let id = resource.id;
         let room = gpu.options.max_hostmem - gpu.hostmem;
-        let resource = load_resource(resource, room, common.dma())?;
+        let resource = load_resource(resource, room, common.dma(), gpu.video.as_ref())?;
         gpu.hostmem += resource.cost();
         valid(id != 0 && gpu.resources.insert(id, resource).is_none(), "two resources are one")?;
     }
     for (head, state) in gpu.heads.lock().iter_mut().zip(heads) {
         load_head(head, state, &gpu.resources)?;
     }
+    gpu.heads.set_used(used);
     gpu.events = events;
     gpu.set_go_on(goes_on);
     Ok(())
 }
 
-fn load_resource(state: ResourceState, room: u64, dma: &Dma) -> Result<Resource, StateError> {
+fn load_resource(
+    state: ResourceState,
+    room: u64,
+    dma: &Dma,
+    video: Option<&VideoMemory>,
+) -> Result<Resource, StateError> {
     let ResourceState { id: _, size, format, pixels, backing } = state;
     let format = Format::new(format).ok_or_else(|| StateError::Invalid("pixels have no format".into()))?;
     valid(Image::bytes(size) <= room, "the resources are larger than the device has memory")?;
@@ -129,7 +140,7 @@ fn load_resource(state: ResourceState, room: u64, dma: &Dma) -> Result<Resource,
     let backing = backing.map(|entries| {
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         valid((1..=ENTRIES_MAX).contains(&count), "a backing has no such number of parts")?;
-        let backing = Backing::new(entries.into_iter(), &dma);
+        let backing = Backing::load(entries.into_iter(), &dma, video);
         backing.ok_or_else(|| StateError::Invalid("a backing is not in RAM".into()))
     });
     let resource = Resource { image: Arc::new(image), backing: backing.transpose()? };

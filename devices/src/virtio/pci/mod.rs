@@ -31,6 +31,7 @@ use hypervisor::{GuestRam, MsiTarget};
 use super::common::Common;
 use super::device::VirtioDevice;
 use super::spec::{feature, isr, status};
+use spec::Layout;
 
 /// What a device is made with beside itself.
 pub struct Handles<'a> {
@@ -60,13 +61,14 @@ pub struct Options {
 /// Numbers of regions.
 const LEGACY: usize = 0;
 const MSIX: usize = 1;
-const MODERN: usize = 2;
+pub(in crate::virtio) const MODERN: usize = 2;
 
 /// A device on PCI.
 pub struct VirtioPci<D: VirtioDevice> {
     name: String,
     pci: PciConfig,
     options: Options,
+    layout: Layout,
     common: Common,
     device: D,
     /// Interrupt status.
@@ -91,6 +93,16 @@ pub struct VirtioPci<D: VirtioDevice> {
 impl<D: VirtioDevice> VirtioPci<D> {
     /// Puts a device on PCI.
     pub fn new(device: D, options: Options, handles: Handles<'_>) -> VirtioPci<D> {
+        VirtioPci::with_layout(device, options, Layout::USUAL, handles)
+    }
+
+    /// The same, with BARs and structures elsewhere.
+    pub(in crate::virtio) fn with_layout(
+        device: D,
+        options: Options,
+        layout: Layout,
+        handles: Handles<'_>,
+    ) -> VirtioPci<D> {
         let Handles { name, ram, inta, msi } = handles;
         let kind = device.identity();
         let legacy = kind.transitional.filter(|_| options.legacy);
@@ -104,18 +116,14 @@ impl<D: VirtioDevice> VirtioPci<D> {
         });
         pci.connect(1, inta);
         if options.modern {
-            modern::capabilities(&mut pci);
-            pci.bar(
-                spec::BAR_MODERN,
-                BarKind::Mem64 { prefetch: true },
-                spec::MODERN_LEN,
-                Window::Region(MODERN),
-            );
+            modern::capabilities(&mut pci, layout);
+            let window = Window::Region(layout.region + MODERN);
+            pci.bar(layout.bar_modern, BarKind::Mem64 { prefetch: true }, spec::MODERN_LEN, window);
         }
-        let msix_len = msix(&mut pci, options, msi);
+        let msix_len = msix(&mut pci, options, layout, msi);
         let legacy_len = legacy::length(options, device.config_len());
         if options.legacy {
-            pci.bar(spec::BAR_LEGACY, BarKind::Io, legacy_len, Window::Region(LEGACY));
+            pci.bar(spec::BAR_LEGACY, BarKind::Io, legacy_len, Window::Region(layout.region + LEGACY));
         }
         let mut offered = device.features() | options.features;
         if !options.modern {
@@ -128,6 +136,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
             name: name.to_owned(),
             pci,
             options,
+            layout,
             common,
             device,
             isr: 0,
@@ -294,15 +303,16 @@ impl<D: VirtioDevice> VirtioPci<D> {
 }
 
 /// Adds MSI-X in a BAR of its own; gives the BAR's length.
-fn msix(pci: &mut PciConfig, options: Options, target: Arc<dyn MsiTarget>) -> u64 {
+fn msix(pci: &mut PciConfig, options: Options, layout: Layout, target: Arc<dyn MsiTarget>) -> u64 {
     let Options { vectors, modern, .. } = options;
     let table = u64::from(vectors) * 16;
     let pba = table.max(spec::MSIX_BAR / 2);
     let len = (pba + u64::from(vectors).div_ceil(64) * 8).max(spec::MSIX_BAR).next_power_of_two();
     if vectors > 0 {
-        let shape = MsixShape { vectors, bar: spec::BAR_MSIX as u8, table: 0, pba: pba as u32 };
+        let shape = MsixShape { vectors, bar: layout.bar_msix as u8, table: 0, pba: pba as u32 };
         pci.msix(if modern { spec::MSIX_CAP } else { spec::FIRST_CAP }, shape, target);
-        pci.bar(spec::BAR_MSIX, BarKind::Mem32 { prefetch: false }, len, Window::Region(MSIX));
+        let window = Window::Region(layout.region + MSIX);
+        pci.bar(layout.bar_msix, BarKind::Mem32 { prefetch: false }, len, window);
     }
     len
 }
@@ -321,7 +331,7 @@ impl<D: VirtioDevice> Device for VirtioPci<D> {
         match at.region {
             LEGACY => self.read_legacy(at.offset, data),
             MSIX => {
-                if !self.pci.msix_read(spec::BAR_MSIX as u8, at.offset, data) {
+                if !self.pci.msix_read(self.layout.bar_msix as u8, at.offset, data) {
                     data.fill(0);
                 }
             }
@@ -333,7 +343,7 @@ impl<D: VirtioDevice> Device for VirtioPci<D> {
         match at.region {
             LEGACY => self.write_legacy(at.offset, data),
             MSIX => {
-                self.pci.msix_write(spec::BAR_MSIX as u8, at.offset, data);
+                self.pci.msix_write(self.layout.bar_msix as u8, at.offset, data);
                 Io::Done
             }
             _ => self.write_modern(at.offset, data),

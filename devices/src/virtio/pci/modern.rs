@@ -7,26 +7,37 @@ use super::super::device::VirtioDevice;
 use super::super::queue::Place;
 use super::super::spec::{feature, status};
 use super::VirtioPci;
-use super::spec::{self, Structure, cap, common as reg};
+use super::spec::{self, Layout, Structure, cap, common as reg};
 
 /// Adds the capabilities, in QEMU's order.
-pub(super) fn capabilities(pci: &mut PciConfig) {
-    for Structure { cfg_type, cap: at, offset } in [spec::COMMON, spec::ISR, spec::DEVICE] {
-        capability(pci, at, cfg_type, spec::CAP_LEN, (offset, spec::STRUCTURE_LEN));
+pub(super) fn capabilities(pci: &mut PciConfig, layout: Layout) {
+    let bar = layout.bar_modern as u8;
+    for (Structure { cfg_type, cap: at, .. }, offset, length) in [
+        (spec::COMMON, layout.common, layout.length),
+        (spec::ISR, layout.isr, layout.length),
+        (spec::DEVICE, spec::DEVICE.offset, spec::STRUCTURE_LEN),
+    ] {
+        capability(pci, (at, spec::CAP_LEN), cfg_type, bar, (offset, length));
     }
     let Structure { cfg_type, cap: at, offset } = spec::NOTIFY;
-    capability(pci, at, cfg_type, spec::CAP_LEN + 4, (offset, spec::STRUCTURE_LEN));
+    capability(pci, (at, spec::CAP_LEN + 4), cfg_type, bar, (offset, spec::STRUCTURE_LEN));
     pci.set(at + cap::DATA, &spec::NOTIFY_MULTIPLIER.to_le_bytes());
     let (cfg_type, at) = spec::PCI_CFG;
-    capability(pci, at, cfg_type, spec::CAP_LEN + 4, (0, 0));
+    capability(pci, (at, spec::CAP_LEN + 4), cfg_type, bar, (0, 0));
     pci.set(at + cap::BAR, &[0]);
     pci.allow(at + cap::BAR, &[0xff]);
     pci.allow(at + cap::OFFSET, &[0xff; 12]);
 }
 
-fn capability(pci: &mut PciConfig, at: u16, cfg_type: u8, len: u16, (offset, length): (u64, u64)) {
+fn capability(
+    pci: &mut PciConfig,
+    (at, len): (u16, u16),
+    cfg_type: u8,
+    bar: u8,
+    (offset, length): (u64, u64),
+) {
     pci.capability(at, spec::CAP_VENDOR, len);
-    pci.set(at + cap::LEN, &[len as u8, cfg_type, spec::BAR_MODERN as u8]);
+    pci.set(at + cap::LEN, &[len as u8, cfg_type, bar]);
     pci.set(at + cap::OFFSET, &(offset as u32).to_le_bytes());
     pci.set(at + cap::LENGTH, &(length as u32).to_le_bytes());
 }
@@ -44,13 +55,13 @@ fn half(whole: u64, half: u64) -> u32 {
 impl<D: VirtioDevice> VirtioPci<D> {
     /// A read of the BAR.
     pub(super) fn read_modern(&mut self, offset: u64, data: &mut [u8]) {
-        let (structure, at) = (offset & !(spec::STRUCTURE_LEN - 1), offset & (spec::STRUCTURE_LEN - 1));
-        if structure == spec::DEVICE.offset {
+        let (structure, at) = self.layout.find(offset);
+        if structure == spec::DEVICE.cfg_type {
             return self.read_device_config(at, data);
         }
-        let value = if structure == spec::COMMON.offset {
+        let value = if structure == spec::COMMON.cfg_type {
             self.read_common(at)
-        } else if structure == spec::ISR.offset {
+        } else if structure == spec::ISR.cfg_type {
             self.read_isr().into()
         } else {
             0
@@ -63,18 +74,18 @@ impl<D: VirtioDevice> VirtioPci<D> {
 
     /// A write.
     pub(super) fn write_modern(&mut self, offset: u64, data: &[u8]) -> Io {
-        let (structure, at) = (offset & !(spec::STRUCTURE_LEN - 1), offset & (spec::STRUCTURE_LEN - 1));
-        if structure == spec::DEVICE.offset {
+        let (structure, at) = self.layout.find(offset);
+        if structure == spec::DEVICE.cfg_type {
             self.write_device_config(at, data);
             return Io::Done;
         }
-        if structure == spec::NOTIFY.offset {
+        if structure == spec::NOTIFY.cfg_type {
             // Whatever is written: the place says which queue.
             self.notify((at / u64::from(spec::NOTIFY_MULTIPLIER)) as u16);
             self.tell();
             return Io::Done;
         }
-        if structure != spec::COMMON.offset {
+        if structure != spec::COMMON.cfg_type {
             return Io::Done;
         }
         // The bus cuts wide registers into halves, as drivers write them (4.1.3.1).
@@ -172,7 +183,8 @@ impl<D: VirtioDevice> VirtioPci<D> {
             (self.pci.u8(spec::PCI_CFG.1 + cap::BAR), of(cap::OFFSET), of(cap::LENGTH));
         let inside = u64::from(offset) + u64::from(length) <= spec::MODERN_LEN;
         let whole = matches!(length, 1 | 2 | 4) && offset.is_multiple_of(length);
-        (usize::from(bar) == spec::BAR_MODERN && inside && whole).then_some((offset.into(), length as usize))
+        (usize::from(bar) == self.layout.bar_modern && inside && whole)
+            .then_some((offset.into(), length as usize))
     }
 
     /// Before a read of configuration space: what is behind the window goes into it (4.1.4.9).

@@ -68,6 +68,47 @@ pub const ISR: Structure = Structure { cfg_type: 3, cap: 0x50, offset: STRUCTURE
 pub const DEVICE: Structure = Structure { cfg_type: 4, cap: 0x60, offset: 2 * STRUCTURE_LEN };
 /// Notifications: four bytes a queue.
 pub const NOTIFY: Structure = Structure { cfg_type: 2, cap: 0x70, offset: 3 * STRUCTURE_LEN };
+/// What of that is elsewhere in a device that is another one, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// BAR with the MSI-X table.
+    pub bar_msix: usize,
+    /// BAR with the structures of version 1.
+    pub bar_modern: usize,
+    /// Where the common configuration begins.
+    pub common: u64,
+    /// Where the interrupt status does.
+    pub isr: u64,
+    /// Bytes of each of these two.
+    pub length: u64,
+    /// Number of the first of its regions.
+    pub region: usize,
+}
+
+impl Layout {
+    /// Of a device that is nothing else.
+    pub const USUAL: Layout = Layout {
+        bar_msix: BAR_MSIX,
+        bar_modern: BAR_MODERN,
+        common: COMMON.offset,
+        isr: ISR.offset,
+        length: STRUCTURE_LEN,
+        region: 0,
+    };
+
+    /// Which structure is there (0: none), and where in it that is.
+    pub fn find(&self, offset: u64) -> (u8, u64) {
+        let structures = [
+            (NOTIFY.cfg_type, NOTIFY.offset),
+            (DEVICE.cfg_type, DEVICE.offset),
+            (ISR.cfg_type, self.isr),
+            (COMMON.cfg_type, self.common),
+        ];
+        let found = structures.into_iter().find(|(_, first)| *first <= offset);
+        found.map_or((0, offset), |(cfg_type, first)| (cfg_type, offset - first))
+    }
+}
+
 /// Bytes of the structure between two queues.
 pub const NOTIFY_MULTIPLIER: u32 = 4;
 /// Access to the structures by configuration space: type and place of the capability.

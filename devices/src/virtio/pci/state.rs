@@ -30,6 +30,7 @@ pub(super) fn save<D: VirtioDevice>(card: &VirtioPci<D>) -> Result<Saved, StateE
         name: _,
         pci,
         options: _,
+        layout: _,
         common,
         device,
         isr,

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod start;
+mod vga;
 
 use std::sync::Arc;
 
