@@ -79,6 +79,11 @@ fn generic(place: &Place) -> Result<()> {
         let modules = modules::in_order(&root.join("lib/modules").join(&version), &modules::VECTORS)?;
         Ok(fs::write(target, initrd::make(&fs::read(&busybox)?, &modules)?)?)
     })?;
+    make(place, "gpu.vmlinuz", &groups, |target| copy(&kernel, target))?;
+    make(place, "gpu.initrd", &groups, |target| {
+        let modules = modules::in_order(&root.join("lib/modules").join(&version), &modules::GRAPHICS)?;
+        Ok(fs::write(target, initrd::make(&fs::read(&busybox)?, &modules)?)?)
+    })?;
     make(place, "disk.img", &groups, |target| {
         let content = disk::Content { kernel: &kernel, initrd: &ramdisk, busybox: &busybox };
         disk::make(place, &content, target)

@@ -23,6 +23,9 @@ pub const DISK: [&str; 9] = [
 /// Network cards, those that the cloud kernel has no drivers for among them.
 pub const NETWORK: [&str; 6] = ["e1000", "e1000e", "8139cp", "8139too", "ne2k_pci", "af_packet"];
 
+/// A GPU, which the cloud kernel has no driver for.
+pub const GRAPHICS: [&str; 2] = ["virtio_pci", "virtio_gpu"];
+
 /// What calculates in vector registers and is tried by the kernel against known answers, or measured, when it is loaded.
 /// The modes of operation come first, as the ciphers' own are tried by them.
 pub const VECTORS: [&str; 24] = [

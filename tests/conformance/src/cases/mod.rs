@@ -27,6 +27,7 @@ mod uart;
 mod vga;
 mod virtio_balloon;
 mod virtio_blk;
+mod virtio_gpu;
 mod virtio_input;
 mod virtio_net;
 mod virtio_rng;
@@ -67,6 +68,7 @@ pub const GROUPS: &[Group] = &[
     virtio_net::GROUP,
     virtio_scsi::GROUP,
     virtio_serial::GROUP,
+    virtio_gpu::GROUP,
     virtio_input::GROUP,
     virtio_balloon::GROUP,
     virtio_rng::GROUP,
