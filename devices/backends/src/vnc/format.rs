@@ -89,6 +89,9 @@ pub struct Pixels {
     big_endian: bool,
     /// Bytes of a pixel that ZRLE leaves out, and whether those are the first ones.
     compact: Option<bool>,
+    /// Where the bytes of red, green and blue are, if Tight has just these.
+    bytes_of: Option<[u8; 3]>,
+    true_colour: bool,
 }
 
 impl Pixels {
@@ -105,7 +108,14 @@ impl Pixels {
             bytes: format.bytes,
             big_endian: format.big_endian,
             compact: compact(format),
+            bytes_of: Some(format.shift).filter(|_| is_tight(format)),
+            true_colour: format.true_colour,
         }
+    }
+
+    /// Whether pixels are colours of more than a byte: of others no photograph is made.
+    pub fn are_fine(&self) -> bool {
+        self.true_colour && self.bytes > 1
     }
 
     /// Bytes of a pixel.
@@ -135,6 +145,14 @@ impl Pixels {
         }
     }
 
+    /// Writes a pixel as Tight has it: of 24 bits red, green and blue.
+    pub fn put_tight(&self, out: &mut Vec<u8>, pixel: u32) {
+        match self.bytes_of {
+            Some(shift) => out.extend(shift.map(|shift| (pixel >> shift) as u8)),
+            None => self.put(out, pixel),
+        }
+    }
+
     /// Writes a pixel as ZRLE has it: without the byte of four that says nothing (7.7.5).
     pub fn put_compact(&self, out: &mut Vec<u8>, pixel: u32) {
         let Some(first) = self.compact else { return self.put(out, pixel) };
@@ -142,6 +160,11 @@ impl Pixels {
         let [a, b, c, d] = bytes;
         out.extend(if first { [b, c, d] } else { [a, b, c] });
     }
+}
+
+/// Whether Tight has three bytes of a pixel, red, green and blue.
+fn is_tight(format: &PixelFormat) -> bool {
+    format.true_colour && format.bytes == 4 && format.depth == 24 && format.max == [255; 3]
 }
 
 /// Whether a pixel has a byte that says nothing, and if so whether it is the first on the wire.

@@ -11,7 +11,9 @@
 //! output, a set of tiles) and in what it makes us do at once (a rectangle and 4 KiB of input a turn, so
 //! many messages a second). What it does not read is not produced.
 //!
-//! Left out: TLS and SASL, websockets, listening viewers (reverse connections), the clipboard, audio,
+//! Encodings: raw, RRE, Hextile, Zlib, ZRLE, Tight (zlib and, if the client names a quality, JPEG), TightPNG.
+//!
+//! Left out: CopyRect, TLS and SASL, websockets, listening viewers (reverse connections), the clipboard, audio,
 //! lights of the keyboard, and resizing by the client, which is refused.
 
 mod auth;

@@ -3,7 +3,7 @@
 mod handshake;
 mod update;
 
-use super::encode::{Encoder, Encoding};
+use super::encode::{Encoder, Encoding, Packing};
 use super::format::PixelFormat;
 use super::spec::{self, client, encoding};
 use super::tiles::{Rect, Tiles};
@@ -34,6 +34,7 @@ pub struct Host<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Abilities {
     encoding: Option<Encoding>,
+    packing: Packing,
     desktop_size: bool,
     extended_desktop_size: bool,
     pointer_change: bool,
@@ -267,6 +268,12 @@ impl Session {
                 self.pointer_told = None;
             }
             encoding::EXTENDED_KEY => self.untold.extended_key = true,
+            _ if encoding::QUALITY.contains(&number) => {
+                self.abilities.packing.quality = Some((number - encoding::QUALITY.start()) as u8);
+            }
+            _ if encoding::LEVEL.contains(&number) => {
+                self.abilities.packing.level = Some((number - encoding::LEVEL.start()) as u8);
+            }
             // The first is the one that the client likes best.
             _ if self.abilities.encoding.is_none() => {
                 self.abilities.encoding = Encoding::by_number(number);

@@ -33,8 +33,16 @@ pub mod server {
 /// Encodings and pseudo-encodings (7.7, 7.8).
 pub mod encoding {
     pub const RAW: i32 = 0;
+    pub const RRE: i32 = 2;
     pub const HEXTILE: i32 = 5;
+    pub const ZLIB: i32 = 6;
+    pub const TIGHT: i32 = 7;
     pub const ZRLE: i32 = 16;
+    pub const TIGHT_PNG: i32 = -260;
+    /// Of JPEG's quality, the worst first.
+    pub const QUALITY: std::ops::RangeInclusive<i32> = -32..=-23;
+    /// Of zlib's levels, the fastest first.
+    pub const LEVEL: std::ops::RangeInclusive<i32> = -256..=-247;
     pub const DESKTOP_SIZE: i32 = -223;
     pub const POINTER_CHANGE: i32 = -257;
     pub const EXTENDED_KEY: i32 = -258;

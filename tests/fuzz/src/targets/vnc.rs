@@ -119,7 +119,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let extended: &[u8] = &[255, 0, 0, 1, 0, 0, 0, 0x61, 0, 0, 0, 0x1e, 6, 0, 0, 0, 0, 0, 0, 2, 65, 66];
     let size: &[u8] = &[251, 0, 4, 0, 3, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 3, 0, 0, 0, 0, 0];
     let mut seeds = Vec::new();
-    for (first, encoding) in [(0, 0), (4, 5), (10, 16), (12, 16), (18, 5)] {
+    for (first, encoding) in [(0, 0), (4, 5), (10, 16), (12, 16), (18, 5), (0, 2), (4, 6), (10, 7), (12, 7)] {
         let encodings = encodings(encoding);
         let messages: [&[u8]; 14] = [
             b"RFB 003.008\n",

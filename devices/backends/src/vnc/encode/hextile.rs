@@ -100,7 +100,7 @@ fn subrects(
 }
 
 /// Paints over the rectangle of one colour that starts at `at`, and gives its width and height.
-fn cover(left: &mut [u32], stride: usize, at: usize, colour: u32, background: u32) -> (usize, usize) {
+pub fn cover(left: &mut [u32], stride: usize, at: usize, colour: u32, background: u32) -> (usize, usize) {
     let room = stride - at % stride;
     let of_colour = |row: &[u32]| row.iter().take(room).take_while(|&&pixel| pixel == colour).count();
     let width = left.get(at..).map_or(0, of_colour).max(1);

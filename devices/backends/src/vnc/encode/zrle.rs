@@ -1,8 +1,7 @@
 //! ZRLE (RFC 6143, 7.7.6).
 
-use flate2::{Compress, Compression, FlushCompress};
-
 use super::Block;
+use super::deflate::Deflate;
 use crate::vnc::format::Pixels;
 
 const SIDE: usize = 64;
@@ -10,48 +9,10 @@ const SIDE: usize = 64;
 const PALETTE: usize = 127;
 /// Most colours of a palette that packed pixels refer to.
 const PACKED: usize = 16;
-/// Speed counts for more than size.
-const LEVEL: u32 = 3;
-/// Deflated bytes that are taken at a time.
-const PIECE: usize = 1 << 14;
 
 const RAW: u8 = 0;
 const SOLID: u8 = 1;
 const RUNS: u8 = 128;
-
-/// The stream that all rectangles of one connection go through.
-pub struct Deflate(Compress);
-
-impl Deflate {
-    /// At its start.
-    pub fn new() -> Deflate {
-        Deflate(Compress::new(Compression::new(LEVEL), true))
-    }
-
-    /// Appends `data`, deflated, so that all of it can be inflated at once (RFC 6143, 7.7.6).
-    fn run(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        let mut piece = [0; PIECE];
-        let start = self.0.total_in();
-        // Room that was left does not say that all is out: a call that starts with output of the one before
-        // may end with that, its own flush undone. One that starts with nothing owed and leaves room is whole.
-        let mut owed = false;
-        loop {
-            let (taken, given) = (self.0.total_in(), self.0.total_out());
-            let rest = data.get((taken - start) as usize..).unwrap_or_default();
-            let status = self.0.compress(rest, &mut piece, FlushCompress::Sync);
-            let written = (self.0.total_out() - given) as usize;
-            out.extend(piece.get(..written).unwrap_or_default());
-            let consumed = (self.0.total_in() - taken) as usize;
-            let room = written < piece.len();
-            let whole = room && !owed && consumed == rest.len();
-            // With nothing taken and nothing given there is nothing left to do, or no way to.
-            if whole || status.is_err() || (written == 0 && consumed == 0) {
-                return;
-            }
-            owed = !room;
-        }
-    }
-}
 
 /// Appends a rectangle.
 pub fn encode(out: &mut Vec<u8>, block: &Block, pixels: &Pixels, deflate: &mut Deflate) {
@@ -59,28 +20,7 @@ pub fn encode(out: &mut Vec<u8>, block: &Block, pixels: &Pixels, deflate: &mut D
     for tile in block.tiles(SIDE) {
         encode_tile(&mut plain, &tile, pixels);
     }
-    let start = out.len();
-    out.extend([0; 4]);
-    deflate.run(&plain, out);
-    let len = (out.len() - start - 4) as u32;
-    if let Some(to) = out.get_mut(start..start + 4) {
-        to.copy_from_slice(&len.to_be_bytes());
-    }
-}
-
-/// A tile's colours, at most [`PALETTE`], with the place of each pixel's in a table.
-fn palette(tile: &Block) -> Option<Vec<u32>> {
-    let mut colours = Vec::new();
-    for run in tile.pixels.chunk_by(|a, b| a == b) {
-        let &colour = run.first()?;
-        if !colours.contains(&colour) {
-            if colours.len() >= PALETTE {
-                return None;
-            }
-            colours.push(colour);
-        }
-    }
-    Some(colours)
+    deflate.run_counted(&plain, out);
 }
 
 /// Bytes that a run's length takes.
@@ -105,7 +45,7 @@ fn packed_bits(colours: usize) -> usize {
 
 fn encode_tile(out: &mut Vec<u8>, tile: &Block, pixels: &Pixels) {
     let size = pixels.compact_bytes();
-    let palette = palette(tile);
+    let palette = tile.palette(PALETTE);
     let runs = || tile.pixels.chunk_by(|a, b| a == b);
     if let Some(&[colour]) = palette.as_deref() {
         out.push(SOLID);

@@ -58,7 +58,7 @@ impl Session {
         if let Some(format) = self.format.take() {
             self.encoder.set_format(&format);
         }
-        self.encoder.set_encoding(self.abilities.encoding.unwrap_or_default());
+        self.encoder.set_encoding(self.abilities.encoding.unwrap_or_default(), self.abilities.packing);
         if std::mem::take(&mut self.untold.colours) {
             self.out.extend([server::COLOUR_MAP, 0, 0, 0, 1, 0]);
             self.out.extend(PixelFormat::table().flatten().flat_map(u16::to_be_bytes));

@@ -34,7 +34,13 @@ pub struct Client {
     /// Colours of a table, once one came.
     pub table: Vec<[u16; 3]>,
     pub pixels: Vec<u32>,
+    /// Most that a part of a colour may be away from the picture's, of 255.
+    pub tolerance: f64,
+    /// Rectangles of Tight by kind: fill, JPEG, PNG, palette, pixels.
+    pub kinds: [usize; 5],
     inflate: Inflate,
+    zlib: Inflate,
+    tight: [Inflate; 4],
 }
 
 impl Client {
@@ -50,7 +56,11 @@ impl Client {
             format: DEFAULT,
             table: Vec::new(),
             pixels: Vec::new(),
+            tolerance: 0.0,
+            kinds: [0; 5],
             inflate: Inflate::default(),
+            zlib: Inflate::default(),
+            tight: Default::default(),
         }
     }
 
@@ -194,7 +204,10 @@ impl Client {
                     self.put(left + at % w, top + at / w, pixel);
                 }
             }
+            2 => self.rre(left, top, w, h),
             5 => self.hextile(left, top, w, h),
+            6 => self.zlib(left, top, w, h),
+            7 | -260 => self.tight(left, top, w, h),
             16 => self.zrle(left, top, w, h),
             -223 => self.resize(w, h),
             -257 | -258 => {}
@@ -265,6 +278,137 @@ impl Client {
                 }
             }
         }
+    }
+
+    fn put_all(&mut self, left: usize, top: usize, width: usize, pixels: impl IntoIterator<Item = u32>) {
+        for (at, pixel) in pixels.into_iter().enumerate() {
+            self.put(left + at % width, top + at / width, pixel);
+        }
+    }
+
+    fn rre(&mut self, left: usize, top: usize, width: usize, height: usize) {
+        let count = self.u32();
+        let background = self.pixel();
+        self.put_all(left, top, width, std::iter::repeat_n(background, width * height));
+        for _ in 0..count {
+            let colour = self.pixel();
+            let [x, y, w, h] = [self.u16(), self.u16(), self.u16(), self.u16()].map(usize::from);
+            assert!(x + w <= width && y + h <= height && w > 0 && h > 0, "a subrectangle inside");
+            self.put_all(left + x, top + y, w, std::iter::repeat_n(colour, w * h));
+        }
+    }
+
+    fn zlib(&mut self, left: usize, top: usize, width: usize, height: usize) {
+        let len = self.u32() as usize;
+        let packed = self.take_vec(len);
+        let plain = self.zlib.packet(&packed);
+        let size = usize::from(self.format.bits / 8);
+        assert_eq!(plain.len(), width * height * size);
+        let pixels: Vec<u32> = plain.chunks(size).map(|pixel| self.parse(pixel)).collect();
+        self.put_all(left, top, width, pixels);
+    }
+
+    fn tight(&mut self, left: usize, top: usize, width: usize, height: usize) {
+        let all = width * height;
+        let control = self.u8();
+        assert_eq!(control & 15, 0, "no stream begins anew");
+        let pixels: Vec<u32> = match control >> 4 {
+            8 => {
+                self.kinds[0] += 1;
+                let pixel = self.tight_pixel();
+                vec![pixel; all]
+            }
+            9 => {
+                self.kinds[1] += 1;
+                let data = self.counted();
+                let mut decoder = zune_jpeg::JpegDecoder::new(std::io::Cursor::new(data));
+                let colours = decoder.decode().expect("a JPEG");
+                assert_eq!(decoder.dimensions(), Some((width, height)));
+                self.of_colours(&colours)
+            }
+            10 => {
+                self.kinds[2] += 1;
+                let data = self.counted();
+                let mut reader = png::Decoder::new(std::io::Cursor::new(data)).read_info().expect("a PNG");
+                let mut colours = vec![0; all * 3];
+                reader.next_frame(&mut colours).expect("pixels");
+                self.of_colours(&colours)
+            }
+            kind @ 0..8 if kind & 4 == 0 => {
+                self.kinds[4] += 1;
+                let size = self.tight_bytes();
+                let plain = self.tight_data(usize::from(kind & 3), all * size);
+                plain.chunks(size).map(|pixel| self.tight_parse(pixel)).collect()
+            }
+            kind @ 0..8 => {
+                assert_eq!(self.u8(), 1, "a palette");
+                self.kinds[3] += 1;
+                let count = usize::from(self.u8()) + 1;
+                let palette: Vec<u32> = (0..count).map(|_| self.tight_pixel()).collect();
+                let row = if count == 2 { width.div_ceil(8) } else { width };
+                let plain = self.tight_data(usize::from(kind & 3), row * height);
+                let number = |x: usize, y: usize| match count {
+                    2 => plain[y * row + x / 8] >> (7 - x % 8) & 1,
+                    _ => plain[y * row + x],
+                };
+                (0..all).map(|at| palette[usize::from(number(at % width, at / width))]).collect()
+            }
+            other => panic!("kind {other}"),
+        };
+        assert_eq!(pixels.len(), all);
+        self.put_all(left, top, width, pixels);
+    }
+
+    /// Bytes behind their length.
+    fn counted(&mut self) -> Vec<u8> {
+        let mut len = 0;
+        for shift in [0, 7, 14] {
+            let byte = usize::from(self.u8());
+            len |= (byte & if shift == 14 { 0xff } else { 0x7f }) << shift;
+            if byte & 0x80 == 0 || shift == 14 {
+                break;
+            }
+        }
+        self.take_vec(len)
+    }
+
+    fn tight_data(&mut self, stream: usize, len: usize) -> Vec<u8> {
+        if len < 12 {
+            return self.take_vec(len);
+        }
+        let packed = self.counted();
+        let plain = self.tight[stream].packet(&packed);
+        assert_eq!(plain.len(), len);
+        plain
+    }
+
+    fn tight_bytes(&self) -> usize {
+        let Format { bits, max, .. } = self.format;
+        if bits == 32 && max == [255; 3] { 3 } else { usize::from(bits / 8) }
+    }
+
+    fn tight_pixel(&mut self) -> u32 {
+        let data = self.take_vec(self.tight_bytes());
+        self.tight_parse(&data)
+    }
+
+    fn tight_parse(&self, data: &[u8]) -> u32 {
+        match *data {
+            [red, green, blue] => self.of_colour([red, green, blue]),
+            _ => self.parse(data),
+        }
+    }
+
+    /// The pixel of a colour, as exact as the format can be.
+    fn of_colour(&self, colour: [u8; 3]) -> u32 {
+        (0..3).fold(0, |pixel, at| {
+            let max = u32::from(self.format.max[at]);
+            pixel | (u32::from(colour[at]) * max + 127) / 255 << self.format.shift[at]
+        })
+    }
+
+    fn of_colours(&self, colours: &[u8]) -> Vec<u32> {
+        colours.as_chunks().0.iter().map(|colour| self.of_colour(*colour)).collect()
     }
 
     fn zrle(&mut self, left: usize, top: usize, width: usize, height: usize) {
@@ -357,7 +501,7 @@ impl Client {
                 let exact = f64::from(colour[part]) * f64::from(max) / 255.0;
                 let (x, y) = (at % self.width, at / self.width);
                 assert!(
-                    (exact - f64::from(seen)).abs() <= 0.5,
+                    (exact - f64::from(seen)).abs() <= 0.5 + self.tolerance * f64::from(max) / 255.0,
                     "{x},{y}: {colour:?} as {:x}",
                     self.pixels[at]
                 );

@@ -4,8 +4,13 @@ use super::client::{DEFAULT, Format};
 use super::*;
 
 const RAW: i32 = 0;
+const RRE: i32 = 2;
 const HEXTILE: i32 = 5;
+const ZLIB: i32 = 6;
+const TIGHT: i32 = 7;
 const ZRLE: i32 = 16;
+const TIGHT_PNG: i32 = -260;
+const EXACT: [i32; 7] = [RAW, RRE, HEXTILE, ZLIB, TIGHT, ZRLE, TIGHT_PNG];
 const DESKTOP_SIZE: i32 = -223;
 const EXTENDED_DESKTOP_SIZE: i32 = -308;
 
@@ -32,7 +37,7 @@ fn every_encoding_in_every_format() {
     let sizes = [(200, 100), (333, 197), (1, 1), (17, 65)];
     for (width, height) in sizes {
         let setup = Setup::with("", picture(width, height));
-        for encoding in [RAW, HEXTILE, ZRLE] {
+        for encoding in EXACT {
             let mut client = setup.client();
             client.set_encodings(&[99, encoding]);
             for format in formats() {
@@ -49,14 +54,70 @@ fn every_encoding_in_every_format() {
 #[test]
 fn a_large_picture_comes_in_bounded_rectangles() {
     let setup = Setup::with("", picture(1920, 1080));
-    for encoding in [RAW, HEXTILE, ZRLE] {
+    for encoding in EXACT {
         let mut client = setup.client();
-        client.set_encodings(&[encoding]);
+        client.set_encodings(&[encoding, -247]);
         client.ask(false);
         let rects = client.update();
         assert!(rects.len() > 10);
         client.assert_shows(&setup.screen.now());
     }
+}
+
+/// A slope of colours without end, and beside it one colour, two and some.
+fn mixed() -> Picture {
+    let mut picture = Picture::new(512, 256);
+    for y in 0..256u32 {
+        for (x, pixel) in picture.row_mut(y).as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            *pixel = match (x / 128, y / 64) {
+                (0 | 1, _) => [x as u8, y as u8, ((x as u32 + y) / 4) as u8],
+                (2, _) => [9, 8, 7],
+                (_, 0) => [if x % 3 == 0 { 200 } else { 0 }; 3],
+                _ => [(x % 7 * 30) as u8, (y % 5 * 40) as u8, 0],
+            };
+        }
+    }
+    picture
+}
+
+#[test]
+fn tight_takes_the_way_that_suits_a_rectangle() {
+    let setup = Setup::with("", mixed());
+    // Asked for by parts, each of one kind.
+    let parts = [[0, 0, 256, 256], [256, 0, 128, 256], [384, 0, 128, 64], [384, 64, 128, 192]];
+    for (encodings, kinds, tolerance) in [
+        (&[TIGHT][..], [1, 0, 0, 2, 1], 0.0),
+        (&[TIGHT, -23, -250], [1, 1, 0, 2, 0], 12.0),
+        (&[TIGHT_PNG], [1, 0, 3, 0, 0], 0.0),
+        (&[TIGHT_PNG, -23], [1, 1, 2, 0, 0], 12.0),
+    ] {
+        let mut client = setup.client();
+        client.tolerance = tolerance;
+        client.set_encodings(encodings);
+        for part in parts {
+            client.ask_for(false, part);
+            client.update();
+        }
+        client.assert_shows(&setup.screen.now());
+        assert_eq!(client.kinds, kinds, "{encodings:?}");
+    }
+    // A worse quality is one, and a table of colours has no photographs.
+    let mut client = setup.client();
+    client.tolerance = 60.0;
+    client.set_encodings(&[TIGHT, -32]);
+    for part in parts {
+        client.ask_for(false, part);
+        client.update();
+    }
+    client.assert_shows(&setup.screen.now());
+    assert_eq!(client.kinds[1], 1);
+    client.tolerance = 0.0;
+    client.set_format(Format { bits: 8, big: false, max: [7, 7, 3], shift: [0, 3, 6] });
+    client.kinds = [0; 5];
+    client.ask(false);
+    client.update();
+    client.assert_shows(&setup.screen.now());
+    assert_eq!(client.kinds[1], 0);
 }
 
 #[test]
@@ -77,7 +138,18 @@ fn a_table_of_colours_is_told_before_its_pixels() {
 fn the_client_chooses_the_encoding_and_may_change_it_often() {
     let setup = Setup::new();
     let mut client = setup.client();
-    for encodings in [&[HEXTILE, RAW][..], &[ZRLE], &[RAW, ZRLE], &[ZRLE, HEXTILE], &[-1], &[]] {
+    let lists: [&[i32]; 9] = [
+        &[HEXTILE, RAW],
+        &[ZRLE],
+        &[TIGHT],
+        &[RAW, ZRLE],
+        &[ZLIB, TIGHT],
+        &[ZRLE, HEXTILE],
+        &[TIGHT, ZLIB],
+        &[-1],
+        &[],
+    ];
+    for encodings in lists {
         client.set_encodings(encodings);
         client.ask(false);
         let expected = encodings.first().copied().filter(|&first| first >= 0).unwrap_or(RAW);
