@@ -185,7 +185,8 @@ pub struct HostArgs {
     /// End with status 4 after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
-    /// How long a save or a pause waits for a processor or a disk that does not answer, before it is given up.
+    /// How long a save or a pause waits for a processor or a disk that does not answer, and a command for a file,
+    /// before it is given up.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub patience: u64,
     /// How our own CPU runs the guest's code. `ailurus inspect` shows by vCPU how many blocks were translated, how often

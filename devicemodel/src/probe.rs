@@ -148,7 +148,7 @@ impl Guest for Nobody {
         _file: &Path,
         _head: Option<(&str, u32)>,
         _format: ImageFormat,
-    ) -> Result<(), QmpError> {
+    ) -> Result<Begun, QmpError> {
         Err(no_guest())
     }
     fn send_key(&mut self, _keys: &[String], _hold_ms: u64) -> Result<(), QmpError> {
@@ -160,7 +160,7 @@ impl Guest for Nobody {
     fn eject(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {
         Err(QmpError::device_not_found(device))
     }
-    fn change_medium(&mut self, device: &str, _medium: NewMedium) -> Result<(), QmpError> {
+    fn change_medium(&mut self, device: &str, _medium: NewMedium) -> Result<Begun, QmpError> {
         Err(QmpError::device_not_found(device))
     }
 }

@@ -1,12 +1,11 @@
 //! Pictures as files.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use devices_core::picture::Frame;
 use serde::Deserialize;
 
-use crate::whole_file;
+use crate::whole_file::{self, WholeFile};
 
 /// Kinds of picture files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -20,8 +19,8 @@ pub enum ImageFormat {
 }
 
 /// Writes a picture; the file appears under its name only when it is whole.
-pub fn write(frame: &dyn Frame, file: &Path, format: ImageFormat) -> io::Result<()> {
-    whole_file::write(file, |to| match format {
+pub fn write(frame: &dyn Frame, file: WholeFile, format: ImageFormat) -> io::Result<()> {
+    whole_file::write_to(file, |to| match format {
         ImageFormat::Ppm => ppm(frame, to),
         ImageFormat::Png => Ok(png(frame, to)?),
     })
@@ -68,7 +67,7 @@ mod tests {
         picture.row_mut(1).copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
         let written = |format| {
             let file = dir.path().join("shot");
-            write(&picture, &file, format).unwrap();
+            write(&picture, WholeFile::create(&file).unwrap(), format).unwrap();
             std::fs::read(file).unwrap()
         };
         let ppm = written(ImageFormat::default());

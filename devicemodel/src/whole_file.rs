@@ -90,12 +90,18 @@ impl Abandoner {
 }
 
 impl WholeFile {
+    /// The file that was handed over under that name, if one was.
+    pub fn handed(name: &Path) -> Option<WholeFile> {
+        let file = handed().remove(name)?;
+        Some(WholeFile { file, partial: None, name: name.to_owned() })
+    }
+
     /// Begins a file. What has the name now stays as it is until [`commit`](WholeFile::commit); a link is
     /// replaced, not followed. Anything but a plain file is refused, with `/dev/null` as the only exception: that
     /// takes everything.
     pub fn create(name: &Path) -> io::Result<WholeFile> {
-        if let Some(file) = handed().remove(name) {
-            return Ok(WholeFile { file, partial: None, name: name.to_owned() });
+        if let Some(whole) = WholeFile::handed(name) {
+            return Ok(whole);
         }
         match kind(name)? {
             Kind::File => {}
@@ -185,7 +191,14 @@ pub fn write<E: From<io::Error>>(
     name: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
-    let whole = WholeFile::create(name)?;
+    write_to(WholeFile::create(name)?, write)
+}
+
+/// The same of one that was begun.
+pub fn write_to<E: From<io::Error>>(
+    whole: WholeFile,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
     let mut to = io::BufWriter::with_capacity(1 << 16, whole.file());
     write(&mut to)?;
     to.flush()?;

@@ -29,6 +29,32 @@ const FIRMWARE: &[u8] = &[
     0xeb, 0xfe, // 2: jmp 2
 ];
 
+/// What the same firmware does before it does nothing, to have the CD read a sector: it selects the drive, sends PACKET,
+/// waits for it to ask for the packet, and gives it READ(10).
+const READ_CD: &[u8] = &[
+    0xb0, 0xa0, // mov al, 0a0h
+    0xba, 0x76, 0x01, // mov dx, 176h
+    0xee, // out dx, al
+    0xb0, 0x08, // mov al, 8
+    0xba, 0x75, 0x01, // mov dx, 175h
+    0xee, // out dx, al
+    0xb0, 0xa0, // mov al, 0a0h
+    0xba, 0x77, 0x01, // mov dx, 177h
+    0xee, // out dx, al
+    0xec, // 1: in al, dx
+    0xa8, 0x08, // test al, 8
+    0x74, 0xfb, // jz 1
+    0xba, 0x70, 0x01, // mov dx, 170h
+    0xb8, 0x28, 0x00, // mov ax, 28h
+    0xef, // out dx, ax
+    0x31, 0xc0, // xor ax, ax
+    0xef, 0xef, 0xef, // out dx, ax
+    0xb8, 0x01, 0x00, // mov ax, 1
+    0xef, // out dx, ax
+    0x31, 0xc0, // xor ax, ax
+    0xef, // out dx, ax
+];
+
 /// The program. Whatever hangs in it, it is gone when this is dropped.
 struct Program {
     child: Child,
@@ -37,8 +63,12 @@ struct Program {
 
 impl Program {
     fn start(folder: &Path, monitor: &[&str]) -> Program {
+        Program::start_with(folder, FIRMWARE, monitor)
+    }
+
+    fn start_with(folder: &Path, firmware: &[u8], monitor: &[&str]) -> Program {
         let mut image = vec![0xff; 64 << 10];
-        image[..FIRMWARE.len()].copy_from_slice(FIRMWARE);
+        image[..firmware.len()].copy_from_slice(firmware);
         // The reset vector, 16 bytes before the end: jump to the beginning of the segment.
         image[0xfff0..0xfff3].copy_from_slice(&[0xe9, 0x0d, 0x00]);
         std::fs::write(folder.join("rom"), image).unwrap();
@@ -82,6 +112,31 @@ impl Program {
             assert!(matches!(status, WaitStatus::PtraceEvent(..)), "{status:?}");
             self.stopped.push(thread);
         }
+    }
+
+    /// Has the next thread hang that the event loop starts. [`catch`](Program::catch) awaits it.
+    fn stop_the_next(&self) {
+        let main = Pid::from_raw(self.child.id() as i32);
+        ptrace::seize(main, ptrace::Options::PTRACE_O_TRACECLONE).unwrap();
+    }
+
+    /// That thread has been started, and stands still.
+    fn catch(&mut self) {
+        let main = Pid::from_raw(self.child.id() as i32);
+        let until = Instant::now() + Duration::from_secs(50);
+        let status = loop {
+            match waitpid(main, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)).unwrap() {
+                WaitStatus::StillAlive => assert!(Instant::now() < until, "no thread is started"),
+                status => break status,
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        assert!(matches!(status, WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_CLONE)), "{status:?}");
+        let thread = Pid::from_raw(ptrace::getevent(main).unwrap() as i32);
+        let status = waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+        assert!(matches!(status, WaitStatus::PtraceEvent(..)), "{status:?}");
+        ptrace::detach(main, None).unwrap();
+        self.stopped.push(thread);
     }
 
     /// The host answers again.
@@ -248,6 +303,92 @@ fn a_save_is_given_up_for_who_wants_the_end() {
         assert_eq!(program.ends(), Some(0));
         assert_eq!(names(folder.path(), "saved"), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_cd_whose_file_hangs_can_be_taken_out_and_another_put_in() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["cd", "other"] {
+        std::fs::write(folder.path().join(name), [0; 4096]).unwrap();
+    }
+    let (works, rests) = FIRMWARE.split_at(FIRMWARE.len() - 2);
+    let firmware = [works, READ_CD, rests].concat();
+    let mut program = Program::start_with(folder.path(), &firmware, &["--cdrom", "cd"]);
+    let (mut one, mut other) = (Client::connect(folder.path()), Client::connect(folder.path()));
+    program.stop("disk");
+    one.press();
+    let cd = |stats: &Value| {
+        let reads = |drive: &&Value| drive["stats"]["rd_operations"] == 1;
+        Some(stats["return"].as_array()?.iter().find(reads)?["device"].as_str()?.to_owned())
+    };
+    let name = loop {
+        if let Some(name) = cd(&one.ask("query-blockstats", json!({}))) {
+            break name;
+        }
+    };
+    let drive = json!({ "device": name, "force": true });
+    let file = json!({ "device": name, "filename": "other" });
+    for (command, arguments) in [
+        ("blockdev-open-tray", &drive),
+        ("blockdev-close-tray", &json!({ "device": name })),
+        ("eject", &drive),
+        ("blockdev-change-medium", &file),
+    ] {
+        // An answer that waits for the file would wait for ever.
+        assert_eq!(one.ask(command, arguments.clone())["return"], json!({}), "{command}");
+        assert_eq!(other.status(), "running");
+    }
+    let blocks = one.ask("query-block", json!({}));
+    let drive = blocks["return"].as_array().unwrap().iter().find(|drive| drive["device"] == *name).unwrap();
+    assert_eq!(drive["inserted"]["file"], "other");
+    one.ask("quit", json!({}));
+    assert_eq!(program.ends(), Some(0));
+}
+
+#[test]
+fn a_file_of_a_dead_server_holds_up_who_named_it_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cd"), [0; 4096]).unwrap();
+    let mut program = Program::start(folder.path(), &["--patience", "1", "--cdrom", "cd"]);
+    let (mut one, mut other) = (Client::connect(folder.path()), Client::connect(folder.path()));
+    let drives = one.ask("query-block", json!({}));
+    let cd = drives["return"].as_array().unwrap().iter().find(|drive| drive["removable"] == true);
+    let cd = cd.unwrap()["device"].as_str().unwrap().to_owned();
+    let file = |name: &str| json!({ "node-name": name, "driver": "file", "filename": "cd" });
+    let line = json!({ "id": "l", "backend": { "type": "file", "data": { "out": "line" } } });
+    let commands = [
+        ("blockdev-add", file("a")),
+        ("blockdev-change-medium", json!({ "device": cd, "filename": "cd" })),
+        ("screendump", json!({ "filename": "shot" })),
+        ("chardev-add", line),
+        ("save", json!({ "filename": "saved" })),
+    ];
+    for (command, arguments) in commands {
+        program.stop_the_next();
+        one.send(command, arguments.clone());
+        program.catch();
+        assert_eq!(other.status(), "running", "{command}");
+        assert!(error(&one.answer()).ends_with("the host does not answer"), "{command}");
+        program.go_on();
+    }
+    // What was given up is as if it had never been asked for.
+    let nodes = one.ask("query-named-block-nodes", json!({}));
+    assert!(nodes["return"].as_array().unwrap().iter().all(|node| node["node-name"] != "a"), "{nodes}");
+    for name in ["a", "b"] {
+        program.stop_the_next();
+        one.send("blockdev-add", file(name));
+        program.catch();
+        assert_eq!(other.status(), "running");
+        program.go_on();
+        assert_eq!(one.answer()["return"], json!({}), "{name}");
+    }
+    program.stop_the_next();
+    one.send("query-block", json!({}));
+    program.catch();
+    let seen = one.answer();
+    assert!(seen["return"][0]["inserted"]["image"].get("actual-size").is_none(), "{seen}");
+    one.ask("quit", json!({}));
+    assert_eq!(program.ends(), Some(0));
 }
 
 #[test]

@@ -165,14 +165,20 @@ impl Chardevs {
 }
 
 impl Machine {
-    /// Opens a line; the path of a new pseudo-terminal.
-    pub(crate) fn add_chardev(&self, id: &str, config: SerialConfig) -> Result<Option<String>, QmpError> {
+    /// Adds a line, whose end was [prepared](prepare_line); the path of a new pseudo-terminal.
+    pub(crate) fn add_chardev(
+        &self,
+        id: &str,
+        config: SerialConfig,
+        end: Option<Prepared>,
+    ) -> Result<Option<String>, QmpError> {
+        if self.chardevs.lines().contains_key(id) {
+            return Err(QmpError::generic(format!("Chardev with id '{id}' already exists")));
+        }
         if self.chardevs.lines().values().filter(|line| line.added).count() >= MOST {
             return Err(QmpError::generic("there are too many lines: use chardev-remove"));
         }
-        let prepared = spec(&config).map(|spec| backends::chardev::prepare(&spec)).transpose();
-        let path =
-            prepared.and_then(|prepared| self.chardevs.start(id, config, prepared, &self.notifier, true));
+        let path = self.chardevs.start(id, config, end, &self.notifier, true);
         let path = path.map_err(|error| QmpError::generic(refusal(id, &error)))?;
         Ok(path.map(|path| path.display().to_string()))
     }
@@ -214,6 +220,12 @@ impl Machine {
         let lines = self.chardevs.lines();
         lines.iter().filter_map(|(id, line)| Some((id.clone(), line.path.clone()?))).collect()
     }
+}
+
+/// Opens what a line leads to, which may take the host its time.
+pub(crate) fn prepare_line(id: &str, config: &SerialConfig) -> Result<Option<Prepared>, QmpError> {
+    let prepared = spec(config).map(|spec| backends::chardev::prepare(&spec)).transpose();
+    prepared.map_err(|error| QmpError::generic(refusal(id, &error)))
 }
 
 fn refusal(id: &str, error: &CharError) -> String {

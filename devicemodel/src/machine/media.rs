@@ -65,7 +65,7 @@ fn format(name: &str) -> Result<Format, QmpError> {
 }
 
 /// A file of the host, open.
-fn open(source: Source, write: bool) -> Result<(File, PathBuf), QmpError> {
+pub(crate) fn open(source: Source, write: bool) -> Result<(File, PathBuf), QmpError> {
     match source {
         Source::File(fd, path) => Ok((fd.into(), path)),
         Source::Path(path) => {
@@ -220,6 +220,11 @@ impl Machine {
             return Err(QmpError::generic("Device does not have a block device backend"));
         }
         Err(QmpError::device_not_found(device))
+    }
+
+    /// Whether there is a CD drive of that name.
+    pub(crate) fn find_cd(&self, device: &str) -> Result<(), QmpError> {
+        self.cd(device).map(drop)
     }
 
     /// Opens the tray of a CD drive.

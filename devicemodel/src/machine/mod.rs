@@ -59,10 +59,12 @@ use crate::trace::record::HostEvent;
 use crate::vnc::Console;
 pub use ahead::Preopened;
 pub use build::MachineHandles;
+pub(crate) use chardevs::prepare_line;
 use disks::CdDrive;
 pub(crate) use firmware::split_ram;
 pub use inputs::Inputs;
 use interrupts::{Controllers, Dispatcher};
+pub(crate) use media::open as open_source;
 pub use recording::recorded;
 pub(crate) use rest::PausedMachine;
 pub use serial::Terminal;
@@ -437,6 +439,10 @@ impl Machine {
     /// Has the event loop come round.
     pub(crate) fn remind(&self) {
         self.notifier.notify(Notice::Device);
+    }
+    /// For who has it come round from elsewhere.
+    pub(crate) fn notifier(&self) -> Notifier {
+        self.notifier.clone()
     }
 
     /// Screen, keyboard and mouse for a viewer.

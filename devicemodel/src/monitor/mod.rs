@@ -99,10 +99,11 @@ pub trait Guest {
         file: &Path,
         head: Option<(&str, u32)>,
         format: ImageFormat,
-    ) -> Result<(), QmpError>;
+    ) -> Result<Begun, QmpError>;
     /// Presses keys (QKeyCode names) together and lets them go after `hold_ms`.
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError>;
-    /// Saves the whole guest to a file, which is opened by the time of the return. How far it is comes as events.
+    /// Saves the whole guest to a file; one that was handed over is taken by the time of the return. How far it is comes
+    /// as events.
     fn save(&mut self, file: &Path) -> Result<Begun, QmpError>;
     /// What has come of work that was begun, each told once.
     fn take_answers(&mut self) -> Vec<(Job, Result<(), QmpError>)> {
@@ -114,7 +115,7 @@ pub trait Guest {
     /// Opens the tray of a CD drive and takes the medium out.
     fn eject(&mut self, device: &str, force: bool) -> Result<(), QmpError>;
     /// Puts a medium into a CD drive, with its tray opened before and closed after.
-    fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<(), QmpError>;
+    fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<Begun, QmpError>;
     /// Opens the tray of a CD drive with the medium in it.
     fn open_tray(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {
         Err(QmpError::device_not_found(device))
@@ -132,7 +133,7 @@ pub trait Guest {
         Err(QmpError::device_not_found(device))
     }
     /// Opens an image that a drive can be given later.
-    fn add_node(&mut self, _node: NewNode) -> Result<(), QmpError> {
+    fn add_node(&mut self, _node: NewNode) -> Result<Begun, QmpError> {
         Err(not_here("opening an image"))
     }
     /// Closes it.
@@ -167,8 +168,8 @@ pub trait Guest {
     fn mice(&self) -> Vec<MouseInfo> {
         vec![MouseInfo::PS2]
     }
-    /// Opens a line; the path of a new pseudo-terminal.
-    fn add_chardev(&mut self, _id: &str, _line: ChardevBackend) -> Result<Option<String>, QmpError> {
+    /// Opens a line; with the path of a new pseudo-terminal.
+    fn add_chardev(&mut self, _id: &str, _line: ChardevBackend) -> Result<(Begun, Option<String>), QmpError> {
         Err(not_here("opening a line"))
     }
     /// Closes a line that has been added.

@@ -15,17 +15,19 @@ use serde_json::{Map, Value, json};
 use super::announce::Announce;
 use super::{BY_HOST, Ending, Runner, look};
 use crate::config::{DeviceSpec, DumpConfig, NetdevConfig, SerialConfig, bus_of};
-use crate::machine::Terminal;
+use crate::machine::{Terminal, prepare_line};
 use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::info::{
     Actions, AnnounceParameters, BlockInfo, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo,
-    Input, MachineInfo, MouseInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, VncInfo,
+    Input, MachineInfo, MouseInfo, NetdevInfo, NewMedium, NewNode, NewNodeKind, NicInfo, NodeInfo, PciInfo,
+    VncInfo,
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
 use crate::monitor::{Begun, Guest, Job, is_object_type};
 use crate::screenshot::{self, ImageFormat};
 use crate::vnc;
+use crate::whole_file::WholeFile;
 
 /// A property's value as a client gives it.
 fn property(name: &str, value: &Value) -> Result<model::Value, QmpError> {
@@ -93,14 +95,21 @@ impl Guest for Runner {
         file: &Path,
         head: Option<(&str, u32)>,
         format: ImageFormat,
-    ) -> Result<(), QmpError> {
+    ) -> Result<Begun, QmpError> {
         let no_display = || QmpError::generic("There is no display device");
         let frame = match head {
             Some((device, head)) => self.machine.head(device, head)?,
             None => self.machine.frame().ok_or_else(no_display)?,
         };
-        screenshot::write(&*frame, file, format)
-            .map_err(|error| QmpError::generic(format!("failed to open file '{}': {error}", file.display())))
+        let handed = WholeFile::handed(file);
+        let path = file.to_owned();
+        let write = move || {
+            let whole = handed.map_or_else(|| WholeFile::create(&path), Ok);
+            whole.and_then(|whole| screenshot::write(&*frame, whole, format)).map_err(|error| {
+                QmpError::generic(format!("failed to open file '{}': {error}", path.display()))
+            })
+        };
+        self.elsewhere(file, write, |_, _, ()| Some(Ok(())))
     }
 
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {
@@ -134,8 +143,13 @@ impl Guest for Runner {
         self.machine.eject(device, force)
     }
 
-    fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<(), QmpError> {
-        self.machine.change_medium(device, medium)
+    fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<Begun, QmpError> {
+        self.machine.find_cd(device)?;
+        let NewMedium { source, format, force } = medium;
+        let device = device.to_owned();
+        self.with_file(source, false, move |runner, source| {
+            runner.machine.change_medium(&device, NewMedium { source, format, force })
+        })
     }
 
     fn open_tray(&mut self, device: &str, force: bool) -> Result<(), QmpError> {
@@ -154,8 +168,18 @@ impl Guest for Runner {
         self.machine.remove_medium(device)
     }
 
-    fn add_node(&mut self, node: NewNode) -> Result<(), QmpError> {
-        self.machine.add_node(node)
+    fn add_node(&mut self, node: NewNode) -> Result<Begun, QmpError> {
+        let NewNode { name, kind, readonly } = node;
+        let add = move |runner: &mut Runner, kind| runner.machine.add_node(NewNode { name, kind, readonly });
+        match kind {
+            NewNodeKind::File(source) => {
+                self.with_file(source, !readonly, |runner, source| add(runner, NewNodeKind::File(source)))
+            }
+            NewNodeKind::Format(format, source) => self.with_file(source, !readonly, |runner, source| {
+                add(runner, NewNodeKind::Format(format, source))
+            }),
+            NewNodeKind::FormatOf(..) => add(self, kind).map(|()| Begun::Done),
+        }
     }
 
     fn remove_node(&mut self, name: &str) -> Result<(), QmpError> {
@@ -192,15 +216,25 @@ impl Guest for Runner {
         self.machine.inputs().mice()
     }
 
-    fn add_chardev(&mut self, id: &str, line: ChardevBackend) -> Result<Option<String>, QmpError> {
-        let line = match line {
-            ChardevBackend::Null => SerialConfig::Null,
-            ChardevBackend::File(path) => SerialConfig::File(path),
-            ChardevBackend::Append(path) => SerialConfig::Append(path),
-            ChardevBackend::Pty => SerialConfig::Pty,
-            ChardevBackend::Unix(path) => SerialConfig::Unix(path),
+    fn add_chardev(&mut self, id: &str, line: ChardevBackend) -> Result<(Begun, Option<String>), QmpError> {
+        let (line, path) = match line {
+            ChardevBackend::Null => (SerialConfig::Null, None),
+            ChardevBackend::File(path) => (SerialConfig::File(path.clone()), Some(path)),
+            ChardevBackend::Append(path) => (SerialConfig::Append(path.clone()), Some(path)),
+            ChardevBackend::Pty => (SerialConfig::Pty, None),
+            ChardevBackend::Unix(path) => (SerialConfig::Unix(path.clone()), Some(path)),
         };
-        self.machine.add_chardev(id, line)
+        let Some(path) = path else {
+            let end = prepare_line(id, &line)?;
+            return self.machine.add_chardev(id, line, end).map(|pty| (Begun::Done, pty));
+        };
+        let (name, config) = (id.to_owned(), line.clone());
+        let begun = self.elsewhere(
+            &path,
+            move || prepare_line(&name, &config).map(|end| (name, end)),
+            |runner, _, (id, end)| Some(runner.machine.add_chardev(&id, line, end).map(drop)),
+        )?;
+        Ok((begun, None))
     }
 
     fn remove_chardev(&mut self, id: &str) -> Result<(), QmpError> {

@@ -1,6 +1,7 @@
 //! The event loop: one guest from its start to its end.
 
 mod announce;
+mod elsewhere;
 pub mod ending;
 mod ends;
 mod events;
@@ -34,6 +35,7 @@ use crate::qtest::server::{self as qtest, Between};
 use crate::saved;
 use crate::vnc::Viewers;
 use announce::Announce;
+use elsewhere::Elsewhere;
 use ends::Ends;
 use events::RareEvents;
 use mouse::Mouse;
@@ -119,6 +121,10 @@ struct Runner {
     answers: Vec<(Job, Result<(), QmpError>)>,
     /// A save that was given up, whose thread still waits for the host.
     lost: Option<Arc<pending::Shared>>,
+    /// Threads that commands wait for.
+    elsewhere: Vec<Elsewhere>,
+    /// Held by each such thread until its end, also by those that nobody waits for any more.
+    threads: Arc<()>,
     /// The disks' images may be another process's.
     lent: bool,
     /// What the guest asked for meanwhile.
@@ -207,6 +213,8 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         jobs: 0,
         answers: Vec::new(),
         lost: None,
+        elsewhere: Vec::new(),
+        threads: Arc::default(),
         lent: false,
         held_back: Vec::new(),
     };
@@ -237,7 +245,7 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
             return Ok(ending);
         }
         runner.release_keys(now);
-        let work = runner.work_due();
+        let work = runner.work_due().into_iter().chain(runner.elsewhere_due()).min();
         if runner.rare.due().into_iter().chain(work).any(|due| due <= now) {
             runner.machine.remind();
         }

@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// How often it is told how far a save is.
 const TELL: Duration = Duration::from_millis(50);
 /// How long the end waits for a thread that was told to give up.
-const LAST: Duration = Duration::from_secs(1);
+pub(super) const LAST: Duration = Duration::from_secs(1);
 
 /// What is done as soon as the vCPUs stand still.
 pub(super) enum Then {
@@ -172,19 +172,19 @@ fn save_devices(rest: &PausedMachine, shared: &Shared, patience: Duration, to: F
     rest.lend_images().map_err(|error| error.to_string())
 }
 
-fn given_up() -> QmpError {
+pub(super) fn given_up() -> QmpError {
     QmpError::generic(SaveError::GivenUp.to_string())
 }
 
 impl Runner {
     /// A number for work that begins.
-    fn job(&mut self) -> Job {
+    pub(super) fn job(&mut self) -> Job {
         self.jobs += 1;
         Job(self.jobs)
     }
 
     /// How far work is that has just begun.
-    fn begun(&mut self, job: Job) -> Result<Begun, QmpError> {
+    pub(super) fn begun(&mut self, job: Job) -> Result<Begun, QmpError> {
         match self.answers.iter().position(|(other, _)| *other == job) {
             Some(at) => self.answers.remove(at).1.map(|()| Begun::Done),
             None => Ok(Begun::Later(job)),
@@ -223,10 +223,16 @@ impl Runner {
             return Err(QmpError::generic("an earlier save still waits for a disk"));
         }
         self.lost = None;
-        let whole = saved::create(file).map_err(|error| QmpError::generic(error.to_string()))?;
-        let job = self.job();
-        self.when_stopped(Then::Save(job, whole));
-        self.begun(job)
+        let handed = WholeFile::handed(file);
+        let path = file.to_owned();
+        let create = move || {
+            let whole = handed.map_or_else(|| saved::create(&path), Ok);
+            whole.map_err(|error| QmpError::generic(error.to_string()))
+        };
+        self.elsewhere(file, create, |runner, job, whole| {
+            runner.when_stopped(Then::Save(job, whole));
+            None
+        })
     }
 
     /// Saves the devices of a guest that stands still already.
@@ -323,7 +329,7 @@ impl Runner {
     /// Looks after what is under way.
     pub(super) fn advance(&mut self) {
         match self.work.take() {
-            None => return,
+            None => return self.attend_elsewhere(),
             Some(PendingOp::Stops { then, until, told, .. }) => match self
                 .machine
                 .pause_within(Duration::ZERO)
@@ -341,6 +347,7 @@ impl Runner {
             for notice in std::mem::take(&mut self.held_back) {
                 self.notice(notice);
             }
+            self.attend_elsewhere();
         }
     }
 
@@ -418,6 +425,7 @@ impl Runner {
 
     /// Ends what is under way: the process ends.
     pub(super) fn abandon(&mut self) {
+        self.abandon_elsewhere();
         match self.work.take() {
             None => {}
             Some(PendingOp::Stops { then, .. }) => {

@@ -1,15 +1,20 @@
 //! Drives, trays, media and images.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::Begun;
 use super::super::fdset::Access;
 use super::super::info::{BlockInfo, NewMedium, NewNode, NewNodeKind, NodeInfo, Source};
 use super::super::protocol::{Command, QmpError};
 use super::super::table::{CommandSpec, Table};
-use super::{Context, arguments, is_identifier, nothing};
+use super::{Context, arguments, begins, is_identifier, nothing};
 
 /// That a drive is named by its `device` is deprecated in QEMU, which the introspection data says.
 pub(super) static TABLE: Table = Table {
@@ -56,7 +61,10 @@ enum BlockdevChangeReadOnlyMode retain read-only read-write
         })
         .takes("?flat:bool")
         .returns("[BlockDeviceInfo]"),
-        CommandSpec::new("blockdev-add", |command, context| nothing(add_node(command, context)))
+        CommandSpec::new("blockdev-add", |command, context| {
+            let begun = add_node(command, context);
+            begins(context, begun)
+        })
             .takes("= BlockdevOptions"),
         CommandSpec::new("blockdev-del", |command, context| {
             nothing(arguments(command).and_then(|Named { node_name }| context.guest.remove_node(&node_name)))
@@ -85,7 +93,8 @@ enum BlockdevChangeReadOnlyMode retain read-only read-write
         .takes("id:str")
         .alone(),
         CommandSpec::new("blockdev-change-medium", |command, context| {
-            on_drive(command, |drive, name| change_medium(drive, name, context))
+            let begun = change_medium(command, context);
+            begins(context, begun)
         })
         .takes(
             "?device:str!deprecated ?id:str filename:str ?format:str ?force:bool
@@ -166,7 +175,9 @@ fn source(context: &Context<'_>, path: PathBuf, access: Access) -> Result<Source
     })
 }
 
-fn change_medium(drive: &Drive, name: &str, context: &mut Context<'_>) -> Result<(), QmpError> {
+fn change_medium(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError> {
+    let drive: Drive = arguments(command)?;
+    let name = drive.name()?;
     let path = drive.filename.clone().unwrap_or_default().into();
     // The media of our drives are read-only, whatever is said of them.
     let source = source(context, path, Access::Read)?;
@@ -174,7 +185,7 @@ fn change_medium(drive: &Drive, name: &str, context: &mut Context<'_>) -> Result
     context.guest.change_medium(name, medium)
 }
 
-fn add_node(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+fn add_node(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError> {
     let node: Node = arguments(command)?;
     let Some(name) = node.node_name else {
         return Err(QmpError::generic("'node-name' must be specified for the root node"));
@@ -201,18 +212,40 @@ pub(in crate::monitor) fn inserted(node: &NodeInfo) -> String {
     format!("{} ({}{readonly})", node.file, node.driver)
 }
 
+/// How long a host has to say how large a file is.
+const ASKED: Duration = Duration::from_millis(200);
+
+/// Bytes that a file takes on the host's disk. None: it cannot be found any more, or the host does not answer.
+fn allocated(file: &str) -> Option<u64> {
+    /// A thread waits for the host already, which is not asked by another.
+    static ASKS: AtomicBool = AtomicBool::new(false);
+    if ASKS.swap(true, Ordering::AcqRel) {
+        return None;
+    }
+    let file = PathBuf::from(file);
+    let (say, said) = sync_channel(1);
+    let ask = move || {
+        let meta = std::fs::metadata(file);
+        ASKS.store(false, Ordering::Release);
+        // Nobody listens any more if it took too long.
+        let _ = say.send(meta);
+    };
+    if std::thread::Builder::new().name("file".into()).spawn(ask).is_err() {
+        ASKS.store(false, Ordering::Release);
+        return None;
+    }
+    Some(said.recv_timeout(ASKED).ok()?.ok()?.blocks() * 512)
+}
+
 /// A node, or the medium of a drive.
 pub(in crate::monitor) fn node_info(node: &NodeInfo) -> Value {
-    // Bytes that the file takes on the host's disk, where it can still be found.
-    let blocks =
-        std::fs::metadata(&node.file).map(|meta| std::os::unix::fs::MetadataExt::blocks(&meta) * 512);
     let mut image = json!({
         "filename": node.file,
         "format": node.driver,
         "virtual-size": node.size,
         "dirty-flag": false,
     });
-    if let (Ok(bytes), Some(fields)) = (blocks, image.as_object_mut()) {
+    if let (Some(bytes), Some(fields)) = (allocated(&node.file), image.as_object_mut()) {
         fields.insert("actual-size".into(), bytes.into());
     }
     json!({

@@ -96,7 +96,8 @@ fn add_line(command: &Command, context: &mut Context<'_>) -> Result<Value, QmpEr
         }
         Backend::Socket { addr: Address::Unix { path }, .. } => ChardevBackend::Unix(path),
     };
-    let pty = context.guest.add_chardev(&id, line)?;
+    let (begun, pty) = context.guest.add_chardev(&id, line)?;
+    context.begun(begun);
     Ok(pty.map_or_else(|| json!({}), |path| json!({ "pty": path })))
 }
 

@@ -6,12 +6,12 @@ use devices::input::keys::Key;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::Guest;
 use super::super::info::{Button, Input, MouseInfo};
 use super::super::protocol::{Command, QmpError};
 use super::super::run_state::RunState;
 use super::super::table::{CommandSpec, Table};
-use super::{Context, arguments, nothing};
+use super::super::{Begun, Guest};
+use super::{Context, arguments, begins, nothing};
 use crate::screenshot::ImageFormat;
 
 pub(super) static TABLE: Table = Table {
@@ -39,7 +39,10 @@ union InputEvent type type:InputEventKind | key=InputKeyEventWrapper btn=InputBt
   rel=InputMoveEventWrapper abs=InputMoveEventWrapper
 ",
     commands: &[
-        CommandSpec::new("screendump", |command, context| nothing(screendump(command, context)))
+        CommandSpec::new("screendump", |command, context| {
+            let begun = screendump(command, context);
+            begins(context, begun)
+        })
             .takes("filename:str ?device:str ?head:int ?format:ImageFormat"),
         CommandSpec::new("query-vnc", |_, context| Ok(vnc(context.guest))).returns("VncInfo"),
         CommandSpec::new("change-vnc-password", |command, context| {
@@ -143,7 +146,7 @@ fn refuse_display(device: Option<&str>) -> Result<(), QmpError> {
     device.map_or(Ok(()), |device| Err(QmpError::device_not_found(device)))
 }
 
-fn screendump(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+fn screendump(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError> {
     let Screendump { filename, device, head, format } = arguments(command)?;
     let head = match (&device, head) {
         (None, Some(_)) => {

@@ -42,8 +42,8 @@ impl Guest for Patient {
         _file: &Path,
         _head: Option<(&str, u32)>,
         _format: ImageFormat,
-    ) -> Result<(), QmpError> {
-        Ok(())
+    ) -> Result<Begun, QmpError> {
+        Ok(Begun::Done)
     }
     fn send_key(&mut self, _keys: &[String], _hold_ms: u64) -> Result<(), QmpError> {
         Ok(())
@@ -54,17 +54,17 @@ impl Guest for Patient {
     fn eject(&mut self, device: &str, _force: bool) -> Result<(), QmpError> {
         Err(QmpError::device_not_found(device))
     }
-    fn change_medium(&mut self, _device: &str, _medium: NewMedium) -> Result<(), QmpError> {
-        Ok(())
+    fn change_medium(&mut self, _device: &str, _medium: NewMedium) -> Result<Begun, QmpError> {
+        Ok(Begun::Done)
     }
-    fn add_node(&mut self, _node: NewNode) -> Result<(), QmpError> {
-        Ok(())
+    fn add_node(&mut self, _node: NewNode) -> Result<Begun, QmpError> {
+        Ok(Begun::Done)
     }
     fn input(&mut self, _events: &[Input]) -> Result<(), QmpError> {
         Ok(())
     }
-    fn add_chardev(&mut self, _id: &str, _line: ChardevBackend) -> Result<Option<String>, QmpError> {
-        Ok(None)
+    fn add_chardev(&mut self, _id: &str, _line: ChardevBackend) -> Result<(Begun, Option<String>), QmpError> {
+        Ok((Begun::Done, None))
     }
 }
 

@@ -88,14 +88,14 @@ impl Guest for Fake {
         file: &Path,
         head: Option<(&str, u32)>,
         format: ImageFormat,
-    ) -> Result<(), QmpError> {
+    ) -> Result<Begun, QmpError> {
         let head = match head {
             Some(("vga0", _)) => return Err(QmpError::device_not_found("vga0")),
             Some((device, head)) => format!(" {device}.{head}"),
             None => String::new(),
         };
         self.log.push(format!("screen {} {format:?}{head}", file.display()));
-        Ok(())
+        Ok(Begun::Done)
     }
     fn send_key(&mut self, keys: &[String], hold_ms: u64) -> Result<(), QmpError> {
         self.log.push(format!("keys {} {hold_ms}", keys.join("+")));
@@ -130,7 +130,7 @@ impl Guest for Fake {
         self.log.push(format!("eject {device} {force}"));
         Ok(())
     }
-    fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<(), QmpError> {
+    fn change_medium(&mut self, device: &str, medium: NewMedium) -> Result<Begun, QmpError> {
         let NewMedium { source, format, force } = medium;
         let what = match source {
             Source::Path(path) => path.display().to_string(),
@@ -142,9 +142,9 @@ impl Guest for Fake {
         };
         let force = if force { " by force" } else { "" };
         self.log.push(format!("insert {device} {} {what}{force}", format.unwrap_or_default()));
-        Ok(())
+        Ok(Begun::Done)
     }
-    fn add_node(&mut self, node: NewNode) -> Result<(), QmpError> {
+    fn add_node(&mut self, node: NewNode) -> Result<Begun, QmpError> {
         let what = match node.kind {
             NewNodeKind::File(Source::Path(path)) => format!("file {}", path.display()),
             NewNodeKind::File(Source::File(_, path)) => format!("open file {}", path.display()),
@@ -153,7 +153,7 @@ impl Guest for Fake {
             NewNodeKind::FormatOf(format, of) => format!("{format} of {of}"),
         };
         self.log.push(format!("node {} {what} ro={}", node.name, node.readonly));
-        Ok(())
+        Ok(Begun::Done)
     }
     fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
@@ -181,10 +181,10 @@ impl Guest for Fake {
         self.log.extend(events.iter().map(|event| format!("{event:?}")));
         Ok(())
     }
-    fn add_chardev(&mut self, id: &str, line: ChardevBackend) -> Result<Option<String>, QmpError> {
+    fn add_chardev(&mut self, id: &str, line: ChardevBackend) -> Result<(Begun, Option<String>), QmpError> {
         let pty = (line == ChardevBackend::Pty).then(|| "/dev/pts/9".to_owned());
         self.log.push(format!("line {id} {line:?}"));
-        Ok(pty)
+        Ok((Begun::Done, pty))
     }
     fn chardevs(&self) -> Vec<ChardevInfo> {
         let filename = "pty:/dev/pts/3".into();
