@@ -1,6 +1,7 @@
 //! What each subcommand does.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -152,13 +153,19 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
 }
 
 fn restore_guest(args: &RestoreArgs) -> Result<u8, Failure> {
-    let mut saved = saved::open(&args.file, None)?;
+    let given = args.given()?;
+    let file = File::open(&args.file).map_err(|error| named(&args.file, error))?;
+    let mut settings = settings(&args.host, args.paused)?;
+    if !given.trust {
+        // Whoever made the file may have made it to hurt: what reads it has no more than the command line names.
+        settings.confine_ahead(&given.host_side()?)?;
+    }
+    let mut saved = saved::open_file(file, &args.file, None)?;
     // The file is looked through before anything that it names, or the command line, is opened.
     saved.config.check()?;
     let saved = saved.check()?;
-    let mut config = restore::settle(saved.config.clone(), &args.given()?)?;
+    let mut config = restore::settle(saved.config.clone(), &given)?;
     config.check()?;
-    let settings = settings(&args.host, args.paused)?;
     let load = |machine: &mut Machine| saved.load(machine.hypervisor(), machine.bus());
     let ending = launch(config, settings, |machine, _| load(machine).map_err(Failure::from))?;
     Ok(ending.status())

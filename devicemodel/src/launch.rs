@@ -75,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) ahead: Preopened,
     /// What is left to the process, if it confines itself from here on, and not only by [`Options::confine`].
     pub(crate) named: Option<Named>,
+    /// That is all that is left to it already.
+    pub(crate) confined: bool,
     /// How it begins and ends.
     pub(crate) options: Options,
     /// How the event loop hears of it.
@@ -89,9 +91,19 @@ impl Settings {
             debugcon: None,
             ahead: Preopened::default(),
             named: None,
+            confined: false,
             options: Options::default(),
             events: notices().map_err(LoopError::from)?,
         })
+    }
+
+    /// Confines the process to what `config` names, before the guest's own configuration is known.
+    pub(crate) fn confine_ahead(&mut self, config: &GuestConfig) -> Result<(), Failure> {
+        let Some(named) = &self.named else { return Ok(()) };
+        self.ahead.add_shares(shares::start(config)?);
+        sandbox::begin(named, config)?;
+        self.confined = true;
+        Ok(())
     }
 }
 
@@ -101,12 +113,16 @@ pub(crate) fn launch<E: From<Failure>>(
     settings: Settings,
     prepare: impl FnOnce(&mut Machine, &mut Options) -> Result<(), E>,
 ) -> Result<Ending, E> {
-    let Settings { vcpus, debugcon, ahead, named, mut options, events: (notifier, notices) } = settings;
-    // Before this process gives up to start others.
-    ahead.add_shares(shares::start(&config).map_err(Failure::from)?);
+    let Settings { vcpus, debugcon, ahead, named, confined, mut options, events: (notifier, notices) } =
+        settings;
+    if !confined {
+        // Before this process gives up to start others.
+        ahead.add_shares(shares::start(&config).map_err(Failure::from)?);
+    }
     if let Some(named) = named {
         // Before anything of the guest's is opened, and before there is a second thread.
-        sandbox::begin(&named, &config).map_err(Failure::from)?;
+        let begin = if confined { sandbox::narrow } else { sandbox::begin };
+        begin(&named, &config).map_err(Failure::from)?;
         let finished = config.clone();
         options.confine = Box::new(move || Ok(sandbox::finish(&finished)?));
     }

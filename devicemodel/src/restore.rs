@@ -6,8 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
+use devices_core::model::Value;
+
 use crate::config::{
-    BackEndConfig, ConfigError, DiskBus, DiskConfig, DiskKind, GuestConfig, NetdevConfig, SerialConfig,
+    BackEndConfig, ConfigError, DeviceSpec, DiskBus, DiskConfig, DiskKind, GuestConfig, NetdevConfig,
+    SerialConfig,
 };
 
 /// What the person gives, in the place of what the file names.
@@ -31,6 +34,30 @@ pub struct Given {
     pub back_ends: Vec<BackEndConfig>,
     /// What the file names is right.
     pub trust: bool,
+}
+
+impl Given {
+    /// A guest that has all that was given, and what a saved one may have of the host without being given it: networks
+    /// of its own, pseudo-terminals, the local time.
+    pub fn host_side(&self) -> Result<GuestConfig, ConfigError> {
+        let netdev = |kind: &str| NetdevConfig { id: "given".into(), kind: kind.into(), options: Vec::new() };
+        let lead = |to: &String| {
+            let mut led = netdev("user");
+            led.lead(to).map(|()| led)
+        };
+        let led = self.nets.iter().map(lead).collect::<Result<Vec<_>, _>>()?;
+        Ok(GuestConfig {
+            disks: self.disks.iter().cloned().chain(self.cds.iter().map(DiskConfig::cdrom)).collect(),
+            kernel: self.kernel.clone(),
+            initrd: self.initrd.clone(),
+            firmware: self.firmware.clone().flatten(),
+            serial: self.serial.iter().cloned().chain([SerialConfig::Pty]).collect(),
+            netdevs: [netdev("user")].into_iter().chain(led).collect(),
+            back_ends: self.back_ends.clone(),
+            localtime: true,
+            ..GuestConfig::default()
+        })
+    }
 }
 
 /// The guest to build from a file's configuration, which has been checked: nothing of the host is in it that the
@@ -61,6 +88,13 @@ pub fn settle(saved: GuestConfig, given: &Given) -> Result<GuestConfig, ConfigEr
     lines(&mut config, &given.serial, &mut named)?;
     networks(&mut config, &given.nets, &mut named)?;
     back_ends(&mut config, &given.back_ends, &mut named)?;
+    let rom = |device: &DeviceSpec| match device.properties.get("romfile") {
+        Some(Value::Text(name)) if !name.is_empty() => {
+            Some(format!("option ROM of {}: {}", shown(device.model.as_ref()), shown(name.as_ref())))
+        }
+        _ => None,
+    };
+    named.extend(config.devices.iter().filter_map(rom));
     if given.trust || named.is_empty() {
         return Ok(config);
     }

@@ -1,6 +1,7 @@
 //! What a saved file that somebody else made can do to the host it is restored on: nothing unasked.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -16,6 +17,21 @@ struct Header {
 }
 
 const PRECIOUS: &str = "what was there";
+
+/// A saved file whose guest has a device with an option ROM that is a file of the host's.
+fn with_rom(folder: &Path) -> PathBuf {
+    let file = folder.join("saved");
+    let mut config = GuestConfig { memory_mib: 2, ..GuestConfig::default() };
+    let mut rom = devices_core::model::Properties::new(devices::models::find("e1000").unwrap());
+    rom.put("romfile", devices_core::model::Value::Text("/etc/passwd".into())).unwrap();
+    config.devices.push(devicemodel::config::DeviceSpec::new(None, &rom));
+    let mut writer = Writer::new(File::create(&file).unwrap()).unwrap();
+    let header = Header { build: "x".into(), config };
+    writer.record("header", &Saved::encode("pc-1", 0, &header).unwrap()).unwrap();
+    writer.record("machine", &machine()).unwrap();
+    writer.finish().unwrap();
+    file
+}
 
 /// A saved file whose guest has a serial port that leads to a file of the host's.
 fn made(folder: &Path, more: &[(&str, Saved)]) -> (PathBuf, PathBuf) {
@@ -67,6 +83,36 @@ fn what_the_file_names_is_shown_and_not_opened() {
     }
     assert!(said.contains("--trust-paths"), "{said}");
     assert_eq!(fs::read_to_string(&precious).unwrap(), PRECIOUS);
+}
+
+#[test]
+fn an_option_rom_that_the_file_names_is_shown_and_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, said) = restore(&with_rom(folder.path()), &[]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("\n  option ROM of e1000: /etc/passwd\n"), "{said}");
+}
+
+#[test]
+fn the_header_is_read_by_a_process_that_is_confined() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("saved");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ailurus"));
+    command.arg("restore").arg(&fifo).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut to = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    // It reads and finds nothing yet. A process that did so as it was started would not change any more.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(50);
+    while !fs::read_to_string(&status).unwrap().contains("NoNewPrivs:\t1") {
+        assert!(std::time::Instant::now() < until, "it reads what it is given, and is free to do anything");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    to.write_all(b"no saved guest at all").unwrap();
+    drop(to);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
 #[test]

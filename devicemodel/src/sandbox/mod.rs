@@ -123,6 +123,11 @@ pub fn begin(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
     only(&named.files(config))
 }
 
+/// Gives up what [`begin`] left and `config` does not name.
+pub fn narrow(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
+    only(&named.files(config))
+}
+
 /// The rest of [`begin`], when everything is open and before the guest runs: system calls. What is opened later are
 /// files that may still be opened.
 pub fn finish(config: &GuestConfig) -> Result<(), SandboxError> {
