@@ -15,6 +15,7 @@ mod network;
 pub mod options;
 mod parse;
 mod plan;
+mod readconfig;
 mod values;
 
 #[cfg(test)]

@@ -127,6 +127,8 @@ pub enum Opt {
     Qtest,
     /// `-qtest-log`.
     QtestLog,
+    /// `-readconfig`.
+    ReadConfig,
     /// `-help`.
     Help,
     /// `-version`.
@@ -239,7 +241,7 @@ pub const OPTIONS: &[Row] = &[
     absent("tpmdev", PROPERTIES, "TPM"),
     absent("fsdev", PROPERTIES, "shared folders"),
     absent("virtfs", PROPERTIES, "shared folders"),
-    absent("readconfig", "FILE", "QEMU configuration files"),
+    with("readconfig", "FILE", Opt::ReadConfig, "options from a file: groups of KEY = \"VALUE\""),
     absent_flag("preconfig", "configuration by the monitor"),
     // Disks.
     with("drive", PROPERTIES, Opt::Drive, "a disk or CD: file=, if=ide|none, index=, id=, media=, format="),

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use super::options::{self, Opt};
-use super::{QemuConfig, QemuError, Refusal, blockdev, boot, lines, listings, network, values};
+use super::options::{self, Opt, Row};
+use super::{QemuConfig, QemuError, Refusal, blockdev, boot, lines, listings, network, readconfig, values};
 use crate::config::parse_uuid;
 
 /// Reads the arguments that follow the program's name. Asking for what is not built is not an error yet:
@@ -25,21 +25,14 @@ pub fn parse(arguments: &[OsString]) -> Result<QemuConfig, QemuError> {
                 value.to_str().ok_or_else(|| bad("its value must be UTF-8"))?
             }
         };
-        if let Some(text) = listings::of(row.means, value) {
-            parser.config.listing.get_or_insert(text);
+        if row.means != Opt::ReadConfig {
+            parser.take(row, text, value)?;
             continue;
         }
-        match parser.option(row.means, value) {
-            Ok(()) => {}
-            Err(Refusal::Bad(why)) => {
-                return Err(QemuError::Bad { option: format!("{text} {value}").trim_end().into(), why });
-            }
-            Err(Refusal::NotBuilt(what)) => {
-                let what = format!("-{} {what}", row.name);
-                if !parser.config.not_built.contains(&what) {
-                    parser.config.not_built.push(what);
-                }
-            }
+        for (option, value) in readconfig::read(value).map_err(|why| bad(&why))? {
+            let row =
+                options::find(&option).ok_or_else(|| bad(&format!("it has {option}, an invalid option")))?;
+            parser.take(row, &option, &value)?;
         }
     }
     parser.finish()
@@ -55,6 +48,27 @@ struct Parser {
 }
 
 impl Parser {
+    /// One option of the command line or a file, as it is written there.
+    fn take(&mut self, row: &Row, text: &str, value: &str) -> Result<(), QemuError> {
+        if let Some(text) = listings::of(row.means, value) {
+            self.config.listing.get_or_insert(text);
+            return Ok(());
+        }
+        match self.option(row.means, value) {
+            Ok(()) => {}
+            Err(Refusal::Bad(why)) => {
+                return Err(QemuError::Bad { option: format!("{text} {value}").trim_end().into(), why });
+            }
+            Err(Refusal::NotBuilt(what)) => {
+                let what = format!("-{} {what}", row.name);
+                if !self.config.not_built.contains(&what) {
+                    self.config.not_built.push(what);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn option(&mut self, option: Opt, value: &str) -> Result<(), Refusal> {
         let config = &mut self.config;
         match option {

@@ -582,3 +582,29 @@ proptest! {
         let _ = task(&line.into_iter().collect::<String>());
     }
 }
+
+#[test]
+fn a_file_says_what_the_command_line_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("guest.cfg");
+    let at = file.display();
+    let text = "[machine]\n type = \"pc\"\n hpet = \"off\"\n[memory]\n size = \"256\"\n[smp-opts]\n cpus = \"2\"\n\
+                [drive \"d\"]\n file = \"/srv/a,b.img\"\n format = \"raw\"\n if = \"none\"\n\
+                [device \"hd\"]\n driver = \"ide-hd\"\n drive = \"d\"\n serial = \"X\"\n\
+                [name]\n guest = \"g\"\n[rtc]\n base = \"localtime\"\n[boot-opts]\n order = \"d\"\n\
+                [netdev \"n\"]\n type = \"user\"\n[device]\n driver = \"e1000\"\n netdev = \"n\"\n\
+                [global]\n driver = \"e1000\"\n property = \"rombar\"\n value = \"0\"\n";
+    std::fs::write(&file, text).unwrap();
+    let line = "-machine pc,hpet=off -m 256 -smp cpus=2 -drive id=d,file=/srv/a,,b.img,format=raw,if=none \
+                -device ide-hd,id=hd,drive=d,serial=X -name g -rtc base=localtime -boot d -netdev user,id=n \
+                -device e1000,netdev=n -global e1000.rombar=0";
+    assert_eq!(plan(&format!("-readconfig {at}")).guest, plan(line).guest);
+    assert_eq!(plan(&format!("-m 64 -readconfig {at} -m 128")).guest.memory_mib, 128, "in its place");
+    std::fs::write(&file, "[device]\n driver = \"toaster\"\n").unwrap();
+    assert!(refusal(&format!("-readconfig {at}")).contains("toaster"));
+    std::fs::write(&file, "[fsdev \"f\"]\n fsdriver = \"local\"\n").unwrap();
+    assert!(refusal(&format!("-readconfig {at}")).starts_with("not built yet: -fsdev"));
+    std::fs::write(&file, "[drive]\n file = x\n").unwrap();
+    assert_eq!(refusal(&format!("-readconfig {at}")), format!("-readconfig: {at}:2: parse error"));
+    assert!(refusal(&format!("-readconfig {at}.none")).contains("No such file"));
+}
