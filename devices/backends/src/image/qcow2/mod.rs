@@ -165,6 +165,7 @@ impl Qcow2 {
             Ok(false) => {}
             Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why.clone())),
         }
+        tracing::info!("all tables of a large disk image are looked at before its first change");
         let mut own = self.load()?;
         match check::mend(&*self.file, &self.header, &mut own, None) {
             Ok(Mended::Repaired) => {
