@@ -262,6 +262,60 @@ impl VsockBackend for TestVsock {
 mod tests {
     use super::*;
 
+    /// A recorder, and then a replay: calls and answers.
+    #[derive(Default)]
+    struct Tape {
+        calls: Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>,
+        replays: bool,
+    }
+
+    impl Port for Tape {
+        fn call(&self, call: Vec<u8>, host: &mut dyn FnMut() -> Vec<u8>) -> Vec<u8> {
+            let mut calls = self.calls.lock().unwrap();
+            if self.replays {
+                let (was, answer) = calls.pop_front().expect("it was recorded");
+                assert_eq!(call, was);
+                return answer;
+            }
+            calls.push_back((call, host()));
+            calls.back().unwrap().1.clone()
+        }
+    }
+
+    /// What a device sees that sends, receives and is refused.
+    fn see(vsock: &dyn VsockBackend, between: impl Fn(usize)) -> Vec<(bool, Vec<u8>)> {
+        let mut seen = Vec::new();
+        for step in 0..4 {
+            between(step);
+            let packet = Header { src_port: step as u32, ..Header::default() }.bytes();
+            let sent = vsock.send(&packet);
+            let mut got = b"what was there".to_vec();
+            let some = vsock.receive(&mut got);
+            seen.push((sent, if some { got } else { Vec::new() }));
+            vsock.reset();
+        }
+        seen
+    }
+
+    #[test]
+    fn a_replay_gives_what_was_recorded_and_asks_nobody() {
+        let (tape, host) = (Arc::<Tape>::default(), Arc::<TestVsock>::default());
+        let recorded = see(&Ported::new(tape.clone(), host.clone()), |step| {
+            host.set_full(step == 2);
+            if step % 2 == 1 {
+                host.give(Header { op: op::RW, ..Header::default() }, &[step as u8; 5]);
+            }
+        });
+        let sent: Vec<bool> = recorded.iter().map(|(sent, _)| *sent).collect();
+        let got: Vec<usize> = recorded.iter().map(|(_, got)| got.len()).collect();
+        assert_eq!((sent, got), (vec![true, true, false, true], vec![0, 49, 0, 49]));
+        assert_eq!(host.resets(), 4);
+        let calls = std::mem::take(&mut *tape.calls.lock().unwrap());
+        let replay = Arc::new(Tape { calls: Mutex::new(calls), replays: true });
+        assert_eq!(see(&Ported::new(replay.clone(), Arc::new(NullVsock)), |_| ()), recorded);
+        assert!(replay.calls.lock().unwrap().is_empty(), "all of it was asked for");
+    }
+
     #[test]
     fn a_header_is_as_the_standard_has_it() {
         let header = Header {
