@@ -5,7 +5,7 @@ use devices_core::state::valid;
 use devices_core::{Node, StateError};
 use serde::{Deserialize, Serialize};
 
-use super::queue::{Broken, Chain, Place, Queue, RingState};
+use super::queue::{Broken, Chain, Place, Queue, RingState, Taken};
 use super::spec::{QUEUE_SIZE_MAX, feature, status};
 
 /// A queue as its transport knows it.
@@ -60,6 +60,9 @@ struct VirtqueueState {
     /// How far it has come; none: it is not enabled.
     #[serde(deserialize_with = "Option::deserialize")]
     ring: Option<RingState>,
+    /// Requests that must be given back in their order; there are none unless that was agreed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    taken: Vec<Taken>,
 }
 
 impl Common {
@@ -283,7 +286,15 @@ impl Common {
         let queue = |queue: &Virtqueue| {
             let Virtqueue { most: _, place: Place { size, descriptors, driver, device }, queue } = queue;
             let ring = queue.as_ref().map(Queue::save);
-            VirtqueueState { size: *size, descriptors: *descriptors, driver: *driver, device: *device, ring }
+            let taken = queue.as_ref().map_or_else(Vec::new, Queue::taken);
+            VirtqueueState {
+                size: *size,
+                descriptors: *descriptors,
+                driver: *driver,
+                device: *device,
+                ring,
+                taken,
+            }
         };
         CommonState {
             accepted: *accepted,
@@ -303,10 +314,10 @@ impl Common {
         (self.accepted, self.status, self.generation) = (accepted, status, generation);
         self.broken = broken.then_some(Broken("before it was saved"));
         for (to, from) in self.queues.iter_mut().zip(queues) {
-            let VirtqueueState { size, descriptors, driver, device, ring } = from;
+            let VirtqueueState { size, descriptors, driver, device, ring, taken } = from;
             valid(size <= to.most, "a queue is larger than the device has it")?;
             to.place = Place { size, descriptors, driver, device };
-            let queue = ring.map(|ring| Queue::load(to.place, accepted, ring)).transpose();
+            let queue = ring.map(|ring| Queue::load(to.place, accepted, ring, taken)).transpose();
             to.queue = queue.map_err(|broken| StateError::Invalid(broken.to_string()))?;
         }
         Ok(())

@@ -80,7 +80,8 @@ impl<D: VirtioDevice> VirtioPci<D> {
             return Io::Done;
         }
         if structure == spec::NOTIFY.cfg_type {
-            // Whatever is written: the place says which queue.
+            // Whatever is written: the place says which queue, and the ring how far the driver has come, which it may say
+            // here too (NOTIFICATION_DATA).
             self.notify((at / u64::from(spec::NOTIFY_MULTIPLIER)) as u16);
             self.tell();
             return Io::Done;

@@ -38,6 +38,11 @@ pub const NOTIFY_ON_EMPTY: Property =
 pub const ANY_LAYOUT: Property = switch("any_layout", true, "old drivers may cut requests as they like");
 /// Packed queues.
 pub const PACKED: Property = switch("packed", false, "queues may be packed");
+/// Requests are given back in the order in which they came.
+pub const IN_ORDER: Property = switch("in_order", false, "requests are given back in their order");
+/// What a notification says.
+pub const NOTIFICATION_DATA: Property =
+    switch("notification_data", false, "a notification says how far the driver has come");
 /// Reset of one queue.
 pub const QUEUE_RESET: Property = switch("queue_reset", true, "one queue can be reset");
 /// Doorbells.
@@ -58,6 +63,8 @@ macro_rules! properties_of {
             $crate::virtio::pci::properties::NOTIFY_ON_EMPTY,
             $crate::virtio::pci::properties::ANY_LAYOUT,
             $crate::virtio::pci::properties::PACKED,
+            $crate::virtio::pci::properties::IN_ORDER,
+            $crate::virtio::pci::properties::NOTIFICATION_DATA,
             $crate::virtio::pci::properties::QUEUE_RESET,
             $crate::virtio::pci::properties::IOEVENTFD,
             $crate::virtio::pci::properties::IOMMU_PLATFORM,
@@ -112,8 +119,14 @@ pub fn options(properties: &Properties, vectors: u16) -> Options {
             features &= !bit;
         }
     }
-    if properties.is_on(PACKED.name) {
-        features |= feature::RING_PACKED;
+    for (property, bit) in [
+        (PACKED, feature::RING_PACKED),
+        (IN_ORDER, feature::IN_ORDER),
+        (NOTIFICATION_DATA, feature::NOTIFICATION_DATA),
+    ] {
+        if properties.is_on(property.name) {
+            features |= bit;
+        }
     }
     Options {
         legacy,

@@ -62,6 +62,32 @@ fn ids_bars_and_capabilities_are_qemus() {
 }
 
 #[test]
+fn a_driver_may_want_its_requests_back_in_order_and_say_how_far_it_has_come() {
+    for layout in [0, feature::RING_PACKED] {
+        scenario(|rig| {
+            let more = feature::RING_PACKED | feature::IN_ORDER | feature::NOTIFICATION_DATA;
+            with_options(rig, Options { features: USUAL_FEATURES | more, ..options() });
+            driver::map(rig);
+            assert_eq!(driver::offered(rig) & more, more);
+            let features =
+                more & !feature::RING_PACKED | layout | feature::INDIRECT_DESC | feature::VERSION_1;
+            let mut queue = DriverQueue::new(rig.ram().clone(), QUEUE, 16, features);
+            driver::start(rig, features, queue.place(), false);
+            for round in 0..20u64 {
+                let sectors = round * 3..round * 3 + 3;
+                sectors.clone().for_each(|sector| request(rig, &mut queue, 0, sector, 512));
+                // The queue's number, and what it comes to.
+                rig.mmio_write(MEMORY + spec::NOTIFY.offset, Size::B4, (round * 3 + 3) << 16);
+                rig.advance(us(400));
+                for sector in sectors {
+                    assert_eq!(queue.used(), Some((sector, 513)), "{layout:x}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn a_modern_driver_starts_and_hears_by_messages() {
     for features in [0, feature::EVENT_IDX, feature::RING_PACKED, feature::RING_PACKED | feature::EVENT_IDX] {
         scenario(|rig| {

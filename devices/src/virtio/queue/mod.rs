@@ -3,6 +3,7 @@
 //! Whatever a driver writes into memory is read once. A chain that no driver may make (it loops, is longer than the
 //! queue, points to what is no RAM, has tables in tables) is [`Broken`]: the device needs a reset then, as QEMU's does.
 
+mod order;
 mod packed;
 mod split;
 #[cfg(test)]
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::spec::{QUEUE_SIZE_MAX, feature};
+use order::Order;
+pub use order::Taken;
 use packed::Packed;
 pub use packed::PackedState;
 use split::Split;
@@ -219,6 +222,8 @@ pub enum RingState {
 /// A queue that is enabled.
 pub struct Queue {
     ring: Ring,
+    /// What is to be given back in the order in which it came; none: anything may be at any time.
+    order: Option<Order>,
     /// Something was used that the driver has not been asked about.
     used: bool,
 }
@@ -230,7 +235,8 @@ impl Queue {
             0 => Ring::Split(Split::new(place, features)?),
             _ => Ring::Packed(Packed::new(place, features)?),
         };
-        Ok(Queue { ring, used: false })
+        let order = (features & feature::IN_ORDER != 0).then(|| Order::new(place.size));
+        Ok(Queue { ring, order, used: false })
     }
 
     /// The features, which a legacy driver may accept later. The layout stays.
@@ -244,14 +250,21 @@ impl Queue {
     /// The next request. False: there is none.
     pub fn pop(&mut self, dma: &Dma, chain: &mut Chain) -> Result<bool, Broken> {
         chain.clear();
-        match &mut self.ring {
+        let some = match &mut self.ring {
             Ring::Split(ring) => ring.pop(dma, chain),
             Ring::Packed(ring) => ring.pop(dma, chain),
+        }?;
+        if let (true, Some(order)) = (some, &mut self.order) {
+            order.take(chain)?;
         }
+        Ok(some)
     }
 
     /// Gives a request back, `written` bytes of which were written.
     pub fn push(&mut self, dma: &Dma, chain: &Chain, written: u32) -> Result<(), Broken> {
+        if self.order.is_some() {
+            return self.push_all(dma, &[(chain.clone(), written)]);
+        }
         self.used = true;
         match &mut self.ring {
             Ring::Split(ring) => ring.push(dma, chain, written),
@@ -261,6 +274,14 @@ impl Queue {
 
     /// Gives back several requests, with how many bytes of each were written. The driver sees all of them or none.
     pub fn push_all(&mut self, dma: &Dma, all: &[(Chain, u32)]) -> Result<(), Broken> {
+        let whole;
+        let all = match &mut self.order {
+            None => all,
+            Some(order) => {
+                whole = order.give(all);
+                &whole
+            }
+        };
         self.used |= !all.is_empty();
         match &mut self.ring {
             Ring::Split(ring) => ring.push_all(dma, all),
@@ -303,13 +324,23 @@ impl Queue {
         }
     }
 
+    /// What of it must be given back in order, for the saved state.
+    pub fn taken(&self) -> Vec<Taken> {
+        self.order.as_ref().map_or_else(Vec::new, Order::save)
+    }
+
     /// A saved one.
-    pub fn load(place: Place, features: u64, state: RingState) -> Result<Queue, Broken> {
+    pub fn load(place: Place, features: u64, state: RingState, taken: Vec<Taken>) -> Result<Queue, Broken> {
         let ring = match state {
             RingState::Split(state) => Ring::Split(Split::load(place, features, state)?),
             RingState::Packed(state) => Ring::Packed(Packed::load(place, features, state)?),
         };
-        Ok(Queue { ring, used: false })
+        let order = match features & feature::IN_ORDER {
+            0 if taken.is_empty() => None,
+            0 => return Err(Broken("requests have an order that nobody agreed on")),
+            _ => Some(Order::load(place.size, taken)?),
+        };
+        Ok(Queue { ring, order, used: false })
     }
 
     /// How far it has come, for people.

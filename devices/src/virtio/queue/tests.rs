@@ -68,12 +68,106 @@ fn requests_come_and_go_in_any_order() {
             }
             // It goes on from its saved form.
             if random.below(16) == 0 {
-                queue = Queue::load(driver.place(), features, queue.save()).unwrap();
+                queue = Queue::load(driver.place(), features, queue.save(), queue.taken()).unwrap();
             }
         }
         assert!(sent > 300, "{sent}");
         assert_eq!(driver.used(), None);
     }
+}
+
+#[test]
+fn requests_are_given_back_in_their_order_where_that_was_agreed_on() {
+    for features in layouts().map(|features| features | feature::IN_ORDER) {
+        let (dma, mut driver, mut queue) = pair(features);
+        let mut random = Random::new(features);
+        let mut chain = Chain::default();
+        // Those that the device has, by id; what was given back so far.
+        let (mut taken, mut sent, mut back): (Vec<(u64, Chain)>, u64, u64) = (Vec::new(), 0, 0);
+        driver.want_interrupts(true);
+        for _ in 0..4000 {
+            let buffers = [read(0x2_0000 + sent % 64 * 16, 16), write(0x3_0000, 100)];
+            if driver.offer(&buffers, random.below(2) == 0, sent) {
+                sent += 1;
+            }
+            while random.below(3) > 0 && queue.pop(&dma, &mut chain).unwrap() {
+                let id = driver.id_of(chain.readable[0].gpa, 0);
+                taken.push((id, chain.clone()));
+                driver.took();
+            }
+            if random.below(2) == 0 && !taken.is_empty() {
+                // One, or two at once.
+                let mut some = || taken.swap_remove(random.below(taken.len() as u64) as usize);
+                let mut done = vec![some()];
+                if done[0].0.is_multiple_of(5) && !taken.is_empty() {
+                    done.push(taken.swap_remove(0));
+                }
+                let all: Vec<_> = done.into_iter().map(|(id, chain)| (chain, id as u32)).collect();
+                match &all[..] {
+                    [(chain, written)] => queue.push(&dma, chain, *written).unwrap(),
+                    all => queue.push_all(&dma, all).unwrap(),
+                }
+                let before = back;
+                while let Some((id, written)) = driver.used() {
+                    assert_eq!((id, u64::from(written)), (back, back), "{features:x}");
+                    back += 1;
+                }
+                let oldest = taken.iter().map(|(id, _)| *id).min();
+                assert_eq!(
+                    back,
+                    oldest.unwrap_or(sent - driver.waiting() as u64),
+                    "nothing waits that need not"
+                );
+                assert_eq!(queue.wants_interrupt(&dma).unwrap(), back > before, "{features:x}");
+                driver.want_interrupts(true);
+            }
+            if random.below(8) == 0 {
+                let state = (queue.save(), queue.taken());
+                queue = Queue::load(driver.place(), features, state.0, state.1).unwrap();
+            }
+        }
+        assert!(back > 300, "{back}");
+    }
+}
+
+#[test]
+fn an_order_that_none_can_be_in_is_not_loaded() {
+    for layout in [MODERN, MODERN | feature::RING_PACKED] {
+        let features = layout | feature::IN_ORDER;
+        let (dma, mut driver, mut queue) = pair(features);
+        let mut chain = Chain::default();
+        for id in 0..3 {
+            driver.offer(&[read(0x2_0000 + id * 16, 16)], false, id);
+            assert!(queue.pop(&dma, &mut chain).unwrap());
+        }
+        queue.push(&dma, &chain, 0).unwrap();
+        let taken = queue.taken();
+        assert_eq!((taken.len(), driver.used()), (3, None));
+        let load = |features, taken: Vec<Taken>| Queue::load(driver.place(), features, queue.save(), taken);
+        assert!(load(features, taken.clone()).is_ok());
+        assert!(load(layout, taken.clone()).is_err(), "nobody agreed on it");
+        assert!(load(features, taken.repeat(3)).is_err(), "more than the queue has room for");
+        assert!(load(features, taken[2..].to_vec()).is_err(), "it was done, and nothing was before it");
+    }
+}
+
+#[test]
+fn a_driver_that_uses_an_element_twice_breaks_a_queue_in_order() {
+    let features = MODERN | feature::IN_ORDER;
+    let (dma, mut driver, mut queue) = pair(features);
+    let mut chain = Chain::default();
+    driver.offer(&[read(0x2_0000, 16)], false, 0);
+    assert!(queue.pop(&dma, &mut chain).unwrap());
+    let mut broken = None;
+    for index in 2..=2 * SIZE + 2 {
+        dma.ram().write_slice(&index.to_le_bytes(), GuestAddress(driver.place().driver + 2)).unwrap();
+        broken = queue.pop(&dma, &mut chain).err();
+        if broken.is_some() {
+            assert_eq!(index, SIZE + 1);
+            break;
+        }
+    }
+    assert!(broken.is_some(), "it takes them without an end");
 }
 
 #[test]
