@@ -22,6 +22,7 @@ use thiserror::Error;
 use crate::input::InputSink;
 use crate::storage::drive::DriveImage;
 use crate::storage::scsi::ScsiHost;
+use crate::usb::UsbHost;
 use crate::virtio::serial::SerialBus;
 use crate::xen::platform;
 
@@ -122,6 +123,8 @@ pub enum OfferedBus {
     VirtioSerial(SerialBus),
     /// SCSI.
     Scsi(Arc<dyn ScsiHost>),
+    /// USB.
+    Usb(Arc<dyn UsbHost>),
 }
 
 /// The handles of a device that hangs on another's bus.
@@ -142,6 +145,8 @@ pub struct MadeChild {
     pub child: Box<dyn Child>,
     /// The hand on its tray, if it has one.
     pub tray: Option<Tray>,
+    /// It as a keyboard or a pointer. Whoever keeps the child keeps it too.
+    pub input: Option<Arc<DeviceCell<dyn InputSink>>>,
 }
 
 /// A device on another's bus, as the machine has it.

@@ -16,5 +16,6 @@ pub mod serial;
 pub mod storage;
 pub mod testing;
 pub mod timer;
+pub mod usb;
 pub mod virtio;
 pub mod xen;

@@ -6,7 +6,7 @@ use devices_core::model::{BusType, Model, Plug};
 
 use crate::board::{Make, MakeChild};
 use crate::virtio::vhost_user::model as vhost_user;
-use crate::{chipset, display, input, interrupt, net, serial, storage, testing, timer, virtio, xen};
+use crate::{chipset, display, input, interrupt, net, serial, storage, testing, timer, usb, virtio, xen};
 
 /// A model, and who makes its devices.
 struct Listed(&'static Model, Maker);
@@ -56,6 +56,11 @@ static ALL: &[Listed] = &[
     Listed(&net::rtl8139::model::MODEL, Maker::Of(net::rtl8139::model::make)),
     Listed(&testing::isa_debug_exit::model::MODEL, Maker::Of(testing::isa_debug_exit::model::make)),
     Listed(&testing::pci_testdev::model::MODEL, Maker::Of(testing::pci_testdev::model::make)),
+    Listed(&usb::uhci::model::PIIX3, Maker::Of(usb::uhci::model::make)),
+    Listed(&usb::uhci::model::PIIX4, Maker::Of(usb::uhci::model::make)),
+    Listed(&usb::hid::model::TABLET, Maker::On(usb::hid::model::make)),
+    Listed(&usb::hid::model::MOUSE, Maker::On(usb::hid::model::make)),
+    Listed(&usb::hid::model::KEYBOARD, Maker::On(usb::hid::model::make)),
     Listed(&virtio::balloon::model::MODEL, Maker::Of(virtio::balloon::model::make)),
     Listed(&virtio::balloon::model::TRANSITIONAL, Maker::Of(virtio::balloon::model::make)),
     Listed(&virtio::balloon::model::NON_TRANSITIONAL, Maker::Of(virtio::balloon::model::make)),

@@ -217,8 +217,15 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
         }
     }
     // One of each that hangs on such a bus, on every one.
-    for (offers, bus) in &buses {
-        for model in models::all().filter(|model| offers.contains(&model.bus)) {
+    for (at, (offers, bus)) in buses.iter().enumerate() {
+        let mut fitting: Vec<_> = models::all().filter(|model| offers.contains(&model.bus)).collect();
+        if offers.contains(&BusType::Usb) {
+            // A controller has two ports; each begins with another device.
+            let turn = at % fitting.len();
+            fitting.rotate_left(turn);
+            fitting.truncate(2);
+        }
+        for model in fitting {
             let Some(make) = models::child_maker(model) else { continue };
             make(&usual(model), ChildHandles { id: None, bus, board: &context }).unwrap();
         }

@@ -8,6 +8,7 @@ mod disk;
 mod drive;
 mod features;
 mod network;
+mod usb;
 mod vsock;
 
 use std::path::PathBuf;
@@ -308,6 +309,7 @@ impl GuestConfig {
             return invalid("only one serial port or console can be on standard input and output".into());
         }
         drive::settle(&mut self.disks, &mut self.devices)?;
+        usb::settle(&mut self.devices)?;
         bus::settle(&mut self.devices)
     }
 }

@@ -309,7 +309,8 @@ impl Maker<'_> {
         let bus = inner.bus(name).ok_or_else(|| refused(&spec, &format!("Bus '{name}' not found")))?;
         let handles = ChildHandles { id: spec.id.as_deref(), bus, board: self };
         let made = make(&properties, handles).map_err(|error| refused(&spec, &error))?;
-        let MadeChild { place, child, tray } = made;
+        let MadeChild { place, child, tray, input } = made;
+        input.iter().for_each(|input| self.board.others.add(input));
         spec.properties.extend(place.into_iter().map(|(name, at)| (name.to_owned(), Value::Uint(at))));
         let name = name_of(&spec);
         Ok(Device { child: Some(child), tray, ..Device::of(name, spec) })

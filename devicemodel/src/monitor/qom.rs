@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use devices::models;
+use devices::usb::uhci::model as uhci;
 use devices_core::balloon::POLLING;
 use devices_core::model::{BOOTINDEX, Default, Property};
 use serde_json::{Value, json};
@@ -43,8 +44,9 @@ impl Tree {
             tree.put(place, "container", Vec::new(), false);
         }
         tree.put("machine/unattached", "container", Vec::new(), false);
+        let usb = guest.devices().iter().any(|device| device.kind == uhci::PIIX3.name);
         let mut properties =
-            vec![("usb".into(), "bool", false.into()), ("graphics".into(), "bool", machine.graphics.into())];
+            vec![("usb".into(), "bool", usb.into()), ("graphics".into(), "bool", machine.graphics.into())];
         if let Some([year, month, day, hour, minute, second]) = guest.clock() {
             let time = json!({
                 "tm_year": year - 1900,

@@ -65,6 +65,8 @@ pub struct QemuConfig {
     pub devices: Vec<DeviceArg>,
     /// `-global`, in their order.
     pub globals: Vec<Global>,
+    /// `-usbdevice`, in their order.
+    pub usb_devices: Vec<String>,
     /// `-blockdev`, in their order.
     pub blockdevs: Vec<Blockdev>,
     /// `-cpu`.
@@ -140,6 +142,8 @@ pub struct MachineArg {
     pub suppress_vmdesc: bool,
     /// Parts of the PC.
     pub features: Features,
+    /// `usb=`.
+    pub usb: bool,
 }
 
 /// `-smp`.

@@ -57,6 +57,10 @@ pub enum Opt {
     Audio,
     /// `-vga`.
     Vga,
+    /// `-usb`.
+    Usb,
+    /// `-usbdevice`.
+    UsbDevice,
     /// `-vnc`.
     Vnc,
     /// `-display`.
@@ -273,8 +277,8 @@ pub const OPTIONS: &[Row] = &[
     ),
     with("net", "nic[,model=MODEL]|TYPE[,key=value...]|none", Opt::Net, "cards and host sides on one hub"),
     with("vga", "std|virtio|none", Opt::Vga, "display adapter"),
-    absent_flag("usb", "USB"),
-    absent("usbdevice", "NAME", "USB"),
+    flag("usb", Opt::Usb, "the PC's USB controller"),
+    with("usbdevice", "tablet|mouse|keyboard", Opt::UsbDevice, "a device on it"),
     absent("soundhw", "NAME", "sound"),
     with("audio", "none", Opt::Audio, "no sound"),
     with("audiodev", "none,id=ID", Opt::Audio, "where sound goes"),
@@ -354,6 +358,6 @@ mod tests {
         assert_eq!(find("--xen-domid").unwrap().means, Opt::XenDomid);
         assert!(find("xen-domid").is_none());
         assert!(find("-xen-dom").is_none());
-        assert!(help().contains("-usbdevice NAME"));
+        assert!(help().contains("-usbdevice tablet"));
     }
 }

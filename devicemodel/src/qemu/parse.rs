@@ -132,6 +132,11 @@ impl Parser {
             Opt::Net => network::net(&mut config.nics, value)?,
             Opt::Nic => network::nic(&mut config.nics, value)?,
             Opt::Audio => values::audio(value)?,
+            Opt::Usb => config.machine.usb = true,
+            Opt::UsbDevice => {
+                config.machine.usb = true;
+                config.usb_devices.push(values::usb_device(value)?);
+            }
             Opt::Vga => config.vga = Some(values::vga(value)?),
             Opt::Vnc => config.vnc = values::vnc(value)?,
             Opt::Display => values::display(value)?,

@@ -152,6 +152,12 @@ impl Task {
         plan.guest.netdevs = config.netdevs.iter().cloned().chain(netdevs).collect();
         plan.guest.dumps.clone_from(&config.dumps);
         plan.guest.netdevs.iter_mut().for_each(|netdev| network::complete(netdev, &config.chardevs));
+        if config.machine.usb {
+            plan.guest.add_usb();
+        }
+        for word in &config.usb_devices {
+            plan.guest.add_usb_device(word).map_err(|error| bad("-usbdevice", error.to_string()))?;
+        }
         for device in &config.devices {
             device_of(device, &config.globals)
                 .and_then(|device| plan.device(device, &mut drives))

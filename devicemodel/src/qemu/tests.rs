@@ -109,8 +109,38 @@ fn libxl_starts_a_guest() {
 }
 
 #[test]
+fn usb_is_there_when_it_is_asked_for() {
+    let models = |line: &str| -> Vec<String> {
+        let devices = plan(line).guest.devices;
+        devices
+            .iter()
+            .filter(|device| device.model.contains("usb"))
+            .map(|device| device.model.clone())
+            .collect()
+    };
+    let plain = "-machine pc,accel=tcg -m 64 -nodefaults";
+    assert_eq!(models(plain), Vec::<String>::new());
+    assert_eq!(models("-machine pc,accel=tcg,usb=off -nodefaults"), Vec::<String>::new());
+    assert_eq!(models("-machine pc,accel=tcg,usb=on -nodefaults"), ["piix3-usb-uhci"]);
+    assert_eq!(models(&format!("{plain} -usb -usb")), ["piix3-usb-uhci"]);
+    let both = models(&format!("{plain} -usbdevice tablet -usbdevice mouse"));
+    assert_eq!(both, ["piix3-usb-uhci", "usb-tablet", "usb-mouse"]);
+    // As xapi has it.
+    let xapi = plan(&format!(
+        "{plain} -usb -device usb-tablet,port=2 -global piix3-usb-uhci.subvendor_id=0x5853 \
+         -global piix3-usb-uhci.subsystem_id=0x0001"
+    ));
+    let found = |model: &str| xapi.guest.devices.iter().find(|device| device.model == model).unwrap();
+    assert_eq!(found("usb-tablet").properties["port"], Value::Uint(2));
+    assert_eq!(found("piix3-usb-uhci").properties["subvendor_id"], Value::Uint(0x5853));
+    assert_eq!(found("piix3-usb-uhci").devfn(), Some(10));
+    // As libxl has it.
+    let libxl = plan(&full(USB, NIC, ""));
+    assert_eq!(libxl.guest.devices.iter().filter(|device| device.model == "usb-tablet").count(), 1);
+}
+
+#[test]
 fn what_is_not_built_is_named_in_one_line() {
-    assert_eq!(refusal(&full(USB, NIC, "")), "not built yet: -usb (USB), -usbdevice (USB)");
     let plain = "-xen-domid 1 -machine pc,accel=xen -m 64 -nodefaults";
     let one = |option: &str| refusal(&format!("{plain} {option}"));
     assert_eq!(one("-device cirrus-vga,vgamem_mb=8"), "not built yet: -device cirrus-vga (display adapter)");
@@ -119,6 +149,7 @@ fn what_is_not_built_is_named_in_one_line() {
         one("-spice port=6000,tls-port=0,disable-ticketing=on,agent-mouse=on"),
         "not built yet: -spice (SPICE)"
     );
+    assert_eq!(one("-usb -usbdevice braille"), "not built yet: -usbdevice braille (USB)");
     assert_eq!(one("-device lsi53c895a"), "not built yet: -device lsi53c895a (disk controller)");
     assert_eq!(one("-device ahci,id=ahci0"), "not built yet: -device ahci (disk controller)");
     assert_eq!(

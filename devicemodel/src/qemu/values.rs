@@ -51,6 +51,7 @@ pub(super) fn machine(machine: &mut MachineArg, value: &str) -> Result<(), Refus
     machine.features.acpi = fields.flag("acpi")?.unwrap_or(machine.features.acpi);
     machine.features.hpet = fields.flag("hpet")?.unwrap_or(machine.features.hpet);
     machine.features.graphics = fields.flag("graphics")?.unwrap_or(machine.features.graphics);
+    machine.usb = fields.flag("usb")?.unwrap_or(machine.usb);
     machine_parts(&mut fields)?;
     // How the host keeps the guest's memory, and what only KVM has; the chipset of `pc` has no SATA.
     fields.ignore(&["dump-guest-core", "mem-merge", "kernel-irqchip", "sata"]);
@@ -65,7 +66,6 @@ fn machine_parts(fields: &mut Fields) -> Result<(), Refusal> {
     fields.only("vmport", &["off", "auto"], "VMware's port")?;
     fields.only("smm", &["off", "auto"], "system management mode")?;
     fields.only("nvdimm", &["off"], "NVDIMMs")?;
-    fields.only("usb", &["off"], "USB")?;
     fields.only("igd-passthru", &["off"], "PCI passthrough")?;
     fields.only("memory-encryption", &[], "encrypted guests")
 }
@@ -101,6 +101,14 @@ pub(super) fn name(value: &str) -> Result<String, Refusal> {
     fields.flag("debug-threads")?;
     fields.end()?;
     Ok(name)
+}
+
+/// `-usbdevice`: a device by its short name.
+pub(super) fn usb_device(value: &str) -> Result<String, Refusal> {
+    match value {
+        "tablet" | "mouse" | "keyboard" => Ok(value.into()),
+        _ => Err(Refusal::not_built(format!("{value} (USB)"))),
+    }
 }
 
 /// `-overcommit`: how the host is to keep the guest's memory and CPUs.

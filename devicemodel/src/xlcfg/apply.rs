@@ -14,7 +14,7 @@ const MEANINGLESS: &[&str] = &["apic", "pae", "nx", "hap", "device_model_version
 const BOUNDS: &[&str] = &["maxmem", "maxvcpus"];
 
 /// Keys whose value is a number; in the first four a negative one means nothing, in the others it is as good as 1.
-const NUMBERS: &[&str] = &["memory", "vcpus", "maxmem", "maxvcpus", "acpi", "hpet", "localtime"];
+const NUMBERS: &[&str] = &["memory", "vcpus", "maxmem", "maxvcpus", "acpi", "hpet", "localtime", "usb"];
 
 /// Keys whose value is a list.
 const LISTS: &[&str] = &["disk", "vif"];
@@ -116,6 +116,13 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
                 if let Some(card) = vif::parse(text, number, warnings)? {
                     config.add_card(&card)?;
                 }
+            }
+        }
+        "usb" if is_on(entry) => config.add_usb(),
+        "usb" => {}
+        "usbdevice" => {
+            for word in texts(entry) {
+                config.add_usb_device(&word)?;
             }
         }
         "cdrom" => {

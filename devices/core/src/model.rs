@@ -23,6 +23,8 @@ pub enum BusType {
     Scsi,
     /// The ports of a virtio console.
     VirtioSerial,
+    /// USB, behind a controller.
+    Usb,
 }
 
 impl BusType {
@@ -35,12 +37,13 @@ impl BusType {
             BusType::Ide => "IDE",
             BusType::Scsi => "SCSI",
             BusType::VirtioSerial => "virtio-serial-bus",
+            BusType::Usb => "usb-bus",
         }
     }
 
     /// Whether a device of the list has it, and not the board: what hangs on it is made after its controller.
     pub const fn is_of_device(self) -> bool {
-        matches!(self, BusType::Scsi | BusType::VirtioSerial)
+        matches!(self, BusType::Scsi | BusType::VirtioSerial | BusType::Usb)
     }
 
     /// The properties that tell a device's place on such a bus.
@@ -48,6 +51,7 @@ impl BusType {
         match self {
             BusType::Scsi => &["channel", "scsi-id", "lun"],
             BusType::VirtioSerial => &["nr"],
+            BusType::Usb => &["port"],
             _ => &[],
         }
     }
@@ -170,7 +174,7 @@ impl Model {
             BusType::Pci => PCI_PROPERTIES,
             BusType::Ide => IDE_PROPERTIES,
             BusType::Scsi => SCSI_PROPERTIES,
-            BusType::Isa | BusType::System | BusType::VirtioSerial => &[],
+            BusType::Isa | BusType::System | BusType::VirtioSerial | BusType::Usb => &[],
         };
         let of_rom = if self.rom.is_some() { ROM_PROPERTIES } else { &[] };
         let mut all: Vec<_> = self.properties.iter().chain(of_bus).chain(of_rom).collect();

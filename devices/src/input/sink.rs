@@ -1,7 +1,5 @@
 //! Keyboards and pointers beside the PC's own, as those who press and point see them.
 
-use devices_core::Device;
-
 use super::keys::Key;
 
 /// What a device is for.
@@ -46,7 +44,7 @@ pub struct Pointer {
 }
 
 /// A keyboard or a pointer.
-pub trait InputSink: Device {
+pub trait InputSink: Send {
     /// What people call it.
     fn title(&self) -> &'static str;
     /// What it is for.

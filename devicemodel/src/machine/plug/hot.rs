@@ -37,7 +37,8 @@ impl Inner {
             let of = self.devices.iter().filter(|device| device.is_hot() == hot);
             of.filter_map(|device| device.spec.devfn()).fold(0, |slots, devfn| slots | 1u32 << (devfn >> 3))
         };
-        in_slots(true) & !in_slots(false)
+        let board = super::BOARD.iter().fold(0, |slots, (devfn, _)| slots | 1u32 << (devfn >> 3));
+        in_slots(true) & !in_slots(false) & !board
     }
 
     /// Takes off their buses what hangs on the devices of these slots, which leave.
@@ -86,8 +87,8 @@ impl Machine {
             (BusType::Pci, Plug::Hot) if self.pm.is_some() => None,
             (BusType::Pci, Plug::Hot) => Some("Bus 'pci.0' does not support hotplugging"),
             (BusType::Pci, _) => return no(&format!("Device '{}' does not support hotplugging", model.name)),
-            (BusType::Scsi | BusType::VirtioSerial, Plug::Hot) => None,
-            (BusType::Scsi | BusType::VirtioSerial, _) => {
+            (BusType::Scsi | BusType::VirtioSerial | BusType::Usb, Plug::Hot) => None,
+            (BusType::Scsi | BusType::VirtioSerial | BusType::Usb, _) => {
                 return no(&format!("Device '{}' does not support hotplugging", model.name));
             }
             (BusType::Ide, _) => Some("Bus 'ide.0' does not support hotplugging"),
@@ -202,7 +203,9 @@ impl Machine {
             self.notifier.notify(Notice::Device);
             return Some(Ok(()));
         }
-        let (Some(pm), Some(slot), true) = (&self.pm, device.slot(), device.is_hot()) else {
+        // What shares its slot with a part of the board stays, as that does.
+        let slot = device.slot().filter(|slot| inner.removable() >> slot & 1 != 0);
+        let (Some(pm), Some(slot), true) = (&self.pm, slot, device.is_hot()) else {
             let why = match &device.spec.bus {
                 Some(bus) => format!("Bus '{bus}' does not support hotplugging"),
                 None => format!("Device '{}' does not support hotplugging", device.spec.model),

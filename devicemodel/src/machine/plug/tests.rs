@@ -1,6 +1,7 @@
 //! Where devices come to be.
 
 mod disks;
+mod usb;
 
 use std::collections::BTreeMap;
 

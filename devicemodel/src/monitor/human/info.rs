@@ -2,13 +2,15 @@
 
 use std::fmt::Write;
 
+use devices::models;
+use devices_core::model::BusType;
 use devices_core::pci::class;
 use serde_json::Value;
 
 use super::super::Guest;
 use super::super::commands::{self, no_balloon};
 use super::super::context::Context;
-use super::super::info::PciInfo;
+use super::super::info::{DeviceInfo, PciInfo};
 use super::super::protocol::{QmpError, version};
 use super::super::qom;
 use super::super::run_state::RunState;
@@ -46,6 +48,23 @@ pub(super) fn help() -> String {
     TOPICS.iter().map(|(topic, what)| format!("info {topic}  -- {what}\n")).collect()
 }
 
+/// What hangs on USB, by its port; none: there is no USB. QEMU tells the number that the guest gave each, too.
+pub(super) fn usb(devices: &[DeviceInfo]) -> Option<String> {
+    let model = |device: &DeviceInfo| models::find(device.kind);
+    let on_usb = |device: &&DeviceInfo| model(device).is_some_and(|model| model.bus == BusType::Usb);
+    let has_usb = |device| model(device).is_some_and(|model| model.offers.contains(&BusType::Usb));
+    let line = |device: &DeviceInfo| {
+        let port = device.properties.iter().find(|(name, ..)| *name == "port").map(|(.., port)| port.clone());
+        let id = device
+            .path
+            .strip_prefix("/machine/peripheral/")
+            .map_or(String::new(), |id| format!(", ID: {id}"));
+        let (port, product) = (port.unwrap_or_default(), model(device).map_or("", |model| model.desc));
+        format!("  Port {port}, Speed 12 Mb/s, Product {product}{id}\n")
+    };
+    devices.iter().any(has_usb).then(|| devices.iter().filter(on_usb).map(line).collect())
+}
+
 pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Result<String, QmpError> {
     let guest = &mut *context.guest;
     let mut text = String::new();
@@ -69,7 +88,10 @@ pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Resul
             Some(actual) => writeln!(text, "balloon: actual={}", actual >> 20),
             None => return Err(no_balloon()),
         },
-        "usb" => return Err(QmpError::generic("USB support not enabled")),
+        "usb" => match usb(&guest.devices()) {
+            Some(devices) => write!(text, "{devices}"),
+            None => return Err(QmpError::generic("USB support not enabled")),
+        },
         "network" => {
             text = commands::networks(guest);
             Ok(())
@@ -193,4 +215,28 @@ fn pci(function: &PciInfo, text: &mut String) -> std::fmt::Result {
         writeln!(text, "      BAR{}: {kind} at 0x{address:0digits$x} [0x{last:0digits$x}].", bar.index)?;
     }
     writeln!(text, "      id \"{}\"", function.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_hangs_on_usb_is_listed() {
+        let device = |path: &str, kind, port: Option<u64>| DeviceInfo {
+            path: path.into(),
+            kind,
+            properties: port.map(|port| ("port", "uint32", json!(port))).into_iter().collect(),
+        };
+        let mut devices = vec![device("/machine/unattached/device[1]", "i8042", None)];
+        assert_eq!(usb(&devices), None);
+        devices.push(device("/machine/unattached/device[2]", "piix3-usb-uhci", None));
+        assert_eq!(usb(&devices), Some(String::new()));
+        devices.push(device("/machine/peripheral/t", "usb-tablet", Some(2)));
+        devices.push(device("/machine/peripheral-anon/k", "usb-kbd", Some(1)));
+        let expected = "  Port 2, Speed 12 Mb/s, Product USB tablet, ID: t\n  Port 1, Speed 12 Mb/s, Product USB keyboard\n";
+        assert_eq!(usb(&devices).unwrap(), expected);
+    }
 }

@@ -69,6 +69,7 @@ pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChil
         place: vec![(NR.name, number.into())],
         child: Box::new(Plugged { bus: bus.clone(), number }),
         tray: None,
+        input: None,
     })
 }
 

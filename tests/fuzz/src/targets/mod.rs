@@ -14,6 +14,7 @@ mod pam;
 mod recording;
 mod saved;
 mod scsi;
+mod uhci;
 mod usernet;
 mod vhost_user;
 mod virtio;
@@ -57,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "pam", run: pam::run, seeds: pam::seeds },
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
     Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
+    Target { name: "uhci", run: uhci::run, seeds: uhci::seeds },
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
     Target { name: "e1000e", run: nic::e1000e, seeds: nic::e1000e_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },

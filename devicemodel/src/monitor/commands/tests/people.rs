@@ -32,6 +32,7 @@ fn people_have_their_monitor_too() {
         "{}",
         bench.human("info qom-tree")
     );
+    assert_eq!(bench.human("info usb"), "Error: USB support not enabled\r\n");
     assert_eq!(bench.human("info balloon"), "Error: No balloon device has been activated\r\n");
     assert_eq!(bench.human("info memory_size_summary"), "base memory: 67108864\r\nplugged memory: 0\r\n");
     assert_eq!(bench.human("info uuid"), "00000000-0000-0000-0000-000000000000\r\n");

@@ -1,0 +1,86 @@
+//! USB: the controller beside the PIIX3, and what comes and goes on its ports.
+
+use super::*;
+
+const PLACE: u64 = 1 << 3 | 2;
+
+fn controller() -> DeviceSpec {
+    spec("piix3-usb-uhci", Some("u"), &[("addr", PLACE)])
+}
+
+/// The status of both ports, as the guest reads it.
+fn ports(machine: &Machine) -> [u16; 2] {
+    let mut view = machine.bus().view();
+    let mut config = |register: u32, value: u32| {
+        let function = 0x8000_0000 | (PLACE as u32) << 8 | register;
+        view.write(Space::Pio, 0xcf8, &function.to_le_bytes());
+        view.write(Space::Pio, 0xcfc, &value.to_le_bytes());
+    };
+    config(0x20, 0xc040);
+    config(0x04, 5);
+    [0xc050, 0xc052].map(|port| {
+        let mut data = [0; 2];
+        view.read(Space::Pio, port, &mut data);
+        u16::from_le_bytes(data)
+    })
+}
+
+#[test]
+fn a_tablet_comes_and_goes_at_once() {
+    let machine = built(vec![controller()]).unwrap();
+    assert_eq!(ports(&machine), [0x80, 0x80]);
+    machine.add_device(spec("usb-tablet", Some("t"), &[("port", 2)])).unwrap();
+    assert_eq!(ports(&machine), [0x80, 0x83]);
+    let mice = |machine: &Machine| -> Vec<(&'static str, bool, bool)> {
+        let mice = machine.inputs().mice();
+        mice.iter().map(|mouse| (mouse.name, mouse.current, mouse.absolute)).collect()
+    };
+    let with = [("QEMU PS/2 Mouse", true, false), ("QEMU HID Tablet", false, true)];
+    assert_eq!(mice(&machine), with, "no guest listens to it");
+    // It is saved with the guest, at its port.
+    let machine = moved(&machine);
+    assert_eq!((ports(&machine), mice(&machine)), ([0x80, 0x83], with.to_vec()));
+    machine.add_device(spec("usb-kbd", None, &[])).unwrap();
+    let port = |kind: &str| {
+        let devices = machine.devices();
+        let device = devices.iter().find(|device| device.kind == kind)?;
+        device.properties.iter().find(|(name, ..)| *name == "port")?.2.as_u64()
+    };
+    assert_eq!([port("usb-tablet"), port("usb-kbd")], [Some(2), Some(1)]);
+    let full = machine.add_device(spec("usb-mouse", None, &[])).unwrap_err().to_string();
+    assert!(full.contains("a bus with no free ports"), "{full}");
+    let taken = machine.add_device(spec("usb-mouse", None, &[("port", 2)])).unwrap_err().to_string();
+    assert!(taken.contains("usb port 2 not found (in use?)"), "{taken}");
+    machine.request_unplug("t").unwrap().unwrap();
+    assert_eq!(machine.take_ejected(), [(Some("t".into()), "/machine/peripheral/t".into())]);
+    assert_eq!((ports(&machine)[1], mice(&machine).len()), (0x82, 1));
+}
+
+#[test]
+fn a_device_needs_a_bus() {
+    let machine = built(Vec::new()).unwrap();
+    let refused = machine.add_device(spec("usb-tablet", None, &[])).unwrap_err().to_string();
+    assert_eq!(refused, "device usb-tablet: No 'usb-bus' bus found for device 'usb-tablet'");
+}
+
+#[test]
+fn what_shares_the_piix3s_slot_stays() {
+    let machine = built(vec![controller()]).unwrap();
+    assert_eq!(hotplug(&machine, 0xc, None), 0);
+    let refused = machine.request_unplug("u").unwrap().unwrap_err().to_string();
+    assert_eq!(refused, "Device 'piix3-usb-uhci' does not support hotplugging");
+    hotplug(&machine, 8, Some(1 << 1));
+    assert!(machine.take_ejected().is_empty());
+    assert_eq!(ports(&machine), [0x80, 0x80]);
+    // One in a slot of its own comes and goes with what hangs on it.
+    machine.add_device(spec("piix3-usb-uhci", Some("v"), &[])).unwrap();
+    let mut tablet = spec("usb-tablet", Some("t"), &[]);
+    tablet.bus = Some("v.0".into());
+    machine.add_device(tablet).unwrap();
+    machine.request_unplug("v").unwrap().unwrap();
+    hotplug(&machine, 8, Some(1 << 2));
+    let mut gone: Vec<_> = machine.take_ejected().into_iter().map(|(id, _)| id.unwrap()).collect();
+    gone.sort();
+    assert_eq!(gone, ["t", "v"]);
+    assert_eq!(machine.inputs().mice().len(), 1);
+}

@@ -1,0 +1,138 @@
+//! Descriptors (9.6), built from what a device says of itself.
+
+/// Types of descriptors (table 9-5).
+pub mod kind {
+    /// Of the device.
+    pub const DEVICE: u8 = 1;
+    /// Of a configuration, with all that belongs to it.
+    pub const CONFIGURATION: u8 = 2;
+    /// Text.
+    pub const STRING: u8 = 3;
+    /// Of an interface.
+    pub const INTERFACE: u8 = 4;
+    /// Of an endpoint.
+    pub const ENDPOINT: u8 = 5;
+}
+
+/// US English, which all strings are in.
+const LANGUAGE: u16 = 0x0409;
+
+/// What a device is. Its class is each interface's own.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// bcdUSB.
+    pub usb: u16,
+    /// idVendor.
+    pub vendor: u16,
+    /// idProduct.
+    pub product: u16,
+    /// bcdDevice.
+    pub release: u16,
+    /// bMaxPacketSize0.
+    pub max_packet: u8,
+    /// Indices of the strings: manufacturer, product, serial number.
+    pub labels: [u8; 3],
+    /// Its only configuration.
+    pub configuration: Configuration,
+    /// Strings by index.
+    pub strings: Vec<(u8, String)>,
+}
+
+/// A configuration, whose value is 1.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// iConfiguration.
+    pub label: u8,
+    /// bmAttributes.
+    pub attributes: u8,
+    /// bMaxPower, in units of 2 mA.
+    pub power: u8,
+    /// Interfaces, numbered from 0.
+    pub interfaces: &'static [Interface],
+}
+
+impl Configuration {
+    /// bConfigurationValue.
+    pub const VALUE: u8 = 1;
+    /// bmAttributes: always set.
+    pub const ONE: u8 = 0x80;
+    /// bmAttributes: it has a supply of its own.
+    pub const SELF_POWERED: u8 = 0x40;
+    /// bmAttributes: it can wake the host.
+    pub const WAKEUP: u8 = 0x20;
+}
+
+/// An interface, with no alternate settings.
+#[derive(Debug)]
+pub struct Interface {
+    /// Class, subclass, protocol.
+    pub class: [u8; 3],
+    /// Descriptors of its class.
+    pub of_class: &'static [u8],
+    /// Endpoints.
+    pub endpoints: &'static [Endpoint],
+}
+
+/// An endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// bEndpointAddress, bit 7: IN.
+    pub address: u8,
+    /// bmAttributes: 3 is interrupt.
+    pub attributes: u8,
+    /// wMaxPacketSize.
+    pub max_packet: u16,
+    /// bInterval.
+    pub interval: u8,
+}
+
+impl Description {
+    /// The device's descriptor.
+    pub fn device(&self) -> Vec<u8> {
+        let [manufacturer, product, serial] = self.labels;
+        let mut bytes = vec![18, kind::DEVICE];
+        bytes.extend(self.usb.to_le_bytes());
+        bytes.extend([0, 0, 0, self.max_packet]);
+        bytes.extend([self.vendor, self.product, self.release].map(u16::to_le_bytes).concat());
+        bytes.extend([manufacturer, product, serial, 1]);
+        bytes
+    }
+
+    /// The configuration's, with those of its interfaces and endpoints.
+    pub fn configuration(&self) -> Vec<u8> {
+        let Configuration { label, attributes, power, interfaces } = &self.configuration;
+        let mut bytes = vec![9, kind::CONFIGURATION, 0, 0, interfaces.len() as u8];
+        bytes.extend([Configuration::VALUE, *label, *attributes, *power]);
+        for (number, Interface { class, of_class, endpoints }) in (0..).zip(*interfaces) {
+            bytes.extend([9, kind::INTERFACE, number, 0, endpoints.len() as u8]);
+            bytes.extend(class);
+            bytes.push(0);
+            bytes.extend(*of_class);
+            for Endpoint { address, attributes, max_packet, interval } in *endpoints {
+                bytes.extend([7, kind::ENDPOINT, *address, *attributes]);
+                bytes.extend(max_packet.to_le_bytes());
+                bytes.push(*interval);
+            }
+        }
+        let total = (bytes.len() as u16).to_le_bytes();
+        bytes[2..4].copy_from_slice(&total);
+        bytes
+    }
+
+    /// A string's; index 0 lists the languages.
+    pub fn string(&self, index: u8) -> Option<Vec<u8>> {
+        let units: Vec<u16> = match index {
+            0 => vec![LANGUAGE],
+            _ => self.strings.iter().find(|(at, _)| *at == index)?.1.encode_utf16().take(126).collect(),
+        };
+        let mut bytes = vec![2 + 2 * units.len() as u8, kind::STRING];
+        bytes.extend(units.into_iter().flat_map(u16::to_le_bytes));
+        Some(bytes)
+    }
+
+    /// The endpoint of that address.
+    pub fn endpoint(&self, address: u8) -> Option<&'static Endpoint> {
+        let interfaces = self.configuration.interfaces.iter();
+        interfaces.flat_map(|interface| interface.endpoints).find(|endpoint| endpoint.address == address)
+    }
+}

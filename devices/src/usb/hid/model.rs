@@ -1,0 +1,134 @@
+//! The devices as QEMU names them.
+
+use std::sync::Arc;
+
+use devices_core::DeviceCell;
+use devices_core::model::{
+    BusType, Category, Default as Usually, Kind as Of, Model, Plug, Properties, Property, PropertyError,
+};
+
+use super::super::{PORT, UsbDevice, UsbHost};
+use super::{Hid, Kind};
+use crate::board::{Child, ChildHandles, MadeChild, MakeError, OfferedBus};
+use crate::input::keys::Key;
+use crate::input::{InputSink, Pointer, Role};
+
+const SERIAL: Property = Property {
+    name: "serial",
+    kind: Of::Text,
+    default: Usually::None,
+    help: "its serial number; one that tells its place if nobody says",
+};
+const DISPLAY: Property =
+    Property { name: "display", kind: Of::Text, default: Usually::None, help: "taken for QEMU's sake" };
+const HEAD: Property =
+    Property { name: "head", kind: Of::Uint(32), default: Usually::Uint(0), help: "taken for QEMU's sake" };
+const VERSION: Property = Property {
+    name: "usb_version",
+    kind: Of::Uint(32),
+    default: Usually::Uint(2),
+    help: "1 or 2: where the controller is slower it is alike",
+};
+
+const DEVICE: Model = Model {
+    parent: "usb-hid",
+    bus: BusType::Usb,
+    category: Category::Input,
+    plug: Plug::Hot,
+    several: true,
+    properties: &[PORT, SERIAL, DISPLAY, HEAD, VERSION],
+    check,
+    ..Model::PART
+};
+/// A tablet.
+pub static TABLET: Model = Model { name: "usb-tablet", desc: "USB tablet", ..DEVICE };
+/// A mouse.
+pub static MOUSE: Model =
+    Model { name: "usb-mouse", desc: "USB mouse", properties: &[PORT, SERIAL, VERSION], ..DEVICE };
+/// A keyboard.
+pub static KEYBOARD: Model =
+    Model { name: "usb-kbd", desc: "USB keyboard", properties: &[PORT, SERIAL, DISPLAY, VERSION], ..DEVICE };
+
+fn check(properties: &Properties) -> Result<(), PropertyError> {
+    match properties.uint(VERSION.name) {
+        Some(0 | 3..) => Err(properties.invalid(VERSION.name, "it is 1 or 2")),
+        _ => Ok(()),
+    }
+}
+
+/// Makes one.
+pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChild, MakeError> {
+    let OfferedBus::Usb(host) = parts.bus else {
+        return Err(MakeError::Other("it hangs on USB".into()));
+    };
+    let (kind, role) = match properties.model().name {
+        name if name == TABLET.name => (Kind::Tablet, Role::Tablet),
+        name if name == MOUSE.name => (Kind::Mouse, Role::Mouse),
+        _ => (Kind::Keyboard, Role::Keyboard),
+    };
+    let refused = |error: super::super::PlugError| MakeError::Other(error.to_string());
+    let port = host.free_port(properties.uint(PORT.name)).map_err(refused)?;
+    let device = Hid::new(kind, &format!("{}-{port}", host.path()));
+    let device = match properties.text(SERIAL.name) {
+        Some(serial) => device.with_serial(serial),
+        None => device,
+    };
+    let title = device.title();
+    host.plug(port, Box::new(device)).map_err(refused)?;
+    let sink: Arc<DeviceCell<dyn InputSink>> =
+        Arc::new(DeviceCell::new(Sink { host: host.clone(), port, role, title }));
+    Ok(MadeChild {
+        place: vec![(PORT.name, port.into())],
+        child: Box::new(Plugged { host: host.clone(), port, _sink: sink.clone() }),
+        tray: None,
+        input: Some(sink),
+    })
+}
+
+/// A device on its port.
+struct Plugged {
+    host: Arc<dyn UsbHost>,
+    port: u8,
+    /// Who presses and points has it as long as it is there.
+    _sink: Arc<DeviceCell<dyn InputSink>>,
+}
+
+impl Child for Plugged {
+    fn unplug(&self) {
+        self.host.unplug(self.port);
+    }
+}
+
+/// The device, as those have it who press and point.
+struct Sink {
+    host: Arc<dyn UsbHost>,
+    port: u8,
+    role: Role,
+    title: &'static str,
+}
+
+impl InputSink for Sink {
+    fn title(&self) -> &'static str {
+        self.title
+    }
+    fn role(&self) -> Role {
+        self.role
+    }
+    fn is_active(&self) -> bool {
+        let mut active = false;
+        self.host.with(self.port, &mut |device| {
+            active = device.input().is_some_and(|input| input.is_active());
+        });
+        active
+    }
+    fn key(&mut self, key: Key, down: bool) {
+        self.host.with(self.port, &mut |device| {
+            device.input().into_iter().for_each(|input| input.key(key, down));
+        });
+    }
+    fn point(&mut self, pointer: Pointer) {
+        self.host.with(self.port, &mut |device| {
+            device.input().into_iter().for_each(|input| input.point(pointer));
+        });
+    }
+}

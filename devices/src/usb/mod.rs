@@ -1,0 +1,87 @@
+//! USB: what devices are to a host controller, and the devices.
+//!
+//! Specification: "Universal Serial Bus Specification", revision 2.0, chapters 8 and 9. A device ([`UsbDevice`]) says what
+//! it is and answers requests of its class; [`Function`] is the rest of every device: its address, configuration, control
+//! pipe and standard requests. Neither knows a host controller, which sees a port with a function in it and packets.
+//!
+//! Left out: data toggles (no packet is lost between a controller and a device here, so none comes twice), hubs,
+//! isochronous and bulk endpoints, speeds but full speed.
+
+mod bus;
+pub mod descriptors;
+mod device;
+mod function;
+pub mod hid;
+mod state;
+#[cfg(test)]
+mod tests;
+pub mod uhci;
+
+pub use bus::{PORT, PlugError, UsbHost};
+pub use device::{UsbDevice, UsbInput};
+pub use function::Function;
+pub use state::FunctionState;
+
+/// What a token packet asks for (8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pid {
+    /// From the device.
+    In,
+    /// To the device.
+    Out,
+    /// To its control pipe: a request begins.
+    Setup,
+}
+
+/// What came of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// So many bytes went over.
+    Done(usize),
+    /// Not now.
+    Nak,
+    /// Not at all.
+    Stall,
+    /// The device sent more than there was room for.
+    Babble,
+    /// Nobody answered.
+    Silence,
+}
+
+/// Setup data of a request (9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// bmRequestType.
+    pub kind: u8,
+    /// bRequest.
+    pub request: u8,
+    /// wValue.
+    pub value: u16,
+    /// wIndex.
+    pub index: u16,
+    /// wLength.
+    pub length: u16,
+}
+
+impl Setup {
+    /// Bytes of it.
+    pub const LEN: usize = 8;
+
+    /// From the bytes of the packet.
+    pub fn parse([kind, request, v0, v1, i0, i1, l0, l1]: [u8; Setup::LEN]) -> Setup {
+        let word = |low, high| u16::from_le_bytes([low, high]);
+        Setup { kind, request, value: word(v0, v1), index: word(i0, i1), length: word(l0, l1) }
+    }
+
+    /// As bytes of a packet.
+    pub fn bytes(&self) -> [u8; Setup::LEN] {
+        let Setup { kind, request, value, index, length } = self;
+        let ([v0, v1], [i0, i1], [l0, l1]) = (value.to_le_bytes(), index.to_le_bytes(), length.to_le_bytes());
+        [*kind, *request, v0, v1, i0, i1, l0, l1]
+    }
+
+    /// Whether the device sends the data.
+    pub fn is_in(&self) -> bool {
+        self.kind & 0x80 != 0
+    }
+}

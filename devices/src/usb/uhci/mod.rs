@@ -1,0 +1,466 @@
+//! Universal host controller of the PIIX3 (82371SB, function 2) and the PIIX4 (82371AB).
+//!
+//! Specification: Intel's "Universal Host Controller Interface (UHCI) Design Guide", revision 1.1, and the datasheets
+//! 290550 and 290562. `schedule` walks the frame list.
+//!
+//! **Time.** A frame is a millisecond of guest time, and FRNUM follows from the time when it is read. A timer for each frame
+//! is what hardware has and what costs an idle guest most: so frames are walked when they are due only while something
+//! happens in them. After [`QUIET`] frames with nothing but NAKs the frames that have passed are walked together
+//! ([`TICK`]): the timer fires 16 times a second instead of 1000. Frames are walked at once when a device has something
+//! to say, when the guest writes a register, and when it reads USBSTS or FRNUM. What a driver adds to a quiet schedule
+//! with none of these is found within [`TICK`] frames, and what follows at full speed again: drivers give a transfer
+//! seconds.
+//!
+//! Where it differs from QEMU it follows the guide: FRNUM is 0 after a reset, a TD without an answer has its count of
+//! errors, memory that cannot be reached is a host system error, lengths that are reserved are a process error. QEMU is
+//! followed where drivers have come to rely on it: a global reset ends by itself, a change of connection is seen after
+//! each reset, LEGSUP holds back no interrupt.
+//!
+//! Left out: single steps (SWDBG), the line status bits, overcurrent, low speed, legacy keyboard support by SMI, the length
+//! of a frame as SOFMOD changes it.
+
+pub mod model;
+mod schedule;
+pub mod spec;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use devices_core::dma::Dma;
+use devices_core::irq::IrqLine;
+use devices_core::model::Model;
+use devices_core::pci::{BarKind, Identity, PciConfig, Window};
+use devices_core::{At, Device, DeviceCell, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
+use hypervisor::{GuestRam, Timer};
+
+use super::{Function, PlugError, UsbDevice, UsbHost};
+use spec::{Command, Enable, FRAME, FRAME_MASK, PortBits, Status, config, reg};
+
+/// Ports of a controller.
+const PORTS: usize = 2;
+/// After so many frames in which nothing happened they are walked together.
+pub const QUIET: u16 = 64;
+/// So many at once, then.
+pub const TICK: u64 = 64;
+
+/// What the controllers differ in.
+#[derive(Debug)]
+pub struct Variant {
+    /// Its model.
+    pub model: &'static Model,
+    /// PCI device id.
+    pub device: u16,
+}
+
+/// A port.
+#[derive(Default)]
+struct Port {
+    bits: PortBits,
+    function: Option<Function>,
+}
+
+/// The registers, without the ports.
+#[derive(Clone, Copy, Debug, Default)]
+struct Registers {
+    command: Command,
+    status: Status,
+    /// A TD asked for the interrupt in the status.
+    complete: bool,
+    /// A short packet did.
+    short: bool,
+    enable: Enable,
+    base: u32,
+    sof: u8,
+}
+
+/// A controller.
+pub struct Uhci {
+    name: String,
+    variant: &'static Variant,
+    pci: PciConfig,
+    regions: [Region; 1],
+    dma: Dma,
+    wiring: Wiring,
+    timer: Timer,
+    registers: Registers,
+    /// The frame that is walked next.
+    frame: u16,
+    /// When it is due, while the schedule runs.
+    due: u64,
+    /// Frames in which nothing happened, one after the other, up to [`QUIET`].
+    quiet: u16,
+    ports: [Port; PORTS],
+}
+
+impl Port {
+    /// After a reset: whoever is there has just come.
+    fn reset(&mut self) {
+        self.bits = PortBits::ALWAYS;
+        if let Some(function) = &mut self.function {
+            function.reset();
+            self.bits |= PortBits::CONNECTED | PortBits::CONNECT_CHANGE;
+        }
+    }
+
+    /// Whether packets go through.
+    fn is_open(&self) -> bool {
+        self.bits.contains(PortBits::ENABLED) && !self.bits.intersects(PortBits::RESET | PortBits::SUSPEND)
+    }
+}
+
+impl Uhci {
+    /// A controller on that interrupt pin, which is INTD of its slot.
+    pub fn new(
+        name: &str,
+        variant: &'static Variant,
+        subsystem: (u16, u16),
+        ram: GuestRam,
+        line: IrqLine,
+        wiring: &Wiring,
+    ) -> Uhci {
+        let mut pci = PciConfig::new(Identity {
+            vendor: spec::VENDOR,
+            device: variant.device,
+            revision: 1,
+            class: spec::CLASS,
+            subsystem,
+        });
+        pci.bar(spec::BAR, BarKind::Io, spec::PORTS_LEN, Window::Region(0));
+        pci.connect(4, line);
+        pci.set(config::RELEASE, &[0x10]);
+        pci.set_u16(config::LEGSUP, config::LEGSUP_DEFAULT);
+        pci.allow(config::LEGSUP, &config::LEGSUP_WRITABLE.to_le_bytes());
+        pci.allow_clear(config::LEGSUP, &config::LEGSUP_CLEARED.to_le_bytes());
+        let dma = Dma::gated(ram, pci.master());
+        let mut uhci = Uhci {
+            name: name.to_owned(),
+            variant,
+            pci,
+            regions: [Region::floating("ports", Space::Pio, spec::PORTS_LEN)],
+            dma,
+            wiring: wiring.clone(),
+            timer: wiring.timer(0),
+            registers: Registers::default(),
+            frame: 0,
+            due: 0,
+            quiet: 0,
+            ports: Default::default(),
+        };
+        uhci.reset_controller();
+        uhci
+    }
+
+    /// Everything behind the BAR, and the devices.
+    fn reset_controller(&mut self) {
+        self.registers = Registers { status: Status::HALTED, sof: spec::SOF_DEFAULT, ..Registers::default() };
+        (self.frame, self.due, self.quiet) = (0, 0, 0);
+        self.ports.iter_mut().for_each(Port::reset);
+        self.settle();
+    }
+
+    fn runs(&self) -> bool {
+        self.registers.command.contains(Command::RUN)
+    }
+
+    /// The interrupt and the timer as they are to be now.
+    fn settle(&mut self) {
+        let Registers { status, complete, short, enable, .. } = self.registers;
+        let level = complete && enable.contains(Enable::COMPLETE)
+            || short && enable.contains(Enable::SHORT)
+            || status.contains(Status::ERROR) && enable.contains(Enable::ERROR)
+            || status.contains(Status::RESUME) && enable.contains(Enable::RESUME)
+            || status.intersects(Status::SYSTEM_ERROR | Status::PROCESS_ERROR);
+        self.pci.set_intx(level);
+        match self.alarm() {
+            Some(at) => self.timer.arm(at),
+            None => self.timer.cancel(),
+        }
+    }
+
+    /// When frames are walked though nobody asks.
+    fn alarm(&self) -> Option<u64> {
+        if !self.runs() {
+            return None;
+        }
+        if self.quiet < QUIET {
+            return Some(self.due);
+        }
+        let tick = self.due.saturating_add((TICK - 1) * FRAME);
+        // A device that repeats itself does so in a frame. What has waited already waits for the guest to ask.
+        let speaks = self.ports.iter().filter_map(|port| port.function.as_ref()?.speaks_at());
+        let heard = |at: u64| {
+            let frames = at.saturating_sub(self.due).div_ceil(FRAME);
+            self.due.saturating_add(frames.saturating_mul(FRAME))
+        };
+        speaks.filter(|at| at.saturating_add(FRAME) > self.due).map(heard).chain([tick]).min()
+    }
+
+    /// The frames that are due are walked.
+    fn catch_up(&mut self) {
+        if self.runs() {
+            schedule::walk(self, self.wiring.now());
+        }
+    }
+
+    /// Frames are walked one by one from here on.
+    fn hurry(&mut self) {
+        self.quiet = 0;
+        self.settle();
+    }
+
+    fn read_register(&mut self, at: u64) -> u16 {
+        match at {
+            reg::USBCMD => self.registers.command.bits(),
+            reg::USBSTS => {
+                self.catch_up();
+                self.settle();
+                self.registers.status.bits()
+            }
+            reg::USBINTR => self.registers.enable.bits(),
+            reg::FRNUM => {
+                self.catch_up();
+                self.settle();
+                self.frame
+            }
+            reg::FRBASEADD => self.registers.base as u16,
+            reg::FRBASEADD_HIGH => (self.registers.base >> 16) as u16,
+            reg::SOFMOD => self.registers.sof.into(),
+            _ => self.port_at(at).map_or(spec::ABSENT, |port| port.bits.bits()),
+        }
+    }
+
+    fn port_at(&mut self, at: u64) -> Option<&mut Port> {
+        let number = at.checked_sub(reg::PORTSC)? / 2;
+        self.ports.get_mut(number as usize)
+    }
+
+    fn write_register(&mut self, at: u64, value: u16) {
+        let registers = &mut self.registers;
+        match at {
+            reg::USBCMD => self.write_command(Command::from_bits_truncate(value)),
+            reg::USBSTS => {
+                registers.status &= !(Status::from_bits_truncate(value) & !Status::HALTED);
+                if value & Status::INTERRUPT.bits() != 0 {
+                    (registers.complete, registers.short) = (false, false);
+                }
+            }
+            reg::USBINTR => registers.enable = Enable::from_bits_truncate(value),
+            reg::FRNUM if registers.status.contains(Status::HALTED) => self.frame = value & FRAME_MASK,
+            reg::FRBASEADD => registers.base = registers.base & 0xffff_0000 | u32::from(value & 0xf000),
+            reg::FRBASEADD_HIGH => {
+                registers.base = registers.base & 0xffff | u32::from(value) << 16;
+            }
+            reg::SOFMOD => registers.sof = value as u8,
+            _ => self.write_port(at, PortBits::from_bits_retain(value)),
+        }
+    }
+
+    fn write_command(&mut self, command: Command) {
+        if command.intersects(Command::GLOBAL_RESET | Command::HOST_RESET) {
+            return self.reset_controller();
+        }
+        let starts = command.contains(Command::RUN) && !self.runs();
+        self.registers.command = command;
+        self.registers.status.set(Status::HALTED, !command.contains(Command::RUN));
+        if starts {
+            self.due = self.wiring.now().saturating_add(FRAME);
+        }
+    }
+
+    fn write_port(&mut self, at: u64, value: PortBits) {
+        let Some(port) = self.port_at(at) else { return };
+        let resets = value.contains(PortBits::RESET) && !port.bits.contains(PortBits::RESET);
+        if let (Some(function), true) = (&mut port.function, resets) {
+            function.reset();
+        }
+        let mut written = value & !PortBits::READ_ONLY;
+        // Only a port with a device can be enabled.
+        written.set(
+            PortBits::ENABLED,
+            value.contains(PortBits::ENABLED) && port.bits.contains(PortBits::CONNECTED),
+        );
+        port.bits = port.bits & PortBits::READ_ONLY & !(value & PortBits::CLEARED) | written;
+    }
+
+    /// A suspended bus hears of a change.
+    fn resume_bus(&mut self) {
+        if self.registers.command.contains(Command::GLOBAL_SUSPEND) {
+            self.registers.command |= Command::GLOBAL_RESUME;
+            self.registers.status |= Status::RESUME;
+        }
+    }
+
+    /// The port of that number, from 1.
+    fn port(&mut self, number: u8) -> Option<&mut Port> {
+        self.ports.get_mut(usize::from(number).checked_sub(1)?)
+    }
+
+    fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
+        let free = |number: &u64| {
+            let at = usize::try_from(*number).ok().and_then(|number| number.checked_sub(1));
+            at.and_then(|at| self.ports.get(at)).is_some_and(|port| port.function.is_none())
+        };
+        let found = match asked {
+            Some(number) => Some(number).filter(free).ok_or(PlugError::NotFound(number))?,
+            None => (1..=PORTS as u64).find(free).ok_or(PlugError::Full)?,
+        };
+        Ok(found as u8)
+    }
+
+    fn plug(&mut self, number: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
+        self.catch_up();
+        let taken = PlugError::NotFound(number.into());
+        let port = self.port(number).filter(|port| port.function.is_none()).ok_or(taken)?;
+        port.function = Some(Function::new(device));
+        port.bits |= PortBits::CONNECTED | PortBits::CONNECT_CHANGE;
+        self.resume_bus();
+        self.hurry();
+        Ok(())
+    }
+
+    fn unplug(&mut self, number: u8) {
+        self.catch_up();
+        let Some(port) = self.port(number) else { return };
+        port.function = None;
+        if port.bits.contains(PortBits::ENABLED) {
+            port.bits |= PortBits::ENABLE_CHANGE;
+        }
+        port.bits |= PortBits::CONNECT_CHANGE;
+        port.bits &= !(PortBits::CONNECTED | PortBits::ENABLED);
+        self.resume_bus();
+        self.hurry();
+    }
+
+    /// Something happens to a device. What it has to say then, the guest hears in the next frame, or is woken for.
+    fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut dyn UsbDevice)) {
+        self.catch_up();
+        let now = self.wiring.now();
+        let suspended = self.registers.command.contains(Command::GLOBAL_SUSPEND);
+        let Some(port) = self.port(number) else { return };
+        let Some(function) = &mut port.function else { return };
+        let has_said = |function: &Function| function.speaks_at().is_some_and(|at| at <= now);
+        let before = has_said(function);
+        act(function.device());
+        let news = has_said(function) && !before;
+        let asleep = suspended || port.bits.contains(PortBits::SUSPEND);
+        if news && asleep && function.may_wake() {
+            if port.bits.contains(PortBits::SUSPEND) {
+                port.bits |= PortBits::RESUME;
+            }
+            self.resume_bus();
+        }
+        if news { self.hurry() } else { self.settle() }
+    }
+}
+
+impl Device for Uhci {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn model(&self) -> Option<&'static Model> {
+        Some(self.variant.model)
+    }
+    fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    fn read(&mut self, at: At, data: &mut [u8]) -> Io {
+        // Registers are words, and an access of two or four bytes is a word or two.
+        let (first, end) = (at.offset & !1, at.offset + data.len() as u64);
+        let words = [first, first + 2].map(|at| if at < end { self.read_register(at) } else { 0 });
+        let bytes = words.map(u16::to_le_bytes).concat();
+        for (byte, from) in data.iter_mut().zip(bytes.iter().skip((at.offset & 1) as usize)) {
+            *byte = *from;
+        }
+        Io::Done
+    }
+
+    fn write(&mut self, at: At, data: &[u8]) -> Io {
+        self.catch_up();
+        // Registers are words; the upper byte of one cannot be written alone, as with QEMU.
+        if at.offset & 1 == 0 {
+            for (word, at) in data.chunks(2).zip((at.offset..).step_by(2)) {
+                let [low, high] = [word.first(), word.get(1)].map(|byte| byte.copied().unwrap_or(0));
+                self.write_register(at, u16::from_le_bytes([low, high]));
+            }
+        }
+        self.hurry();
+        Io::Done
+    }
+
+    fn wake(&mut self, _why: Wake) {
+        self.catch_up();
+        self.settle();
+    }
+
+    fn reset(&mut self) {
+        self.pci.reset();
+        self.reset_controller();
+    }
+
+    fn pci(&mut self) -> Option<&mut PciConfig> {
+        Some(&mut self.pci)
+    }
+
+    fn config_write(&mut self, reg: u16, data: &[u8]) -> bool {
+        // Frames of before are of the bus master bit as it was.
+        self.catch_up();
+        let moved = self.pci.write(reg, data);
+        self.hurry();
+        moved
+    }
+
+    fn save(&mut self) -> Result<Saved, StateError> {
+        state::save(self)
+    }
+
+    fn load(&mut self, saved: &Saved) -> Result<(), StateError> {
+        state::load(self, saved)?;
+        self.settle();
+        Ok(())
+    }
+
+    fn inspect(&self, node: &mut Node) {
+        let Registers { command, status, enable, base, .. } = self.registers;
+        node.hex("command", command.bits()).hex("status", status.bits()).hex("enable", enable.bits());
+        node.hex("frame list", base).value("frame", self.frame).value("quiet", self.quiet >= QUIET);
+        for (port, number) in self.ports.iter().zip(1..) {
+            let child = node.child(&format!("port {number}"));
+            child.hex("status", port.bits.bits());
+            if let Some(function) = &port.function {
+                function.inspect(child);
+            }
+        }
+    }
+}
+
+/// The controller, for those who put devices on its ports.
+pub struct Ports {
+    cell: std::sync::Arc<DeviceCell<Uhci>>,
+    path: String,
+}
+
+impl Ports {
+    /// The ports of the controller that is there.
+    pub fn new(cell: std::sync::Arc<DeviceCell<Uhci>>, path: String) -> Ports {
+        Ports { cell, path }
+    }
+}
+
+impl UsbHost for Ports {
+    fn path(&self) -> String {
+        self.path.clone()
+    }
+    fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
+        self.cell.lock().free_port(asked)
+    }
+    fn plug(&self, port: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
+        self.cell.lock().plug(port, device)
+    }
+    fn unplug(&self, port: u8) {
+        self.cell.lock().unplug(port);
+    }
+    fn with(&self, port: u8, act: &mut dyn FnMut(&mut dyn UsbDevice)) {
+        self.cell.lock().with(port, act);
+    }
+}
