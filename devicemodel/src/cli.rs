@@ -8,6 +8,7 @@ use crate::config::{
     BackEndConfig, Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig, GuestConfig,
     HypervisorChoice, SerialConfig, USUAL_CARD,
 };
+use crate::display::Display;
 use crate::lockstep::Lockstep;
 use crate::qemu::{self, keyval::Fields};
 use crate::restore::Given;
@@ -176,8 +177,9 @@ pub struct HostArgs {
     /// Where a serial port goes; the first is COM1, up to four.
     #[arg(long, value_name = "stdio|pty|file:PATH|unix:PATH|none")]
     pub serial: Vec<String>,
-    /// Who sees the screen.
-    #[arg(long, value_enum, default_value_t)]
+    /// Who sees the screen: VNC viewers (on this machine alone, if no place is given), or the first viewer that there is,
+    /// which is started. `ailurus screenshot` always shows it.
+    #[arg(long, value_name = "none|vnc[=HOST:N|unix:PATH]|viewer", default_value = "none")]
     pub display: Display,
     /// A socket for QMP, the machine protocol, and for the other subcommands.
     #[arg(long, value_name = "unix:PATH")]
@@ -217,14 +219,6 @@ pub enum Sandbox {
     On,
     /// It keeps what it was started with.
     Off,
-}
-
-/// Who sees the screen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Display {
-    /// Nobody; `ailurus screenshot` still shows it.
-    #[default]
-    None,
 }
 
 /// Device models.

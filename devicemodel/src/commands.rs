@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use backends::vnc::VncError;
 use clap::Parser;
 use devices::models;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -53,6 +54,8 @@ pub(crate) enum Failure {
     PvDisks(#[from] QdiskError),
     #[error("{0}")]
     Replay(#[from] ReplayError),
+    #[error("{0}")]
+    Vnc(#[from] VncError),
     #[error("the monitor cannot listen at {path}: {source}")]
     Monitor { path: PathBuf, source: std::io::Error },
     #[error("{0}; --sandbox off does without it")]
@@ -235,6 +238,7 @@ fn settings(host: &HostArgs, paused: bool) -> Result<Settings, Failure> {
         |path: &PathBuf| bind_monitor(path).map_err(|source| Failure::Monitor { path: path.clone(), source });
     let options = Options {
         server: monitor.as_ref().map(bind).transpose()?,
+        vnc: host.display.open(say)?,
         timeout: host.timeout.map(Duration::from_secs),
         patience: Duration::from_secs(host.patience),
         paused,

@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod display;
 mod domain;
 pub mod host;
 pub mod inherited;

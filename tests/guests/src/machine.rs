@@ -90,6 +90,7 @@ pub struct Machine {
     record: Option<PathBuf>,
     cards: Vec<(String, String)>,
     consoles: Vec<PathBuf>,
+    viewers: Option<PathBuf>,
     chardevs: Vec<String>,
     devices: Vec<String>,
     served: Vec<(String, String)>,
@@ -122,6 +123,7 @@ impl Machine {
             record: None,
             cards: Vec::new(),
             consoles: Vec::new(),
+            viewers: None,
             chardevs: Vec::new(),
             devices: Vec::new(),
             served: Vec::new(),
@@ -273,6 +275,12 @@ impl Machine {
         self
     }
 
+    /// VNC viewers come in by a socket at that path.
+    pub fn viewers(mut self, socket: &Path) -> Machine {
+        self.viewers = Some(socket.to_owned());
+        self
+    }
+
     /// A virtio console on a socket at that path.
     pub fn console(mut self, socket: &Path) -> Machine {
         self.consoles.push(socket.to_owned());
@@ -320,7 +328,9 @@ impl Machine {
 
     fn ailurus(&self, command: &mut Command, monitor: &Path) {
         command.arg("run").args(&self.config);
-        command.args(["--hypervisor", "soft", "--serial", "stdio", "--display", "none"]);
+        command.args(["--hypervisor", "soft", "--serial", "stdio"]);
+        let display = self.viewers.as_ref().map(|path| format!("vnc=unix:{}", path.display()));
+        command.arg("--display").arg(display.as_deref().unwrap_or("none"));
         command.arg("--memory").arg(self.memory.to_string());
         command.arg("--vcpus").arg(self.vcpus.to_string());
         command.arg("--monitor").arg(format!("unix:{}", monitor.display()));
