@@ -53,8 +53,8 @@ fn what_cannot_be_done_is_one_line_and_nothing_is_made() {
         ["-xen-domid", "5", "-no-shutdown", "-chardev", &chardev, "-mon", "chardev=libxl-cmd,mode=control"];
     for (more, expected) in [
         (
-            &["-machine", "xenfv", "-device", "cirrus-vga,vgamem_mb=8", "-usbdevice", "braille"][..],
-            "ailurus: not built yet: -device cirrus-vga (display adapter), -usbdevice braille (USB)\n",
+            &["-machine", "xenfv", "-device", "qxl-vga,vram_size_mb=64", "-usbdevice", "braille"][..],
+            "ailurus: not built yet: -device qxl-vga (display adapter), -usbdevice braille (USB)\n",
         ),
         (&["-machine", "xenfv", "-frob\nnicate"], "ailurus: -frob nicate: invalid option\n"),
     ] {

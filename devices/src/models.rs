@@ -47,6 +47,7 @@ static ALL: &[Listed] = &[
     Listed(&storage::ide::model::CD, Maker::Controller),
     Listed(&storage::scsi::model::DISK, Maker::On(storage::scsi::model::make_disk)),
     Listed(&storage::scsi::model::CD, Maker::On(storage::scsi::model::make_cd)),
+    Listed(&display::cirrus::model::MODEL, Maker::Of(display::cirrus::model::make)),
     Listed(&display::vga::model::MODEL, Maker::Of(display::vga::model::make)),
     Listed(&net::e1000::model::MODEL, Maker::Of(net::e1000::model::make)),
     Listed(&net::e1000::model::MODEL_82544GC, Maker::Of(net::e1000::model::make)),

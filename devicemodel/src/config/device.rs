@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use devices::display::vga;
+use devices::display::{cirrus, vga};
 use devices::models;
 use devices::virtio::gpu;
 use devices_core::model::{BusType, Model, Plug, Properties, PropertyError, Value};
@@ -129,7 +129,9 @@ impl DeviceSpec {
     /// Bytes of memory that it brings into the guest.
     pub(crate) fn memory(&self) -> u64 {
         match self.properties() {
-            Ok(properties) if self.model == vga::model::MODEL.name => vga::model::memory(&properties),
+            Ok(properties) if [vga::model::MODEL.name, cirrus::model::MODEL.name].contains(&&*self.model) => {
+                vga::model::memory(&properties)
+            }
             Ok(_) if self.model == gpu::model::VGA.name => gpu::model::VIDEO_MEMORY,
             _ => 0,
         }
@@ -138,7 +140,7 @@ impl DeviceSpec {
     /// Whether a guest that has one of them has none of the other: it is the same, or the ports and the window of a VGA
     /// are both's.
     pub(crate) fn is_instead_of(&self, model: &str) -> bool {
-        let vgas = [vga::model::MODEL.name, gpu::model::VGA.name];
+        let vgas = [vga::model::MODEL.name, cirrus::model::MODEL.name, gpu::model::VGA.name];
         self.model == model || vgas.contains(&self.model.as_str()) && vgas.contains(&model)
     }
 }
@@ -178,7 +180,7 @@ pub(crate) fn check(devices: &[DeviceSpec]) -> Result<(), ConfigError> {
     }
     let vgas = devices.iter().filter(|device| device.is_instead_of(vga::model::MODEL.name));
     if vgas.count() > 1 {
-        return Err(ConfigError::Invalid("there can be only one of VGA and virtio-vga".into()));
+        return Err(ConfigError::Invalid("there can be only one of VGA, cirrus-vga and virtio-vga".into()));
     }
     Ok(())
 }

@@ -244,6 +244,8 @@ pub enum Vga {
     None,
     /// The standard VGA.
     Std,
+    /// A GD5446.
+    Cirrus,
     /// One with a virtio GPU in it.
     Virtio,
 }

@@ -276,7 +276,7 @@ pub const OPTIONS: &[Row] = &[
         "a network card with its host side",
     ),
     with("net", "nic[,model=MODEL]|TYPE[,key=value...]|none", Opt::Net, "cards and host sides on one hub"),
-    with("vga", "std|virtio|none", Opt::Vga, "display adapter"),
+    with("vga", "std|cirrus|virtio|none", Opt::Vga, "display adapter"),
     flag("usb", Opt::Usb, "the PC's USB controller"),
     with("usbdevice", "tablet|mouse|keyboard", Opt::UsbDevice, "a device on it"),
     absent("soundhw", "NAME", "sound"),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use devices::display::cirrus;
 use devices::storage::ide::model as ide;
 use devices::virtio::gpu;
 use devices::xen;
@@ -354,6 +355,7 @@ fn guest(config: &QemuConfig) -> GuestConfig {
     match config.vga.unwrap_or(if config.nodefaults { Vga::None } else { Vga::Std }) {
         Vga::None => {}
         Vga::Std => guest.devices.push(DeviceSpec::vga(16)),
+        Vga::Cirrus => guest.devices.push(DeviceSpec::new(None, &Properties::new(&cirrus::model::MODEL))),
         Vga::Virtio => guest.devices.push(DeviceSpec::new(None, &Properties::new(&gpu::model::VGA))),
     }
     guest.on_poweroff = config.ends.on_poweroff();

@@ -143,7 +143,6 @@ fn usb_is_there_when_it_is_asked_for() {
 fn what_is_not_built_is_named_in_one_line() {
     let plain = "-xen-domid 1 -machine pc,accel=xen -m 64 -nodefaults";
     let one = |option: &str| refusal(&format!("{plain} {option}"));
-    assert_eq!(one("-device cirrus-vga,vgamem_mb=8"), "not built yet: -device cirrus-vga (display adapter)");
     assert_eq!(one("-device pcnet,id=nic0,netdev=net0"), "not built yet: -device pcnet (network card)");
     assert_eq!(
         one("-spice port=6000,tls-port=0,disable-ticketing=on,agent-mouse=on"),
@@ -517,7 +516,12 @@ fn globals_reach_the_display_that_comes_by_itself() {
     assert_eq!(models("-nic none -device virtio-vga,xres=800"), ["virtio-vga"], "instead of the usual one");
     assert_eq!(models("-nic none -device virtio-gpu-pci"), ["VGA", "virtio-gpu-pci"]);
     let two = refusal("-nic none -device VGA -device virtio-vga");
-    assert_eq!(two, "this guest: there can be only one of VGA and virtio-vga");
+    assert_eq!(two, "this guest: there can be only one of VGA, cirrus-vga and virtio-vga");
+    assert_eq!(models("-nic none -vga cirrus"), ["cirrus-vga"]);
+    let libxl = devices("-nodefaults -net none -device cirrus-vga,vgamem_mb=8");
+    assert_eq!((libxl.len(), libxl[0].memory()), (1, 8 << 20));
+    assert_eq!(devices("-nic none -device cirrus-vga")[0].memory(), 4 << 20);
+    assert!(refusal("-device cirrus-vga,vgamem_mb=64").contains("4, 8 or 16 is needed"));
     assert!(refusal("-global VGA.colour=1").contains("Property 'VGA.colour' not found"));
 }
 

@@ -336,11 +336,12 @@ pub(super) fn vga(value: &str) -> Result<Vga, Refusal> {
     match value {
         "none" => Ok(Vga::None),
         "std" => Ok(Vga::Std),
+        "cirrus" => Ok(Vga::Cirrus),
         "virtio" => Ok(Vga::Virtio),
-        "cirrus" | "vmware" | "qxl" | "tcx" | "cg3" | "xenfb" => {
+        "vmware" | "qxl" | "tcx" | "cg3" | "xenfb" => {
             Err(Refusal::not_built(format!("{value} (display adapter)")))
         }
-        _ => Err(Refusal::bad("expected std, virtio or none")),
+        _ => Err(Refusal::bad("expected std, cirrus, virtio or none")),
     }
 }
 

@@ -69,6 +69,8 @@ pub struct At {
 pub enum Io {
     /// Done; for a read the data is filled in.
     Done,
+    /// Done, and [`placements`](Device::placements) may have changed by it: a register moved a window.
+    Moved,
     /// Nothing is there: a read gives all ones, a write is dropped.
     Unclaimed,
     /// The answer comes later, through the [`Ticket`]; the vCPU waits, the device does not.

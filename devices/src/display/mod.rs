@@ -1,5 +1,6 @@
 //! Display adapters and the pictures they make.
 
+pub mod cirrus;
 pub mod edid;
 pub mod vga;
 

@@ -100,11 +100,11 @@ impl View {
         if let Some((range, at, run)) = self.locate(space, address, data.len()) {
             if run == data.len() && run <= range.widest {
                 let io = range.slot.lock().read(at, data);
-                return self.finish_read(io, data);
+                return self.finish_read(io, &range, data);
             }
             let (now, later) = data.split_at_mut(cut(run, range.widest, data.len()));
             let io = range.slot.lock().read(at, now);
-            self.finish_read(io, now);
+            self.finish_read(io, &range, now);
             if !later.is_empty() {
                 self.read_pieces(space, address.wrapping_add(now.len() as u64), later);
             }
@@ -131,7 +131,7 @@ impl View {
         if let Some((range, at, run)) = self.locate(space, address, data.len()) {
             let (now, later) = data.split_at(cut(run, range.widest, data.len()));
             let io = range.slot.lock().write(at, now);
-            self.late(io);
+            self.finish_write(io, &range);
             if !later.is_empty() {
                 self.write_pieces(space, address.wrapping_add(now.len() as u64), later);
             }
@@ -293,15 +293,24 @@ impl View {
         }
     }
 
-    fn late(&mut self, io: Io) {
-        if let Io::Defer(deferred) = io {
-            self.late.push(deferred);
+    /// With the device's lock free again.
+    fn finish_write(&mut self, io: Io, range: &Range) {
+        match io {
+            Io::Done | Io::Unclaimed => {}
+            Io::Moved => self.remap(&range.slot),
+            Io::Defer(deferred) => self.late.push(deferred),
         }
     }
 
-    fn finish_read(&self, io: Io, data: &mut [u8]) {
+    fn remap(&self, slot: &Arc<DeviceCell<dyn Device>>) {
+        Bus::from_shared(self.shared.clone()).remap(slot);
+    }
+
+    /// With the device's lock free again.
+    fn finish_read(&self, io: Io, range: &Range, data: &mut [u8]) {
         match io {
             Io::Done => {}
+            Io::Moved => self.remap(&range.slot),
             Io::Unclaimed => data.fill(0xff),
             Io::Defer(deferred) => {
                 let value = deferred.wait(&self.shared.over).to_le_bytes();
@@ -330,7 +339,7 @@ impl View {
             moved
         };
         if moved {
-            Bus::from_shared(self.shared.clone()).remap(&slot);
+            self.remap(&slot);
         }
     }
 }

@@ -18,6 +18,11 @@ pub struct Dac {
     pub mask: u8,
 }
 
+/// A component of 6 bits, widened to 8.
+pub fn six_bits(value: u8) -> u8 {
+    (value & 0x3f) << 2 | (value & 0x3f) >> 4
+}
+
 impl Default for Dac {
     fn default() -> Dac {
         Dac {
@@ -52,35 +57,49 @@ impl Dac {
         if self.reading { 3 } else { 0 }
     }
 
-    pub fn read(&mut self) -> u8 {
-        let value = self.palette.get(usize::from(self.read_index) * 3 + usize::from(self.step));
-        let value = value.copied().unwrap_or_default();
+    /// Which colour is read next, and which of its bytes; steps on.
+    pub fn next_read(&mut self) -> (u8, u8) {
+        let now = (self.read_index, self.step);
         self.step += 1;
         if self.step >= 3 {
             self.step = 0;
             self.read_index = self.read_index.wrapping_add(1);
         }
-        value
+        now
     }
 
-    pub fn write(&mut self, value: u8) {
+    pub fn read(&mut self) -> u8 {
+        let (index, step) = self.next_read();
+        self.palette.get(usize::from(index) * 3 + usize::from(step)).copied().unwrap_or_default()
+    }
+
+    /// Takes a byte of a colour; with the third the colour is whole: its index, and red, green and blue.
+    pub fn next_write(&mut self, value: u8) -> Option<(u8, [u8; 3])> {
         if let Some(byte) = self.begun.get_mut(usize::from(self.step)) {
             *byte = value;
         }
         self.step += 1;
-        if self.step >= 3 {
-            let at = usize::from(self.write_index) * 3;
+        if self.step < 3 {
+            return None;
+        }
+        let index = self.write_index;
+        self.step = 0;
+        self.write_index = index.wrapping_add(1);
+        Some((index, self.begun))
+    }
+
+    pub fn write(&mut self, value: u8) {
+        if let Some((index, whole)) = self.next_write(value) {
+            let at = usize::from(index) * 3;
             if let Some(colour) = self.palette.get_mut(at..at + 3) {
-                colour.copy_from_slice(&self.begun);
+                colour.copy_from_slice(&whole);
             }
-            self.step = 0;
-            self.write_index = self.write_index.wrapping_add(1);
         }
     }
 
     /// What each pixel value looks like, the pixel mask applied.
     pub fn colours(&self, eight_bits: bool) -> [[u8; 3]; 256] {
-        let shade = |value: u8| if eight_bits { value } else { (value & 0x3f) << 2 | (value & 0x3f) >> 4 };
+        let shade = |value: u8| if eight_bits { value } else { six_bits(value) };
         let mut colours = [[0; 3]; 256];
         for (index, colour) in colours.iter_mut().enumerate() {
             let at = (index & usize::from(self.mask)) * 3;

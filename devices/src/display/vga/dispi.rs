@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::registers::Registers;
+use super::render::Packed;
 use super::spec::{crtc, dispi, gfx};
 use super::vram::Vram;
 
@@ -71,6 +72,20 @@ impl Dispi {
         let y = usize::from(self.registers[dispi::Y_OFFSET]) * self.line_bytes();
         // Planar modes show whole bytes of the planes.
         if self.bpp() == 4 { (x + y) & !3 } else { x + y }
+    }
+    /// The picture of the mode that is on.
+    pub fn picture(&self, big_endian: bool) -> Option<Packed> {
+        self.enabled().then(|| Packed {
+            family: "DISPI",
+            width: self.width(),
+            height: self.height(),
+            bpp: self.bpp(),
+            start: self.start(),
+            line_bytes: self.line_bytes(),
+            repeat: 1,
+            split: None,
+            big_endian,
+        })
     }
     /// What the bank adds to offsets in the legacy window.
     pub fn bank_offset(&self) -> usize {
@@ -176,7 +191,7 @@ impl Dispi {
         vga.graphics[gfx::MODE] = (vga.graphics[gfx::MODE] & !0x60) | shift;
     }
 
-    /// For people.
+    /// For people, whether it is on or not.
     pub fn describe(&self) -> String {
         format!("{}x{}x{}", self.width(), self.height(), self.bpp())
     }

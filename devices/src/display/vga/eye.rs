@@ -10,32 +10,42 @@ use devices_core::picture::{DirtyRows, DisplayAdapter, Frame};
 use devices_core::{Device, DeviceCell};
 
 use super::Vga;
-use super::render::Render;
+use super::render::{Render, Snapshot};
 use super::vram::Vram;
 
-/// A way to look at the screen of a VGA, or of a device that has one in it.
-pub struct Eye<D = Vga> {
+/// What draws: a VGA of any kind.
+pub trait Adapter {
+    /// Its memory.
+    fn vram(&self) -> &Vram;
+    /// Its registers now.
+    fn snapshot(&self) -> Snapshot;
+    /// Whether a register that the picture depends on was written since somebody last asked.
+    fn take_changed(&mut self) -> bool;
+}
+
+/// A way to look at the screen of an adapter, or of a device that has one in it.
+pub struct Eye<D = Vga, A = Vga> {
     slot: Arc<DeviceCell<D>>,
-    vga: fn(&mut D) -> &mut Vga,
+    vga: fn(&mut D) -> &mut A,
     vram: Vram,
 }
 
-impl Eye {
-    /// For that VGA.
-    pub fn new(vga: &Arc<DeviceCell<Vga>>) -> Eye {
+impl<A: Adapter + Device> Eye<A, A> {
+    /// For that adapter.
+    pub fn new(vga: &Arc<DeviceCell<A>>) -> Eye<A, A> {
         Eye::within(vga, |vga| vga)
     }
 }
 
-impl<D: Device> Eye<D> {
+impl<D: Device, A: Adapter> Eye<D, A> {
     /// For the one that a device has in it.
-    pub(crate) fn within(slot: &Arc<DeviceCell<D>>, vga: fn(&mut D) -> &mut Vga) -> Eye<D> {
-        let vram = vga(&mut slot.lock()).vram.clone();
+    pub(crate) fn within(slot: &Arc<DeviceCell<D>>, vga: fn(&mut D) -> &mut A) -> Eye<D, A> {
+        let vram = vga(&mut slot.lock()).vram().clone();
         Eye { slot: slot.clone(), vga, vram }
     }
 }
 
-impl<D: Device> DisplayAdapter for Eye<D> {
+impl<D: Device, A: Adapter> DisplayAdapter for Eye<D, A> {
     fn frame(&self) -> Box<dyn Frame> {
         let snapshot = (self.vga)(&mut self.slot.lock()).snapshot();
         Box::new(Render::new(snapshot))
@@ -48,7 +58,7 @@ impl<D: Device> DisplayAdapter for Eye<D> {
         let (snapshot, registers) = {
             let mut device = self.slot.lock();
             let vga = (self.vga)(&mut device);
-            (vga.snapshot(), std::mem::take(&mut vga.changed))
+            (vga.snapshot(), vga.take_changed())
         };
         let render = Render::new(snapshot);
         let lines = if registers { (0..render.size().1).into() } else { render.lines(&pages) };

@@ -1,6 +1,5 @@
 //! The window at 0xa0000: planes, latches, write modes.
 
-use super::dispi::Dispi;
 use super::registers::Registers;
 use super::spec::{gfx, seq};
 use super::vram::Vram;
@@ -8,13 +7,16 @@ use super::vram::Vram;
 /// What the registers make of the window, for one access.
 pub struct Window<'a> {
     pub vga: &'a mut Registers,
-    pub dispi: &'a Dispi,
+    /// The whole window is the memory as it lies there.
+    pub packed: bool,
+    /// What the bank adds to offsets in the 64 KiB window.
+    pub bank: usize,
     pub vram: &'a Vram,
 }
 
 /// Where a byte of the window is.
 enum Place {
-    /// Byte of the memory as it lies there: DISPI modes.
+    /// Byte of the memory as it lies there.
     Linear(usize),
     /// Byte of the planes, and which of them answer.
     Planes { index: usize, planes: u8 },
@@ -38,11 +40,11 @@ impl Window<'_> {
         let mode = self.vga.graphics[gfx::MODE];
         let at = match self.vga.graphics[gfx::MISC] >> 2 & 3 {
             0 => offset,
-            1 => (offset < 0x1_0000).then_some(offset + self.dispi.bank_offset())?,
+            1 => (offset < 0x1_0000).then_some(offset + self.bank)?,
             2 => offset.checked_sub(0x1_0000).filter(|&at| at < 0x8000)?,
             _ => offset.checked_sub(0x1_8000)?,
         };
-        Some(if self.dispi.packed() {
+        Some(if self.packed {
             Place::Linear(at)
         } else if self.vga.sequencer[seq::MEMORY] & seq::CHAIN4 != 0 {
             Place::Planes { index: at >> 2, planes: 1 << (at & 3) }

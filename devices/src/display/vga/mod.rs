@@ -10,19 +10,19 @@
 //! colours, and doubleword or word addressing beyond what the interleaved memory layout gives for free.
 //! Blinking characters and cursors are shown steady.
 
-mod dac;
+pub(super) mod dac;
 mod dispi;
 mod edid;
 mod eye;
-mod memory;
+pub(super) mod memory;
 pub mod model;
-mod registers;
-mod render;
-mod spec;
-mod state;
+pub(super) mod registers;
+pub(super) mod render;
+pub(super) mod spec;
+pub(super) mod state;
 #[cfg(test)]
 mod tests;
-mod vram;
+pub(super) mod vram;
 
 use devices_core::model::Model;
 use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window as BarWindow};
@@ -31,7 +31,7 @@ use hypervisor::RamBlock;
 
 use super::Picture;
 use dispi::Dispi;
-pub use eye::Eye;
+pub use eye::{Adapter, Eye};
 use memory::Window;
 use registers::Registers;
 use render::{Render, Snapshot};
@@ -153,21 +153,13 @@ impl Vga {
         self.render().text()
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            vga: self.vga.clone(),
-            dispi: self.dispi.clone(),
-            vram: self.vram.clone(),
-            big_endian: self.big_endian,
-        }
-    }
-
     fn render(&self) -> Render {
         Render::new(self.snapshot())
     }
 
     fn window(&mut self) -> Window<'_> {
-        Window { vga: &mut self.vga, dispi: &self.dispi, vram: &self.vram }
+        let (packed, bank) = (self.dispi.packed(), self.dispi.bank_offset());
+        Window { vga: &mut self.vga, packed, bank, vram: &self.vram }
     }
 
     fn read_port(&mut self, port: u16) -> u8 {
@@ -263,6 +255,28 @@ fn configuration(vram: &RamBlock) -> PciConfig {
     pci.bar(0, prefetch, vram.size() as u64, BarWindow::Ram(vram.clone()));
     pci.bar(2, BarKind::Mem32 { prefetch: false }, spec::mmio::LEN, BarWindow::Region(region::MMIO));
     pci
+}
+
+impl Adapter for Vga {
+    fn vram(&self) -> &Vram {
+        &self.vram
+    }
+    /// A DISPI mode is on whatever the sequencer says.
+    fn snapshot(&self) -> Snapshot {
+        let packed = self.dispi.picture(self.big_endian);
+        let off = !self.vga.display_on() || (packed.is_none() && self.vga.screen_off());
+        Snapshot {
+            vga: self.vga.clone(),
+            packed,
+            off,
+            dac_8bit: self.dispi.dac_8bit(),
+            cursor: None,
+            vram: self.vram.clone(),
+        }
+    }
+    fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
 }
 
 impl Device for Vga {

@@ -41,13 +41,38 @@ fn store(file: &mut [u8], writable: &[u8], index: u8, value: u8) {
 
 impl Registers {
     /// A colour port's number for a port that belongs to either kind; none if it is switched off.
-    fn normal(&self, port: u16) -> Option<u16> {
+    pub fn normal(&self, port: u16) -> Option<u16> {
         let colour = self.misc & misc::COLOUR != 0;
         match port {
             0x3b0..=0x3bf => (!colour).then_some(port + spec::COLOUR_ABOVE_MONO),
             0x3d0..=0x3df => colour.then_some(port),
             _ => Some(port),
         }
+    }
+
+    /// The sequencer's index.
+    pub fn sequencer_index(&self) -> u8 {
+        self.sequencer_index
+    }
+    /// Sets it, for a chip with more sequencer registers than the VGA.
+    pub fn set_sequencer_index(&mut self, index: u8) {
+        self.sequencer_index = index;
+    }
+    /// The graphics controller's index.
+    pub fn graphics_index(&self) -> u8 {
+        self.graphics_index
+    }
+    /// Sets it, for a chip with more graphics registers than the VGA.
+    pub fn set_graphics_index(&mut self, index: u8) {
+        self.graphics_index = index;
+    }
+    /// The CRT controller's index.
+    pub fn crtc_index(&self) -> u8 {
+        self.crtc_index
+    }
+    /// The attribute controller's index, and whether the next write to its port is data.
+    pub fn attribute_port(&self) -> (u8, bool) {
+        (self.attribute_index, self.attribute_data)
     }
 
     /// A port read. `status1` is input status 1 at this instant.
@@ -139,6 +164,11 @@ impl Registers {
     /// Whether the attribute controller lets the display have the palette; the screen is black else.
     pub fn display_on(&self) -> bool {
         self.attribute_index & attr::DISPLAY != 0
+    }
+
+    /// Whether the sequencer turns the screen off.
+    pub fn screen_off(&self) -> bool {
+        self.sequencer[seq::CLOCK] & seq::OFF != 0
     }
 
     /// A vertical CRTC register with the bits that [`crtc::OVERFLOW`] holds of it: bit 8 there at

@@ -50,7 +50,7 @@ pub(super) fn save(device: &Vga) -> Result<Saved, StateError> {
 }
 
 /// The pages that are not zero, by number, and their contents.
-fn memory_pages(vram: &Vram) -> (Vec<u32>, Vec<u8>) {
+pub fn memory_pages(vram: &Vram) -> (Vec<u32>, Vec<u8>) {
     let mut pages = Vec::new();
     let mut contents = Vec::new();
     let mut page = [0; PAGE_BYTES];
@@ -82,7 +82,7 @@ pub(super) fn load(device: &mut Vga, saved: &Saved) -> Result<(), StateError> {
 }
 
 /// Writes the pages and zeroes those between them.
-fn load_memory(vram: &Vram, pages: &[u32], contents: &[u8]) -> Result<(), StateError> {
+pub fn load_memory(vram: &Vram, pages: &[u32], contents: &[u8]) -> Result<(), StateError> {
     valid(contents.len() == pages.len() * PAGE_BYTES, "pages and contents differ")?;
     valid(pages.is_sorted_by(|a, b| a < b), "the pages are out of order")?;
     let fits = pages.last().is_none_or(|&last| (last as usize) < vram.len() / PAGE_BYTES);

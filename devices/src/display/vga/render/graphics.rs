@@ -1,4 +1,4 @@
-//! Graphics modes of the VGA itself, and DISPI's planar one.
+//! Graphics modes of the VGA itself, and the planar extended one.
 
 use super::raster::Row;
 use super::{Planes, Render};
@@ -61,12 +61,13 @@ impl Render {
         self.fetch(planes, row).for_each(|bytes| dots.extend(bytes.into_iter().flat_map(|b| [b, b])));
     }
 
-    /// DISPI with 4 bits a pixel: a part of a line.
-    pub(super) fn dispi_planar(&self, x: usize, y: usize, out: &mut [[u8; 3]]) {
+    /// 4 bits a pixel in an extended mode: a part of a line.
+    pub(super) fn extended_planar(&self, x: usize, y: usize, out: &mut [[u8; 3]]) {
+        let Some(packed) = &self.packed else { return };
         let shown = self.shown();
         let first = x / 8;
         let mut bytes = vec![0; ((x + out.len()).div_ceil(8) - first) * 4];
-        let start = self.dispi.start() + y * self.dispi.line_bytes() + first * 4;
+        let start = packed.line(y) + first * 4;
         if !self.vram.read(start, &mut bytes) {
             return;
         }

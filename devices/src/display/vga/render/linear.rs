@@ -1,6 +1,6 @@
-//! DISPI modes with packed pixels.
+//! Extended modes with packed pixels.
 
-use super::Render;
+use super::{Packed, Render};
 
 /// A component of `bits` bits at `shift`, widened to 8 by repeating its upper bits.
 fn widen(value: u16, shift: u32, bits: u32) -> u8 {
@@ -17,33 +17,42 @@ fn rgb565(value: u16) -> [u8; 3] {
 }
 
 impl Render {
-    /// A part of a line. One that does not lie in the memory, which the registers do not allow, stays black.
+    /// A part of a line.
     pub(super) fn linear(&self, x: usize, y: usize, out: &mut [[u8; 3]]) {
-        let bytes = match self.dispi.bpp() {
+        let Some(packed) = &self.packed else { return };
+        let bytes = match packed.bpp {
             8 => 1,
             15 | 16 => 2,
             24 => 3,
             _ => 4,
         };
         let mut line = vec![0; out.len() * bytes];
-        let start = self.dispi.start() + y * self.dispi.line_bytes() + x * bytes;
-        if !self.vram.read(start, &mut line) {
-            return;
-        }
+        self.fetch_wrapped(packed.line(y) + x * bytes, &mut line);
         match bytes {
             1 => self.paint(line.iter().copied(), out),
-            2 => self.words(out, &line),
+            2 => words(packed, out, &line),
             3 => pixels(out, &line, |&[b, g, r]: &[u8; 3]| [r, g, b]),
-            _ if self.big_endian => pixels(out, &line, |&[_, r, g, b]: &[u8; 4]| [r, g, b]),
+            _ if packed.big_endian => pixels(out, &line, |&[_, r, g, b]: &[u8; 4]| [r, g, b]),
             _ => pixels(out, &line, |&[b, g, r, _]: &[u8; 4]| [r, g, b]),
         }
     }
 
-    fn words(&self, out: &mut [[u8; 3]], line: &[u8]) {
-        let colour = if self.dispi.bpp() == 15 { rgb555 } else { rgb565 };
-        let word = if self.big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
-        pixels(out, line, |bytes: &[u8; 2]| colour(word(*bytes)));
+    /// Reads memory, which begins anew after its end.
+    fn fetch_wrapped(&self, start: usize, out: &mut [u8]) {
+        let len = self.vram.len().max(1);
+        let start = start % len;
+        let (first, rest) = out.split_at_mut((len - start).min(out.len()));
+        self.vram.read(start, first);
+        if !rest.is_empty() {
+            self.vram.read(0, rest);
+        }
     }
+}
+
+fn words(packed: &Packed, out: &mut [[u8; 3]], line: &[u8]) {
+    let colour = if packed.bpp == 15 { rgb555 } else { rgb565 };
+    let word = if packed.big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
+    pixels(out, line, |bytes: &[u8; 2]| colour(word(*bytes)));
 }
 
 /// Converts pixels of `N` bytes.
