@@ -64,7 +64,8 @@ impl Hid {
         let interfaces = spec::interfaces(kind);
         let (product, serial, configuration) = spec::labels(kind);
         let description = Description {
-            usb: 0x0100,
+            // What QEMU's say since they have Microsoft's OS descriptors.
+            usb: 0x0200,
             vendor: spec::VENDOR,
             product: spec::PRODUCT,
             release: 0,

@@ -19,6 +19,8 @@ fn to(x: u16, buttons: u8) -> Pointer {
 fn report_descriptors_have_qemus_lengths() {
     let lengths = [Kind::Tablet, Kind::Mouse, Kind::Keyboard].map(|kind| spec::report_descriptor(kind).len());
     assert_eq!(lengths, [74, 52, 63]);
+    // A tablet is a mouse by its usage, as QEMU's.
+    assert_eq!(spec::report_descriptor(Kind::Tablet)[..6], [5, 1, 9, 2, 0xa1, 1]);
 }
 
 #[test]

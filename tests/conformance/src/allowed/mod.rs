@@ -7,6 +7,7 @@ mod interrupts;
 mod network;
 mod storage;
 mod timers;
+mod usb;
 mod virtio;
 
 use crate::models::Family;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Allowed> {
         storage::ALLOWED,
         display::ALLOWED,
         network::ALLOWED,
+        usb::ALLOWED,
         virtio::ALLOWED,
     ]
     .concat()

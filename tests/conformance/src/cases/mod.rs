@@ -24,6 +24,7 @@ mod rtl8139;
 mod serial;
 mod tools;
 mod uart;
+mod uhci;
 mod vga;
 mod virtio_balloon;
 mod virtio_blk;
@@ -59,6 +60,7 @@ pub const GROUPS: &[Group] = &[
     atapi::GROUP,
     vga::GROUP,
     rtl8139::GROUP,
+    uhci::GROUP,
     fw_cfg::GROUP,
     debugcon::GROUP,
     e1000::GROUP,

@@ -12,7 +12,7 @@ fn descriptors_of_a_tablet_are_qemus() {
         run(rig);
         enable(rig, port);
         let device = request(rig, 0, get(0x80, 6, 0x100, 64), &[]).unwrap();
-        assert_eq!(device, [18, 1, 0, 1, 0, 0, 0, 8, 0x27, 6, 1, 0, 0, 0, 1, 3, 10, 1]);
+        assert_eq!(device, [18, 1, 0, 2, 0, 0, 0, 8, 0x27, 6, 1, 0, 0, 0, 1, 3, 10, 1]);
         assert_eq!(request(rig, 0, get(0x80, 6, 0x100, 8), &[]).unwrap(), device[..8]);
         assert_eq!(request(rig, 0, get(0, 5, 9, 0), &[]), Ok(vec![]));
         let whole = request(rig, 9, get(0x80, 6, 0x200, 255), &[]).unwrap();
