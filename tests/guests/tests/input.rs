@@ -1,4 +1,4 @@
-//! Debian's cloud kernel with a virtio keyboard, mouse and tablet: what evdev gives.
+//! Debian's kernels with keyboards, mice and tablets by virtio and by USB: what evdev gives.
 
 use anyhow::{Result, ensure};
 use guest_tests::{Guest, Machine, case, seconds};
@@ -64,6 +64,56 @@ fn keys_and_pointers_come_by_virtio() {
             mice.as_array().into_iter().flatten().filter_map(|mouse| mouse["name"].as_str()).collect();
         ensure!(names == ["QEMU Virtio Tablet", "QEMU Virtio Mouse", "QEMU PS/2 Mouse"], "{mice}");
         ensure!(mice[0]["current"] == json!(true) && mice[0]["absolute"] == json!(true), "{mice}");
+        guest.type_line("poweroff -f")?;
+        guest.wait_power_off(seconds(60))
+    });
+}
+
+/// What is typed and pointed at comes to the USB devices.
+fn keys_and_places(guest: &mut Guest, x: i32) -> Result<()> {
+    // Linux finds what hangs on USB by and by.
+    for name in ["USB Keyboard", "USB Tablet"] {
+        let there = format!("grep -q '{name}' /sys/class/input/event*/device/name");
+        guest.type_line(&format!("until {there}; do sleep 0.1; done; echo there-$((40+2))"))?;
+        guest.wait_for("there-42", seconds(60))?;
+    }
+    listen(guest, "QEMU QEMU USB Keyboard", 6)?;
+    let keys = json!([{ "type": "qcode", "data": "kp_5" }]);
+    guest.monitor()?.execute("send-key", json!({ "keys": keys }))?;
+    // With the usage of the key before each.
+    comes(guest, &[(4, 4, 0x7_005d), (1, 76, 1), (0, 0, 0), (4, 4, 0x7_005d), (1, 76, 0), (0, 0, 0)])?;
+    // A button is told with its usage, too.
+    listen(guest, "QEMU QEMU USB Tablet", 5)?;
+    let axis = |axis: &str, value: i32| json!({ "type": "abs", "data": { "axis": axis, "value": value } });
+    let button = json!({ "type": "btn", "data": { "button": "left", "down": x % 2 == 0 } });
+    send(guest, json!([axis("x", x), axis("y", x + 1), button]))?;
+    comes(guest, &[(1, 0x110, i32::from(x % 2 == 0)), (3, 0, x), (3, 1, x + 1), (0, 0, 0)])
+}
+
+#[test]
+fn keys_and_pointers_come_by_usb() {
+    case("USB keyboard and tablet: what evdev gives, saved, unplugged and plugged", || {
+        let machine = Machine::new()?.device("usb-tablet,id=t").device("usb-kbd,id=k");
+        let mut guest = machine.kernel("usb", APPEND)?.boot()?;
+        guest.wait_for("ailurus:/root#", seconds(240))?;
+        keys_and_places(&mut guest, 0x1234)?;
+
+        let folder = guest_tests::place::temporary()?;
+        let file = folder.path().join("saved");
+        guest.save(&file)?;
+        let mut guest = Guest::restore(&file)?;
+        keys_and_places(&mut guest, 0x4321)?;
+
+        guest.monitor()?.execute("device_del", json!({ "id": "t" }))?;
+        let there = "grep -q Tablet /sys/class/input/event*/device/name";
+        guest.type_line(&format!("while {there}; do sleep 0.1; done; echo gone-$((40+2))"))?;
+        guest.wait_for("gone-42", seconds(60))?;
+        guest.monitor()?.execute("device_add", json!({ "driver": "usb-tablet", "id": "n" }))?;
+        guest.type_line(&format!("until {there}; do sleep 0.1; done; echo back-$((40+2))"))?;
+        guest.wait_for("back-42", seconds(60))?;
+        keys_and_places(&mut guest, 0x2222)?;
+        let mice = guest.monitor()?.execute("query-mice", json!({}))?;
+        ensure!(mice[0]["name"] == json!("QEMU HID Tablet") && mice[0]["current"] == json!(true), "{mice}");
         guest.type_line("poweroff -f")?;
         guest.wait_power_off(seconds(60))
     });

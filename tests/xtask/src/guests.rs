@@ -84,6 +84,11 @@ fn generic(place: &Place) -> Result<()> {
         let modules = modules::in_order(&root.join("lib/modules").join(&version), &modules::GRAPHICS)?;
         Ok(fs::write(target, initrd::make(&fs::read(&busybox)?, &modules)?)?)
     })?;
+    make(place, "usb.vmlinuz", &groups, |target| copy(&kernel, target))?;
+    make(place, "usb.initrd", &groups, |target| {
+        let modules = modules::in_order(&root.join("lib/modules").join(&version), &modules::USB)?;
+        Ok(fs::write(target, initrd::make(&fs::read(&busybox)?, &modules)?)?)
+    })?;
     make(place, "disk.img", &groups, |target| {
         let content = disk::Content { kernel: &kernel, initrd: &ramdisk, busybox: &busybox };
         disk::make(place, &content, target)
