@@ -46,7 +46,8 @@ said() { # TEXT: whether Xen's console has it
 
 rm -f /root/hello.serial
 [ -e /root/hello.img ] || cp /srv/hello.img /root/
-config hello 'memory=64' 'vnc=1' 'vnclisten="127.0.0.1"' 'vncunused=1' 'vga="stdvga"' 'videoram=16' \
+[ -n "${DISPLAY_WORDS+x}" ] || DISPLAY_WORDS=('vga="stdvga"' 'videoram=16')
+config hello 'memory=64' 'vnc=1' 'vnclisten="127.0.0.1"' 'vncunused=1' "${DISPLAY_WORDS[@]}" \
     'serial="file:/root/hello.serial"' "$(disk /root/hello.img)"
 create hello -p
 port=$(xenstore-read "/local/domain/$ID/console/vnc-port") || fail "no VNC port in xenstore"
