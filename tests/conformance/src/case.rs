@@ -57,7 +57,7 @@ impl Disk {
     }
 }
 
-/// What a group's machines have beside the PC's fixed devices (and a VGA at slot 2).
+/// What a group's machines have beside the PC's fixed devices (and a VGA at slot 2, if they name no other).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
     /// Drives.

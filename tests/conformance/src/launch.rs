@@ -33,7 +33,7 @@ fn field(path: &Path) -> String {
 }
 
 /// Makes the setup's images in `folder` and gives the words that every program is started with: the PC of
-/// [`RAM_MIB`] MiB, its firmware, VGA, the drives, the setup's own words, COM1 to [`COM1_SOCKET`], COM2 to
+/// [`RAM_MIB`] MiB, its firmware, a VGA, the drives, the setup's own words, COM1 to [`COM1_SOCKET`], COM2 to
 /// `com2`.
 pub fn words(setup: &Setup, folder: &Path, firmware: &Path, com2: Line<'_>) -> io::Result<Vec<OsString>> {
     let ram = RAM_MIB.to_string();
@@ -42,7 +42,11 @@ pub fn words(setup: &Setup, folder: &Path, firmware: &Path, com2: Line<'_>) -> i
         .into_iter()
         .chain(["-bios".into(), firmware.into()])
         .collect();
-    words.extend(["-device", "VGA", "-rtc", "base=2026-01-01T12:00:00,clock=vm"].map(OsString::from));
+    // There is one VGA, in slot 2.
+    if !setup.args.contains(&"cirrus-vga") {
+        words.extend(["-device", "VGA"].map(OsString::from));
+    }
+    words.extend(["-rtc", "base=2026-01-01T12:00:00,clock=vm"].map(OsString::from));
     for disk in setup.disks {
         words.push("-drive".into());
         words.push(drive(*disk, folder)?.into());

@@ -10,7 +10,7 @@
 //! The linear memory is guest memory while it is nothing but memory. While write modes 4 and 5, addresses that count 8 or
 //! 16 bytes, the blitter's registers at its end or a transfer to or from the processor are on, accesses there come here.
 //!
-//! Unlike QEMU: raster operations 0x90 and 0xda are NOR and NAND, as the manual and X.org's driver have it; a blit that
+//! Unlike QEMU: raster operations 0x90 and 0xda are NOR and NAND, as X.org's driver has it; a blit that
 //! leaves the memory wraps instead of being dropped; blits to the processor work; lines of bits that end at double words do;
 //! the pixel mask counts; the byte-swapped apertures are there, where no memory is.
 //!
@@ -562,7 +562,8 @@ impl Adapter for Cirrus {
         Snapshot {
             vga: self.vga.clone(),
             packed: self.packed(),
-            off: !self.vga.display_on() || self.vga.screen_off(),
+            // SR1 bit 5 does not count: the VGA BIOS leaves it set in all of its packed modes.
+            off: !self.vga.display_on(),
             dac_8bit: false,
             cursor: self.cursor(),
             vram: self.vram.clone(),

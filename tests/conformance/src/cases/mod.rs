@@ -1,6 +1,7 @@
 //! The cases, a file a device.
 
 mod atapi;
+mod cirrus;
 mod debugcon;
 mod dma8237;
 mod e1000;
@@ -59,6 +60,7 @@ pub const GROUPS: &[Group] = &[
     ide::GROUP,
     atapi::GROUP,
     vga::GROUP,
+    cirrus::GROUP,
     rtl8139::GROUP,
     uhci::GROUP,
     fw_cfg::GROUP,

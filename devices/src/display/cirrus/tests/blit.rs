@@ -1,5 +1,4 @@
-//! The blitter: what drivers do with it, and random operations beside a slow model, pixel by pixel, of what the manual
-//! says. X.org's driver and the miniport of Windows write the registers in BAR 1 (or at 0xb8000) and set the start bit;
+//! The blitter: what drivers do with it, and random operations beside a slow model of it in words, pixel by pixel. X.org's driver and the miniport of Windows write the registers in BAR 1 (or at 0xb8000) and set the start bit;
 //! Linux's cirrusfb uses GR20 to GR32 by ports and waits while GR31 bit 3 or 0 is set.
 
 use devices_core::Size;
@@ -230,7 +229,7 @@ fn a_reset_ends_a_transfer_and_the_last_address_byte_starts() {
     });
 }
 
-/// The manual in words, for one operation, on a copy of the memory. `system` is what the processor gives.
+/// The blitter in words, for one operation, on a copy of the memory. `system` is what the processor gives.
 fn model(memory: &mut [u8], regs: &Regs, system: Option<&[u8]>) {
     const MASK: i64 = (4 << 20) - 1;
     let depth = i64::from(regs.mode >> 4 & 3) + 1;
@@ -324,7 +323,7 @@ fn any(random: &mut Random) -> Regs {
     let near = random.one(&[0, 0x3f_ff80, 0x2000, 0x20_0000]);
     let pitch = random.below(90) as u16;
     let (rop, key) = (random.one(&ROPS).0, random.next() as u16);
-    // Whole pixels where a pair of bytes is compared: how one that is cut is compared, the manual does not say.
+    // Whole pixels where a pair of bytes is compared: how one that is cut is compared is not known.
     let width = (random.below(70) as u16 + 1).next_multiple_of(if kind & 0xc8 == 8 { 2 } else { 1 });
     Regs {
         width,
@@ -358,7 +357,7 @@ fn wanted(regs: &Regs) -> usize {
 }
 
 #[test]
-fn random_operations_do_what_the_manual_says() {
+fn random_operations_do_what_the_model_does() {
     let mut rig = Rig::new();
     let (_, block) = attach(&mut rig);
     let mut expected = noise(4 << 20, 0x1234_5678_9abc);

@@ -81,8 +81,6 @@ const CRTC_640X480: &[(u8, u8)] = &[
 pub fn bios_mode(rig: &mut Rig, mode: u8, hidden: u8, pitch: u8) {
     seq_write(rig, 6, 0x12);
     SEQ_640X480.iter().for_each(|&(index, value)| seq_write(rig, index, value));
-    // The screen stays on, which the BIOS sees to later.
-    seq_write(rig, 1, 0x01);
     seq_write(rig, 7, mode);
     GFX.iter().for_each(|&(index, value)| gfx_write(rig, index, value));
     CRTC_640X480.iter().for_each(|&(index, value)| crtc_write(rig, index, value));
