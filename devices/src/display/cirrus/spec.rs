@@ -1,7 +1,8 @@
 //! Registers and bits of the CL-GD5446 beyond the VGA's own.
 //!
-//! Cirrus Logic, "Alpine VGA Family CL-GD543X/'4X Technical Reference Manual", chapters "Extension Registers" and
-//! "BitBLT Engine".
+//! Named as in Cirrus Logic's technical reference of the family (CL-GD543X and '4X), of which no copy was at hand: the
+//! numbers are those that SeaBIOS's VGA BIOS, Linux's cirrusfb and X.org's driver use, seen beside QEMU's by the
+//! conformance cases.
 
 /// Length of BAR 0.
 pub const APERTURE_LEN: u64 = 32 << 20;

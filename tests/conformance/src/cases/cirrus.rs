@@ -1,5 +1,5 @@
 //! Cirrus Logic's GD5446: what drivers find and rely on (SeaBIOS's VGA BIOS, Linux's cirrusfb, X.org's driver), beyond the
-//! VGA's own registers. The clauses name the register; chapters are those of the Alpine family's technical reference.
+//! VGA's own registers. The clauses name the register; what it does is what these have in common.
 
 use crate::bench::Bench;
 use crate::case::{Group, Setup, case};
