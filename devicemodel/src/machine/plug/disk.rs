@@ -114,11 +114,11 @@ impl Machine {
         let config = |block: &Arc<Block>| {
             let mut config = block.config.clone();
             if config.kind == DiskKind::Cdrom {
-                let medium = block.medium();
-                let is = |path: &PathBuf| Some(path.display().to_string());
-                if config.path.as_ref().and_then(is) != medium.as_ref().map(|medium| medium.file.clone()) {
-                    config.path = medium.as_ref().map(|medium| PathBuf::from(&medium.file));
-                    config.format = medium.as_ref().map(format_of);
+                let now = block.medium();
+                let was = config.path.as_ref().map(|path| path.display().to_string());
+                if was != now.as_ref().map(|medium| medium.file.clone()) {
+                    config.path = now.as_ref().map(|medium| PathBuf::from(&medium.file));
+                    config.format = now.as_ref().map(format_of);
                 }
             }
             config
