@@ -3,14 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backends::vnc::{
-    Input, Keystroke, Listener, Motion, Options, Place, PointerEvent, Screen, Share, Vnc, VncError,
+    ClientInfo, Input, Keystroke, Listener, Motion, Options, Place, PointerEvent, Screen, Share, Vnc,
+    VncError,
 };
 use devices::input::keys::Key;
 use devices::input::layouts::Layout;
 use devices_core::picture::{DirtyRows, DisplayAdapter, Frame, Picture};
 
 use crate::machine::Inputs;
-use crate::monitor::info::VncInfo;
+use crate::monitor::info::{VncClientInfo, VncInfo};
 use crate::qemu::{HostOptions, VncListen};
 use crate::trace::Border;
 use crate::trace::record::HostEvent;
@@ -159,7 +160,12 @@ pub(crate) fn listen(host: &HostOptions) -> Result<Option<Viewers>, VncError> {
             Place::Tcp { host: host.clone(), display: *display, to }
         }
     };
-    let listener = Listener::bind(Options { place, password: arg.password, share: Share::default() })?;
+    let listener = Listener::bind(Options {
+        place,
+        password: arg.password,
+        share: Share::default(),
+        websocket: arg.websocket,
+    })?;
     let layout = host.keymap.as_deref().and_then(Layout::by_name);
     Ok(Some(Viewers { listener, layout }))
 }
@@ -167,12 +173,18 @@ pub(crate) fn listen(host: &HostOptions) -> Result<Option<Viewers>, VncError> {
 /// For `query-vnc`.
 pub(crate) fn info(server: &Vnc) -> VncInfo {
     let info = server.info();
+    let client = |client: ClientInfo| VncClientInfo {
+        host: client.address.host,
+        service: client.address.service,
+        websocket: client.websocket,
+    };
     VncInfo {
         host: info.address.host,
         service: info.address.service,
         family: info.address.family,
         auth: info.auth,
-        clients: info.clients.into_iter().map(|client| (client.host, client.service)).collect(),
+        websocket: info.websocket.map(|address| (address.host, address.service)),
+        clients: info.clients.into_iter().map(client).collect(),
     }
 }
 

@@ -69,8 +69,21 @@ pub struct VncInfo {
     pub family: &'static str,
     /// `none`, `vnc`.
     pub auth: &'static str,
-    /// Addresses and ports of the clients.
-    pub clients: Vec<(String, String)>,
+    /// Where browsers come in (address and port), if they do.
+    pub websocket: Option<(String, String)>,
+    /// Those who see the screen.
+    pub clients: Vec<VncClientInfo>,
+}
+
+/// A client of the VNC server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VncClientInfo {
+    /// Address.
+    pub host: String,
+    /// Port.
+    pub service: String,
+    /// It speaks by a WebSocket.
+    pub websocket: bool,
 }
 
 /// A place for a vCPU, for `query-cpus-fast` and `query-hotpluggable-cpus`.

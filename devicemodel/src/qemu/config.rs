@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use backends::vnc::WebsocketPort;
+
 use super::boot::Ends;
 use super::keyval::Fields;
 use super::network::Nics;
@@ -271,6 +273,8 @@ pub struct VncArg {
     pub listen: VncListen,
     /// `to=`: a display that is taken is no error while there are higher ones up to this.
     pub to: Option<u16>,
+    /// `websocket=`: where browsers come in.
+    pub websocket: Option<WebsocketPort>,
     /// `password=on`: nobody is let in until a password has been set.
     pub password: bool,
 }

@@ -286,7 +286,7 @@ pub const OPTIONS: &[Row] = &[
     with("qtest", "unix:PATH|chardev:ID|stdio", Opt::Qtest, "who drives a machine with -accel qtest"),
     with("qtest-log", "FILE|none", Opt::QtestLog, "what is said there; standard error if this is not given"),
     // Screen.
-    with("vnc", "HOST:DISPLAY[,to=N][,password=on]|none", Opt::Vnc, "VNC server"),
+    with("vnc", "HOST:DISPLAY[,to=N][,websocket=on|PORT][,password=on]|none", Opt::Vnc, "VNC server"),
     with("display", "none", Opt::Display, "window"),
     flag("nographic", Opt::NoGraphic, "no window"),
     with("k", "LANGUAGE", Opt::Keymap, "keyboard layout of VNC clients"),

@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 
 use proptest::prelude::*;
 
+use backends::vnc::WebsocketPort;
+
 use super::*;
 use crate::config::{
     CacheMode, DeviceSpec, DiskConfig, DiskFormat, DiskKind, GuestConfig, HypervisorChoice, SerialConfig,
@@ -75,7 +77,7 @@ fn libxl_starts_a_guest() {
         ]
     );
     let listen = VncListen::Tcp { host: "127.0.0.1".into(), display: 0 };
-    assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), password: false }));
+    assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), websocket: None, password: false }));
     assert!(!plan.host.paused);
     assert_eq!(plan.hypervisor, HypervisorChoice::Xen);
     assert_eq!(plan.xen, Some(XenOptions { domid: 5, ..XenOptions::default() }));
@@ -248,7 +250,7 @@ fn the_rest_of_the_contract_is_read() {
          -device xen-pvdevice,device-id=0xc000 -run-with chroot=/empty,user=qemu -net none -serial pty -serial null",
     );
     let listen = VncListen::Tcp { host: "::1".into(), display: 3 };
-    assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), password: true }));
+    assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), websocket: None, password: true }));
     assert_eq!(plan.host.keymap.as_deref(), Some("de"));
     let refused = refusal("-k klingon");
     assert!(refused.contains("'klingon'") && refused.contains("pt-br"), "{refused}");
@@ -315,6 +317,11 @@ fn mistakes_are_named() {
         ("-drive file=a,index=0 -drive file=b,index=0", "this guest: two disks ask for IDE place 0"),
         ("-device ide-hd,drive=x", "-device ide-hd: there is no drive 'x'"),
         ("-incoming fd:1", "-incoming fd:1: fd 1 is none that can be given to us"),
+        ("-vnc :1,websocket=x", "-vnc :1,websocket=x: VNC websocket=\"x\" is neither on nor off nor a port"),
+        (
+            "-vnc unix:/a,websocket=on",
+            "-vnc unix:/a,websocket=on: a WebSocket needs a host and a port, and not a Unix socket",
+        ),
         ("-vnc nowhere", "-vnc nowhere: nowhere: expected HOST:DISPLAY, unix:PATH or none"),
         ("-vnc :60000", "-vnc :60000: :60000: expected HOST:DISPLAY, unix:PATH or none"),
         ("-serial chardev:x", "-serial chardev:x (port 0): there is no chardev 'x'"),
@@ -418,6 +425,9 @@ fn flags_of_sockets_have_a_short_form() {
 
 #[test]
 fn short_flags_work_in_every_list() {
+    let websocket = |words: &str| plan(words).host.vnc.unwrap().websocket;
+    assert_eq!(websocket("-vnc :1,websocket"), Some(WebsocketPort::OfDisplay));
+    assert_eq!(websocket("-vnc :1,websocket=5800"), Some(WebsocketPort::Number(5800)));
     let plan = plan(
         "-m size=1.5G -machine pc,nohpet,noacpi -drive file=/a,b,readonly,nosnapshot -vnc :1,password,nolossy
          -device VGA,vgamem_mb=8,vgamem_mb=32 -boot c,menu,strict -netdev tap,id=n,script=no,downscript=no,novhost",

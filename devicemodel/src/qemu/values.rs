@@ -1,5 +1,6 @@
 //! The values of single options.
 
+use backends::vnc::websocket_port;
 use std::path::PathBuf;
 
 use chrono::{NaiveDate, NaiveDateTime};
@@ -408,7 +409,9 @@ pub(super) fn vnc(value: &str) -> Result<Option<VncArg>, Refusal> {
     }
     let mut fields = Fields::with_path(value, Some("vnc"), VNC_KEYS);
     let address = fields.required("vnc")?;
-    for key in ["websocket", "reverse", "tls-creds", "sasl", "acl", "password-secret", "audiodev"] {
+    let websocket = fields.take("websocket").map_or(Ok(None), |value| websocket_port(&value));
+    let websocket = websocket.map_err(Refusal::bad)?;
+    for key in ["reverse", "tls-creds", "sasl", "acl", "password-secret", "audiodev"] {
         if fields.take(key).is_some_and(|value| value != "off") {
             return Err(Refusal::not_built(format!("{key}=")));
         }
@@ -424,7 +427,10 @@ pub(super) fn vnc(value: &str) -> Result<Option<VncArg>, Refusal> {
     fields.only("ipv6", &["on"], "one family of addresses alone")?;
     fields.end()?;
     if let Some(socket) = address.strip_prefix("unix:") {
-        return Ok(Some(VncArg { listen: VncListen::Unix(path(socket)?), to, password }));
+        if websocket.is_some() {
+            return Err(Refusal::bad("a WebSocket needs a host and a port, and not a Unix socket"));
+        }
+        return Ok(Some(VncArg { listen: VncListen::Unix(path(socket)?), to, websocket, password }));
     }
     let wrong = || Refusal::bad(format!("{address}: expected HOST:DISPLAY, unix:PATH or none"));
     let (host, display) = address.rsplit_once(':').ok_or_else(wrong)?;
@@ -432,7 +438,7 @@ pub(super) fn vnc(value: &str) -> Result<Option<VncArg>, Refusal> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let display =
         display.parse::<u16>().ok().filter(|display| *display <= u16::MAX - 5900).ok_or_else(wrong)?;
-    Ok(Some(VncArg { listen: VncListen::Tcp { host: bare.into(), display }, to, password }))
+    Ok(Some(VncArg { listen: VncListen::Tcp { host: bare.into(), display }, to, websocket, password }))
 }
 
 /// Only whether instructions are counted; how long each takes is fixed.

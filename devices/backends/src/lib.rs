@@ -9,3 +9,4 @@ pub mod socket;
 pub mod vhost_user;
 pub mod vnc;
 pub mod vsock;
+pub mod web;

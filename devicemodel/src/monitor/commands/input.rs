@@ -6,7 +6,7 @@ use devices::input::keys::Key;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::info::{Button, Input, MouseInfo};
+use super::super::info::{Button, Input, MouseInfo, VncClientInfo};
 use super::super::protocol::{Command, QmpError};
 use super::super::run_state::RunState;
 use super::super::table::{CommandSpec, Table};
@@ -130,7 +130,10 @@ enum Axis {
 
 fn vnc(guest: &dyn Guest) -> Value {
     let Some(vnc) = guest.vnc() else { return json!({ "enabled": false }) };
-    let client = |(host, service): &(String, String)| json!({ "host": host, "service": service, "family": vnc.family, "websocket": false });
+    let client = |client: &VncClientInfo| {
+        let VncClientInfo { host, service, websocket } = client;
+        json!({ "host": host, "service": service, "family": vnc.family, "websocket": websocket })
+    };
     json!({
         "enabled": true,
         "auth": vnc.auth,

@@ -143,7 +143,11 @@ pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Resul
         "vnc" => match guest.vnc() {
             None => writeln!(text, "Server: disabled"),
             Some(vnc) => {
-                writeln!(text, "Server: {}:{} ({})\n  Auth: {}", vnc.host, vnc.service, vnc.family, vnc.auth)
+                let other = vnc.websocket.map(|(host, port)| (host, port, "websocket"));
+                let all = [Some((vnc.host, vnc.service, vnc.family)), other];
+                all.into_iter().flatten().try_for_each(|(host, service, kind)| {
+                    writeln!(text, "Server: {host}:{service} ({kind})\n  Auth: {}", vnc.auth)
+                })
             }
         },
         _ => writeln!(text, "unknown command: 'info {what}'"),

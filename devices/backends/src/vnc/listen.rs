@@ -10,7 +10,8 @@ use rustix::net::sockopt;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::VncError;
-use super::options::{FIRST_PORT, Options, Place, Share};
+use super::options::{FIRST_PORT, FIRST_WEBSOCKET, Options, Place, Share, WebsocketPort};
+use super::wire::Wire;
 use crate::socket::{self, Unlink};
 
 /// One end of a connection, for people and for `query-vnc`.
@@ -46,6 +47,9 @@ enum Socket {
 /// Sockets that listen, before there is a server behind them: they are made while the process still may.
 pub struct Listener {
     sockets: Vec<Socket>,
+    /// Where WebSockets are opened.
+    web: Vec<TcpListener>,
+    websocket: Option<Address>,
     address: Address,
     display: Option<u16>,
     pub(super) options: Options,
@@ -61,6 +65,8 @@ impl Listener {
                 let (socket, unlink) = socket::listen(path).map_err(error)?;
                 Ok(Listener {
                     sockets: vec![Socket::Unix(socket)],
+                    web: Vec::new(),
+                    websocket: None,
                     address: Address::unix(path),
                     display: None,
                     _unlink: Some(unlink),
@@ -68,15 +74,41 @@ impl Listener {
                 })
             }
             Place::Tcp { host, display, to } => {
-                let place = format!("{host}:{display}");
-                let tcp = tcp(host, *display..=*to);
-                let (sockets, display) = tcp.map_err(|source| VncError::Listen { place, source })?;
-                let address =
-                    address(&sockets).map_err(|source| VncError::Listen { place: host.clone(), source })?;
+                let error = |source| VncError::Listen { place: format!("{host}:{display}"), source };
+                let (sockets, web, display) = tcp(host, *display..=*to, options.websocket).map_err(error)?;
+                let websocket = web.first().map(|_| address(&web)).transpose().map_err(error)?;
+                let address = address(&sockets).map_err(error)?;
                 let sockets = sockets.into_iter().map(Socket::Tcp).collect();
-                Ok(Listener { sockets, address, display: Some(display), _unlink: None, options })
+                Ok(Listener {
+                    sockets,
+                    web,
+                    websocket,
+                    address,
+                    display: Some(display),
+                    _unlink: None,
+                    options,
+                })
             }
         }
+    }
+
+    /// Listens nowhere: all clients come by the server's [`Door`](super::Door), at that address.
+    pub fn behind(address: &SocketAddr, options: Options) -> Listener {
+        let address = Address::of(address);
+        Listener {
+            sockets: Vec::new(),
+            web: Vec::new(),
+            websocket: Some(address.clone()),
+            address,
+            display: None,
+            _unlink: None,
+            options,
+        }
+    }
+
+    /// Where browsers reach it, if they do.
+    pub fn websocket(&self) -> Option<&Address> {
+        self.websocket.as_ref()
     }
 
     /// Where clients reach it.
@@ -99,14 +131,15 @@ impl Listener {
     }
 
     pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.sockets.iter().map(|socket| match socket {
+        let sockets = self.sockets.iter().map(|socket| match socket {
             Socket::Tcp(socket) => socket.as_fd(),
             Socket::Unix(socket) => socket.as_fd(),
-        })
+        });
+        sockets.chain(self.web.iter().map(AsFd::as_fd))
     }
 
     /// The next client that waits. None: none does.
-    pub(super) fn accept(&self) -> io::Result<Option<Connection>> {
+    pub(super) fn accept(&self) -> io::Result<Option<Wire>> {
         for socket in &self.sockets {
             let accepted = match socket {
                 Socket::Tcp(socket) => {
@@ -114,13 +147,28 @@ impl Listener {
                 }
                 Socket::Unix(socket) => socket.accept().and_then(|(stream, _)| Connection::unix(stream)),
             };
-            match accepted {
-                Ok(connection) => return Ok(Some(connection)),
-                Err(error) if nothing(&error) => {}
-                Err(error) => return Err(error),
+            if let Some(connection) = some(accepted)? {
+                return Ok(Some(Wire::plain(connection)));
+            }
+        }
+        for socket in &self.web {
+            let accepted = socket.accept().and_then(|(stream, from)| {
+                let loopback = stream.local_addr()?.ip().to_canonical().is_loopback();
+                Ok((Connection::tcp(stream, &from)?, loopback))
+            });
+            if let Some((connection, loopback)) = some(accepted)? {
+                return Ok(Some(Wire::web(connection, loopback)));
             }
         }
         Ok(None)
+    }
+}
+
+fn some<T>(accepted: io::Result<T>) -> io::Result<Option<T>> {
+    match accepted {
+        Ok(accepted) => Ok(Some(accepted)),
+        Err(error) if nothing(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -134,12 +182,25 @@ fn address(sockets: &[TcpListener]) -> io::Result<Address> {
     Ok(Address::of(&first.local_addr()?))
 }
 
-/// Listens on all addresses of a host, at the first display whose port is free on each of them.
-fn tcp(host: &str, displays: std::ops::RangeInclusive<u16>) -> io::Result<(Vec<TcpListener>, u16)> {
+/// Listens on all addresses of a host, at the first display whose port is free on each of them, and where browsers
+/// come in.
+fn tcp(
+    host: &str,
+    displays: std::ops::RangeInclusive<u16>,
+    websocket: Option<WebsocketPort>,
+) -> io::Result<(Vec<TcpListener>, Vec<TcpListener>, u16)> {
     let mut last = io::ErrorKind::AddrNotAvailable.into();
     for display in displays {
-        match tcp_at(host, FIRST_PORT + display) {
-            Ok(sockets) => return Ok((sockets, display)),
+        let port = websocket.map(|port| match port {
+            WebsocketPort::OfDisplay => FIRST_WEBSOCKET + display,
+            WebsocketPort::Number(port) => port,
+        });
+        let taken = tcp_at(host, FIRST_PORT + display).and_then(|sockets| {
+            let web = port.map(|port| tcp_at(host, port)).transpose()?;
+            Ok((sockets, web.unwrap_or_default(), display))
+        });
+        match taken {
+            Ok(taken) => return Ok(taken),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = error,
             Err(error) => return Err(error),
         }
@@ -191,7 +252,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn tcp(stream: TcpStream, from: &SocketAddr) -> io::Result<Connection> {
+    pub fn tcp(stream: TcpStream, from: &SocketAddr) -> io::Result<Connection> {
         stream.set_nonblocking(true)?;
         // Without these it works as well, only later.
         let _ = stream.set_nodelay(true);

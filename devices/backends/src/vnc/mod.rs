@@ -7,13 +7,15 @@
 //! copy of the picture. Each client has a set of the tiles that it has not got yet; its pixels come from the
 //! screen itself when their rectangle is encoded.
 //!
+//! A browser comes by a WebSocket (`wire`), whose opening is taken only from pages of the host that it is asked of.
+//!
 //! A client is bounded in what it makes us keep (an unfinished message, a bounded rectangle or two of
 //! output, a set of tiles) and in what it makes us do at once (a rectangle and 4 KiB of input a turn, so
 //! many messages a second). What it does not read is not produced.
 //!
 //! Encodings: raw, RRE, Hextile, Zlib, ZRLE, Tight (zlib and, if the client names a quality, JPEG), TightPNG.
 //!
-//! Left out: CopyRect, TLS and SASL, websockets, listening viewers (reverse connections), the clipboard, audio,
+//! Left out: CopyRect, TLS and SASL, listening viewers (reverse connections), the clipboard, audio,
 //! lights of the keyboard, and resizing by the client, which is refused.
 
 mod auth;
@@ -28,6 +30,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod wire;
 
 use std::io;
 
@@ -36,8 +39,8 @@ use thiserror::Error;
 
 pub use conversation::Conversation;
 pub use listen::{Address, Listener};
-pub use options::{FIRST_PORT, Options, Place, Share, VncSpec};
-pub use server::{Vnc, VncInfo};
+pub use options::{FIRST_PORT, Options, Place, Share, VncSpec, WebsocketPort, websocket_port};
+pub use server::{ClientInfo, Door, Vnc, VncInfo};
 
 /// The screen that is shown. Called from the server's thread only.
 pub trait Screen: Send + Sync {

@@ -6,6 +6,18 @@ use std::str::FromStr;
 /// Port of display 0.
 pub const FIRST_PORT: u16 = 5900;
 
+/// Port at which a browser reaches display 0.
+pub const FIRST_WEBSOCKET: u16 = 5700;
+
+/// Where WebSockets are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebsocketPort {
+    /// [`FIRST_WEBSOCKET`] and the display's number.
+    OfDisplay,
+    /// That port, whatever the display is.
+    Number(u16),
+}
+
 /// Where clients come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -43,6 +55,8 @@ pub struct Options {
     pub password: bool,
     /// What becomes of other clients.
     pub share: Share,
+    /// Where browsers come in; none: they do not. Not with a Unix socket.
+    pub websocket: Option<WebsocketPort>,
 }
 
 /// A `-vnc` value: no server, or one with options.
@@ -63,20 +77,36 @@ impl FromStr for VncSpec {
         }
         let mut parts = text.split(',');
         let mut place = place(parts.next().unwrap_or_default())?;
-        let (mut password, mut share) = (false, Share::default());
+        let (mut password, mut share, mut websocket) = (false, Share::default(), None);
         for option in parts {
             let (name, value) = option.split_once('=').unwrap_or((option, "on"));
             match name {
                 "password" => password = switch(option, value)?,
                 "share" => share = policy(value)?,
+                "websocket" => websocket = websocket_port(value)?,
                 "to" => set_last(&mut place, value)?,
                 // What we do anyway, or what has no effect on what a client sees of us.
                 "lossy" | "non-adaptive" | "lock-key-sync" | "key-delay-ms" | "connections" => {}
-                "power-control" | "websocket" | "reverse" | "sasl" if matches!(value, "off" | "no") => {}
+                "power-control" | "reverse" | "sasl" if matches!(value, "off" | "no") => {}
                 _ => return Err(format!("VNC option {option:?} is not supported")),
             }
         }
-        Ok(VncSpec::Server(Options { place, password, share }))
+        if websocket.is_some() && matches!(place, Place::Unix(_)) {
+            return Err("a WebSocket needs a host and a port, and not a Unix socket".to_owned());
+        }
+        Ok(VncSpec::Server(Options { place, password, share, websocket }))
+    }
+}
+
+/// Reads the value of `websocket=`.
+pub fn websocket_port(value: &str) -> Result<Option<WebsocketPort>, String> {
+    match value {
+        "on" | "yes" => Ok(Some(WebsocketPort::OfDisplay)),
+        "off" | "no" => Ok(None),
+        port => match port.parse::<u16>() {
+            Ok(port @ 1..) => Ok(Some(WebsocketPort::Number(port))),
+            _ => Err(format!("VNC websocket={value:?} is neither on nor off nor a port")),
+        },
     }
 }
 
@@ -159,13 +189,25 @@ mod tests {
         assert_eq!(tcp("[::1]:1"), ("::1".into(), 1, 1, false));
         assert_eq!(tcp("::1:1"), ("::1".into(), 1, 1, false));
         assert_eq!(tcp("localhost:0,password=off,sasl=off"), ("localhost".into(), 0, 0, false));
+        let web = |text: &str| match text.parse() {
+            Ok(VncSpec::Server(options)) => options.websocket,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(web(":1,websocket"), Some(WebsocketPort::OfDisplay));
+        assert_eq!(web(":1,websocket=5800"), Some(WebsocketPort::Number(5800)));
+        assert_eq!(web(":1,websocket=off"), None);
         let share = |text: &str| match text.parse() {
             Ok(VncSpec::Server(options)) => options.share,
             other => panic!("{other:?}"),
         };
         assert_eq!(share(":0,share=ignore"), Share::Ignore);
         assert_eq!(share(":0,share=force-shared"), Share::ForceShared);
-        let unix = Options { place: Place::Unix("/run/a".into()), password: true, share: Share::default() };
+        let unix = Options {
+            place: Place::Unix("/run/a".into()),
+            password: true,
+            share: Share::default(),
+            websocket: None,
+        };
         assert_eq!("unix:/run/a,password=on".parse(), Ok(VncSpec::Server(unix)));
     }
 
@@ -186,6 +228,9 @@ mod tests {
             ":0,share=x",
             ":0,to=",
             ":0,reverse=on",
+            ":0,websocket=0",
+            ":0,websocket=x",
+            "unix:/a,websocket=on",
             ":0,",
         ] {
             assert!(text.parse::<VncSpec>().is_err(), "{text:?}");

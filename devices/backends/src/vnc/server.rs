@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,9 @@ use super::listen::{Address, Connection, Listener};
 use super::options::Share;
 use super::session::{Hangup, Host, Session, size_of};
 use super::tiles::{Seen, TILE, Tiles, size};
+use super::wire::Wire;
 use super::{Input, Screen, VncError};
+use crate::web::websocket::WebSocket;
 
 /// Most connections. Who comes after that takes the place of who has been in the handshake longest.
 const CLIENTS: usize = 256;
@@ -42,6 +45,8 @@ const HANDSHAKE: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// For a client that reads nothing of what it asked for.
 const STALL: Duration = Duration::from_secs(60);
+/// Connections that somebody else has taken and that wait for a turn.
+const ARRIVALS: usize = 16;
 /// After an error in taking connections: as a rule there are no file descriptors left.
 const DEAF: Duration = Duration::from_secs(1);
 
@@ -52,15 +57,70 @@ pub struct VncInfo {
     pub address: Address,
     /// `none` or `vnc`.
     pub auth: &'static str,
+    /// Where browsers come in (WebSocket), if there is such a place.
+    pub websocket: Option<Address>,
     /// Those who see the screen.
-    pub clients: Vec<Address>,
+    pub clients: Vec<ClientInfo>,
+}
+
+/// Somebody who sees the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// Where from.
+    pub address: Address,
+    /// By a WebSocket.
+    pub websocket: bool,
 }
 
 struct Shared {
     password: Mutex<Option<Vec<u8>>>,
-    clients: Mutex<Vec<Address>>,
-    stop: OwnedFd,
+    clients: Mutex<Vec<ClientInfo>>,
+    /// Clients that others have let in.
+    arrivals: Mutex<Vec<Arrival>>,
+    /// Wakes the thread: it is to stop, or somebody has arrived.
+    bell: OwnedFd,
     stopping: AtomicBool,
+}
+
+impl Shared {
+    fn ring(&self) {
+        // An eventfd that has a count already is as good.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+}
+
+/// A client with an open WebSocket.
+struct Arrival {
+    connection: Connection,
+    socket: WebSocket,
+    /// What it said already.
+    said: Vec<u8>,
+    /// What it has still to be sent.
+    unsent: Vec<u8>,
+}
+
+/// Lets clients in whose WebSockets somebody else has opened.
+#[derive(Clone)]
+pub struct Door(Arc<Shared>);
+
+impl Door {
+    /// Takes a client that has said (so far) `said` after the opening, whose answer is `unsent`. False: there are too
+    /// many at the door.
+    pub fn enter(&self, stream: TcpStream, said: &[u8], unsent: Vec<u8>) -> bool {
+        let Ok(connection) = stream.peer_addr().and_then(|from| Connection::tcp(stream, &from)) else {
+            return false;
+        };
+        let (mut socket, mut plain) = (WebSocket::default(), Vec::new());
+        socket.receive(said, &mut plain);
+        let mut arrivals = lock(&self.0.arrivals);
+        if arrivals.len() >= ARRIVALS {
+            return false;
+        }
+        arrivals.push(Arrival { connection, socket, said: plain, unsent });
+        drop(arrivals);
+        self.0.ring();
+        true
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,6 +132,7 @@ pub struct Vnc {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     address: Address,
+    websocket: Option<Address>,
     needs_password: bool,
 }
 
@@ -84,14 +145,16 @@ impl Vnc {
         input: Arc<dyn Input>,
     ) -> Result<Vnc, VncError> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let stop = eventfd(0, flags).map_err(|e| VncError::System { what: "eventfd", source: e.into() })?;
+        let bell = eventfd(0, flags).map_err(|e| VncError::System { what: "eventfd", source: e.into() })?;
         let shared = Arc::new(Shared {
             password: Mutex::default(),
             clients: Mutex::default(),
-            stop,
+            arrivals: Mutex::default(),
+            bell,
             stopping: AtomicBool::new(false),
         });
         let (address, needs_password) = (listener.address().clone(), listener.password());
+        let websocket = listener.websocket().cloned();
         let server = Server {
             listener,
             shared: shared.clone(),
@@ -109,7 +172,7 @@ impl Vnc {
         };
         let started = std::thread::Builder::new().name("vnc".to_owned()).spawn(move || server.run());
         let thread = started.map_err(|source| VncError::System { what: "thread", source })?;
-        Ok(Vnc { shared, thread: Some(thread), address, needs_password })
+        Ok(Vnc { shared, thread: Some(thread), address, websocket, needs_password })
     }
 
     /// Changes the password, of which the first eight bytes count; None lets nobody in. Those who are in
@@ -122,11 +185,17 @@ impl Vnc {
         Ok(())
     }
 
+    /// Where clients are let in that have come another way.
+    pub fn door(&self) -> Door {
+        Door(self.shared.clone())
+    }
+
     /// What is known of it.
     pub fn info(&self) -> VncInfo {
         VncInfo {
             address: self.address.clone(),
             auth: if self.needs_password { "vnc" } else { "none" },
+            websocket: self.websocket.clone(),
             clients: lock(&self.shared.clients).clone(),
         }
     }
@@ -135,8 +204,7 @@ impl Vnc {
 impl Drop for Vnc {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        // An eventfd that has a count already is as good.
-        let _ = rustix::io::write(&self.shared.stop, &1u64.to_ne_bytes());
+        self.shared.ring();
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported there.
             let _ = thread.join();
@@ -145,7 +213,7 @@ impl Drop for Vnc {
 }
 
 struct Client {
-    connection: Connection,
+    wire: Wire,
     session: Session,
     /// When it must be let go, unless something happens before.
     deadline: Option<Instant>,
@@ -167,11 +235,11 @@ enum State {
 }
 
 impl Client {
-    fn new(connection: Connection, now: Instant) -> Client {
+    fn new(wire: Wire, now: Instant) -> Client {
         let mut session = Session::new();
         session.allow(MESSAGES);
         Client {
-            connection,
+            wire,
             session,
             deadline: Some(now + HANDSHAKE),
             state: State::Handshake,
@@ -182,24 +250,36 @@ impl Client {
 
     /// Sends what the socket takes.
     fn flush(&mut self, now: Instant) {
-        while !self.gone && !self.session.output().is_empty() {
-            match self.connection.write(self.session.output()) {
-                Ok(Some(len)) => {
-                    self.session.sent(len);
-                    if self.state == State::Reading {
-                        self.deadline = Some(now + STALL);
-                    }
-                }
-                Ok(None) => break,
-                Err(_) => self.gone = true,
-            }
+        if self.gone {
+            return;
         }
+        let mut flushed = self.wire.flush(&mut self.session);
+        if self.session.is_closing() && self.is_clear() {
+            self.wire.close();
+            flushed = flushed.and(self.wire.flush(&mut self.session));
+        }
+        match flushed {
+            Ok(any) if any && self.state == State::Reading => self.deadline = Some(now + STALL),
+            Ok(_) => {}
+            Err(_) => self.gone = true,
+        }
+    }
+
+    /// Whether there is nothing to be sent.
+    fn is_clear(&self) -> bool {
+        self.wire.is_clear() && self.session.output().is_empty()
+    }
+
+    /// Whether the next part of an update may be made.
+    fn can_encode(&self) -> bool {
+        self.wire.is_clear() && self.session.can_encode()
     }
 
     /// Keeps the deadline in step with what the client is at.
     fn settle(&mut self, now: Instant) {
-        let empty = self.session.output().is_empty();
-        let state = match (self.session.is_closing(), self.session.is_up()) {
+        let empty = self.is_clear();
+        let closing = self.session.is_closing() || self.wire.is_closing();
+        let state = match (closing, self.session.is_up()) {
             (true, _) => State::Closing,
             (false, false) => State::Handshake,
             (false, true) if empty => State::Up,
@@ -224,16 +304,21 @@ impl Client {
         [refill, self.deadline].into_iter().flatten().min()
     }
 
+    /// Whether what it sends is read.
+    fn wants_input(&self) -> bool {
+        self.session.wants_input() && !self.wire.is_closing()
+    }
+
     /// What it waits for; nothing while it has used up what it may send.
     fn interest(&self) -> PollFlags {
         let mut flags = PollFlags::empty();
         if self.session.exhausted() {
             return flags;
         }
-        if self.session.wants_input() {
+        if self.wants_input() {
             flags |= PollFlags::IN;
         }
-        if !self.session.output().is_empty() {
+        if !self.is_clear() {
             flags |= PollFlags::OUT;
         }
         flags
@@ -268,6 +353,7 @@ impl Server {
         while !self.shared.stopping.load(Ordering::Acquire) {
             let now = Instant::now();
             thread_role::at(thread_role::Role::Viewer);
+            self.welcome(now);
             self.refill(now);
             let fresh = self.look(now);
             self.admit();
@@ -409,7 +495,10 @@ impl Server {
                 if fresh {
                     client.session.begin_update(frame, absolute);
                 }
-                client.session.encode(frame, &mut self.seen);
+                // What is on its way comes first.
+                if client.can_encode() {
+                    client.session.encode(frame, &mut self.seen);
+                }
             }
             client.flush(now);
         }
@@ -430,7 +519,11 @@ impl Server {
             self.unseen.clear();
         }
         let up = self.clients.iter().filter(|client| client.session.is_up());
-        let up: Vec<_> = up.map(|client| client.connection.address().clone()).collect();
+        let info = |client: &Client| ClientInfo {
+            address: client.wire.address().clone(),
+            websocket: client.wire.is_websocket(),
+        };
+        let up: Vec<_> = up.map(info).collect();
         let mut known = lock(&self.shared.clients);
         if *known != up {
             *known = up;
@@ -439,7 +532,7 @@ impl Server {
 
     /// How long nothing will happen by itself. None: for ever.
     fn wait(&self, now: Instant) -> Option<Duration> {
-        if !self.unseen.is_empty() || self.clients.iter().any(|client| client.session.can_encode()) {
+        if !self.unseen.is_empty() || self.clients.iter().any(Client::can_encode) {
             return Some(Duration::ZERO);
         }
         let look = self.asked().then(|| self.next_look(now));
@@ -450,13 +543,13 @@ impl Server {
 
     /// Waits. Gives what became of the listening sockets, then of each client.
     fn poll(&self, wait: Option<Duration>) -> io::Result<Vec<PollFlags>> {
-        let mut fds = vec![PollFd::new(&self.shared.stop, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.shared.bell, PollFlags::IN)];
         let listening = if self.deaf.is_some() { PollFlags::empty() } else { PollFlags::IN };
         fds.extend(self.listener.sockets().map(|fd| PollFd::from_borrowed_fd(fd, listening)));
         let clients = fds.len();
         // One that waits for nothing is left out, or its hanging up would not let us wait.
         let waiting = || self.clients.iter().filter(|client| !client.interest().is_empty());
-        fds.extend(waiting().map(|c| PollFd::from_borrowed_fd(c.connection.fd(), c.interest())));
+        fds.extend(waiting().map(|c| PollFd::from_borrowed_fd(c.wire.fd(), c.interest())));
         // A little longer rather than a moment too short, which would be a turn for nothing.
         let wait = wait.map(|wait| wait + Duration::from_micros(u64::from(!wait.is_zero())));
         let timeout = wait.and_then(|wait| Timespec::try_from(wait).ok());
@@ -491,28 +584,42 @@ impl Server {
     }
 
     fn read(&mut self, at: usize) {
-        let mut data = [0; READ];
+        let (mut data, mut more) = ([0; READ], Vec::new());
         let Some(client) = self.clients.get_mut(at) else { return };
-        if !client.session.wants_input() {
+        if !client.wants_input() {
             // It hung up, and what it sent before does not matter: nobody is there for the answer.
             client.gone = true;
             return;
         }
-        match client.connection.read(&mut data) {
-            Ok(Some(len)) => {
+        match client.wire.read(&mut data, &mut more) {
+            Ok(Some(said)) => {
                 // What the guest does with a key is to be seen soon.
                 self.interval = BUSY;
-                self.feed(at, data.get(..len).unwrap_or_default());
+                self.feed(at, said);
             }
             Ok(None) => {}
             Err(_) => client.gone = true,
         }
     }
 
+    /// Takes those who have come another way.
+    fn welcome(&mut self, now: Instant) {
+        // Rung once or often, it is the same.
+        let _ = rustix::io::read(&self.shared.bell, &mut [0; 8]);
+        let arrivals = std::mem::take(&mut *lock(&self.shared.arrivals));
+        for Arrival { connection, socket, said, unsent } in arrivals {
+            if self.add(Client::new(Wire::opened(connection, socket, unsent), now)) {
+                self.feed(self.clients.len() - 1, &said);
+            }
+        }
+    }
+
     fn accept(&mut self, now: Instant) {
         for _ in 0..ACCEPTS {
             match self.listener.accept() {
-                Ok(Some(connection)) => self.add(Client::new(connection, now)),
+                Ok(Some(wire)) => {
+                    self.add(Client::new(wire, now));
+                }
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!("VNC takes no connections for a second: {error}");
@@ -524,12 +631,15 @@ impl Server {
     }
 
     /// Adds a client. With too many, the one that has been in the handshake longest goes; the new one, if
-    /// there is none.
-    fn add(&mut self, client: Client) {
+    /// there is none. Whether it is there.
+    fn add(&mut self, client: Client) -> bool {
         if self.clients.len() >= CLIENTS {
-            let Some(oldest) = self.clients.iter().position(|client| !client.session.is_up()) else { return };
+            let Some(oldest) = self.clients.iter().position(|client| !client.session.is_up()) else {
+                return false;
+            };
             self.clients.remove(oldest);
         }
         self.clients.push(client);
+        true
     }
 }

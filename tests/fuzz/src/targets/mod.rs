@@ -19,6 +19,7 @@ mod usernet;
 mod vhost_user;
 mod virtio;
 mod vnc;
+mod web;
 mod words;
 mod xenstore;
 
@@ -44,6 +45,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "xlcfg", run: files::xlcfg, seeds: files::xlcfg_seeds },
     Target { name: "qmp", run: monitor::run, seeds: monitor::seeds },
     Target { name: "vnc", run: vnc::run, seeds: vnc::seeds },
+    Target { name: "http", run: web::http, seeds: web::http_seeds },
+    Target { name: "websocket", run: web::websocket, seeds: web::websocket_seeds },
     Target { name: "qtest", run: words::qtest, seeds: words::qtest_seeds },
     Target { name: "argv", run: words::argv, seeds: words::argv_seeds },
     Target { name: "human", run: words::human, seeds: words::human_seeds },

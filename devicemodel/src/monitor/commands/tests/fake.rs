@@ -192,7 +192,7 @@ impl Guest for Fake {
     }
     fn vnc(&self) -> Option<VncInfo> {
         let (host, service) = ("127.0.0.1".into(), "5901".into());
-        Some(VncInfo { host, service, family: "ipv4", auth: "none", clients: Vec::new() })
+        Some(VncInfo { host, service, family: "ipv4", auth: "none", websocket: None, clients: Vec::new() })
     }
     fn cpus(&self) -> Vec<CpuInfo> {
         self.cpus.clone()

@@ -45,7 +45,10 @@ pub struct Client {
 
 impl Client {
     pub fn dial(path: &Path) -> Client {
-        let stream = UnixStream::connect(path).unwrap();
+        Client::over(UnixStream::connect(path).unwrap())
+    }
+
+    pub fn over(stream: UnixStream) -> Client {
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Client {
             reader: BufReader::new(stream.try_clone().unwrap()),

@@ -7,6 +7,7 @@ mod inflate;
 mod input;
 mod noise;
 mod screen;
+mod websocket;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -92,6 +93,10 @@ impl Setup {
     fn with(options: &str, picture: Picture) -> Setup {
         let dir = tempfile::tempdir().unwrap();
         let spec = format!("unix:{}{options}", dir.path().join("vnc").display());
+        Setup::at(&spec, picture, dir)
+    }
+
+    fn at(spec: &str, picture: Picture, dir: TempDir) -> Setup {
         let VncSpec::Server(spec) = spec.parse().unwrap() else { panic!("{spec}") };
         let screen = Arc::new(FakeScreen {
             picture: Mutex::new(picture),
