@@ -463,6 +463,7 @@ impl Machine {
         let devices = tree.child("device");
         for (name, slot) in self.bus.slots() {
             let node = devices.child(&name);
+            node.value("accesses", slot.accesses());
             let mut device = slot.lock();
             device.inspect(node);
             if let Some(config) = device.pci() {

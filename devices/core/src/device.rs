@@ -1,6 +1,6 @@
 //! The device itself, its regions, and answers that come later.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -220,13 +220,15 @@ pub trait Device: Send {
 
 /// A device with its lock. The machine keeps typed slots, the bus untyped ones.
 pub struct DeviceCell<D: ?Sized> {
+    /// Accesses of the guest that it was locked for; changed under its lock alone.
+    accesses: AtomicU64,
     device: Mutex<D>,
 }
 
 impl<D> DeviceCell<D> {
     /// Puts a device behind its lock.
     pub fn new(device: D) -> DeviceCell<D> {
-        DeviceCell { device: Mutex::new(device) }
+        DeviceCell { accesses: AtomicU64::new(0), device: Mutex::new(device) }
     }
 }
 
@@ -235,5 +237,18 @@ impl<D: ?Sized> DeviceCell<D> {
     /// only one hurt.
     pub fn lock(&self) -> MutexGuard<'_, D> {
         self.device.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The device, for an access of the guest, which is counted.
+    pub(crate) fn serve(&self) -> MutexGuard<'_, D> {
+        let device = self.lock();
+        // Nobody else writes meanwhile: no locked instruction is needed.
+        self.accesses.store(self.accesses.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        device
+    }
+
+    /// How many accesses of the guest it has answered.
+    pub fn accesses(&self) -> u64 {
+        self.accesses.load(Ordering::Relaxed)
     }
 }

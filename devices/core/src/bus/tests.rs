@@ -158,6 +158,22 @@ fn a_wide_access_far_into_a_window_is_not_cut() {
 }
 
 #[test]
+fn accesses_are_counted() {
+    let mut rig = Rig::new();
+    let slot = attach(&mut rig, Probe::new("probe", vec![Region::pio("a", 0x100, 8).widest(4)]));
+    rig.outb(0x100, 1);
+    rig.inl(0x104);
+    assert_eq!(slot.accesses(), 2);
+    // A run of items is one.
+    slot.lock().run = true;
+    rig.string(Dir::Read, 0x102, Size::B2, 3, 0x1000);
+    assert_eq!(slot.accesses(), 3);
+    // Nobody's.
+    rig.inb(0x300);
+    assert_eq!(slot.accesses(), 3);
+}
+
+#[test]
 fn a_dropped_ticket_answers_all_ones() {
     let mut rig = Rig::new();
     let slot = attach(&mut rig, Probe::new("probe", vec![Region::pio("a", 0x300, 1)]));

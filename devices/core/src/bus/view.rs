@@ -99,11 +99,11 @@ impl View {
     pub fn read(&mut self, space: Space, address: u64, data: &mut [u8]) {
         if let Some((range, at, run)) = self.locate(space, address, data.len()) {
             if run == data.len() && run <= range.widest {
-                let io = range.slot.lock().read(at, data);
+                let io = range.slot.serve().read(at, data);
                 return self.finish_read(io, &range, data);
             }
             let (now, later) = data.split_at_mut(cut(run, range.widest, data.len()));
-            let io = range.slot.lock().read(at, now);
+            let io = range.slot.serve().read(at, now);
             self.finish_read(io, &range, now);
             if !later.is_empty() {
                 self.read_pieces(space, address.wrapping_add(now.len() as u64), later);
@@ -130,7 +130,7 @@ impl View {
         }
         if let Some((range, at, run)) = self.locate(space, address, data.len()) {
             let (now, later) = data.split_at(cut(run, range.widest, data.len()));
-            let io = range.slot.lock().write(at, now);
+            let io = range.slot.serve().write(at, now);
             self.finish_write(io, &range);
             if !later.is_empty() {
                 self.write_pieces(space, address.wrapping_add(now.len() as u64), later);
@@ -214,7 +214,7 @@ impl View {
         }
         match request.dir {
             Dir::Read => {
-                let done = range.slot.lock().read_run(at, size, data).min(len);
+                let done = range.slot.serve().read_run(at, size, data).min(len);
                 // What does not lie in RAM is dropped.
                 let _ = memory::write(&self.shared.ram, buffer, &data[..done]);
                 done
@@ -222,7 +222,7 @@ impl View {
             Dir::Write => {
                 data.fill(0xff);
                 let _ = memory::read(&self.shared.ram, buffer, data);
-                range.slot.lock().write_run(at, size, data).min(len)
+                range.slot.serve().write_run(at, size, data).min(len)
             }
         }
     }
@@ -326,14 +326,14 @@ impl View {
 
     fn config_read(&mut self, sbdf: Sbdf, reg: u16, data: &mut [u8]) {
         if let Some(slot) = self.function(sbdf) {
-            slot.lock().config_read(reg, data);
+            slot.serve().config_read(reg, data);
         }
     }
 
     fn config_write(&mut self, sbdf: Sbdf, reg: u16, data: &[u8]) {
         let Some(slot) = self.function(sbdf) else { return };
         let moved = {
-            let mut device = slot.lock();
+            let mut device = slot.serve();
             let moved = device.config_write(reg, data);
             self.late.append(&mut device.config_written());
             moved
