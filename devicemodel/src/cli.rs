@@ -178,8 +178,9 @@ pub struct HostArgs {
     #[arg(long, value_name = "stdio|pty|file:PATH|unix:PATH|none")]
     pub serial: Vec<String>,
     /// Who sees the screen: VNC viewers (on this machine alone, if no place is given), or the first viewer that there is,
-    /// which is started. `ailurus screenshot` always shows it.
-    #[arg(long, value_name = "none|vnc[=HOST:N|unix:PATH]|viewer", default_value = "none")]
+    /// which is started, or a page in a browser (on this machine alone, if no host is given), whose address is said.
+    /// `ailurus screenshot` always shows it.
+    #[arg(long, value_name = "none|vnc[=HOST:N|unix:PATH]|viewer|web[=[HOST:]PORT]", default_value = "none")]
     pub display: Display,
     /// A socket for QMP, the machine protocol, and for the other subcommands.
     #[arg(long, value_name = "unix:PATH")]

@@ -3,9 +3,10 @@
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
-use backends::vnc::{Listener, Options, VncError, VncSpec};
+use backends::vnc::{Listener, Options, Share, VncError, VncSpec};
 
 use crate::vnc::Viewers;
+use crate::web;
 
 /// Where viewers come in if nobody says: this machine alone, the first display that is free.
 const USUAL: &str = "localhost:0,to=99";
@@ -30,6 +31,8 @@ pub enum Display {
     Vnc(Options),
     /// A viewer that is started.
     Viewer,
+    /// A page in a browser.
+    Web(web::Place),
 }
 
 impl FromStr for Display {
@@ -40,11 +43,12 @@ impl FromStr for Display {
         match text.split_once('=').unwrap_or((text, "")) {
             ("none", "") => Ok(Display::None),
             ("viewer", "") => Ok(Display::Viewer),
+            ("web", place) => place.parse().map(Display::Web),
             ("vnc", place) => match if place.is_empty() { USUAL } else { place }.parse()? {
                 VncSpec::Server(options) => Ok(Display::Vnc(options)),
                 VncSpec::None => Ok(Display::None),
             },
-            _ => Err("it is none, viewer, or vnc[=HOST:N|unix:PATH][,to=M][,password=on]".to_owned()),
+            _ => Err("it is none, viewer, web[=[HOST:]PORT], or vnc[=HOST:N|unix:PATH][,to=M][,websocket=on|PORT][,password=on]".to_owned()),
         }
     }
 }
@@ -54,6 +58,7 @@ impl Display {
     pub(crate) fn open(&self, say: impl Fn(&str)) -> Result<Option<Viewers>, VncError> {
         let options = match self {
             Display::None => return Ok(None),
+            Display::Web(place) => return page(place, say).map(Some),
             Display::Vnc(options) => options.clone(),
             Display::Viewer => match USUAL.parse() {
                 Ok(VncSpec::Server(options)) => options,
@@ -75,8 +80,22 @@ impl Display {
             Some(Some(name)) => say(&format!("{name} shows the screen, which is at {place}")),
             None => say(&format!("the screen is at {place}")),
         }
-        Ok(Some(Viewers { listener, layout: None }))
+        Ok(Some(Viewers { listener, layout: None, web: None }))
     }
+}
+
+/// Takes the socket of a page, by which alone the screen is seen.
+fn page(place: &web::Place, say: impl Fn(&str)) -> Result<Viewers, VncError> {
+    let page =
+        web::Listener::bind(place).map_err(|source| VncError::Listen { place: place.to_string(), source })?;
+    say(&format!("the guest's page is {}", page.url()));
+    let at = page.address();
+    if !at.ip().to_canonical().is_loopback() {
+        say("other machines can open it too, and what goes to and from it is not encrypted");
+    }
+    let nowhere = backends::vnc::Place::Tcp { host: String::new(), display: 0, to: 0 };
+    let options = Options { place: nowhere, password: false, share: Share::Ignore, websocket: None };
+    Ok(Viewers { listener: Listener::behind(at, options), layout: None, web: Some(page) })
 }
 
 /// Starts the first viewer that there is; its name. It may go and another come: the guest does not mind.

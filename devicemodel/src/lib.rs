@@ -30,5 +30,6 @@ mod shares;
 pub mod stream;
 pub mod trace;
 pub mod vnc;
+pub mod web;
 pub mod whole_file;
 pub mod xlcfg;

@@ -15,6 +15,7 @@ use crate::monitor::info::{VncClientInfo, VncInfo};
 use crate::qemu::{HostOptions, VncListen};
 use crate::trace::Border;
 use crate::trace::record::HostEvent;
+use crate::web;
 
 /// What a viewer sees when the machine has no display adapter.
 const NO_SCREEN: (u32, u32) = (640, 480);
@@ -69,6 +70,8 @@ pub struct Viewers {
     pub listener: Listener,
     /// None: a US keyboard.
     pub layout: Option<Layout>,
+    /// Where browsers get the page that is one.
+    pub web: Option<web::Listener>,
 }
 
 impl Console {
@@ -167,7 +170,7 @@ pub(crate) fn listen(host: &HostOptions) -> Result<Option<Viewers>, VncError> {
         websocket: arg.websocket,
     })?;
     let layout = host.keymap.as_deref().and_then(Layout::by_name);
-    Ok(Some(Viewers { listener, layout }))
+    Ok(Some(Viewers { listener, layout, web: None }))
 }
 
 /// For `query-vnc`.

@@ -13,6 +13,8 @@ pub enum Role {
     Disk,
     /// Talks to those who look at the screen.
     Viewer,
+    /// Talks to browsers, and to the monitor for them.
+    Web,
     /// Moves the bytes of a serial line.
     Chardev,
     /// Moves frames of a network, and connects where the guest does.

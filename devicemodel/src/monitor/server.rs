@@ -7,10 +7,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use event_manager::{EventOps, EventSet, Events};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::commands::{execute, schema};
 use super::context::{Context, Later, Session, Shared};
@@ -36,11 +38,38 @@ const FILES_A_PIECE: usize = 8;
 /// `first_token` on are the epoll data of its sources.
 pub struct Server {
     listeners: BTreeMap<u32, Listener>,
+    /// Where those of this process come in, and its token.
+    inside: Option<(u32, Inside)>,
     /// Clients that we have connected to, by token: label and path.
     peers: BTreeMap<u32, (String, PathBuf)>,
     next_token: u32,
     clients: BTreeMap<u32, Connection>,
     shared: Shared,
+}
+
+/// A way in for clients that are in this process.
+#[derive(Clone)]
+pub struct Inside(Arc<Arrivals>);
+
+struct Arrivals {
+    bell: EventFd,
+    streams: Mutex<Vec<UnixStream>>,
+}
+
+impl Inside {
+    /// Connects a client; the monitor greets it when its turn comes.
+    pub fn connect(&self) -> io::Result<UnixStream> {
+        let (near, far) = UnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if streams.len() >= CLIENTS {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
+        streams.push(far);
+        drop(streams);
+        self.0.bell.write(1)?;
+        Ok(near)
+    }
 }
 
 /// A socket that clients connect to.
@@ -203,6 +232,7 @@ impl Server {
     pub fn new(first_token: u32) -> Server {
         Server {
             listeners: BTreeMap::new(),
+            inside: None,
             peers: BTreeMap::new(),
             next_token: first_token,
             clients: BTreeMap::new(),
@@ -249,6 +279,14 @@ impl Server {
         Ok(())
     }
 
+    /// Opens a way in for clients of this process, before the server joins the event loop.
+    pub fn inside(&mut self) -> io::Result<Inside> {
+        let arrivals = Arrivals { bell: EventFd::new(EFD_NONBLOCK)?, streams: Mutex::default() };
+        let inside = Inside(Arc::new(arrivals));
+        self.inside = Some((self.token(), inside.clone()));
+        Ok(inside)
+    }
+
     fn add(&mut self, listener: Listener) -> io::Result<()> {
         listener.socket.set_nonblocking(true)?;
         let token = self.token();
@@ -269,6 +307,9 @@ impl Server {
         for (token, listener) in &self.listeners {
             ops.add(Events::with_data(&listener.socket, *token, EventSet::IN))?;
         }
+        if let Some((token, Inside(arrivals))) = &self.inside {
+            ops.add(Events::with_data(&arrivals.bell, *token, EventSet::IN))?;
+        }
         for (token, client) in &self.clients {
             ops.add(Events::with_data(&client.stream, *token, client.interest()))?;
         }
@@ -279,6 +320,10 @@ impl Server {
     pub fn process(&mut self, token: u32, ops: &mut EventOps<'_>, guest: &mut dyn Guest) {
         if self.listeners.contains_key(&token) {
             self.accept(token, ops);
+            return;
+        }
+        if self.inside.as_ref().is_some_and(|(inside, _)| *inside == token) {
+            self.welcome(token, ops);
             return;
         }
         let Some(client) = self.clients.get_mut(&token) else { return };
@@ -379,6 +424,21 @@ impl Server {
         let Some(Ok((stream, _))) = self.listeners.get(&listener).map(|at| at.socket.accept()) else {
             return;
         };
+        self.greet(stream, listener, ops);
+    }
+
+    /// Takes clients of this process.
+    fn welcome(&mut self, from: u32, ops: &mut EventOps<'_>) {
+        let Some((_, Inside(arrivals))) = self.inside.clone() else { return };
+        // How often it was rung is no matter.
+        let _ = arrivals.bell.read();
+        let streams = std::mem::take(&mut *arrivals.streams.lock().unwrap_or_else(PoisonError::into_inner));
+        for stream in streams {
+            self.greet(stream, from, ops);
+        }
+    }
+
+    fn greet(&mut self, stream: UnixStream, listener: u32, ops: &mut EventOps<'_>) {
         if self.clients.len() >= CLIENTS || stream.set_nonblocking(true).is_err() {
             return;
         }

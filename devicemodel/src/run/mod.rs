@@ -34,6 +34,7 @@ use crate::power::{Notice, Notices};
 use crate::qtest::server::{self as qtest, Between};
 use crate::saved;
 use crate::vnc::Viewers;
+use crate::web::Web;
 use announce::Announce;
 use elsewhere::Elsewhere;
 use ends::Ends;
@@ -98,6 +99,8 @@ struct Runner {
     server: Option<Server>,
     qtest: Option<qtest::Server>,
     vnc: Option<Vnc>,
+    /// The page, which lives as long as it is here.
+    _web: Option<Web>,
     /// Never that of a save, which [`status`](Guest::status) tells.
     state: RunState,
     ending: Option<Ending>,
@@ -182,24 +185,40 @@ pub fn bind_monitor(path: &Path) -> io::Result<Server> {
     Server::bind(path, MONITOR)
 }
 
+/// Serves those who see the screen; a page also talks to the monitor.
+fn show(
+    machine: &Machine,
+    viewers: Viewers,
+    server: &mut Option<Server>,
+) -> Result<(Vnc, Option<Web>), LoopError> {
+    let Viewers { listener, layout, web } = viewers;
+    let console = Arc::new(machine.console().with_layout(layout));
+    let vnc = Vnc::start(listener, &machine.config().name, console.clone(), console);
+    let vnc = vnc.map_err(|error| LoopError::Events(error.to_string()))?;
+    let page = |listener| {
+        let inside = server.get_or_insert_with(|| Server::new(MONITOR)).inside()?;
+        Web::start(listener, vnc.door(), inside)
+    };
+    let web = web.map(page).transpose()?;
+    Ok((vnc, web))
+}
+
 /// Runs the machine until it ends.
 pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Ending, LoopError> {
     let (end, signals) = ending::Ending::watch()?;
-    let viewed = |viewers: Viewers| {
-        let console = Arc::new(machine.console().with_layout(viewers.layout));
-        Vnc::start(viewers.listener, &machine.config().name, console.clone(), console)
-    };
-    let vnc = options.vnc.map(viewed).transpose();
-    let vnc = vnc.map_err(|error| LoopError::Events(error.to_string()))?;
+    let mut server = options.server;
+    let viewed = |viewers| show(&machine, viewers, &mut server);
+    let (vnc, web) = options.vnc.map(viewed).transpose()?.unzip();
     let ends = Ends::of(machine.config());
     let mut runner = Runner {
         machine,
         notices,
         ends,
         signals,
-        server: options.server,
+        server,
         qtest: options.qtest,
         vnc,
+        _web: web.flatten(),
         state: if options.restored { RunState::Paused } else { RunState::Prelaunch },
         ending: None,
         held: Vec::new(),

@@ -286,9 +286,13 @@ fn kept(kind: Role) -> io::Result<Rules> {
     let more: &[c_long] = match kind {
         Role::Vcpu => &[],
         Role::Disk => DISK_CALLS,
-        Role::Viewer | Role::Chardev | Role::Network | Role::Frames | Role::Queues | Role::Sockets => {
-            SOCKET_CALLS
-        }
+        Role::Viewer
+        | Role::Web
+        | Role::Chardev
+        | Role::Network
+        | Role::Frames
+        | Role::Queues
+        | Role::Sockets => SOCKET_CALLS,
     };
     let mut rules = plain(COMMON);
     rules.extend(plain(more));
@@ -303,6 +307,10 @@ fn kept(kind: Role) -> io::Result<Rules> {
         // Likewise.
         rules.insert(libc::SYS_socket, vec![socket(libc::AF_UNIX, libc::SOCK_STREAM)?]);
     }
+    if kind == Role::Web {
+        // A page's own way to the monitor.
+        rules.insert(libc::SYS_socketpair, vec![socket(libc::AF_UNIX, libc::SOCK_STREAM)?]);
+    }
     if kind == Role::Sockets {
         rules.extend(plain(EPOLL_CALLS));
         // Likewise.
@@ -311,7 +319,7 @@ fn kept(kind: Role) -> io::Result<Rules> {
     memory(&mut rules)?;
     ourselves(&mut rules)?;
     let requests: &[u64] = match kind {
-        Role::Vcpu | Role::Viewer | Role::Frames | Role::Queues | Role::Sockets => &[],
+        Role::Vcpu | Role::Viewer | Role::Web | Role::Frames | Role::Queues | Role::Sockets => &[],
         Role::Disk => DISK_IOCTLS,
         Role::Chardev | Role::Network => MACHINE_IOCTLS,
     };

@@ -310,6 +310,7 @@ fn network() {
     assert_eq!(work(thread_role::Role::Network), (true, true));
     for kind in [
         thread_role::Role::Viewer,
+        thread_role::Role::Web,
         thread_role::Role::Chardev,
         thread_role::Role::Vcpu,
         thread_role::Role::Disk,
@@ -369,6 +370,7 @@ fn sockets() {
     eperm(std::os::unix::net::UnixDatagram::unbound());
     for kind in [
         thread_role::Role::Viewer,
+        thread_role::Role::Web,
         thread_role::Role::Chardev,
         thread_role::Role::Vcpu,
         thread_role::Role::Disk,

@@ -34,6 +34,8 @@ pub enum Group {
     BackEnds,
     /// The ACPI disassembler, a second reader of our tables
     Acpica,
+    /// A browser that needs no screen, for the page of `--display web` (not part of `all`)
+    Browser,
     /// QEMU, the measure of the benches (not part of `all`)
     Qemu,
     /// Xen, its tools, its own QEMU and what a dom0 is made of (not part of `all`)
@@ -80,6 +82,7 @@ impl Group {
             Group::Switches => (&[], &["openvswitch-switch-dpdk", "librte-mempool-ring23", "passt"]),
             Group::BackEnds => (&[], &["qemu-system-common"]),
             Group::Acpica => (&[], &["acpica-tools"]),
+            Group::Browser => (&[], &["chromium", "fonts-dejavu-core"]),
             Group::Qemu => (&["seabios", "ipxe-qemu"], &["qemu-system-x86"]),
             Group::Xen => (&xen_lab::packages::DOM0, &[]),
         }
@@ -112,6 +115,7 @@ pub fn fetch(place: &Place, groups: &[Group], fresh: bool) -> Result<()> {
         }
         let root = match group {
             Group::Pae => place.root_i386(),
+            Group::Browser => place.browser(),
             Group::Qemu => place.qemu(),
             Group::Xen => xen_lab::packages::root(place),
             _ => place.root(),

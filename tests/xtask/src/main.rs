@@ -26,6 +26,7 @@ mod soak;
 mod test;
 mod times;
 mod ui;
+mod web;
 mod xen_lab;
 
 use std::process::ExitCode;
@@ -79,6 +80,12 @@ enum Task {
     /// Brings the package into build/ with pip, builds the program, starts it with a paused guest and asks everything
     /// that tools of QEMU's ask. Left out, with a line that says so, where there is no Python or no package.
     Qmp,
+    /// Try the page of `--display web` in a browser
+    ///
+    /// Brings Debian's Chromium, and playwright-core by npm, into build/; types at a guest's login, changes its CD, pauses
+    /// and saves it, at three sizes of the window and by the keyboard alone. Pictures of the page are in build/web-run.
+    /// Left out, with a line that says so, where there is no node or no way to the packages.
+    Web,
     /// Run QEMU's own tests of its devices on ours
     ///
     /// Brings Debian's source package of QEMU, builds its test programs with gcc (a C compiler and Python are needed)
@@ -162,6 +169,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Test { .. } => test::test(&place, Reach::Usual),
         Task::Soak { name } => soak::soak(&place, name.as_deref()),
         Task::Qmp => qmp::qmp(&place),
+        Task::Web => web::web(&place),
         Task::Qtest(arguments) => qtest::qtest(&place, &arguments),
         Task::Fuzz { target, what } => fuzz::fuzz(&place, target.as_deref(), what.as_deref()),
         Task::Fetch { groups, fresh } => {

@@ -41,6 +41,11 @@ impl Place {
         self.build.join("qemu")
     }
 
+    /// Where the browser is unpacked.
+    pub fn browser(&self) -> PathBuf {
+        self.build.join("browser")
+    }
+
     /// Finished guests.
     pub fn guests(&self) -> PathBuf {
         self.build.join("guests")

@@ -156,7 +156,12 @@ fn rest(place: &Place, times: &Times) -> Result<()> {
             failed.push(test.name.clone());
         }
     }
-    for (name, words) in [("QEMU's qtests", &["qtest"][..]), ("Xen lab", &["xen-lab", "all"])] {
+    let tasks = [
+        ("the page in a browser", &["web"][..]),
+        ("QEMU's qtests", &["qtest"]),
+        ("Xen lab", &["xen-lab", "all"]),
+    ];
+    for (name, words) in tasks {
         let mut job = own(place, name, words)?;
         if let Err(error) = times.show(&job.name, &mut job.command) {
             eprintln!("FAILED  {error:#}");

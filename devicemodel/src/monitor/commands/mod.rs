@@ -110,4 +110,4 @@ fn is_identifier(id: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
