@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use backends::tls::Credentials;
 use backends::vnc::{
     ClientInfo, Input, Keystroke, Listener, Motion, Options, Place, PointerEvent, Screen, Share, Vnc,
     VncError,
@@ -169,6 +170,10 @@ pub(crate) fn listen(host: &HostOptions) -> Result<Option<Viewers>, VncError> {
         share: Share::default(),
         websocket: arg.websocket,
     })?;
+    let listener = match &host.vnc_tls {
+        Some(files) => listener.encrypted(Credentials::load(&files.folder, files.verify_peer)?),
+        None => listener,
+    };
     let layout = host.keymap.as_deref().and_then(Layout::by_name);
     Ok(Some(Viewers { listener, layout, web: None }))
 }

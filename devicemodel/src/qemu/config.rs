@@ -7,6 +7,7 @@ use backends::vnc::WebsocketPort;
 use super::boot::Ends;
 use super::keyval::Fields;
 use super::network::Nics;
+use super::objects::TlsFiles;
 use crate::config::{BootOptions, CacheMode, DiskKind, DumpConfig, Features, NetdevConfig, SerialConfig};
 use crate::qtest::server::{LogTo, QtestSocket};
 use crate::sandbox;
@@ -91,6 +92,8 @@ pub struct QemuConfig {
     pub keymap: Option<String>,
     /// `-object filter-dump`.
     pub dumps: Vec<DumpConfig>,
+    /// `-object tls-creds-x509`.
+    pub tls: Vec<TlsFiles>,
     /// `-chardev`.
     pub chardevs: Vec<Chardev>,
     /// `-mon` and `-qmp`.
@@ -273,6 +276,8 @@ pub struct VncArg {
     pub listen: VncListen,
     /// `to=`: a display that is taken is no error while there are higher ones up to this.
     pub to: Option<u16>,
+    /// `tls-creds=`: the object whose certificates are used, and which clients must encrypt with.
+    pub tls_creds: Option<String>,
     /// `websocket=`: where browsers come in.
     pub websocket: Option<WebsocketPort>,
     /// `password=on`: nobody is let in until a password has been set.

@@ -12,6 +12,7 @@ pub mod keyval;
 mod lines;
 mod listings;
 mod network;
+mod objects;
 pub mod options;
 mod parse;
 mod plan;
@@ -34,6 +35,7 @@ pub use config::{
     MachineKind, Mon, QemuConfig, Smp, SocketAt, VncArg, VncListen,
 };
 pub use drivers::is_built;
+pub use objects::TlsFiles;
 pub use parse::parse;
 pub use plan::{HostOptions, MonitorSocket, Plan, QtestOptions, Task, XenOptions};
 

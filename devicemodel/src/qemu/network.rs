@@ -7,7 +7,7 @@ use super::Refusal;
 use super::config::{Chardev, ChardevTarget, QemuConfig};
 use super::drivers::{Driver, driver};
 use super::keyval::Fields;
-use crate::config::{DeviceSpec, DumpConfig, NetdevConfig, SerialConfig, USUAL_CARD};
+use crate::config::{DeviceSpec, NetdevConfig, SerialConfig, USUAL_CARD};
 
 /// The kind of back end that names a character device.
 const SWITCH: &str = "vhost-user";
@@ -73,17 +73,6 @@ pub(super) fn netdev(value: &str) -> Result<NetdevConfig, Refusal> {
     let mut fields = Fields::parse(value, Some("type"));
     let (kind, id) = (fields.required("type")?, fields.required("id")?);
     checked(NetdevConfig { id, kind, options: fields.rest() })
-}
-
-/// `-object`: of all kinds the one that is about networks.
-pub(super) fn object(value: &str) -> Result<DumpConfig, Refusal> {
-    let mut fields = Fields::parse(value, Some("qom-type"));
-    let kind = fields.required("qom-type")?;
-    if kind != "filter-dump" {
-        return Err(Refusal::not_built(format!("{kind} (user-made objects)")));
-    }
-    let id = fields.required("id")?;
-    DumpConfig::new(id, &fields.rest()).map_err(|error| Refusal::bad(error.to_string()))
 }
 
 /// The character device that a back end names.

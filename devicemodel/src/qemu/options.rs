@@ -226,9 +226,9 @@ pub const OPTIONS: &[Row] = &[
     absent("mem-path", "FILE", "guest memory in a file"),
     with(
         "object",
-        "filter-dump,id=ID,netdev=ID,file=FILE[,maxlen=N]",
+        "filter-dump,id=ID,netdev=ID,file=FILE[,maxlen=N]|tls-creds-x509,id=ID,dir=DIR,endpoint=server[,verify-peer=off]",
         Opt::Object,
-        "what passes a network in a file",
+        "what passes a network in a file, or certificates of a server",
     ),
     with("global", "MODEL.KEY=VALUE", Opt::Global, "a property of every -device of a model"),
     absent("set", "GROUP.ID.KEY=VALUE", "properties after the fact"),
@@ -286,7 +286,12 @@ pub const OPTIONS: &[Row] = &[
     with("qtest", "unix:PATH|chardev:ID|stdio", Opt::Qtest, "who drives a machine with -accel qtest"),
     with("qtest-log", "FILE|none", Opt::QtestLog, "what is said there; standard error if this is not given"),
     // Screen.
-    with("vnc", "HOST:DISPLAY[,to=N][,websocket=on|PORT][,password=on]|none", Opt::Vnc, "VNC server"),
+    with(
+        "vnc",
+        "HOST:DISPLAY[,to=N][,websocket=on|PORT][,tls-creds=ID][,password=on]|none",
+        Opt::Vnc,
+        "VNC server",
+    ),
     with("display", "none", Opt::Display, "window"),
     flag("nographic", Opt::NoGraphic, "no window"),
     with("k", "LANGUAGE", Opt::Keymap, "keyboard layout of VNC clients"),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use super::objects::{self, Object};
 use super::options::{self, Opt, Row};
 use super::{QemuConfig, QemuError, Refusal, blockdev, boot, lines, listings, network, readconfig, values};
 use crate::config::parse_uuid;
@@ -142,7 +143,10 @@ impl Parser {
             Opt::Display => values::display(value)?,
             Opt::Keymap => config.keymap = Some(values::keymap(value)?),
             Opt::Chardev => config.chardevs.push(lines::chardev(value)?),
-            Opt::Object => config.dumps.push(network::object(value)?),
+            Opt::Object => match objects::object(value)? {
+                Object::Dump(dump) => config.dumps.push(dump),
+                Object::Tls(files) => config.tls.push(files),
+            },
             Opt::Mon => config.monitors.push(lines::mon(value)?),
             Opt::Qmp => {
                 let (chardev, mon) = lines::qmp(value, config.monitors.len())?;

@@ -16,7 +16,7 @@ use super::config::{
 use super::drivers::{Driver, driver};
 use super::network::{NicArg, OnBoard};
 use super::options::NO_CPU;
-use super::{QemuError, Refusal, blockdev, lines, network};
+use super::{QemuError, Refusal, TlsFiles, blockdev, lines, network};
 use crate::config::{
     BackEndConfig, ClockMode, DeviceSpec, DiskBus, DiskConfig, DiskFormat, DiskKind, GuestConfig,
     HypervisorChoice, SerialConfig,
@@ -40,6 +40,8 @@ pub struct HostOptions {
     pub monitors: Vec<MonitorSocket>,
     /// The VNC server.
     pub vnc: Option<VncArg>,
+    /// What it proves itself with, if its clients are to encrypt.
+    pub vnc_tls: Option<TlsFiles>,
     /// Keyboard layout of VNC clients.
     pub keymap: Option<String>,
     /// The saved guest to continue.
@@ -145,7 +147,7 @@ impl Task {
             return Ok(Task::Probe(monitors, qtest));
         }
         let (hypervisor, xen) = hypervisor(&config)?;
-        let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors), xen, qtest };
+        let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors)?, xen, qtest };
         let mut drives = Drives::new(&config)?;
         drives.own = plan.guest.devices.iter().map(|device| device.model.clone()).collect();
         let OnBoard { cards, netdevs } = OnBoard::of(&config).map_err(|refusal| refusal.at("-nic".into()))?;
@@ -301,10 +303,18 @@ fn hypervisor(config: &QemuConfig) -> Result<(HypervisorChoice, Option<XenOption
     }
 }
 
-fn host(config: &QemuConfig, monitors: Vec<MonitorSocket>) -> HostOptions {
-    HostOptions {
+/// The certificates that an option names.
+fn vnc_tls(config: &QemuConfig) -> Result<Option<TlsFiles>, QemuError> {
+    let Some(id) = config.vnc.as_ref().and_then(|vnc| vnc.tls_creds.as_ref()) else { return Ok(None) };
+    let files = config.tls.iter().find(|files| files.id == *id);
+    files.cloned().map(Some).ok_or_else(|| bad("-vnc", format!("No TLS credentials with id '{id}'")))
+}
+
+fn host(config: &QemuConfig, monitors: Vec<MonitorSocket>) -> Result<HostOptions, QemuError> {
+    Ok(HostOptions {
         monitors,
         vnc: config.vnc.clone(),
+        vnc_tls: vnc_tls(config)?,
         keymap: config.keymap.clone(),
         incoming: config.incoming.clone(),
         sandbox: config.sandbox.clone(),
@@ -313,7 +323,7 @@ fn host(config: &QemuConfig, monitors: Vec<MonitorSocket>) -> HostOptions {
         debugcon: config.debugcon.clone(),
         panic_fails: config.ends.panic == Panic::ExitFailure,
         notes: config.notes.clone(),
-    }
+    })
 }
 
 /// The clock's RAM has room for three letters, and QEMU's order may name more.

@@ -77,7 +77,10 @@ fn libxl_starts_a_guest() {
         ]
     );
     let listen = VncListen::Tcp { host: "127.0.0.1".into(), display: 0 };
-    assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), websocket: None, password: false }));
+    assert_eq!(
+        plan.host.vnc,
+        Some(VncArg { listen, to: Some(99), tls_creds: None, websocket: None, password: false })
+    );
     assert!(!plan.host.paused);
     assert_eq!(plan.hypervisor, HypervisorChoice::Xen);
     assert_eq!(plan.xen, Some(XenOptions { domid: 5, ..XenOptions::default() }));
@@ -250,7 +253,10 @@ fn the_rest_of_the_contract_is_read() {
          -device xen-pvdevice,device-id=0xc000 -run-with chroot=/empty,user=qemu -net none -serial pty -serial null",
     );
     let listen = VncListen::Tcp { host: "::1".into(), display: 3 };
-    assert_eq!(plan.host.vnc, Some(VncArg { listen, to: Some(99), websocket: None, password: true }));
+    assert_eq!(
+        plan.host.vnc,
+        Some(VncArg { listen, to: Some(99), tls_creds: None, websocket: None, password: true })
+    );
     assert_eq!(plan.host.keymap.as_deref(), Some("de"));
     let refused = refusal("-k klingon");
     assert!(refused.contains("'klingon'") && refused.contains("pt-br"), "{refused}");
@@ -325,6 +331,29 @@ fn mistakes_are_named() {
         ("-vnc nowhere", "-vnc nowhere: nowhere: expected HOST:DISPLAY, unix:PATH or none"),
         ("-vnc :60000", "-vnc :60000: :60000: expected HOST:DISPLAY, unix:PATH or none"),
         ("-serial chardev:x", "-serial chardev:x (port 0): there is no chardev 'x'"),
+    ] {
+        assert_eq!(refusal(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn viewers_encrypt_with_certificates_of_an_object() {
+    let object = "-object tls-creds-x509,id=t,dir=/pki,endpoint=server";
+    let tls = |line: &str| plan(&format!("-m 64 {line}")).host.vnc_tls;
+    let files = |verify_peer| Some(TlsFiles { id: "t".into(), folder: "/pki".into(), verify_peer });
+    assert_eq!(tls(&format!("-vnc :1,tls-creds=t {object}")), files(true));
+    assert_eq!(tls(&format!("{object},verify-peer=off -vnc :1,tls-creds=t,websocket=on")), files(false));
+    assert_eq!(tls(&format!("{object} -vnc :1")), None);
+    for (line, expected) in [
+        ("-vnc :1,tls-creds=t", "-vnc: No TLS credentials with id 't'"),
+        (
+            "-object tls-creds-x509,id=t,dir=/pki",
+            "-object tls-creds-x509,id=t,dir=/pki: Expecting TLS credentials with a server endpoint",
+        ),
+        (
+            "-object tls-creds-x509,id=t,dir=/pki,endpoint=server,priority=NORMAL",
+            "not built yet: -object priority=NORMAL (another choice of ciphers)",
+        ),
     ] {
         assert_eq!(refusal(line), expected, "{line}");
     }

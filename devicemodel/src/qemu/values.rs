@@ -411,11 +411,13 @@ pub(super) fn vnc(value: &str) -> Result<Option<VncArg>, Refusal> {
     let address = fields.required("vnc")?;
     let websocket = fields.take("websocket").map_or(Ok(None), |value| websocket_port(&value));
     let websocket = websocket.map_err(Refusal::bad)?;
-    for key in ["reverse", "tls-creds", "sasl", "acl", "password-secret", "audiodev"] {
+    for key in ["reverse", "sasl", "acl", "password-secret", "audiodev"] {
         if fields.take(key).is_some_and(|value| value != "off") {
             return Err(Refusal::not_built(format!("{key}=")));
         }
     }
+    let tls_creds = fields.take("tls-creds");
+    fields.only("tls-authz", &[], "a list of certificates that are let in")?;
     let to = fields.number("to")?;
     let password = fields.flag("password")?.unwrap_or(false);
     // How pictures are packed, and how fast keys come.
@@ -430,7 +432,13 @@ pub(super) fn vnc(value: &str) -> Result<Option<VncArg>, Refusal> {
         if websocket.is_some() {
             return Err(Refusal::bad("a WebSocket needs a host and a port, and not a Unix socket"));
         }
-        return Ok(Some(VncArg { listen: VncListen::Unix(path(socket)?), to, websocket, password }));
+        return Ok(Some(VncArg {
+            listen: VncListen::Unix(path(socket)?),
+            to,
+            tls_creds,
+            websocket,
+            password,
+        }));
     }
     let wrong = || Refusal::bad(format!("{address}: expected HOST:DISPLAY, unix:PATH or none"));
     let (host, display) = address.rsplit_once(':').ok_or_else(wrong)?;
@@ -438,7 +446,13 @@ pub(super) fn vnc(value: &str) -> Result<Option<VncArg>, Refusal> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let display =
         display.parse::<u16>().ok().filter(|display| *display <= u16::MAX - 5900).ok_or_else(wrong)?;
-    Ok(Some(VncArg { listen: VncListen::Tcp { host: bare.into(), display }, to, websocket, password }))
+    Ok(Some(VncArg {
+        listen: VncListen::Tcp { host: bare.into(), display },
+        to,
+        tls_creds,
+        websocket,
+        password,
+    }))
 }
 
 /// Only whether instructions are counted; how long each takes is fixed.

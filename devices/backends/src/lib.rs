@@ -6,6 +6,7 @@ pub mod entropy;
 pub mod image;
 pub mod net;
 pub mod socket;
+pub mod tls;
 pub mod vhost_user;
 pub mod vnc;
 pub mod vsock;

@@ -28,7 +28,7 @@ impl Conversation {
     /// Takes what the client sent. False: the connection is to be closed. With a password the client needs it.
     pub fn feed(&mut self, data: &[u8], input: &dyn Input, password: Option<&str>) -> bool {
         let password = password.map(str::as_bytes);
-        let host = Host { input, needs_password: password.is_some(), password };
+        let host = Host { input, needs_password: password.is_some(), needs_tls: false, password };
         self.session.feed(data, &host).is_ok()
     }
 
@@ -44,6 +44,7 @@ impl Conversation {
         let mut tiles = Tiles::none(self.seen.size().0, self.seen.size().1);
         (0..self.seen.rows()).for_each(|row| self.seen.look(frame, row, &mut tiles));
         self.session.damage(&tiles);
+        self.session.interject();
         self.session.begin_update(frame, absolute);
         self.session.encode(frame, &mut self.seen);
         self.session.allow(MESSAGES);

@@ -13,6 +13,7 @@ use super::VncError;
 use super::options::{FIRST_PORT, FIRST_WEBSOCKET, Options, Place, Share, WebsocketPort};
 use super::wire::Wire;
 use crate::socket::{self, Unlink};
+use crate::tls::Credentials;
 
 /// One end of a connection, for people and for `query-vnc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub struct Listener {
     address: Address,
     display: Option<u16>,
     pub(super) options: Options,
+    tls: Option<Credentials>,
     _unlink: Option<Unlink>,
 }
 
@@ -67,6 +69,7 @@ impl Listener {
                     sockets: vec![Socket::Unix(socket)],
                     web: Vec::new(),
                     websocket: None,
+                    tls: None,
                     address: Address::unix(path),
                     display: None,
                     _unlink: Some(unlink),
@@ -84,6 +87,7 @@ impl Listener {
                     web,
                     websocket,
                     address,
+                    tls: None,
                     display: Some(display),
                     _unlink: None,
                     options,
@@ -100,10 +104,21 @@ impl Listener {
             web: Vec::new(),
             websocket: Some(address.clone()),
             address,
+            tls: None,
             display: None,
             _unlink: None,
             options,
         }
+    }
+
+    /// Takes only clients that encrypt (VeNCrypt with certificates), browsers too.
+    pub fn encrypted(self, tls: Credentials) -> Listener {
+        Listener { tls: Some(tls), ..self }
+    }
+
+    /// Whether it does, and with what.
+    pub(super) fn tls(&self) -> Option<&Credentials> {
+        self.tls.as_ref()
     }
 
     /// Where browsers reach it, if they do.
@@ -157,7 +172,12 @@ impl Listener {
                 Ok((Connection::tcp(stream, &from)?, loopback))
             });
             if let Some((connection, loopback)) = some(accepted)? {
-                return Ok(Some(Wire::web(connection, loopback)));
+                let wire = Wire::web(connection, loopback);
+                // Who cannot be served for want of memory is let go.
+                return Ok(match &self.tls {
+                    Some(tls) => wire.secured(tls),
+                    None => Some(wire),
+                });
             }
         }
         Ok(None)

@@ -15,7 +15,11 @@
 //!
 //! Encodings: raw, RRE, Hextile, Zlib, ZRLE, Tight (zlib and, if the client names a quality, JPEG), TightPNG.
 //!
-//! Left out: CopyRect, TLS and SASL, listening viewers (reverse connections), the clipboard, audio,
+//! Encryption is VeNCrypt's, with certificates alone: who cannot prove who it is could be anybody between.
+//!
+//! Fences and continuous updates: a client far away need not ask for each update.
+//!
+//! Left out: CopyRect, SASL, anonymous TLS, listening viewers (reverse connections), the clipboard, audio,
 //! lights of the keyboard, and resizing by the client, which is refused.
 
 mod auth;
@@ -34,6 +38,7 @@ mod wire;
 
 use std::io;
 
+use crate::tls::TlsError;
 use devices_core::picture::{DirtyRows, Frame};
 use thiserror::Error;
 
@@ -121,6 +126,9 @@ pub enum VncError {
         /// Why.
         source: io::Error,
     },
+    /// Certificates or keys.
+    #[error("VNC: {0}")]
+    Tls(#[from] TlsError),
     /// A password was given to a server without.
     #[error("the VNC server was started without password=on")]
     NoPassword,

@@ -20,6 +20,7 @@ use super::session::{Hangup, Host, Session, size_of};
 use super::tiles::{Seen, TILE, Tiles, size};
 use super::wire::Wire;
 use super::{Input, Screen, VncError};
+use crate::tls::Credentials;
 use crate::web::websocket::WebSocket;
 
 /// Most connections. Who comes after that takes the place of who has been in the handshake longest.
@@ -55,7 +56,7 @@ const DEAF: Duration = Duration::from_secs(1);
 pub struct VncInfo {
     /// Where it listens.
     pub address: Address,
-    /// `none` or `vnc`.
+    /// `none` or `vnc`, with `vencrypt+x509+` before it if clients must encrypt.
     pub auth: &'static str,
     /// Where browsers come in (WebSocket), if there is such a place.
     pub websocket: Option<Address>,
@@ -134,6 +135,7 @@ pub struct Vnc {
     address: Address,
     websocket: Option<Address>,
     needs_password: bool,
+    auth: &'static str,
 }
 
 impl Vnc {
@@ -155,6 +157,12 @@ impl Vnc {
         });
         let (address, needs_password) = (listener.address().clone(), listener.password());
         let websocket = listener.websocket().cloned();
+        let auth = match (listener.tls(), needs_password) {
+            (Some(_), true) => "vencrypt+x509+vnc",
+            (Some(_), false) => "vencrypt+x509+none",
+            (None, true) => "vnc",
+            (None, false) => "none",
+        };
         let server = Server {
             listener,
             shared: shared.clone(),
@@ -172,7 +180,7 @@ impl Vnc {
         };
         let started = std::thread::Builder::new().name("vnc".to_owned()).spawn(move || server.run());
         let thread = started.map_err(|source| VncError::System { what: "thread", source })?;
-        Ok(Vnc { shared, thread: Some(thread), address, websocket, needs_password })
+        Ok(Vnc { shared, thread: Some(thread), address, websocket, needs_password, auth })
     }
 
     /// Changes the password, of which the first eight bytes count; None lets nobody in. Those who are in
@@ -194,7 +202,7 @@ impl Vnc {
     pub fn info(&self) -> VncInfo {
         VncInfo {
             address: self.address.clone(),
-            auth: if self.needs_password { "vnc" } else { "none" },
+            auth: self.auth,
             websocket: self.websocket.clone(),
             clients: lock(&self.shared.clients).clone(),
         }
@@ -263,6 +271,15 @@ impl Client {
             Ok(_) => {}
             Err(_) => self.gone = true,
         }
+    }
+
+    /// Encrypts from here on, if that has been agreed on and the client has been sent all that is not encrypted.
+    fn secure(&mut self, tls: &Credentials, now: Instant) {
+        if !self.session.wants_tls() || !self.is_clear() {
+            return;
+        }
+        self.gone |= !self.wire.secure(tls) || self.session.secured().is_err();
+        self.flush(now);
     }
 
     /// Whether there is nothing to be sent.
@@ -389,9 +406,11 @@ impl Server {
 
     fn feed(&mut self, at: usize, data: &[u8]) {
         let password = lock(&self.shared.password).clone();
+        let client_is_secure = self.clients.get(at).is_some_and(|client| client.wire.is_secure());
         let host = Host {
             input: &*self.input,
             needs_password: self.listener.password(),
+            needs_tls: self.listener.tls().is_some() && !client_is_secure,
             password: password.as_deref(),
         };
         if let Some(client) = self.clients.get_mut(at)
@@ -490,8 +509,10 @@ impl Server {
     /// is told more often than that.
     fn update(&mut self, now: Instant, fresh: bool) {
         let absolute = self.input.absolute();
+        let tls = self.listener.tls().cloned();
         for client in &mut self.clients {
             if let Some(frame) = self.frame.as_deref() {
+                client.session.interject();
                 if fresh {
                     client.session.begin_update(frame, absolute);
                 }
@@ -501,6 +522,9 @@ impl Server {
                 }
             }
             client.flush(now);
+            if let Some(tls) = &tls {
+                client.secure(tls, now);
+            }
         }
     }
 
@@ -584,18 +608,18 @@ impl Server {
     }
 
     fn read(&mut self, at: usize) {
-        let (mut data, mut more) = ([0; READ], Vec::new());
+        let mut data = [0; READ];
         let Some(client) = self.clients.get_mut(at) else { return };
         if !client.wants_input() {
             // It hung up, and what it sent before does not matter: nobody is there for the answer.
             client.gone = true;
             return;
         }
-        match client.wire.read(&mut data, &mut more) {
+        match client.wire.read(&mut data) {
             Ok(Some(said)) => {
                 // What the guest does with a key is to be seen soon.
                 self.interval = BUSY;
-                self.feed(at, said);
+                self.feed(at, &said);
             }
             Ok(None) => {}
             Err(_) => client.gone = true,

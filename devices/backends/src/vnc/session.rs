@@ -13,6 +13,8 @@ pub use update::size_of;
 
 /// Most keys that are released for a client that is gone.
 const HELD: usize = 64;
+/// Most fences that wait to be answered; a client that waits for no answer is none.
+const FENCES: usize = 64;
 /// Most bytes that wait to be sent before the next rectangle is encoded.
 const OUTPUT: usize = 1 << 16;
 
@@ -26,6 +28,8 @@ pub struct Host<'a> {
     pub input: &'a dyn Input,
     /// Whether a password is needed.
     pub needs_password: bool,
+    /// Whether the stream must be encrypted, and is not.
+    pub needs_tls: bool,
     /// The password, once there is one.
     pub password: Option<&'a [u8]>,
 }
@@ -38,6 +42,8 @@ struct Abilities {
     desktop_size: bool,
     extended_desktop_size: bool,
     pointer_change: bool,
+    fence: bool,
+    continuous_updates: bool,
 }
 
 /// What is left of a message that is longer than its head.
@@ -56,6 +62,10 @@ struct Untold {
     colours: bool,
     /// That we understand the extended key event.
     extended_key: bool,
+    /// That we understand fences.
+    fence: bool,
+    /// That updates come no more without being asked for, which also says that they can.
+    end_of_continuous: bool,
     /// The size, in the extended form: who asked, and the answer.
     size: Option<(u16, u16)>,
 }
@@ -84,6 +94,10 @@ pub struct Session {
     dirty: Tiles,
     /// What the client asks for.
     request: Option<Rect>,
+    /// What it asks for without asking each time.
+    continuous: Option<Rect>,
+    /// Fences that are to be answered: flags and content.
+    fences: Vec<(u32, Vec<u8>)>,
     /// What is left of an update, last first.
     update: Vec<Rect>,
     held: Vec<Keystroke>,
@@ -110,6 +124,8 @@ impl Session {
             size: (1, 1),
             dirty: Tiles::default(),
             request: None,
+            continuous: None,
+            fences: Vec::new(),
             update: Vec::new(),
             held: Vec::new(),
             buttons: 0,
@@ -129,7 +145,7 @@ impl Session {
 
     /// Whether bytes may be fed.
     pub fn wants_input(&self) -> bool {
-        self.allowed > 0 && !matches!(self.phase, Phase::Picture { .. } | Phase::Closing)
+        self.allowed > 0 && !matches!(self.phase, Phase::Picture { .. } | Phase::Tls { .. } | Phase::Closing)
     }
 
     /// What is to be sent.
@@ -201,7 +217,9 @@ impl Session {
                 20
             }
             (client::SET_ENCODINGS, &[_, _, a, b, ..]) => {
-                self.abilities = Abilities::default();
+                // These cannot be taken back: an answer to what was said before may be on its way.
+                let Abilities { fence, continuous_updates, .. } = self.abilities;
+                self.abilities = Abilities { fence, continuous_updates, ..Abilities::default() };
                 self.rest = Rest::Encodings(u16::from_be_bytes([a, b]));
                 4
             }
@@ -227,6 +245,28 @@ impl Session {
                 self.rest = Rest::Skip(len);
                 8
             }
+            (client::CONTINUOUS_UPDATES, _) if !self.abilities.continuous_updates => return Err(Hangup),
+            (client::CONTINUOUS_UPDATES, &[_, on, x0, x1, y0, y1, w0, w1, h0, h1, ..]) => {
+                let [x, y, width, height] = [[x0, x1], [y0, y1], [w0, w1], [h0, h1]].map(u16::from_be_bytes);
+                self.continuous = (on != 0).then_some(Rect { x, y, width, height });
+                self.untold.end_of_continuous |= on == 0;
+                10
+            }
+            (client::FENCE, _) if !self.abilities.fence => return Err(Hangup),
+            (client::FENCE, &[_, _, _, _, a, b, c, d, len, ref rest @ ..]) => {
+                let len = usize::from(len);
+                if len > spec::fence::LONGEST || self.fences.len() >= FENCES {
+                    return Err(Hangup);
+                }
+                let Some(content) = rest.get(..len) else { return Ok(0) };
+                let flags = u32::from_be_bytes([a, b, c, d]);
+                // What came before it has been done; of what comes after it nothing is promised.
+                let known = spec::fence::BLOCK_BEFORE;
+                if flags & spec::fence::REQUEST != 0 {
+                    self.fences.push((flags & known, content.to_vec()));
+                }
+                9 + len
+            }
             (client::SET_DESKTOP_SIZE, &[_, _, _, _, _, _, screens, _, ..]) => {
                 self.rest = Rest::Skip(u32::from(screens) * 16);
                 self.untold.size = Some((spec::desktop_size::BY_CLIENT, spec::desktop_size::PROHIBITED));
@@ -246,6 +286,8 @@ impl Session {
                 | client::KEY
                 | client::POINTER
                 | client::CUT_TEXT
+                | client::CONTINUOUS_UPDATES
+                | client::FENCE
                 | client::SET_DESKTOP_SIZE
                 | client::QEMU,
                 _,
@@ -266,6 +308,14 @@ impl Session {
             encoding::POINTER_CHANGE => {
                 self.abilities.pointer_change = true;
                 self.pointer_told = None;
+            }
+            encoding::FENCE => {
+                self.untold.fence |= !self.abilities.fence;
+                self.abilities.fence = true;
+            }
+            encoding::CONTINUOUS_UPDATES => {
+                self.untold.end_of_continuous |= !self.abilities.continuous_updates;
+                self.abilities.continuous_updates = true;
             }
             encoding::EXTENDED_KEY => self.untold.extended_key = true,
             _ if encoding::QUALITY.contains(&number) => {

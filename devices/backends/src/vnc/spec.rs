@@ -8,6 +8,18 @@ pub const VERSION: &[u8; 12] = b"RFB 003.008\n";
 pub mod security {
     pub const NONE: u8 = 1;
     pub const PASSWORD: u8 = 2;
+    /// With a type of its own after it, of [`vencrypt`](super::vencrypt)'s.
+    pub const VENCRYPT: u8 = 19;
+}
+
+/// VeNCrypt's version, and its types with certificates: what follows when the stream is encrypted.
+pub mod vencrypt {
+    pub const VERSION: [u8; 2] = [0, 2];
+    pub const X509_NONE: u32 = 260;
+    pub const X509_PASSWORD: u32 = 261;
+    pub const X509_PLAIN: u32 = 262;
+    /// Longest name and password.
+    pub const PLAIN_MAX: usize = 256;
 }
 
 /// First byte of what a client sends (7.5).
@@ -18,6 +30,8 @@ pub mod client {
     pub const KEY: u8 = 4;
     pub const POINTER: u8 = 5;
     pub const CUT_TEXT: u8 = 6;
+    pub const CONTINUOUS_UPDATES: u8 = 150;
+    pub const FENCE: u8 = 248;
     pub const SET_DESKTOP_SIZE: u8 = 251;
     pub const QEMU: u8 = 255;
     /// Second byte of [`QEMU`]'s.
@@ -28,6 +42,8 @@ pub mod client {
 pub mod server {
     pub const UPDATE: u8 = 0;
     pub const COLOUR_MAP: u8 = 1;
+    pub const END_OF_CONTINUOUS_UPDATES: u8 = 150;
+    pub const FENCE: u8 = 248;
 }
 
 /// Encodings and pseudo-encodings (7.7, 7.8).
@@ -47,6 +63,8 @@ pub mod encoding {
     pub const POINTER_CHANGE: i32 = -257;
     pub const EXTENDED_KEY: i32 = -258;
     pub const EXTENDED_DESKTOP_SIZE: i32 = -308;
+    pub const FENCE: i32 = -312;
+    pub const CONTINUOUS_UPDATES: i32 = -313;
 }
 
 /// What a tile of Hextile says of itself (7.7.4).
@@ -64,6 +82,13 @@ pub mod desktop_size {
     pub const BY_CLIENT: u16 = 1;
     pub const DONE: u16 = 0;
     pub const PROHIBITED: u16 = 1;
+}
+
+/// Fences: their flags, and how much a client may put into one.
+pub mod fence {
+    pub const BLOCK_BEFORE: u32 = 1;
+    pub const REQUEST: u32 = 1 << 31;
+    pub const LONGEST: usize = 64;
 }
 
 /// What stands for no movement in a relative pointer event.

@@ -1,10 +1,14 @@
-//! What lies between a client's socket and its conversation: nothing, or a WebSocket with its opening.
+//! What lies between a client's socket and its conversation: nothing, or encryption, or a WebSocket with its opening,
+//! or both.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
+
+use rustls::ServerConnection;
 
 use super::listen::{Address, Connection};
 use super::session::Session;
+use crate::tls::Credentials;
 use crate::web::http::{self, Refusal, Request};
 use crate::web::websocket::{WebSocket, status};
 
@@ -25,7 +29,10 @@ enum Layer {
 /// A client's connection, as the server sees it.
 pub(super) struct Wire {
     connection: Connection,
+    tls: Option<Box<ServerConnection>>,
     layer: Layer,
+    /// What is to be sent before the conversation's, not encrypted yet.
+    plain: Vec<u8>,
     /// Bytes for the socket that are no longer the conversation's, from `sent` on.
     out: Vec<u8>,
     sent: usize,
@@ -34,7 +41,7 @@ pub(super) struct Wire {
 impl Wire {
     /// A client that speaks RFB at once.
     pub fn plain(connection: Connection) -> Wire {
-        Wire { connection, layer: Layer::Plain, out: Vec::new(), sent: 0 }
+        Wire { connection, tls: None, layer: Layer::Plain, plain: Vec::new(), out: Vec::new(), sent: 0 }
     }
 
     /// A client that opens a WebSocket first.
@@ -45,6 +52,22 @@ impl Wire {
     /// A client that has opened it; `out` is what it has still to be sent.
     pub fn opened(connection: Connection, socket: WebSocket, out: Vec<u8>) -> Wire {
         Wire { layer: Layer::Socket(socket), out, ..Wire::plain(connection) }
+    }
+
+    /// The same, encrypted from its first byte on; none only for want of memory.
+    pub fn secured(mut self, tls: &Credentials) -> Option<Wire> {
+        self.secure(tls).then_some(self)
+    }
+
+    /// Encrypts from here on. Whether that can be.
+    pub fn secure(&mut self, tls: &Credentials) -> bool {
+        self.tls = tls.accept();
+        self.tls.is_some()
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
     }
 
     pub fn address(&self) -> &Address {
@@ -63,7 +86,8 @@ impl Wire {
     /// Whether nothing waits here to be sent.
     pub fn is_clear(&self) -> bool {
         let answers = matches!(&self.layer, Layer::Socket(socket) if socket.has_answers());
-        self.sent == self.out.len() && !answers
+        let tls = self.tls.as_ref().is_some_and(|tls| tls.wants_write());
+        self.sent == self.out.len() && self.plain.is_empty() && !answers && !tls
     }
 
     /// Whether the connection ends when all is sent.
@@ -82,24 +106,32 @@ impl Wire {
         }
     }
 
-    /// Reads what is there. What is the conversation's is in `data` after that, or in `more`: so many bytes, or none
-    /// for now.
-    pub fn read<'a>(&mut self, data: &'a mut [u8], more: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
+    /// Reads what is there, and gives what of it is the conversation's; none, if nothing was there.
+    pub fn read(&mut self, data: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
         let Some(len) = self.connection.read(data)? else { return Ok(None) };
-        let data = data.get(..len).unwrap_or_default();
-        Ok(match &mut self.layer {
-            Layer::Plain => Some(data),
+        let mut came = Vec::new();
+        match &mut self.tls {
+            None => came.extend(data.get(..len).unwrap_or_default()),
+            Some(tls) => {
+                if let Err(error) = decrypt(tls, data.get(..len).unwrap_or_default(), &mut came) {
+                    // What is wrong is said, if the socket takes it.
+                    let _ = tls.write_tls(&mut self.out);
+                    let _ = self.connection.write(self.out.get(self.sent..).unwrap_or_default());
+                    return Err(error);
+                }
+            }
+        }
+        let mut plain = Vec::new();
+        match &mut self.layer {
+            Layer::Plain => return Ok(Some(came)),
             Layer::Head { bytes, .. } => {
-                bytes.extend(data);
-                self.open(more);
-                Some(more)
+                bytes.extend(came);
+                self.open(&mut plain);
             }
-            Layer::Socket(socket) => {
-                socket.receive(data, more);
-                Some(more)
-            }
-            Layer::Refused => None,
-        })
+            Layer::Socket(socket) => socket.receive(&came, &mut plain),
+            Layer::Refused => {}
+        }
+        Ok(Some(plain))
     }
 
     /// Opens the WebSocket when its head is whole.
@@ -114,14 +146,14 @@ impl Wire {
         match http::parse(bytes).and_then(|parsed| parsed.map(opened).transpose()) {
             Ok(None) => {}
             Ok(Some((upgrade, len))) => {
-                self.out.extend(upgrade.answer());
+                self.plain.extend(upgrade.answer());
                 let mut socket = WebSocket::default();
                 // A client that did not wait for our answer.
                 socket.receive(bytes.get(len..).unwrap_or_default(), plain);
                 self.layer = Layer::Socket(socket);
             }
             Err(refusal) => {
-                self.out.extend(refusal.answer());
+                self.plain.extend(refusal.answer());
                 self.layer = Layer::Refused;
             }
         }
@@ -133,7 +165,7 @@ impl Wire {
         let mut any = false;
         loop {
             self.fill(session);
-            let plain = matches!(self.layer, Layer::Plain) && self.out.is_empty();
+            let plain = matches!(self.layer, Layer::Plain) && self.tls.is_none() && self.out.is_empty();
             let data = if plain { session.output() } else { self.out.get(self.sent..).unwrap_or_default() };
             if data.is_empty() {
                 return Ok(any);
@@ -156,10 +188,53 @@ impl Wire {
         self.sent = 0;
         self.out.clear();
         self.out.shrink_to(FRAMED);
-        if let Layer::Socket(socket) = &mut self.layer {
-            let used = socket.send(session.output(), &mut self.out);
-            session.sent(used);
-            socket.answers(&mut self.out);
+        if self.plain.is_empty() {
+            match &mut self.layer {
+                Layer::Socket(socket) => {
+                    let used = socket.send(session.output(), &mut self.plain);
+                    session.sent(used);
+                    socket.answers(&mut self.plain);
+                }
+                Layer::Plain if self.tls.is_some() => {
+                    let data = session.output();
+                    let data = data.get(..FRAMED).unwrap_or(data);
+                    self.plain.extend(data);
+                    session.sent(data.len());
+                }
+                _ => {}
+            }
+        }
+        match &mut self.tls {
+            None => std::mem::swap(&mut self.out, &mut self.plain),
+            Some(tls) => encrypt(tls, &mut self.plain, &mut self.out),
+        }
+    }
+}
+
+/// Takes what came encrypted; what it means goes to `clear`: one record at most more than what was taken.
+fn decrypt(tls: &mut ServerConnection, mut data: &[u8], clear: &mut Vec<u8>) -> io::Result<()> {
+    while !data.is_empty() {
+        tls.read_tls(&mut data)?;
+        let state = tls.process_new_packets().map_err(io::Error::other)?;
+        let len = clear.len();
+        clear.resize(len + state.plaintext_bytes_to_read(), 0);
+        tls.reader().read_exact(clear.get_mut(len..).unwrap_or_default())?;
+        if state.peer_has_closed() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}
+
+/// Encrypts what there is, or as much as may wait while the two still agree on how.
+fn encrypt(tls: &mut ServerConnection, plain: &mut Vec<u8>, out: &mut Vec<u8>) {
+    // Neither fails: what they write to is memory.
+    loop {
+        let used = tls.writer().write(plain).unwrap_or(0);
+        plain.drain(..used);
+        while tls.wants_write() && tls.write_tls(out).is_ok() {}
+        if used == 0 {
+            return;
         }
     }
 }

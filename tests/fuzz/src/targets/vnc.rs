@@ -117,11 +117,13 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let table: &[u8] = &[0, 0, 0, 0, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let input: &[u8] = &[4, 1, 0, 0, 0, 0, 0, 0x61, 5, 1, 0, 9, 0, 9, 5, 0, 0xff, 0xff, 0xff, 0xff];
     let extended: &[u8] = &[255, 0, 0, 1, 0, 0, 0, 0x61, 0, 0, 0, 0x1e, 6, 0, 0, 0, 0, 0, 0, 2, 65, 66];
+    let more: &[u8] = &[2, 0, 0, 2, 0xff, 0xff, 0xfe, 0xc8, 0xff, 0xff, 0xfe, 0xc7];
+    let fence: &[u8] = &[248, 0, 0, 0, 0x80, 0, 0, 7, 2, 8, 9, 150, 1, 0, 0, 0, 0, 0, 0xff, 0, 0xff];
     let size: &[u8] = &[251, 0, 4, 0, 3, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 3, 0, 0, 0, 0, 0];
     let mut seeds = Vec::new();
     for (first, encoding) in [(0, 0), (4, 5), (10, 16), (12, 16), (18, 5), (0, 2), (4, 6), (10, 7), (12, 7)] {
         let encodings = encodings(encoding);
-        let messages: [&[u8]; 14] = [
+        let messages: [&[u8]; 17] = [
             b"RFB 003.008\n",
             &[1],
             &[1],
@@ -136,6 +138,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
             ask,
             size,
             again,
+            more,
+            fence,
+            fence,
         ];
         seeds.push(pieces(first, &messages));
     }

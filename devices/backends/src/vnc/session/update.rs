@@ -5,7 +5,7 @@ use devices_core::picture::Frame;
 use super::{OUTPUT, Session};
 use crate::vnc::encode::header;
 use crate::vnc::format::PixelFormat;
-use crate::vnc::spec::{desktop_size, encoding, server};
+use crate::vnc::spec::{desktop_size, encoding, fence, server};
 use crate::vnc::tiles::{Rect, Seen, Tiles, size};
 
 /// A rectangle that has no pixels, with what follows its header.
@@ -16,9 +16,37 @@ struct Pseudo {
 }
 
 impl Session {
+    /// Says what is no part of an update, between two of them.
+    pub fn interject(&mut self) {
+        if !self.is_up() || !self.update.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.untold.fence) {
+            // One of ours says that we know them; the answer means nothing to us.
+            self.fences.insert(0, (fence::REQUEST, Vec::new()));
+        }
+        for (flags, content) in self.fences.drain(..) {
+            self.out.extend([server::FENCE, 0, 0, 0]);
+            self.out.extend(flags.to_be_bytes());
+            self.out.push(content.len() as u8);
+            self.out.extend(content);
+        }
+        if std::mem::take(&mut self.untold.end_of_continuous) {
+            self.out.push(server::END_OF_CONTINUOUS_UPDATES);
+        }
+    }
+
+    /// What the client wants to see, asked for or not.
+    fn wanted(&self) -> Option<Rect> {
+        match (self.request, self.continuous) {
+            (Some(request), Some(continuous)) => Some(request.around(continuous)),
+            (request, continuous) => request.or(continuous),
+        }
+    }
+
     /// Whether the client waits for an update and has got all that was there before.
     pub fn waits_for_update(&self) -> bool {
-        self.is_up() && self.request.is_some() && self.update.is_empty() && self.output().is_empty()
+        self.is_up() && self.wanted().is_some() && self.update.is_empty() && self.output().is_empty()
     }
 
     /// Parts of the picture have changed.
@@ -29,7 +57,7 @@ impl Session {
     /// Starts an update if the client waits for one and there is something to tell. `absolute` is the kind
     /// of pointer that the guest has.
     pub fn begin_update(&mut self, frame: &dyn Frame, absolute: bool) -> bool {
-        let Some(request) = self.request.filter(|_| self.waits_for_update()) else { return false };
+        let Some(request) = self.wanted().filter(|_| self.waits_for_update()) else { return false };
         self.settle();
         let now = size_of(frame);
         let resized = now != self.size && self.follow(now);

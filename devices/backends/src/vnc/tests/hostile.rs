@@ -18,10 +18,12 @@ fn alive(setup: &Setup) {
 #[test]
 fn messages_that_are_none_end_the_connection() {
     let setup = Setup::new();
-    let messages: [&[u8]; 8] = [
+    let messages: [&[u8]; 9] = [
         &[1],
         &[7],
+        // What was not agreed on.
         &[150, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[248, 0, 0, 0, 0x80, 0, 0, 0, 0],
         &[255, 1, 0, 0],
         &[255, 77],
         // A format of 24 bits, and one without green.
@@ -117,7 +119,7 @@ fn message(random: &mut impl FnMut() -> u64) -> Vec<u8> {
 fn a_session_keeps_a_bounded_amount_whatever_comes() {
     let mut random = random();
     let input = FakeInput::default();
-    let host = Host { input: &input, needs_password: false, password: None };
+    let host = Host { input: &input, needs_password: false, needs_tls: false, password: None };
     let pictures = [picture(300, 200), picture(64, 300), picture(1, 1), Picture::new(0, 7)];
     let mut seen = Seen::new((300, 200));
     let (mut most, mut updates, mut sessions) = (0, 0, 0);
@@ -294,4 +296,20 @@ fn a_server_ends_at_once_with_clients_connected() {
     assert!(start.elapsed() < Duration::from_secs(2));
     assert!(clients.iter_mut().all(Client::closed));
     drop(dir);
+}
+
+#[test]
+fn fences_are_bounded() {
+    let setup = Setup::new();
+    let with = |fence: Vec<u8>, count| {
+        let mut client = setup.client();
+        client.set_encodings(&[-312]);
+        client.send(&fence.repeat(count));
+        client
+    };
+    let fence = |len: u8| [&[248, 0, 0, 0, 0x80, 0, 0, 1, len][..], &vec![b'x'; usize::from(len)]].concat();
+    assert!(with(fence(65), 1).closed());
+    // A flood either ends the connection or is answered, and nobody else waits.
+    let _flood = with(fence(64), 200);
+    alive(&setup);
 }

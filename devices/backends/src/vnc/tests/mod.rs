@@ -7,6 +7,7 @@ mod inflate;
 mod input;
 mod noise;
 mod screen;
+mod tls;
 mod websocket;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use devices_core::picture::{DirtyRows, Frame, Picture};
 use tempfile::TempDir;
 
 use super::{Input, Keystroke, Listener, PointerEvent, Screen, Vnc, VncSpec};
+use crate::tls::Credentials;
 use client::Client;
 
 /// A screen that tests draw on.
@@ -97,6 +99,10 @@ impl Setup {
     }
 
     fn at(spec: &str, picture: Picture, dir: TempDir) -> Setup {
+        Setup::encrypted(spec, picture, dir, None)
+    }
+
+    fn encrypted(spec: &str, picture: Picture, dir: TempDir, tls: Option<Credentials>) -> Setup {
         let VncSpec::Server(spec) = spec.parse().unwrap() else { panic!("{spec}") };
         let screen = Arc::new(FakeScreen {
             picture: Mutex::new(picture),
@@ -105,6 +111,10 @@ impl Setup {
         });
         let input = Arc::new(FakeInput::default());
         let listener = Listener::bind(spec).unwrap();
+        let listener = match tls {
+            Some(tls) => listener.encrypted(tls),
+            None => listener,
+        };
         let vnc = Vnc::start(listener, "guest", screen.clone(), input.clone()).unwrap();
         Setup { dir, screen, input, vnc }
     }

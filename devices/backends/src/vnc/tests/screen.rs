@@ -319,3 +319,45 @@ fn nobody_looks_while_nobody_asks() {
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(count(), before);
 }
+
+#[test]
+fn a_fence_comes_back_between_updates() {
+    let setup = Setup::new();
+    let mut client = setup.client();
+    client.set_encodings(&[0, -312]);
+    // Ours says that there are fences.
+    assert_eq!(client.take::<9>(), [248, 0, 0, 0, 0x80, 0, 0, 0, 0]);
+    client.send(&[248, 0, 0, 0, 0xff, 0, 0, 3, 2, 7, 9]);
+    assert_eq!(client.take::<11>(), [248, 0, 0, 0, 0, 0, 0, 1, 2, 7, 9]);
+    // An answer, and one with an update before and after it.
+    client.send(&[248, 0, 0, 0, 0, 0, 0, 0, 0]);
+    client.ask(false);
+    client.update();
+    client.send(&[248, 0, 0, 0, 0x80, 0, 0, 1, 0]);
+    assert_eq!(client.take::<9>(), [248, 0, 0, 0, 0, 0, 0, 1, 0]);
+    client.assert_shows(&setup.screen.now());
+}
+
+#[test]
+fn updates_come_without_being_asked_for() {
+    let setup = Setup::new();
+    let mut client = setup.client();
+    client.set_encodings(&[0, -313]);
+    // It can be done.
+    assert_eq!(client.u8(), 150);
+    client.send(&[150, 1, 0, 0, 0, 0, 0, 200, 0, 100]);
+    client.update();
+    client.assert_shows(&setup.screen.now());
+    for shade in 1..4 {
+        setup.screen.edit(|picture| picture.row_mut(50)[..30].fill(shade * 50));
+        client.update();
+        client.assert_shows(&setup.screen.now());
+    }
+    client.send(&[150, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(client.u8(), 150);
+    setup.screen.edit(|picture| picture.row_mut(51)[..30].fill(9));
+    // Only when it is asked for again.
+    client.ask(true);
+    client.update();
+    client.assert_shows(&setup.screen.now());
+}
