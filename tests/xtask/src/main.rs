@@ -26,6 +26,7 @@ mod soak;
 mod test;
 mod times;
 mod ui;
+mod viewers;
 mod web;
 mod xen_lab;
 
@@ -80,6 +81,11 @@ enum Task {
     /// Brings the package into build/ with pip, builds the program, starts it with a paused guest and asks everything
     /// that tools of QEMU's ask. Left out, with a line that says so, where there is no Python or no package.
     Qmp,
+    /// Look at a guest with vncdotool, and type in it
+    ///
+    /// Brings the package into build/ with pip, builds the program in release and starts a guest that two viewers see at
+    /// once. Left out, with a line that says so, where there is no Python or no package.
+    Viewers,
     /// Try the page of `--display web` in a browser
     ///
     /// Brings Debian's Chromium, and playwright-core by npm, into build/; types at a guest's login, changes its CD, pauses
@@ -169,6 +175,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Test { .. } => test::test(&place, Reach::Usual),
         Task::Soak { name } => soak::soak(&place, name.as_deref()),
         Task::Qmp => qmp::qmp(&place),
+        Task::Viewers => viewers::viewers(&place),
         Task::Web => web::web(&place),
         Task::Qtest(arguments) => qtest::qtest(&place, &arguments),
         Task::Fuzz { target, what } => fuzz::fuzz(&place, target.as_deref(), what.as_deref()),

@@ -158,6 +158,7 @@ fn rest(place: &Place, times: &Times) -> Result<()> {
     }
     let tasks = [
         ("the page in a browser", &["web"][..]),
+        ("vncdotool", &["viewers"]),
         ("QEMU's qtests", &["qtest"]),
         ("Xen lab", &["xen-lab", "all"]),
     ];
