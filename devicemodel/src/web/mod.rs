@@ -2,10 +2,10 @@
 //!
 //! The process serves the page itself, by HTTP, and no file of it comes from elsewhere. It listens on this machine alone
 //! unless an address is given. All that it serves lies below a token that nobody can guess, which is in the address
-//! that is printed; a browser that comes from another site's page is refused even with it ([`server`]).
+//! that is printed; a browser that comes from another site's page is refused even with it (`server`).
 //!
 //! A page has two WebSockets. The screen's is handed to the VNC server. The monitor's carries QMP in both directions, and of
-//! that the commands that the page has buttons for ([`control`]): who has the token is no more than somebody at the
+//! that the commands that the page has buttons for (`control`): who has the token is no more than somebody at the
 //! guest's front.
 
 pub(crate) mod control;
