@@ -12,7 +12,7 @@ pub const FIRST_WEBSOCKET: u16 = 5700;
 /// Where WebSockets are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebsocketPort {
-    /// [`FIRST_WEBSOCKET`] and the display's number.
+    /// 5700 and the display's number.
     OfDisplay,
     /// That port, whatever the display is.
     Number(u16),
