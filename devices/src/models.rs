@@ -59,6 +59,8 @@ static ALL: &[Listed] = &[
     Listed(&testing::pci_testdev::model::MODEL, Maker::Of(testing::pci_testdev::model::make)),
     Listed(&usb::uhci::model::PIIX3, Maker::Of(usb::uhci::model::make)),
     Listed(&usb::uhci::model::PIIX4, Maker::Of(usb::uhci::model::make)),
+    Listed(&usb::xhci::model::QEMU, Maker::Of(usb::xhci::model::make)),
+    Listed(&usb::xhci::model::NEC, Maker::Of(usb::xhci::model::make)),
     Listed(&usb::hid::model::TABLET, Maker::On(usb::hid::model::make)),
     Listed(&usb::hid::model::MOUSE, Maker::On(usb::hid::model::make)),
     Listed(&usb::hid::model::KEYBOARD, Maker::On(usb::hid::model::make)),

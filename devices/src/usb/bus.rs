@@ -1,5 +1,6 @@
 //! A host controller, as those see it who put devices on its ports.
 
+use devices_core::Waker;
 use devices_core::model::{Default as Usually, Kind, Property};
 use thiserror::Error;
 
@@ -28,6 +29,8 @@ pub enum PlugError {
 pub trait UsbHost: Send + Sync {
     /// Where the controller is, which serial numbers of devices tell: `0000:00:01.2`.
     fn path(&self) -> String;
+    /// Wakes the controller when a device on it has news: [`UsbDevice::woken`].
+    fn waker(&self) -> Waker;
     /// The port that is asked for, or the first that is free; from 1.
     ///
     /// # Errors
@@ -36,10 +39,11 @@ pub trait UsbHost: Send + Sync {
     /// Puts a device there and tells the guest.
     ///
     /// # Errors
-    /// It is not free.
+    /// It is not free, or no port there is as slow or fast as the device.
     fn plug(&self, port: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError>;
-    /// Takes a device away and tells the guest.
-    fn unplug(&self, port: u8);
+    /// Takes a device away and tells the guest. To be kept until it is [drained](UsbDevice::drained), and dropped with no
+    /// lock held.
+    fn unplug(&self, port: u8) -> Option<Box<dyn UsbDevice>>;
     /// Does something with the device, and hears what it has to say then.
     fn with(&self, port: u8, act: &mut dyn FnMut(&mut dyn UsbDevice));
 }

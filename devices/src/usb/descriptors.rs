@@ -12,6 +12,10 @@ pub mod kind {
     pub const INTERFACE: u8 = 4;
     /// Of an endpoint.
     pub const ENDPOINT: u8 = 5;
+    /// Of what else the device can (USB 3.0, 9.6.2).
+    pub const BOS: u8 = 15;
+    /// Of an endpoint at SuperSpeed, behind the endpoint's own.
+    pub const COMPANION: u8 = 48;
 }
 
 /// US English, which all strings are in.
@@ -28,7 +32,7 @@ pub struct Description {
     pub product: u16,
     /// bcdDevice.
     pub release: u16,
-    /// bMaxPacketSize0.
+    /// bMaxPacketSize0; from USB 3.0 on its logarithm.
     pub max_packet: u8,
     /// Indices of the strings: manufacturer, product, serial number.
     pub labels: [u8; 3],
@@ -84,9 +88,16 @@ pub struct Endpoint {
     pub max_packet: u16,
     /// bInterval.
     pub interval: u8,
+    /// bMaxBurst of its SuperSpeed companion (USB 3.0, 9.6.7), which there is at that speed alone.
+    pub burst: Option<u8>,
 }
 
 impl Description {
+    /// Bytes of a packet of the control pipe.
+    pub fn control_packet(&self) -> usize {
+        if self.usb >= 0x0300 { 1 << self.max_packet.min(9) } else { self.max_packet.into() }
+    }
+
     /// The device's descriptor.
     pub fn device(&self) -> Vec<u8> {
         let [manufacturer, product, serial] = self.labels;
@@ -108,15 +119,27 @@ impl Description {
             bytes.extend(class);
             bytes.push(0);
             bytes.extend(*of_class);
-            for Endpoint { address, attributes, max_packet, interval } in *endpoints {
+            for Endpoint { address, attributes, max_packet, interval, burst } in *endpoints {
                 bytes.extend([7, kind::ENDPOINT, *address, *attributes]);
                 bytes.extend(max_packet.to_le_bytes());
                 bytes.push(*interval);
+                if let Some(burst) = burst {
+                    bytes.extend([6, kind::COMPANION, *burst, 0, 0, 0]);
+                }
             }
         }
         let total = (bytes.len() as u16).to_le_bytes();
         bytes[2..4].copy_from_slice(&total);
         bytes
+    }
+
+    /// What else it can, from USB 3.0 on: link power management, and the speeds at which it works.
+    pub fn bos(&self) -> Option<Vec<u8>> {
+        let mut bytes = vec![5, kind::BOS, 22, 0, 2];
+        bytes.extend([7, 16, 2, 2, 0, 0, 0]);
+        // Full, high and SuperSpeed, all of it from full speed on; latencies of the link.
+        bytes.extend([10, 16, 3, 0, 0x0e, 0, 1, 0x0a, 0x20, 0]);
+        (self.usb >= 0x0300).then_some(bytes)
     }
 
     /// A string's; index 0 lists the languages.

@@ -3,7 +3,7 @@
 use devices_core::{Node, Saved, StateError};
 
 use super::descriptors::Description;
-use super::{Answer, Setup};
+use super::{Answer, Setup, Speed};
 use crate::input::keys::Key;
 use crate::input::{Pointer, Role};
 
@@ -11,6 +11,12 @@ use crate::input::{Pointer, Role};
 pub trait UsbDevice: Send {
     /// What people call it.
     fn title(&self) -> &'static str;
+    /// How fast it can be, the slowest first.
+    fn speeds(&self) -> &'static [Speed] {
+        &[Speed::Full]
+    }
+    /// It is on a port, at one of its speeds: its description is of that speed from now on.
+    fn attach(&mut self, _speed: Speed) {}
     /// What it is.
     fn description(&self) -> &Description;
     /// The bus was reset, or power came on.
@@ -28,6 +34,16 @@ pub trait UsbDevice: Send {
     }
     /// When it has something to say, as far as it knows: `now` or earlier, if it has.
     fn speaks_at(&self) -> Option<u64>;
+    /// The controller was woken: the host's side may have news.
+    fn woken(&mut self) {}
+    /// Before a save, repeatedly: whether nothing of the host's is in flight.
+    fn quiesce(&mut self) -> bool {
+        true
+    }
+    /// After a reset, or when it was taken away: whether no byte moves any more for what was begun before.
+    fn drained(&self) -> bool {
+        true
+    }
     /// It as a keyboard or a pointer.
     fn input(&mut self) -> Option<&mut dyn UsbInput> {
         None

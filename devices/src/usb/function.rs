@@ -3,7 +3,7 @@
 use devices_core::Node;
 
 use super::descriptors::{Configuration, kind};
-use super::{Answer, Pid, Setup, UsbDevice};
+use super::{Answer, Pid, Setup, Speed, UsbDevice};
 
 /// Most bytes that a request may send: more than any device here takes. wLength is the host's to choose, and the buffer
 /// follows what is sent and not what is announced (CVE-2020-14364).
@@ -46,6 +46,7 @@ pub(super) enum Control {
 /// A device with what all have.
 pub struct Function {
     pub(super) device: Box<dyn UsbDevice>,
+    pub(super) speed: Speed,
     pub(super) address: u8,
     pub(super) configured: bool,
     pub(super) wakeup: bool,
@@ -59,11 +60,12 @@ fn bit(address: u8) -> u32 {
 }
 
 impl Function {
-    /// With power on.
-    pub fn new(device: Box<dyn UsbDevice>) -> Function {
+    /// With power on, on a port of that speed.
+    pub fn new(mut device: Box<dyn UsbDevice>, speed: Speed) -> Function {
         let control = Control::Idle;
+        device.attach(speed);
         let mut function =
-            Function { device, address: 0, configured: false, wakeup: false, halted: 0, control };
+            Function { device, speed, address: 0, configured: false, wakeup: false, halted: 0, control };
         function.reset();
         function
     }
@@ -71,6 +73,26 @@ impl Function {
     /// The device itself.
     pub fn device(&mut self) -> &mut dyn UsbDevice {
         &mut *self.device
+    }
+    /// The device, taken away from here.
+    pub fn into_device(self) -> Box<dyn UsbDevice> {
+        self.device
+    }
+    /// How fast it is.
+    pub fn speed(&self) -> Speed {
+        self.speed
+    }
+    /// Whether no byte moves any more for what was begun before a reset.
+    pub fn drained(&self) -> bool {
+        self.device.drained()
+    }
+    /// Bytes of a packet of an endpoint; 0: there is none.
+    pub fn packet_len(&self, address: u8) -> usize {
+        let description = self.device.description();
+        match address & 0x7f {
+            0 => description.control_packet(),
+            _ => description.endpoint(address).map_or(0, |endpoint| endpoint.max_packet.into()),
+        }
     }
     /// Its address; 0: it has none yet.
     pub fn address(&self) -> u8 {
@@ -94,7 +116,7 @@ impl Function {
 
     /// A packet for its address. `data` is what the host sends, or the room that it has.
     pub fn packet(&mut self, pid: Pid, endpoint: u8, data: &mut [u8], now: u64) -> Answer {
-        match (endpoint, pid) {
+        let answer = match (endpoint, pid) {
             (0, Pid::Setup) => self.setup(data, now),
             (0, Pid::In) => self.control_in(data, now),
             (0, Pid::Out) => self.control_out(data),
@@ -103,7 +125,12 @@ impl Function {
             (_, Pid::Out) if !self.answers(endpoint) => Answer::Stall,
             (_, Pid::In) => self.device.transfer_in(endpoint, data, now),
             (_, Pid::Out) => self.device.transfer_out(endpoint, data, now),
+        };
+        // An endpoint that has refused is halted until the host clears that (9.4.5).
+        if endpoint != 0 && answer == Answer::Stall {
+            self.halted |= bit(endpoint & 0xf | if pid == Pid::In { 0x80 } else { 0 });
         }
+        answer
     }
 
     fn answers(&self, address: u8) -> bool {
@@ -132,7 +159,7 @@ impl Function {
 
     /// Data of a request that asks, or the end of one that tells.
     fn control_in(&mut self, room: &mut [u8], now: u64) -> Answer {
-        let most = usize::from(self.device.description().max_packet);
+        let most = self.device.description().control_packet();
         match &mut self.control {
             Control::In(reply, sent) => {
                 let rest = reply.get(*sent..).unwrap_or_default();
@@ -225,6 +252,7 @@ impl Function {
             kind::DEVICE if index == 0 => Some(description.device()),
             kind::CONFIGURATION if index == 0 => Some(description.configuration()),
             kind::STRING => description.string(index),
+            kind::BOS if index == 0 => description.bos(),
             _ => None,
         };
         Some(found.map(|descriptor| *data = descriptor).is_some())

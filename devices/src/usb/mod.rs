@@ -5,7 +5,7 @@
 //! pipe and standard requests. Neither knows a host controller, which sees a port with a function in it and packets.
 //!
 //! Left out: data toggles (no packet is lost between a controller and a device here, so none comes twice), hubs,
-//! isochronous and bulk endpoints, speeds but full speed.
+//! isochronous endpoints.
 
 mod bus;
 pub mod descriptors;
@@ -16,11 +16,33 @@ mod state;
 #[cfg(test)]
 mod tests;
 pub mod uhci;
+pub mod xhci;
+
+use devices_core::model::Properties;
 
 pub use bus::{PORT, PlugError, UsbHost};
 pub use device::{UsbDevice, UsbInput};
 pub use function::Function;
 pub use state::FunctionState;
+
+/// How fast a device is; the slowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Speed {
+    /// 1.5 Mbit/s.
+    Low,
+    /// 12 Mbit/s.
+    Full,
+    /// 480 Mbit/s.
+    High,
+    /// 5 Gbit/s.
+    Super,
+}
+
+/// Where a controller with these properties is, as serial numbers of devices tell it.
+fn path(properties: &Properties) -> String {
+    let devfn = properties.uint("addr").unwrap_or(0);
+    format!("0000:00:{:02x}.{}", devfn >> 3 & 0x1f, devfn & 7)
+}
 
 /// What a token packet asks for (8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

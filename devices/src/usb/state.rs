@@ -32,7 +32,7 @@ enum ControlState {
 impl Function {
     /// Its state.
     pub fn save(&self) -> Result<FunctionState, StateError> {
-        let Function { device, address, configured, wakeup, halted, control } = self;
+        let Function { device, speed: _, address, configured, wakeup, halted, control } = self;
         let Saved { kind, version, body } = device.save()?;
         let control = match control {
             Control::Idle => ControlState::Idle,

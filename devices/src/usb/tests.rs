@@ -4,7 +4,7 @@ use super::hid::{Hid, Kind};
 use super::*;
 
 fn tablet() -> Function {
-    Function::new(Box::new(Hid::new(Kind::Tablet, "x-1")))
+    Function::new(Box::new(Hid::new(Kind::Tablet, "x-1")), Speed::Full)
 }
 
 fn setup(function: &mut Function, setup: Setup) -> Answer {
@@ -82,6 +82,6 @@ fn every_request_is_survived() {
     let mut other = tablet();
     other.load(state.clone()).unwrap();
     assert_eq!(format!("{:?}", other.save().unwrap()), format!("{state:?}"));
-    let mut mouse = Function::new(Box::new(Hid::new(Kind::Mouse, "x-1")));
+    let mut mouse = Function::new(Box::new(Hid::new(Kind::Mouse, "x-1")), Speed::Full);
     assert!(mouse.load(state).is_err(), "of another device");
 }

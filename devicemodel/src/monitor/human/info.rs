@@ -52,7 +52,11 @@ pub(super) fn help() -> String {
 pub(super) fn usb(devices: &[DeviceInfo]) -> Option<String> {
     let model = |device: &DeviceInfo| models::find(device.kind);
     let on_usb = |device: &&DeviceInfo| model(device).is_some_and(|model| model.bus == BusType::Usb);
-    let has_usb = |device| model(device).is_some_and(|model| model.offers.contains(&BusType::Usb));
+    let has_usb =
+        |device: &DeviceInfo| model(device).is_some_and(|model| model.offers.contains(&BusType::Usb));
+    // A device on another controller is as fast as both can be, which is not told here.
+    let slow = devices.iter().filter(|device| has_usb(device)).all(|device| device.kind.ends_with("-uhci"));
+    let speed = if slow { "Speed 12 Mb/s, " } else { "" };
     let line = |device: &DeviceInfo| {
         let port = device.properties.iter().find(|(name, ..)| *name == "port").map(|(.., port)| port.clone());
         let id = device
@@ -60,7 +64,7 @@ pub(super) fn usb(devices: &[DeviceInfo]) -> Option<String> {
             .strip_prefix("/machine/peripheral/")
             .map_or(String::new(), |id| format!(", ID: {id}"));
         let (port, product) = (port.unwrap_or_default(), model(device).map_or("", |model| model.desc));
-        format!("  Port {port}, Speed 12 Mb/s, Product {product}{id}\n")
+        format!("  Port {port}, {speed}Product {product}{id}\n")
     };
     devices.iter().any(has_usb).then(|| devices.iter().filter(on_usb).map(line).collect())
 }
@@ -242,5 +246,7 @@ mod tests {
         devices.push(device("/machine/peripheral-anon/k", "usb-kbd", Some(1)));
         let expected = "  Port 2, Speed 12 Mb/s, Product USB tablet, ID: t\n  Port 1, Speed 12 Mb/s, Product USB keyboard\n";
         assert_eq!(usb(&devices).unwrap(), expected);
+        devices.push(device("/machine/peripheral/x", "qemu-xhci", None));
+        assert_eq!(usb(&devices).unwrap(), expected.replace("Speed 12 Mb/s, ", ""));
     }
 }

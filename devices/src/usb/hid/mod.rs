@@ -19,7 +19,7 @@ mod tests;
 use devices_core::{Node, Saved, StateError};
 
 use super::descriptors::{Configuration, Description};
-use super::{Answer, Setup, UsbDevice, UsbInput};
+use super::{Answer, Setup, Speed, UsbDevice, UsbInput};
 use crate::input::keys::Key;
 use crate::input::{Pointer, Role};
 use keyboard::Keyboard;
@@ -47,6 +47,7 @@ enum Source {
 pub struct Hid {
     kind: Kind,
     description: Description,
+    speeds: &'static [Speed],
     source: Source,
     /// Whether reports are those of the descriptor, and not the boot protocol's.
     report_protocol: bool,
@@ -82,6 +83,7 @@ impl Hid {
         let mut device = Hid {
             kind,
             description,
+            speeds: &[Speed::Full, Speed::High],
             source: Source::of(kind),
             report_protocol: true,
             idle: 0,
@@ -97,6 +99,12 @@ impl Hid {
         let index = self.description.labels[2];
         let own = self.description.strings.iter_mut().find(|(at, _)| *at == index);
         own.into_iter().for_each(|(_, text)| *text = serial.to_owned());
+        self
+    }
+
+    /// The same, for full speed alone.
+    pub fn slow(mut self) -> Hid {
+        self.speeds = &[Speed::Full];
         self
     }
 
@@ -138,6 +146,15 @@ impl UsbDevice for Hid {
             Kind::Tablet => "QEMU HID Tablet",
             Kind::Mouse => "QEMU HID Mouse",
             Kind::Keyboard => "QEMU HID Keyboard",
+        }
+    }
+    fn speeds(&self) -> &'static [Speed] {
+        self.speeds
+    }
+    fn attach(&mut self, speed: Speed) {
+        if speed == Speed::High {
+            self.description.max_packet = 64;
+            self.description.configuration.interfaces = spec::fast_interfaces(self.kind);
         }
     }
     fn description(&self) -> &Description {

@@ -27,7 +27,7 @@ const VERSION: Property = Property {
     name: "usb_version",
     kind: Of::Uint(32),
     default: Usually::Uint(2),
-    help: "1 or 2: where the controller is slower it is alike",
+    help: "2: at high speed where the controller can; 1: at full speed",
 };
 
 const DEVICE: Model = Model {
@@ -73,6 +73,7 @@ pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChil
         Some(serial) => device.with_serial(serial),
         None => device,
     };
+    let device = if properties.uint(VERSION.name) == Some(1) { device.slow() } else { device };
     let title = device.title();
     host.plug(port, Box::new(device)).map_err(refused)?;
     let sink: Arc<DeviceCell<dyn InputSink>> =

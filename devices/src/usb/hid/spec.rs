@@ -114,12 +114,16 @@ static TABLET_HID: [u8; 9] = class_descriptor(0x0001, TABLET_REPORT.len());
 static MOUSE_HID: [u8; 9] = class_descriptor(0x0001, MOUSE_REPORT.len());
 static KEYBOARD_HID: [u8; 9] = class_descriptor(0x0111, KEYBOARD_REPORT.len());
 
-const fn interrupt_in(max_packet: u16) -> [Endpoint; 1] {
-    [Endpoint { address: 0x81, attributes: 3, max_packet, interval: 10 }]
+const fn interrupt_in(max_packet: u16, interval: u8) -> [Endpoint; 1] {
+    [Endpoint { address: 0x81, attributes: 3, max_packet, interval, burst: None }]
 }
 
-static WIDE: [Endpoint; 1] = interrupt_in(8);
-static NARROW: [Endpoint; 1] = interrupt_in(4);
+/// At full speed every 10 ms; at high speed 2^3 or 2^6 microframes.
+static WIDE: [Endpoint; 1] = interrupt_in(8, 10);
+static NARROW: [Endpoint; 1] = interrupt_in(4, 10);
+static FAST_TABLET: [Endpoint; 1] = interrupt_in(8, 4);
+static FAST_MOUSE: [Endpoint; 1] = interrupt_in(4, 7);
+static FAST_KEYBOARD: [Endpoint; 1] = interrupt_in(8, 7);
 
 static TABLET: [Interface; 1] =
     [Interface { class: [HID_CLASS, 0, 0], of_class: &TABLET_HID, endpoints: &WIDE }];
@@ -128,7 +132,23 @@ static MOUSE: [Interface; 1] =
 static KEYBOARD: [Interface; 1] =
     [Interface { class: [HID_CLASS, 1, 1], of_class: &KEYBOARD_HID, endpoints: &WIDE }];
 
-/// Its interface.
+static TABLET_2: [Interface; 1] =
+    [Interface { class: [HID_CLASS, 0, 0], of_class: &TABLET_HID, endpoints: &FAST_TABLET }];
+static MOUSE_2: [Interface; 1] =
+    [Interface { class: [HID_CLASS, 1, 2], of_class: &MOUSE_HID, endpoints: &FAST_MOUSE }];
+static KEYBOARD_2: [Interface; 1] =
+    [Interface { class: [HID_CLASS, 1, 1], of_class: &KEYBOARD_HID, endpoints: &FAST_KEYBOARD }];
+
+/// Its interface at high speed.
+pub fn fast_interfaces(kind: Kind) -> &'static [Interface] {
+    match kind {
+        Kind::Tablet => &TABLET_2,
+        Kind::Mouse => &MOUSE_2,
+        Kind::Keyboard => &KEYBOARD_2,
+    }
+}
+
+/// Its interface at full speed.
 pub fn interfaces(kind: Kind) -> &'static [Interface] {
     match kind {
         Kind::Tablet => &TABLET,

@@ -50,7 +50,8 @@ fn load_event(EventState { x, y, wheel, buttons }: EventState) -> Event {
 }
 
 pub(super) fn save(device: &Hid) -> Result<Saved, StateError> {
-    let Hid { kind: of, description: _, source, report_protocol, idle, reported, listened } = device;
+    let Hid { kind: of, description: _, speeds: _, source, report_protocol, idle, reported, listened } =
+        device;
     let source = match source {
         Source::Pointer(PointerQueue { absolute: _, events, last }) => {
             SourceState::Pointer { events: events.iter().map(save_event).collect(), last: save_event(last) }

@@ -30,10 +30,10 @@ use devices_core::dma::Dma;
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
 use devices_core::pci::{BarKind, Identity, PciConfig, Window};
-use devices_core::{At, Device, DeviceCell, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
+use devices_core::{At, Device, DeviceCell, Io, Node, Region, Saved, Space, StateError, Wake, Waker, Wiring};
 use hypervisor::{GuestRam, Timer};
 
-use super::{Function, PlugError, UsbDevice, UsbHost};
+use super::{Function, PlugError, Speed, UsbDevice, UsbHost};
 use spec::{Command, Enable, FRAME, FRAME_MASK, PortBits, Status, config, reg};
 
 /// Ports of a controller.
@@ -202,6 +202,13 @@ impl Uhci {
         }
     }
 
+    /// The host's side has news: what a device said no to before it may do now.
+    fn call_devices(&mut self) {
+        let functions = self.ports.iter_mut().filter_map(|port| port.function.as_mut());
+        functions.for_each(|function| function.device().woken());
+        self.quiet = 0;
+    }
+
     /// Frames are walked one by one from here on.
     fn hurry(&mut self) {
         self.quiet = 0;
@@ -310,18 +317,20 @@ impl Uhci {
     fn plug(&mut self, number: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
         self.catch_up();
         let taken = PlugError::NotFound(number.into());
+        let speeds = device.speeds().iter().rev();
+        let speed = { speeds }.find(|speed| **speed <= Speed::Full).copied().ok_or(taken.clone())?;
         let port = self.port(number).filter(|port| port.function.is_none()).ok_or(taken)?;
-        port.function = Some(Function::new(device));
+        port.function = Some(Function::new(device, speed));
         port.bits |= PortBits::CONNECTED | PortBits::CONNECT_CHANGE;
         self.resume_bus();
         self.hurry();
         Ok(())
     }
 
-    fn unplug(&mut self, number: u8) {
+    fn unplug(&mut self, number: u8) -> Option<Box<dyn UsbDevice>> {
         self.catch_up();
-        let Some(port) = self.port(number) else { return };
-        port.function = None;
+        let port = self.port(number)?;
+        let function = port.function.take()?;
         if port.bits.contains(PortBits::ENABLED) {
             port.bits |= PortBits::ENABLE_CHANGE;
         }
@@ -329,6 +338,7 @@ impl Uhci {
         port.bits &= !(PortBits::CONNECTED | PortBits::ENABLED);
         self.resume_bus();
         self.hurry();
+        Some(function.into_device())
     }
 
     /// Something happens to a device. What it has to say then, the guest hears in the next frame, or is woken for.
@@ -388,7 +398,10 @@ impl Device for Uhci {
         Io::Done
     }
 
-    fn wake(&mut self, _why: Wake) {
+    fn wake(&mut self, why: Wake) {
+        if let Wake::Backend(_) = why {
+            self.call_devices();
+        }
         self.catch_up();
         self.settle();
     }
@@ -396,6 +409,15 @@ impl Device for Uhci {
     fn reset(&mut self) {
         self.pci.reset();
         self.reset_controller();
+    }
+
+    fn drained(&self) -> bool {
+        self.ports.iter().filter_map(|port| port.function.as_ref()).all(Function::drained)
+    }
+
+    fn quiesce(&mut self) -> bool {
+        let functions = self.ports.iter_mut().filter_map(|port| port.function.as_mut());
+        { functions }.all(|function| function.device().quiesce())
     }
 
     fn pci(&mut self) -> Option<&mut PciConfig> {
@@ -438,12 +460,13 @@ impl Device for Uhci {
 pub struct Ports {
     cell: std::sync::Arc<DeviceCell<Uhci>>,
     path: String,
+    waker: Waker,
 }
 
 impl Ports {
-    /// The ports of the controller that is there.
-    pub fn new(cell: std::sync::Arc<DeviceCell<Uhci>>, path: String) -> Ports {
-        Ports { cell, path }
+    /// The ports of the controller that is there, which `waker` wakes.
+    pub fn new(cell: std::sync::Arc<DeviceCell<Uhci>>, path: String, waker: Waker) -> Ports {
+        Ports { cell, path, waker }
     }
 }
 
@@ -451,14 +474,17 @@ impl UsbHost for Ports {
     fn path(&self) -> String {
         self.path.clone()
     }
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
     fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
         self.cell.lock().free_port(asked)
     }
     fn plug(&self, port: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
         self.cell.lock().plug(port, device)
     }
-    fn unplug(&self, port: u8) {
-        self.cell.lock().unplug(port);
+    fn unplug(&self, port: u8) -> Option<Box<dyn UsbDevice>> {
+        self.cell.lock().unplug(port)
     }
     fn with(&self, port: u8, act: &mut dyn FnMut(&mut dyn UsbDevice)) {
         self.cell.lock().with(port, act);

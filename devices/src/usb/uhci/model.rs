@@ -56,8 +56,7 @@ pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDev
     let subsystem = (id(SUBVENDOR), id(SUBSYSTEM));
     let uhci = Uhci::new(parts.name, variant, subsystem, parts.board.ram(), intd, parts.wiring);
     let cell = Arc::new(DeviceCell::new(uhci));
-    let devfn = properties.uint("addr").unwrap_or(0);
-    let path = format!("0000:00:{:02x}.{}", devfn >> 3 & 0x1f, devfn & 7);
-    let bus = OfferedBus::Usb(Arc::new(Ports::new(cell.clone(), path)));
+    let path = super::super::path(properties);
+    let bus = OfferedBus::Usb(Arc::new(Ports::new(cell.clone(), path, parts.wiring.waker())));
     Ok(MadeDevice { bus: Some(bus), ..MadeDevice::at(cell) })
 }

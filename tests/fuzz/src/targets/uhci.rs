@@ -44,8 +44,8 @@ fn between(host: &Ports, rig: &mut Rig, between: Between) {
         Between::Save => rig.save_load(),
         Between::Reset => rig.reset(),
         Between::Host(0) => enable(rig),
-        Between::Host(1) => host.unplug(1),
-        Between::Host(2) => host.unplug(2),
+        Between::Host(1) => drop(host.unplug(1)),
+        Between::Host(2) => drop(host.unplug(2)),
         Between::Host(3) => plug(host, Kind::Tablet),
         Between::Host(4) => plug(host, Kind::Mouse),
         Between::Host(5) => plug(host, Kind::Keyboard),
@@ -75,7 +75,7 @@ pub fn run(bytes: &[u8]) -> u64 {
     let line = rig.irqs().line(11);
     let uhci = Uhci::new("uhci", &VARIANTS[0], QEMU_SUBSYSTEM, rig.ram().clone(), line, &wiring);
     let cell: Arc<DeviceCell<Uhci>> = rig.attach_pci(uhci, &wiring, SLOT, 2);
-    let host = Ports::new(cell, "0000:00:01.2".into());
+    let host = Ports::new(cell, "0000:00:01.2".into(), wiring.waker());
     plug(&host, Kind::Tablet);
     plug(&host, Kind::Keyboard);
     enable(&mut rig);

@@ -46,7 +46,7 @@ fn attach(rig: &mut Rig) -> Ports {
     let cell: Arc<DeviceCell<Uhci>> = rig.attach_pci(uhci, &wiring, SLOT, FUNCTION);
     rig.config_write(SLOT, FUNCTION, 0x20, Size::B4, BAR.into());
     rig.config_write(SLOT, FUNCTION, 0x04, Size::B2, 5);
-    Ports::new(cell, "0000:00:01.2".into())
+    Ports::new(cell, "0000:00:01.2".into(), wiring.waker())
 }
 
 fn plug(ports: &Ports, kind: Kind) -> u8 {
