@@ -42,8 +42,12 @@ fn drive(spec: &DeviceSpec, devices: &[DeviceSpec]) -> Option<String> {
     if spec.is_child() {
         let buses = bus::offered(devices);
         let bus = buses.iter().find(|bus| Some(&bus.name) == spec.bus.as_ref())?;
-        let [_, target, lun] = spec.place().collect::<Vec<_>>().try_into().ok()?;
-        return Some(names::scsi(devices.get(bus.of)?.devfn()?, target, lun));
+        let devfn = devices.get(bus.of)?.devfn()?;
+        return match *spec.place().collect::<Vec<_>>() {
+            [_, target, lun] => Some(names::scsi(devfn, target, lun)),
+            [port] => Some(names::usb_disk(devfn, port)),
+            _ => None,
+        };
     }
     match spec.drive_place() {
         Some(place) => Some(names::ide(place / 2, place % 2)),
@@ -135,6 +139,14 @@ mod tests {
         let host = "virtio-scsi-pci,id=s,addr=5.1";
         let unit = "scsi-hd,drive=x,bus=s.0,channel=0,scsi-id=10,lun=300,bootindex=1";
         assert_eq!(lines(named, &[host, unit]), ["/pci@i0cf8/scsi@5,1/channel@0/disk@a,12c"]);
+    }
+
+    #[test]
+    fn a_disk_on_usb_is_named_by_its_port() {
+        let named = |guest: &mut GuestConfig| guest.disks[0].id = Some("x".into());
+        let disk = "usb-storage,drive=x,bus=u.0,port=3,bootindex=1";
+        let boots = lines(named, &["qemu-xhci,id=u,addr=6", disk]);
+        assert_eq!(boots, ["/pci@i0cf8/usb@6/storage@3/channel@0/disk@0,0"]);
     }
 
     #[test]

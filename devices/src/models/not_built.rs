@@ -7,7 +7,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ("network card", &["i82551", "i82557b", "i82559er", "igb", "tulip"]),
     ("USB", &["ich9-usb-ehci1", "ich9-usb-ehci2", "usb-ehci"]),
     ("USB", &["ich9-usb-uhci1", "ich9-usb-uhci2", "ich9-usb-uhci3", "pci-ohci"]),
-    ("USB", &["usb-host", "usb-redir", "usb-storage", "usb-hub"]),
+    ("USB", &["usb-host", "usb-redir", "usb-hub"]),
     ("USB", &["usb-audio", "usb-serial", "usb-net", "usb-ccid", "usb-wacom-tablet"]),
     ("sound card", &["intel-hda", "ich9-intel-hda", "hda-duplex", "hda-output", "hda-micro", "AC97", "ac97"]),
     ("sound card", &["ES1370", "es1370", "adlib", "cs4231a", "gus", "sb16"]),

@@ -13,6 +13,7 @@ mod device;
 mod function;
 pub mod hid;
 mod state;
+pub mod storage;
 #[cfg(test)]
 mod tests;
 pub mod uhci;

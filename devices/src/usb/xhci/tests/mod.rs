@@ -3,6 +3,7 @@
 mod hostile;
 mod rings;
 mod start;
+mod storage;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
