@@ -36,6 +36,7 @@ mod virtio_rng;
 mod virtio_scsi;
 mod virtio_serial;
 mod virtio_vsock;
+mod xhci;
 
 use crate::case::Group;
 
@@ -63,6 +64,7 @@ pub const GROUPS: &[Group] = &[
     cirrus::GROUP,
     rtl8139::GROUP,
     uhci::GROUP,
+    xhci::GROUP,
     fw_cfg::GROUP,
     debugcon::GROUP,
     e1000::GROUP,

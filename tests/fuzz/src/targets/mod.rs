@@ -22,6 +22,7 @@ mod vnc;
 mod web;
 mod words;
 mod xenstore;
+mod xhci;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -62,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
     Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
     Target { name: "uhci", run: uhci::run, seeds: uhci::seeds },
+    Target { name: "xhci", run: xhci::run, seeds: xhci::seeds },
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
     Target { name: "e1000e", run: nic::e1000e, seeds: nic::e1000e_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },
