@@ -92,29 +92,37 @@ fn keys_and_places(guest: &mut Guest, x: i32) -> Result<()> {
 
 #[test]
 fn keys_and_pointers_come_by_usb() {
-    case("USB keyboard and tablet: what evdev gives, saved, unplugged and plugged", || {
-        let machine = Machine::new()?.device("usb-tablet,id=t").device("usb-kbd,id=k");
-        let mut guest = machine.kernel("usb", APPEND)?.boot()?;
-        guest.wait_for("ailurus:/root#", seconds(240))?;
-        keys_and_places(&mut guest, 0x1234)?;
+    case("USB keyboard and tablet: what evdev gives, saved, unplugged and plugged", || by_usb(&[]));
+}
 
-        let folder = guest_tests::place::temporary()?;
-        let file = folder.path().join("saved");
-        guest.save(&file)?;
-        let mut guest = Guest::restore(&file)?;
-        keys_and_places(&mut guest, 0x4321)?;
+#[test]
+fn keys_and_pointers_come_by_xhci() {
+    case("the same on xHCI", || by_usb(&["qemu-xhci,id=u"]));
+}
 
-        guest.monitor()?.execute("device_del", json!({ "id": "t" }))?;
-        let there = "grep -q Tablet /sys/class/input/event*/device/name";
-        guest.type_line(&format!("while {there}; do sleep 0.1; done; echo gone-$((40+2))"))?;
-        guest.wait_for("gone-42", seconds(60))?;
-        guest.monitor()?.execute("device_add", json!({ "driver": "usb-tablet", "id": "n" }))?;
-        guest.type_line(&format!("until {there}; do sleep 0.1; done; echo back-$((40+2))"))?;
-        guest.wait_for("back-42", seconds(60))?;
-        keys_and_places(&mut guest, 0x2222)?;
-        let mice = guest.monitor()?.execute("query-mice", json!({}))?;
-        ensure!(mice[0]["name"] == json!("QEMU HID Tablet") && mice[0]["current"] == json!(true), "{mice}");
-        guest.type_line("poweroff -f")?;
-        guest.wait_power_off(seconds(60))
-    });
+fn by_usb(controller: &[&str]) -> Result<()> {
+    let machine = controller.iter().fold(Machine::new()?, |machine, words| machine.device(*words));
+    let machine = machine.device("usb-tablet,id=t").device("usb-kbd,id=k");
+    let mut guest = machine.kernel("usb", APPEND)?.boot()?;
+    guest.wait_for("ailurus:/root#", seconds(240))?;
+    keys_and_places(&mut guest, 0x1234)?;
+
+    let folder = guest_tests::place::temporary()?;
+    let file = folder.path().join("saved");
+    guest.save(&file)?;
+    let mut guest = Guest::restore(&file)?;
+    keys_and_places(&mut guest, 0x4321)?;
+
+    guest.monitor()?.execute("device_del", json!({ "id": "t" }))?;
+    let there = "grep -q Tablet /sys/class/input/event*/device/name";
+    guest.type_line(&format!("while {there}; do sleep 0.1; done; echo gone-$((40+2))"))?;
+    guest.wait_for("gone-42", seconds(60))?;
+    guest.monitor()?.execute("device_add", json!({ "driver": "usb-tablet", "id": "n" }))?;
+    guest.type_line(&format!("until {there}; do sleep 0.1; done; echo back-$((40+2))"))?;
+    guest.wait_for("back-42", seconds(60))?;
+    keys_and_places(&mut guest, 0x2222)?;
+    let mice = guest.monitor()?.execute("query-mice", json!({}))?;
+    ensure!(mice[0]["name"] == json!("QEMU HID Tablet") && mice[0]["current"] == json!(true), "{mice}");
+    guest.type_line("poweroff -f")?;
+    guest.wait_power_off(seconds(60))
 }

@@ -72,8 +72,9 @@ pub const VIRTIO: [&str; 13] = [
     "virtiofs",
 ];
 
-/// USB by UHCI, and keyboards and pointers on it, for the generic kernel: the cloud kernel has none.
-pub const USB: [&str; 4] = ["uhci-hcd", "usbhid", "hid-generic", "evdev"];
+/// USB by UHCI and xHCI, and keyboards, pointers and disks on it, for the generic kernel: the cloud kernel has none.
+pub const USB: [&str; 7] =
+    ["uhci-hcd", "xhci-pci", "usbhid", "hid-generic", "evdev", "usb-storage", "sd_mod"];
 
 /// The modules `names` and all that they depend on, each after what it needs.
 pub fn in_order(folder: &Path, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
