@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
-//! The host side of devices: disk images, character devices, networks, sockets and the VNC server.
+//! The host side of devices: sound, disk images, character devices, networks, sockets and the VNC server.
 
+pub mod audio;
 pub mod chardev;
 pub mod entropy;
 pub mod image;

@@ -11,6 +11,7 @@
 //! **Lock order**: bus map, device, interrupt router and chips, backend queue. A device never calls the bus
 //! or another device.
 
+pub mod audio;
 pub mod balloon;
 pub mod block;
 pub mod bus;
