@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
-    BackEndConfig, Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig, GuestConfig,
-    HypervisorChoice, SerialConfig, USUAL_CARD,
+    AudiodevConfig, BackEndConfig, Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig,
+    GuestConfig, HypervisorChoice, SerialConfig, USUAL_CARD,
 };
 use crate::display::Display;
 use crate::lockstep::Lockstep;
@@ -182,6 +182,13 @@ pub struct HostArgs {
     /// `ailurus screenshot` always shows it.
     #[arg(long, value_name = "none|vnc[=HOST:N|unix:PATH]|viewer|web[=[HOST:]PORT]", default_value = "none")]
     pub display: Display,
+    /// Where the sound of a card goes that names it (`audiodev=ID`), or of all cards: nowhere, or to a WAV file. What was
+    /// saved goes on in silence if it is not given.
+    #[arg(
+        long,
+        value_name = "none,id=ID|wav,id=ID,path=PATH[,out.frequency=N][,out.channels=N][,out.format=F]"
+    )]
+    pub audiodev: Vec<String>,
     /// A socket for QMP, the machine protocol, and for the other subcommands.
     #[arg(long, value_name = "unix:PATH")]
     pub monitor: Option<String>,
@@ -379,6 +386,10 @@ pub fn unix_path(text: &str) -> Result<PathBuf, ConfigError> {
 }
 
 impl HostArgs {
+    /// The places of sound that were asked for.
+    pub fn audiodevs(&self) -> Result<Vec<AudiodevConfig>, ConfigError> {
+        self.audiodev.iter().map(|text| AudiodevConfig::read(text)).collect()
+    }
     /// The serial ports that were asked for.
     pub fn serial(&self) -> Result<Vec<SerialConfig>, ConfigError> {
         self.serial.iter().map(|text| SerialConfig::parse(text)).collect()
@@ -402,6 +413,7 @@ impl RestoreArgs {
             serial: self.host.serial()?,
             nets: self.net.clone(),
             back_ends: back_ends(&self.chardev)?,
+            audiodevs: self.host.audiodevs()?,
             trust: self.trust_paths,
         })
     }
@@ -495,6 +507,7 @@ impl RunArgs {
         if !serial.is_empty() {
             config.serial = serial;
         }
+        config.audiodevs.extend(self.host.audiodevs()?);
         self.networks(config)?;
         for device in &self.device {
             let device = DeviceSpec::parse(device)?;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use devices_core::model::Value;
 
 use crate::config::{
-    BackEndConfig, ConfigError, DeviceSpec, DiskBus, DiskConfig, DiskKind, GuestConfig, NetdevConfig,
-    SerialConfig,
+    AudioDriver, AudiodevConfig, BackEndConfig, ConfigError, DeviceSpec, DiskBus, DiskConfig, DiskKind,
+    GuestConfig, NetdevConfig, SerialConfig,
 };
 
 /// What the person gives, in the place of what the file names.
@@ -32,6 +32,8 @@ pub struct Given {
     pub nets: Vec<String>,
     /// Processes that serve devices, by their ids.
     pub back_ends: Vec<BackEndConfig>,
+    /// Where sound goes, by their ids.
+    pub audiodevs: Vec<AudiodevConfig>,
     /// What the file names is right.
     pub trust: bool,
 }
@@ -54,6 +56,7 @@ impl Given {
             serial: self.serial.iter().cloned().chain([SerialConfig::Pty]).collect(),
             netdevs: [netdev("user")].into_iter().chain(led).collect(),
             back_ends: self.back_ends.clone(),
+            audiodevs: self.audiodevs.clone(),
             localtime: true,
             ..GuestConfig::default()
         })
@@ -88,6 +91,7 @@ pub fn settle(saved: GuestConfig, given: &Given) -> Result<GuestConfig, ConfigEr
     lines(&mut config, &given.serial, &mut named)?;
     networks(&mut config, &given.nets, &mut named)?;
     back_ends(&mut config, &given.back_ends, &mut named)?;
+    sounds(&mut config, given)?;
     let rom = |device: &DeviceSpec| match device.properties.get("romfile") {
         Some(Value::Text(name)) if !name.is_empty() => {
             Some(format!("option ROM of {}: {}", shown(device.model.as_ref()), shown(name.as_ref())))
@@ -183,6 +187,22 @@ fn lines(
     named.extend(
         others.filter_map(|chardev| reached(&format!("line {}", shown(chardev.id.as_ref())), &chardev.line)),
     );
+    Ok(())
+}
+
+/// Leads sound where the person wants it. What nobody gives is silent: a guest need not be heard to go on.
+fn sounds(config: &mut GuestConfig, given: &Given) -> Result<(), ConfigError> {
+    let known = |new: &&AudiodevConfig| config.audiodevs.iter().any(|old| old.id == new.id);
+    if let Some(other) = given.audiodevs.iter().find(|new| !known(new)) {
+        return Err(ConfigError::Invalid(format!("the saved guest has no audiodev '{}'", other.id)));
+    }
+    for old in &mut config.audiodevs {
+        match given.audiodevs.iter().find(|new| new.id == old.id) {
+            Some(new) => old.driver = new.driver.clone(),
+            None if given.trust => {}
+            None => old.driver = AudioDriver::None,
+        }
+    }
     Ok(())
 }
 

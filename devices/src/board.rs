@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use devices_core::audio::AudioBackend;
 use devices_core::balloon::Balloon;
 use devices_core::block::{BlockBackend, Tray};
 use devices_core::bus::AnyDevice;
@@ -19,6 +20,7 @@ use devices_core::{Device, DeviceCell, Waker, Wiring};
 use hypervisor::{GuestRam, MsiTarget, RamBlock};
 use thiserror::Error;
 
+use crate::audio::hda::HdaBus;
 use crate::input::InputSink;
 use crate::storage::drive::DriveImage;
 use crate::storage::scsi::ScsiHost;
@@ -84,6 +86,8 @@ pub trait DeviceContext {
         wiring: &Wiring,
         number: u32,
     ) -> Result<Arc<dyn VsockBackend>, MakeError>;
+    /// Where the sound of a device of that name with these properties goes.
+    fn audio(&self, properties: &Properties, name: &str) -> Result<Arc<dyn AudioBackend>, MakeError>;
     /// How many vCPUs the guest starts with.
     fn vcpus(&self) -> u32;
     /// Whether memory of devices is saved as the guest's own, by somebody else.
@@ -125,6 +129,8 @@ pub enum OfferedBus {
     Scsi(Arc<dyn ScsiHost>),
     /// USB.
     Usb(Arc<dyn UsbHost>),
+    /// HD Audio's link.
+    Hda(HdaBus),
 }
 
 /// The handles of a device that hangs on another's bus.

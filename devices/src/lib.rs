@@ -4,6 +4,7 @@
 //! Every device is a [`devices_core::Device`]: see there for the manners. The machine that they make
 //! up together follows QEMU's `pc-i440fx`.
 
+pub mod audio;
 pub mod board;
 pub mod chipset;
 pub mod display;

@@ -6,7 +6,9 @@ use devices_core::model::{BusType, Model, Plug};
 
 use crate::board::{Make, MakeChild};
 use crate::virtio::vhost_user::model as vhost_user;
-use crate::{chipset, display, input, interrupt, net, serial, storage, testing, timer, usb, virtio, xen};
+use crate::{
+    audio, chipset, display, input, interrupt, net, serial, storage, testing, timer, usb, virtio, xen,
+};
 
 /// A model, and who makes its devices.
 struct Listed(&'static Model, Maker);
@@ -47,6 +49,11 @@ static ALL: &[Listed] = &[
     Listed(&storage::ide::model::CD, Maker::Controller),
     Listed(&storage::scsi::model::DISK, Maker::On(storage::scsi::model::make_disk)),
     Listed(&storage::scsi::model::CD, Maker::On(storage::scsi::model::make_cd)),
+    Listed(&audio::hda::model::ICH6, Maker::Of(audio::hda::model::make)),
+    Listed(&audio::hda::model::ICH9, Maker::Of(audio::hda::model::make)),
+    Listed(&audio::hda::model::OUTPUT, Maker::On(audio::hda::model::make_codec)),
+    Listed(&audio::hda::model::DUPLEX, Maker::On(audio::hda::model::make_codec)),
+    Listed(&audio::hda::model::MICRO, Maker::On(audio::hda::model::make_codec)),
     Listed(&display::cirrus::model::MODEL, Maker::Of(display::cirrus::model::make)),
     Listed(&display::vga::model::MODEL, Maker::Of(display::vga::model::make)),
     Listed(&net::e1000::model::MODEL, Maker::Of(net::e1000::model::make)),

@@ -27,6 +27,7 @@ use devices::timer::hpet::{Hpet, legacy, legacy::Legacy};
 use devices::timer::pit::Pit;
 use devices::timer::rtc::Rtc;
 use devices::xen::platform::{PlatformOps, Unplug};
+use devices_core::audio::{AudioBackend, TestAudio};
 use devices_core::block::{BlockBackend, Inline, MemoryStore};
 use devices_core::chardev::{CharBackend, Null};
 use devices_core::dma::Dma;
@@ -137,6 +138,9 @@ impl DeviceContext for Context {
     }
     fn vsock(&self, _: &Properties, _: &Wiring, _: u32) -> Result<Arc<dyn VsockBackend>, MakeError> {
         Ok(Arc::<TestVsock>::default())
+    }
+    fn audio(&self, _: &Properties, _: &str) -> Result<Arc<dyn AudioBackend>, MakeError> {
+        Ok(Arc::<TestAudio>::default())
     }
     fn vcpus(&self) -> u32 {
         2

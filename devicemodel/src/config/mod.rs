@@ -1,5 +1,6 @@
 //! What a guest is made of: the one description that command lines and xl.cfg files are turned into.
 
+mod audio;
 mod back_end;
 pub(crate) mod bus;
 mod chardev;
@@ -17,6 +18,7 @@ use hypervisor_soft::CpuModel;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use audio::{AudioDriver, AudiodevConfig};
 pub use back_end::{BackEndConfig, BackEndPlace};
 pub use chardev::ChardevConfig;
 pub use device::{DeviceSpec, OldVga};
@@ -200,6 +202,9 @@ pub struct GuestConfig {
     /// Lines that devices name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chardevs: Vec<ChardevConfig>,
+    /// Where sound goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audiodevs: Vec<AudiodevConfig>,
     /// Processes that serve devices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub back_ends: Vec<BackEndConfig>,
@@ -244,6 +249,7 @@ impl Default for GuestConfig {
             devices: usual_devices(),
             netdevs: Vec::new(),
             chardevs: Vec::new(),
+            audiodevs: Vec::new(),
             back_ends: Vec::new(),
             dumps: Vec::new(),
             old_vga: None,
@@ -299,6 +305,7 @@ impl GuestConfig {
         device::check(&self.devices)?;
         chardev::check(&self.chardevs, &self.devices)?;
         network::check(&self.netdevs, &self.devices)?;
+        audio::check(&self.audiodevs, &self.devices)?;
         back_end::check(&self.back_ends, &self.devices)?;
         network::check_dumps(&self.dumps, &self.netdevs)?;
         if self.serial.len() > 4 {

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use backends::audio::wav;
 use backends::chardev::{self, CharError, Prepared};
 use backends::image::{ImageError, ImageFile, ImageOptions};
 use backends::{net, vsock};
@@ -19,7 +20,7 @@ use super::disks::image_options;
 use super::network;
 use super::rom::{self, RomFile};
 use super::{BuildError, serial};
-use crate::config::{DumpConfig, GuestConfig, NetdevConfig};
+use crate::config::{AudioDriver, DumpConfig, GuestConfig, NetdevConfig};
 
 /// Open files, taken one by one as the machine is built. What is not among them is opened by its name then.
 #[derive(Default)]
@@ -36,6 +37,7 @@ struct Opened {
     dumps: BTreeMap<String, File>,
     shares: Vec<(String, OwnedFd)>,
     vsocks: BTreeMap<PathBuf, vsock::Prepared>,
+    wavs: BTreeMap<String, File>,
     debugcon: Option<File>,
     roms: BTreeMap<RomFile, Vec<Firmware>>,
     utc_offset: Option<i64>,
@@ -77,6 +79,13 @@ impl Preopened {
         }
         for dump in &config.dumps {
             opened.dumps.insert(dump.id.clone(), network::open_dump(&dump.file)?);
+        }
+        for audiodev in &config.audiodevs {
+            let AudioDriver::Wav { path, .. } = &audiodev.driver else { continue };
+            let file = wav::prepare(path).map_err(|source| file_error(path, source))?;
+            opened.wavs.insert(audiodev.id.clone(), file);
+            // As long as such a file can be.
+            opened.most = opened.most.map(|most| most.max(u32::MAX.into()));
         }
         opened.debugcon =
             debugcon.map(|path| File::create(path).map_err(|source| file_error(path, source))).transpose()?;
@@ -163,6 +172,12 @@ impl Preopened {
     pub(super) fn dump(&self, dump: &DumpConfig) -> Result<File, BuildError> {
         let ahead = self.opened().dumps.remove(&dump.id);
         ahead.map_or_else(|| network::open_dump(&dump.file), Ok)
+    }
+
+    /// The file that sound goes to.
+    pub(super) fn wav(&self, id: &str, path: &Path) -> io::Result<File> {
+        let ahead = self.opened().wavs.remove(id);
+        ahead.map_or_else(|| wav::prepare(path), Ok)
     }
 
     /// A file that is read.

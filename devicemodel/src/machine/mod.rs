@@ -1,6 +1,7 @@
 //! The machine: a hypervisor, a bus and the devices on it, and what a person can do with them.
 
 mod ahead;
+mod audio;
 mod back_ends;
 mod balloon;
 mod boot;
@@ -171,6 +172,7 @@ pub struct Machine {
     plugged: plug::Plugged,
     networks: Arc<network::Networks>,
     chardevs: chardevs::Chardevs,
+    sounds: audio::Sounds,
     cds: Mutex<Vec<Arc<CdDrive>>>,
     /// Images that the monitor's clients have opened.
     nodes: media::Nodes,
@@ -334,6 +336,8 @@ impl Machine {
         if let Err(error) = saved::quiesce_within(&self.bus, patience, &|| false) {
             tracing::error!("at the end: {error}");
         }
+        stage("sound");
+        self.sounds.end();
         stage("a serial port");
         chardev::flush_all();
         stage("the recording");

@@ -15,6 +15,7 @@ use devices::board::{
 use devices::models;
 use devices::storage::drive::{DRIVE, DriveImage};
 use devices::xen::platform;
+use devices_core::audio::AudioBackend;
 use devices_core::balloon::Balloon;
 use devices_core::block::{BlockBackend, Tray};
 use devices_core::bus::{AnyDevice, Bus};
@@ -473,6 +474,9 @@ impl devices::board::DeviceContext for Maker<'_> {
         number: u32,
     ) -> Result<Arc<dyn VsockBackend>, MakeError> {
         vsock::connect(self.board, properties, wiring, number)
+    }
+    fn audio(&self, properties: &Properties, name: &str) -> Result<Arc<dyn AudioBackend>, MakeError> {
+        self.board.sounds.connect(self.board, properties, name)
     }
     fn vcpus(&self) -> u32 {
         self.board.config.vcpus

@@ -8,7 +8,9 @@ use super::boot::Ends;
 use super::keyval::Fields;
 use super::network::Nics;
 use super::objects::TlsFiles;
-use crate::config::{BootOptions, CacheMode, DiskKind, DumpConfig, Features, NetdevConfig, SerialConfig};
+use crate::config::{
+    AudiodevConfig, BootOptions, CacheMode, DiskKind, DumpConfig, Features, NetdevConfig, SerialConfig,
+};
 use crate::qtest::server::{LogTo, QtestSocket};
 use crate::sandbox;
 
@@ -70,6 +72,10 @@ pub struct QemuConfig {
     pub globals: Vec<Global>,
     /// `-usbdevice`, in their order.
     pub usb_devices: Vec<String>,
+    /// `-audiodev` and `-audio`.
+    pub audiodevs: Vec<AudiodevConfig>,
+    /// Cards of `-audio` and `-soundhw`, and where the sound of each goes.
+    pub sound_cards: Vec<(String, Option<String>)>,
     /// `-blockdev`, in their order.
     pub blockdevs: Vec<Blockdev>,
     /// `-cpu`.

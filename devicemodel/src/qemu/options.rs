@@ -53,8 +53,12 @@ pub enum Opt {
     Net,
     /// `-nic`.
     Nic,
-    /// `-audio` and `-audiodev`.
+    /// `-audio`.
     Audio,
+    /// `-audiodev`.
+    Audiodev,
+    /// `-soundhw`.
+    SoundHw,
     /// `-vga`.
     Vga,
     /// `-usb`.
@@ -279,9 +283,9 @@ pub const OPTIONS: &[Row] = &[
     with("vga", "std|cirrus|virtio|none", Opt::Vga, "display adapter"),
     flag("usb", Opt::Usb, "the PC's USB controller"),
     with("usbdevice", "tablet|mouse|keyboard", Opt::UsbDevice, "a device on it"),
-    absent("soundhw", "NAME", "sound"),
-    with("audio", "none", Opt::Audio, "no sound"),
-    with("audiodev", "none,id=ID", Opt::Audio, "where sound goes"),
+    with("soundhw", "hda", Opt::SoundHw, "a sound card"),
+    with("audio", "none|wav[,path=PATH][,model=hda]", Opt::Audio, "where sound goes, and a sound card"),
+    with("audiodev", "none,id=ID|wav,id=ID,path=PATH", Opt::Audiodev, "where sound goes"),
     // Tests.
     with("qtest", "unix:PATH|chardev:ID|stdio", Opt::Qtest, "who drives a machine with -accel qtest"),
     with("qtest-log", "FILE|none", Opt::QtestLog, "what is said there; standard error if this is not given"),

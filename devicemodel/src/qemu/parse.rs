@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::objects::{self, Object};
 use super::options::{self, Opt, Row};
 use super::{QemuConfig, QemuError, Refusal, blockdev, boot, lines, listings, network, readconfig, values};
-use crate::config::parse_uuid;
+use crate::config::{AudiodevConfig, parse_uuid};
 
 /// Reads the arguments that follow the program's name. Asking for what is not built is not an error yet:
 /// it is collected in [`QemuConfig::not_built`], so that one line can name all of it.
@@ -132,7 +132,15 @@ impl Parser {
             Opt::Netdev => config.netdevs.push(network::netdev(value)?),
             Opt::Net => network::net(&mut config.nics, value)?,
             Opt::Nic => network::nic(&mut config.nics, value)?,
-            Opt::Audio => values::audio(value)?,
+            Opt::Audio => {
+                let (audiodev, card) = AudiodevConfig::with_card(value)?;
+                config.sound_cards.extend(card.map(|card| (card, Some(audiodev.id.clone()))));
+                config.audiodevs.insert(0, audiodev);
+            }
+            Opt::Audiodev => config.audiodevs.push(AudiodevConfig::parse(value)?),
+            Opt::SoundHw => {
+                config.sound_cards.extend(value.split(',').map(|card| (card.to_owned(), None)));
+            }
             Opt::Usb => config.machine.usb = true,
             Opt::UsbDevice => {
                 config.machine.usb = true;

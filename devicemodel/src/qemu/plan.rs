@@ -166,6 +166,11 @@ impl Task {
                 .and_then(|device| plan.device(device, &mut drives))
                 .map_err(|refusal| refusal.at(format!("-device {}", device.driver)))?;
         }
+        plan.guest.audiodevs.clone_from(&config.audiodevs);
+        for (card, audiodev) in &config.sound_cards {
+            let added = plan.guest.add_card_of_sound(card, audiodev.as_deref());
+            added.map_err(|error| bad("-audio", error.to_string()))?;
+        }
         plan.chardevs(&config)?;
         plan.guest.disks = drives.disks;
         plan.guest.back_ends = back_ends(&config, &plan.guest.devices)?;

@@ -162,8 +162,8 @@ fn what_is_not_built_is_named_in_one_line() {
     );
     assert_eq!(one("-drive file=a,id=scsi0-hd0,format=raw,if=scsi"), "not built yet: -drive if=scsi");
     assert_eq!(
-        one("-device ES1370 -device intel-hda -device hda-duplex"),
-        "not built yet: -device ES1370 (sound card), -device intel-hda (sound card), -device hda-duplex (sound card)"
+        one("-device ES1370 -device sb16"),
+        "not built yet: -device ES1370 (sound card), -device sb16 (sound card)"
     );
     assert_eq!(
         one("-chardev pty,id=libxl-channel0"),
@@ -230,6 +230,17 @@ fn a_test_client_asks_what_the_program_can_do() {
     let plan = plan(&format!("{line} -audiodev none,id=a -accel qtest"));
     assert!(plan.qtest.is_some());
     assert_eq!(refusal("-audiodev alsa,id=a"), "not built yet: -audiodev alsa (sound)");
+}
+
+#[test]
+fn a_sound_card_is_asked_for_in_three_ways() {
+    let sound = |line: &str| -> Vec<String> {
+        let models = plan(line).guest.devices.into_iter().map(|device| device.model);
+        models.filter(|model| model.contains("hda")).collect()
+    };
+    assert_eq!(sound("-device intel-hda -device hda-duplex"), ["intel-hda", "hda-duplex"]);
+    assert_eq!(sound("-soundhw hda"), ["intel-hda", "hda-duplex"]);
+    assert_eq!(sound("-audio wav,path=/w,model=hda"), ["intel-hda", "hda-duplex"]);
 }
 
 #[test]

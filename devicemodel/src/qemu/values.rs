@@ -346,19 +346,6 @@ pub(super) fn vga(value: &str) -> Result<Vga, Refusal> {
     }
 }
 
-/// Sound that goes nowhere: there is no card that could make any.
-pub(super) fn audio(value: &str) -> Result<(), Refusal> {
-    let mut fields = Fields::parse(value, Some("driver"));
-    match fields.required("driver")?.as_str() {
-        "none" => {
-            fields.ignore(&["id", "timer-period"]);
-            fields.only("model", &[], "sound card")?;
-            fields.end()
-        }
-        other => Err(Refusal::not_built(format!("{other} (sound)"))),
-    }
-}
-
 pub(super) fn display(value: &str) -> Result<(), Refusal> {
     let mut fields = Fields::parse(value, Some("type"));
     match fields.required("type")?.as_str() {

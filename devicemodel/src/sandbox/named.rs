@@ -21,7 +21,7 @@ use backends::net::{Address, NetSpec, StreamSpec};
 use devices_core::model::Value;
 
 use super::paths::Files;
-use crate::config::{BackEndPlace, DeviceSpec, GuestConfig, NetdevConfig, SerialConfig};
+use crate::config::{AudioDriver, BackEndPlace, DeviceSpec, GuestConfig, NetdevConfig, SerialConfig};
 
 /// What the host's side of the command line names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +82,12 @@ impl Named {
         for dump in &config.dumps {
             make(&dump.file);
             files.write.push(dump.file.clone());
+        }
+        for audiodev in &config.audiodevs {
+            if let AudioDriver::Wav { path, .. } = &audiodev.driver {
+                make(path);
+                files.write.push(path.clone());
+            }
         }
         for path in config.devices.iter().filter_map(DeviceSpec::host_socket) {
             remove_left_over(path);

@@ -125,6 +125,13 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
                 config.add_usb_device(&word)?;
             }
         }
+        "soundhw" => {
+            for word in text(entry)?.split(',').filter(|word| !word.is_empty()) {
+                if let Err(error) = config.add_card_of_sound(word, None) {
+                    warnings.push(format!("line {}: {error}: it is ignored", entry.line));
+                }
+            }
+        }
         "cdrom" => {
             for path in texts(entry) {
                 config.disks.push(crate::config::DiskConfig::cdrom(path));

@@ -25,6 +25,8 @@ pub enum BusType {
     VirtioSerial,
     /// USB, behind a controller.
     Usb,
+    /// The link of an HD Audio controller.
+    Hda,
 }
 
 impl BusType {
@@ -38,12 +40,13 @@ impl BusType {
             BusType::Scsi => "SCSI",
             BusType::VirtioSerial => "virtio-serial-bus",
             BusType::Usb => "usb-bus",
+            BusType::Hda => "HDA",
         }
     }
 
     /// Whether a device of the list has it, and not the board: what hangs on it is made after its controller.
     pub const fn is_of_device(self) -> bool {
-        matches!(self, BusType::Scsi | BusType::VirtioSerial | BusType::Usb)
+        matches!(self, BusType::Scsi | BusType::VirtioSerial | BusType::Usb | BusType::Hda)
     }
 
     /// The properties that tell a device's place on such a bus.
@@ -52,6 +55,7 @@ impl BusType {
             BusType::Scsi => &["channel", "scsi-id", "lun"],
             BusType::VirtioSerial => &["nr"],
             BusType::Usb => &["port"],
+            BusType::Hda => &["cad"],
             _ => &[],
         }
     }
@@ -70,18 +74,21 @@ pub enum Category {
     Input,
     /// Display adapters.
     Display,
+    /// Sound cards.
+    Sound,
     /// The rest.
     Misc,
 }
 
 impl Category {
     /// All, in order.
-    pub const ALL: [Category; 6] = [
+    pub const ALL: [Category; 7] = [
         Category::Bridge,
         Category::Storage,
         Category::Network,
         Category::Input,
         Category::Display,
+        Category::Sound,
         Category::Misc,
     ];
 
@@ -93,6 +100,7 @@ impl Category {
             Category::Network => "Network",
             Category::Input => "Input",
             Category::Display => "Display",
+            Category::Sound => "Sound",
             Category::Misc => "Misc",
         }
     }
@@ -174,7 +182,7 @@ impl Model {
             BusType::Pci => PCI_PROPERTIES,
             BusType::Ide => IDE_PROPERTIES,
             BusType::Scsi => SCSI_PROPERTIES,
-            BusType::Isa | BusType::System | BusType::VirtioSerial | BusType::Usb => &[],
+            BusType::Isa | BusType::System | BusType::VirtioSerial | BusType::Usb | BusType::Hda => &[],
         };
         let of_rom = if self.rom.is_some() { ROM_PROPERTIES } else { &[] };
         let mut all: Vec<_> = self.properties.iter().chain(of_bus).chain(of_rom).collect();

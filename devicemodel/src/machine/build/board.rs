@@ -8,6 +8,7 @@ use devices_core::power::Power;
 use devices_core::{Device, DeviceCell, Sbdf, Wiring};
 use hypervisor::{Claims, Hypervisor, IrqTarget, Mapping, Pin};
 
+use super::super::audio::Sounds;
 use super::super::chardevs::Chardevs;
 use super::super::disks::DriveImages;
 use super::super::inputs::Others;
@@ -51,6 +52,7 @@ pub(in crate::machine) struct Board<'a> {
     pub border: &'a Border,
     pub networks: &'a Networks,
     pub chardevs: &'a Chardevs,
+    pub sounds: &'a Sounds,
     pub others: &'a Others,
     pub images: &'a DriveImages,
     pub ahead: &'a Preopened,

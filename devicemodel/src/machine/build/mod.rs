@@ -26,6 +26,7 @@ use devices_core::{Device, DeviceCell};
 use hypervisor::{Capabilities, Hypervisor, Pin, RamBlock};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
+use super::audio::Sounds;
 use super::chardevs::Chardevs;
 use super::disks::{Block, Blocks, DriveImages, Geometries};
 use super::inputs::Others;
@@ -105,6 +106,7 @@ impl Machine {
         let networks = Arc::new(Networks::new(notifier.clone(), ahead.hubs()));
         let chardevs = Chardevs::default();
         let others = Others::default();
+        let sounds = Sounds::open(&config, &border, &ahead)?;
         let board = Board {
             bus: &bus,
             hypervisor: &hypervisor,
@@ -114,6 +116,7 @@ impl Machine {
             border: &border,
             networks: &networks,
             chardevs: &chardevs,
+            sounds: &sounds,
             others: &others,
             images: &drive_images,
             ahead: &ahead,
@@ -159,6 +162,7 @@ impl Machine {
             plugged,
             networks,
             chardevs,
+            sounds,
             cds: Mutex::new(cds),
             nodes: media::Nodes::default(),
             rtc,

@@ -87,8 +87,8 @@ impl Machine {
             (BusType::Pci, Plug::Hot) if self.pm.is_some() => None,
             (BusType::Pci, Plug::Hot) => Some("Bus 'pci.0' does not support hotplugging"),
             (BusType::Pci, _) => return no(&format!("Device '{}' does not support hotplugging", model.name)),
-            (BusType::Scsi | BusType::VirtioSerial | BusType::Usb, Plug::Hot) => None,
-            (BusType::Scsi | BusType::VirtioSerial | BusType::Usb, _) => {
+            (BusType::Scsi | BusType::VirtioSerial | BusType::Usb | BusType::Hda, Plug::Hot) => None,
+            (BusType::Scsi | BusType::VirtioSerial | BusType::Usb | BusType::Hda, _) => {
                 return no(&format!("Device '{}' does not support hotplugging", model.name));
             }
             (BusType::Ide, _) => Some("Bus 'ide.0' does not support hotplugging"),
@@ -128,6 +128,7 @@ impl Machine {
             border: &self.border,
             networks: &self.networks,
             chardevs: &self.chardevs,
+            sounds: &self.sounds,
             others: &self.others,
             images: &images,
             notifier: &self.notifier,
