@@ -18,6 +18,7 @@
 mod case;
 mod guest;
 mod machine;
+pub mod perl;
 pub mod place;
 mod qmp;
 pub mod random;

@@ -95,6 +95,7 @@ pub struct Machine {
     devices: Vec<String>,
     served: Vec<(String, String)>,
     shares: Vec<String>,
+    sound: Option<String>,
     within: Option<u32>,
 }
 
@@ -128,6 +129,7 @@ impl Machine {
             devices: Vec::new(),
             served: Vec::new(),
             shares: Vec::new(),
+            sound: None,
             within: None,
         }
     }
@@ -307,6 +309,12 @@ impl Machine {
         Ok(self)
     }
 
+    /// What it plays goes to that file, at so many frames a second.
+    pub fn sound(mut self, file: &Path, rate: u32) -> Machine {
+        self.sound = Some(format!("wav,id=sound,path={},out.frequency={rate}", file.display()));
+        self
+    }
+
     /// In the network of that process, which has one of its own.
     pub fn within(mut self, process: u32) -> Machine {
         self.within = Some(process);
@@ -357,6 +365,7 @@ impl Machine {
             command.arg("--chardev").arg(format!("socket,id=served{index},{socket}"));
             command.arg("--device").arg(format!("{device},chardev=served{index}"));
         }
+        command.args(self.sound.iter().map(|sound| format!("--audiodev={sound}")));
         command.args(self.shares.iter().map(|share| format!("--share={share}")));
         if let (false, Ok(program)) = (self.shares.is_empty(), place::virtiofsd()) {
             place::with_packages_of(command, &program);
@@ -408,6 +417,9 @@ impl Machine {
             command.args(["-cpu", model]);
         }
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        if let Some(sound) = &self.sound {
+            command.arg("-audiodev").arg(sound);
+        }
         for device in &self.devices {
             command.arg("-device").arg(device);
         }

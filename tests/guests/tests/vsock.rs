@@ -4,12 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Command;
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use guest_tests::random::Random;
-use guest_tests::{Guest, Machine, case, seconds};
+use guest_tests::{Guest, Machine, case, perl, seconds};
 use sha2::{Digest, Sha256};
 
 const APPEND: &str = "console=ttyS0,115200 ailurus=shell quiet";
@@ -52,25 +51,6 @@ if ($what eq "send") {
 }
 print "spoke $all\n";
 "#;
-
-/// A disk with an archive of perl, what it needs, and the program.
-fn disk(folder: &Path) -> Result<std::path::PathBuf> {
-    std::fs::write(folder.join("speaker"), SPEAKER)?;
-    let needs = Command::new("ldd").arg("/usr/bin/perl").output().context("ldd")?;
-    let needs = String::from_utf8(needs.stdout)?;
-    let libraries = needs.split_ascii_whitespace().filter(|word| word.starts_with('/'));
-    let image = folder.join("perl.tar");
-    let made = Command::new("tar")
-        .args(["-P", "-hcf"])
-        .arg(&image)
-        .arg(format!("--transform=s,^{},,", folder.display()))
-        .args(["/usr/bin/perl"])
-        .args(libraries)
-        .arg(folder.join("speaker"))
-        .status()?;
-    ensure!(made.success(), "perl cannot be packed");
-    Ok(image)
-}
 
 /// Types a line and waits for what it says at its end.
 fn run(guest: &mut Guest, command: &str, done: &str) -> Result<String> {
@@ -134,7 +114,9 @@ fn try_it(properties: &str) -> Result<()> {
     let path = folder.path().join("v");
     let listener = UnixListener::bind(folder.path().join("v_52"))?;
     let device = format!("virtio-vsock-pci,guest-cid=42,socket={}{properties}", path.display());
-    let machine = Machine::new()?.virtio_disk(&disk(folder.path())?, "raw", "").device(device);
+    let machine = Machine::new()?
+        .virtio_disk(&perl::disk(folder.path(), &[("speaker", SPEAKER.as_bytes())])?, "raw", "")
+        .device(device);
     let mut guest = machine.kernel("virtio", APPEND)?.boot()?;
     guest.wait_for("ailurus:/root#", seconds(240))?;
     run(&mut guest, "mkdir -p /usr; tar -xf /dev/vda -C /; export PATH=$PATH:/usr/bin", "unpacked")?;

@@ -89,6 +89,11 @@ fn generic(place: &Place) -> Result<()> {
         let modules = modules::in_order(&root.join("lib/modules").join(&version), &modules::USB)?;
         Ok(fs::write(target, initrd::make(&fs::read(&busybox)?, &modules)?)?)
     })?;
+    make(place, "sound.vmlinuz", &groups, |target| copy(&kernel, target))?;
+    make(place, "sound.initrd", &groups, |target| {
+        let modules = modules::in_order(&root.join("lib/modules").join(&version), &modules::SOUND)?;
+        Ok(fs::write(target, initrd::make(&fs::read(&busybox)?, &modules)?)?)
+    })?;
     make(place, "disk.img", &groups, |target| {
         let content = disk::Content { kernel: &kernel, initrd: &ramdisk, busybox: &busybox };
         disk::make(place, &content, target)

@@ -1,5 +1,6 @@
 //! What may be as it is: failures of QEMU that are explained, differences that we keep.
 
+mod audio;
 mod chipset;
 mod display;
 mod input;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Allowed> {
         display::ALLOWED,
         network::ALLOWED,
         usb::ALLOWED,
+        audio::ALLOWED,
         virtio::ALLOWED,
     ]
     .concat()

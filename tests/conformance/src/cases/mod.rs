@@ -7,6 +7,7 @@ mod dma8237;
 mod e1000;
 mod e1000e;
 mod fw_cfg;
+mod hda;
 mod hpet;
 mod i440fx;
 mod i8042;
@@ -65,6 +66,7 @@ pub const GROUPS: &[Group] = &[
     rtl8139::GROUP,
     uhci::GROUP,
     xhci::GROUP,
+    hda::GROUP,
     fw_cfg::GROUP,
     debugcon::GROUP,
     e1000::GROUP,

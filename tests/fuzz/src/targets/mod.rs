@@ -5,6 +5,7 @@ mod devices;
 mod files;
 mod flight;
 mod guest;
+mod hda;
 mod ioreq;
 mod link;
 mod monitor;
@@ -64,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
     Target { name: "uhci", run: uhci::run, seeds: uhci::seeds },
     Target { name: "xhci", run: xhci::run, seeds: xhci::seeds },
+    Target { name: "hda", run: hda::run, seeds: hda::seeds },
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
     Target { name: "e1000e", run: nic::e1000e, seeds: nic::e1000e_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },
