@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use backends::audio::wav;
+use devices::audio::ac97::model as ac97;
 use devices::audio::hda::model as hda;
 use devices_core::audio::{AUDIODEV, Format, Sample};
 use devices_core::model::{Model, Properties, PropertyError, Value};
@@ -44,7 +45,7 @@ pub enum AudioDriver {
 const NAMELESS: &str = "audiodev0";
 
 /// Cards by the words of xl.cfg's `soundhw`, and the devices that libxl makes of them.
-const CARDS: &[(&str, &[&Model])] = &[("hda", &[&hda::ICH6, &hda::DUPLEX])];
+const CARDS: &[(&str, &[&Model])] = &[("hda", &[&hda::ICH6, &hda::DUPLEX]), ("ac97", &[&ac97::MODEL])];
 
 impl AudioDriver {
     /// What a mixer makes for it; none: nobody listens.
@@ -220,7 +221,7 @@ mod tests {
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("audiodev") && error.contains("can't find value 'b'"), "{error}");
         let error = config.add_card_of_sound("gus", None).unwrap_err().to_string();
-        assert!(error.contains("'gus' is not known; expected hda"), "{error}");
+        assert!(error.contains("'gus' is not known; expected hda, ac97"), "{error}");
         let twice = config.audiodevs[0].clone();
         config.audiodevs.push(twice);
         assert!(config.check().unwrap_err().to_string().contains("Duplicate ID 'a'"));

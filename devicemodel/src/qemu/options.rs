@@ -283,8 +283,8 @@ pub const OPTIONS: &[Row] = &[
     with("vga", "std|cirrus|virtio|none", Opt::Vga, "display adapter"),
     flag("usb", Opt::Usb, "the PC's USB controller"),
     with("usbdevice", "tablet|mouse|keyboard", Opt::UsbDevice, "a device on it"),
-    with("soundhw", "hda", Opt::SoundHw, "a sound card"),
-    with("audio", "none|wav[,path=PATH][,model=hda]", Opt::Audio, "where sound goes, and a sound card"),
+    with("soundhw", "hda|ac97", Opt::SoundHw, "a sound card"),
+    with("audio", "none|wav[,path=PATH][,model=hda|ac97]", Opt::Audio, "where sound goes, and a sound card"),
     with("audiodev", "none,id=ID|wav,id=ID,path=PATH", Opt::Audiodev, "where sound goes"),
     // Tests.
     with("qtest", "unix:PATH|chardev:ID|stdio", Opt::Qtest, "who drives a machine with -accel qtest"),

@@ -4,6 +4,7 @@
 //! listens. It reads and writes memory when its timer fires, and whenever the guest looks at a position: so what the
 //! guest is told to be done has been done.
 
+pub mod ac97;
 pub mod hda;
 mod pace;
 

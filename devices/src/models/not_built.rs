@@ -9,7 +9,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ("USB", &["ich9-usb-uhci1", "ich9-usb-uhci2", "ich9-usb-uhci3", "pci-ohci"]),
     ("USB", &["usb-host", "usb-redir", "usb-hub"]),
     ("USB", &["usb-audio", "usb-serial", "usb-net", "usb-ccid", "usb-wacom-tablet"]),
-    ("sound card", &["AC97", "ac97", "ES1370", "es1370", "adlib", "cs4231a", "gus", "sb16"]),
+    ("sound card", &["ES1370", "es1370", "adlib", "cs4231a", "gus", "sb16"]),
     (
         "disk controller",
         &["lsi53c895a", "lsi", "lsi53c810", "ahci", "ich9-ahci", "megasas", "pvscsi", "mptsas1068"],
