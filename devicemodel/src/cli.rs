@@ -9,6 +9,7 @@ use crate::config::{
     GuestConfig, HypervisorChoice, SerialConfig, USUAL_CARD,
 };
 use crate::display::Display;
+use crate::ledger::Known;
 use crate::lockstep::Lockstep;
 use crate::qemu::{self, keyval::Fields};
 use crate::restore::Given;
@@ -41,8 +42,8 @@ pub enum Command {
     /// Continue a saved guest in a new process.
     ///
     /// The whole file is checked before anything else is opened. What it names of this host (images, a kernel,
-    /// serial ports' files and sockets) is not opened unasked: give it here, or --trust-paths. Without either it is
-    /// shown, and the status is 2.
+    /// serial ports' files and sockets) is opened if you gave it to this guest before, and saved the guest here with
+    /// `ailurus save`. Otherwise give it here, or --trust-paths. Without either it is shown, and the status is 2.
     Restore(Box<RestoreArgs>),
     /// Give a recording (`run --record-io`) to the devices again, and stop where they do something else.
     ///
@@ -415,6 +416,7 @@ impl RestoreArgs {
             back_ends: back_ends(&self.chardev)?,
             audiodevs: self.host.audiodevs()?,
             trust: self.trust_paths,
+            known: Known::default(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Seek};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,10 +18,11 @@ use crate::cli::{
     Cli, Command, DevicesArgs, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, ReplayArgs, RestoreArgs,
     RunArgs, Sandbox, SaveArgs, ScreenshotArgs, SendKeyArgs, unix_path,
 };
-use crate::config::ConfigError;
+use crate::config::{ConfigError, GuestConfig};
 use crate::inherited;
 use crate::install::{self, InstallError};
 use crate::launch::{self, Settings, Vcpus, launch};
+use crate::ledger::Ledger;
 use crate::listing;
 use crate::machine::{BuildError, Machine};
 use crate::monitor::client::{Client, ClientError};
@@ -133,7 +134,7 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
         print!("{}", listing::cpus());
         return Ok(0);
     }
-    let (config, warnings) = args.config()?;
+    let (mut config, warnings) = args.config()?;
     for warning in warnings {
         say(&format!("warning: {warning}"));
     }
@@ -145,6 +146,7 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
         say(&why);
     }
     let recorded = args.host.record_io.is_some();
+    note(&mut config, &args.host);
     let ending = launch(config, settings(&args.host, false)?, |machine, _| {
         // A replay loads its devices, which drives their lines; new devices have not driven theirs yet.
         if recorded {
@@ -155,19 +157,41 @@ fn run_guest(args: &RunArgs) -> Result<u8, Failure> {
     Ok(ending.status())
 }
 
-fn restore_guest(args: &RestoreArgs) -> Result<u8, Failure> {
-    let given = args.given()?;
-    let file = File::open(&args.file).map_err(|error| named(&args.file, error))?;
-    let mut settings = settings(&args.host, args.paused)?;
-    if !given.trust {
-        // Whoever made the file may have made it to hurt: what reads it has no more than the command line names.
-        settings.confine_ahead(&given.host_side()?)?;
+/// Notes what a guest was given that can be saved, before its process is confined.
+fn note(config: &mut GuestConfig, host: &HostArgs) {
+    let Some(ledger) = Ledger::of_user().filter(|_| host.monitor.is_some()) else { return };
+    match ledger.note_guest(&restore::reaches(config)) {
+        Ok(number) => config.noted = Some(number),
+        // The person is asked again what the guest may have.
+        Err(error) => tracing::info!("what the guest was given is not noted: {error}"),
     }
+}
+
+fn restore_guest(args: &RestoreArgs) -> Result<u8, Failure> {
+    let mut given = args.given()?;
+    let mut file = File::open(&args.file).map_err(|error| named(&args.file, error))?;
+    let mut settings = settings(&args.host, args.paused)?;
+    let ledger = Ledger::of_user().filter(|ledger| !given.trust && ledger.has_saved(&mut file));
+    // Whoever made the file may have made it to hurt: what reads it has no more than the command line names, or the person
+    // trusts.
+    let mut ahead = given.host_side()?;
+    // What is no file is refused below, where it is read.
+    if file.metadata()?.is_file() && (given.trust || ledger.is_some()) {
+        let header = saved::open_file(file.try_clone()?, &args.file, None)?;
+        if let (Some(ledger), Some(number)) = (&ledger, &header.config.noted) {
+            given.known = ledger.given_to(number);
+        }
+        ahead = restore::settle(header.config, &given)?;
+        file.rewind()?;
+    }
+    note(&mut ahead, &args.host);
+    settings.confine_ahead(&ahead)?;
     let mut saved = saved::open_file(file, &args.file, None)?;
     // The file is looked through before anything that it names, or the command line, is opened.
     saved.config.check()?;
     let saved = saved.check()?;
     let mut config = restore::settle(saved.config.clone(), &given)?;
+    config.noted = ahead.noted;
     config.check()?;
     let load = |machine: &mut Machine| saved.load(machine.hypervisor(), machine.bus());
     let ending = launch(config, settings, |machine, _| load(machine).map_err(Failure::from))?;
@@ -299,7 +323,21 @@ fn save(args: &SaveArgs) -> Result<u8, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
+    note_saved(&args.file);
     Ok(0)
+}
+
+/// Notes that the file is this user's, who need not name again what the guest was given.
+fn note_saved(file: &Path) {
+    let Some(ledger) = Ledger::of_user() else { return };
+    let note = || match File::open(file)? {
+        // `/dev/null`.
+        saved if !saved.metadata()?.is_file() => Ok(()),
+        mut saved => ledger.note_saved(&mut saved),
+    };
+    if let Err(error) = note() {
+        say(&format!("restore will ask for what {} names of this host: {error}", file.display()));
+    }
 }
 
 fn screenshot(args: &ScreenshotArgs) -> Result<u8, Failure> {

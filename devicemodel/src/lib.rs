@@ -10,6 +10,7 @@ pub mod host;
 pub mod inherited;
 pub mod install;
 mod launch;
+pub mod ledger;
 pub mod listing;
 pub mod lockstep;
 pub mod machine;

@@ -2,8 +2,10 @@
 //!
 //! The file of a saved guest names images, a kernel, files and sockets for its serial ports. Whoever made the file chose
 //! those names, and opening a serial port's file destroys what is in it. So names come from the command line, or the
-//! person has seen them and trusts them (`--trust-paths`).
+//! person has seen them and trusts them (`--trust-paths`), or has given them to this very guest before, and the file is as
+//! it was saved ([`ledger`](crate::ledger)).
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use devices_core::model::Value;
@@ -12,6 +14,38 @@ use crate::config::{
     AudioDriver, AudiodevConfig, BackEndConfig, ConfigError, DeviceSpec, DiskBus, DiskConfig, DiskKind,
     GuestConfig, NetdevConfig, SerialConfig,
 };
+use crate::ledger::Known;
+
+/// Something of this host that a guest's configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// What it is to the guest, for people.
+    pub what: String,
+    /// The file, socket, folder or network.
+    pub at: String,
+    /// It is not only read.
+    pub written: bool,
+}
+
+impl Reach {
+    fn new(what: impl Into<String>, at: &Path, written: bool) -> Reach {
+        Reach { what: what.into(), at: at.to_string_lossy().into_owned(), written }
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, shown(self.at.as_ref()))
+    }
+}
+
+/// What a configuration names of this host.
+pub fn reaches(config: &GuestConfig) -> Vec<Reach> {
+    let mut named = Vec::new();
+    // Nothing is given in the place of anything: no fault can come of it.
+    let _ = replace(&mut config.clone(), &Given::default(), &mut named);
+    named
+}
 
 /// What the person gives, in the place of what the file names.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +70,8 @@ pub struct Given {
     pub audiodevs: Vec<AudiodevConfig>,
     /// What the file names is right.
     pub trust: bool,
+    /// What this guest was given before.
+    pub known: Known,
 }
 
 impl Given {
@@ -67,14 +103,41 @@ impl Given {
 /// person did not give, or trust.
 pub fn settle(saved: GuestConfig, given: &Given) -> Result<GuestConfig, ConfigError> {
     let mut config = saved;
-    // What the file names and nobody gave, as lines.
     let mut named = Vec::new();
-    media(&mut config, given, DiskKind::Disk, &mut named)?;
-    media(&mut config, given, DiskKind::Cdrom, &mut named)?;
+    replace(&mut config, given, &mut named)?;
+    named.retain(|reach| !given.known.has(reach));
+    if given.trust {
+        return Ok(config);
+    }
+    if named.is_empty() {
+        go_on_writing(&mut config, given);
+        return Ok(config);
+    }
+    let text = "the saved guest names files of this host, which are not opened unasked:";
+    let end = "give others (--disk, --cdrom, --kernel, --initrd, --firmware, --serial, --net, --chardev), or --trust-paths if they \
+               are right";
+    let lines: Vec<String> = named.iter().map(Reach::to_string).collect();
+    Err(ConfigError::Invalid(format!("{text}\n  {}\n{end}", lines.join("\n  "))))
+}
+
+/// Lines that nobody has spoken of now go on in their files: what the guest said before its save stays.
+fn go_on_writing(config: &mut GuestConfig, given: &Given) {
+    let ports = config.serial.iter_mut().skip(given.serial.len());
+    for line in ports.chain(config.chardevs.iter_mut().map(|chardev| &mut chardev.line)) {
+        if let SerialConfig::File(path) = line {
+            *line = SerialConfig::Append(std::mem::take(path));
+        }
+    }
+}
+
+/// Puts what was given in the place of what `config` names; `named` gets what it names and nobody gave.
+fn replace(config: &mut GuestConfig, given: &Given, named: &mut Vec<Reach>) -> Result<(), ConfigError> {
+    media(config, given, DiskKind::Disk, named)?;
+    media(config, given, DiskKind::Cdrom, named)?;
     let mut file = |what: &str, at: &mut Option<PathBuf>, given: &Option<PathBuf>| match (&at, given) {
         (None, Some(_)) => Err(ConfigError::Invalid(format!("the saved guest has no {what}"))),
         (Some(path), None) => {
-            named.push(format!("{what}: {}", shown(path)));
+            named.push(Reach::new(what, path, false));
             Ok(())
         }
         (_, given) => {
@@ -88,24 +151,19 @@ pub fn settle(saved: GuestConfig, given: &Given) -> Result<GuestConfig, ConfigEr
         Some(firmware) => config.firmware = firmware.clone(),
         None => file("firmware", &mut config.firmware, &None)?,
     }
-    lines(&mut config, &given.serial, &mut named)?;
-    networks(&mut config, &given.nets, &mut named)?;
-    back_ends(&mut config, &given.back_ends, &mut named)?;
-    sounds(&mut config, given)?;
+    lines(config, &given.serial, named)?;
+    networks(config, &given.nets, named)?;
+    back_ends(config, &given.back_ends, named)?;
+    sounds(config, given)?;
     let rom = |device: &DeviceSpec| match device.properties.get("romfile") {
         Some(Value::Text(name)) if !name.is_empty() => {
-            Some(format!("option ROM of {}: {}", shown(device.model.as_ref()), shown(name.as_ref())))
+            let what = format!("option ROM of {}", shown(device.model.as_ref()));
+            Some(Reach::new(what, name.as_ref(), false))
         }
         _ => None,
     };
     named.extend(config.devices.iter().filter_map(rom));
-    if given.trust || named.is_empty() {
-        return Ok(config);
-    }
-    let text = "the saved guest names files of this host, which are not opened unasked:";
-    let end = "give others (--disk, --cdrom, --kernel, --initrd, --firmware, --serial, --net, --chardev), or --trust-paths if they \
-               are right";
-    Err(ConfigError::Invalid(format!("{text}\n  {}\n{end}", named.join("\n  "))))
+    Ok(())
 }
 
 /// A path for people: nothing in it can move the cursor or hide.
@@ -118,7 +176,7 @@ fn media(
     config: &mut GuestConfig,
     given: &Given,
     kind: DiskKind,
-    named: &mut Vec<String>,
+    named: &mut Vec<Reach>,
 ) -> Result<(), ConfigError> {
     let mut images: Vec<DiskConfig> = match kind {
         DiskKind::Disk => given.disks.clone(),
@@ -151,8 +209,8 @@ fn media(
                     DiskBus::Virtio | DiskBus::Scsi => drive.place_name(),
                 };
                 let write = if drive.readonly { "read only" } else { "written" };
-                let path = drive.path.as_deref().map(shown).unwrap_or_default();
-                named.push(format!("{name} {place}, {write}: {path}"));
+                let path = drive.path.as_deref().unwrap_or(Path::new(""));
+                named.push(Reach::new(format!("{name} {place}, {write}"), path, !drive.readonly));
             }
         }
     }
@@ -168,7 +226,7 @@ fn media(
 fn lines(
     config: &mut GuestConfig,
     given: &[SerialConfig],
-    named: &mut Vec<String>,
+    named: &mut Vec<Reach>,
 ) -> Result<(), ConfigError> {
     for (index, to) in given.iter().enumerate() {
         let port = config.serial.get_mut(index).filter(|port| **port != SerialConfig::None);
@@ -207,19 +265,18 @@ fn sounds(config: &mut GuestConfig, given: &Given) -> Result<(), ConfigError> {
 }
 
 /// What a line opens by its name.
-fn reached(what: &str, line: &SerialConfig) -> Option<String> {
+fn reached(what: &str, line: &SerialConfig) -> Option<Reach> {
+    let reach = |how: &str, path: &Path| Some(Reach::new(format!("{what}, {how}"), path, true));
     match line {
-        SerialConfig::File(path) => Some(format!("{what}, written anew: {}", shown(path))),
-        SerialConfig::Append(path) => Some(format!("{what}, written to its end: {}", shown(path))),
-        SerialConfig::Unix(path) | SerialConfig::Connect(path) => {
-            Some(format!("{what}, a socket: {}", shown(path)))
-        }
+        SerialConfig::File(path) => reach("written anew", path),
+        SerialConfig::Append(path) => reach("written to its end", path),
+        SerialConfig::Unix(path) | SerialConfig::Connect(path) => reach("a socket", path),
         SerialConfig::None | SerialConfig::Null | SerialConfig::Stdio | SerialConfig::Pty => None,
     }
 }
 
 /// Leads the cables of network cards where the person wants them.
-fn networks(config: &mut GuestConfig, given: &[String], named: &mut Vec<String>) -> Result<(), ConfigError> {
+fn networks(config: &mut GuestConfig, given: &[String], named: &mut Vec<Reach>) -> Result<(), ConfigError> {
     if given.len() > config.netdevs.len() {
         return Err(ConfigError::Invalid("the saved guest has no network where one more was given".into()));
     }
@@ -228,7 +285,8 @@ fn networks(config: &mut GuestConfig, given: &[String], named: &mut Vec<String>)
     }
     let reached = config.netdevs.iter().skip(given.len());
     let line = |netdev: &NetdevConfig| {
-        Some(format!("network {}: {}", shown(netdev.id.as_ref()), shown(netdev.reaches()?.as_ref())))
+        let what = format!("network {}", shown(netdev.id.as_ref()));
+        Some(Reach::new(what, netdev.reaches()?.as_ref(), true))
     };
     named.extend(reached.filter_map(line));
     Ok(())
@@ -238,7 +296,7 @@ fn networks(config: &mut GuestConfig, given: &[String], named: &mut Vec<String>)
 fn back_ends(
     config: &mut GuestConfig,
     given: &[BackEndConfig],
-    named: &mut Vec<String>,
+    named: &mut Vec<Reach>,
 ) -> Result<(), ConfigError> {
     for other in given {
         let found = config.back_ends.iter_mut().find(|back_end| back_end.id == other.id);
@@ -247,7 +305,7 @@ fn back_ends(
     }
     let left = config.back_ends.iter().filter(|back_end| given.iter().all(|other| other.id != back_end.id));
     named.extend(left.map(|BackEndConfig { id, place, .. }| {
-        format!("chardev {}: {}", shown(id.as_ref()), shown(place.to_string().as_ref()))
+        Reach::new(format!("chardev {}", shown(id.as_ref())), place.to_string().as_ref(), true)
     }));
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use devicemodel::config::{GuestConfig, SerialConfig};
+use devicemodel::ledger::Ledger;
+use devicemodel::restore::reaches;
 use devicemodel::stream::Writer;
 use devices_core::Saved;
 use serde::Serialize;
@@ -25,12 +27,18 @@ fn with_rom(folder: &Path) -> PathBuf {
     let mut rom = devices_core::model::Properties::new(devices::models::find("e1000").unwrap());
     rom.put("romfile", devices_core::model::Value::Text("/etc/passwd".into())).unwrap();
     config.devices.push(devicemodel::config::DeviceSpec::new(None, &rom));
-    let mut writer = Writer::new(File::create(&file).unwrap()).unwrap();
-    let header = Header { build: "x".into(), config };
-    writer.record("header", &Saved::encode("pc-1", 0, &header).unwrap()).unwrap();
-    writer.record("machine", &machine()).unwrap();
-    writer.finish().unwrap();
+    write(&file, &config, &[("machine", machine())]);
     file
+}
+
+fn write(file: &Path, config: &GuestConfig, more: &[(&str, Saved)]) {
+    let mut writer = Writer::new(File::create(file).unwrap()).unwrap();
+    let header = Header { build: "x".into(), config: config.clone() };
+    writer.record("header", &Saved::encode("pc-1", 0, &header).unwrap()).unwrap();
+    for (path, saved) in more {
+        writer.record(path, saved).unwrap();
+    }
+    writer.finish().unwrap();
 }
 
 /// A saved file whose guest has a serial port that leads to a file of the host's.
@@ -43,13 +51,7 @@ fn made(folder: &Path, more: &[(&str, Saved)]) -> (PathBuf, PathBuf) {
         kernel: Some(precious.clone()),
         ..GuestConfig::default()
     };
-    let mut writer = Writer::new(File::create(&file).unwrap()).unwrap();
-    let header = Header { build: "x".into(), config };
-    writer.record("header", &Saved::encode("pc-1", 0, &header).unwrap()).unwrap();
-    for (path, saved) in more {
-        writer.record(path, saved).unwrap();
-    }
-    writer.finish().unwrap();
+    write(&file, &config, more);
     (file, precious)
 }
 
@@ -65,6 +67,7 @@ fn machine() -> Saved {
 fn restore(file: &Path, more: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ailurus"));
     command.arg("restore").arg(file).args(more).args(["--timeout", "1"]).stdin(Stdio::null());
+    command.env("XDG_STATE_HOME", "/nonexistent");
     let Output { status, stderr, .. } = command.output().unwrap();
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
@@ -83,6 +86,52 @@ fn what_the_file_names_is_shown_and_not_opened() {
     }
     assert!(said.contains("--trust-paths"), "{said}");
     assert_eq!(fs::read_to_string(&precious).unwrap(), PRECIOUS);
+}
+
+#[test]
+fn what_the_user_gave_the_guest_before_is_opened_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let ledger = Ledger::at(state.join("ailurus"));
+    let log = folder.path().join("log");
+    let mut config = GuestConfig {
+        memory_mib: 2,
+        serial: vec![SerialConfig::File(log.clone())],
+        ..GuestConfig::default()
+    };
+    config.noted = Some(ledger.note_guest(&reaches(&config)).unwrap());
+    let restore = |config: &GuestConfig, known: bool| {
+        fs::write(&log, PRECIOUS).unwrap();
+        let file = folder.path().join("saved");
+        write(&file, config, &[("machine", machine())]);
+        if known {
+            ledger.note_saved(&mut File::open(&file).unwrap()).unwrap();
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ailurus"));
+        command.arg("restore").arg(&file).args(["--timeout", "1"]).stdin(Stdio::null());
+        let Output { status, stderr, .. } = command.env("XDG_STATE_HOME", &state).output().unwrap();
+        let kept = fs::read_to_string(&log).unwrap() == PRECIOUS;
+        (status.code(), kept, String::from_utf8_lossy(&stderr).into_owned())
+    };
+    // It has no devices, and so does not run; but its serial port was opened, and what it had said is there.
+    let (status, kept, said) = restore(&config, true);
+    assert!(status == Some(1) && kept && said.contains("device"), "{said}");
+    let mut others = config.clone();
+    others.noted = Some(ledger.note_guest(&[]).unwrap());
+    let mut more = config.clone();
+    more.kernel = Some("/etc/passwd".into());
+    let mut nobodys = config.clone();
+    nobodys.noted = None;
+    for (what, config, known) in [
+        ("a file of unknown origin", &config, false),
+        ("another guest's number", &others, true),
+        ("one name more", &more, true),
+        ("no number", &nobodys, true),
+    ] {
+        let (status, kept, said) = restore(config, known);
+        assert!(status == Some(2) && kept && said.contains("--trust-paths"), "{what}: {said}");
+        assert_eq!(said.contains("written anew"), what != "one name more", "{what}: {said}");
+    }
 }
 
 #[test]

@@ -211,6 +211,9 @@ pub struct GuestConfig {
     /// Files that get what passes some of them.
     #[serde(skip)]
     pub dumps: Vec<DumpConfig>,
+    /// The number of the note that says what the guest was given of the host: see [`ledger`](crate::ledger).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noted: Option<String>,
     /// What builds that had no such list wrote in its place. Nobody else has it.
     #[doc(hidden)]
     #[serde(default, rename = "vga", skip_serializing)]
@@ -252,6 +255,7 @@ impl Default for GuestConfig {
             audiodevs: Vec::new(),
             back_ends: Vec::new(),
             dumps: Vec::new(),
+            noted: None,
             old_vga: None,
             localtime: false,
             rtc_base: None,

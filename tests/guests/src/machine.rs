@@ -36,6 +36,8 @@ impl Program {
             Program::Ailurus(path) => {
                 let mut command = Command::new(path);
                 command.env("AILURUS_FIRMWARE_DIR", place::firmware());
+                // What a person's own guests were given is theirs to note.
+                command.env("XDG_STATE_HOME", place::state());
                 command
             }
             Program::Qemu(folder) => {

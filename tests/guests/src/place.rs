@@ -46,6 +46,11 @@ pub fn firmware() -> PathBuf {
     given("AILURUS_FIRMWARE_DIR", "build/root/usr/share/seabios")
 }
 
+/// Where the program notes what its guests were given.
+pub fn state() -> PathBuf {
+    given("AILURUS_STATE", "build/state")
+}
+
 /// The VGA BIOS that text screens are drawn with.
 pub fn vga_bios() -> Result<PathBuf> {
     present(firmware().join("vgabios-stdvga.bin"))

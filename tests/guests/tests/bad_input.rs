@@ -360,3 +360,25 @@ fn a_restore_needs_its_disks() {
         Ok(())
     });
 }
+
+#[test]
+fn a_guest_of_ones_own_is_restored_unasked() {
+    case("restore of what the user has named before", || {
+        let folder = tempfile::tempdir()?;
+        let image = write(folder.path(), "image", &vec![0; 1 << 20])?;
+        let file = folder.path().join("saved");
+        let firmware = rom(folder.path(), "still", STILL)?;
+        let machine = Machine::new()?.memory(16).firmware_at(Path::new(&firmware));
+        let mut guest = machine.disk(Path::new(&image), "raw").boot()?;
+        guest.monitor()?;
+        guest.save(&file).context("saving")?;
+        let restore = |file: &Path| {
+            let file = file.display().to_string();
+            Subcommand::new()?.run(&["restore", &file, "--serial", "none", "--timeout", "2"])
+        };
+        let output = restore(&file)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(4), "it does not run until its time is up: {said}");
+        Ok(())
+    });
+}
