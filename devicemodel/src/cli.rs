@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use devices::display::vga;
 
 use crate::config::{
     AudiodevConfig, BackEndConfig, Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig,
@@ -511,12 +512,12 @@ impl RunArgs {
         }
         config.audiodevs.extend(self.host.audiodevs()?);
         self.networks(config)?;
+        // Another VGA is there instead of the usual one, or the file's.
+        let mut usual = config.devices.clone();
+        usual.retain(|device| device.is_instead_of(vga::model::MODEL.name));
         for device in &self.device {
             let device = DeviceSpec::parse(device)?;
-            // Another VGA is there instead of the usual one.
-            config
-                .devices
-                .retain(|other| *other != DeviceSpec::vga(16) || !device.is_instead_of(&other.model));
+            config.devices.retain(|other| !usual.contains(other) || !device.is_instead_of(&other.model));
             config.devices.push(device);
         }
         for share in &self.share {
@@ -590,6 +591,27 @@ mod tests {
         assert_eq!(config.disks[0].slot, Some(2));
         assert_eq!(config.serial, [SerialConfig::Stdio]);
         assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn a_display_that_is_asked_for_is_instead_of_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("guest.cfg");
+        std::fs::write(&file, "name='x'").unwrap();
+        let displays = |args: &[&str]| {
+            let (config, _) = run(args).unwrap();
+            let is_display = |device: &&DeviceSpec| device.is_instead_of(vga::model::MODEL.name);
+            let names: Vec<_> =
+                config.devices.iter().filter(is_display).map(|device| device.model.clone()).collect();
+            names.join(" ")
+        };
+        let file = file.to_str().unwrap();
+        assert_eq!(displays(&[]), "VGA");
+        assert_eq!(displays(&[file]), "cirrus-vga");
+        assert_eq!(displays(&[file, "--device", "VGA"]), "VGA");
+        assert_eq!(displays(&[file, "--device", "virtio-vga"]), "virtio-vga");
+        assert_eq!(displays(&["--device", "cirrus-vga"]), "cirrus-vga");
+        run(&["--device", "VGA", "--device", "cirrus-vga"]).unwrap_err();
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::display::Display;
 use super::syntax::{Entry, Value};
 use super::{disk, vif};
 use crate::config::{Action, ConfigError, GuestConfig, SerialConfig, parse_uuid};
@@ -14,7 +15,8 @@ const MEANINGLESS: &[&str] = &["apic", "pae", "nx", "hap", "device_model_version
 const BOUNDS: &[&str] = &["maxmem", "maxvcpus"];
 
 /// Keys whose value is a number; in the first four a negative one means nothing, in the others it is as good as 1.
-const NUMBERS: &[&str] = &["memory", "vcpus", "maxmem", "maxvcpus", "acpi", "hpet", "localtime", "usb"];
+const NUMBERS: &[&str] =
+    &["memory", "vcpus", "maxmem", "maxvcpus", "acpi", "hpet", "localtime", "usb", "stdvga", "videoram"];
 
 /// Keys whose value is a list.
 const LISTS: &[&str] = &["disk", "vif"];
@@ -34,6 +36,7 @@ const TEXTS: &[&str] = &[
     "on_poweroff",
     "on_reboot",
     "on_crash",
+    "vga",
 ];
 
 /// Changes `config` by the entries of a file; of a key that stands twice the last counts, as for xl. Each key without
@@ -42,6 +45,7 @@ pub fn apply(entries: &[Entry], config: &mut GuestConfig) -> Result<Vec<String>,
     let mut warnings = Vec::new();
     let mut root = None;
     let mut extra = None;
+    let mut display = Display::default();
     let last: HashMap<&str, usize> =
         entries.iter().enumerate().map(|(index, entry)| (entry.key.as_str(), index)).collect();
     let counts = |(index, entry): &(usize, &Entry)| last.get(entry.key.as_str()) == Some(index);
@@ -60,9 +64,13 @@ pub fn apply(entries: &[Entry], config: &mut GuestConfig) -> Result<Vec<String>,
         match entry.key.as_str() {
             "root" => root = Some(text(entry).map_err(at_line)?),
             "extra" => extra = Some(text(entry).map_err(at_line)?),
+            "vga" => display.vga = Some(text(entry).map_err(at_line)?),
+            "stdvga" => display.stdvga = is_on(entry),
+            "videoram" => display.videoram = Some(number(entry).map_err(at_line)?),
             _ => setting(entry, config, &mut warnings).map_err(at_line)?,
         }
     }
+    display.apply(config)?;
     if config.cmdline.is_empty() {
         let root = root.map(|root| format!("root={root}"));
         config.cmdline = [root, extra].into_iter().flatten().collect::<Vec<_>>().join(" ");
@@ -332,7 +340,7 @@ mod tests {
     /// What is said of a file whose last line means nothing.
     fn ignored(text: &str) -> String {
         let (config, warnings) = read(text).unwrap();
-        assert_eq!(format!("{config:?}"), format!("{:?}", GuestConfig::default()), "{text}");
+        assert_eq!(config, read("").unwrap().0, "{text}");
         let [warning] = warnings.as_slice() else { panic!("{text}: {warnings:?}") };
         let said = warning.strip_suffix(", and is ignored, as by xl").unwrap();
         said.split_once(": ").unwrap().1.to_owned()

@@ -6,6 +6,7 @@
 
 mod apply;
 mod disk;
+mod display;
 mod spec;
 mod syntax;
 mod vif;
