@@ -39,7 +39,8 @@ pub struct Ledger(PathBuf);
 impl Ledger {
     /// The notes of the user who runs this process; None if they have no place for such things.
     pub fn of_user() -> Option<Ledger> {
-        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let absolute =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
         Some(Ledger::at(state.join("ailurus")))
     }
@@ -104,7 +105,13 @@ impl Ledger {
         thin_out(&folder)?;
         // A note that is cut short says less, and so nothing that is wrong.
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).open(folder.join(name))?.write_all(content)
+        options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(folder.join(name))?
+            .write_all(content)
     }
 }
 

@@ -361,15 +361,24 @@ fn a_file_of_a_dead_server_holds_up_who_named_it_and_nobody_else() {
         ("blockdev-change-medium", json!({ "device": cd, "filename": "cd" })),
         ("screendump", json!({ "filename": "shot" })),
         ("chardev-add", line),
+        ("object-add", json!({ "qom-type": "filter-dump", "id": "d", "netdev": "net0", "file": "dump" })),
         ("save", json!({ "filename": "saved" })),
+        ("xen-save-devices-state", json!({ "filename": "devices" })),
     ];
     for (command, arguments) in commands {
+        let stands = command == "xen-save-devices-state";
+        if stands {
+            one.ask("stop", json!({}));
+        }
         program.stop_the_next();
         one.send(command, arguments.clone());
         program.catch();
-        assert_eq!(other.status(), "running", "{command}");
+        assert_eq!(other.status(), if stands { "paused" } else { "running" }, "{command}");
         assert!(error(&one.answer()).ends_with("the host does not answer"), "{command}");
         program.go_on();
+        if stands {
+            one.ask("cont", json!({}));
+        }
     }
     // What was given up is as if it had never been asked for.
     let nodes = one.ask("query-named-block-nodes", json!({}));

@@ -66,6 +66,7 @@ pub(crate) use firmware::split_ram;
 pub use inputs::Inputs;
 use interrupts::{Controllers, Dispatcher};
 pub(crate) use media::open as open_source;
+pub(crate) use network::open_dump;
 pub use recording::recorded;
 pub(crate) use rest::PausedMachine;
 pub use serial::Terminal;

@@ -321,7 +321,7 @@ impl Networks {
 }
 
 /// The file of a dump: it is made, or emptied. Nobody waits at a pipe for a reader.
-pub(super) fn open_dump(path: &Path) -> Result<File, BuildError> {
+pub(crate) fn open_dump(path: &Path) -> Result<File, BuildError> {
     let mut options = File::options();
     options.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK);
     options.open(path).map_err(|source| file_error(path, source))
@@ -418,12 +418,17 @@ impl Machine {
     }
 
     /// Adds one.
-    pub(crate) fn add_dump(&self, dump: &DumpConfig) -> Result<(), BuildError> {
+    pub(crate) fn add_dump(&self, dump: &DumpConfig, file: File) -> Result<(), BuildError> {
+        self.may_dump(dump)?;
+        self.networks.add_dump(dump, file)
+    }
+
+    /// Whether one can be added: its file is made only then.
+    pub(crate) fn may_dump(&self, dump: &DumpConfig) -> Result<(), BuildError> {
         if self.dumps().len() >= DUMPS {
             return Err(super::plug::plain("there are too many dumps: use object-del"));
         }
-        crate::config::check_dumps(std::slice::from_ref(dump), &self.networks.configs())?;
-        self.networks.add_dump(dump, open_dump(&dump.file)?)
+        Ok(crate::config::check_dumps(std::slice::from_ref(dump), &self.networks.configs())?)
     }
 
     /// Ends one. False: there is none of that name.

@@ -2,9 +2,7 @@
 //! name means one of them.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{OFlags, fcntl_getfl};
@@ -122,30 +120,6 @@ impl FdSets {
         let found = self.duplicate(name, Access::Write).transpose()?;
         Ok(found.map(|file| Handed::new(name, file.into())))
     }
-
-    /// The file that `name` means: one of a set, or one of the host's, which is made anew to be written.
-    pub fn open(&self, name: &Path, access: Access) -> Result<File, QmpError> {
-        let failed = |error: std::io::Error| QmpError::generic(format!("{}: {error}", name.display()));
-        let file = match self.duplicate(name, access) {
-            Some(found) => File::from(found?),
-            None => {
-                let write = access != Access::Read;
-                let mut options = OpenOptions::new();
-                options.read(access != Access::Write).write(write).create(write).truncate(write);
-                // Nobody may be at the other end of a pipe.
-                options.custom_flags(libc::O_NONBLOCK).open(name).map_err(failed)?
-            }
-        };
-        // What is read or written here, the guest and all clients wait for.
-        let kind = file.metadata().map_err(failed)?.file_type();
-        if kind.is_fifo() || kind.is_socket() {
-            return Err(QmpError::generic(format!(
-                "{}: it is a pipe or a socket, not a file",
-                name.display()
-            )));
-        }
-        Ok(file)
-    }
 }
 
 impl Access {
@@ -161,6 +135,7 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
     use std::io::Write;
 
     fn null(write: bool) -> OwnedFd {
@@ -174,8 +149,9 @@ mod tests {
         assert_eq!(added.0, 0);
         assert_eq!(sets.add(None, null(true), None).unwrap().0, 1);
         assert_eq!(sets.list()[0], json!({ "fdset-id": 0, "fds": [{ "fd": added.1, "opaque": "raw:/a" }] }));
-        assert!(sets.open("/dev/fdset/1".as_ref(), Access::Read).is_err());
-        sets.open("/dev/fdset/1".as_ref(), Access::Write).unwrap().write_all(b"x").unwrap();
+        assert!(sets.duplicate("/dev/fdset/1".as_ref(), Access::Read).unwrap().is_err());
+        let found = sets.duplicate("/dev/fdset/1".as_ref(), Access::Write).unwrap().unwrap();
+        std::fs::File::from(found).write_all(b"x").unwrap();
         assert!(sets.duplicate("/dev/fdset/7".as_ref(), Access::Read).unwrap().is_err());
         assert!(sets.duplicate("/dev/fdset/".as_ref(), Access::Read).unwrap().is_err());
         assert!(sets.duplicate("/dev/null".as_ref(), Access::Read).is_none());
@@ -187,20 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_no_file() {
+    fn one_that_is_read_and_written_is_open_for_both() {
         let mut sets = FdSets::default();
-        let (read, write) = rustix::pipe::pipe().unwrap();
-        let (id, _) = sets.add(None, read, None).unwrap();
-        sets.add(Some(id), write, None).unwrap();
+        let (id, _) = sets.add(None, null(false), None).unwrap();
+        sets.add(Some(id), null(true), None).unwrap();
         let name = format!("/dev/fdset/{id}");
-        for access in [Access::Read, Access::Write] {
-            assert!(sets.open(name.as_ref(), access).unwrap_err().desc.contains("pipe"));
-        }
         assert!(sets.duplicate(name.as_ref(), Access::Both).unwrap().is_err());
-        let folder = tempfile::tempdir().unwrap();
-        let fifo = folder.path().join("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(sets.open(&fifo, Access::Read).unwrap_err().desc.contains("pipe"));
     }
 
     #[test]

@@ -21,7 +21,6 @@ pub mod server;
 mod table;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -31,7 +30,8 @@ use serde_json::{Map, Value};
 use events::Event;
 use info::{
     Actions, AnnounceParameters, BlockInfo, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo,
-    Input, MachineInfo, MouseInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, VncInfo,
+    Input, MachineInfo, MouseInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, Source,
+    VncInfo,
 };
 use protocol::QmpError;
 use run_state::RunState;
@@ -247,7 +247,7 @@ pub trait Guest {
         Vec::new()
     }
     /// Adds one.
-    fn dump_add(&mut self, _dump: DumpConfig) -> Result<(), QmpError> {
+    fn dump_add(&mut self, _dump: DumpConfig) -> Result<Begun, QmpError> {
         Err(not_here("dumping a network"))
     }
     /// Ends one. False: there is none of that name.
@@ -299,11 +299,7 @@ pub trait Guest {
     }
     /// Writes the state of the devices to a file and lets the host have it on disk. `live`: the guest will
     /// go on elsewhere, so that images are let go.
-    fn save_devices(&mut self, _file: File, _live: bool) -> Result<Begun, QmpError> {
+    fn save_devices(&mut self, _to: Source, _live: bool) -> Result<Begun, QmpError> {
         Err(not_here("saving the devices alone"))
-    }
-    /// Reads the state of the devices from a file.
-    fn load_devices(&mut self, _file: File) -> Result<(), QmpError> {
-        Err(not_here("loading the devices alone"))
     }
 }

@@ -1,7 +1,6 @@
 //! What the monitor does with the guest.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,12 +14,12 @@ use serde_json::{Map, Value, json};
 use super::announce::Announce;
 use super::{BY_HOST, Ending, Runner, look};
 use crate::config::{DeviceSpec, DumpConfig, NetdevConfig, SerialConfig, bus_of};
-use crate::machine::{Terminal, prepare_line};
+use crate::machine::{BuildError, Terminal, open_dump, prepare_line};
 use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::info::{
     Actions, AnnounceParameters, BlockInfo, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo,
     Input, MachineInfo, MouseInfo, NetdevInfo, NewMedium, NewNode, NewNodeKind, NicInfo, NodeInfo, PciInfo,
-    VncInfo,
+    Source, VncInfo,
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
@@ -324,11 +323,23 @@ impl Guest for Runner {
         self.machine.dumps()
     }
 
-    fn dump_add(&mut self, dump: DumpConfig) -> Result<(), QmpError> {
-        self.machine.add_dump(&dump).map_err(|error| {
+    fn dump_add(&mut self, dump: DumpConfig) -> Result<Begun, QmpError> {
+        let failed = |error: BuildError| {
             let mut text = error.to_string();
             crate::sandbox::explain(&mut text);
             QmpError::generic(text)
+        };
+        self.machine.may_dump(&dump).map_err(failed)?;
+        let path = dump.file.clone();
+        let open = {
+            let path = path.clone();
+            move || open_dump(&path).map_err(failed)
+        };
+        self.elsewhere(&path, open, move |runner, _, file| {
+            // It may have got a twin meanwhile.
+            let twin = runner.machine.dumps().contains(&dump.id);
+            let twin = twin.then(|| QmpError::generic(format!("there is an object '{}' already", dump.id)));
+            Some(twin.map_or(Ok(()), Err).and_then(|()| runner.machine.add_dump(&dump, file).map_err(failed)))
         })
     }
 
@@ -418,9 +429,9 @@ impl Guest for Runner {
         result.map_err(|error| QmpError::generic(error.to_string()))
     }
 
-    fn save_devices(&mut self, file: File, _live: bool) -> Result<Begun, QmpError> {
+    fn save_devices(&mut self, to: Source, _live: bool) -> Result<Begun, QmpError> {
         // The guest goes on elsewhere, with its disks; on this host it may be before we end.
-        self.begin_save_devices(file)
+        self.begin_save_devices(to)
     }
 }
 

@@ -6,6 +6,7 @@
 //! a thread. What may be waited for is bounded by [`Runner::patience`]; who wants the process to end gives it up.
 
 use std::fs::File;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use serde_json::json;
 use super::Runner;
 use crate::machine::PausedMachine;
 use crate::monitor::events as qmp;
+use crate::monitor::info::Source;
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
 use crate::monitor::{Begun, Job, busy};
@@ -172,6 +174,16 @@ fn save_devices(rest: &PausedMachine, shared: &Shared, patience: Duration, to: F
     rest.lend_images().map_err(|error| error.to_string())
 }
 
+/// The file, if it is one: at a pipe all would wait for its reader.
+fn plain_file(file: File, path: &Path) -> Result<File, QmpError> {
+    let failed = |why: String| QmpError::generic(format!("{}: {why}", path.display()));
+    let kind = file.metadata().map_err(|error| failed(error.to_string()))?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        return Err(failed("it is a pipe or a socket, not a file".into()));
+    }
+    Ok(file)
+}
+
 pub(super) fn given_up() -> QmpError {
     QmpError::generic(SaveError::GivenUp.to_string())
 }
@@ -236,12 +248,39 @@ impl Runner {
     }
 
     /// Saves the devices of a guest that stands still already.
-    pub(super) fn begin_save_devices(&mut self, file: File) -> Result<Begun, QmpError> {
+    pub(super) fn begin_save_devices(&mut self, to: Source) -> Result<Begun, QmpError> {
+        let path = match to {
+            Source::File(file, path) => {
+                let file = plain_file(file.into(), &path)?;
+                let job = self.job();
+                self.thread_of_devices(job, file);
+                return self.begun(job);
+            }
+            Source::Path(path) => path,
+        };
+        let open = {
+            let path = path.clone();
+            move || {
+                let mut options = File::options();
+                // Nobody may be at the other end of a pipe.
+                options.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK);
+                let failed = |error| QmpError::generic(format!("{}: {error}", path.display()));
+                plain_file(options.open(&path).map_err(failed)?, &path)
+            }
+        };
+        self.elsewhere(&path, open, |runner, job, file| {
+            if runner.state == RunState::Running {
+                return Some(Err(QmpError::generic("the guest runs: stop it first")));
+            }
+            runner.thread_of_devices(job, file);
+            None
+        })
+    }
+
+    fn thread_of_devices(&mut self, job: Job, file: File) {
         let patience = self.patience;
-        let job = self.job();
         self.lent = true;
         self.thread(job, Kind::Devices, None, move |rest, shared| save_devices(rest, shared, patience, file));
-        self.begun(job)
     }
 
     /// Takes the images back that another process had, and goes on.
@@ -458,5 +497,18 @@ impl Runner {
         } else {
             self.notice(notice);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_devices_state_goes_to_a_file_and_nowhere_that_a_reader_is_waited_for() {
+        let (_read, write) = rustix::pipe::pipe().unwrap();
+        let error = plain_file(write.into(), Path::new("/dev/fdset/1")).unwrap_err();
+        assert_eq!(error.desc, "/dev/fdset/1: it is a pipe or a socket, not a file");
+        plain_file(File::open("/dev/null").unwrap(), Path::new("/dev/null")).unwrap();
     }
 }

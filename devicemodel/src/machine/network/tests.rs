@@ -220,7 +220,8 @@ fn what_passes_a_network_is_in_a_file() {
     config.dumps = vec![dump("first", "net0")];
     let machine = built(config);
     assert_eq!(machine.dumps(), ["first"]);
-    assert!(machine.add_dump(&dump("x", "nobody")).unwrap_err().to_string().contains("'nobody'"));
+    let add = |dump: DumpConfig| machine.add_dump(&dump, open_dump(&file).unwrap());
+    assert!(machine.may_dump(&dump("x", "nobody")).unwrap_err().to_string().contains("'nobody'"));
     machine.announce(None);
     assert!(machine.remove_dump("first") && !machine.remove_dump("first"));
     let bytes = std::fs::read(&file).unwrap();
@@ -228,7 +229,7 @@ fn what_passes_a_network_is_in_a_file() {
     assert_eq!(bytes.len(), 24 + 16 + 60);
     assert_eq!(bytes[40..], announcement(machine.nics()[0].mac));
     // A new one begins anew, and ends with its network.
-    machine.add_dump(&dump("second", "net0")).unwrap();
+    add(dump("second", "net0")).unwrap();
     machine.announce(None);
     machine.announce(None);
     assert!(machine.remove_netdev("net0"));

@@ -6,11 +6,12 @@ use devices_core::balloon::POLLING;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::Begun;
 use super::super::objects::Secret;
 use super::super::protocol::{Command, QmpError};
 use super::super::qom;
 use super::super::table::{CommandSpec, Table};
-use super::{Context, arguments, is_identifier, nothing};
+use super::{Context, arguments, begins, is_identifier, nothing};
 use crate::config::{DumpConfig, MOST_OF_A_FRAME};
 
 pub(super) static TABLE: Table = Table {
@@ -57,8 +58,11 @@ union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDump
         })
         .takes("typename:str")
         .returns("[ObjectPropertyInfo]"),
-        CommandSpec::new("object-add", |command, context| nothing(add_object(command, context)))
-            .takes("= ObjectOptions"),
+        CommandSpec::new("object-add", |command, context| {
+            let begun = add_object(command, context);
+            begins(context, begun)
+        })
+        .takes("= ObjectOptions"),
         CommandSpec::new("object-del", |command, context| {
             nothing(arguments(command).and_then(|Named { id }| match context.guest.dump_del(&id) {
                 true => Ok(()),
@@ -139,7 +143,7 @@ fn most_of_a_frame() -> u32 {
     MOST_OF_A_FRAME
 }
 
-fn add_object(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
+fn add_object(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError> {
     let Object { id, kind } = arguments(command)?;
     if !is_identifier(&id) {
         return Err(QmpError::generic("Parameter 'id' expects an identifier"));
@@ -149,7 +153,7 @@ fn add_object(command: &Command, context: &mut Context<'_>) -> Result<(), QmpErr
         return Err(QmpError::generic(text));
     }
     match kind {
-        Kind::Secret(secret) => context.shared.objects.add(id, secret),
+        Kind::Secret(secret) => context.shared.objects.add(id, secret).map(|()| Begun::Done),
         Kind::FilterDump { maxlen: 0, .. } => {
             Err(QmpError::generic("Property 'filter-dump.maxlen' doesn't take value '0'"))
         }

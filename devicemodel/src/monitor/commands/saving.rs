@@ -1,15 +1,16 @@
 //! Guests that are written down, or go elsewhere.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::Begun;
 use super::super::fdset::Access;
+use super::super::info::Source;
 use super::super::protocol::{Command, QmpError};
 use super::super::run_state::RunState;
 use super::super::table::{CommandSpec, Table};
+use super::super::{Begun, not_here};
 use super::{Context, arguments, begins, nothing};
 
 pub(super) static TABLE: Table = Table {
@@ -38,10 +39,9 @@ object MigrationInfo
         .takes("filename:str ?live:bool")
         .not_in(&[RunState::Running], "the guest runs: stop it first")
         .alone(),
-        CommandSpec::new("xen-load-devices-state", |command, context| {
-            nothing(load_devices(command, context))
-        })
-        .takes("filename:str"),
+        // A guest that comes is read by a process that is started for it.
+        CommandSpec::new("xen-load-devices-state", |_, _| Err(not_here("loading the devices alone")))
+            .takes("filename:str"),
     ],
 };
 
@@ -65,12 +65,10 @@ fn save(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError>
 
 fn save_devices(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError> {
     let Save { filename, live } = arguments(command)?;
-    let file = context.shared.fdsets.open(Path::new(&filename), Access::Write)?;
-    context.guest.save_devices(file, live.unwrap_or(true))
-}
-
-fn load_devices(command: &Command, context: &mut Context<'_>) -> Result<(), QmpError> {
-    let Save { filename, .. } = arguments(command)?;
-    let file = context.shared.fdsets.open(Path::new(&filename), Access::Read)?;
-    context.guest.load_devices(file)
+    let path = PathBuf::from(filename);
+    let to = match context.shared.fdsets.duplicate(&path, Access::Write) {
+        Some(fd) => Source::File(fd?, path),
+        None => Source::Path(path),
+    };
+    context.guest.save_devices(to, live.unwrap_or(true))
 }

@@ -293,7 +293,11 @@ impl Guest for Fake {
         self.log.push(format!("dirty log {on}"));
         Ok(())
     }
-    fn save_devices(&mut self, mut file: File, live: bool) -> Result<Begun, QmpError> {
+    fn save_devices(&mut self, to: Source, live: bool) -> Result<Begun, QmpError> {
+        let mut file = match to {
+            Source::Path(path) => File::create(path).unwrap(),
+            Source::File(fd, _) => fd.into(),
+        };
         file.write_all(b"state").unwrap();
         self.log.push(format!("save live={live}"));
         Ok(Begun::Done)
