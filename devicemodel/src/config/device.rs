@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use devices::display::{cirrus, vga};
+use devices::display::{bochs, cirrus, vga};
 use devices::models;
 use devices::virtio::gpu;
 use devices_core::model::{BusType, Model, Plug, Properties, PropertyError, Value};
@@ -128,11 +128,12 @@ impl DeviceSpec {
 
     /// Bytes of memory that it brings into the guest.
     pub(crate) fn memory(&self) -> u64 {
-        match self.properties() {
-            Ok(properties) if [vga::model::MODEL.name, cirrus::model::MODEL.name].contains(&&*self.model) => {
-                vga::model::memory(&properties)
-            }
-            Ok(_) if self.model == gpu::model::VGA.name => gpu::model::VIDEO_MEMORY,
+        let Ok(properties) = self.properties() else { return 0 };
+        let vgas = [vga::model::MODEL.name, vga::model::SECONDARY.name, cirrus::model::MODEL.name];
+        match &*self.model {
+            model if vgas.contains(&model) => vga::model::memory(&properties),
+            model if model == bochs::model::MODEL.name => bochs::model::memory(&properties),
+            model if model == gpu::model::VGA.name => gpu::model::VIDEO_MEMORY,
             _ => 0,
         }
     }

@@ -2,7 +2,7 @@
 
 /// Models of QEMU's that are refused by name, and what they are.
 pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("display adapter", &["qxl", "qxl-vga", "bochs-display", "secondary-vga", "ramfb"]),
+    ("display adapter", &["qxl", "qxl-vga", "ramfb"]),
     ("network card", &["ne2k_isa", "pcnet", "vmxnet3"]),
     ("network card", &["i82551", "i82557b", "i82559er", "igb", "tulip"]),
     ("USB", &["ich9-usb-ehci1", "ich9-usb-ehci2", "usb-ehci"]),

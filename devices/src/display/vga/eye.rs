@@ -21,6 +21,10 @@ pub trait Adapter {
     fn snapshot(&self) -> Snapshot;
     /// Whether a register that the picture depends on was written since somebody last asked.
     fn take_changed(&mut self) -> bool;
+    /// Whether the guest uses its screen.
+    fn is_active(&self) -> bool {
+        true
+    }
 }
 
 /// A way to look at the screen of an adapter, or of a device that has one in it.
@@ -49,6 +53,10 @@ impl<D: Device, A: Adapter> DisplayAdapter for Eye<D, A> {
     fn frame(&self) -> Box<dyn Frame> {
         let snapshot = (self.vga)(&mut self.slot.lock()).snapshot();
         Box::new(Render::new(snapshot))
+    }
+
+    fn is_active(&self) -> bool {
+        (self.vga)(&mut self.slot.lock()).is_active()
     }
 
     /// All lines, if a register was written. Takes the memory's display dirty log.

@@ -1,6 +1,7 @@
 //! The standard VGA: an IBM VGA with Bochs' linear modes on top.
 //!
-//! Hardware: QEMU's `VGA`, PCI 1234:1111 revision 2. The VGA answers at ports 0x3b4-0x3da and in the
+//! Hardware: QEMU's `VGA`, PCI 1234:1111 revision 2, and `secondary-vga`, which has BARs alone and so can be there beside
+//! another adapter. The VGA answers at ports 0x3b4-0x3da and in the
 //! window at 0xa0000 whether or not its PCI function is enabled, as QEMU's does; the linear framebuffer is
 //! BAR 0, mapped straight into the guest, and BAR 2 has EDID and the registers once more. It raises no
 //! interrupt. The registers are in `spec`, the window's planes in `memory`, the DISPI modes in `dispi`,
@@ -12,7 +13,6 @@
 
 pub(super) mod dac;
 mod dispi;
-mod edid;
 mod eye;
 pub(super) mod memory;
 pub mod model;
@@ -30,6 +30,7 @@ use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wirin
 use hypervisor::RamBlock;
 
 use super::Picture;
+use super::edid::Monitor;
 use dispi::Dispi;
 pub use eye::{Adapter, Eye};
 use memory::Window;
@@ -72,6 +73,8 @@ fn first_port(region: usize) -> Option<u16> {
 
 /// The standard VGA.
 pub struct Vga {
+    name: String,
+    model: &'static Model,
     pci: PciConfig,
     vga: Registers,
     dispi: Dispi,
@@ -82,8 +85,9 @@ pub struct Vga {
     save_memory: bool,
     /// A register was written since somebody last asked.
     changed: bool,
-    edid: [u8; 128],
-    regions: [Region; REGIONS],
+    /// One block or two, or none.
+    edid: Vec<u8>,
+    regions: Vec<Region>,
     wiring: Wiring,
 }
 
@@ -94,7 +98,7 @@ impl Vga {
         let len = vram.size() as u64;
         assert!((VRAM_MIN..=VRAM_MAX).contains(&len), "the video memory has a size that QEMU allows");
         let mono = spec::COLOUR_ABOVE_MONO;
-        let regions = [
+        let regions = vec![
             Region::pio("crtc mono", spec::CRTC - mono, 2),
             Region::pio("status mono", spec::STATUS1 - mono, 1),
             Region::pio("vga", spec::ATTRIBUTE, 16),
@@ -105,17 +109,38 @@ impl Vga {
             Region::floating("mmio", Space::Mmio, spec::mmio::LEN),
         ];
         Vga {
-            pci: configuration(&vram),
+            name: "vga".into(),
+            model: &model::MODEL,
+            pci: configuration(&vram, CLASS_VGA, region::MMIO),
             vga: Registers::default(),
             dispi: Dispi::default(),
             big_endian: false,
             vram: Vram::new(vram),
             save_memory: true,
             changed: true,
-            edid: edid::blob(),
+            edid: Monitor { name: "Ailurus", preferred: (1280, 800) }.edid(),
             regions,
             wiring: wiring.clone(),
         }
+    }
+
+    /// One of that name that has BARs alone: no ports, no legacy window, no VGA's class.
+    pub fn secondary(name: &str, wiring: &Wiring, vram: RamBlock) -> Vga {
+        let mut vga = Vga::new(wiring, vram);
+        vga.pci = configuration(vga.vram.block(), CLASS_OTHER_DISPLAY, 0);
+        vga.regions.drain(..region::MMIO);
+        Vga { name: name.into(), model: &model::SECONDARY, ..vga }
+    }
+
+    /// With another monitor, whose EDID it is; none is empty.
+    pub fn with_edid(mut self, edid: Vec<u8>) -> Vga {
+        self.edid = edid;
+        self
+    }
+
+    /// Which region of [`REGIONS`] the bus means by a number.
+    fn region(&self, at: At) -> usize {
+        at.region + REGIONS - self.regions.len()
     }
 
     /// Leaves the contents of the memory out of the saved state, where somebody else saves them: on Xen
@@ -243,17 +268,23 @@ impl Vga {
     }
 }
 
-fn configuration(vram: &RamBlock) -> PciConfig {
+/// PCI class of a VGA.
+const CLASS_VGA: u32 = 0x03_00_00;
+/// PCI class of a display controller that is none.
+pub(super) const CLASS_OTHER_DISPLAY: u32 = 0x03_80_00;
+
+/// The configuration space; the registers of BAR 2 are region `mmio`.
+fn configuration(vram: &RamBlock, class: u32, mmio: usize) -> PciConfig {
     let mut pci = PciConfig::new(Identity {
         vendor: 0x1234,
         device: 0x1111,
         revision: 2,
-        class: 0x03_00_00,
+        class,
         subsystem: QEMU_SUBSYSTEM,
     });
     let prefetch = BarKind::Mem32 { prefetch: true };
     pci.bar(0, prefetch, vram.size() as u64, BarWindow::Ram(vram.clone()));
-    pci.bar(2, BarKind::Mem32 { prefetch: false }, spec::mmio::LEN, BarWindow::Region(region::MMIO));
+    pci.bar(2, BarKind::Mem32 { prefetch: false }, spec::mmio::LEN, BarWindow::Region(mmio));
     pci
 }
 
@@ -277,14 +308,18 @@ impl Adapter for Vga {
     fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
+    /// Firmware and text show nothing on one that is not the first.
+    fn is_active(&self) -> bool {
+        self.regions.len() == REGIONS || self.dispi.enabled()
+    }
 }
 
 impl Device for Vga {
     fn name(&self) -> &str {
-        "vga"
+        &self.name
     }
     fn model(&self) -> Option<&'static Model> {
-        Some(&model::MODEL)
+        Some(self.model)
     }
 
     fn regions(&self) -> &[Region] {
@@ -292,13 +327,14 @@ impl Device for Vga {
     }
 
     fn read(&mut self, at: At, data: &mut [u8]) -> Io {
-        if let Some(first) = first_port(at.region) {
+        let region = self.region(at);
+        if let Some(first) = first_port(region) {
             for (port, byte) in (first.wrapping_add(at.offset as u16)..).zip(data) {
                 *byte = self.read_port(port);
             }
             return Io::Done;
         }
-        match at.region {
+        match region {
             region::WINDOW => {
                 let mut window = self.window();
                 for (offset, byte) in (at.offset..).zip(data) {
@@ -320,13 +356,14 @@ impl Device for Vga {
     }
 
     fn write(&mut self, at: At, data: &[u8]) -> Io {
-        if let Some(first) = first_port(at.region) {
+        let region = self.region(at);
+        if let Some(first) = first_port(region) {
             for (port, &value) in (first.wrapping_add(at.offset as u16)..).zip(data) {
                 self.write_port(port, value);
             }
             return Io::Done;
         }
-        match at.region {
+        match region {
             region::WINDOW => {
                 let mut window = self.window();
                 for (offset, &value) in (at.offset..).zip(data) {

@@ -1,48 +1,62 @@
-//! The standard VGA.
+//! The standard VGA, and the one that is no guest's first display.
 
 use std::sync::Arc;
 
 use devices_core::DeviceCell;
 use devices_core::model::{Category, Default, Kind, Model, Plug, Properties, Property, PropertyError};
 
+use super::spec::dispi::MAX_XRES;
 use super::{Eye, VRAM_MAX, VRAM_MIN, Vga};
 use crate::board::{DeviceHandles, MadeDevice, MakeError};
+use crate::display::monitor;
 
-/// The model.
-pub static MODEL: Model = Model {
-    name: "VGA",
+const VGAMEM: Property = Property {
+    name: "vgamem_mb",
+    kind: Kind::Uint(32),
+    default: Default::Uint(16),
+    help: "video memory in MiB, a power of two up to 512",
+};
+
+/// What both have.
+const MODEL_PARTS: Model = Model {
     category: Category::Display,
-    desc: "standard VGA",
     check,
     plug: Plug::Cold,
-    rom: Some("vgabios-stdvga.bin"),
-    properties: &[Property {
-        name: "vgamem_mb",
-        kind: Kind::Uint(32),
-        default: Default::Uint(16),
-        help: "video memory in MiB, a power of two up to 512",
-    }],
+    properties: &[VGAMEM, monitor::EDID, monitor::XRES, monitor::YRES],
     ..Model::PCI_PART
 };
 
+/// The model.
+pub static MODEL: Model =
+    Model { name: "VGA", desc: "standard VGA", rom: Some("vgabios-stdvga.bin"), ..MODEL_PARTS };
+
+/// One without ports and legacy window: drivers that know its BARs use it, firmware does not.
+pub static SECONDARY: Model =
+    Model { name: "secondary-vga", desc: "standard VGA, BARs alone", several: true, ..MODEL_PARTS };
+
 /// Bytes of its memory.
 pub fn memory(properties: &Properties) -> u64 {
-    properties.uint("vgamem_mb").unwrap_or(0).saturating_mul(1 << 20)
+    properties.uint(VGAMEM.name).unwrap_or(0).saturating_mul(1 << 20)
 }
 
 fn check(properties: &Properties) -> Result<(), PropertyError> {
     let bytes = memory(properties);
-    let right = bytes.is_power_of_two() && (VRAM_MIN..=VRAM_MAX).contains(&bytes);
-    right
-        .then_some(())
-        .ok_or_else(|| properties.invalid("vgamem_mb", "a power of two from 1 to 512 is needed"))
+    if !bytes.is_power_of_two() || !(VRAM_MIN..=VRAM_MAX).contains(&bytes) {
+        return Err(properties.invalid(VGAMEM.name, "a power of two from 1 to 512 is needed"));
+    }
+    monitor::check(properties, MAX_XRES.into())
 }
 
-/// Makes one.
+/// Makes one of either.
 pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
     check(properties)?;
-    let vram = parts.board.add_ram("vram", memory(properties))?;
-    let mut vga = Vga::new(parts.wiring, vram);
+    let secondary = properties.model().name == SECONDARY.name;
+    let vram = parts.board.add_ram(if secondary { parts.name } else { "vram" }, memory(properties))?;
+    let vga = match secondary {
+        true => Vga::secondary(parts.name, parts.wiring, vram),
+        false => Vga::new(parts.wiring, vram),
+    };
+    let mut vga = vga.with_edid(monitor::edid(properties));
     if parts.board.saves_device_memory() {
         vga = vga.memory_saved_elsewhere();
     }

@@ -32,9 +32,21 @@ struct State {
 }
 
 pub(super) fn save(device: &Vga) -> Result<Saved, StateError> {
-    // The EDID is the same always; the ROM is firmware; after a load everything counts as changed.
-    let Vga { pci, vga, dispi, big_endian, vram, save_memory, changed: _, edid: _, regions: _, wiring: _ } =
-        device;
+    // The EDID is made from properties; the ROM is firmware; after a load everything counts as changed.
+    let Vga {
+        name: _,
+        model: _,
+        pci,
+        vga,
+        dispi,
+        big_endian,
+        vram,
+        save_memory,
+        changed: _,
+        edid: _,
+        regions: _,
+        wiring: _,
+    } = device;
     let (pages, contents) = if *save_memory { memory_pages(vram) } else { Default::default() };
     let state = State {
         pci: pci.save(),

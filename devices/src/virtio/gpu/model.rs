@@ -14,6 +14,7 @@ use super::spec::SCANOUTS_MAX;
 use super::vga::{VgaEye, VirtioVga};
 use super::{Gpu, Options};
 use crate::board::{DeviceHandles, MadeDevice, MakeError};
+use crate::display::monitor::{self, EDID, XRES, YRES};
 use crate::display::vga::Vga as StandardVga;
 
 const fn number(name: &'static str, bits: u8, usually: u64, help: &'static str) -> Property {
@@ -23,11 +24,8 @@ const fn switch(name: &'static str, on: bool, help: &'static str) -> Property {
     Property { name, kind: Kind::Bool, default: Usually::Bool(on), help }
 }
 const MAX_OUTPUTS: Property = number("max_outputs", 32, 1, "heads, at most 16");
-const XRES: Property = number("xres", 32, 1280, "pixels of a line that the monitor likes best");
-const YRES: Property = number("yres", 32, 800, "its lines");
 const MAX_HOSTMEM: Property =
     number("max_hostmem", 64, 256 << 20, "most bytes of all pictures of the guest's, at most 512 MiB");
-const EDID: Property = switch("edid", true, "the guest can ask for the monitor's EDID");
 const BLOB: Property = switch("blob", false, "pictures in guest memory: not built, off");
 const VIRGL: Property = switch("virgl", false, "3D: not built, off");
 
@@ -76,11 +74,7 @@ fn check(properties: &Properties) -> Result<(), PropertyError> {
     if !(1..=SCANOUTS_MAX as u64).contains(&of(&MAX_OUTPUTS)) {
         return Err(properties.invalid(MAX_OUTPUTS.name, "1 to 16 are possible"));
     }
-    for side in [XRES, YRES] {
-        if !(1..=u64::from(SIDE_MAX)).contains(&of(&side)) {
-            return Err(properties.invalid(side.name, format!("1 to {SIDE_MAX} are possible")));
-        }
-    }
+    monitor::check(properties, SIDE_MAX)?;
     if of(&MAX_HOSTMEM) > HOSTMEM_MAX {
         return Err(properties.invalid(MAX_HOSTMEM.name, format!("at most {HOSTMEM_MAX}")));
     }
@@ -102,7 +96,7 @@ fn options(properties: &Properties, class: u32) -> Options {
     Options {
         outputs: of(&MAX_OUTPUTS) as usize,
         edid: properties.is_on(EDID.name),
-        size: (of(&XRES) as u32, of(&YRES) as u32),
+        size: monitor::size(properties),
         max_hostmem: memory(properties),
         class,
         model: properties.model(),

@@ -131,6 +131,20 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "The monitors are two.",
     },
     Allowed {
+        device: "bochs-display",
+        case: "where nothing is",
+        what: "secondary-vga: *",
+        family: Family::Ailurus,
+        reason: "The registers of a VGA read as 0 between those that there are, whichever VGA it is; nobody reads them.",
+    },
+    Allowed {
+        device: "bochs-display",
+        case: "after reset",
+        what: "bochs-display: enable",
+        family: Family::Qemu,
+        reason: "QEMU's has no reset: its mode stays on while its BARs are gone. A guest that starts again finds it off here.",
+    },
+    Allowed {
         device: "cirrus",
         case: "sixteen raster operations",
         what: "nor",

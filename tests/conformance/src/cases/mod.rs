@@ -14,6 +14,7 @@ mod i8042;
 mod ide;
 mod input;
 mod ioapic;
+mod linear;
 mod ne2000;
 mod pic;
 mod piix3;
@@ -63,6 +64,7 @@ pub const GROUPS: &[Group] = &[
     atapi::GROUP,
     vga::GROUP,
     cirrus::GROUP,
+    linear::GROUP,
     rtl8139::GROUP,
     uhci::GROUP,
     xhci::GROUP,

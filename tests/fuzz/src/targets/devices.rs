@@ -10,7 +10,9 @@ use devices::chipset::piix3::{Piix3, PirqRouter};
 use devices::chipset::piix4_pm::{Options, Piix4Pm};
 use devices::chipset::port92::Port92;
 use devices::chipset::pvpanic::Pvpanic;
-use devices::display::vga::Vga;
+use devices::display::bochs::BochsDisplay;
+use devices::display::cirrus::Cirrus;
+use devices::display::vga::{Eye, Vga};
 use devices::input::i8042::{I8042, Wires};
 use devices::interrupt::IsaInterrupts;
 use devices::interrupt::ioapic::Ioapic;
@@ -25,6 +27,7 @@ use devices::xen::pvdevice::PvDevice;
 use devices_core::block::{BlockBackend, Inline, MemoryStore};
 use devices_core::chardev::Null;
 use devices_core::dma::Dma;
+use devices_core::picture::DisplayAdapter;
 use devices_core::rig::Rig;
 use devices_core::{Saved, Size, Space, Ticket};
 
@@ -164,6 +167,62 @@ pub fn display(bytes: &[u8]) -> u64 {
         memory(0xe100_0000, 0x1000),
     ];
     script::run(&mut display_rig(), &WINDOWS, bytes)
+}
+
+/// A Cirrus: planes, banks, linear memory, and blits of all kinds with the processor as their source.
+pub fn cirrus(bytes: &[u8]) -> u64 {
+    const WINDOWS: [Window; 5] = [
+        ports(0x3c0, 0x20),
+        ports(0x3ce, 2),
+        memory(0xa_0000, 0x2_0000),
+        memory(0xe000_0000, 0x40_0000),
+        memory(0xe400_0000, 0x1000),
+    ];
+    let mut rig = Rig::new();
+    let wiring = rig.wiring();
+    let vram = hypervisor::memory::new_block(0, 4 << 20).expect("4 MiB of video memory");
+    let cirrus = rig.attach_pci(Cirrus::new(&wiring, vram), &wiring, 2, 0);
+    rig.config_write(2, 0, 0x10, Size::B4, 0xe000_0000);
+    rig.config_write(2, 0, 0x14, Size::B4, 0xe400_0000);
+    rig.config_write(2, 0, 4, Size::B2, 3);
+    // Unlocked, eight bits a pixel, the blitter's registers in memory.
+    for (index, value) in [(6, 0x12), (7, 0xf1), (0x17, 0x24), (4, 0x0e)] {
+        rig.outb(0x3c4, index);
+        rig.outb(0x3c5, value);
+    }
+    looked_at(&Eye::new(&cirrus), &mut rig, &WINDOWS, bytes)
+}
+
+/// Adapters without a VGA.
+pub fn linear(bytes: &[u8]) -> u64 {
+    const WINDOWS: [Window; 2] = [memory(0xe100_0500, 0x110), memory(0xe200_0400, 0x210)];
+    let mut rig = Rig::new();
+    let wiring = rig.wiring();
+    let block = |len| hypervisor::memory::new_block(0, len).expect("video memory");
+    let bochs = rig.attach_pci(BochsDisplay::new("bochs", block(4 << 20), Vec::new()), &wiring, 2, 0);
+    let second = rig.attach_pci(Vga::secondary("second", &wiring, block(1 << 20)), &wiring, 3, 0);
+    for (slot, memory, registers) in [(2, 0xe000_0000, 0xe100_0000), (3, 0xe300_0000, 0xe200_0000)] {
+        rig.config_write(slot, 0, 0x10, Size::B4, memory);
+        rig.config_write(slot, 0, 0x18, Size::B4, registers);
+        rig.config_write(slot, 0, 4, Size::B2, 2);
+    }
+    let eye = Eye::new(&second);
+    looked_at(&Eye::new(&bochs), &mut rig, &WINDOWS, bytes) ^ frame(&eye)
+}
+
+/// What somebody sees who looks: size, and the first and the last line.
+fn frame(eye: &dyn DisplayAdapter) -> u64 {
+    let (frame, _) = eye.look();
+    let (width, height) = frame.size();
+    let mut row = vec![[0; 3]; width as usize];
+    for y in [0, height.saturating_sub(1)] {
+        frame.line(0, y, &mut row);
+    }
+    outcome((width, height, row), "")
+}
+
+fn looked_at(eye: &dyn DisplayAdapter, rig: &mut Rig, windows: &[Window], bytes: &[u8]) -> u64 {
+    script::run(rig, windows, bytes) ^ frame(eye)
 }
 
 fn input_rig() -> Rig {

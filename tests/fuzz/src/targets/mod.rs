@@ -79,6 +79,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "clocks", run: devices::clocks, seeds: devices::script_seeds },
     Target { name: "storage", run: devices::storage, seeds: devices::script_seeds },
     Target { name: "display", run: devices::display, seeds: devices::script_seeds },
+    Target { name: "cirrus", run: devices::cirrus, seeds: devices::script_seeds },
+    Target { name: "linear", run: devices::linear, seeds: devices::script_seeds },
     Target { name: "input", run: devices::input, seeds: devices::script_seeds },
     Target { name: "xen", run: devices::xen, seeds: devices::script_seeds },
 ];

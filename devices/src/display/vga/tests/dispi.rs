@@ -235,6 +235,30 @@ fn the_monitor_prefers_1280_by_800() {
 }
 
 #[test]
+fn a_secondary_one_has_bars_alone() {
+    scenario(|rig| {
+        let block = new_block(0, VRAM_MIN).unwrap();
+        let wiring = rig.wiring();
+        let vga = Vga::secondary("second", &wiring, block).with_edid(Vec::new());
+        let vga = rig.attach_pci(vga, &wiring, 2, 0);
+        map(rig);
+        assert_eq!(rig.config_read(2, 0, 8, Size::B4) >> 8, 0x03_8000);
+        // Nobody answers at the ports and in the window.
+        assert_eq!((rig.inb(0x3cc), rig.inw(0x1ce), rig.mmio_read(0xa_0000, Size::B1)), (0xff, 0xffff, 0xff));
+        assert_eq!(rig.mmio_read(BAR2, Size::B4), 0, "no monitor");
+        assert!(!crate::display::vga::Adapter::is_active(&*vga.lock()));
+        for (register, value) in [(0x502, 640), (0x504, 400), (0x506, 16), (0x508, 0x41)] {
+            rig.mmio_write(BAR2 + register, Size::B2, value);
+        }
+        assert!(crate::display::vga::Adapter::is_active(&*vga.lock()));
+        assert_eq!(vga.lock().screen().width(), 640);
+        // Linux's driver unblanks through the VGA's registers in BAR 2.
+        rig.mmio_write(BAR2 + 0x400, Size::B1, 0x20);
+        assert_eq!(rig.mmio_read(BAR2 + 0x500, Size::B2), 0xb0c5);
+    });
+}
+
+#[test]
 fn memory_that_somebody_else_saves_is_left_alone() {
     let whole = |elsewhere: bool| {
         let mut rig = Rig::new();
