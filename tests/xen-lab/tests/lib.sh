@@ -322,6 +322,54 @@ migrated() { # `linux`, to the same host; it answers
     settle
 }
 
+# --- a viewer -------------------------------------------------------------------------------------------------------
+
+bytes() { # COUNT: from the server, as numbers into BYTES
+    local text
+    text=$(timeout 20 head -c "$1" <&7 | od -An -v -tu1 | tr '\n' ' ')
+    read -r -a BYTES <<<"$text"
+    [ "${#BYTES[@]}" = "$1" ] || fail "the server sent ${#BYTES[@]} of $1 bytes"
+}
+
+word() { # INDEX: two of BYTES
+    WORD=$((BYTES[$1] * 256 + BYTES[$1 + 1]))
+}
+
+view() { # looks at the screen of domain ID, by VNC on descriptor 7; its size into width, height and, as printf takes it, SIZE
+    port=$(xenstore-read "/local/domain/$ID/console/vnc-port") || fail "no VNC port in xenstore"
+    exec 7<>"/dev/tcp/127.0.0.1/$port" || fail "no VNC server at $port"
+    version=$(timeout 20 head -c 12 <&7)
+    [ "$version" = "RFB 003.008" ] || fail "the server says $version"
+    printf 'RFB 003.008\n' >&7
+    bytes 1
+    bytes "${BYTES[0]}"
+    [[ " ${BYTES[*]} " == *" 1 "* ]] || fail "the server wants authentication: ${BYTES[*]}"
+    printf '\1' >&7
+    bytes 4
+    [ "${BYTES[*]}" = "0 0 0 0" ] || fail "the server refuses"
+    printf '\1' >&7
+    bytes 24
+    word 0
+    width=$WORD
+    word 2
+    height=$WORD
+    [ "${BYTES[4]}" = 32 ] || fail "${BYTES[4]} bits a pixel"
+    SIZE=$(printf '\\%03o\\%03o\\%03o\\%03o' "${BYTES[0]}" "${BYTES[1]}" "${BYTES[2]}" "${BYTES[3]}")
+    bytes "${BYTES[23]}"
+    note "a screen of $width x $height"
+    printf '\2\0\0\1\0\0\0\0' >&7
+}
+
+press() { # KEYSYM: its four bytes, as printf takes them; goes down and up
+    printf '\4\1\0\0'"$1"'\4\0\0\0'"$1" >&7
+}
+
+point() { # X Y: no button
+    local place
+    printf -v place '\\%03o\\%03o\\%03o\\%03o' $(($1 / 256)) $(($1 % 256)) $(($2 / 256)) $(($2 % 256))
+    printf '\5\0'"$place" >&7
+}
+
 # --- processes ----------------------------------------------------------------------------------------------------
 
 state() { # NAME: xl's letters for it into STATE

@@ -156,9 +156,17 @@ fn artefacts(place: &Place) -> Result<Boot> {
     guests::make_at(place, &linux, &groups, |target| linux::disk(place, linux::Kernel::Cloud, target))?;
     let cards = folder.join("cards.img");
     guests::make_at(place, &cards, &groups, |target| linux::disk(place, linux::Kernel::Generic, target))?;
+    let desk = folder.join("desk.img");
+    guests::make_at(place, &desk, &groups, |target| linux::disk(place, linux::Kernel::Desk, target))?;
     let cd = folder.join("linux.iso");
     guests::make_at(place, &cd, &groups, |target| linux::cd(place, target))?;
-    let srv = [("hello.img", hello), ("linux.img", linux), ("linux.iso", cd), ("cards.img", cards)];
+    let srv = [
+        ("hello.img", hello),
+        ("linux.img", linux),
+        ("linux.iso", cd),
+        ("cards.img", cards),
+        ("desk.img", desk),
+    ];
     guests::make_at(place, &boot.disk, &groups, |target| dom0::disk(place, &srv, target))?;
     Ok(boot)
 }

@@ -39,13 +39,27 @@ pub enum Kernel {
     Cloud,
     /// With drivers of emulated network cards.
     Generic,
+    /// The same kernel, with drivers of what is on a desk.
+    Desk,
 }
 
 impl Kernel {
     fn version(self, place: &Place) -> Result<String> {
         match self {
             Kernel::Cloud => version(&place.root(), "-cloud-amd64", |_| true),
-            Kernel::Generic => version(&place.root(), "-amd64", |name| !name.contains("cloud")),
+            Kernel::Generic | Kernel::Desk => {
+                version(&place.root(), "-amd64", |name| !name.contains("cloud"))
+            }
+        }
+    }
+
+    /// What it loads beside [`MODULES`].
+    fn drivers(self) -> Vec<&'static str> {
+        match self {
+            Kernel::Cloud => Vec::new(),
+            // The bench sends packets.
+            Kernel::Generic => [&modules::NETWORK[..], &["pktgen"]].concat(),
+            Kernel::Desk => [&modules::USB[..], &["snd-hda-codec-generic", "snd-hda-intel"]].concat(),
         }
     }
 
@@ -69,10 +83,7 @@ fn ramdisk(place: &Place, kernel: Kernel) -> Result<Vec<u8>> {
     for (name, applet) in [("sbin/poweroff", "poweroff"), ("sbin/reboot", "reboot")] {
         archive.program(name, format!("#!/bin/sh\nexec /bin/busybox {applet} -f\n").as_bytes());
     }
-    let cards: &[&str] = if kernel == Kernel::Generic { &modules::NETWORK } else { &[] };
-    // The bench sends packets with it.
-    let packets: &[&str] = if kernel == Kernel::Generic { &["pktgen"] } else { &[] };
-    let names = [&MODULES, cards, packets].concat();
+    let names = [&MODULES[..], &kernel.drivers()].concat();
     let modules = modules::in_order(&root.join("lib/modules").join(version), &names)?;
     for (place, (name, content)) in modules.iter().enumerate() {
         archive.program(&format!("modules/{place:02}-{name}.ko"), content);
