@@ -116,6 +116,8 @@ fn what_the_user_gave_the_guest_before_is_opened_unasked() {
     // It has no devices, and so does not run; but its serial port was opened, and what it had said is there.
     let (status, kept, said) = restore(&config, true);
     assert!(status == Some(1) && kept && said.contains("device"), "{said}");
+    let mut changed = config.clone();
+    changed.name = "changed".into();
     let mut others = config.clone();
     others.noted = Some(ledger.note_guest(&[]).unwrap());
     let mut more = config.clone();
@@ -123,7 +125,7 @@ fn what_the_user_gave_the_guest_before_is_opened_unasked() {
     let mut nobodys = config.clone();
     nobodys.noted = None;
     for (what, config, known) in [
-        ("a file of unknown origin", &config, false),
+        ("a file that was changed", &changed, false),
         ("another guest's number", &others, true),
         ("one name more", &more, true),
         ("no number", &nobodys, true),

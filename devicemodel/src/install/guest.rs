@@ -13,12 +13,8 @@ const KEY: &str = "device_model_override";
 const DISPLAYS: &[(&str, &str)] = &[("cirrus", "cirrus-vga"), ("qxl", "qxl-vga"), ("stdvga", "VGA")];
 
 /// Keys that add devices, and one of the models that libxl makes of them.
-const DEVICES: &[(&str, &str)] = &[
-    ("usb", "piix3-usb-uhci"),
-    ("usbdevice", "usb-tablet"),
-    ("usbversion", "nec-usb-xhci"),
-    ("soundhw", "intel-hda"),
-];
+const DEVICES: &[(&str, &str)] =
+    &[("usb", "piix3-usb-uhci"), ("usbdevice", "usb-tablet"), ("soundhw", "intel-hda")];
 
 /// The file with us as its device model, and what else in it does not work with us yet. All but the settings of the
 /// device model is left as it is, byte by byte.
@@ -107,6 +103,13 @@ fn hints(entries: &[Entry]) -> Vec<String> {
         if is_set(key) && !is_built(model) {
             hints.push(format!("{key} is not built yet: take it out"));
         }
+    }
+    // The controllers that libxl makes of 1, 2 and 3.
+    let controllers = [("1", "piix3-usb-uhci"), ("2", "ich9-usb-ehci1"), ("3", "nec-usb-xhci")];
+    let controller =
+        text("usbversion").and_then(|asked| controllers.iter().find(|(version, _)| *version == asked));
+    if let Some((version, _)) = controller.filter(|(_, model)| !is_built(model)) {
+        hints.push(format!("usbversion={version} is not built yet: write 1 or 3"));
     }
     if text("hdtype") == Some("ahci") && !is_built("ahci") {
         hints.push("hdtype=\"ahci\" is not built yet: write hdtype=\"ide\"".into());

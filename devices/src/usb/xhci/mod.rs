@@ -33,7 +33,7 @@ use std::sync::Arc;
 use devices_core::dma::Dma;
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
-use devices_core::pci::{BarKind, Identity, MsiShape, MsixShape, PciConfig, QEMU_SUBSYSTEM, Window, reg};
+use devices_core::pci::{BarKind, Identity, MsiShape, MsixShape, PciConfig, QEMU_SUBSYSTEM, Window};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::{GuestRam, MsiTarget, Timer};
 
@@ -137,7 +137,6 @@ impl Xhci {
         let mut pci = PciConfig::new(identity);
         pci.bar(BAR, BarKind::Mem64 { prefetch: false }, BAR_LEN, Window::Region(0));
         pci.connect(1, line);
-        pci.set(reg::CACHE_LINE, &[0x10]);
         pci.set(config::RELEASE, &[0x30]);
         if variant.msi {
             let shape = MsiShape { vectors: layout.interrupters, wide: true, maskable: false };

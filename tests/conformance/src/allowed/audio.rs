@@ -25,6 +25,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
         "QEMU's pins are what they are at first. Drivers turn those on that they use, which are on.",
     ),
     hda(
+        "a stream stops and goes on",
+        "from there on",
+        "QEMU begins its buffer list anew when RUN is set; H 3.3.35 stops the engine and resets nothing.",
+    ),
+    hda(
         "a stream is reset",
         "CBL",
         "QEMU resets the control register of a stream alone. Drivers write the rest before they start it.",

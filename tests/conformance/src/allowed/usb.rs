@@ -8,10 +8,43 @@ const fn uhci(case: &'static str, what: &'static str, reason: &'static str) -> A
     Allowed { device: "uhci", case, what, family: Family::Qemu, reason }
 }
 
+/// Somebody's difference in xHCI, or in what is plugged into it.
+const fn xhci(case: &'static str, what: &'static str, family: Family, reason: &'static str) -> Allowed {
+    Allowed { device: "xhci", case, what, family, reason }
+}
+
+const IMOD: &str = "QEMU begins with no moderation; xHCI 5.5.2.2 wants 4000. Drivers write it before they enable interrupts.";
+
 const KEPT: &str =
     "QEMU keeps the frame number over resets. Drivers set it before they start the schedule, or do not care.";
 
 pub(super) const ALLOWED: &[Allowed] = &[
+    xhci(
+        "capability registers",
+        "HCCPARAMS1",
+        Family::Ailurus,
+        "Streams are not built, and MaxPSASize says so. Drivers use none then.",
+    ),
+    xhci("operational registers after a reset", "IMOD", Family::Qemu, IMOD),
+    xhci("host controller reset", "IMOD", Family::Qemu, IMOD),
+    xhci(
+        "ports after a reset",
+        "PORTSC *",
+        Family::Qemu,
+        "QEMU tells of a change at ports where nobody is or was (xHCI 5.4.8, CSC). Drivers clear it.",
+    ),
+    xhci(
+        "a disk is read",
+        "its data",
+        Family::Ailurus,
+        "One SCSI core answers for all disks: it queues commands (CMDQUE). Drivers of Bulk-Only give one at a time.",
+    ),
+    xhci(
+        "a disk is read",
+        "its residue, of 192",
+        Family::Qemu,
+        "QEMU counts nothing as left over of a longer buffer; BOT 5.3.1 counts what was not data.",
+    ),
     uhci(
         "legacy support after power-on",
         "LEGSUP",

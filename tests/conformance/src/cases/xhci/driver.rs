@@ -18,6 +18,8 @@ const CONTROLS: u64 = 0x10_7000;
 pub(super) const IN: u64 = 0x10_8000;
 pub(super) const OUT: u64 = 0x10_9000;
 pub(super) const DATA: u64 = 0x10_a000;
+/// Most events that are passed over before the one that is waited for.
+const OTHERS: u32 = 16;
 
 /// An event.
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,12 +126,13 @@ impl Driver {
 
     /// The event of a TRB; others before it are passed over.
     pub(super) fn of(&self, bench: &mut Bench<'_>, at: u64) -> Event {
-        loop {
+        for _ in 0..OTHERS {
             let event = self.event(bench);
             if event.parameter == at || event.kind == 0 {
                 return event;
             }
         }
+        Event::default()
     }
 
     /// A command: its completion code and slot.
@@ -168,15 +171,16 @@ impl Driver {
         let end = Driver::put(bench, ring, 0, 0, 4 << 10 | 0x20 | back);
         set(bench, 0x2000 + 4 * u64::from(slot), 1);
         let mut got = len;
-        loop {
+        for _ in 0..OTHERS {
             let event = self.event(bench);
             match event.parameter {
                 _ if event.kind == 34 => {}
-                at if at == data && event.code == 13 => got = len - event.length,
+                at if at == data && event.code == 13 => got = len.saturating_sub(event.length),
                 at if at == end && event.code == 1 => return Some(bench.peek(DATA, got as usize)),
                 _ => return None,
             }
         }
+        None
     }
 
     /// Endpoints come, of which each is (DCI, type, packet, ring), and the device is configured.
