@@ -53,7 +53,10 @@ impl Ledger {
     /// Notes what a guest was given by its person. The number stands for it.
     pub fn note_guest(&self, given: &[Reach]) -> io::Result<String> {
         let mut number = [0_u8; 16];
-        getrandom(&mut number, GetRandomFlags::empty())?;
+        // So few are never given in pieces once the host has any.
+        if getrandom(&mut number, GetRandomFlags::empty())? < number.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let number = hex(&number);
         let text: String = given.iter().map(|reach| line(reach) + "\n").collect();
         self.write(GUESTS, &number, text.as_bytes())?;

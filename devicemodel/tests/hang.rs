@@ -85,6 +85,7 @@ impl Program {
             .args(monitor)
             .current_dir(folder)
             .env("AILURUS_FIRMWARE_DIR", &roms)
+            .env("XDG_STATE_HOME", folder.join("state"))
             .stdin(Stdio::null())
             .spawn()
             .unwrap();

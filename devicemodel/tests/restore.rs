@@ -67,7 +67,7 @@ fn machine() -> Saved {
 fn restore(file: &Path, more: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ailurus"));
     command.arg("restore").arg(file).args(more).args(["--timeout", "1"]).stdin(Stdio::null());
-    command.env("XDG_STATE_HOME", "/nonexistent");
+    command.env("XDG_STATE_HOME", file.with_file_name("state"));
     let Output { status, stderr, .. } = command.output().unwrap();
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
