@@ -41,6 +41,14 @@ impl DisplayAdapter for Screens {
         self.all[self.seen()].adapter.frame()
     }
 
+    fn resizes(&self) -> bool {
+        self.all[self.seen()].adapter.resizes()
+    }
+
+    fn resize(&self, size: (u32, u32)) {
+        self.all[self.seen()].adapter.resize(size);
+    }
+
     fn look(&self) -> (Box<dyn Frame>, DirtyRows) {
         let seen = self.seen();
         let (frame, rows) = self.all[seen].adapter.look();

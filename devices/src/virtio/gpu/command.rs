@@ -227,7 +227,8 @@ impl Gpu {
             command::MOVE_CURSOR => head.cursor().shape.clone(),
             command::UPDATE_CURSOR => {
                 let resource = self.resources.get(&words.u32(HEADER + 16));
-                resource.and_then(|resource| shape(&resource.image))
+                let hot = (words.u32(HEADER + 20), words.u32(HEADER + 24));
+                resource.and_then(|resource| shape(&resource.image, hot))
             }
             _ => return 0,
         };
@@ -237,11 +238,11 @@ impl Gpu {
 }
 
 /// A pointer's shape, of a resource that has its size.
-fn shape(image: &Image) -> Option<Shape> {
+fn shape(image: &Image, hot: (u32, u32)) -> Option<Shape> {
     if image.size() != (CURSOR, CURSOR) {
         return None;
     }
     let lines = (0..CURSOR).map(|y| image.line((0, y), CURSOR, <[_]>::to_vec));
     let pixels: Vec<[u8; PIXEL]> = lines.flatten().collect();
-    Some(Shape { format: image.format(), pixels: pixels.into() })
+    Some(Shape::new(image.format(), pixels.into(), hot))
 }

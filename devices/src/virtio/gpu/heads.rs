@@ -6,8 +6,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use devices_core::picture::{DirtyRows, DisplayAdapter, Frame, Picture};
+use devices_core::DeviceCell;
+use devices_core::picture::{DirtyRows, DisplayAdapter, Frame, Picture, Pointer, PointerShape};
 
+use super::super::pci::VirtioPci;
+use super::Gpu;
 use super::image::{Format, Image, SIDE_MAX};
 use super::spec::{CURSOR, PIXEL};
 
@@ -50,11 +53,29 @@ pub struct Scanout {
     pub rect: Rect,
 }
 
-/// A pointer's shape: its pixels, of one format.
-#[derive(Clone, PartialEq, Eq)]
+/// A pointer's shape: its pixels, of one format, and the same as those see it who look.
+#[derive(Clone)]
 pub struct Shape {
     pub format: Format,
     pub pixels: Arc<[[u8; PIXEL]]>,
+    pub seen: Arc<PointerShape>,
+}
+
+impl Shape {
+    /// Of so many pixels, of which one points.
+    pub fn new(format: Format, pixels: Arc<[[u8; PIXEL]]>, hot: (u32, u32)) -> Shape {
+        let side = |at: u32| at.min(CURSOR - 1) as u16;
+        let colours = pixels.iter().map(|pixel| {
+            let [red, green, blue] = format.colour(pixel);
+            [red, green, blue, format.opacity(pixel)]
+        });
+        let seen = PointerShape {
+            size: (CURSOR as u16, CURSOR as u16),
+            hot: (side(hot.0), side(hot.1)),
+            pixels: colours.collect(),
+        };
+        Shape { format, seen: Arc::new(seen), pixels }
+    }
 }
 
 /// A pointer: its shape and where its corner is. No shape: it is not seen.
@@ -66,26 +87,15 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Lines of a picture that it is on.
-    fn lines(&self) -> std::ops::Range<u32> {
-        let end = self.y.saturating_add(CURSOR as i32).max(0) as u32;
-        if self.shape.is_some() { self.y.max(0) as u32..end } else { 0..0 }
+    /// As those see it who look.
+    fn seen(&self) -> Option<Pointer> {
+        let shape = self.shape.as_ref()?.seen.clone();
+        Some(Pointer { shape, at: (self.x, self.y) })
     }
 
-    /// Draws what of it is on line `y` over `out`, which begins at `x`. Its colours are multiplied by its opacity.
-    fn draw(&self, x: u32, y: u32, out: &mut [[u8; 3]]) {
-        let Some(Shape { format, pixels }) = &self.shape else { return };
-        let row = i64::from(y) - i64::from(self.y);
-        let Some(row) = usize::try_from(row).ok().filter(|row| *row < CURSOR as usize) else { return };
-        let row = pixels.chunks_exact(CURSOR as usize).nth(row).unwrap_or_default();
-        let first = i64::from(self.x) - i64::from(x);
-        for (at, pixel) in (first..).zip(row) {
-            let Some(to) = usize::try_from(at).ok().and_then(|at| out.get_mut(at)) else { continue };
-            let (colour, through) = (format.colour(pixel), 255 - u16::from(format.opacity(pixel)));
-            for (to, from) in to.iter_mut().zip(colour) {
-                *to = (u16::from(from) + u16::from(*to) * through / 255).min(255) as u8;
-            }
-        }
+    /// Lines of a picture that it is on.
+    fn lines(&self) -> std::ops::Range<u32> {
+        self.seen().map_or(0..0, |pointer| pointer.lines())
     }
 }
 
@@ -138,7 +148,7 @@ impl Head {
         self.scanout.as_ref().map_or(NO_MODE, |scanout| (scanout.rect.width, scanout.rect.height))
     }
     fn seen(&self) -> Seen {
-        Seen { size: self.size(), scanout: self.scanout.clone(), cursor: self.cursor.clone() }
+        Seen { size: self.size(), scanout: self.scanout.clone(), pointer: self.cursor.seen() }
     }
 
     /// What it shows.
@@ -214,7 +224,7 @@ impl Heads {
 struct Seen {
     size: (u32, u32),
     scanout: Option<Scanout>,
-    cursor: Cursor,
+    pointer: Option<Pointer>,
 }
 
 impl Frame for Seen {
@@ -223,6 +233,19 @@ impl Frame for Seen {
     }
 
     fn line(&self, x: u32, y: u32, out: &mut [[u8; 3]]) {
+        self.line_below(x, y, out);
+        let room = self.size.0.saturating_sub(x) as usize;
+        let len = out.len().min(room);
+        if let (Some(pointer), true) = (self.pointer(), y < self.size.1) {
+            pointer.draw(x, y, out.get_mut(..len).unwrap_or_default());
+        }
+    }
+
+    fn pointer(&self) -> Option<Pointer> {
+        self.pointer.clone().filter(|_| self.scanout.is_some())
+    }
+
+    fn line_below(&self, x: u32, y: u32, out: &mut [[u8; 3]]) {
         out.fill([0; 3]);
         let Some(Scanout { image, rect, .. }) = &self.scanout else { return };
         let room = rect.width.saturating_sub(x).min(u32::try_from(out.len()).unwrap_or(u32::MAX));
@@ -234,7 +257,6 @@ impl Frame for Seen {
         image.line((rect.x + x, rect.y + y), room, |line| {
             out.iter_mut().zip(line).for_each(|(to, from)| *to = format.colour(from));
         });
-        self.cursor.draw(x, y, out);
     }
 }
 
@@ -265,6 +287,41 @@ impl DisplayAdapter for Eye {
 
     fn is_active(&self) -> bool {
         self.0.lock().first().is_some_and(|head| head.scanout.is_some())
+    }
+}
+
+/// Who looks at a device's heads, and can tell its driver of another size.
+pub struct Window {
+    eye: Eye,
+    slot: Arc<DeviceCell<VirtioPci<Gpu>>>,
+}
+
+impl Window {
+    /// For that device.
+    pub fn new(slot: &Arc<DeviceCell<VirtioPci<Gpu>>>) -> Window {
+        let eye = Eye(slot.lock().device().heads.clone());
+        Window { eye, slot: slot.clone() }
+    }
+}
+
+impl DisplayAdapter for Window {
+    fn frame(&self) -> Box<dyn Frame> {
+        self.eye.frame()
+    }
+    fn look(&self) -> (Box<dyn Frame>, DirtyRows) {
+        self.eye.look()
+    }
+    fn head(&self, number: u32) -> Option<Box<dyn Frame>> {
+        self.eye.head(number)
+    }
+    fn is_active(&self) -> bool {
+        self.eye.is_active()
+    }
+    fn resizes(&self) -> bool {
+        true
+    }
+    fn resize(&self, size: (u32, u32)) {
+        self.slot.lock().with(|gpu, common| gpu.resize(common, size));
     }
 }
 
@@ -302,27 +359,5 @@ mod tests {
         );
         assert!(rect(0, 0, 4, 4).is_in((4, 4)) && !rect(1, 0, 4, 4).is_in((4, 4)));
         assert!(!rect(u32::MAX, 0, 2, 1).is_in((4, 4)) && !rect(0, 4, 1, u32::MAX).is_in((4, 4)));
-    }
-
-    #[test]
-    fn a_pointer_is_drawn_over_the_picture() {
-        let mut pixels = vec![[0; PIXEL]; 64 * 64];
-        (pixels[0], pixels[65]) = ([10, 20, 30, 255], [0, 0, 100, 127]);
-        let shape = Some(Shape { format: Format::new(1).unwrap(), pixels: pixels.into() });
-        let row = |x, y| {
-            let mut out = [[200; 3]; 3];
-            Cursor { shape: shape.clone(), x: 1, y: -1 }.draw(x, y, &mut out);
-            out
-        };
-        assert_eq!(row(0, 0), [[200; 3], [200; 3], [200, 100, 100]]);
-        assert_eq!(row(2, 0)[0], [200, 100, 100]);
-        let mut out = [[200; 3]; 3];
-        Cursor { shape: shape.clone(), x: 0, y: 5 }.draw(0, 5, &mut out);
-        assert_eq!(out, [[30, 20, 10], [200; 3], [200; 3]]);
-        // Far away in each direction.
-        for (x, y) in [(i32::MIN, i32::MIN), (i32::MAX, i32::MAX), (-64, 0), (0, -64)] {
-            Cursor { shape: shape.clone(), x, y }.draw(0, 0, &mut out);
-            assert_eq!(out[1], [200; 3], "{x} {y}");
-        }
     }
 }

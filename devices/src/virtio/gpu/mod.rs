@@ -134,6 +134,14 @@ impl Gpu {
         Arc::new(Eye(self.heads.clone()))
     }
 
+    /// The first head's monitor has another size now.
+    fn resize(&mut self, common: &mut Common, size: (u32, u32)) {
+        let has = |head: &heads::Head| head.connected && head.wanted == size;
+        if !self.heads.lock().first().is_some_and(has) {
+            self.connect(common, 0, size);
+        }
+    }
+
     /// A monitor of that size, each side from 1 to 16384, is connected to a head. The driver hears of it, and asks.
     pub fn connect(&mut self, common: &mut Common, head: usize, wanted: (u32, u32)) {
         let bound = |side: u32| side.clamp(1, image::SIDE_MAX);

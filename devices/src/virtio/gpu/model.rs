@@ -9,6 +9,7 @@ use devices_core::model::{
 
 use super::super::pci::properties::{self as pci, properties_of};
 use super::super::pci::{Handles, VirtioPci};
+use super::heads::Window;
 use super::image::SIDE_MAX;
 use super::spec::SCANOUTS_MAX;
 use super::vga::{VgaEye, VirtioVga};
@@ -123,10 +124,10 @@ pub fn make_vga(properties: &Properties, parts: DeviceHandles<'_>) -> Result<Mad
 pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
     check(properties)?;
     let gpu = Gpu::new(options(properties, OTHER_DISPLAY), parts.wiring);
-    let display = Some(gpu.display());
     let how = pci::options(properties, VECTORS);
     let [inta, ..] = parts.intx;
     let handles = Handles { name: parts.name, ram: parts.board.ram(), inta, msi: parts.board.msi() };
     let slot = Arc::new(DeviceCell::new(VirtioPci::new(gpu, how, handles)));
+    let display = Some(Arc::new(Window::new(&slot)) as _);
     Ok(MadeDevice { display, ..MadeDevice::at(slot) })
 }

@@ -41,6 +41,9 @@ struct HeadState {
     /// The pointer's format and pixels.
     #[serde(deserialize_with = "Option::deserialize")]
     shape: Option<(u32, ByteBuf)>,
+    /// The pixel of it that points; before it was kept, its corner.
+    #[serde(default)]
+    hot: (u16, u16),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,6 +93,7 @@ fn save_head(head: &Head) -> HeadState {
         shape: shape
             .as_ref()
             .map(|shape| (shape.format.number(), ByteBuf::from(shape.pixels.as_flattened().to_vec()))),
+        hot: shape.as_ref().map_or((0, 0), |shape| shape.seen.hot),
     }
 }
 
@@ -153,7 +157,7 @@ fn load_head(
     state: HeadState,
     resources: &BTreeMap<u32, Resource>,
 ) -> Result<(), StateError> {
-    let HeadState { connected, wanted, scanout, cursor: (x, y), shape } = state;
+    let HeadState { connected, wanted, scanout, cursor: (x, y), shape, hot } = state;
     let side = 1..=SIDE_MAX;
     valid(side.contains(&wanted.0) && side.contains(&wanted.1), "a monitor has no such size")?;
     (head.connected, head.wanted) = (connected, wanted);
@@ -170,7 +174,7 @@ fn load_head(
         let whole = pixels.len() == (CURSOR * CURSOR) as usize && rest.is_empty();
         let format = Format::new(format).filter(|_| whole);
         let format = format.ok_or_else(|| StateError::Invalid("a pointer has no such shape".into()))?;
-        Ok::<_, StateError>(Shape { format, pixels: pixels.into() })
+        Ok::<_, StateError>(Shape::new(format, pixels.into(), (hot.0.into(), hot.1.into())))
     });
     head.point(Cursor { shape: shape.transpose()?, x, y });
     Ok(())

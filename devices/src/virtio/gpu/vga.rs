@@ -179,13 +179,14 @@ impl Device for VirtioVga {
 pub struct VgaEye {
     vga: vga::Eye<VirtioVga>,
     gpu: Eye,
+    slot: Arc<DeviceCell<VirtioVga>>,
 }
 
 impl VgaEye {
     /// For that device.
     pub fn new(slot: &Arc<DeviceCell<VirtioVga>>) -> VgaEye {
         let gpu = Eye(slot.lock().virtio.device().heads.clone());
-        VgaEye { vga: vga::Eye::within(slot, |device| &mut device.vga), gpu }
+        VgaEye { vga: vga::Eye::within(slot, |device| &mut device.vga), gpu, slot: slot.clone() }
     }
 }
 
@@ -201,5 +202,11 @@ impl DisplayAdapter for VgaEye {
     }
     fn head(&self, number: u32) -> Option<Box<dyn Frame>> {
         if number == 0 { Some(self.frame()) } else { self.gpu.head(number) }
+    }
+    fn resizes(&self) -> bool {
+        true
+    }
+    fn resize(&self, size: (u32, u32)) {
+        self.slot.lock().virtio.with(|gpu, common| gpu.resize(common, size));
     }
 }

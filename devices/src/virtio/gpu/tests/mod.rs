@@ -15,6 +15,7 @@ use super::super::driver::{Buffer, DriverQueue};
 use super::super::pci::spec::{DEVICE, NO_VECTOR};
 use super::super::pci::{Handles, Options as PciOptions, USUAL_FEATURES, VirtioPci};
 use super::super::spec::feature as ring;
+use super::heads::Window;
 use super::spec::{HEADER, command, config, feature, queue, response};
 use super::*;
 
@@ -259,6 +260,14 @@ fn a_pointer_is_on_the_picture() {
             (gpu.line(0, 1)[90], gpu.line(0, 2)[89..91].to_vec()),
             ([0; 3], vec![[0; 3], [30, 20, 10]])
         );
+        // Who can show it by itself sees what is below it.
+        let frame = gpu.eye.frame();
+        let pointer = frame.pointer().unwrap();
+        assert_eq!((pointer.at, pointer.shape.hot, pointer.shape.size), ((90, 2), (5, 5), (64, 64)));
+        assert_eq!(pointer.shape.pixels[64 * 64 - 1], [30, 20, 10, 255]);
+        let mut below = [[1; 3]; 100];
+        frame.line_below(0, 2, &mut below);
+        assert_eq!(below, [[0; 3]; 100]);
         // It keeps its shape without its resource, and goes beyond the edge.
         gpu.done(rig, command::RESOURCE_UNREF, &[2, 0]);
         gpu.cursor(rig, command::MOVE_CURSOR, &[0, (-60i32) as u32, (-63i32) as u32, 0, 0, 0, 0, 0]);
@@ -266,6 +275,23 @@ fn a_pointer_is_on_the_picture() {
         // One of another size is none, and so is no resource.
         gpu.cursor(rig, command::UPDATE_CURSOR, &[0, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(gpu.line(0, 0)[0], [0; 3]);
+        assert!(gpu.eye.frame().pointer().is_none());
+    });
+}
+
+#[test]
+fn a_window_of_another_size_is_a_monitor_of_another_size() {
+    scenario(|rig| {
+        let gpu = Started::new(rig);
+        let window = Window::new(&gpu.cell);
+        assert!(window.resizes());
+        window.resize((1280, 800));
+        assert_eq!(events(rig), 0, "it has that size");
+        window.resize((1024, 768));
+        assert_eq!(events(rig), 1);
+        rig.mmio_write(MEMORY + DEVICE.offset + 4, Size::B4, 1);
+        window.resize((u32::MAX, 0));
+        assert_eq!((events(rig), gpu.cell.lock().device().heads.lock()[0].wanted), (1, (16384, 1)));
     });
 }
 
