@@ -75,6 +75,14 @@ impl Inputs {
         }
     }
 
+    /// Lights of the keyboard that hears of keys: bit 0 scroll, 1 num, 2 caps lock.
+    pub(crate) fn lights(&self) -> u8 {
+        match self.others.active(&[Role::Keyboard]) {
+            Some((_, keyboard)) => keyboard.lock().lights(),
+            None => self.ps2.lock().leds(),
+        }
+    }
+
     /// A pointer moves by so much; without a movement, buttons and wheel are those of the pointer that is used.
     pub(crate) fn mouse(&self, dx: i32, dy: i32, wheel: i32, buttons: u8) {
         let used = self.others.pointer();

@@ -7,4 +7,5 @@ pub mod layouts;
 mod ps2;
 mod sink;
 
+pub(crate) use sink::lights_in_order;
 pub use sink::{InputSink, Motion, Pointer, Role};

@@ -43,6 +43,11 @@ pub struct Pointer {
     pub buttons: u8,
 }
 
+/// Lights in the order of [`InputSink::lights`], of those in USB's and Linux's: num, caps and scroll lock.
+pub(crate) const fn lights_in_order(lights: u8) -> u8 {
+    lights >> 2 & 1 | lights << 1 & 6
+}
+
 /// A keyboard or a pointer.
 pub trait InputSink: Send {
     /// What people call it.
@@ -53,6 +58,10 @@ pub trait InputSink: Send {
     fn is_active(&self) -> bool;
     /// A key goes down or up.
     fn key(&mut self, key: Key, down: bool);
+    /// Lights of a keyboard that are on: bit 0 scroll, 1 num, 2 caps lock.
+    fn lights(&self) -> u8 {
+        0
+    }
     /// A pointer moves, or its buttons do.
     fn point(&mut self, pointer: Pointer);
 }

@@ -64,6 +64,8 @@ pub trait UsbInput {
     fn is_active(&self) -> bool;
     /// A key goes down or up.
     fn key(&mut self, key: Key, down: bool);
+    /// Lights that are on, as [`InputSink::lights`](crate::input::InputSink::lights) has them.
+    fn lights(&self) -> u8;
     /// A pointer moves, or its buttons do.
     fn point(&mut self, pointer: Pointer);
 }

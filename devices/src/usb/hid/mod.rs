@@ -6,7 +6,7 @@
 //! What is pressed and pointed at waits in a bounded queue: movements that nobody has asked for yet become one, buttons and
 //! keys keep their order. A key for which there is no room is not pressed at all, so none ever sticks.
 //!
-//! Left out: physical descriptors, the display of lights, Microsoft's OS descriptors.
+//! Left out: physical descriptors, Microsoft's OS descriptors.
 
 mod keyboard;
 pub mod model;
@@ -21,7 +21,7 @@ use devices_core::{Node, Saved, StateError};
 use super::descriptors::{Configuration, Description};
 use super::{Answer, Setup, Speed, UsbDevice, UsbInput};
 use crate::input::keys::Key;
-use crate::input::{Pointer, Role};
+use crate::input::{Pointer, Role, lights_in_order};
 use keyboard::Keyboard;
 use pointer::PointerQueue;
 use spec::{IDLE_UNIT, descriptor, label, request};
@@ -261,6 +261,12 @@ impl UsbInput for Hid {
     fn key(&mut self, key: Key, down: bool) {
         if let Source::Keyboard(keyboard) = &mut self.source {
             keyboard.key(key, down);
+        }
+    }
+    fn lights(&self) -> u8 {
+        match &self.source {
+            Source::Keyboard(keyboard) => lights_in_order(keyboard.lights()),
+            Source::Pointer(_) => 0,
         }
     }
     fn point(&mut self, pointer: Pointer) {

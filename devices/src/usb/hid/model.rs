@@ -127,6 +127,13 @@ impl InputSink for Sink {
             device.input().into_iter().for_each(|input| input.key(key, down));
         });
     }
+    fn lights(&self) -> u8 {
+        let mut lights = 0;
+        self.host.with(self.port, &mut |device| {
+            lights = device.input().map_or(0, |input| input.lights());
+        });
+        lights
+    }
     fn point(&mut self, pointer: Pointer) {
         self.host.with(self.port, &mut |device| {
             device.input().into_iter().for_each(|input| input.point(pointer));

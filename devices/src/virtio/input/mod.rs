@@ -3,7 +3,7 @@
 //! What belongs together (a movement in both axes, a button) is one packet with its end (SYN). A packet for which the
 //! driver has not given enough buffers is dropped whole: half a packet would be taken for something else.
 //!
-//! Left out: the touch screen, which QEMU 7.2 does not have; lights of the keyboard are kept, and nobody is shown them.
+//! Left out: the touch screen, which QEMU 7.2 does not have.
 
 mod answers;
 mod keys;
@@ -24,7 +24,7 @@ use super::pci::VirtioPci;
 use super::queue::{Chain, read_at, write_at};
 use super::spec::{device_id, status};
 use crate::input::keys::Key;
-use crate::input::{InputSink, Motion, Pointer, Role};
+use crate::input::{InputSink, Motion, Pointer, Role, lights_in_order};
 use answers::Answer;
 use spec::{BUTTONS, EVENT, GEARS, LIGHTS, QUEUE_SIZE, axis, config, ev, queue};
 
@@ -276,6 +276,9 @@ impl InputSink for VirtioPci<Input> {
     }
     fn key(&mut self, key: Key, down: bool) {
         self.with(|input, common| input.press(common, key, down));
+    }
+    fn lights(&self) -> u8 {
+        lights_in_order(self.device().lights)
     }
     fn point(&mut self, pointer: Pointer) {
         self.with(|input, common| input.point(common, pointer));
