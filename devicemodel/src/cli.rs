@@ -182,7 +182,11 @@ pub struct HostArgs {
     /// Who sees the screen: VNC viewers (on this machine alone, if no place is given), or the first viewer that there is,
     /// which is started, or a page in a browser (on this machine alone, if no host is given), whose address is said.
     /// `ailurus screenshot` always shows it.
-    #[arg(long, value_name = "none|vnc[=HOST:N|unix:PATH]|viewer|web[=[HOST:]PORT]", default_value = "none")]
+    #[arg(
+        long,
+        value_name = "none|vnc[=HOST:N|unix:PATH][,OPTION...]|viewer|web[=[HOST:]PORT]",
+        default_value = "none"
+    )]
     pub display: Display,
     /// Where the sound of a card goes that names it (`audiodev=ID`), or of all cards: nowhere, or to a WAV file. What was
     /// saved goes on in silence if it is not given.

@@ -48,7 +48,7 @@ impl FromStr for Display {
                 VncSpec::Server(options) => Ok(Display::Vnc(options)),
                 VncSpec::None => Ok(Display::None),
             },
-            _ => Err("it is none, viewer, web[=[HOST:]PORT], or vnc[=HOST:N|unix:PATH][,to=M][,websocket=on|PORT][,password=on]".to_owned()),
+            _ => Err("it is none, viewer, web[=[HOST:]PORT], or vnc[=HOST:N|unix:PATH][,to=M][,websocket=on|PORT][,password=on][,share=POLICY][,connections=N][,audiodev=ID][,reverse=on]".to_owned()),
         }
     }
 }
@@ -65,9 +65,11 @@ impl Display {
                 _ => return Ok(None),
             },
         };
+        let reverse = options.reverse;
         let listener = Listener::bind(options)?;
         let address = listener.address();
         let place = match listener.display() {
+            None if reverse => format!("{}:{}, a viewer that listens", address.host, address.service),
             None => format!("unix:{}", address.service),
             Some(number) => format!("{}:{} (VNC display :{number})", address.host, address.service),
         };
@@ -80,7 +82,7 @@ impl Display {
             Some(Some(name)) => say(&format!("{name} shows the screen, which is at {place}")),
             None => say(&format!("the screen is at {place}")),
         }
-        Ok(Some(Viewers { listener, layout: None, web: None }))
+        Ok(Some(Viewers { listener, layout: None, web: None, hears: true }))
     }
 }
 
@@ -94,8 +96,8 @@ fn page(place: &web::Place, say: impl Fn(&str)) -> Result<Viewers, VncError> {
         say("other machines can open it too, and what goes to and from it is not encrypted");
     }
     let nowhere = backends::vnc::Place::Tcp { host: String::new(), display: 0, to: 0 };
-    let options = Options { place: nowhere, password: false, share: Share::Ignore, websocket: None };
-    Ok(Viewers { listener: Listener::behind(at, options), layout: None, web: Some(page) })
+    let options = Options { share: Share::Ignore, ..Options::at(nowhere) };
+    Ok(Viewers { listener: Listener::behind(at, options), layout: None, web: Some(page), hears: true })
 }
 
 /// Starts the first viewer that there is; its name. It may go and another come: the guest does not mind.

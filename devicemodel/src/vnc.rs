@@ -3,17 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backends::tls::Credentials;
-use backends::vnc::{
-    ClientInfo, Input, Keystroke, Listener, Motion, Options, Place, PointerEvent, Screen, Share, Vnc,
-    VncError,
-};
+use backends::vnc::{ClientInfo, Input, Keystroke, Listener, Motion, PointerEvent, Screen, Vnc, VncError};
 use devices::input::keys::Key;
 use devices::input::layouts::Layout;
 use devices_core::picture::{DirtyRows, DisplayAdapter, Frame, Picture};
 
 use crate::machine::Inputs;
 use crate::monitor::info::{VncClientInfo, VncInfo};
-use crate::qemu::{HostOptions, VncListen};
+use crate::qemu::HostOptions;
 use crate::trace::Border;
 use crate::trace::record::HostEvent;
 use crate::web;
@@ -73,6 +70,8 @@ pub struct Viewers {
     pub layout: Option<Layout>,
     /// Where browsers get the page that is one.
     pub web: Option<web::Listener>,
+    /// The machine's sound is heard, if no place of it is named.
+    pub hears: bool,
 }
 
 impl Console {
@@ -105,6 +104,12 @@ impl Console {
         self.border.host(host, || self.inputs.mouse(dx, dy, dz, buttons));
     }
 
+    /// Tells the guest that its monitor's size is another now.
+    pub(crate) fn resize(&self, size: (u32, u32)) {
+        let host = || HostEvent::Resize(size.0, size.1);
+        self.border.host(host, || self.display.iter().for_each(|display| display.resize(size)));
+    }
+
     /// Puts the tablet at a place of 0 to 0x7fff in each axis that is given.
     pub(crate) fn tablet(&self, x: Option<u16>, y: Option<u16>, dz: i32, buttons: u8) {
         let host = || HostEvent::Tablet(x, y, dz, buttons);
@@ -118,6 +123,12 @@ impl Screen for Console {
             (Box::new(Picture::new(NO_SCREEN.0, NO_SCREEN.1)), DirtyRows::default())
         };
         self.display.as_ref().map_or_else(black, |display| display.look())
+    }
+    fn resizes(&self) -> bool {
+        self.display.as_ref().is_some_and(|display| display.resizes())
+    }
+    fn resize(&self, (width, height): (u16, u16)) {
+        Console::resize(self, (width.into(), height.into()));
     }
 }
 
@@ -133,6 +144,9 @@ impl Input for Console {
     }
     fn absolute(&self) -> bool {
         self.inputs.is_absolute()
+    }
+    fn lights(&self) -> u8 {
+        self.inputs.lights()
     }
     fn pointer(&self, event: PointerEvent) {
         let mut last = self.pointer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,25 +171,13 @@ impl Input for Console {
 /// Takes the sockets, if there is to be a server, before there is a guest.
 pub(crate) fn listen(host: &HostOptions) -> Result<Option<Viewers>, VncError> {
     let Some(arg) = &host.vnc else { return Ok(None) };
-    let place = match &arg.listen {
-        VncListen::Unix(path) => Place::Unix(path.clone()),
-        VncListen::Tcp { host, display } => {
-            let to = arg.to.map_or(*display, |to| to.max(*display));
-            Place::Tcp { host: host.clone(), display: *display, to }
-        }
-    };
-    let listener = Listener::bind(Options {
-        place,
-        password: arg.password,
-        share: Share::default(),
-        websocket: arg.websocket,
-    })?;
+    let listener = Listener::bind(arg.options.clone())?;
     let listener = match &host.vnc_tls {
         Some(files) => listener.encrypted(Credentials::load(&files.folder, files.verify_peer)?),
         None => listener,
     };
     let layout = host.keymap.as_deref().and_then(Layout::by_name);
-    Ok(Some(Viewers { listener, layout, web: None }))
+    Ok(Some(Viewers { listener, layout, web: None, hears: false }))
 }
 
 /// For `query-vnc`.
@@ -184,9 +186,12 @@ pub(crate) fn info(server: &Vnc) -> VncInfo {
     let client = |client: ClientInfo| VncClientInfo {
         host: client.address.host,
         service: client.address.service,
+        family: client.address.family,
         websocket: client.websocket,
     };
     VncInfo {
+        needs_password: info.needs_password,
+        encrypts: info.encrypts,
         host: info.address.host,
         service: info.address.service,
         family: info.address.family,

@@ -21,7 +21,7 @@ QUERIES = """
 query-version query-commands query-qmp-schema query-command-line-options query-status query-name query-uuid query-kvm
 query-target query-current-machine query-machines query-memory-size-summary query-migrate query-cpus-fast query-cpus
 query-hotpluggable-cpus query-cpu-definitions query-pci qom-list-types query-iothreads query-block query-named-block-nodes query-blockstats
-query-chardev query-chardev-backends query-rx-filter query-fdsets query-vnc query-mice
+query-chardev query-chardev-backends query-rx-filter query-fdsets query-vnc query-vnc-servers query-mice
 """.split()
 
 

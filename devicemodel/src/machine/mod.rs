@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use backends::audio::Mixer;
 use backends::chardev::{self, CharError};
 use backends::image::{ImageError, Images};
 use backends::net::NetError;
@@ -448,6 +449,11 @@ impl Machine {
     /// For who has it come round from elsewhere.
     pub(crate) fn notifier(&self) -> Notifier {
         self.notifier.clone()
+    }
+
+    /// The sound of that place, or of the devices that name none, for those who listen.
+    pub(crate) fn sound(&self, audiodev: Option<&str>) -> Option<Mixer> {
+        self.sounds.mixer(audiodev)
     }
 
     /// Screen, keyboard and mouse for a viewer.

@@ -76,6 +76,7 @@ impl Machine {
             }
             HostEvent::Mouse(dx, dy, dz, buttons) => self.console().mouse(*dx, *dy, *dz, *buttons),
             HostEvent::Tablet(x, y, dz, buttons) => self.console().tablet(*x, *y, *dz, *buttons),
+            HostEvent::Resize(width, height) => self.console().resize((*width, *height)),
             HostEvent::PowerButton => self.press_power_button(),
             HostEvent::PlugCpu(number) => self.pm.iter().for_each(|pm| pm.lock().plug_cpu(*number)),
             HostEvent::WakeUp => self.pm.iter().for_each(|pm| pm.lock().wake_up()),

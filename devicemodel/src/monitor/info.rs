@@ -69,6 +69,10 @@ pub struct VncInfo {
     pub family: &'static str,
     /// `none`, `vnc`.
     pub auth: &'static str,
+    /// Clients need a password.
+    pub needs_password: bool,
+    /// Clients must encrypt.
+    pub encrypts: bool,
     /// Where browsers come in (address and port), if they do.
     pub websocket: Option<(String, String)>,
     /// Those who see the screen.
@@ -82,6 +86,8 @@ pub struct VncClientInfo {
     pub host: String,
     /// Port.
     pub service: String,
+    /// `ipv4`, `ipv6`, `unix`.
+    pub family: &'static str,
     /// It speaks by a WebSocket.
     pub websocket: bool,
 }

@@ -192,6 +192,10 @@ pub trait Guest {
     fn set_vnc_password(&mut self, _password: &str) -> Result<(), QmpError> {
         Err(not_here("VNC"))
     }
+    /// From that second of the Unix epoch on it is right no more; none: it stays right.
+    fn expire_vnc_password(&mut self, _at: Option<u64>) -> Result<(), QmpError> {
+        Err(not_here("VNC"))
+    }
     /// The registers of a vCPU.
     fn registers(&mut self, _vcpu: u32) -> Result<Registers, QmpError> {
         Err(not_here("the registers of a processor"))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use backends::vnc::WebsocketPort;
+use backends::vnc::Options;
 
 use super::boot::Ends;
 use super::keyval::Fields;
@@ -261,33 +261,13 @@ pub enum Vga {
     Virtio,
 }
 
-/// Where VNC clients connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VncListen {
-    /// A TCP port: 5900 and `display`.
-    Tcp {
-        /// Address or name; empty: every address.
-        host: String,
-        /// Display number.
-        display: u16,
-    },
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
 /// `-vnc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VncArg {
-    /// Where it listens.
-    pub listen: VncListen,
-    /// `to=`: a display that is taken is no error while there are higher ones up to this.
-    pub to: Option<u16>,
+    /// Where it listens, and whom it serves.
+    pub options: Options,
     /// `tls-creds=`: the object whose certificates are used, and which clients must encrypt with.
     pub tls_creds: Option<String>,
-    /// `websocket=`: where browsers come in.
-    pub websocket: Option<WebsocketPort>,
-    /// `password=on`: nobody is let in until a password has been set.
-    pub password: bool,
 }
 
 /// A socket to serve.

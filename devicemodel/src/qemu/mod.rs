@@ -32,7 +32,7 @@ use crate::config::{BackEndConfig, ChardevConfig, ConfigError};
 pub use boot::{Ends, Panic};
 pub use config::{
     BlockSource, Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineArg,
-    MachineKind, Mon, QemuConfig, Smp, SocketAt, VncArg, VncListen,
+    MachineKind, Mon, QemuConfig, Smp, SocketAt, VncArg,
 };
 pub use drivers::is_built;
 pub use objects::TlsFiles;

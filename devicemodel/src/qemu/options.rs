@@ -292,7 +292,8 @@ pub const OPTIONS: &[Row] = &[
     // Screen.
     with(
         "vnc",
-        "HOST:DISPLAY[,to=N][,websocket=on|PORT][,tls-creds=ID][,password=on]|none",
+        "HOST:DISPLAY[,to=N][,websocket=on|PORT][,tls-creds=ID][,password=on][,share=POLICY][,connections=N][,audiodev=ID]\
+         [,reverse=on]|none",
         Opt::Vnc,
         "VNC server",
     ),

@@ -315,7 +315,17 @@ fn vnc_tls(config: &QemuConfig) -> Result<Option<TlsFiles>, QemuError> {
     files.cloned().map(Some).ok_or_else(|| bad("-vnc", format!("No TLS credentials with id '{id}'")))
 }
 
+/// Whether there is the place whose sound VNC's clients are to hear.
+fn check_vnc_sound(config: &QemuConfig) -> Result<(), QemuError> {
+    let asked = config.vnc.as_ref().and_then(|vnc| vnc.options.audiodev.as_ref());
+    match asked.filter(|id| !config.audiodevs.iter().any(|audiodev| audiodev.id == **id)) {
+        Some(id) => Err(bad("-vnc", format!("audiodev '{id}' not found"))),
+        None => Ok(()),
+    }
+}
+
 fn host(config: &QemuConfig, monitors: Vec<MonitorSocket>) -> Result<HostOptions, QemuError> {
+    check_vnc_sound(config)?;
     Ok(HostOptions {
         monitors,
         vnc: config.vnc.clone(),

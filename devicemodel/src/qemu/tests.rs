@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use proptest::prelude::*;
 
-use backends::vnc::WebsocketPort;
+use backends::vnc::{Options, Place, Share, WebsocketPort};
 
 use super::*;
 use crate::config::{
@@ -76,11 +76,8 @@ fn libxl_starts_a_guest() {
             socket("libxenstat-cmd", "/var/run/xen/qmp-libxenstat-5")
         ]
     );
-    let listen = VncListen::Tcp { host: "127.0.0.1".into(), display: 0 };
-    assert_eq!(
-        plan.host.vnc,
-        Some(VncArg { listen, to: Some(99), tls_creds: None, websocket: None, password: false })
-    );
+    let place = Place::Tcp { host: "127.0.0.1".into(), display: 0, to: 99 };
+    assert_eq!(plan.host.vnc, Some(VncArg { options: Options::at(place), tls_creds: None }));
     assert!(!plan.host.paused);
     assert_eq!(plan.hypervisor, HypervisorChoice::Xen);
     assert_eq!(plan.xen, Some(XenOptions { domid: 5, ..XenOptions::default() }));
@@ -263,11 +260,9 @@ fn the_rest_of_the_contract_is_read() {
          -drive if=none,readonly=on,id=ide-832 -device ide-cd,id=ide-832,drive=ide-832,bus=ide.0,unit=1
          -device xen-pvdevice,device-id=0xc000 -run-with chroot=/empty,user=qemu -net none -serial pty -serial null",
     );
-    let listen = VncListen::Tcp { host: "::1".into(), display: 3 };
-    assert_eq!(
-        plan.host.vnc,
-        Some(VncArg { listen, to: Some(99), tls_creds: None, websocket: None, password: true })
-    );
+    let place = Place::Tcp { host: "::1".into(), display: 3, to: 99 };
+    let options = Options { password: true, ..Options::at(place) };
+    assert_eq!(plan.host.vnc, Some(VncArg { options, tls_creds: None }));
     assert_eq!(plan.host.keymap.as_deref(), Some("de"));
     let refused = refusal("-k klingon");
     assert!(refused.contains("'klingon'") && refused.contains("pt-br"), "{refused}");
@@ -338,6 +333,16 @@ fn mistakes_are_named() {
         (
             "-vnc unix:/a,websocket=on",
             "-vnc unix:/a,websocket=on: a WebSocket needs a host and a port, and not a Unix socket",
+        ),
+        ("-vnc :1,audiodev=x", "-vnc: audiodev 'x' not found"),
+        (
+            "-vnc :1,share=x",
+            "-vnc :1,share=x: VNC share policy \"x\" is not allow-exclusive, force-shared or ignore",
+        ),
+        ("-vnc :1,connections=0", "-vnc :1,connections=0: VNC connections=\"0\" is not a number from 1 on"),
+        (
+            "-vnc :5500,reverse=on",
+            "-vnc :5500,reverse=on: reverse=on needs the host of the viewer that listens",
         ),
         ("-vnc nowhere", "-vnc nowhere: nowhere: expected HOST:DISPLAY, unix:PATH or none"),
         ("-vnc :60000", "-vnc :60000: :60000: expected HOST:DISPLAY, unix:PATH or none"),
@@ -465,7 +470,16 @@ fn flags_of_sockets_have_a_short_form() {
 
 #[test]
 fn short_flags_work_in_every_list() {
-    let websocket = |words: &str| plan(words).host.vnc.unwrap().websocket;
+    let websocket = |words: &str| plan(words).host.vnc.unwrap().options.websocket;
+    let line = "-audiodev none,id=a -vnc viewer:5500,reverse=on,share=force-shared,connections=5,audiodev=a";
+    let expected = Options {
+        reverse: true,
+        share: Share::ForceShared,
+        connections: 5,
+        audiodev: Some("a".into()),
+        ..Options::at(Place::Tcp { host: "viewer".into(), display: 5500, to: 5500 })
+    };
+    assert_eq!(plan(line).host.vnc.unwrap().options, expected);
     assert_eq!(websocket("-vnc :1,websocket"), Some(WebsocketPort::OfDisplay));
     assert_eq!(websocket("-vnc :1,websocket=5800"), Some(WebsocketPort::Number(5800)));
     let plan = plan(
@@ -476,7 +490,7 @@ fn short_flags_work_in_every_list() {
     assert!(!plan.guest.features.acpi && !plan.guest.features.hpet && plan.guest.features.graphics);
     let disk = &plan.guest.disks[0];
     assert_eq!((disk.path.as_deref(), disk.readonly), (Some("/a,b".as_ref()), true));
-    assert!(plan.host.vnc.unwrap().password);
+    assert!(plan.host.vnc.unwrap().options.password);
     assert_eq!(without_drives(plan.guest.devices), [DeviceSpec::vga(32)]);
     assert!(plan.guest.boot_options.menu && plan.guest.boot_options.strict);
 }
@@ -520,7 +534,6 @@ fn no_word_is_taken_in_silence() {
             "-chardev socket,id=a,path=b,server=on,wait=on",
             "-chardev wait=on (a start that waits for a client)",
         ),
-        ("-vnc :1,share=ignore", "-vnc share=ignore (another rule for several clients)"),
         ("-vnc :1,power-control", "-vnc power-control=on (power control by clients)"),
         ("-icount shift=0,align=on", "-icount align=on (keeping to the host's time)"),
         ("-action watchdog=pause", "-action watchdog=pause (watchdog)"),

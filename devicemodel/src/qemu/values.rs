@@ -1,14 +1,14 @@
 //! The values of single options.
 
-use backends::vnc::websocket_port;
 use std::path::PathBuf;
 
+use backends::vnc::{CONNECTIONS, FIRST_PORT, Options, Place, Share, connections, policy, websocket_port};
 use chrono::{NaiveDate, NaiveDateTime};
 use devices::input::layouts::Layout;
 
 use super::Refusal;
 use super::config::{
-    DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Smp, Vga, VncArg, VncListen,
+    DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Smp, Vga, VncArg,
 };
 use super::drivers::{Driver, driver};
 use super::keyval::{Fields, number};
@@ -396,50 +396,54 @@ pub(super) fn vnc(value: &str) -> Result<Option<VncArg>, Refusal> {
     }
     let mut fields = Fields::with_path(value, Some("vnc"), VNC_KEYS);
     let address = fields.required("vnc")?;
-    let websocket = fields.take("websocket").map_or(Ok(None), |value| websocket_port(&value));
-    let websocket = websocket.map_err(Refusal::bad)?;
-    for key in ["reverse", "sasl", "acl", "password-secret", "audiodev"] {
+    for key in ["sasl", "acl", "password-secret"] {
         if fields.take(key).is_some_and(|value| value != "off") {
             return Err(Refusal::not_built(format!("{key}=")));
         }
     }
     let tls_creds = fields.take("tls-creds");
     fields.only("tls-authz", &[], "a list of certificates that are let in")?;
-    let to = fields.number("to")?;
-    let password = fields.flag("password")?.unwrap_or(false);
     // How pictures are packed, and how fast keys come.
     fields.ignore(&["lossy", "non-adaptive", "key-delay-ms", "id"]);
-    fields.only("share", &["allow-exclusive"], "another rule for several clients")?;
-    fields.only("connections", &[], "another number of clients")?;
     fields.only("power-control", &["off"], "power control by clients")?;
     fields.only("ipv4", &["on"], "one family of addresses alone")?;
     fields.only("ipv6", &["on"], "one family of addresses alone")?;
+    let reverse = fields.flag("reverse")?.unwrap_or(false);
+    let place = vnc_place(&address, fields.number("to")?, reverse)?;
+    let read = |value: Option<String>| value.map(|value| websocket_port(&value)).transpose();
+    let options = Options {
+        password: fields.flag("password")?.unwrap_or(false),
+        share: fields
+            .take("share")
+            .map_or(Ok(Share::default()), |value| policy(&value))
+            .map_err(Refusal::bad)?,
+        websocket: read(fields.take("websocket")).map_err(Refusal::bad)?.flatten(),
+        connections: fields
+            .take("connections")
+            .map_or(Ok(CONNECTIONS), |value| connections(&value))
+            .map_err(Refusal::bad)?,
+        reverse,
+        audiodev: fields.take("audiodev"),
+        ..Options::at(place)
+    };
     fields.end()?;
+    options.check().map_err(Refusal::bad)?;
+    Ok(Some(VncArg { options, tls_creds }))
+}
+
+/// Where the clients of `-vnc` connect; or, with `reverse=on`, the viewer that listens, by its port.
+fn vnc_place(address: &str, to: Option<u16>, reverse: bool) -> Result<Place, Refusal> {
     if let Some(socket) = address.strip_prefix("unix:") {
-        if websocket.is_some() {
-            return Err(Refusal::bad("a WebSocket needs a host and a port, and not a Unix socket"));
-        }
-        return Ok(Some(VncArg {
-            listen: VncListen::Unix(path(socket)?),
-            to,
-            tls_creds,
-            websocket,
-            password,
-        }));
+        return Ok(Place::Unix(path(socket)?));
     }
     let wrong = || Refusal::bad(format!("{address}: expected HOST:DISPLAY, unix:PATH or none"));
     let (host, display) = address.rsplit_once(':').ok_or_else(wrong)?;
     // Brackets keep the colons of an IPv6 address apart.
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let display =
-        display.parse::<u16>().ok().filter(|display| *display <= u16::MAX - 5900).ok_or_else(wrong)?;
-    Ok(Some(VncArg {
-        listen: VncListen::Tcp { host: bare.into(), display },
-        to,
-        tls_creds,
-        websocket,
-        password,
-    }))
+    let most = if reverse { u16::MAX } else { u16::MAX - FIRST_PORT };
+    let display = display.parse::<u16>().ok().filter(|display| *display <= most).ok_or_else(wrong)?;
+    let to = to.map_or(display, |to| to.max(display));
+    Ok(Place::Tcp { host: bare.into(), display, to })
 }
 
 /// Only whether instructions are counted; how long each takes is fixed.

@@ -386,6 +386,12 @@ impl Guest for Runner {
         vnc.set_password(Some(password)).map_err(|error| QmpError::generic(error.to_string()))
     }
 
+    fn expire_vnc_password(&mut self, at: Option<u64>) -> Result<(), QmpError> {
+        let vnc = self.vnc.as_ref().ok_or_else(|| QmpError::generic("Could not set password expire time"))?;
+        vnc.expire_password(at);
+        Ok(())
+    }
+
     fn chardevs(&self) -> Vec<ChardevInfo> {
         let ports = self.machine.terminals().iter().map(Terminal::info);
         ports.chain(self.machine.chardevs()).collect()

@@ -99,6 +99,8 @@ struct Runner {
     server: Option<Server>,
     qtest: Option<qtest::Server>,
     vnc: Option<Vnc>,
+    /// Viewers were told that the guest stands still.
+    shown_stopped: bool,
     /// The page, which lives as long as it is here.
     _web: Option<Web>,
     /// Never that of a save, which [`status`](Guest::status) tells.
@@ -191,9 +193,13 @@ fn show(
     viewers: Viewers,
     server: &mut Option<Server>,
 ) -> Result<(Vnc, Option<Web>), LoopError> {
-    let Viewers { listener, layout, web } = viewers;
+    let Viewers { listener, layout, web, hears } = viewers;
     let console = Arc::new(machine.console().with_layout(layout));
-    let vnc = Vnc::start(listener, &machine.config().name, console.clone(), console);
+    let sound = match listener.audiodev() {
+        None if !hears => None,
+        id => machine.sound(id),
+    };
+    let vnc = Vnc::start(listener, &machine.config().name, console.clone(), console, sound);
     let vnc = vnc.map_err(|error| LoopError::Events(error.to_string()))?;
     let page = |listener| {
         let inside = server.get_or_insert_with(|| Server::new(MONITOR)).inside()?;
@@ -218,6 +224,7 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         server,
         qtest: options.qtest,
         vnc,
+        shown_stopped: false,
         _web: web.flatten(),
         state: if options.restored { RunState::Paused } else { RunState::Prelaunch },
         ending: None,
@@ -264,6 +271,7 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
             return Ok(ending);
         }
         runner.release_keys(now);
+        runner.name_screen();
         let work = runner.work_due().into_iter().chain(runner.elsewhere_due()).min();
         if runner.rare.due().into_iter().chain(work).any(|due| due <= now) {
             runner.machine.remind();
@@ -277,6 +285,18 @@ pub fn run(machine: Machine, notices: Notices, options: Options) -> Result<Endin
         let until = |next: Instant| next.saturating_duration_since(now).as_millis().min(1 << 30) as i32 + 1;
         let wait = next.map_or(-1, until);
         manager.run_with_timeout(wait).map_err(failed)?;
+    }
+}
+
+impl Runner {
+    /// Viewers see in the screen's name that the guest stands still, as in the title of QEMU's windows.
+    fn name_screen(&mut self) {
+        let stopped = self.state != RunState::Running;
+        if let Some(vnc) = self.vnc.as_ref().filter(|_| stopped != self.shown_stopped) {
+            let name = &self.machine.config().name;
+            vnc.set_name(&if stopped { format!("{name} [Stopped]") } else { name.clone() });
+            self.shown_stopped = stopped;
+        }
     }
 }
 

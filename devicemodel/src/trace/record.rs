@@ -88,6 +88,8 @@ pub enum HostEvent {
     CloseTray(usize),
     /// Another medium lies in an open tray, or none.
     Place(usize, Option<MediumInfo>),
+    /// The monitor that is seen has another size, in pixels.
+    Resize(u32, u32),
 }
 
 /// What is known of a medium.

@@ -72,6 +72,7 @@ fn samples() -> Vec<Record> {
         Entry::Host(HostEvent::Key("ret".into(), true)),
         Entry::Host(HostEvent::Mouse(-1, 5, 0, 7)),
         Entry::Host(HostEvent::Tablet(Some(0x7fff), None, -1, 3)),
+        Entry::Host(HostEvent::Resize(1920, 1080)),
         Entry::Host(HostEvent::OpenTray(2, true)),
         Entry::Host(HostEvent::Place(2, Some(info))),
         Entry::Host(HostEvent::CloseTray(2)),

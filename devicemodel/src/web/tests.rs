@@ -63,9 +63,9 @@ fn setup() -> Setup {
     let token = url.trim_end_matches('/').rsplit_once('/').unwrap().1.to_owned();
     assert_eq!(url, format!("http://{address}/{token}/"));
     let place = vnc::Place::Tcp { host: String::new(), display: 0, to: 0 };
-    let options = vnc::Options { place, password: false, share: Share::Ignore, websocket: None };
+    let options = vnc::Options { share: Share::Ignore, ..vnc::Options::at(place) };
     let behind = vnc::Listener::behind(&address, options);
-    let vnc = Vnc::start(behind, "guest", Arc::new(Nothing), Arc::new(Nothing)).unwrap();
+    let vnc = Vnc::start(behind, "guest", Arc::new(Nothing), Arc::new(Nothing), None).unwrap();
     let mut server = Server::new(16);
     let inside = server.inside().unwrap();
     let monitor = std::thread::spawn(move || {

@@ -22,6 +22,15 @@ impl Drop for Unlink {
     }
 }
 
+/// Connects to a socket at that path without waiting for who listens there: its queue may be full.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
+}
+
 /// A socket at that path that never blocks, with what removes it in the end. A socket that is left over
 /// from before is in the way and goes; anything else is not ours to remove, and nor is one of which nobody can tell.
 pub fn listen(path: &Path) -> io::Result<(UnixListener, Unlink)> {

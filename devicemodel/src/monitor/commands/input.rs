@@ -6,21 +6,17 @@ use devices::input::keys::Key;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::info::{Button, Input, MouseInfo, VncClientInfo};
+use super::super::Begun;
+use super::super::info::{Button, Input, MouseInfo};
 use super::super::protocol::{Command, QmpError};
 use super::super::run_state::RunState;
 use super::super::table::{CommandSpec, Table};
-use super::super::{Begun, Guest};
 use super::{Context, arguments, begins, nothing};
 use crate::screenshot::ImageFormat;
 
 pub(super) static TABLE: Table = Table {
     types: "
 enum ImageFormat ppm png
-enum VncAuth none vnc
-enum NetworkAddressFamily ipv4 ipv6 unix
-object VncClientInfo host:str service:str family:NetworkAddressFamily websocket:bool
-object VncInfo enabled:bool ?host:str ?family:NetworkAddressFamily ?service:str ?auth:str ?clients:[VncClientInfo]
 object MouseInfo name:str index:int current:bool absolute:bool
 enum KeyValueKind number qcode
 object IntWrapper data:int
@@ -43,15 +39,9 @@ union InputEvent type type:InputEventKind | key=InputKeyEventWrapper btn=InputBt
             let begun = screendump(command, context);
             begins(context, begun)
         })
-            .takes("filename:str ?device:str ?head:int ?format:ImageFormat"),
-        CommandSpec::new("query-vnc", |_, context| Ok(vnc(context.guest))).returns("VncInfo"),
-        CommandSpec::new("change-vnc-password", |command, context| {
-            let Password { password } = arguments(command)?;
-            nothing(context.guest.set_vnc_password(&password))
-        })
-        .takes("password:str"),
+        .takes("filename:str ?device:str ?head:int ?format:ImageFormat"),
         CommandSpec::new("query-mice", |_, context| Ok(context.guest.mice().iter().map(mouse).collect()))
-        .returns("[MouseInfo]"),
+            .returns("[MouseInfo]"),
         CommandSpec::new("send-key", |command, context| nothing(send_key(command, context)))
             .takes("keys:[KeyValue] ?hold-time:int"),
         CommandSpec::new("input-send-event", |command, context| nothing(send_events(command, context)))
@@ -72,11 +62,6 @@ struct Screendump {
     head: Option<i64>,
     #[serde(default)]
     format: ImageFormat,
-}
-
-#[derive(Deserialize)]
-struct Password {
-    password: String,
 }
 
 #[derive(Deserialize)]
@@ -126,22 +111,6 @@ enum Event {
 enum Axis {
     X,
     Y,
-}
-
-fn vnc(guest: &dyn Guest) -> Value {
-    let Some(vnc) = guest.vnc() else { return json!({ "enabled": false }) };
-    let client = |client: &VncClientInfo| {
-        let VncClientInfo { host, service, websocket } = client;
-        json!({ "host": host, "service": service, "family": vnc.family, "websocket": websocket })
-    };
-    json!({
-        "enabled": true,
-        "auth": vnc.auth,
-        "family": vnc.family,
-        "clients": vnc.clients.iter().map(client).collect::<Value>(),
-        "service": vnc.service,
-        "host": vnc.host,
-    })
 }
 
 /// A display by its name: whatever is pressed and pointed at belongs to the whole machine.

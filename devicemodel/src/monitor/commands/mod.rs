@@ -12,6 +12,7 @@ mod objects;
 mod running;
 mod saving;
 mod session;
+mod vnc;
 
 use std::sync::LazyLock;
 
@@ -31,7 +32,7 @@ use super::schema::{Entry, Schema};
 use super::table::{CommandSpec, Table};
 
 /// Everything that there is.
-static TABLES: [&Table; 12] = [
+static TABLES: [&Table; 13] = [
     &session::TABLE,
     &running::TABLE,
     &machine::TABLE,
@@ -43,6 +44,7 @@ static TABLES: [&Table; 12] = [
     &network::TABLE,
     &files::TABLE,
     &input::TABLE,
+    &vnc::TABLE,
     &saving::TABLE,
 ];
 

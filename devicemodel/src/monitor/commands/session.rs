@@ -48,7 +48,10 @@ fn negotiated() -> QmpError {
 /// Options whose parameters clients ask about before they use them.
 const OPTIONS: &[(&str, &[&str])] = &[
     ("run-with", &["chroot", "user", "async-teardown"]),
-    ("vnc", &["vnc", "to", "websocket", "tls-creds", "password"]),
+    (
+        "vnc",
+        &["vnc", "to", "websocket", "tls-creds", "password", "share", "connections", "reverse", "audiodev"],
+    ),
     ("mon", &["chardev", "mode", "pretty"]),
     ("smp-opts", &["cpus", "maxcpus", "sockets", "cores", "threads"]),
     ("boot-opts", &["order"]),

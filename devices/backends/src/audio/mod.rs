@@ -8,16 +8,22 @@
 //! Left out: recording from the host. Whoever records hears silence.
 
 pub mod convert;
+mod ear;
 #[cfg(test)]
 mod tests;
 pub mod wav;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use devices_core::audio::{AudioBackend, Format, Tone};
 
 use convert::{Frame, Resampler};
+use ear::Heard;
+pub use ear::{Ear, Nudge};
+
+/// Most that listen at once.
+const EARS: usize = 256;
 
 /// What gets the mixed stream. It does not block.
 pub trait Sink: Send {
@@ -25,6 +31,21 @@ pub trait Sink: Send {
     fn play(&mut self, frames: &[u8]);
     /// No voice plays now: what was kept back goes on.
     fn rest(&mut self);
+    /// Whether nothing comes of what it gets.
+    fn is_deaf(&self) -> bool {
+        false
+    }
+}
+
+/// Nowhere.
+pub struct Nowhere;
+
+impl Sink for Nowhere {
+    fn play(&mut self, _frames: &[u8]) {}
+    fn rest(&mut self) {}
+    fn is_deaf(&self) -> bool {
+        true
+    }
 }
 
 /// Mixes voices.
@@ -34,6 +55,8 @@ pub struct Mixer(Arc<Mutex<Inner>>);
 struct Inner {
     format: Format,
     sink: Box<dyn Sink>,
+    /// Those who hear it, too.
+    ears: Vec<Weak<Heard>>,
     cards: u64,
     /// Those that play, by their card and number.
     voices: BTreeMap<(u64, u32), Voice>,
@@ -53,7 +76,8 @@ impl Mixer {
     /// One without voices, whose stream is of that format.
     pub fn new(format: Format, sink: Box<dyn Sink>) -> Mixer {
         let (voices, line) = (BTreeMap::new(), VecDeque::new());
-        Mixer(Arc::new(Mutex::new(Inner { format, sink, cards: 0, voices, line, first: 0 })))
+        let ears = Vec::new();
+        Mixer(Arc::new(Mutex::new(Inner { format, sink, ears, cards: 0, voices, line, first: 0 })))
     }
 
     /// For one more device, until it is dropped.
@@ -61,6 +85,18 @@ impl Mixer {
         let mut inner = self.inner();
         inner.cards += 1;
         Card { mixer: self.clone(), number: inner.cards }
+    }
+
+    /// Lets somebody hear it from now on, in that format; none: too many do. `nudge` is called when there is more.
+    pub fn listen(&self, format: Format, nudge: Nudge) -> Option<Ear> {
+        let mut inner = self.inner();
+        inner.ears.retain(|ear| ear.strong_count() > 0);
+        if inner.ears.len() >= EARS {
+            return None;
+        }
+        let heard = Arc::new(Heard::new(inner.format, format, nudge));
+        inner.ears.push(Arc::downgrade(&heard));
+        Some(Ear(heard))
     }
 
     /// From now on the stream goes to that one. Gives the one that had it.
@@ -78,7 +114,18 @@ impl Inner {
         self.first + self.line.len() as u64
     }
 
+    /// Those who hear it now.
+    fn ears(&self) -> impl Iterator<Item = Arc<Heard>> {
+        self.ears.iter().filter_map(Weak::upgrade)
+    }
+
     fn play(&mut self, key: (u64, u32), tone: Tone, bytes: &[u8]) {
+        if self.sink.is_deaf() && self.ears().next().is_none() {
+            // Nobody would hear it.
+            self.voices.clear();
+            self.line.clear();
+            return;
+        }
         let (first, rate) = (self.first, self.format.rate());
         let made =
             || Voice { format: tone.format, resampler: Resampler::new(tone.format.rate(), rate), at: first };
@@ -107,15 +154,18 @@ impl Inner {
         let window = u64::from(self.format.rate() / 2);
         let done = all.unwrap_or(end).max(end.saturating_sub(window));
         let count = (done - self.first) as usize;
+        let frames: Vec<Frame> = self.line.drain(..count).collect();
         let mut bytes = Vec::with_capacity(count * self.format.frame());
-        self.line.drain(..count).for_each(|frame| convert::encode(self.format, frame, &mut bytes));
+        frames.iter().for_each(|frame| convert::encode(self.format, *frame, &mut bytes));
         self.first = done;
         self.voices.values_mut().for_each(|voice| voice.at = voice.at.max(done));
         if !bytes.is_empty() {
             self.sink.play(&bytes);
+            self.ears().for_each(|ear| ear.play(&frames));
         }
         if all.is_none() {
             self.sink.rest();
+            self.ears().for_each(|ear| ear.rest());
         }
     }
 

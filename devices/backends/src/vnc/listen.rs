@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::net::sockopt;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -55,25 +56,33 @@ pub struct Listener {
     display: Option<u16>,
     pub(super) options: Options,
     tls: Option<Credentials>,
+    /// A viewer that listened, connected to.
+    dialed: Option<Connection>,
     _unlink: Option<Unlink>,
 }
+
+/// How long a viewer that listens is waited for.
+const DIAL: Duration = Duration::from_secs(5);
+/// Most addresses of it that are tried.
+const DIALED: usize = 4;
 
 impl Listener {
     /// Listens where the options say, on the first display that is free.
     pub fn bind(options: Options) -> Result<Listener, VncError> {
         match &options.place {
+            place if options.reverse => {
+                let error = |source| VncError::Dial { place: place.to_string(), source };
+                let connection = dial(place).map_err(error)?;
+                let address = connection.address().clone();
+                Ok(Listener { dialed: Some(connection), ..Listener::nowhere(address, options) })
+            }
             Place::Unix(path) => {
                 let error = |source| VncError::Listen { place: path.display().to_string(), source };
                 let (socket, unlink) = socket::listen(path).map_err(error)?;
                 Ok(Listener {
                     sockets: vec![Socket::Unix(socket)],
-                    web: Vec::new(),
-                    websocket: None,
-                    tls: None,
-                    address: Address::unix(path),
-                    display: None,
                     _unlink: Some(unlink),
-                    options,
+                    ..Listener::nowhere(Address::unix(path), options)
                 })
             }
             Place::Tcp { host, display, to } => {
@@ -82,16 +91,8 @@ impl Listener {
                 let websocket = web.first().map(|_| address(&web)).transpose().map_err(error)?;
                 let address = address(&sockets).map_err(error)?;
                 let sockets = sockets.into_iter().map(Socket::Tcp).collect();
-                Ok(Listener {
-                    sockets,
-                    web,
-                    websocket,
-                    address,
-                    tls: None,
-                    display: Some(display),
-                    _unlink: None,
-                    options,
-                })
+                let display = Some(display);
+                Ok(Listener { sockets, web, websocket, display, ..Listener::nowhere(address, options) })
             }
         }
     }
@@ -99,16 +100,26 @@ impl Listener {
     /// Listens nowhere: all clients come by the server's [`Door`](super::Door), at that address.
     pub fn behind(address: &SocketAddr, options: Options) -> Listener {
         let address = Address::of(address);
+        Listener { websocket: Some(address.clone()), ..Listener::nowhere(address, options) }
+    }
+
+    fn nowhere(address: Address, options: Options) -> Listener {
         Listener {
             sockets: Vec::new(),
             web: Vec::new(),
-            websocket: Some(address.clone()),
+            websocket: None,
             address,
             tls: None,
             display: None,
+            dialed: None,
             _unlink: None,
             options,
         }
+    }
+
+    /// The viewer that was connected to, once.
+    pub(super) fn take_dialed(&mut self) -> Option<Wire> {
+        self.dialed.take().map(Wire::plain)
     }
 
     /// Takes only clients that encrypt (VeNCrypt with certificates), browsers too.
@@ -139,6 +150,11 @@ impl Listener {
     /// Whether clients need a password.
     pub fn password(&self) -> bool {
         self.options.password
+    }
+
+    /// The place of the sound that clients can hear, by its name.
+    pub fn audiodev(&self) -> Option<&str> {
+        self.options.audiodev.as_deref()
     }
 
     pub(super) fn share(&self) -> Share {
@@ -181,6 +197,23 @@ impl Listener {
             }
         }
         Ok(None)
+    }
+}
+
+/// Connects to a viewer that listens, at the first of its addresses that answers.
+fn dial(place: &Place) -> io::Result<Connection> {
+    match place {
+        Place::Unix(path) => Connection::unix(socket::connect(path)?),
+        Place::Tcp { host, display: port, .. } => {
+            let mut last = io::ErrorKind::AddrNotAvailable.into();
+            for address in (host.as_str(), *port).to_socket_addrs()?.take(DIALED) {
+                match TcpStream::connect_timeout(&address, DIAL) {
+                    Ok(stream) => return Connection::tcp(stream, &address),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        }
     }
 }
 

@@ -19,8 +19,19 @@
 //!
 //! Fences and continuous updates: a client far away need not ask for each update.
 //!
-//! Left out: CopyRect, SASL, anonymous TLS, listening viewers (reverse connections), the clipboard, audio,
-//! lights of the keyboard, and resizing by the client, which is refused.
+//! A pointer that the display adapter knows as such (the virtio GPU's) is shown by the client itself, if it can and if
+//! the guest's pointer is where the client's is: with a tablet. With a mouse, or where the client cannot, it is drawn into
+//! its picture, and only there. The pointer of the Cirrus's hardware is always in the picture: the chip does not know
+//! which of its pixels points, and no encoding has its inverting ones.
+//!
+//! Sound goes to those who ask for it ([`Ear`](crate::audio::Ear)), what they do not read in time is lost.
+//!
+//! Left out:
+//! - CopyRect: of the picture only a hash a tile is kept, by which a scroll by whole tiles could be found; guests scroll
+//!   by lines of text, which are not 16 pixels high as a rule, and nothing cheap finds those.
+//! - the clipboard, plain and extended: a text of the client's has nowhere to go without an agent in the guest, and none
+//!   is spoken to. It is not passed between viewers either, who need not be one person.
+//! - SASL, anonymous TLS.
 
 mod auth;
 mod conversation;
@@ -42,9 +53,12 @@ use crate::tls::TlsError;
 use devices_core::picture::{DirtyRows, Frame};
 use thiserror::Error;
 
-pub use conversation::Conversation;
+pub use conversation::{Conversation, News};
 pub use listen::{Address, Listener};
-pub use options::{FIRST_PORT, Options, Place, Share, VncSpec, WebsocketPort, websocket_port};
+pub use options::{
+    CONNECTIONS, FIRST_PORT, Options, Place, Share, VncSpec, WebsocketPort, connections, policy,
+    websocket_port,
+};
 pub use server::{ClientInfo, Door, Vnc, VncInfo};
 
 /// The screen that is shown. Called from the server's thread only.
@@ -52,6 +66,12 @@ pub trait Screen: Send + Sync {
     /// What it shows now, and the lines that may show something else than when this was last asked. May name too
     /// many. What is read of the picture later may be newer; then the next look names its line.
     fn look(&self) -> (Box<dyn Frame>, DirtyRows);
+    /// Whether the guest can be told of another size of its monitor.
+    fn resizes(&self) -> bool {
+        false
+    }
+    /// Tells the guest of that size, each side from 1 to 16384. It may follow.
+    fn resize(&self, _size: (u16, u16)) {}
 }
 
 /// A key, as a client names it.
@@ -103,6 +123,10 @@ pub trait Input: Send + Sync {
     fn key(&self, key: Keystroke, down: bool);
     /// Whether the guest uses a pointer that takes positions (a tablet), not movements (a mouse).
     fn absolute(&self) -> bool;
+    /// Lights of its keyboard that are on: bit 0 scroll, 1 num, 2 caps lock.
+    fn lights(&self) -> u8 {
+        0
+    }
     /// The pointer moves, or its buttons change.
     fn pointer(&self, event: PointerEvent);
 }
@@ -114,6 +138,14 @@ pub enum VncError {
     #[error("VNC cannot listen on {place}: {source}")]
     Listen {
         /// Which one.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No viewer listens there.
+    #[error("VNC cannot connect to a viewer at {place}: {source}")]
+    Dial {
+        /// Where.
         place: String,
         /// Why.
         source: io::Error,

@@ -1,5 +1,6 @@
 //! The value of `-vnc`, as libxl and people write it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -34,6 +35,15 @@ pub enum Place {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Tcp { host, display, .. } => write!(f, "{host}:{display}"),
+            Place::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 /// What becomes of other clients when one comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Share {
@@ -57,6 +67,30 @@ pub struct Options {
     pub share: Share,
     /// Where browsers come in; none: they do not. Not with a Unix socket.
     pub websocket: Option<WebsocketPort>,
+    /// Most clients that are in the handshake. One more, and who has been in it longest goes.
+    pub connections: usize,
+    /// A viewer listens at that place, whose number is then a port and no display's: we connect to it.
+    pub reverse: bool,
+    /// The place of the sound that clients can hear, by its name.
+    pub audiodev: Option<String>,
+}
+
+/// Clients that may be in the handshake, if nobody says, as in QEMU.
+pub const CONNECTIONS: usize = 32;
+
+impl Options {
+    /// The usual ones at that place.
+    pub fn at(place: Place) -> Options {
+        Options {
+            place,
+            password: false,
+            share: Share::default(),
+            websocket: None,
+            connections: CONNECTIONS,
+            reverse: false,
+            audiodev: None,
+        }
+    }
 }
 
 /// A `-vnc` value: no server, or one with options.
@@ -76,25 +110,54 @@ impl FromStr for VncSpec {
             return Ok(VncSpec::None);
         }
         let mut parts = text.split(',');
-        let mut place = place(parts.next().unwrap_or_default())?;
-        let (mut password, mut share, mut websocket) = (false, Share::default(), None);
+        let address = parts.next().unwrap_or_default();
+        // The number is a port then.
+        let reverse = parts.clone().any(|option| matches!(option, "reverse" | "reverse=on" | "reverse=yes"));
+        let mut options = Options { reverse, ..Options::at(place(address, reverse)?) };
         for option in parts {
             let (name, value) = option.split_once('=').unwrap_or((option, "on"));
             match name {
-                "password" => password = switch(option, value)?,
-                "share" => share = policy(value)?,
-                "websocket" => websocket = websocket_port(value)?,
-                "to" => set_last(&mut place, value)?,
+                "password" => options.password = switch(option, value)?,
+                "share" => options.share = policy(value)?,
+                "websocket" => options.websocket = websocket_port(value)?,
+                "to" => set_last(&mut options.place, value)?,
+                "connections" => options.connections = connections(value)?,
+                "audiodev" => options.audiodev = Some(value.to_owned()),
+                "reverse" => options.reverse = switch(option, value)?,
                 // What we do anyway, or what has no effect on what a client sees of us.
-                "lossy" | "non-adaptive" | "lock-key-sync" | "key-delay-ms" | "connections" => {}
-                "power-control" | "reverse" | "sasl" if matches!(value, "off" | "no") => {}
+                "lossy" | "non-adaptive" | "lock-key-sync" | "key-delay-ms" => {}
+                "power-control" | "sasl" if matches!(value, "off" | "no") => {}
                 _ => return Err(format!("VNC option {option:?} is not supported")),
             }
         }
-        if websocket.is_some() && matches!(place, Place::Unix(_)) {
-            return Err("a WebSocket needs a host and a port, and not a Unix socket".to_owned());
+        options.check()?;
+        Ok(VncSpec::Server(options))
+    }
+}
+
+impl Options {
+    /// Whether they go together.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Options { websocket: Some(_), place: Place::Unix(_), .. } => {
+                Err("a WebSocket needs a host and a port, and not a Unix socket".to_owned())
+            }
+            Options { websocket: Some(_), reverse: true, .. } => {
+                Err("a viewer that listens speaks RFB, and no WebSocket".to_owned())
+            }
+            Options { reverse: true, place: Place::Tcp { host, .. }, .. } if host.is_empty() => {
+                Err("reverse=on needs the host of the viewer that listens".to_owned())
+            }
+            _ => Ok(()),
         }
-        Ok(VncSpec::Server(Options { place, password, share, websocket }))
+    }
+}
+
+/// Reads the value of `connections=`.
+pub fn connections(value: &str) -> Result<usize, String> {
+    match value.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err(format!("VNC connections={value:?} is not a number from 1 on")),
     }
 }
 
@@ -118,7 +181,8 @@ fn switch(option: &str, value: &str) -> Result<bool, String> {
     }
 }
 
-fn policy(value: &str) -> Result<Share, String> {
+/// Reads the value of `share=`.
+pub fn policy(value: &str) -> Result<Share, String> {
     match value {
         "allow-exclusive" => Ok(Share::AllowExclusive),
         "force-shared" => Ok(Share::ForceShared),
@@ -138,6 +202,10 @@ fn set_last(place: &mut Place, value: &str) -> Result<(), String> {
     }
 }
 
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("VNC port {text:?} is not a number from 0 to 65535"))
+}
+
 fn number(text: &str) -> Result<u16, String> {
     let most = u16::MAX - FIRST_PORT;
     text.parse()
@@ -146,7 +214,7 @@ fn number(text: &str) -> Result<u16, String> {
         .ok_or_else(|| format!("VNC display {text:?} is not a number from 0 to {most}"))
 }
 
-fn place(text: &str) -> Result<Place, String> {
+fn place(text: &str, reverse: bool) -> Result<Place, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("path=").unwrap_or(path);
         return match path {
@@ -158,7 +226,10 @@ fn place(text: &str) -> Result<Place, String> {
         return Err(format!("{text:?} is not a VNC display: HOST:NUMBER, unix:PATH or none"));
     };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let display = number(display)?;
+    let display = match reverse {
+        true => port(display)?,
+        false => number(display)?,
+    };
     Ok(Place::Tcp { host: bare.to_owned(), display, to: display })
 }
 
@@ -202,13 +273,13 @@ mod tests {
         };
         assert_eq!(share(":0,share=ignore"), Share::Ignore);
         assert_eq!(share(":0,share=force-shared"), Share::ForceShared);
-        let unix = Options {
-            place: Place::Unix("/run/a".into()),
-            password: true,
-            share: Share::default(),
-            websocket: None,
-        };
+        let unix = Options { password: true, ..Options::at(Place::Unix("/run/a".into())) };
         assert_eq!("unix:/run/a,password=on".parse(), Ok(VncSpec::Server(unix)));
+        let place = Place::Tcp { host: "viewer".into(), display: 65_535, to: 65_535 };
+        let reverse =
+            Options { reverse: true, connections: 3, audiodev: Some("a".into()), ..Options::at(place) };
+        let text = "viewer:65535,connections=3,reverse=on,audiodev=a";
+        assert_eq!(text.parse(), Ok(VncSpec::Server(reverse)));
     }
 
     #[test]
@@ -228,6 +299,10 @@ mod tests {
             ":0,share=x",
             ":0,to=",
             ":0,reverse=on",
+            "viewer:65536,reverse=on",
+            "viewer:5500,reverse=on,websocket=on",
+            ":0,connections=0",
+            ":0,connections=x",
             ":0,websocket=0",
             ":0,websocket=x",
             "unix:/a,websocket=on",

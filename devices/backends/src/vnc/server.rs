@@ -1,5 +1,8 @@
 //! The server's thread: sockets, clocks, and whose turn it is.
 
+mod client;
+mod password;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpStream;
@@ -10,18 +13,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use devices_core::picture::Frame;
+use devices_core::picture::{Frame, Pointer};
 use hypervisor::thread_role;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::listen::{Address, Connection, Listener};
 use super::options::Share;
-use super::session::{Hangup, Host, Session, size_of};
+use super::session::{Hangup, Host, News, size_of};
 use super::tiles::{Seen, TILE, Tiles, size};
 use super::wire::Wire;
 use super::{Input, Screen, VncError};
-use crate::tls::Credentials;
+use crate::audio::{Mixer, Nudge};
 use crate::web::websocket::WebSocket;
+use client::{ALLOWANCE, Client, MESSAGES};
+use password::Password;
 
 /// Most connections. Who comes after that takes the place of who has been in the handshake longest.
 const CLIENTS: usize = 256;
@@ -29,9 +34,6 @@ const CLIENTS: usize = 256;
 const ACCEPTS: usize = 16;
 /// Bytes that are read of a client in one turn.
 const READ: usize = 4096;
-/// Messages that a client may send in each [`ALLOWANCE`].
-const MESSAGES: u32 = 250;
-const ALLOWANCE: Duration = Duration::from_millis(100);
 /// Between two looks at the screen while it changes: 30 a second.
 const BUSY: Duration = Duration::from_nanos(33_333_334);
 /// Between two looks at a screen that has not changed for some time.
@@ -40,12 +42,6 @@ const IDLE: Duration = Duration::from_millis(200);
 const PIXELS: u32 = 1 << 19;
 /// Between two looks: so many times as long as the last one took.
 const REST: u32 = 2;
-/// For a handshake, a person who types a password included.
-const HANDSHAKE: Duration = Duration::from_secs(60);
-/// For the last words to somebody who is turned away.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// For a client that reads nothing of what it asked for.
-const STALL: Duration = Duration::from_secs(60);
 /// Connections that somebody else has taken and that wait for a turn.
 const ARRIVALS: usize = 16;
 /// After an error in taking connections: as a rule there are no file descriptors left.
@@ -58,6 +54,10 @@ pub struct VncInfo {
     pub address: Address,
     /// `none` or `vnc`, with `vencrypt+x509+` before it if clients must encrypt.
     pub auth: &'static str,
+    /// Clients need a password.
+    pub needs_password: bool,
+    /// Clients must encrypt.
+    pub encrypts: bool,
     /// Where browsers come in (WebSocket), if there is such a place.
     pub websocket: Option<Address>,
     /// Those who see the screen.
@@ -74,7 +74,9 @@ pub struct ClientInfo {
 }
 
 struct Shared {
-    password: Mutex<Option<Vec<u8>>>,
+    password: Mutex<Password>,
+    /// What clients call the screen.
+    name: Mutex<Arc<str>>,
     clients: Mutex<Vec<ClientInfo>>,
     /// Clients that others have let in.
     arrivals: Mutex<Vec<Arrival>>,
@@ -135,21 +137,24 @@ pub struct Vnc {
     address: Address,
     websocket: Option<Address>,
     needs_password: bool,
+    encrypts: bool,
     auth: &'static str,
 }
 
 impl Vnc {
-    /// Serves the clients of `listener`. `name` is what they call the screen.
+    /// Serves the clients of `listener`. `name` is what they call the screen; `sound` is what they can hear.
     pub fn start(
         listener: Listener,
         name: &str,
         screen: Arc<dyn Screen>,
         input: Arc<dyn Input>,
+        sound: Option<Mixer>,
     ) -> Result<Vnc, VncError> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let bell = eventfd(0, flags).map_err(|e| VncError::System { what: "eventfd", source: e.into() })?;
         let shared = Arc::new(Shared {
             password: Mutex::default(),
+            name: Mutex::new(name.into()),
             clients: Mutex::default(),
             arrivals: Mutex::default(),
             bell,
@@ -157,6 +162,7 @@ impl Vnc {
         });
         let (address, needs_password) = (listener.address().clone(), listener.password());
         let websocket = listener.websocket().cloned();
+        let encrypts = listener.tls().is_some();
         let auth = match (listener.tls(), needs_password) {
             (Some(_), true) => "vencrypt+x509+vnc",
             (Some(_), false) => "vencrypt+x509+none",
@@ -166,9 +172,10 @@ impl Vnc {
         let server = Server {
             listener,
             shared: shared.clone(),
-            name: name.to_owned(),
             screen,
             input,
+            sound,
+            pointer: None,
             clients: Vec::new(),
             frame: None,
             seen: Seen::new((0, 0)),
@@ -180,7 +187,8 @@ impl Vnc {
         };
         let started = std::thread::Builder::new().name("vnc".to_owned()).spawn(move || server.run());
         let thread = started.map_err(|source| VncError::System { what: "thread", source })?;
-        Ok(Vnc { shared, thread: Some(thread), address, websocket, needs_password, auth })
+        let thread = Some(thread);
+        Ok(Vnc { shared, thread, address, websocket, needs_password, encrypts, auth })
     }
 
     /// Changes the password, of which the first eight bytes count; None lets nobody in. Those who are in
@@ -189,8 +197,20 @@ impl Vnc {
         if !self.needs_password {
             return Err(VncError::NoPassword);
         }
-        *lock(&self.shared.password) = password.map(|password| password.as_bytes().to_vec());
+        lock(&self.shared.password).set(password);
         Ok(())
+    }
+
+    /// From that second of the Unix epoch on the password is right no more; none: it stays right. Those who are in
+    /// stay in.
+    pub fn expire_password(&self, at: Option<u64>) {
+        lock(&self.shared.password).expires = at;
+    }
+
+    /// Clients call the screen that from now on.
+    pub fn set_name(&self, name: &str) {
+        *lock(&self.shared.name) = name.into();
+        self.shared.ring();
     }
 
     /// Where clients are let in that have come another way.
@@ -203,6 +223,8 @@ impl Vnc {
         VncInfo {
             address: self.address.clone(),
             auth: self.auth,
+            needs_password: self.needs_password,
+            encrypts: self.encrypts,
             websocket: self.websocket.clone(),
             clients: lock(&self.shared.clients).clone(),
         }
@@ -220,134 +242,15 @@ impl Drop for Vnc {
     }
 }
 
-struct Client {
-    wire: Wire,
-    session: Session,
-    /// When it must be let go, unless something happens before.
-    deadline: Option<Instant>,
-    /// What the deadline is for.
-    state: State,
-    /// When it may send again.
-    refill: Instant,
-    /// It is gone.
-    gone: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Handshake,
-    Up,
-    /// Up, and there is output that it has not read.
-    Reading,
-    Closing,
-}
-
-impl Client {
-    fn new(wire: Wire, now: Instant) -> Client {
-        let mut session = Session::new();
-        session.allow(MESSAGES);
-        Client {
-            wire,
-            session,
-            deadline: Some(now + HANDSHAKE),
-            state: State::Handshake,
-            refill: now + ALLOWANCE,
-            gone: false,
-        }
-    }
-
-    /// Sends what the socket takes.
-    fn flush(&mut self, now: Instant) {
-        if self.gone {
-            return;
-        }
-        let mut flushed = self.wire.flush(&mut self.session);
-        if self.session.is_closing() && self.is_clear() {
-            self.wire.close();
-            flushed = flushed.and(self.wire.flush(&mut self.session));
-        }
-        match flushed {
-            Ok(any) if any && self.state == State::Reading => self.deadline = Some(now + STALL),
-            Ok(_) => {}
-            Err(_) => self.gone = true,
-        }
-    }
-
-    /// Encrypts from here on, if that has been agreed on and the client has been sent all that is not encrypted.
-    fn secure(&mut self, tls: &Credentials, now: Instant) {
-        if !self.session.wants_tls() || !self.is_clear() {
-            return;
-        }
-        self.gone |= !self.wire.secure(tls) || self.session.secured().is_err();
-        self.flush(now);
-    }
-
-    /// Whether there is nothing to be sent.
-    fn is_clear(&self) -> bool {
-        self.wire.is_clear() && self.session.output().is_empty()
-    }
-
-    /// Whether the next part of an update may be made.
-    fn can_encode(&self) -> bool {
-        self.wire.is_clear() && self.session.can_encode()
-    }
-
-    /// Keeps the deadline in step with what the client is at.
-    fn settle(&mut self, now: Instant) {
-        let empty = self.is_clear();
-        let closing = self.session.is_closing() || self.wire.is_closing();
-        let state = match (closing, self.session.is_up()) {
-            (true, _) => State::Closing,
-            (false, false) => State::Handshake,
-            (false, true) if empty => State::Up,
-            (false, true) => State::Reading,
-        };
-        if state != self.state {
-            self.deadline = match state {
-                State::Handshake => self.deadline,
-                State::Up => None,
-                State::Reading => Some(now + STALL),
-                State::Closing => Some(now + FAREWELL),
-            };
-            self.state = state;
-        }
-        let late = self.deadline.is_some_and(|deadline| deadline <= now);
-        self.gone |= late || state == State::Closing && empty;
-    }
-
-    /// When it wants a turn by itself.
-    fn alarm(&self) -> Option<Instant> {
-        let refill = self.session.exhausted().then_some(self.refill);
-        [refill, self.deadline].into_iter().flatten().min()
-    }
-
-    /// Whether what it sends is read.
-    fn wants_input(&self) -> bool {
-        self.session.wants_input() && !self.wire.is_closing()
-    }
-
-    /// What it waits for; nothing while it has used up what it may send.
-    fn interest(&self) -> PollFlags {
-        let mut flags = PollFlags::empty();
-        if self.session.exhausted() {
-            return flags;
-        }
-        if self.wants_input() {
-            flags |= PollFlags::IN;
-        }
-        if !self.is_clear() {
-            flags |= PollFlags::OUT;
-        }
-        flags
-    }
-}
-
 struct Server {
     listener: Listener,
     shared: Arc<Shared>,
-    name: String,
     screen: Arc<dyn Screen>,
     input: Arc<dyn Input>,
+    /// What clients can hear.
+    sound: Option<Mixer>,
+    /// The pointer at the last look.
+    pointer: Option<Pointer>,
     clients: Vec<Client>,
     /// The screen as it was last looked at. Its pixels are where the guest has them.
     frame: Option<Box<dyn Frame>>,
@@ -367,6 +270,9 @@ struct Server {
 
 impl Server {
     fn run(mut self) {
+        if let Some(wire) = self.listener.take_dialed() {
+            self.add(Client::new(wire, Instant::now()));
+        }
         while !self.shared.stopping.load(Ordering::Acquire) {
             let now = Instant::now();
             thread_role::at(thread_role::Role::Viewer);
@@ -405,10 +311,12 @@ impl Server {
     }
 
     fn feed(&mut self, at: usize, data: &[u8]) {
-        let password = lock(&self.shared.password).clone();
+        let password = lock(&self.shared.password).now();
         let client_is_secure = self.clients.get(at).is_some_and(|client| client.wire.is_secure());
         let host = Host {
             input: &*self.input,
+            resizes: self.screen.resizes(),
+            has_sound: self.sound.is_some(),
             needs_password: self.listener.password(),
             needs_tls: self.listener.tls().is_some() && !client_is_secure,
             password: password.as_deref(),
@@ -476,12 +384,16 @@ impl Server {
             let touched = |lines: &Range<u32>| lines.start / TILE..lines.end.div_ceil(TILE).min(rows);
             self.unseen = lines.ranges().iter().flat_map(touched).collect();
         }
+        let pointer = frame.pointer();
+        self.changed |= pointer != self.pointer;
+        self.pointer = pointer;
         self.frame = Some(frame);
     }
 
     /// Lets in those who have said all that is needed.
     fn admit(&mut self) {
         let Some(size) = self.frame.as_deref().map(size_of) else { return };
+        let name = lock(&self.shared.name).clone();
         for at in 0..self.clients.len() {
             let waiting = self.clients.get(at).filter(|client| !client.gone);
             let Some(shared) = waiting.and_then(|client| client.session.waits_for_size()) else { continue };
@@ -498,7 +410,7 @@ impl Server {
             if let Some(client) = self.clients.get_mut(at) {
                 match refused {
                     true => client.gone = true,
-                    false => client.session.begin(size, &self.name, exclusive),
+                    false => client.session.begin(size, &name, exclusive),
                 }
             }
         }
@@ -508,14 +420,21 @@ impl Server {
     /// begins only when the screen has just been looked at: who asks is told what is there now, and nobody
     /// is told more often than that.
     fn update(&mut self, now: Instant, fresh: bool) {
-        let absolute = self.input.absolute();
+        let (absolute, lights) = (self.input.absolute(), self.input.lights());
+        let name = lock(&self.shared.name).clone();
+        let nudge = || -> Nudge {
+            let shared = self.shared.clone();
+            Box::new(move || shared.ring())
+        };
         let tls = self.listener.tls().cloned();
         for client in &mut self.clients {
             if let Some(frame) = self.frame.as_deref() {
                 client.session.interject();
                 if fresh {
-                    client.session.begin_update(frame, absolute);
+                    client.session.begin_update(News { frame, absolute, lights, name: &name });
+                    client.session.take_resize().into_iter().for_each(|size| self.screen.resize(size));
                 }
+                client.listen(self.sound.as_ref(), nudge);
                 // What is on its way comes first.
                 if client.can_encode() {
                     client.session.encode(frame, &mut self.seen);
@@ -654,11 +573,13 @@ impl Server {
         }
     }
 
-    /// Adds a client. With too many, the one that has been in the handshake longest goes; the new one, if
-    /// there is none. Whether it is there.
+    /// Adds a client. With too many, or too many in the handshake, the one that has been in it longest goes; the new
+    /// one, if there is none. Whether it is there.
     fn add(&mut self, client: Client) -> bool {
-        if self.clients.len() >= CLIENTS {
-            let Some(oldest) = self.clients.iter().position(|client| !client.session.is_up()) else {
+        let shaking = |client: &&Client| !client.session.is_up();
+        let count = self.clients.iter().filter(shaking).count();
+        if self.clients.len() >= CLIENTS || count >= self.listener.options.connections {
+            let Some(oldest) = self.clients.iter().position(|client| shaking(&client)) else {
                 return false;
             };
             self.clients.remove(oldest);

@@ -1,7 +1,12 @@
 //! One client's conversation: bytes in, events and bytes out. No socket, no clock.
 
 mod handshake;
+mod sound;
 mod update;
+
+use std::sync::Arc;
+
+use devices_core::picture::{Pointer, PointerShape};
 
 use super::encode::{Encoder, Encoding, Packing};
 use super::format::PixelFormat;
@@ -9,7 +14,8 @@ use super::spec::{self, client, encoding};
 use super::tiles::{Rect, Tiles};
 use super::{Input, Keystroke, Motion, PointerEvent};
 use handshake::Phase;
-pub use update::size_of;
+pub use sound::Sound;
+pub use update::{News, size_of};
 
 /// Most keys that are released for a client that is gone.
 const HELD: usize = 64;
@@ -26,6 +32,10 @@ pub struct Hangup;
 pub struct Host<'a> {
     /// Where keys and pointer go.
     pub input: &'a dyn Input,
+    /// Whether the guest can be told of another size of its monitor.
+    pub resizes: bool,
+    /// Whether there is sound to be heard.
+    pub has_sound: bool,
     /// Whether a password is needed.
     pub needs_password: bool,
     /// Whether the stream must be encrypted, and is not.
@@ -41,7 +51,11 @@ struct Abilities {
     packing: Packing,
     desktop_size: bool,
     extended_desktop_size: bool,
+    desktop_name: bool,
     pointer_change: bool,
+    cursor: bool,
+    cursor_with_alpha: bool,
+    led_state: bool,
     fence: bool,
     continuous_updates: bool,
 }
@@ -55,6 +69,17 @@ enum Rest {
     Encodings(u16),
 }
 
+/// What a client was told last, as far as it can be told; none: nothing yet.
+#[derive(Debug, Default)]
+struct Told {
+    /// The kind of pointer that the guest has.
+    absolute: Option<bool>,
+    /// What the pointer looks like that the client shows, if it shows one.
+    shape: Option<Option<Arc<PointerShape>>>,
+    lights: Option<u8>,
+    name: String,
+}
+
 /// What the client has not been told yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Untold {
@@ -62,6 +87,8 @@ struct Untold {
     colours: bool,
     /// That we understand the extended key event.
     extended_key: bool,
+    /// That there is sound.
+    audio: bool,
     /// That we understand fences.
     fence: bool,
     /// That updates come no more without being asked for, which also says that they can.
@@ -86,8 +113,12 @@ pub struct Session {
     format: Option<PixelFormat>,
     encoder: Encoder,
     untold: Untold,
-    /// The kind of pointer that the client was told of.
-    pointer_told: Option<bool>,
+    told: Told,
+    /// The pointer that is drawn into its picture.
+    drawn: Option<Pointer>,
+    /// The size that it wants the guest's monitor to have.
+    resize: Option<(u16, u16)>,
+    sound: Sound,
     /// The screen's size as the client knows it.
     size: (u16, u16),
     /// What the client has not got.
@@ -120,7 +151,10 @@ impl Session {
             format: None,
             encoder: Encoder::new(),
             untold: Untold::default(),
-            pointer_told: None,
+            told: Told::default(),
+            drawn: None,
+            resize: None,
+            sound: Sound::default(),
             size: (1, 1),
             dirty: Tiles::default(),
             request: None,
@@ -196,7 +230,7 @@ impl Session {
             Rest::Encodings(left) => {
                 let Some(&number) = data.first_chunk::<4>() else { return Ok(0) };
                 self.rest = Rest::Encodings(left - 1);
-                self.add_encoding(i32::from_be_bytes(number));
+                self.add_encoding(i32::from_be_bytes(number), host);
                 number.len()
             }
         };
@@ -267,11 +301,16 @@ impl Session {
                 }
                 9 + len
             }
-            (client::SET_DESKTOP_SIZE, &[_, _, _, _, _, _, screens, _, ..]) => {
+            (client::SET_DESKTOP_SIZE, &[_, _, w0, w1, h0, h1, screens, _, ..]) => {
                 self.rest = Rest::Skip(u32::from(screens) * 16);
-                self.untold.size = Some((spec::desktop_size::BY_CLIENT, spec::desktop_size::PROHIBITED));
+                let size = (u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1]));
+                self.untold.size = Some((spec::desktop_size::BY_CLIENT, self.set_size(size, screens, host)));
                 8
             }
+            (client::QEMU, &[_, client::QEMU_AUDIO, a, b, ref rest @ ..]) if host.has_sound => {
+                self.sound.message(u16::from_be_bytes([a, b]), rest)?
+            }
+            (client::QEMU, &[_, client::QEMU_AUDIO, ..]) if host.has_sound => 0,
             (client::QEMU, &[_, kind, ..]) if kind != client::QEMU_KEY => return Err(Hangup),
             (client::QEMU, &[_, _, down0, down1, s0, s1, s2, s3, c0, c1, c2, c3, ..]) => {
                 let keysym = u32::from_be_bytes([s0, s1, s2, s3]);
@@ -297,7 +336,31 @@ impl Session {
         })
     }
 
-    fn add_encoding(&mut self, number: i32) {
+    /// The client wants another size; what it is answered.
+    fn set_size(&mut self, (width, height): (u16, u16), screens: u8, host: &Host<'_>) -> u16 {
+        let sides = 1..=spec::desktop_size::SIDE_MAX;
+        if !host.resizes {
+            return spec::desktop_size::PROHIBITED;
+        }
+        // There is one monitor, as large as all of it.
+        if screens != 1 || !sides.contains(&width) || !sides.contains(&height) {
+            return spec::desktop_size::INVALID_LAYOUT;
+        }
+        self.resize = Some((width, height));
+        spec::desktop_size::FORWARDED
+    }
+
+    /// The size that the client wants since this was last asked.
+    pub fn take_resize(&mut self) -> Option<(u16, u16)> {
+        self.resize.take()
+    }
+
+    /// What it hears.
+    pub fn sound(&mut self) -> &mut Sound {
+        &mut self.sound
+    }
+
+    fn add_encoding(&mut self, number: i32, host: &Host<'_>) {
         match number {
             encoding::DESKTOP_SIZE => self.abilities.desktop_size = true,
             encoding::EXTENDED_DESKTOP_SIZE => {
@@ -307,8 +370,16 @@ impl Session {
             }
             encoding::POINTER_CHANGE => {
                 self.abilities.pointer_change = true;
-                self.pointer_told = None;
+                self.told.absolute = None;
             }
+            encoding::CURSOR => self.abilities.cursor = true,
+            encoding::CURSOR_WITH_ALPHA => self.abilities.cursor_with_alpha = true,
+            encoding::LED_STATE => {
+                self.abilities.led_state = true;
+                self.told.lights = None;
+            }
+            encoding::DESKTOP_NAME => self.abilities.desktop_name = true,
+            encoding::AUDIO => self.untold.audio = host.has_sound,
             encoding::FENCE => {
                 self.untold.fence |= !self.abilities.fence;
                 self.abilities.fence = true;
@@ -353,7 +424,7 @@ impl Session {
     fn pointer(&mut self, buttons: u8, [x, y]: [u16; 2], input: &dyn Input) {
         let pressed = buttons & !self.buttons;
         self.buttons = buttons;
-        let deltas = self.abilities.pointer_change && self.pointer_told == Some(false);
+        let deltas = self.abilities.pointer_change && self.told.absolute == Some(false);
         let motion = if input.absolute() {
             let (width, height) = self.size;
             Motion::To {

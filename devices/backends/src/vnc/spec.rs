@@ -36,6 +36,7 @@ pub mod client {
     pub const QEMU: u8 = 255;
     /// Second byte of [`QEMU`]'s.
     pub const QEMU_KEY: u8 = 0;
+    pub const QEMU_AUDIO: u8 = 1;
 }
 
 /// First byte of what a server sends (7.6).
@@ -44,6 +45,22 @@ pub mod server {
     pub const COLOUR_MAP: u8 = 1;
     pub const END_OF_CONTINUOUS_UPDATES: u8 = 150;
     pub const FENCE: u8 = 248;
+    pub const QEMU: u8 = 255;
+    /// Second byte of [`QEMU`]'s.
+    pub const QEMU_AUDIO: u8 = 1;
+}
+
+/// What is said of sound, by the client and by the server.
+pub mod audio {
+    pub const ENABLE: u16 = 0;
+    pub const DISABLE: u16 = 1;
+    pub const SET_FORMAT: u16 = 2;
+    /// Highest rate that a client may ask for, as in QEMU.
+    pub const RATE_MAX: u32 = 48_000;
+
+    pub const END: u16 = 0;
+    pub const BEGIN: u16 = 1;
+    pub const DATA: u16 = 2;
 }
 
 /// Encodings and pseudo-encodings (7.7, 7.8).
@@ -60,11 +77,16 @@ pub mod encoding {
     /// Of zlib's levels, the fastest first.
     pub const LEVEL: std::ops::RangeInclusive<i32> = -256..=-247;
     pub const DESKTOP_SIZE: i32 = -223;
+    pub const CURSOR: i32 = -239;
     pub const POINTER_CHANGE: i32 = -257;
     pub const EXTENDED_KEY: i32 = -258;
+    pub const AUDIO: i32 = -259;
+    pub const LED_STATE: i32 = -261;
+    pub const DESKTOP_NAME: i32 = -307;
     pub const EXTENDED_DESKTOP_SIZE: i32 = -308;
     pub const FENCE: i32 = -312;
     pub const CONTINUOUS_UPDATES: i32 = -313;
+    pub const CURSOR_WITH_ALPHA: i32 = -314;
 }
 
 /// What a tile of Hextile says of itself (7.7.4).
@@ -82,6 +104,11 @@ pub mod desktop_size {
     pub const BY_CLIENT: u16 = 1;
     pub const DONE: u16 = 0;
     pub const PROHIBITED: u16 = 1;
+    pub const INVALID_LAYOUT: u16 = 3;
+    /// It was passed on to who decides, and may happen later.
+    pub const FORWARDED: u16 = 4;
+    /// Longest side of a screen.
+    pub const SIDE_MAX: u16 = 16384;
 }
 
 /// Fences: their flags, and how much a client may put into one.

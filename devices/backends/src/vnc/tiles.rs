@@ -220,7 +220,7 @@ fn stacked(spans: &[Span]) -> Vec<Span> {
     done
 }
 
-/// What the screen showed when it was last looked at: a hash of each tile. A guest that makes two pictures with
+/// What the screen showed below its pointer when it was last looked at: a hash of each tile. A guest that makes two pictures with
 /// one hash fools only its own viewers.
 pub struct Seen {
     size: (u16, u16),
@@ -257,7 +257,7 @@ impl Seen {
         let mut line = vec![[0; 3]; usize::from(self.size.0)];
         let mut new = vec![self.seed; self.columns()];
         for y in row * TILE..(row * TILE + TILE).min(u32::from(self.size.1)) {
-            frame.line(0, y, &mut line);
+            frame.line_below(0, y, &mut line);
             for (hash, part) in new.iter_mut().zip(line.chunks(TILE as usize)) {
                 *hash = mixed(*hash, part);
             }

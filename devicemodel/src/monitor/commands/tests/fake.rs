@@ -192,7 +192,24 @@ impl Guest for Fake {
     }
     fn vnc(&self) -> Option<VncInfo> {
         let (host, service) = ("127.0.0.1".into(), "5901".into());
-        Some(VncInfo { host, service, family: "ipv4", auth: "none", websocket: None, clients: Vec::new() })
+        Some(VncInfo {
+            host,
+            service,
+            family: "ipv4",
+            auth: "none",
+            needs_password: false,
+            encrypts: false,
+            websocket: None,
+            clients: Vec::new(),
+        })
+    }
+    fn set_vnc_password(&mut self, password: &str) -> Result<(), QmpError> {
+        self.log.push(format!("password {password}"));
+        Ok(())
+    }
+    fn expire_vnc_password(&mut self, at: Option<u64>) -> Result<(), QmpError> {
+        self.log.push(format!("expires {at:?}"));
+        Ok(())
     }
     fn cpus(&self) -> Vec<CpuInfo> {
         self.cpus.clone()

@@ -9,6 +9,7 @@ mod network;
 mod objects;
 mod people;
 mod running;
+mod vnc;
 
 use std::fs::File;
 

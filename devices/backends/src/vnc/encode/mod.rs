@@ -2,12 +2,13 @@
 
 mod deflate;
 mod hextile;
+mod pointer;
 mod rre;
 mod tight;
 mod zrle;
 
 use deflate::Deflate;
-use devices_core::picture::Frame;
+use devices_core::picture::{Frame, Pointer, PointerShape};
 
 use super::format::{PixelFormat, Pixels};
 use super::spec::encoding;
@@ -25,14 +26,20 @@ pub struct Block {
     pixels: Vec<u32>,
 }
 
-/// The colours of a part of a screen, rows from the top; black outside it. `seen` is told what was there.
-fn colours_of(frame: &dyn Frame, rect: Rect, seen: &mut Seen) -> Vec<[u8; 3]> {
+/// The colours of a part of a screen, rows from the top; black outside it. `seen` is told what was there below the
+/// pointer that is drawn over it.
+fn colours_of(frame: &dyn Frame, rect: Rect, seen: &mut Seen, pointer: Option<&Pointer>) -> Vec<[u8; 3]> {
     let width = usize::from(rect.width).max(1);
     let mut colours = vec![[0; 3]; width * usize::from(rect.height)];
     for (y, row) in (u32::from(rect.y)..).zip(colours.chunks_mut(width)) {
-        frame.line(u32::from(rect.x), y, row);
+        frame.line_below(u32::from(rect.x), y, row);
     }
     seen.sent(rect, &colours);
+    if let Some(pointer) = pointer {
+        for (y, row) in (u32::from(rect.y)..).zip(colours.chunks_mut(width)) {
+            pointer.draw(u32::from(rect.x), y, row);
+        }
+    }
     colours
 }
 
@@ -222,11 +229,23 @@ impl Encoder {
         self.packing = packing;
     }
 
-    /// Appends a rectangle with its header.
-    pub fn rect(&mut self, out: &mut Vec<u8>, frame: &dyn Frame, rect: Rect, seen: &mut Seen) {
+    /// A pointer's shape, with its opacity or without.
+    pub fn shape(&self, shape: &PointerShape, alpha: bool) -> Vec<u8> {
+        if alpha { pointer::with_alpha(shape) } else { pointer::masked(shape, &self.pixels) }
+    }
+
+    /// Appends a rectangle with its header; a pointer is drawn over it.
+    pub fn rect(
+        &mut self,
+        out: &mut Vec<u8>,
+        frame: &dyn Frame,
+        rect: Rect,
+        seen: &mut Seen,
+        pointer: Option<&Pointer>,
+    ) {
         header(out, rect, self.encoding.number());
         let level = self.packing.level.map_or(LEVEL, u32::from);
-        let colours = colours_of(frame, rect, seen);
+        let colours = colours_of(frame, rect, seen, pointer);
         let (block, pixels) = (Block::of(&colours, rect, &self.pixels), &self.pixels);
         // Of JPEG's quality 5 to 95: from blocks that are seen to what nobody tells from the original.
         let quality = self.packing.quality.map_or(0, |quality| 5 + 10 * quality.min(9));

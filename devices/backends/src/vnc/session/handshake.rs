@@ -114,6 +114,7 @@ impl Session {
         self.out.extend(PixelFormat::OURS.to_bytes());
         self.out.extend((name.len() as u32).to_be_bytes());
         self.out.extend(name.as_bytes());
+        self.told.name = name.to_owned();
     }
 
     /// All of the screen is new to the client.

@@ -1,8 +1,8 @@
 //! Updates of the screen (RFC 6143, 7.6.1).
 
-use devices_core::picture::Frame;
+use devices_core::picture::{Frame, Pointer};
 
-use super::{OUTPUT, Session};
+use super::{Abilities, OUTPUT, Session};
 use crate::vnc::encode::header;
 use crate::vnc::format::PixelFormat;
 use crate::vnc::spec::{desktop_size, encoding, fence, server};
@@ -13,6 +13,19 @@ struct Pseudo {
     rect: Rect,
     encoding: i32,
     body: Vec<u8>,
+}
+
+/// What there is to be told.
+#[derive(Clone, Copy)]
+pub struct News<'a> {
+    /// What the screen shows.
+    pub frame: &'a dyn Frame,
+    /// The guest has a pointer that takes positions.
+    pub absolute: bool,
+    /// Lights of its keyboard.
+    pub lights: u8,
+    /// What the screen is called.
+    pub name: &'a str,
 }
 
 impl Session {
@@ -54,14 +67,15 @@ impl Session {
         self.dirty.add(tiles);
     }
 
-    /// Starts an update if the client waits for one and there is something to tell. `absolute` is the kind
-    /// of pointer that the guest has.
-    pub fn begin_update(&mut self, frame: &dyn Frame, absolute: bool) -> bool {
+    /// Starts an update if the client waits for one and there is something to tell.
+    pub fn begin_update(&mut self, news: News<'_>) -> bool {
         let Some(request) = self.wanted().filter(|_| self.waits_for_update()) else { return false };
         self.settle();
-        let now = size_of(frame);
+        let now = size_of(news.frame);
         let resized = now != self.size && self.follow(now);
-        let pseudo = self.pseudo(resized, absolute);
+        let mut pseudo = self.pseudo(resized, news.absolute);
+        self.point(news, &mut pseudo);
+        self.announce(news, &mut pseudo);
         // After a change of size the client asks anew.
         self.update = if resized { Vec::new() } else { self.dirty.take(request) };
         let count = pseudo.len() + self.update.len();
@@ -110,8 +124,8 @@ impl Session {
         if std::mem::take(&mut self.untold.extended_key) {
             list.push(Pseudo { rect: Rect::default(), encoding: encoding::EXTENDED_KEY, body: Vec::new() });
         }
-        if self.abilities.pointer_change && self.pointer_told != Some(absolute) {
-            self.pointer_told = Some(absolute);
+        if self.abilities.pointer_change && self.told.absolute != Some(absolute) {
+            self.told.absolute = Some(absolute);
             self.at = None;
             let rect = Rect { x: u16::from(absolute), y: 0, width, height };
             list.push(Pseudo { rect, encoding: encoding::POINTER_CHANGE, body: Vec::new() });
@@ -134,6 +148,57 @@ impl Session {
         list
     }
 
+    /// The pointer: the client shows it, or it is drawn into its picture.
+    fn point(&mut self, news: News<'_>, list: &mut Vec<Pseudo>) {
+        let Abilities { cursor, cursor_with_alpha: alpha, .. } = self.abilities;
+        let pointer = news.frame.pointer();
+        let shows = news.absolute && (cursor || alpha);
+        let drawn = pointer.clone().filter(|_| !shows);
+        if drawn != self.drawn {
+            let before = std::mem::replace(&mut self.drawn, drawn);
+            let places: Vec<Rect> = [&before, &self.drawn].into_iter().flatten().map(place).collect();
+            places.into_iter().for_each(|place| self.dirty.set_rect(place));
+        }
+        let shape = pointer.filter(|_| shows).map(|pointer| pointer.shape);
+        let known = match &self.told.shape {
+            // Its own pointer is as good as none of ours.
+            None => shape.is_none(),
+            Some(told) => *told == shape,
+        };
+        if known || !(cursor || alpha) {
+            return;
+        }
+        let encoding = if alpha { encoding::CURSOR_WITH_ALPHA } else { encoding::CURSOR };
+        let (rect, body) = match &shape {
+            Some(shape) => {
+                let ((x, y), (width, height)) = (shape.hot, shape.size);
+                (Rect { x, y, width, height }, self.encoder.shape(shape, alpha))
+            }
+            None if alpha => (Rect::default(), encoding::RAW.to_be_bytes().to_vec()),
+            None => (Rect::default(), Vec::new()),
+        };
+        self.told.shape = Some(shape);
+        list.push(Pseudo { rect, encoding, body });
+    }
+
+    /// Lights, the screen's name, and that there is sound.
+    fn announce(&mut self, news: News<'_>, list: &mut Vec<Pseudo>) {
+        if self.abilities.led_state && self.told.lights != Some(news.lights) {
+            self.told.lights = Some(news.lights);
+            let rect = Rect { x: 0, y: 0, width: 1, height: 1 };
+            list.push(Pseudo { rect, encoding: encoding::LED_STATE, body: vec![news.lights] });
+        }
+        if self.abilities.desktop_name && self.told.name != news.name {
+            self.told.name = news.name.to_owned();
+            let mut body = (news.name.len() as u32).to_be_bytes().to_vec();
+            body.extend(news.name.as_bytes());
+            list.push(Pseudo { rect: Rect::default(), encoding: encoding::DESKTOP_NAME, body });
+        }
+        if std::mem::take(&mut self.untold.audio) {
+            list.push(Pseudo { rect: Rect::default(), encoding: encoding::AUDIO, body: Vec::new() });
+        }
+    }
+
     /// Whether there is more of an update, and room for it.
     pub fn can_encode(&self) -> bool {
         !self.update.is_empty() && self.output().len() < OUTPUT
@@ -144,7 +209,7 @@ impl Session {
         if self.can_encode()
             && let Some(rect) = self.update.pop()
         {
-            self.encoder.rect(&mut self.out, frame, rect, seen);
+            self.encoder.rect(&mut self.out, frame, rect, seen, self.drawn.as_ref());
         }
     }
 }
@@ -153,6 +218,18 @@ impl Session {
 pub fn size_of(frame: &dyn Frame) -> (u16, u16) {
     let (width, height) = size(frame);
     (width.max(1), height.max(1))
+}
+
+/// Where a pointer is on a screen; what is beyond the left and upper edge is cut off.
+fn place(pointer: &Pointer) -> Rect {
+    let part = |at: i32, len: u16| {
+        let end = at.saturating_add(len.into()).clamp(0, 0xffff);
+        let from = at.clamp(0, 0xffff);
+        (from as u16, (end - from).max(0) as u16)
+    };
+    let ((x, width), (y, height)) =
+        (part(pointer.at.0, pointer.shape.size.0), part(pointer.at.1, pointer.shape.size.1));
+    Rect { x, y, width, height }
 }
 
 /// One screen, number 0, as large as the framebuffer.

@@ -24,12 +24,18 @@ pub const DEFAULT: Format = Format { bits: 32, big: false, max: [255; 3], shift:
 /// A rectangle's header: x, y, width, height, encoding.
 pub type Header = (u16, u16, u16, u16, i32);
 
+pub type Cursor = ((u16, u16), (u16, u16), Vec<[u8; 4]>);
+
 pub struct Client {
     stream: UnixStream,
     reader: BufReader<UnixStream>,
     pub width: usize,
     pub height: usize,
     pub name: String,
+    /// The pointer that it shows: the pixel that points, the size, red, green, blue and opacity of each pixel.
+    pub cursor: Option<Cursor>,
+    /// Lights of the guest's keyboard.
+    pub lights: Option<u8>,
     pub format: Format,
     /// Colours of a table, once one came.
     pub table: Vec<[u16; 3]>,
@@ -56,6 +62,8 @@ impl Client {
             width: 0,
             height: 0,
             name: String::new(),
+            cursor: None,
+            lights: None,
             format: DEFAULT,
             table: Vec::new(),
             pixels: Vec::new(),
@@ -213,7 +221,29 @@ impl Client {
             7 | -260 => self.tight(left, top, w, h),
             16 => self.zrle(left, top, w, h),
             -223 => self.resize(w, h),
-            -257 | -258 => {}
+            -259..=-257 => {}
+            -261 => self.lights = Some(self.u8()),
+            -239 => {
+                let pixels: Vec<u32> = (0..w * h).map(|_| self.pixel()).collect();
+                let row = w.div_ceil(8);
+                let mask = self.take_vec(row * h);
+                let seen = |at: usize| mask[at / w * row + at % w / 8] >> (7 - at % w % 8) & 1 != 0;
+                let colour = |(at, pixel): (usize, u32)| {
+                    let [blue, green, red, _] = pixel.to_le_bytes();
+                    [red, green, blue, if seen(at) { 255 } else { 0 }]
+                };
+                let pixels = pixels.into_iter().enumerate().map(colour).collect();
+                self.cursor = Some(((x, y), (width, height), pixels));
+            }
+            -314 => {
+                assert_eq!(self.u32(), 0, "raw");
+                let pixels = self.take_vec(w * h * 4).as_chunks().0.to_vec();
+                self.cursor = Some(((x, y), (width, height), pixels));
+            }
+            -307 => {
+                let len = self.u32() as usize;
+                self.name = String::from_utf8(self.take_vec(len)).unwrap();
+            }
             -308 => {
                 let screens = self.take::<4>()[0];
                 self.take_vec(usize::from(screens) * 16);

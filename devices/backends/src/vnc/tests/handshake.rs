@@ -173,7 +173,7 @@ fn a_free_display_is_found() {
     drop(socket);
 
     let screen = Setup::new().screen;
-    let vnc = Vnc::start(listener, "tcp", screen, Arc::new(FakeInput::default())).unwrap();
+    let vnc = Vnc::start(listener, "tcp", screen, Arc::new(FakeInput::default()), None).unwrap();
     let port = FIRST_PORT + found;
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut hello = [0; 12];

@@ -3,8 +3,10 @@
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 
+use devices_core::picture::PointerShape;
+
 use super::*;
-use crate::vnc::session::{Host, Session, size_of};
+use crate::vnc::session::{Host, News, Session, size_of};
 use crate::vnc::tiles::{Seen, Tiles};
 
 /// Whether the server still serves.
@@ -24,7 +26,7 @@ fn messages_that_are_none_end_the_connection() {
         // What was not agreed on.
         &[150, 1, 0, 0, 0, 0, 0, 0, 0, 0],
         &[248, 0, 0, 0, 0x80, 0, 0, 0, 0],
-        &[255, 1, 0, 0],
+        &[255, 2, 0, 0],
         &[255, 77],
         // A format of 24 bits, and one without green.
         &[0, 0, 0, 0, 24, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0],
@@ -92,10 +94,10 @@ fn message(random: &mut impl FnMut() -> u64) -> Vec<u8> {
             data.extend([random() as u8 % 8, random() as u8 % 8, random() as u8 % 9, 0, 0, 0]);
         }
         2 => {
-            let known: [i32; 8] = [0, 5, 16, -223, -257, -258, -308, 7];
+            let known = [0i32, 5, 16, -223, -257, -258, -308, 7, -239, -259, -261, -307, -314];
             let count = random() as usize % 8;
             data[3] = count as u8;
-            data.extend((0..count).flat_map(|_| known[random() as usize % 8].to_be_bytes()));
+            data.extend((0..count).flat_map(|_| known[random() as usize % known.len()].to_be_bytes()));
         }
         3 => {
             // x, y, width, height: the bytes before it are the first of x.
@@ -106,6 +108,9 @@ fn message(random: &mut impl FnMut() -> u64) -> Vec<u8> {
         5 => data.extend([random() as u8 & 1, random() as u8]),
         6 => data.extend([0, 0, 0, random() as u8 & 15]),
         251 => data.extend([0, 0, random() as u8 & 1, 0]),
+        _ if random() & 7 == 0 => {
+            (data[1], data[3]) = (1, random() as u8 & 1);
+        }
         _ => {
             data[1] = 0;
             data.extend((0..8).map(|_| random() as u8));
@@ -119,9 +124,18 @@ fn message(random: &mut impl FnMut() -> u64) -> Vec<u8> {
 fn a_session_keeps_a_bounded_amount_whatever_comes() {
     let mut random = random();
     let input = FakeInput::default();
-    let host = Host { input: &input, needs_password: false, needs_tls: false, password: None };
+    let host = Host {
+        input: &input,
+        resizes: true,
+        has_sound: true,
+        needs_password: false,
+        needs_tls: false,
+        password: None,
+    };
     let pictures = [picture(300, 200), picture(64, 300), picture(1, 1), Picture::new(0, 7)];
     let mut seen = Seen::new((300, 200));
+    let shape =
+        Arc::new(PointerShape { size: (64, 64), hot: (63, 0), pixels: vec![[9, 8, 7, 200]; 64 * 64] });
     let (mut most, mut updates, mut sessions) = (0, 0, 0);
     while updates < 5_000 {
         let mut session = Session::new();
@@ -148,8 +162,16 @@ fn a_session_keeps_a_bounded_amount_whatever_comes() {
             let mut tiles = Tiles::none(300, 200);
             tiles.set(random() as u32 % 30, random() as u32 % 30);
             session.damage(&tiles);
-            updates += usize::from(session.begin_update(shown, random() & 31 == 0));
-            session.encode(shown, &mut seen);
+            let at = (random() as i32 % 400, random() as i32 % 400);
+            let pointer = (random() & 3 != 0).then(|| Pointer { shape: shape.clone(), at });
+            let frame = Pointed(shown.clone(), pointer);
+            let (absolute, lights) = (random() & 31 == 0, random() as u8 & 7);
+            let news = News { frame: &frame, absolute, lights, name: ["guest", "other"][at.0 as usize & 1] };
+            updates += usize::from(session.begin_update(news));
+            if session.takes_sound() {
+                session.hear(&[7; 20_000]);
+            }
+            session.encode(&frame, &mut seen);
             most = most.max(session.output().len());
             // It reads all, or some, or nothing.
             let len = session.output().len();

@@ -1,6 +1,7 @@
 //! Scenarios with a real client over real sockets.
 
 mod client;
+mod desk;
 mod handshake;
 mod hostile;
 mod inflate;
@@ -11,22 +12,46 @@ mod tls;
 mod websocket;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use devices_core::picture::{DirtyRows, Frame, Picture};
+use devices_core::audio::{Format as Frames, Sample};
+use devices_core::picture::{DirtyRows, Frame, Picture, Pointer};
 use tempfile::TempDir;
 
 use super::{Input, Keystroke, Listener, PointerEvent, Screen, Vnc, VncSpec};
+use crate::audio::{Mixer, Nowhere};
 use crate::tls::Credentials;
 use client::Client;
 
 /// A screen that tests draw on.
 pub struct FakeScreen {
     picture: Mutex<Picture>,
+    pointer: Mutex<Option<Pointer>>,
     changed: AtomicBool,
     asked: AtomicUsize,
+    resizes: AtomicBool,
+    resized: Mutex<Vec<(u16, u16)>>,
+}
+
+/// The picture, with a pointer that lies over it.
+struct Pointed(Picture, Option<Pointer>);
+
+impl Frame for Pointed {
+    fn size(&self) -> (u32, u32) {
+        self.0.size()
+    }
+    fn line(&self, x: u32, y: u32, out: &mut [[u8; 3]]) {
+        self.0.line(x, y, out);
+        self.1.iter().for_each(|pointer| pointer.draw(x, y, out));
+    }
+    fn pointer(&self) -> Option<Pointer> {
+        self.1.clone()
+    }
+    fn line_below(&self, x: u32, y: u32, out: &mut [[u8; 3]]) {
+        self.0.line(x, y, out);
+    }
 }
 
 impl FakeScreen {
@@ -43,6 +68,16 @@ impl FakeScreen {
     fn now(&self) -> Picture {
         self.picture.lock().unwrap().clone()
     }
+
+    /// The pointer is another, or elsewhere.
+    fn point(&self, pointer: Option<Pointer>) {
+        *self.pointer.lock().unwrap() = pointer;
+    }
+
+    /// The picture with its pointer.
+    fn pointed(&self) -> Picture {
+        Picture::of(&Pointed(self.now(), self.pointer.lock().unwrap().clone()))
+    }
 }
 
 impl Screen for FakeScreen {
@@ -51,7 +86,13 @@ impl Screen for FakeScreen {
         let changed = self.changed.swap(false, Ordering::SeqCst);
         let now = self.now();
         let lines = if changed { (0..now.height()).into() } else { DirtyRows::default() };
-        (Box::new(now), lines)
+        (Box::new(Pointed(now, self.pointer.lock().unwrap().clone())), lines)
+    }
+    fn resizes(&self) -> bool {
+        self.resizes.load(Ordering::SeqCst)
+    }
+    fn resize(&self, size: (u16, u16)) {
+        self.resized.lock().unwrap().push(size);
     }
 }
 
@@ -65,6 +106,7 @@ pub enum Event {
 pub struct FakeInput {
     events: Mutex<Vec<Event>>,
     absolute: AtomicBool,
+    lights: AtomicU8,
 }
 
 impl Input for FakeInput {
@@ -73,6 +115,9 @@ impl Input for FakeInput {
     }
     fn absolute(&self) -> bool {
         self.absolute.load(Ordering::SeqCst)
+    }
+    fn lights(&self) -> u8 {
+        self.lights.load(Ordering::SeqCst)
     }
     fn pointer(&self, event: PointerEvent) {
         self.events.lock().unwrap().push(Event::Pointer(event));
@@ -84,6 +129,7 @@ pub struct Setup {
     dir: TempDir,
     screen: Arc<FakeScreen>,
     input: Arc<FakeInput>,
+    sound: Mixer,
     vnc: Vnc,
 }
 
@@ -106,8 +152,11 @@ impl Setup {
         let VncSpec::Server(spec) = spec.parse().unwrap() else { panic!("{spec}") };
         let screen = Arc::new(FakeScreen {
             picture: Mutex::new(picture),
+            pointer: Mutex::default(),
             changed: AtomicBool::new(true),
             asked: AtomicUsize::new(0),
+            resizes: AtomicBool::new(false),
+            resized: Mutex::default(),
         });
         let input = Arc::new(FakeInput::default());
         let listener = Listener::bind(spec).unwrap();
@@ -115,8 +164,10 @@ impl Setup {
             Some(tls) => listener.encrypted(tls),
             None => listener,
         };
-        let vnc = Vnc::start(listener, "guest", screen.clone(), input.clone()).unwrap();
-        Setup { dir, screen, input, vnc }
+        let sound = Mixer::new(Frames::new(44_100, 2, Sample::S16).unwrap(), Box::new(Nowhere));
+        let heard = Some(sound.clone());
+        let vnc = Vnc::start(listener, "guest", screen.clone(), input.clone(), heard).unwrap();
+        Setup { dir, screen, input, sound, vnc }
     }
 
     fn path(&self) -> PathBuf {
