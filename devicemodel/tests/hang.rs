@@ -363,6 +363,7 @@ fn a_file_of_a_dead_server_holds_up_who_named_it_and_nobody_else() {
         ("screendump", json!({ "filename": "shot" })),
         ("chardev-add", line),
         ("object-add", json!({ "qom-type": "filter-dump", "id": "d", "netdev": "net0", "file": "dump" })),
+        ("object-add", json!({ "qom-type": "secret", "id": "s", "file": "key" })),
         ("save", json!({ "filename": "saved" })),
         ("xen-save-devices-state", json!({ "filename": "devices" })),
     ];
@@ -382,6 +383,12 @@ fn a_file_of_a_dead_server_holds_up_who_named_it_and_nobody_else() {
         }
     }
     // What was given up is as if it had never been asked for.
+    let secret = |file: &str| json!({ "qom-type": "secret", "id": "s", "file": file, "format": "base64" });
+    let failed = one.ask("object-add", secret("none"));
+    assert!(error(&failed).starts_with("Unable to read none: "), "{failed}");
+    std::fs::write(folder.path().join("key"), "c2VzcmU=\n").unwrap();
+    assert_eq!(one.ask("object-add", secret("key"))["return"], json!({}));
+    assert!(error(&one.ask("object-add", secret("/dev/zero"))).starts_with("attempt to add duplicate"));
     let nodes = one.ask("query-named-block-nodes", json!({}));
     assert!(nodes["return"].as_array().unwrap().iter().all(|node| node["node-name"] != "a"), "{nodes}");
     for name in ["a", "b"] {

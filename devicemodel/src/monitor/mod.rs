@@ -65,6 +65,9 @@ pub enum Begun {
     Later(Job),
 }
 
+/// What takes the bytes of a file that was read.
+pub type Reader = Box<dyn FnOnce(Vec<u8>) -> Result<(), QmpError> + Send>;
+
 /// What a monitor can do with a guest. All calls come from the event loop's thread, and none waits for the host:
 /// what must wait is begun.
 pub trait Guest {
@@ -257,6 +260,11 @@ pub trait Guest {
     /// Ends one. False: there is none of that name.
     fn dump_del(&mut self, _id: &str) -> bool {
         false
+    }
+    /// Reads a file, of which the host may not say anything for long, and gives `longest` bytes of it at most to
+    /// whoever asked for it.
+    fn read_file(&mut self, _file: &Path, _longest: u64, _then: Reader) -> Result<Begun, QmpError> {
+        Err(not_here("reading a file"))
     }
     /// User networks: their ids, and what goes through each, for people.
     fn user_networks(&self) -> Vec<(String, String)> {

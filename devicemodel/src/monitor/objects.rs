@@ -1,15 +1,14 @@
 //! Objects that belong to no device (`object-add`).
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use serde::Deserialize;
 
 use super::protocol::QmpError;
+use super::{Begun, Guest};
 
 /// Most objects.
 const MOST: usize = 64;
@@ -33,56 +32,67 @@ enum Format {
     Base64,
 }
 
-/// The objects, by id.
-#[derive(Debug, Default)]
-pub struct Objects(BTreeMap<String, Vec<u8>>);
+/// The objects, by id. Clones are the same objects: a secret whose file the host lets wait is kept when it is read.
+#[derive(Clone, Debug, Default)]
+pub struct Objects(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
 
 impl Objects {
-    /// Adds a secret, read now.
-    pub fn add(&mut self, id: String, secret: Secret) -> Result<(), QmpError> {
-        let bytes = secret.read()?;
-        if self.0.contains_key(&id) {
-            let text = format!("attempt to add duplicate property '{id}' to object (type 'container')");
-            return Err(QmpError::generic(text));
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a secret, whose value is read now.
+    pub fn add(&self, id: String, secret: Secret, guest: &mut dyn Guest) -> Result<Begun, QmpError> {
+        let Secret { data, file, format } = secret;
+        match (data, file) {
+            (None, None) => Err(QmpError::generic("Either 'file' or 'data' must be provided")),
+            (Some(_), Some(_)) => Err(QmpError::generic("'file' and 'data' are mutually exclusive")),
+            (Some(data), None) => self.keep(id, data.into_bytes(), format).map(|()| Begun::Done),
+            (None, Some(file)) => {
+                let objects = self.clone();
+                guest.read_file(&file, LONGEST, Box::new(move |bytes| objects.keep(id, bytes, format)))
+            }
         }
-        if self.0.len() >= MOST {
+    }
+
+    fn keep(&self, id: String, bytes: Vec<u8>, format: Format) -> Result<(), QmpError> {
+        let value = format.value(bytes)?;
+        let mut all = self.all();
+        if all.contains_key(&id) {
+            return Err(duplicate(&id));
+        }
+        if all.len() >= MOST {
             return Err(QmpError::generic("there are too many objects: use object-del"));
         }
-        self.0.insert(id, bytes);
+        all.insert(id, value);
         Ok(())
     }
 
     /// Removes an object.
-    pub fn remove(&mut self, id: &str) -> Result<(), QmpError> {
+    pub fn remove(&self, id: &str) -> Result<(), QmpError> {
         let missing = || QmpError::generic(format!("object '{id}' not found"));
-        self.0.remove(id).map(drop).ok_or_else(missing)
+        self.all().remove(id).map(drop).ok_or_else(missing)
+    }
+
+    /// Whether there is one of that id.
+    pub fn contains(&self, id: &str) -> bool {
+        self.all().contains_key(id)
     }
 
     /// Their ids; all of them are secrets.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    pub fn ids(&self) -> Vec<String> {
+        self.all().keys().cloned().collect()
     }
 }
 
-impl Secret {
-    fn read(self) -> Result<Vec<u8>, QmpError> {
-        let bytes = match (self.data, self.file) {
-            (None, None) => return Err(QmpError::generic("Either 'file' or 'data' must be provided")),
-            (Some(_), Some(_)) => {
-                return Err(QmpError::generic("'file' and 'data' are mutually exclusive"));
-            }
-            (Some(data), None) => data.into_bytes(),
-            (None, Some(path)) => {
-                let mut bytes = Vec::new();
-                // Nobody may be at the other end of a pipe.
-                let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
-                let read = file.and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
-                let failed = |error| QmpError::generic(format!("Unable to read {}: {error}", path.display()));
-                read.map_err(failed)?;
-                bytes
-            }
-        };
-        match self.format {
+/// What QEMU says of an id that is used.
+pub fn duplicate(id: &str) -> QmpError {
+    QmpError::generic(format!("attempt to add duplicate property '{id}' to object (type 'container')"))
+}
+
+impl Format {
+    fn value(self, bytes: Vec<u8>) -> Result<Vec<u8>, QmpError> {
+        match self {
             Format::Raw => Ok(bytes),
             Format::Base64 => {
                 decode(&bytes).ok_or_else(|| QmpError::generic("Base64 data contains invalid characters"))
@@ -101,26 +111,22 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn secret(data: &str, format: Format) -> Secret {
-        Secret { data: Some(data.into()), file: None, format }
-    }
-
     #[test]
-    fn secrets_are_read_when_they_are_added() {
-        assert_eq!(secret("c2Vzc\nmU=", Format::Base64).read().unwrap(), b"sesre");
-        assert_eq!(secret("c2Vzcm8K", Format::Base64).read().unwrap(), b"sesro\n");
+    fn secrets_are_what_their_format_says() {
+        let value = |data: &str| Format::Base64.value(data.into());
+        assert_eq!(value("c2Vzc\nmU=").unwrap(), b"sesre");
+        assert_eq!(value("c2Vzcm8K").unwrap(), b"sesro\n");
         for bad in ["**", "abc", "====", "a=bc"] {
-            assert!(secret(bad, Format::Base64).read().is_err(), "{bad}");
+            assert!(value(bad).is_err(), "{bad}");
         }
-        let file = |path: &str| Secret { data: None, file: Some(path.into()), format: Format::Raw };
-        assert_eq!(file("/dev/zero").read().unwrap().len() as u64, LONGEST);
-        assert!(file("/nonexistent").read().unwrap_err().desc.starts_with("Unable to read /nonexistent: "));
+        assert_eq!(Format::Raw.value(b"**".to_vec()).unwrap(), b"**");
     }
 
     #[test]
     fn a_client_cannot_add_objects_without_end() {
-        let mut objects = Objects::default();
-        let added = (0..MOST + 5).filter(|n| objects.add(format!("o{n}"), secret("x", Format::Raw)).is_ok());
+        let objects = Objects::default();
+        let added = (0..MOST + 5).filter(|n| objects.keep(format!("o{n}"), Vec::new(), Format::Raw).is_ok());
         assert_eq!(added.count(), MOST);
+        assert!(objects.keep("o1".into(), Vec::new(), Format::Raw).is_err(), "it is there");
     }
 }

@@ -1,7 +1,10 @@
 //! What the monitor does with the guest.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,7 +26,7 @@ use crate::monitor::info::{
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
-use crate::monitor::{Begun, Guest, Job, is_object_type};
+use crate::monitor::{Begun, Guest, Job, Reader, is_object_type};
 use crate::screenshot::{self, ImageFormat};
 use crate::vnc;
 use crate::whole_file::WholeFile;
@@ -341,6 +344,22 @@ impl Guest for Runner {
             let twin = twin.then(|| QmpError::generic(format!("there is an object '{}' already", dump.id)));
             Some(twin.map_or(Ok(()), Err).and_then(|()| runner.machine.add_dump(&dump, file).map_err(failed)))
         })
+    }
+
+    fn read_file(&mut self, file: &Path, longest: u64, then: Reader) -> Result<Begun, QmpError> {
+        let read = {
+            let path = file.to_owned();
+            move || {
+                let mut bytes = Vec::new();
+                // Nobody may be at the other end of a pipe.
+                let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+                let read = file.and_then(|file| file.take(longest).read_to_end(&mut bytes));
+                let failed = |error| QmpError::generic(format!("Unable to read {}: {error}", path.display()));
+                read.map_err(failed)?;
+                Ok(bytes)
+            }
+        };
+        self.elsewhere(file, read, move |_, _, bytes| Some(then(bytes)))
     }
 
     fn dump_del(&mut self, id: &str) -> bool {

@@ -10,9 +10,18 @@ use crate::place::Place;
 use crate::ui;
 
 /// A cargo command in the workspace.
+///
+/// What the cargo that runs this program says of its package is not handed on: build scripts that look at it (ring's)
+/// would be run again, and all that stands on them compiled, each time a person and a task of this program take turns.
 pub fn cargo(place: &Place, words: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words).current_dir(&place.workspace);
+    let of_the_package = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| of_the_package.iter().any(|part| name.starts_with(part))) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
@@ -30,14 +39,14 @@ pub fn demo(place: &Place) -> Result<()> {
     ui::show(&mut command)
 }
 
-/// Builds the program as the tests with real guests use it.
-pub fn release(place: &Place) -> Result<()> {
+/// Builds the program as the tests with real guests use it; where it is.
+pub fn release(place: &Place) -> Result<PathBuf> {
     ui::show(&mut cargo(place, &["build", "--release", "--bin", "ailurus"]))?;
     let program = program(place);
     if !program.is_file() {
         bail!("cargo built no {}", program.display());
     }
-    Ok(())
+    Ok(program)
 }
 
 fn program(place: &Place) -> PathBuf {

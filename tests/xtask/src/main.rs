@@ -80,7 +80,11 @@ enum Task {
     ///
     /// Brings the package into build/ with pip, builds the program, starts it with a paused guest and asks everything
     /// that tools of QEMU's ask. Left out, with a line that says so, where there is no Python or no package.
-    Qmp,
+    Qmp {
+        /// Drive this program, and build none
+        #[arg(long)]
+        program: Option<std::path::PathBuf>,
+    },
     /// Look at a guest with vncdotool, and type in it
     ///
     /// Brings the package into build/ with pip, builds the program in release and starts a guest that two viewers see at
@@ -174,7 +178,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Test { all: true, .. } => test::test(&place, Reach::All),
         Task::Test { .. } => test::test(&place, Reach::Usual),
         Task::Soak { name } => soak::soak(&place, name.as_deref()),
-        Task::Qmp => qmp::qmp(&place),
+        Task::Qmp { program } => qmp::qmp(&place, program),
         Task::Viewers => viewers::viewers(&place),
         Task::Web => web::web(&place),
         Task::Qtest(arguments) => qtest::qtest(&place, &arguments),

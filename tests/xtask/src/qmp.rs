@@ -11,12 +11,15 @@ use crate::{check, fetch, ui};
 /// The version that the test was written for.
 const PACKAGE: &str = "qemu.qmp==0.0.6";
 
-/// Builds the program and drives it with the client. Where the machine has no Python, or no way to the package, nothing
-/// fails.
-pub fn qmp(place: &Place) -> Result<()> {
+/// Drives `program`, or the one that it builds, with the client. Where the machine has no Python, or no way to the
+/// package, nothing fails.
+pub fn qmp(place: &Place, program: Option<PathBuf>) -> Result<()> {
     let Some((python, packages)) = bring_all(place)? else { return Ok(()) };
     fetch::fetch(place, &[fetch::Group::Firmware], false)?;
-    ui::show(&mut check::cargo(place, &["build", "--bin", "ailurus"]))?;
+    let program = match program {
+        Some(program) => program,
+        None => check::release(place)?,
+    };
     let folder = place.build.join("qmp-run");
     // What an earlier run left.
     let _ = std::fs::remove_dir_all(&folder);
@@ -27,7 +30,7 @@ pub fn qmp(place: &Place) -> Result<()> {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("AILURUS_FIRMWARE_DIR", place.root().join("usr/share/seabios"))
         .arg(place.workspace.join("tests/qmp/client.py"))
-        .arg(place.workspace.join("target/debug/ailurus"))
+        .arg(program)
         .arg(folder);
     ui::show(&mut command)
 }

@@ -83,32 +83,69 @@ fn check(place: &Place, reach: Reach, times: &Times, firmware: &mpsc::Receiver<(
     times.show("lints", &mut cargo(place, &clippy))?;
     let mut doc = cargo(place, &["doc", "--workspace", "--no-deps"]);
     times.show("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
-    let workspace = ["--workspace", "--exclude", GUESTS];
-    let nextest = machine_tool("cargo-nextest").is_some();
-    let (build, run): (&[&str], &[&str]) = if nextest {
-        (&["nextest", "run", "--no-run"], &["nextest", "run", "--no-fail-fast", "--status-level", "slow"])
-    } else {
-        ui::say("cargo-nextest is not installed; `cargo test` does the same, more slowly");
-        (&["test", "--lib", "--bins", "--tests", "--no-run"], &["test", "--lib", "--bins", "--tests"])
-    };
-    times.show("compile the unit tests", cargo(place, build).args(workspace))?;
+    let runner = Runner::of_the_machine();
+    times.show("compile the tests", cargo(place, runner.build).args(["--workspace"]))?;
     firmware.recv().context("the firmware was not brought")?;
-    times.show("unit and scenario tests", cargo(place, run).args(workspace))?;
-    let mut again = cargo(place, run);
-    // The programs that were just built, not others for that package alone.
-    if nextest {
-        again.args(workspace).args(["-E", "package(hypervisor-soft)"]);
-    } else {
-        again.args(["-p", "hypervisor-soft"]);
-    }
-    again.env("CPU_TIER", "2");
-    times.show("the soft CPU's tests, all code translated", &mut again)?;
-    times.show("examples in the documentation", cargo(place, &["test", "--doc"]).args(workspace))?;
     if reach == Reach::Quick {
-        return Ok(());
+        return unit_tests(place, &runner, times);
     }
-    let release = ["build", "--release", "--bin", "ailurus", "--bin", "conformance"];
-    times.show("compile the release", &mut cargo(place, &release))
+    // Many of these tests wait for something; the compiler does not.
+    std::thread::scope(|scope| {
+        let release = scope.spawn(|| {
+            let release = ["build", "--release", "--bin", "ailurus", "--bin", "conformance"];
+            times.show("compile the release", &mut cargo(place, &release))
+        });
+        let tested = unit_tests(place, &runner, times);
+        let compiled =
+            release.join().map_err(|_| anyhow!("the thread that compiles the release panicked"))?;
+        tested.and(compiled)
+    })
+}
+
+/// What runs unit tests here.
+struct Runner {
+    /// Compiles the tests of the packages that are named behind it.
+    build: &'static [&'static str],
+    /// Runs them.
+    run: &'static [&'static str],
+    nextest: bool,
+}
+
+impl Runner {
+    fn of_the_machine() -> Runner {
+        if machine_tool("cargo-nextest").is_some() {
+            return Runner {
+                build: &["nextest", "run", "--no-run"],
+                run: &["nextest", "run", "--no-fail-fast", "--status-level", "slow"],
+                nextest: true,
+            };
+        }
+        ui::say("cargo-nextest is not installed; `cargo test` does the same, more slowly");
+        let build = &["test", "--lib", "--bins", "--tests", "--no-run"];
+        Runner { build, run: &["test", "--lib", "--bins", "--tests"], nextest: false }
+    }
+
+    /// Runs the tests of `package`, or of all but the guests'. All are compiled as they were: other packages that are
+    /// named to cargo would be other features, so other programs.
+    fn run(&self, place: &Place, package: Option<&str>) -> Command {
+        let mut command = cargo(place, self.run);
+        match (self.nextest, package) {
+            (true, Some(package)) => command.args(["--workspace", "-E", &format!("package({package})")]),
+            (true, None) => command.args(["--workspace", "-E", &format!("not package({GUESTS})")]),
+            (false, Some(package)) => command.args(["-p", package]),
+            (false, None) => command.args(["--workspace", "--exclude", GUESTS]),
+        };
+        command
+    }
+}
+
+/// The unit and scenario tests.
+fn unit_tests(place: &Place, runner: &Runner, times: &Times) -> Result<()> {
+    times.show("unit and scenario tests", &mut runner.run(place, None))?;
+    let mut translated = runner.run(place, Some("hypervisor-soft"));
+    times.show("the soft CPU's tests, all code translated", translated.env("CPU_TIER", "2"))?;
+    let mut examples = cargo(place, &["test", "--doc", "--workspace", "--exclude", GUESTS]);
+    times.show("examples in the documentation", &mut examples)
 }
 
 /// Everything that runs the finished program: one job a CPU.
@@ -123,7 +160,8 @@ fn side_by_side(place: &Place, reach: Reach, times: &Times) -> Result<()> {
         all.extend(guest_tests(place, reach, times)?);
         all.extend(lockstep(place, reach)?);
     }
-    all.push(own(place, "monitor's client", &["qmp"])?);
+    // As it was compiled for the unit tests.
+    all.push(own(place, "monitor's client", &["qmp", "--program", "target/debug/ailurus"])?);
     jobs::run(all, jobs::at_a_time(), &place.build.join("test-logs"), times)
 }
 
@@ -183,8 +221,9 @@ struct Program {
 
 /// A job for each test with a real guest, the long ones first.
 fn guest_tests(place: &Place, reach: Reach, times: &Times) -> Result<Vec<Job>> {
-    let build = ["test", "--release", "--package", GUESTS, "--no-run", "--message-format", "json"];
-    let text = times.step("compile the guests' tests", || ui::run(&mut cargo(place, &build)))?;
+    // They were compiled with all tests; what is wanted is where they lie.
+    let built = ["test", "--lib", "--bins", "--tests", "--workspace", "--no-run", "--message-format", "json"];
+    let text = times.step("find the guests' tests", || ui::run(&mut cargo(place, &built)))?;
     let mut programs = programs(&text);
     programs.sort_by_key(|program| LONG.iter().position(|long| program.name == *long).unwrap_or(LONG.len()));
     let marked = match reach {
@@ -218,12 +257,17 @@ fn chosen(program: &str, all: &[String], ignored: &[String], marked: &[Marked]) 
     all.iter().filter(|test| !ignored.contains(test) || is_marked(test)).cloned().collect()
 }
 
-/// The test programs that cargo's messages name, in cargo's order.
+/// The guests' test programs that cargo's messages name, in cargo's order.
 fn programs(messages: &str) -> Vec<Program> {
+    let of_the_guests = |message: &serde_json::Value| {
+        // `path+file:///folder/tests/guests#guest-tests@0.1.0`
+        message["package_id"].as_str().is_some_and(|id| id.contains(&format!("#{GUESTS}@")))
+    };
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["reason"] == "compiler-artifact" && message["profile"]["test"] == true)
+        .filter(of_the_guests)
         .filter_map(|message| {
             Some(Program {
                 name: message["target"]["name"].as_str()?.to_owned(),
@@ -244,11 +288,21 @@ mod tests {
 
     #[test]
     fn test_programs_are_found_in_cargos_messages() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"anyhow\"},\"profile\":{\"test\":false},\
-                        \"executable\":null}\nnot a message\n{\"reason\":\"compiler-artifact\",\
-                        \"target\":{\"name\":\"disk\"},\"profile\":{\"test\":true},\"executable\":\"/t/disk-1\"}\n\
-                        {\"reason\":\"build-finished\",\"success\":true}\n";
-        let found = programs(messages);
+        let message = |package: &str, name: &str, test: bool| {
+            let id = format!("path+file:///w/tests/{package}#{package}@0.1.0");
+            let executable = test.then(|| format!("/t/{name}-1"));
+            serde_json::json!({"reason": "compiler-artifact", "package_id": id, "target": {"name": name},
+                               "profile": {"test": test}, "executable": executable})
+        };
+        let messages = [
+            message(GUESTS, "guest_tests", false).to_string(),
+            "not a message".into(),
+            message(GUESTS, "disk", true).to_string(),
+            message("golden-tests", "states", true).to_string(),
+            "{\"reason\":\"build-finished\",\"success\":true}".into(),
+        ]
+        .join("\n");
+        let found = programs(&messages);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].path.to_str()), ("disk", Some("/t/disk-1")));
     }

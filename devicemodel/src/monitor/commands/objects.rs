@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::Begun;
-use super::super::objects::Secret;
+use super::super::objects::{Secret, duplicate};
 use super::super::protocol::{Command, QmpError};
 use super::super::qom;
 use super::super::table::{CommandSpec, Table};
@@ -148,12 +148,11 @@ fn add_object(command: &Command, context: &mut Context<'_>) -> Result<Begun, Qmp
     if !is_identifier(&id) {
         return Err(QmpError::generic("Parameter 'id' expects an identifier"));
     }
-    if context.shared.objects.ids().any(|other| other == id) || context.guest.dumps().contains(&id) {
-        let text = format!("attempt to add duplicate property '{id}' to object (type 'container')");
-        return Err(QmpError::generic(text));
+    if context.shared.objects.contains(&id) || context.guest.dumps().contains(&id) {
+        return Err(duplicate(&id));
     }
     match kind {
-        Kind::Secret(secret) => context.shared.objects.add(id, secret).map(|()| Begun::Done),
+        Kind::Secret(secret) => context.shared.objects.add(id, secret, context.guest),
         Kind::FilterDump { maxlen: 0, .. } => {
             Err(QmpError::generic("Property 'filter-dump.maxlen' doesn't take value '0'"))
         }
