@@ -10,7 +10,7 @@ use guest_tests::{Guest, Machine, case, seconds};
 const APPEND: &str = "console=ttyS0,115200 ailurus=shell quiet";
 /// KiB of a vCPU's stack that a guest touches at most: what the deepest operation takes, and far less than the 4,096
 /// blocks that follow each other would, if they called.
-const MOST: u64 = 128;
+const MOST: u64 = 64;
 
 /// Where the threads of the vCPUs have their stacks: the stack pointer of each that waits.
 fn stack_pointers(guest: &Guest) -> Result<Vec<u64>> {
