@@ -7,7 +7,18 @@ use std::sync::{Arc, Mutex};
 pub trait IrqSink: Send + Sync {
     /// Wire `pin` went to `level`.
     fn set(&self, pin: u32, level: bool);
+    /// Whether edges of wire `pin` make no difference as things stand: none of them would be delivered, nor be
+    /// remembered where it is not remembered already.
+    fn is_masked(&self, _pin: u32) -> bool {
+        false
+    }
+    /// Has `unmasked` called each time when [`is_masked`](IrqSink::is_masked) ceases to hold for wire `pin`.
+    fn on_unmask(&self, _pin: u32, _unmasked: Unmasked) {}
 }
+
+/// Hears that a wire's edges make a difference again. Called with locks of the router rank held: it arms a timer, and
+/// no more.
+pub type Unmasked = Arc<dyn Fn() + Send + Sync>;
 
 /// A bank of wires that lead to one sink. Clones are handles.
 #[derive(Clone)]
@@ -59,6 +70,18 @@ impl IrqLine {
     pub fn pulse(&mut self) {
         self.set(true);
         self.set(false);
+    }
+
+    /// Whether its edges make no difference ([`IrqSink::is_masked`]). One that leads nowhere may be watched still.
+    pub fn is_masked(&self) -> bool {
+        self.to.as_ref().is_some_and(|(bank, pin)| bank.sink.is_masked(*pin))
+    }
+
+    /// Has `unmasked` called when they do again.
+    pub fn on_unmask(&self, unmasked: Unmasked) {
+        if let Some((bank, pin)) = &self.to {
+            bank.sink.on_unmask(*pin, unmasked);
+        }
     }
 
     /// The level this sharer drives.

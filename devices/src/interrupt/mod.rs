@@ -14,7 +14,7 @@ pub mod pic;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use devices_core::irq::IrqSink;
+use devices_core::irq::{IrqSink, Unmasked};
 
 use ioapic::IoapicHandle;
 use pic::PicHandle;
@@ -48,6 +48,23 @@ impl IrqSink for IsaInterrupts {
         timer[usize::from(wire == 2)] = level;
         ioapic.set(2, timer[0] || timer[1]);
     }
+
+    fn is_masked(&self, wire: u32) -> bool {
+        let by_the_ioapic = |ioapic: &IoapicHandle| ioapic.is_masked(ioapic_pin(wire));
+        self.pic.is_masked(wire) && self.ioapic.as_ref().is_none_or(by_the_ioapic)
+    }
+
+    fn on_unmask(&self, wire: u32, unmasked: Unmasked) {
+        self.pic.on_unmask(wire, unmasked.clone());
+        if let Some(ioapic) = &self.ioapic {
+            ioapic.on_unmask(ioapic_pin(wire), unmasked);
+        }
+    }
+}
+
+/// Where a wire leads at the IOAPIC.
+fn ioapic_pin(wire: u32) -> u32 {
+    if wire == 0 { 2 } else { wire }
 }
 
 /// A chip's state behind its lock. A panic has been reported; the chip is used on.

@@ -12,7 +12,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex};
 
-use devices_core::irq::IrqSink;
+use devices_core::irq::{IrqSink, Unmasked};
 use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 use hypervisor::MsiTarget;
@@ -82,6 +82,11 @@ impl Registers {
         }
     }
 
+    /// Whether an edge of the pin is lost.
+    fn is_masked(&self, pin: u32) -> bool {
+        self.entries.get(pin as usize).is_none_or(|entry| entry & (MASKED | LEVEL) == MASKED)
+    }
+
     fn read(&self) -> u32 {
         match self.select {
             ID | ARBITRATION => self.id,
@@ -118,6 +123,8 @@ impl Registers {
 
 struct Chip {
     registers: Mutex<Registers>,
+    /// Who wants to know of pins that are masked no more.
+    watched: Mutex<Vec<(u32, Unmasked)>>,
     msi: Arc<dyn MsiTarget>,
 }
 
@@ -128,6 +135,24 @@ impl Chip {
         act(&mut lock(&self.registers), &mut out);
         for &(address, data) in out.messages.iter().take(out.count) {
             self.msi.signal(address, data);
+        }
+    }
+
+    /// The same for what the guest writes, which may unmask a pin.
+    fn written(&self, act: impl FnOnce(&mut Registers, &mut Outbox)) {
+        let watched = lock(&self.watched);
+        let mut masked = [false; PINS];
+        self.act(|registers, out| {
+            for ((pin, _), masked) in watched.iter().zip(&mut masked) {
+                *masked = registers.is_masked(*pin);
+            }
+            act(registers, out);
+            for ((pin, _), masked) in watched.iter().zip(&mut masked) {
+                *masked &= !registers.is_masked(*pin);
+            }
+        });
+        for ((_, unmasked), _) in watched.iter().zip(masked).filter(|(_, masked)| *masked) {
+            unmasked();
         }
     }
 }
@@ -147,6 +172,14 @@ impl IrqSink for IoapicHandle {
     fn set(&self, pin: u32, level: bool) {
         self.0.act(|registers, out| registers.set_pin(pin as usize, level, out));
     }
+
+    fn is_masked(&self, pin: u32) -> bool {
+        lock(&self.0.registers).is_masked(pin)
+    }
+
+    fn on_unmask(&self, pin: u32, unmasked: Unmasked) {
+        lock(&self.0.watched).push((pin, unmasked));
+    }
 }
 
 /// The chip on the bus.
@@ -155,7 +188,7 @@ pub struct Ioapic(IoapicHandle);
 impl Ioapic {
     /// A chip that sends its messages to `msi`.
     pub fn new(msi: Arc<dyn MsiTarget>) -> Ioapic {
-        Ioapic(IoapicHandle(Arc::new(Chip { registers: Mutex::default(), msi })))
+        Ioapic(IoapicHandle(Arc::new(Chip { registers: Mutex::default(), watched: Mutex::default(), msi })))
     }
 
     /// For wires and processors.
@@ -197,7 +230,7 @@ impl Device for Ioapic {
             *to = *from;
         }
         let value = u32::from_le_bytes(value);
-        self.0.0.act(|registers, out| match at.offset {
+        self.0.0.written(|registers, out| match at.offset {
             IOREGSEL => registers.select = value as u8,
             IOWIN if data.len() == 4 => registers.write(value, out),
             EOI if data.len() == 4 => registers.end_of_interrupt(value as u8, out),

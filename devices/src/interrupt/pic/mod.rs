@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex};
 
-use devices_core::irq::IrqSink;
+use devices_core::irq::{IrqSink, Unmasked};
 use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
@@ -60,6 +60,12 @@ impl Half {
             self.irr &= !bit;
         }
         self.levels = if level { self.levels | bit } else { self.levels & !bit };
+    }
+
+    /// Whether edges of the input make no difference: one is latched, and waits.
+    fn is_masked(&self, input: u8) -> bool {
+        let bit = 1 << (input & 7);
+        self.irr & self.imr & !self.elcr & bit != 0
     }
 
     /// The acknowledge cycle for `input`.
@@ -174,11 +180,30 @@ impl Half {
     }
 }
 
+impl Chips {
+    /// The same of a pin of the pair; one that it has not, or that leads nowhere, is masked.
+    fn is_masked(&self, pin: u32) -> bool {
+        match pin {
+            0..8 if pin != u32::from(CASCADE) => self.master.is_masked(pin as u8),
+            8..PINS => self.slave.is_masked(pin as u8 - 8),
+            _ => true,
+        }
+    }
+}
+
 struct Pair {
     chips: Chips,
     /// The master's output.
     intr: bool,
     output: Output,
+    watched: Vec<Watched>,
+}
+
+/// Somebody wants to know when an input is masked no more.
+struct Watched {
+    pin: u32,
+    masked: bool,
+    unmasked: Unmasked,
 }
 
 impl Pair {
@@ -190,6 +215,12 @@ impl Pair {
         if intr != self.intr {
             self.intr = intr;
             (self.output)(intr);
+        }
+        for Watched { pin, masked, unmasked } in &mut self.watched {
+            let was = std::mem::replace(masked, self.chips.is_masked(*pin));
+            if was && !*masked {
+                unmasked();
+            }
         }
     }
 
@@ -249,6 +280,16 @@ impl IrqSink for PicHandle {
         pair.half(pin >= 8).set(pin as u8 & 7, level);
         pair.settle();
     }
+
+    fn is_masked(&self, pin: u32) -> bool {
+        lock(&self.0).chips.is_masked(pin)
+    }
+
+    fn on_unmask(&self, pin: u32, unmasked: Unmasked) {
+        let mut pair = lock(&self.0);
+        let masked = pair.chips.is_masked(pin);
+        pair.watched.push(Watched { pin, masked, unmasked });
+    }
 }
 
 /// The pair on the bus.
@@ -257,7 +298,7 @@ pub struct Pic(PicHandle);
 impl Pic {
     /// A pair whose master drives `output` (INTR of the bootstrap processor).
     pub fn new(output: Output) -> Pic {
-        let pair = Pair { chips: Chips::default(), intr: false, output };
+        let pair = Pair { chips: Chips::default(), intr: false, output, watched: Vec::new() };
         Pic(PicHandle(Arc::new(Mutex::new(pair))))
     }
 

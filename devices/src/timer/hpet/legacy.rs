@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use devices_core::irq::{IrqBank, IrqLine, IrqSink};
+use devices_core::irq::{IrqBank, IrqLine, IrqSink, Unmasked};
 
 /// The wire of the 8254 among the inputs.
 pub const PIT: u32 = 0;
@@ -24,6 +24,8 @@ struct Switch {
     timers: [bool; 2],
     /// IRQ 0 and IRQ 8.
     outputs: [IrqLine; 2],
+    /// Who of the 8254 and the clock wants to know that they are not replaced any more.
+    unmasked: [Vec<Unmasked>; 2],
 }
 
 impl Switch {
@@ -39,7 +41,8 @@ impl Legacy {
     /// A switch in front of IRQ 0 and IRQ 8 of `gsi`.
     pub fn new(gsi: &IrqBank) -> Arc<Legacy> {
         let outputs = [gsi.line(0), gsi.line(8)];
-        let switch = Switch { replaced: false, inputs: [false; 2], timers: [false; 2], outputs };
+        let unmasked = [Vec::new(), Vec::new()];
+        let switch = Switch { replaced: false, inputs: [false; 2], timers: [false; 2], outputs, unmasked };
         Arc::new(Legacy { switch: Mutex::new(switch) })
     }
 
@@ -55,8 +58,12 @@ impl Legacy {
 
     pub(super) fn replace(&self, replaced: bool) {
         let mut switch = self.lock();
+        let ends = switch.replaced && !replaced;
         switch.replaced = replaced;
         switch.drive();
+        if ends {
+            switch.unmasked.iter().flatten().for_each(|unmasked| unmasked());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Switch> {
@@ -71,6 +78,21 @@ impl IrqSink for Legacy {
             *input = level;
         }
         switch.drive();
+    }
+
+    fn is_masked(&self, pin: u32) -> bool {
+        let switch = self.lock();
+        switch.replaced || switch.outputs.get(pin as usize).is_none_or(IrqLine::is_masked)
+    }
+
+    fn on_unmask(&self, pin: u32, unmasked: Unmasked) {
+        let mut switch = self.lock();
+        if let Some(output) = switch.outputs.get(pin as usize) {
+            output.on_unmask(unmasked.clone());
+        }
+        if let Some(to) = switch.unmasked.get_mut(pin as usize) {
+            to.push(unmasked);
+        }
     }
 }
 

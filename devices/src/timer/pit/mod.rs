@@ -1,8 +1,12 @@
 //! The 8254 interval timer and port 0x61, through which the PC gates and watches its counter 2.
 //!
 //! After "82C54 CHMOS Programmable Interval Timer" (Intel 231244). Counter 0 drives IRQ 0. Before it is set up,
-//! which the data sheet leaves undefined, its output is low, so that no interrupt is pending at power-on. Not
-//! here: the sound of the speaker; in mode 3 a new count begins with the next period, not with the next half;
+//! which the data sheet leaves undefined, its output is low, so that no interrupt is pending at power-on.
+//!
+//! Firmware sets counter 0 to 18.2 Hz. An operating system with a better timer masks IRQ 0 and leaves the counter as it
+//! is: while the interrupt controllers lose its edges none is made, and nobody wakes for it.
+//!
+//! Not here: the sound of the speaker; in mode 3 a new count begins with the next period, not with the next half;
 //! the parity and channel check bits of port 0x61 read as zero, as in QEMU.
 
 mod counter;
@@ -11,6 +15,8 @@ mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
@@ -29,12 +35,22 @@ pub struct Pit {
     irq: IrqLine,
     timer: Timer,
     wiring: Wiring,
+    /// The controllers lose what counter 0 says. Its line is left high then, so that no edge is made when that ends
+    /// but those that are due.
+    unheard: bool,
 }
 
 impl Pit {
     /// A timer whose counter 0 drives `irq`.
     pub fn new(wiring: &Wiring, irq: IrqLine) -> Pit {
-        let mut pit = Pit { chip: Chip::default(), irq, timer: wiring.timer(0), wiring: wiring.clone() };
+        let wake = Mutex::new((wiring.timer(1), wiring.clone()));
+        irq.on_unmask(Arc::new(move || {
+            let mut wake = wake.lock().unwrap_or_else(PoisonError::into_inner);
+            let (timer, wiring) = &mut *wake;
+            timer.arm(wiring.now());
+        }));
+        let (timer, wiring) = (wiring.timer(0), wiring.clone());
+        let mut pit = Pit { chip: Chip::default(), irq, timer, wiring, unheard: false };
         pit.reset();
         pit
     }
@@ -50,7 +66,7 @@ impl Pit {
         counter.settle(now);
         others.iter_mut().for_each(|other| other.settle(now));
         self.chip.seen = now;
-        if rose && !self.chip.silent {
+        if rose && !self.chip.silent && !self.unheard {
             self.irq.set(false);
             self.irq.set(true);
         }
@@ -61,6 +77,11 @@ impl Pit {
     fn follow(&mut self, now: u64) {
         if self.chip.silent {
             self.irq.set(false);
+            return self.timer.cancel();
+        }
+        self.unheard = self.irq.is_masked();
+        if self.unheard {
+            self.irq.set(true);
             return self.timer.cancel();
         }
         let [counter, ..] = &self.chip.counters;
@@ -171,6 +192,9 @@ impl Device for Pit {
 
     fn save(&mut self) -> Result<Saved, StateError> {
         self.chip.irq = self.irq.level();
+        if self.unheard {
+            self.chip.seen = self.now();
+        }
         Saved::encode(KIND, 1, &self.chip)
     }
 
@@ -179,6 +203,7 @@ impl Device for Pit {
         chip.check()?;
         self.irq.set(chip.irq);
         self.chip = chip;
+        self.unheard = false;
         // The line is moved by the wake, so that an edge which was due is made, and made once.
         self.timer.arm(self.wiring.now());
         Ok(())

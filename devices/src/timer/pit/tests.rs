@@ -1,10 +1,15 @@
 use std::sync::Arc;
 
+use devices_core::irq::{IrqBank, IrqSink};
 use devices_core::rig::{Rig, ms, scenario, us};
-use devices_core::{Device, DeviceCell, Space};
+use devices_core::{Device, DeviceCell, Size, Space};
 
 use super::Pit;
 use super::spec::HERTZ;
+use crate::interrupt::IsaInterrupts;
+use crate::interrupt::ioapic::Ioapic;
+use crate::interrupt::pic::{Pic, PicHandle};
+use crate::timer::hpet::legacy::{self, Legacy};
 use crate::timer::nanoseconds;
 
 fn attach(rig: &mut Rig) -> Arc<DeviceCell<Pit>> {
@@ -317,5 +322,99 @@ fn nothing_is_pending_before_somebody_sets_it_up() {
         assert!(rises(rig) > 0);
         rig.reset();
         assert!(!rig.irq(0));
+    });
+}
+
+/// The wire on which the rig shows INTR.
+const INTR: u32 = 200;
+
+/// The timer behind both interrupt controllers, initialized and all masked, as a PC has them.
+fn on_a_board(rig: &mut Rig) -> PicHandle {
+    let recorder = rig.recorder();
+    let pic = Pic::new(Arc::new(move |level| recorder.set(INTR, level)));
+    let ioapic = Ioapic::new(rig.recorder());
+    let handle = pic.handle();
+    let wires = IrqBank::new(24, Arc::new(IsaInterrupts::new(handle.clone(), Some(ioapic.handle()))));
+    let wiring = rig.wiring();
+    rig.attach(pic, &wiring);
+    let wiring = rig.wiring();
+    rig.attach(ioapic, &wiring);
+    let wiring = rig.wiring();
+    let line = Legacy::new(&wires).inputs().line(legacy::PIT);
+    rig.attach(Pit::new(&wiring, line), &wiring);
+    for (port, value) in [(0x20, 0x11), (0x21, 0x08), (0x21, 0x04), (0x21, 0x01), (0x21, 0xff)] {
+        rig.outb(port, value);
+    }
+    handle
+}
+
+/// The IOAPIC's entry for the timer.
+fn route(rig: &mut Rig, entry: u32) {
+    rig.mmio_write(0xfec0_0000, Size::B4, 0x14);
+    rig.mmio_write(0xfec0_0010, Size::B4, entry.into());
+}
+
+/// Whether nothing is waited for, when what a load looks at has been looked at.
+fn sleeps(rig: &mut Rig) -> bool {
+    rig.advance(1);
+    rig.next_deadline().is_none()
+}
+
+#[test]
+fn nobody_wakes_for_edges_that_are_lost() {
+    scenario(|rig| {
+        let pic = on_a_board(rig);
+        // As firmware leaves it.
+        program(rig, 0, 6, 0);
+        rig.advance(ms(60));
+        assert_eq!(rig.inb(0x20), 1, "the first edge is latched");
+        assert!(sleeps(rig));
+        rig.advance(ms(1000));
+        assert!(sleeps(rig));
+        assert!(!rig.irq(INTR));
+        // What was latched comes at once, the next when it is due: periods are counted from the first one.
+        rig.outb(0x21, 0xfe);
+        assert!(rig.irq(INTR));
+        rig.advance(1);
+        assert_eq!(pic.acknowledge(), 0x08);
+        rig.outb(0x20, 0x20);
+        let period = nanoseconds(0x1_0000, HERTZ);
+        let next = rig.now().next_multiple_of(period) - rig.now();
+        rig.advance(next - us(5));
+        assert!(!rig.irq(INTR), "nothing is made up for");
+        rig.advance(us(10));
+        assert!(rig.irq(INTR));
+        assert_eq!(pic.acknowledge(), 0x08);
+        rig.outb(0x20, 0x20);
+        rig.advance(period);
+        assert!(rig.irq(INTR));
+    });
+}
+
+#[test]
+fn a_pin_of_the_ioapic_that_is_unmasked_has_its_edges_again() {
+    scenario(|rig| {
+        on_a_board(rig);
+        program(rig, 0, 4, 11932);
+        rig.advance(ms(100));
+        assert!(sleeps(rig));
+        assert!(rig.take_messages().is_empty());
+        route(rig, 0x30);
+        rig.advance(ms(100));
+        assert_eq!(rig.take_messages().len(), 10);
+        route(rig, 0x1_0030);
+        rig.advance(ms(100));
+        assert!(rig.take_messages().is_empty());
+        assert!(sleeps(rig));
+        // A new count while it is masked.
+        program(rig, 0, 4, 1193);
+        rig.advance(ms(5));
+        assert!(sleeps(rig));
+        route(rig, 0x30);
+        rig.advance(ms(10));
+        assert_eq!(rig.take_messages().len(), 10);
+        rig.reset();
+        rig.advance(ms(100));
+        assert!(sleeps(rig));
     });
 }
