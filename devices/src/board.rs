@@ -24,7 +24,7 @@ use crate::audio::hda::HdaBus;
 use crate::input::InputSink;
 use crate::storage::drive::DriveImage;
 use crate::storage::scsi::ScsiHost;
-use crate::usb::UsbHost;
+use crate::usb::{Speed, UsbHost};
 use crate::virtio::serial::SerialBus;
 use crate::xen::platform;
 
@@ -36,6 +36,8 @@ pub struct DeviceHandles<'a> {
     pub wiring: &'a Wiring,
     /// The interrupt pins of its slot, INTA first. Nowhere for what is not on PCI.
     pub intx: [IrqLine; 4],
+    /// The bus that its `masterbus` names: it shares that one's places.
+    pub master: Option<&'a OfferedBus>,
     /// What it asks of the machine.
     pub board: &'a dyn DeviceContext,
 }
@@ -162,6 +164,10 @@ pub trait Child: Send + Sync {
     /// Then: whether no byte moves any more for what it had begun.
     fn drained(&self) -> bool {
         true
+    }
+    /// How fast it is now, on USB.
+    fn usb_speed(&self) -> Option<Speed> {
+        None
     }
 }
 

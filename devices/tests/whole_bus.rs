@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use devices::board::{ChildHandles, DeviceContext, DeviceHandles, MakeError, NicConfig};
+use devices::board::{ChildHandles, DeviceContext, DeviceHandles, MakeError, NicConfig, OfferedBus};
 use devices::chipset::debugcon::Debugcon;
 use devices::chipset::dma8237::Dma8237;
 use devices::chipset::fw_cfg::{FwCfg, Item};
@@ -176,6 +176,18 @@ fn usual(model: &'static Model) -> Properties {
     properties
 }
 
+/// The first three UHCIs of the ICH9 are companions of its first EHCI; the others are alone.
+fn master_of<'a>(
+    model: &Model,
+    properties: &mut Properties,
+    buses: &'a [(&Model, OfferedBus)],
+) -> Option<&'a OfferedBus> {
+    let number = model.name.strip_prefix("ich9-usb-uhci")?.parse::<u64>().ok()?;
+    let (_, master) = buses.iter().find(|(of, _)| number <= 3 && of.name == "ich9-usb-ehci1")?;
+    properties.put("firstport", Value::Uint(2 * (number - 1))).unwrap();
+    Some(master)
+}
+
 /// One device of every model that can be asked for, in slots from 2 on, and then as their further functions, with its BARs mapped as the firmware does.
 fn add_models(pc: &mut Pc, isa: &IrqBank) {
     let Pc { rig, ports, memory } = pc;
@@ -190,14 +202,17 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
         }
         let wiring = rig.wiring();
         let line = 10 + u32::from(slot % 2);
+        let mut properties = usual(model);
+        let master = master_of(model, &mut properties, &buses);
         let handles = DeviceHandles {
             name: model.name,
             wiring: &wiring,
             intx: [0; 4].map(|_| isa.line(line)),
+            master,
             board: &context,
         };
-        let made = make(&usual(model), handles).unwrap();
-        buses.extend(made.bus.map(|bus| (model.offers, bus)));
+        let made = make(&properties, handles).unwrap();
+        buses.extend(made.bus.map(|bus| (model, bus)));
         let sbdf = (model.bus == BusType::Pci).then(|| Sbdf::bus0(slot, function));
         rig.bus().attach_slot(made.slot.clone(), &wiring, sbdf).unwrap();
         let bars: Vec<_> = made.slot.lock().pci().map(|config| config.bars().collect()).unwrap_or_default();
@@ -221,7 +236,8 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
         }
     }
     // One of each that hangs on such a bus, on every one.
-    for (at, (offers, bus)) in buses.iter().enumerate() {
+    for (at, (of, bus)) in buses.iter().enumerate() {
+        let offers = of.offers;
         let mut fitting: Vec<_> = models::all().filter(|model| offers.contains(&model.bus)).collect();
         if offers.contains(&BusType::Usb) {
             // A controller has two ports; each begins with another device.

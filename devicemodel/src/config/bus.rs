@@ -22,6 +22,8 @@ pub(crate) fn offered(devices: &[DeviceSpec]) -> Vec<OfferedBus> {
     let mut all = Vec::new();
     for (of, device) in devices.iter().enumerate() {
         let kinds = device.model().map_or(&[][..], |model| model.offers);
+        // A companion's ports are those of its master's bus.
+        let kinds = if device.properties.contains_key("masterbus") { &[] } else { kinds };
         for kind in kinds.iter().copied().filter(|kind| kind.is_of_device()) {
             let name = match &device.id {
                 Some(id) => format!("{id}.0"),

@@ -194,16 +194,16 @@ impl Machine {
                 _ => set.as_ref().map(values).unwrap_or_default(),
             };
             let properties = properties.into_iter().chain(self.balloon_properties(&name)).collect();
-            all.push((DeviceInfo { path, kind, properties }, Some(name)));
+            all.push((DeviceInfo { path, kind, properties, speed: None }, Some(name)));
         }
-        for spec in self.plugged.children() {
+        for (spec, speed) in self.plugged.children() {
             let (Ok(model), name) = (spec.model(), name_of(&spec)) else { continue };
             let path = match &spec.id {
                 Some(id) => format!("/machine/peripheral/{id}"),
                 None => unattached(),
             };
             let properties = spec.properties().ok().as_ref().map(values).unwrap_or_default();
-            all.push((DeviceInfo { path, kind: model.name, properties }, Some(name)));
+            all.push((DeviceInfo { path, kind: model.name, properties, speed }, Some(name)));
         }
         for block in self.ide_drives() {
             let path = match &block.id {
@@ -220,7 +220,8 @@ impl Machine {
                 let _ = properties.put(BOOTINDEX.name, turn.unwrap_or_else(|| Value::Text("-1".into())));
             }
             let (kind, properties) = (properties.model().name, values(&properties));
-            all.push((DeviceInfo { path, kind, properties }, spec.map(|spec| name_of(&spec))));
+            let device = DeviceInfo { path, kind, properties, speed: None };
+            all.push((device, spec.map(|spec| name_of(&spec))));
         }
         all
     }

@@ -14,6 +14,7 @@ use devices::board::{
 };
 use devices::models;
 use devices::storage::drive::{DRIVE, DriveImage};
+use devices::usb::Speed;
 use devices::xen::platform;
 use devices_core::audio::AudioBackend;
 use devices_core::balloon::Balloon;
@@ -172,15 +173,11 @@ impl Plugged {
         inner.devices.iter().find(|device| device.spec.drive() == Some(drive))?.tray.clone()
     }
 
-    /// Devices that hang on the bus of another, in their order.
-    pub(super) fn children(&self) -> Vec<DeviceSpec> {
+    /// Devices that hang on the bus of another, in their order, and how fast those of USB are.
+    pub(super) fn children(&self) -> Vec<(DeviceSpec, Option<Speed>)> {
         let inner = self.inner();
-        inner
-            .devices
-            .iter()
-            .filter(|device| device.child.is_some())
-            .map(|device| device.spec.clone())
-            .collect()
+        let child = |device: &Device| Some((device.spec.clone(), device.child.as_ref()?.usb_speed()));
+        inner.devices.iter().filter_map(child).collect()
     }
 
     /// Network cards.
@@ -290,7 +287,7 @@ impl Maker<'_> {
                 spec.set_devfn(devfn);
             }
             inner.name_mac(&mut spec)?;
-            let (device, display) = self.one(spec, &inner.pci)?;
+            let (device, display) = self.one(spec, &inner)?;
             screens.extend(display.map(|adapter| Screen { id: device.spec.id.clone(), adapter }));
             inner.devices.push(device);
         }
@@ -321,17 +318,21 @@ impl Maker<'_> {
     fn one(
         &self,
         spec: DeviceSpec,
-        pci: &PciBus,
+        inner: &Inner,
     ) -> Result<(Device, Option<Arc<dyn DisplayAdapter>>), BuildError> {
         let properties = spec.properties()?;
         let model = properties.model();
         let make = models::maker(model).ok_or_else(|| refused(&spec, &"it is a part of every PC"))?;
         let wiring = self.board.wiring();
-        let intx = |pin| spec.devfn().map_or_else(IrqLine::unconnected, |devfn| pci.intx(devfn, pin));
+        let intx = |pin| spec.devfn().map_or_else(IrqLine::unconnected, |devfn| inner.pci.intx(devfn, pin));
+        let master = properties.text("masterbus").map(|name| {
+            inner.bus(name).ok_or_else(|| refused(&spec, &format!("USB bus '{name}' not found")))
+        });
         let parts = DeviceHandles {
             name: &name_of(&spec),
             wiring: &wiring,
             intx: [0, 1, 2, 3].map(intx),
+            master: master.transpose()?,
             board: self,
         };
         let MadeDevice { slot, display, nic, input, balloon, bus } =

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use devices::usb::Speed;
 use devices_core::net::RxFilter;
 use serde::Deserialize;
 use serde_json::Value;
@@ -241,6 +242,8 @@ pub struct DeviceInfo {
     pub kind: &'static str,
     /// Name, type and value of each property.
     pub properties: Vec<(&'static str, &'static str, Value)>,
+    /// How fast it is on USB now.
+    pub speed: Option<Speed>,
 }
 
 /// Date and time of the guest's clock: year, month (1 to 12), day, hour, minute, second.

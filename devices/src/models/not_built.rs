@@ -5,9 +5,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ("display adapter", &["qxl", "qxl-vga", "ramfb"]),
     ("network card", &["ne2k_isa", "pcnet", "vmxnet3"]),
     ("network card", &["i82551", "i82557b", "i82559er", "igb", "tulip"]),
-    ("USB", &["ich9-usb-ehci1", "ich9-usb-ehci2", "usb-ehci"]),
-    ("USB", &["ich9-usb-uhci1", "ich9-usb-uhci2", "ich9-usb-uhci3", "pci-ohci"]),
-    ("USB", &["usb-host", "usb-redir", "usb-hub"]),
+    ("USB", &["pci-ohci", "usb-host", "usb-redir", "usb-hub"]),
     ("USB", &["usb-audio", "usb-serial", "usb-net", "usb-ccid", "usb-wacom-tablet"]),
     ("sound card", &["ES1370", "es1370", "adlib", "cs4231a", "gus", "sb16"]),
     (

@@ -9,6 +9,11 @@ use super::{Answer, Pid, Setup, Speed, UsbDevice};
 /// follows what is sent and not what is announced (CVE-2020-14364).
 pub(super) const REQUEST_MOST: u16 = 4096;
 
+/// Most bytes that a device is asked for at once; a multiple of all packets' lengths.
+const PIECE: usize = 16 << 10;
+/// bmAttributes of an endpoint (9.6.6): bulk.
+const BULK: u8 = 2;
+
 /// Standard requests (table 9-4), with bmRequestType above.
 mod request {
     pub const STATUS_DEVICE: u16 = 0x8000;
@@ -92,6 +97,16 @@ impl Function {
         match address & 0x7f {
             0 => description.control_packet(),
             _ => description.endpoint(address).map_or(0, |endpoint| endpoint.max_packet.into()),
+        }
+    }
+    /// Most bytes that an endpoint is asked for, or given, at once. A packet that is not full ends a transfer, so only
+    /// endpoints that take all they get are asked for many packets.
+    pub fn piece(&self, address: u8) -> usize {
+        let bulk = self.device.description().endpoint(address).is_some_and(|at| at.attributes & 3 == BULK);
+        match self.packet_len(address) {
+            _ if bulk => PIECE,
+            0 => 8,
+            len => len,
         }
     }
     /// Its address; 0: it has none yet.

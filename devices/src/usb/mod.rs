@@ -10,8 +10,10 @@
 mod bus;
 pub mod descriptors;
 mod device;
+pub mod ehci;
 mod function;
 pub mod hid;
+mod socket;
 mod state;
 pub mod storage;
 #[cfg(test)]
@@ -21,9 +23,10 @@ pub mod xhci;
 
 use devices_core::model::Properties;
 
-pub use bus::{PORT, PlugError, UsbHost};
+pub use bus::{PORT, PlugError, Ports, RootHub, UsbHost};
 pub use device::{UsbDevice, UsbInput};
 pub use function::Function;
+pub use socket::Socket;
 pub use state::FunctionState;
 
 /// How fast a device is; the slowest first.
@@ -37,6 +40,18 @@ pub enum Speed {
     High,
     /// 5 Gbit/s.
     Super,
+}
+
+impl Speed {
+    /// In Mbit/s, as people read it.
+    pub const fn rate(self) -> &'static str {
+        match self {
+            Speed::Low => "1.5",
+            Speed::Full => "12",
+            Speed::High => "480",
+            Speed::Super => "5000",
+        }
+    }
 }
 
 /// Where a controller with these properties is, as serial numbers of devices tell it.

@@ -174,7 +174,7 @@ impl Machine {
         };
         let devfn = devfn.map_err(plain)?;
         spec.set_devfn(devfn);
-        match maker.one(spec, &inner.pci) {
+        match maker.one(spec, &inner) {
             Ok((device, _)) => inner.devices.push(device),
             Err(error) => {
                 inner.pci.release(devfn);

@@ -54,15 +54,13 @@ pub(super) fn usb(devices: &[DeviceInfo]) -> Option<String> {
     let on_usb = |device: &&DeviceInfo| model(device).is_some_and(|model| model.bus == BusType::Usb);
     let has_usb =
         |device: &DeviceInfo| model(device).is_some_and(|model| model.offers.contains(&BusType::Usb));
-    // A device on another controller is as fast as both can be, which is not told here.
-    let slow = devices.iter().filter(|device| has_usb(device)).all(|device| device.kind.ends_with("-uhci"));
-    let speed = if slow { "Speed 12 Mb/s, " } else { "" };
     let line = |device: &DeviceInfo| {
         let port = device.properties.iter().find(|(name, ..)| *name == "port").map(|(.., port)| port.clone());
         let id = device
             .path
             .strip_prefix("/machine/peripheral/")
             .map_or(String::new(), |id| format!(", ID: {id}"));
+        let speed = device.speed.map_or(String::new(), |speed| format!("Speed {} Mb/s, ", speed.rate()));
         let (port, product) = (port.unwrap_or_default(), model(device).map_or("", |model| model.desc));
         format!("  Port {port}, {speed}Product {product}{id}\n")
     };
@@ -227,26 +225,27 @@ fn pci(function: &PciInfo, text: &mut String) -> std::fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use devices::usb::Speed;
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn what_hangs_on_usb_is_listed() {
-        let device = |path: &str, kind, port: Option<u64>| DeviceInfo {
+        let on = |path: &str, kind, port: Option<u64>, speed| DeviceInfo {
             path: path.into(),
             kind,
             properties: port.map(|port| ("port", "uint32", json!(port))).into_iter().collect(),
+            speed,
         };
+        let device = |path, kind, port| on(path, kind, port, None);
         let mut devices = vec![device("/machine/unattached/device[1]", "i8042", None)];
         assert_eq!(usb(&devices), None);
         devices.push(device("/machine/unattached/device[2]", "piix3-usb-uhci", None));
         assert_eq!(usb(&devices), Some(String::new()));
-        devices.push(device("/machine/peripheral/t", "usb-tablet", Some(2)));
-        devices.push(device("/machine/peripheral-anon/k", "usb-kbd", Some(1)));
-        let expected = "  Port 2, Speed 12 Mb/s, Product USB tablet, ID: t\n  Port 1, Speed 12 Mb/s, Product USB keyboard\n";
+        devices.push(on("/machine/peripheral/t", "usb-tablet", Some(2), Some(Speed::High)));
+        devices.push(on("/machine/peripheral-anon/k", "usb-kbd", Some(1), Some(Speed::Full)));
+        let expected = "  Port 2, Speed 480 Mb/s, Product USB tablet, ID: t\n  Port 1, Speed 12 Mb/s, Product USB keyboard\n";
         assert_eq!(usb(&devices).unwrap(), expected);
-        devices.push(device("/machine/peripheral/x", "qemu-xhci", None));
-        assert_eq!(usb(&devices).unwrap(), expected.replace("Speed 12 Mb/s, ", ""));
     }
 }

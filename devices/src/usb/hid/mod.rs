@@ -152,10 +152,12 @@ impl UsbDevice for Hid {
         self.speeds
     }
     fn attach(&mut self, speed: Speed) {
-        if speed == Speed::High {
-            self.description.max_packet = 64;
-            self.description.configuration.interfaces = spec::fast_interfaces(self.kind);
-        }
+        let fast = speed == Speed::High;
+        self.description.max_packet = if fast { 64 } else { 8 };
+        self.description.configuration.interfaces = match fast {
+            true => spec::fast_interfaces(self.kind),
+            false => spec::interfaces(self.kind),
+        };
     }
     fn description(&self) -> &Description {
         &self.description

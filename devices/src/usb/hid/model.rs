@@ -7,7 +7,7 @@ use devices_core::model::{
     BusType, Category, Default as Usually, Kind as Of, Model, Plug, Properties, Property, PropertyError,
 };
 
-use super::super::{PORT, UsbDevice, UsbHost};
+use super::super::{PORT, Speed, UsbDevice, UsbHost};
 use super::{Hid, Kind};
 use crate::board::{Child, ChildHandles, MadeChild, MakeError, OfferedBus};
 use crate::input::keys::Key;
@@ -97,6 +97,9 @@ struct Plugged {
 impl Child for Plugged {
     fn unplug(&self) {
         self.host.unplug(self.port);
+    }
+    fn usb_speed(&self) -> Option<Speed> {
+        self.host.speed(self.port)
     }
 }
 

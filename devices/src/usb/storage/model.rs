@@ -6,7 +6,7 @@ use devices_core::model::{
     BOOTINDEX, BusType, Category, Default as Usually, Kind, Model, Plug, Properties, Property, PropertyError,
 };
 
-use super::super::{PORT, PlugError, UsbDevice, UsbHost};
+use super::super::{PORT, PlugError, Speed, UsbDevice, UsbHost};
 use super::Storage;
 use crate::board::{Child, ChildHandles, MadeChild, MakeError, OfferedBus};
 use crate::storage::drive::{DRIVE, DriveImage, SERIAL, Watch};
@@ -101,5 +101,9 @@ impl Child for Plugged {
         // Its controller does not know it any more, so nobody else takes its answers.
         gone.iter_mut().for_each(|device| device.woken());
         gone.as_ref().is_none_or(|device| device.drained())
+    }
+
+    fn usb_speed(&self) -> Option<Speed> {
+        self.host.speed(self.port)
     }
 }

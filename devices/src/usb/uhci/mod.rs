@@ -1,4 +1,4 @@
-//! Universal host controller of the PIIX3 (82371SB, function 2) and the PIIX4 (82371AB).
+//! Universal host controller of the PIIX3 (82371SB, function 2), the PIIX4 (82371AB) and the ICH9 (82801I).
 //!
 //! Specification: Intel's "Universal Host Controller Interface (UHCI) Design Guide", revision 1.1, and the datasheets
 //! 290550 and 290562. `schedule` walks the frame list.
@@ -16,6 +16,9 @@
 //! followed where drivers have come to rely on it: a global reset ends by itself, a change of connection is seen after
 //! each reset, LEGSUP holds back no interrupt.
 //!
+//! A controller of the ICH9's may be the **companion** of an EHCI: its ports are sockets of that one's, which hands it the
+//! devices that are not for itself. What comes and goes there is seen when the guest looks, or by a timer.
+//!
 //! Left out: single steps (SWDBG), the line status bits, overcurrent, low speed, legacy keyboard support by SMI, the length
 //! of a frame as SOFMOD changes it.
 
@@ -30,10 +33,12 @@ use devices_core::dma::Dma;
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
 use devices_core::pci::{BarKind, Identity, PciConfig, Window};
-use devices_core::{At, Device, DeviceCell, Io, Node, Region, Saved, Space, StateError, Wake, Waker, Wiring};
+use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::{GuestRam, Timer};
 
-use super::{Function, PlugError, Speed, UsbDevice, UsbHost};
+use super::bus::{choose, fastest};
+use super::socket::{Side, Socket};
+use super::{Function, PlugError, RootHub, Speed, UsbDevice, UsbHost};
 use spec::{Command, Enable, FRAME, FRAME_MASK, PortBits, Status, config, reg};
 
 /// Ports of a controller.
@@ -50,13 +55,19 @@ pub struct Variant {
     pub model: &'static Model,
     /// PCI device id.
     pub device: u16,
+    /// PCI revision.
+    pub revision: u8,
+    /// Its interrupt pin, from 1.
+    pub pin: u8,
 }
 
+/// The controller, for those who put devices on its ports.
+pub type Ports = super::bus::Ports<Uhci>;
+
 /// A port.
-#[derive(Default)]
 struct Port {
     bits: PortBits,
-    function: Option<Function>,
+    socket: Socket,
 }
 
 /// The registers, without the ports.
@@ -96,10 +107,15 @@ impl Port {
     /// After a reset: whoever is there has just come.
     fn reset(&mut self) {
         self.bits = PortBits::ALWAYS;
-        if let Some(function) = &mut self.function {
-            function.reset();
+        self.socket.take_notes();
+        if self.socket.with(Function::reset).is_some() {
             self.bits |= PortBits::CONNECTED | PortBits::CONNECT_CHANGE;
         }
+    }
+
+    /// Whether its device has something to say.
+    fn has_said(&self, now: u64) -> bool {
+        self.socket.with(|function| function.speaks_at()).flatten().is_some_and(|at| at <= now)
     }
 
     /// Whether packets go through.
@@ -109,7 +125,7 @@ impl Port {
 }
 
 impl Uhci {
-    /// A controller on that interrupt pin, which is INTD of its slot.
+    /// A controller on that interrupt line.
     pub fn new(
         name: &str,
         variant: &'static Variant,
@@ -121,12 +137,12 @@ impl Uhci {
         let mut pci = PciConfig::new(Identity {
             vendor: spec::VENDOR,
             device: variant.device,
-            revision: 1,
+            revision: variant.revision,
             class: spec::CLASS,
             subsystem,
         });
         pci.bar(spec::BAR, BarKind::Io, spec::PORTS_LEN, Window::Region(0));
-        pci.connect(4, line);
+        pci.connect(variant.pin, line);
         pci.set(config::RELEASE, &[0x10]);
         pci.set_u16(config::LEGSUP, config::LEGSUP_DEFAULT);
         pci.allow(config::LEGSUP, &config::LEGSUP_WRITABLE.to_le_bytes());
@@ -144,10 +160,24 @@ impl Uhci {
             frame: 0,
             due: 0,
             quiet: 0,
-            ports: Default::default(),
+            ports: [(); PORTS]
+                .map(|()| Port { bits: PortBits::ALWAYS, socket: Socket::new(Side::Companion) }),
         };
         uhci.reset_controller();
         uhci
+    }
+
+    /// The same as a companion, whose ports are those of a master's from `first` on.
+    ///
+    /// # Errors
+    /// The master has no companion there.
+    pub fn at(mut self, master: &dyn UsbHost, first: u64) -> Result<Uhci, PlugError> {
+        let sockets = master.companion(first, PORTS as u8, self.wiring.timer(1))?;
+        for (port, socket) in self.ports.iter_mut().zip(sockets) {
+            port.socket = socket;
+        }
+        self.reset_controller();
+        Ok(self)
     }
 
     /// Everything behind the BAR, and the devices.
@@ -187,7 +217,8 @@ impl Uhci {
         }
         let tick = self.due.saturating_add((TICK - 1) * FRAME);
         // A device that repeats itself does so in a frame. What has waited already waits for the guest to ask.
-        let speaks = self.ports.iter().filter_map(|port| port.function.as_ref()?.speaks_at());
+        let speaks =
+            self.ports.iter().filter_map(|port| port.socket.with(|function| function.speaks_at())?);
         let heard = |at: u64| {
             let frames = at.saturating_sub(self.due).div_ceil(FRAME);
             self.due.saturating_add(frames.saturating_mul(FRAME))
@@ -204,8 +235,55 @@ impl Uhci {
 
     /// The host's side has news: what a device said no to before it may do now.
     fn call_devices(&mut self) {
-        let functions = self.ports.iter_mut().filter_map(|port| port.function.as_mut());
-        functions.for_each(|function| function.device().woken());
+        for port in &self.ports {
+            port.socket.with(|function| function.device().woken());
+        }
+        self.quiet = 0;
+    }
+
+    /// As a companion: what the master has given or taken meanwhile, and what the devices have to say.
+    fn look(&mut self) {
+        let now = self.wiring.now();
+        for at in 0..PORTS {
+            let (changed, news) = self.ports[at].socket.take_notes();
+            if changed {
+                self.changed(at);
+            }
+            if news && self.ports[at].has_said(now) {
+                self.hear(at);
+            }
+            if news {
+                self.quiet = 0;
+            }
+        }
+    }
+
+    /// A device has come or gone.
+    fn changed(&mut self, at: usize) {
+        let port = &mut self.ports[at];
+        if port.bits.contains(PortBits::ENABLED) {
+            port.bits |= PortBits::ENABLE_CHANGE;
+        }
+        port.bits |= PortBits::CONNECT_CHANGE;
+        port.bits &= !PortBits::ENABLED;
+        let there = port.socket.with(|_| ()).is_some();
+        port.bits.set(PortBits::CONNECTED, there);
+        self.resume_bus();
+        self.quiet = 0;
+    }
+
+    /// A device has something to say. One that sleeps, and may, wakes the bus.
+    fn hear(&mut self, at: usize) {
+        let port = &mut self.ports[at];
+        let asleep = port.bits.contains(PortBits::SUSPEND);
+        let suspended = self.registers.command.contains(Command::GLOBAL_SUSPEND);
+        let may_wake = port.socket.with(|function| function.may_wake()) == Some(true);
+        if may_wake && (asleep || suspended) {
+            if asleep {
+                port.bits |= PortBits::RESUME;
+            }
+            self.resume_bus();
+        }
         self.quiet = 0;
     }
 
@@ -277,8 +355,8 @@ impl Uhci {
     fn write_port(&mut self, at: u64, value: PortBits) {
         let Some(port) = self.port_at(at) else { return };
         let resets = value.contains(PortBits::RESET) && !port.bits.contains(PortBits::RESET);
-        if let (Some(function), true) = (&mut port.function, resets) {
-            function.reset();
+        if resets {
+            port.socket.with(Function::reset);
         }
         let mut written = value & !PortBits::READ_ONLY;
         // Only a port with a device can be enabled.
@@ -301,65 +379,51 @@ impl Uhci {
     fn port(&mut self, number: u8) -> Option<&mut Port> {
         self.ports.get_mut(usize::from(number).checked_sub(1)?)
     }
+}
 
+impl RootHub for Uhci {
     fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
-        let free = |number: &u64| {
-            let at = usize::try_from(*number).ok().and_then(|number| number.checked_sub(1));
-            at.and_then(|at| self.ports.get(at)).is_some_and(|port| port.function.is_none())
-        };
-        let found = match asked {
-            Some(number) => Some(number).filter(free).ok_or(PlugError::NotFound(number))?,
-            None => (1..=PORTS as u64).find(free).ok_or(PlugError::Full)?,
-        };
-        Ok(found as u8)
+        let free = |port: u8| self.ports.get(usize::from(port) - 1).is_some_and(|port| port.socket.is_free());
+        choose(asked, PORTS as u8, free)
     }
 
     fn plug(&mut self, number: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
         self.catch_up();
-        let taken = PlugError::NotFound(number.into());
-        let speeds = device.speeds().iter().rev();
-        let speed = { speeds }.find(|speed| **speed <= Speed::Full).copied().ok_or(taken.clone())?;
-        let port = self.port(number).filter(|port| port.function.is_none()).ok_or(taken)?;
-        port.function = Some(Function::new(device, speed));
-        port.bits |= PortBits::CONNECTED | PortBits::CONNECT_CHANGE;
-        self.resume_bus();
-        self.hurry();
+        if fastest(&*device, |speed| speed <= Speed::Full).is_none() {
+            return Err(PlugError::Speed(device.title()));
+        }
+        let now = self.wiring.now();
+        let port = self.port(number).filter(|port| port.socket.is_free());
+        port.ok_or(PlugError::NotFound(number.into()))?.socket.put(device, now);
+        self.changed(usize::from(number) - 1);
+        self.settle();
         Ok(())
     }
 
     fn unplug(&mut self, number: u8) -> Option<Box<dyn UsbDevice>> {
         self.catch_up();
-        let port = self.port(number)?;
-        let function = port.function.take()?;
-        if port.bits.contains(PortBits::ENABLED) {
-            port.bits |= PortBits::ENABLE_CHANGE;
-        }
-        port.bits |= PortBits::CONNECT_CHANGE;
-        port.bits &= !(PortBits::CONNECTED | PortBits::ENABLED);
-        self.resume_bus();
-        self.hurry();
-        Some(function.into_device())
+        let now = self.wiring.now();
+        let device = self.port(number)?.socket.take(now)?;
+        self.changed(usize::from(number) - 1);
+        self.settle();
+        Some(device)
     }
 
-    /// Something happens to a device. What it has to say then, the guest hears in the next frame, or is woken for.
+    /// What the device has to say then, the guest hears in the next frame, or is woken for.
     fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut dyn UsbDevice)) {
         self.catch_up();
         let now = self.wiring.now();
-        let suspended = self.registers.command.contains(Command::GLOBAL_SUSPEND);
         let Some(port) = self.port(number) else { return };
-        let Some(function) = &mut port.function else { return };
-        let has_said = |function: &Function| function.speaks_at().is_some_and(|at| at <= now);
-        let before = has_said(function);
-        act(function.device());
-        let news = has_said(function) && !before;
-        let asleep = suspended || port.bits.contains(PortBits::SUSPEND);
-        if news && asleep && function.may_wake() {
-            if port.bits.contains(PortBits::SUSPEND) {
-                port.bits |= PortBits::RESUME;
-            }
-            self.resume_bus();
+        let before = port.has_said(now);
+        port.socket.with(|function| act(function.device()));
+        if port.has_said(now) && !before {
+            self.hear(usize::from(number) - 1);
         }
-        if news { self.hurry() } else { self.settle() }
+        self.settle();
+    }
+
+    fn speed(&mut self, number: u8) -> Option<Speed> {
+        self.port(number)?.socket.with(|function| function.speed())
     }
 }
 
@@ -375,6 +439,7 @@ impl Device for Uhci {
     }
 
     fn read(&mut self, at: At, data: &mut [u8]) -> Io {
+        self.look();
         // Registers are words, and an access of two or four bytes is a word or two.
         let (first, end) = (at.offset & !1, at.offset + data.len() as u64);
         let words = [first, first + 2].map(|at| if at < end { self.read_register(at) } else { 0 });
@@ -386,6 +451,7 @@ impl Device for Uhci {
     }
 
     fn write(&mut self, at: At, data: &[u8]) -> Io {
+        self.look();
         self.catch_up();
         // Registers are words; the upper byte of one cannot be written alone, as with QEMU.
         if at.offset & 1 == 0 {
@@ -402,6 +468,7 @@ impl Device for Uhci {
         if let Wake::Backend(_) = why {
             self.call_devices();
         }
+        self.look();
         self.catch_up();
         self.settle();
     }
@@ -412,12 +479,12 @@ impl Device for Uhci {
     }
 
     fn drained(&self) -> bool {
-        self.ports.iter().filter_map(|port| port.function.as_ref()).all(Function::drained)
+        self.ports.iter().all(|port| port.socket.with(|function| function.drained()) != Some(false))
     }
 
     fn quiesce(&mut self) -> bool {
-        let functions = self.ports.iter_mut().filter_map(|port| port.function.as_mut());
-        { functions }.all(|function| function.device().quiesce())
+        let quiet = |port: &Port| port.socket.with(|function| function.device().quiesce()) != Some(false);
+        self.ports.iter().all(quiet)
     }
 
     fn pci(&mut self) -> Option<&mut PciConfig> {
@@ -449,44 +516,7 @@ impl Device for Uhci {
         for (port, number) in self.ports.iter().zip(1..) {
             let child = node.child(&format!("port {number}"));
             child.hex("status", port.bits.bits());
-            if let Some(function) = &port.function {
-                function.inspect(child);
-            }
+            port.socket.with(|function| function.inspect(child));
         }
-    }
-}
-
-/// The controller, for those who put devices on its ports.
-pub struct Ports {
-    cell: std::sync::Arc<DeviceCell<Uhci>>,
-    path: String,
-    waker: Waker,
-}
-
-impl Ports {
-    /// The ports of the controller that is there, which `waker` wakes.
-    pub fn new(cell: std::sync::Arc<DeviceCell<Uhci>>, path: String, waker: Waker) -> Ports {
-        Ports { cell, path, waker }
-    }
-}
-
-impl UsbHost for Ports {
-    fn path(&self) -> String {
-        self.path.clone()
-    }
-    fn waker(&self) -> Waker {
-        self.waker.clone()
-    }
-    fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
-        self.cell.lock().free_port(asked)
-    }
-    fn plug(&self, port: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
-        self.cell.lock().plug(port, device)
-    }
-    fn unplug(&self, port: u8) -> Option<Box<dyn UsbDevice>> {
-        self.cell.lock().unplug(port)
-    }
-    fn with(&self, port: u8, act: &mut dyn FnMut(&mut dyn UsbDevice)) {
-        self.cell.lock().with(port, act);
     }
 }

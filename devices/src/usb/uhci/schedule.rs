@@ -4,7 +4,7 @@
 //! most [`BYTES`] bytes and follows at most [`STEPS`] links; a call follows at most [`CALL_STEPS`]. A queue head that was
 //! seen in the frame is gone through again only if something was done in between, as bandwidth reclamation wants it.
 
-use super::super::{Answer, Pid};
+use super::super::{Answer, Function, Pid};
 use super::spec::{Command, FRAME, FRAME_MASK, FRAMES, Status, TD_MOST, control, link, pid};
 use super::{QUIET, Uhci};
 
@@ -203,12 +203,13 @@ impl Walk<'_> {
     /// Sends the packet to whom it is for.
     fn packet(&mut self, token: u32, pid: Pid, data: &mut [u8]) -> Answer {
         let (address, endpoint) = ((token >> 8 & 0x7f) as u8, (token >> 15 & 0xf) as u8);
-        let ports = self.uhci.ports.iter_mut().filter(|port| port.is_open());
-        let function = ports.filter_map(|port| port.function.as_mut());
-        match { function }.find(|function| function.address() == address) {
-            Some(function) => function.packet(pid, endpoint, data, self.now),
-            None => Answer::Silence,
-        }
+        let now = self.now;
+        let mut ports = self.uhci.ports.iter().filter(|port| port.is_open());
+        let answer = ports.find_map(|port| {
+            let mut sent = |function: &mut Function| Some(function.packet(pid, endpoint, data, now));
+            port.socket.with(|function| (function.address() == address).then(|| sent(function))?)?
+        });
+        answer.unwrap_or(Answer::Silence)
     }
 
     /// Writes back what came of it.

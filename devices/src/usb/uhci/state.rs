@@ -50,8 +50,10 @@ pub(super) fn save(uhci: &Uhci) -> Result<Saved, StateError> {
         quiet,
         ports,
     } = uhci;
-    let port = |Port { bits, function }: &Port| {
-        let device = function.as_ref().map(|function| function.save()).transpose()?;
+    let port = |Port { bits, socket }: &Port| {
+        // What is in a socket of a master's is saved by that.
+        let own = if socket.is_shared() { None } else { socket.with(|function| function.save()) };
+        let device = own.transpose()?;
         Ok(PortState { bits: bits.bits(), device })
     };
     let state = State {
@@ -80,14 +82,13 @@ pub(super) fn load(uhci: &mut Uhci, saved: &Saved) -> Result<(), StateError> {
     valid(quiet <= QUIET, "too many quiet frames")?;
     valid(ports.len() == uhci.ports.len(), "another number of ports")?;
     for (port, PortState { bits, device }) in uhci.ports.iter_mut().zip(ports) {
-        match (&mut port.function, device) {
-            (Some(function), Some(state)) => function.load(state)?,
-            (None, None) => {}
-            _ => return Err(StateError::Invalid("another port has a device".into())),
-        }
         let bits = PortBits::from_bits_retain(bits);
-        let connected = bits.contains(PortBits::CONNECTED) == port.function.is_some();
-        valid(connected, "a port's status is not of its device")?;
+        if !port.socket.is_shared() {
+            let there = port.socket.with(|_| ()).is_some();
+            valid(device.is_some() == there, "another port has a device")?;
+            valid(bits.contains(PortBits::CONNECTED) == there, "a port's status is not of its device")?;
+            device.and_then(|state| port.socket.with(|function| function.load(state))).transpose()?;
+        }
         port.bits = bits;
     }
     let flags = Command::from_bits(command).zip(Status::from_bits(status)).zip(Enable::from_bits(enable));

@@ -40,7 +40,6 @@ use hypervisor::{GuestRam, MsiTarget, Timer};
 use super::Function;
 use events::Interrupter;
 use ports::Port;
-pub use ports::Ports;
 use ring::Ring;
 use slots::Slot;
 use spec::{BAR, BAR_LEN, Command, ENDPOINTS, MICROFRAME, MICROFRAMES, Status, config};
@@ -77,6 +76,9 @@ impl Default for Layout {
         Layout { supers: 4, others: 4, slots: 64, interrupters: 16 }
     }
 }
+
+/// The controller, for those who put devices on its ports.
+pub type Ports = super::bus::Ports<Xhci>;
 
 /// Guest time until a call's rest is gone on with.
 const REST: u64 = 20_000;

@@ -3,11 +3,10 @@
 //! A socket has two ports, one for SuperSpeed and one for the others, as in QEMU's controller; a device is on the one of
 //! its speed.
 
-use std::sync::Arc;
+use devices_core::StateError;
 
-use devices_core::{DeviceCell, StateError, Waker};
-
-use super::super::{Answer, Function, Pid, PlugError, Setup, Speed, UsbDevice, UsbHost};
+use super::super::bus::{choose, fastest};
+use super::super::{Answer, Function, Pid, PlugError, RootHub, Setup, Speed, UsbDevice};
 use super::Xhci;
 use super::events::Event;
 use super::spec::{LINK_SHIFT, PortBits, SPEED_SHIFT, Status, code, link, trb};
@@ -162,16 +161,20 @@ impl Xhci {
         }
     }
 
-    fn free_socket(&self, asked: Option<u64>) -> Result<u8, PlugError> {
-        let free = |number: &u64| {
-            let at = usize::try_from(*number).ok().and_then(|number| number.checked_sub(1));
-            at.and_then(|at| self.sockets.get(at)).is_some_and(Option::is_none)
-        };
-        let found = match asked {
-            Some(number) => Some(number).filter(free).ok_or(PlugError::NotFound(number))?,
-            None => (1..=self.sockets.len() as u64).find(free).ok_or(PlugError::Full)?,
-        };
-        Ok(found as u8)
+    /// Checks what a port was saved with.
+    pub(super) fn load_port(&mut self, at: usize, port: Port) -> Result<(), StateError> {
+        let connected = port.bits.contains(PortBits::CONNECTED);
+        let there = self.function(at as u8 + 1).is_some();
+        devices_core::state::valid(connected == there, "a port's status is not of its device")?;
+        self.ports[at] = port;
+        Ok(())
+    }
+}
+
+impl RootHub for Xhci {
+    fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
+        let free = |port: u8| self.sockets.get(usize::from(port) - 1).is_some_and(Option::is_none);
+        choose(asked, self.sockets.len() as u8, free)
     }
 
     fn plug(&mut self, number: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
@@ -179,12 +182,11 @@ impl Xhci {
         let socket = at.filter(|at| self.sockets.get(*at).is_some_and(Option::is_none));
         let socket = socket.ok_or(PlugError::NotFound(number.into()))?;
         // As fast as both can.
-        let can = |speed: &&Speed| match speed {
+        let can = |speed: Speed| match speed {
             Speed::Super => socket < self.supers,
             _ => socket < self.ports.len() - self.supers,
         };
-        let speed = device.speeds().iter().rev().find(can).copied();
-        let speed = speed.ok_or(PlugError::NotFound(number.into()))?;
+        let speed = fastest(&*device, can).ok_or(PlugError::Speed(device.title()))?;
         self.sockets[socket] = Some(Function::new(device, speed));
         self.connect(socket);
         self.settle();
@@ -221,47 +223,8 @@ impl Xhci {
         self.go_on();
     }
 
-    /// Checks what a port was saved with.
-    pub(super) fn load_port(&mut self, at: usize, port: Port) -> Result<(), StateError> {
-        let connected = port.bits.contains(PortBits::CONNECTED);
-        let there = self.function(at as u8 + 1).is_some();
-        devices_core::state::valid(connected == there, "a port's status is not of its device")?;
-        self.ports[at] = port;
-        Ok(())
-    }
-}
-
-/// The controller, for those who put devices on its ports.
-pub struct Ports {
-    cell: Arc<DeviceCell<Xhci>>,
-    path: String,
-    waker: Waker,
-}
-
-impl Ports {
-    /// The ports of the controller that is there, which `waker` wakes.
-    pub fn new(cell: Arc<DeviceCell<Xhci>>, path: String, waker: Waker) -> Ports {
-        Ports { cell, path, waker }
-    }
-}
-
-impl UsbHost for Ports {
-    fn path(&self) -> String {
-        self.path.clone()
-    }
-    fn waker(&self) -> Waker {
-        self.waker.clone()
-    }
-    fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
-        self.cell.lock().free_socket(asked)
-    }
-    fn plug(&self, port: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
-        self.cell.lock().plug(port, device)
-    }
-    fn unplug(&self, port: u8) -> Option<Box<dyn UsbDevice>> {
-        self.cell.lock().unplug(port)
-    }
-    fn with(&self, port: u8, act: &mut dyn FnMut(&mut dyn UsbDevice)) {
-        self.cell.lock().with(port, act);
+    fn speed(&mut self, number: u8) -> Option<Speed> {
+        let socket = usize::from(number).checked_sub(1)?;
+        Some(self.sockets.get(socket)?.as_ref()?.speed())
     }
 }

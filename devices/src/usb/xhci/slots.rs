@@ -29,12 +29,8 @@ pub(super) enum EndpointState {
     Error = 4,
 }
 
-/// Types of endpoints (table 62).
-pub(super) mod kind {
-    pub(in super::super) const BULK_OUT: u8 = 2;
-    pub(in super::super) const CONTROL: u8 = 4;
-    pub(in super::super) const BULK_IN: u8 = 6;
-}
+/// The type of endpoint that goes both ways (table 62); those above it are IN.
+const CONTROL: u8 = 4;
 
 /// An endpoint, which has a transfer ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,8 +133,8 @@ impl Xhci {
     fn open(&mut self, slot: u8, number: u8, words: &Words) -> Result<(), u8> {
         let endpoint = Endpoint::of(words).ok_or(code::TRB)?;
         // The control endpoint goes both ways, the others have one.
-        let control = endpoint.kind == kind::CONTROL;
-        let inward = endpoint.kind > kind::CONTROL;
+        let control = endpoint.kind == CONTROL;
+        let inward = endpoint.kind > CONTROL;
         if control != (number == 1) || !control && inward != (number % 2 == 1) {
             return Err(code::TRB);
         }

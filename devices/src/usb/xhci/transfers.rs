@@ -9,13 +9,11 @@ use super::super::{Answer, Pid, Setup};
 use super::Xhci;
 use super::events::Event;
 use super::ring::{Broken, Trb};
-use super::slots::{EndpointState, kind};
+use super::slots::EndpointState;
 use super::spec::{code, control, trb};
 
 /// Most TRBs of a TD. With pages that lie apart that is 16 MiB.
 const TD_MOST: usize = 4096;
-/// Most bytes that a device is asked for at once; a multiple of all packets' lengths.
-const PIECE: usize = 16 << 10;
 /// Most TRBs and bytes of a call.
 const TRBS: usize = 4 * TD_MOST;
 const BYTES: usize = 4 << 20;
@@ -204,18 +202,11 @@ impl Xhci {
         }
     }
 
-    /// Bytes that the device is asked for at once. Packets that are not full end a TD, so other endpoints are asked for
-    /// one packet after the other.
+    /// Bytes that the device is asked for at once.
     fn piece(&mut self, place: Place) -> usize {
-        let bulk = self
-            .endpoint(place.slot, place.endpoint)
-            .is_some_and(|at| matches!(at.kind, kind::BULK_IN | kind::BULK_OUT));
-        if bulk {
-            return PIECE;
-        }
         let address = place.endpoint / 2 | (place.endpoint & 1) << 7;
-        let packet = self.function(place.port).map(|function| function.packet_len(address & 0x8f));
-        packet.filter(|len| *len > 0).unwrap_or(8)
+        let piece = self.function(place.port).map(|function| function.piece(address & 0x8f));
+        piece.unwrap_or(8)
     }
 
     /// Moves data of a TD.

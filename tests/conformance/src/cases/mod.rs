@@ -6,6 +6,7 @@ mod debugcon;
 mod dma8237;
 mod e1000;
 mod e1000e;
+mod ehci;
 mod fw_cfg;
 mod hda;
 mod hpet;
@@ -67,6 +68,7 @@ pub const GROUPS: &[Group] = &[
     linear::GROUP,
     rtl8139::GROUP,
     uhci::GROUP,
+    ehci::GROUP,
     xhci::GROUP,
     hda::GROUP,
     fw_cfg::GROUP,

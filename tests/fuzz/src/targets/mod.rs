@@ -2,6 +2,7 @@
 
 mod blkback;
 mod devices;
+mod ehci;
 mod files;
 mod flight;
 mod guest;
@@ -64,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
     Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
     Target { name: "uhci", run: uhci::run, seeds: uhci::seeds },
+    Target { name: "ehci", run: ehci::run, seeds: ehci::seeds },
     Target { name: "xhci", run: xhci::run, seeds: xhci::seeds },
     Target { name: "hda", run: hda::run, seeds: hda::seeds },
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },

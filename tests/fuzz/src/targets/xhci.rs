@@ -102,7 +102,8 @@ fn start(rig: &mut Rig) {
     }
 }
 
-fn disk(rig: &Rig, host: &Ports) -> Storage {
+/// A disk on such a controller.
+pub(super) fn disk(rig: &Rig, host: &dyn UsbHost) -> Storage {
     let store = Arc::new(MemoryStore::new(vec![0x5a; 128 << 10], false));
     let backend: Arc<dyn BlockBackend> = Arc::new(Inline::new(store, rig.wiring()));
     let medium = Medium::Disk {

@@ -162,7 +162,10 @@ impl Guest for Fake {
         MachineInfo { kind: "pc-i440fx-7.2", target: "x86_64", memory: 64 << 20, ..MachineInfo::default() }
     }
     fn devices(&self) -> Vec<DeviceInfo> {
-        let device = |path: &str, kind, properties| DeviceInfo { path: path.into(), kind, properties };
+        let device = |path: &str, kind, properties| {
+            let path = path.into();
+            DeviceInfo { path, kind, properties, speed: None }
+        };
         vec![
             device("/machine/i440fx/ioapic", "ioapic", vec![("version", "uint8", json!(32))]),
             device("/machine/unattached/device[2]", "isa-serial", Vec::new()),
