@@ -28,6 +28,25 @@ impl GuestConfig {
         }
     }
 
+    /// The controllers that libxl gives a guest for a version of USB: UHCI, EHCI with companions, xHCI.
+    pub(crate) fn add_usb_version(&mut self, version: u64) -> Result<(), ConfigError> {
+        let controllers: &[&str] = match version {
+            1 => &["piix3-usb-uhci,id=usb"],
+            2 => &[
+                "ich9-usb-ehci1,id=usb,addr=1d.7,multifunction=on",
+                "ich9-usb-uhci1,masterbus=usb.0,firstport=0,addr=1d.0,multifunction=on",
+                "ich9-usb-uhci2,masterbus=usb.0,firstport=2,addr=1d.1,multifunction=on",
+                "ich9-usb-uhci3,masterbus=usb.0,firstport=4,addr=1d.2,multifunction=on",
+            ],
+            3 => &["nec-usb-xhci,id=usb"],
+            _ => return Err(ConfigError::value("usbversion", &version.to_string(), "1, 2 or 3")),
+        };
+        for controller in controllers {
+            self.devices.push(DeviceSpec::parse(controller)?);
+        }
+        Ok(())
+    }
+
     /// A device on it, by its short name.
     pub(crate) fn add_usb_device(&mut self, word: &str) -> Result<(), ConfigError> {
         let (_, model) = WORDS.iter().find(|(name, _)| *name == word).ok_or_else(|| {
@@ -74,6 +93,9 @@ mod tests {
         assert_eq!(checked(&["usb-tablet"]).unwrap(), alone);
         let named = ["usb-tablet on u.0", "piix3-usb-uhci"];
         assert_eq!(checked(&["usb-tablet", "piix3-usb-uhci,id=u"]).unwrap(), named);
+        // A companion has no bus of its own, and its master stands before it.
+        let error = checked(&["usb-tablet,bus=c.0", "usb-ehci,id=e", "ich9-usb-uhci1,id=c,masterbus=e.0"]);
+        assert!(error.unwrap_err().to_string().contains("Bus 'c.0' not found"));
         let error = checked(&["usb-tablet,bus=other.0"]).unwrap_err().to_string();
         assert_eq!(error, "device usb-tablet: Bus 'other.0' not found");
         let error = checked(&["piix3-usb-uhci,id=u", "scsi-cd,bus=u.0"]).unwrap_err().to_string();
@@ -88,6 +110,16 @@ mod tests {
         config.add_usb_device("keyboard").unwrap();
         let models: Vec<&str> = config.devices.iter().map(|device| device.model.as_str()).collect();
         assert_eq!(models, ["piix3-usb-uhci", "usb-tablet", "usb-kbd"]);
+        for (version, first, count) in
+            [(1, "piix3-usb-uhci", 1), (2, "ich9-usb-ehci1", 4), (3, "nec-usb-xhci", 1)]
+        {
+            let mut config = GuestConfig { devices: Vec::new(), ..GuestConfig::default() };
+            config.add_usb_version(version).unwrap();
+            config.check().unwrap();
+            assert_eq!((config.devices[0].model.as_str(), config.devices.len()), (first, count));
+        }
+        let error = config.add_usb_version(4).unwrap_err().to_string();
+        assert!(error.contains("1, 2 or 3"), "{error}");
         let error = config.add_usb_device("braille").unwrap_err().to_string();
         assert!(error.contains("tablet, mouse or keyboard"), "{error}");
     }

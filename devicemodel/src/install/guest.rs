@@ -104,13 +104,6 @@ fn hints(entries: &[Entry]) -> Vec<String> {
             hints.push(format!("{key} is not built yet: take it out"));
         }
     }
-    // The controllers that libxl makes of 1, 2 and 3.
-    let controllers = [("1", "piix3-usb-uhci"), ("2", "ich9-usb-ehci1"), ("3", "nec-usb-xhci")];
-    let controller =
-        text("usbversion").and_then(|asked| controllers.iter().find(|(version, _)| *version == asked));
-    if let Some((version, _)) = controller.filter(|(_, model)| !is_built(model)) {
-        hints.push(format!("usbversion={version} is not built yet: write 1 or 3"));
-    }
     if text("hdtype") == Some("ahci") && !is_built("ahci") {
         hints.push("hdtype=\"ahci\" is not built yet: write hdtype=\"ide\"".into());
     }

@@ -137,6 +137,16 @@ fn usb_is_there_when_it_is_asked_for() {
     assert_eq!(found("piix3-usb-uhci").properties["subvendor_id"], Value::Uint(0x5853));
     assert_eq!(found("piix3-usb-uhci").devfn(), Some(10));
     // As libxl has it.
+    // What libxl writes for usbversion=2.
+    let version_2 = "-device ich9-usb-ehci1,id=usb,addr=0x1d.0x7,multifunction=on \
+        -device ich9-usb-uhci1,masterbus=usb.0,firstport=0,addr=0x1d.0,multifunction=on \
+        -device ich9-usb-uhci2,masterbus=usb.0,firstport=2,addr=0x1d.0x1,multifunction=on \
+        -device ich9-usb-uhci3,masterbus=usb.0,firstport=4,addr=0x1d.0x2,multifunction=on";
+    let made = plan(&full(version_2, NIC, "")).guest.devices;
+    let mut ours = GuestConfig { devices: Vec::new(), ..GuestConfig::default() };
+    ours.add_usb_version(2).unwrap();
+    assert!(ours.devices.iter().all(|device| made.contains(device)), "as an xl.cfg's");
+
     let libxl = plan(&full(USB, NIC, ""));
     assert_eq!(libxl.guest.devices.iter().filter(|device| device.model == "usb-tablet").count(), 1);
 }

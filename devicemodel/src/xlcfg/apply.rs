@@ -15,8 +15,19 @@ const MEANINGLESS: &[&str] = &["apic", "pae", "nx", "hap", "device_model_version
 const BOUNDS: &[&str] = &["maxmem", "maxvcpus"];
 
 /// Keys whose value is a number; in the first four a negative one means nothing, in the others it is as good as 1.
-const NUMBERS: &[&str] =
-    &["memory", "vcpus", "maxmem", "maxvcpus", "acpi", "hpet", "localtime", "usb", "stdvga", "videoram"];
+const NUMBERS: &[&str] = &[
+    "memory",
+    "vcpus",
+    "maxmem",
+    "maxvcpus",
+    "acpi",
+    "hpet",
+    "localtime",
+    "usb",
+    "usbversion",
+    "stdvga",
+    "videoram",
+];
 
 /// Keys whose value is a list.
 const LISTS: &[&str] = &["disk", "vif"];
@@ -46,6 +57,7 @@ pub fn apply(entries: &[Entry], config: &mut GuestConfig) -> Result<Vec<String>,
     let mut root = None;
     let mut extra = None;
     let mut display = Display::default();
+    let mut usb_version = None;
     let last: HashMap<&str, usize> =
         entries.iter().enumerate().map(|(index, entry)| (entry.key.as_str(), index)).collect();
     let counts = |(index, entry): &(usize, &Entry)| last.get(entry.key.as_str()) == Some(index);
@@ -66,9 +78,18 @@ pub fn apply(entries: &[Entry], config: &mut GuestConfig) -> Result<Vec<String>,
             "extra" => extra = Some(text(entry).map_err(at_line)?),
             "vga" => display.vga = Some(text(entry).map_err(at_line)?),
             "stdvga" => display.stdvga = is_on(entry),
+            // 0 is as if nobody had said anything.
+            "usbversion" => {
+                usb_version = Some(number(entry).map_err(at_line)?).filter(|version| *version != 0)
+            }
             "videoram" => display.videoram = Some(number(entry).map_err(at_line)?),
             _ => setting(entry, config, &mut warnings).map_err(at_line)?,
         }
+    }
+    // As libxl has it: of no account where the PC's own controller is asked for.
+    let has_usb = config.devices.iter().any(|device| device.model.contains("usb"));
+    if let (Some(version), false) = (usb_version, has_usb) {
+        config.add_usb_version(version)?;
     }
     display.apply(config)?;
     if config.cmdline.is_empty() {

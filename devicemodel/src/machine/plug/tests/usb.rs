@@ -84,3 +84,38 @@ fn what_shares_the_piix3s_slot_stays() {
     assert_eq!(gone, ["t", "v"]);
     assert_eq!(machine.inputs().mice().len(), 1);
 }
+
+#[test]
+fn companions_share_the_ports_of_their_master() {
+    let mut config = GuestConfig { memory_mib: 2, devices: Vec::new(), ..GuestConfig::default() };
+    config.add_usb_version(2).unwrap();
+    let mut slow = spec("usb-mouse", Some("m"), &[("usb_version", 1), ("port", 3)]);
+    slow.bus = Some("usb.0".into());
+    config.devices.extend([slow, spec("usb-tablet", Some("t"), &[])]);
+    config.check().unwrap();
+    let machine = built_of(Capabilities::default(), config).unwrap();
+    let speed = |machine: &Machine, of: &str| {
+        machine.devices().into_iter().find(|device| device.path.ends_with(of)).unwrap().speed
+    };
+    // Nobody has configured the EHCI so far: all are the companions'.
+    let full = Some(devices::usb::Speed::Full);
+    assert_eq!(["/t", "/m"].map(|of| speed(&machine, of)), [full; 2]);
+    let machine = moved(&machine);
+    assert_eq!(["/t", "/m"].map(|of| speed(&machine, of)), [full; 2]);
+    machine.request_unplug("m").unwrap().unwrap();
+    let refused = machine.add_device(spec("ich9-usb-uhci4", None, &[])).unwrap_err().to_string();
+    assert_eq!(refused, "Device 'ich9-usb-uhci4' does not support hotplugging");
+    // A master that is not there, and ports that are taken.
+    let master = |name: &str| {
+        let mut companion = spec("ich9-usb-uhci4", None, &[]);
+        companion.properties.insert("masterbus".into(), Value::Text(name.into()));
+        companion
+    };
+    let refused = built(vec![master("usb.0")]).err().unwrap().to_string();
+    assert!(refused.contains("USB bus 'usb.0' not found"), "{refused}");
+    let ehci = spec("usb-ehci", Some("e"), &[]);
+    let refused = built(vec![ehci, master("e.0"), master("e.0")]).err().unwrap().to_string();
+    assert!(refused.contains("ports 0 to 2 of masterbus are not free"), "{refused}");
+    let refused = built(vec![controller(), master("u.0")]).err().unwrap().to_string();
+    assert!(refused.contains("takes no companion controllers"), "{refused}");
+}
