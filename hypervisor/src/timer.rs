@@ -34,15 +34,25 @@ struct Inner {
     armed: BTreeMap<(u64, u64), Callback>,
     sequence: u64,
     closed: bool,
+    /// Until which deadline the thread that serves the queue sleeps, for ever: `u64::MAX`; None: it does not sleep, or
+    /// has been woken. Nobody wakes it for what is later: who arms a timer mostly has just been woken by another, and
+    /// arms and cancels some before it waits again.
+    sleeps_until: Option<u64>,
 }
 
 impl Shared {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
-    fn publish(&self, inner: &Inner) {
-        let next = inner.armed.keys().next().map_or(0, |(deadline, _)| deadline.saturating_add(1));
-        if self.next.swap(next, Ordering::AcqRel) != next {
+    /// Tells the earliest deadline, and who sleeps past it.
+    fn publish(&self, mut inner: MutexGuard<'_, Inner>) {
+        let next = inner.armed.keys().next().map(|(deadline, _)| *deadline);
+        self.next.store(next.map_or(0, |deadline| deadline.saturating_add(1)), Ordering::Release);
+        let oversleeps = next.zip(inner.sleeps_until).is_some_and(|(next, until)| next < until);
+        if oversleeps {
+            inner.sleeps_until = None;
+            // Who is woken wants the lock first.
+            drop(inner);
             self.changed.notify_all();
         }
     }
@@ -72,7 +82,7 @@ impl TimerQueue {
             let mut inner = self.shared.inner();
             let later = inner.armed.split_off(&(now.saturating_add(1), 0));
             let due = std::mem::replace(&mut inner.armed, later);
-            self.shared.publish(&inner);
+            self.shared.publish(inner);
             due.into_values().collect()
         };
         for callback in due {
@@ -87,24 +97,26 @@ impl TimerQueue {
             let now = clock.now();
             crate::thread_role::at(crate::thread_role::Role::Vcpu);
             self.fire(now);
-            let inner = self.shared.inner();
+            let mut inner = self.shared.inner();
             if inner.closed {
                 return;
             }
-            let wait = inner.armed.keys().next().map(|(deadline, _)| deadline.saturating_sub(now));
-            // A wait ends early when the earliest deadline changes; a stopped clock is looked at again
-            // when its owner calls `kick`, or at the latest after this wait.
-            let unlocked = match wait {
-                Some(0) => continue,
-                Some(wait) => self
-                    .shared
-                    .changed
-                    .wait_timeout(inner, Duration::from_nanos(wait))
-                    .map(|(inner, _)| inner)
-                    .ok(),
-                None => self.shared.changed.wait(inner).ok(),
+            let until = inner.armed.keys().next().map_or(u64::MAX, |(deadline, _)| *deadline);
+            let wait = until.saturating_sub(now);
+            if wait == 0 {
+                continue;
+            }
+            inner.sleeps_until = Some(until);
+            // A wait ends early for an earlier deadline; a stopped clock is looked at again when its owner calls
+            // `kick`, or at the latest after this wait.
+            let changed = &self.shared.changed;
+            let woken = match until {
+                u64::MAX => changed.wait(inner).ok(),
+                _ => changed.wait_timeout(inner, Duration::from_nanos(wait)).map(|(inner, _)| inner).ok(),
             };
-            drop(unlocked);
+            if let Some(mut inner) = woken {
+                inner.sleeps_until = None;
+            }
         }
     }
 
@@ -154,7 +166,7 @@ impl Timer {
         let key = (deadline, inner.sequence);
         inner.armed.insert(key, self.callback.clone());
         self.key = Some(key);
-        shared.publish(&inner);
+        shared.publish(inner);
     }
 
     /// Does not fire any more. A callback that has already begun on another thread still ends.
@@ -166,7 +178,7 @@ impl Timer {
         let Some(shared) = self.queue.upgrade() else { return };
         let mut inner = shared.inner();
         if inner.armed.remove(&key).is_some() {
-            shared.publish(&inner);
+            shared.publish(inner);
         }
     }
 }
@@ -239,6 +251,39 @@ mod tests {
         timer.arm(3_000_000);
         let fired = receive.recv_timeout(Duration::from_secs(20)).unwrap();
         assert!(fired >= 3_000_000);
+        queue.close();
+        server.join().unwrap();
+    }
+
+    /// Until when the serving thread sleeps, when it does.
+    fn sleeps_until(queue: &TimerQueue) -> u64 {
+        loop {
+            if let Some(until) = queue.shared.inner().sleeps_until {
+                return until;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn nobody_is_woken_for_what_is_later() {
+        let queue = TimerQueue::new();
+        // Stands still.
+        let clock = Arc::new(HostClock::new());
+        let (on, at) = (queue.clone(), clock.clone());
+        let server = std::thread::spawn(move || on.serve(&*at));
+        let mut timers: Vec<Timer> = (0..3).map(|_| queue.timer(|| ())).collect();
+        assert_eq!(sleeps_until(&queue), u64::MAX);
+        const HOUR: u64 = 3_600_000_000_000;
+        timers[0].arm(5 * HOUR);
+        assert_eq!(sleeps_until(&queue), 5 * HOUR);
+        timers[1].arm(7 * HOUR);
+        timers[0].arm(9 * HOUR);
+        timers[1].cancel();
+        assert_eq!(queue.shared.inner().sleeps_until, Some(5 * HOUR), "it sleeps on");
+        assert_eq!(queue.next_deadline(), Some(9 * HOUR));
+        timers[2].arm(4 * HOUR);
+        assert_eq!(sleeps_until(&queue), 4 * HOUR);
         queue.close();
         server.join().unwrap();
     }
