@@ -195,6 +195,9 @@ pub struct HostArgs {
         value_name = "none,id=ID|wav,id=ID,path=PATH[,out.frequency=N][,out.channels=N][,out.format=F]"
     )]
     pub audiodev: Vec<String>,
+    /// The PC's speaker is heard there. What was saved keeps its own.
+    #[arg(long, value_name = "ID")]
+    pub speaker: Option<String>,
     /// A socket for QMP, the machine protocol, and for the other subcommands.
     #[arg(long, value_name = "unix:PATH")]
     pub monitor: Option<String>,
@@ -515,6 +518,9 @@ impl RunArgs {
             config.serial = serial;
         }
         config.audiodevs.extend(self.host.audiodevs()?);
+        if self.host.speaker.is_some() {
+            config.speaker.clone_from(&self.host.speaker);
+        }
         self.networks(config)?;
         // Another VGA is there instead of the usual one, or the file's.
         let mut usual = config.devices.clone();

@@ -3,6 +3,7 @@
 import RFB from "./novnc/core/rfb.js";
 import { Activity } from "./activity.js";
 import { Monitor } from "./monitor.js";
+import { Sound } from "./sound.js";
 import { Tree, parse } from "./tree.js";
 
 const KEYS = [
@@ -137,6 +138,17 @@ at("shot").addEventListener("click", () => {
     URL.revokeObjectURL(link.href);
   }, "image/png");
 });
+
+// What it plays, if somebody wants to hear it.
+const sound = new Sound(socket("screen"));
+sound.addEventListener("change", () => {
+  at("sound").setAttribute("aria-pressed", String(sound.state !== "off"));
+  at("sound").dataset.state = sound.state;
+});
+at("sound").addEventListener("click", () => act(async () => {
+  if (sound.state === "off") sound.start();
+  else sound.stop();
+}));
 
 // Menus close when something in them is done, or when the focus is elsewhere.
 for (const menu of document.querySelectorAll("details.menu")) {

@@ -50,6 +50,7 @@ static ALL: &[Listed] = &[
     Listed(&storage::scsi::model::DISK, Maker::On(storage::scsi::model::make_disk)),
     Listed(&storage::scsi::model::CD, Maker::On(storage::scsi::model::make_cd)),
     Listed(&audio::ac97::model::MODEL, Maker::Of(audio::ac97::model::make)),
+    Listed(&audio::es1370::model::MODEL, Maker::Of(audio::es1370::model::make)),
     Listed(&audio::hda::model::ICH6, Maker::Of(audio::hda::model::make)),
     Listed(&audio::hda::model::ICH9, Maker::Of(audio::hda::model::make)),
     Listed(&audio::hda::model::OUTPUT, Maker::On(audio::hda::model::make_codec)),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use backends::audio::wav;
 use devices::audio::ac97::model as ac97;
+use devices::audio::es1370::model as es1370;
 use devices::audio::hda::model as hda;
 use devices_core::audio::{AUDIODEV, Format, Sample};
 use devices_core::model::{Model, Properties, PropertyError, Value};
@@ -45,7 +46,8 @@ pub enum AudioDriver {
 const NAMELESS: &str = "audiodev0";
 
 /// Cards by the words of xl.cfg's `soundhw`, and the devices that libxl makes of them.
-const CARDS: &[(&str, &[&Model])] = &[("hda", &[&hda::ICH6, &hda::DUPLEX]), ("ac97", &[&ac97::MODEL])];
+const CARDS: &[(&str, &[&Model])] =
+    &[("hda", &[&hda::ICH6, &hda::DUPLEX]), ("ac97", &[&ac97::MODEL]), ("es1370", &[&es1370::MODEL])];
 
 impl AudioDriver {
     /// What a mixer makes for it; none: nobody listens.
@@ -178,6 +180,14 @@ pub(super) fn check(audiodevs: &[AudiodevConfig], devices: &[DeviceSpec]) -> Res
     Ok(())
 }
 
+/// Whether there is the place that hears the PC's speaker.
+pub(super) fn check_speaker(audiodevs: &[AudiodevConfig], speaker: Option<&str>) -> Result<(), ConfigError> {
+    match speaker.filter(|id| !audiodevs.iter().any(|audiodev| audiodev.id == *id)) {
+        Some(id) => Err(ConfigError::Invalid(format!("the PC's speaker: can't find audiodev '{id}'"))),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +231,12 @@ mod tests {
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("audiodev") && error.contains("can't find value 'b'"), "{error}");
         let error = config.add_card_of_sound("gus", None).unwrap_err().to_string();
-        assert!(error.contains("'gus' is not known; expected hda, ac97"), "{error}");
+        assert!(error.contains("'gus' is not known; expected hda, ac97, es1370"), "{error}");
+        config.devices.clear();
+        config.speaker = Some("b".into());
+        assert!(config.check().unwrap_err().to_string().contains("can't find audiodev 'b'"));
+        config.speaker = Some("a".into());
+        assert_eq!(config.check(), Ok(()));
         let twice = config.audiodevs[0].clone();
         config.audiodevs.push(twice);
         assert!(config.check().unwrap_err().to_string().contains("Duplicate ID 'a'"));

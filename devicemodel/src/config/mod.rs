@@ -205,6 +205,9 @@ pub struct GuestConfig {
     /// Where sound goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audiodevs: Vec<AudiodevConfig>,
+    /// Which of these hears the PC's speaker; none: nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker: Option<String>,
     /// Processes that serve devices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub back_ends: Vec<BackEndConfig>,
@@ -253,6 +256,7 @@ impl Default for GuestConfig {
             netdevs: Vec::new(),
             chardevs: Vec::new(),
             audiodevs: Vec::new(),
+            speaker: None,
             back_ends: Vec::new(),
             dumps: Vec::new(),
             noted: None,
@@ -310,6 +314,7 @@ impl GuestConfig {
         chardev::check(&self.chardevs, &self.devices)?;
         network::check(&self.netdevs, &self.devices)?;
         audio::check(&self.audiodevs, &self.devices)?;
+        audio::check_speaker(&self.audiodevs, self.speaker.as_deref())?;
         back_end::check(&self.back_ends, &self.devices)?;
         network::check_dumps(&self.dumps, &self.netdevs)?;
         if self.serial.len() > 4 {

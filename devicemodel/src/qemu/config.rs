@@ -155,6 +155,8 @@ pub struct MachineArg {
     pub features: Features,
     /// `usb=`.
     pub usb: bool,
+    /// `pcspk-audiodev=`.
+    pub speaker: Option<String>,
 }
 
 /// `-smp`.

@@ -183,7 +183,7 @@ pub const OPTIONS: &[Row] = &[
         "machine",
         "TYPE[,key=value...]",
         Opt::Machine,
-        "xenfv, pc or none; accel=, acpi=, hpet=, graphics=, max-ram-below-4g=",
+        "xenfv, pc or none; accel=, acpi=, hpet=, graphics=, max-ram-below-4g=, pcspk-audiodev=",
     ),
     with("M", "TYPE[,key=value...]", Opt::Machine, "the same as -machine"),
     with("accel", "NAME", Opt::Accel, "who runs the CPUs: xen, kvm, tcg (our own CPU) or qtest (nobody)"),

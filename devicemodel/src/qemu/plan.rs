@@ -167,6 +167,7 @@ impl Task {
                 .map_err(|refusal| refusal.at(format!("-device {}", device.driver)))?;
         }
         plan.guest.audiodevs.clone_from(&config.audiodevs);
+        plan.guest.speaker.clone_from(&config.machine.speaker);
         for (card, audiodev) in &config.sound_cards {
             let added = plan.guest.add_card_of_sound(card, audiodev.as_deref());
             added.map_err(|error| bad("-audio", error.to_string()))?;

@@ -169,8 +169,8 @@ fn what_is_not_built_is_named_in_one_line() {
     );
     assert_eq!(one("-drive file=a,id=scsi0-hd0,format=raw,if=scsi"), "not built yet: -drive if=scsi");
     assert_eq!(
-        one("-device ES1370 -device sb16"),
-        "not built yet: -device ES1370 (sound card), -device sb16 (sound card)"
+        one("-device adlib -device sb16"),
+        "not built yet: -device adlib (sound card), -device sb16 (sound card)"
     );
     assert_eq!(
         one("-chardev pty,id=libxl-channel0"),
@@ -512,6 +512,10 @@ fn acpi_can_be_left_out() {
     }
     assert!(plan("-machine pc,acpi=on").guest.features.acpi);
     assert!(!plan("-no-hpet").guest.features.hpet);
+    let line = "-audiodev none,id=a -machine pc,pcspk-audiodev=a";
+    assert_eq!(plan(line).guest.speaker.as_deref(), Some("a"));
+    let refused = refusal("-machine pc,pcspk-audiodev=x");
+    assert!(refused.contains("can't find audiodev 'x'"), "{refused}");
     assert!(!plan("-no-fd-bootchk").guest.features.floppy_check);
     assert!(!plan("-nographic").guest.features.graphics);
 }

@@ -53,6 +53,7 @@ pub(super) fn machine(machine: &mut MachineArg, value: &str) -> Result<(), Refus
     machine.features.hpet = fields.flag("hpet")?.unwrap_or(machine.features.hpet);
     machine.features.graphics = fields.flag("graphics")?.unwrap_or(machine.features.graphics);
     machine.usb = fields.flag("usb")?.unwrap_or(machine.usb);
+    machine.speaker = fields.take("pcspk-audiodev").or(machine.speaker.take());
     machine_parts(&mut fields)?;
     // How the host keeps the guest's memory, and what only KVM has; the chipset of `pc` has no SATA.
     fields.ignore(&["dump-guest-core", "mem-merge", "kernel-irqchip", "sata"]);

@@ -29,6 +29,7 @@ const FILES: &[(&str, &[u8])] = files! {
     "monitor.js"
     "activity.js"
     "tree.js"
+    "sound.js"
     "icon.svg"
     "novnc/LICENSE.txt"
     "novnc/docs/LICENSE.MPL-2.0"

@@ -1,6 +1,11 @@
 //! Where a stream is, by guest time.
 
+use devices_core::audio::Format;
 use serde::{Deserialize, Serialize};
+
+/// Most bytes that one call moves: a third of a second of what drivers play usually. Of what is more, the time is
+/// forgotten: the stream is slower than it should be, and nothing of it is lost.
+pub(super) const MOST: usize = 64 << 10;
 
 /// Nanoseconds of a second.
 const SECOND: u64 = 1_000_000_000;
@@ -29,6 +34,22 @@ impl Pace {
     /// So many frames are done with.
     pub fn advance(&mut self, frames: u64) {
         self.done = self.done.saturating_add(frames);
+    }
+
+    /// Moves on to now: what is due, as bytes of silence.
+    pub fn frames(&mut self, now: u64, format: Format) -> Vec<u8> {
+        let due = self.due(now, format.rate());
+        self.advance(due);
+        let most = MOST / format.frame();
+        let silence = format.sample().silence();
+        vec![silence; usize::try_from(due).unwrap_or(most).min(most) * format.frame()]
+    }
+
+    /// When a card is to be woken that has so many frames left to its next event: then, or in 10 ms, so that what the
+    /// driver writes behind it is not missed, and never within 1 ms.
+    pub fn alarm(self, left: u64, rate: u32) -> u64 {
+        let rate_of = u64::from(rate);
+        self.when(left.min(rate_of / 100).max(rate_of / 1000), rate)
     }
 
     /// When so many frames more are due.

@@ -7,7 +7,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ("network card", &["i82551", "i82557b", "i82559er", "igb", "tulip"]),
     ("USB", &["pci-ohci", "usb-host", "usb-redir", "usb-hub"]),
     ("USB", &["usb-audio", "usb-serial", "usb-net", "usb-ccid", "usb-wacom-tablet"]),
-    ("sound card", &["ES1370", "es1370", "adlib", "cs4231a", "gus", "sb16"]),
+    ("sound card", &["adlib", "cs4231a", "gus", "sb16"]),
     (
         "disk controller",
         &["lsi53c895a", "lsi", "lsi53c810", "ahci", "ich9-ahci", "megasas", "pvscsi", "mptsas1068"],

@@ -48,7 +48,13 @@ pub(super) fn clocks(
     }
     if !capabilities.pit {
         let wiring = board.wiring();
-        board.attach(Pit::new(&wiring, inputs.line(legacy::PIT)), &wiring)?;
+        let pit = Pit::new(&wiring, inputs.line(legacy::PIT));
+        let heard = board.config.speaker.as_deref().and_then(|id| board.sounds.mixer(Some(id)));
+        let pit = match heard {
+            Some(mixer) => pit.with_speaker(Arc::new(mixer.card())),
+            None => pit,
+        };
+        board.attach(pit, &wiring)?;
     }
     if capabilities.rtc {
         let mut cmos = Cmos::new(seconds);

@@ -6,9 +6,6 @@ use devices_core::dma::Dma;
 use super::super::Pace;
 use super::spec::{self, ENTRIES, ENTRY_LEN, MICROPHONE, cr, sr};
 
-/// Most bytes that one call moves. Of what is more, the time is forgotten.
-const MOST: usize = 64 << 10;
-
 /// A box.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Master {
@@ -74,11 +71,7 @@ impl Master {
 
     /// Bytes of silence that are to go over now.
     pub fn due(&mut self, now: u64) -> Vec<u8> {
-        let Some(format) = self.moving else { return Vec::new() };
-        let due = self.pace.due(now, format.rate());
-        self.pace.advance(due);
-        let most = MOST / format.frame();
-        vec![0; usize::try_from(due).unwrap_or(most).min(most) * format.frame()]
+        self.moving.map_or_else(Vec::new, |format| self.pace.frames(now, format))
     }
 
     /// Goes on through the list, moving each piece of `bytes` by `carry`, which says whether memory was there. How much
@@ -118,8 +111,7 @@ impl Master {
     pub fn alarm(&self) -> Option<u64> {
         let format = self.moving?;
         let left = u64::from(self.picb).div_ceil(format.channels() as u64);
-        let rate = u64::from(format.rate());
-        Some(self.pace.when(left.min(rate / 100).max(rate / 1000), format.rate()))
+        Some(self.pace.alarm(left, format.rate()))
     }
 
     /// Whether it has something to say which it may say.

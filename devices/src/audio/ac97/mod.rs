@@ -31,7 +31,7 @@ use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::{GuestRam, Timer};
 
-use super::Pace;
+use super::{Pace, fetch};
 use codec::Codec;
 use master::Master;
 use spec::{BOX_LEN, BOXES, CAS, GLOB_CNT, GLOB_STA, OUT, bm, cr, sr, sta};
@@ -108,13 +108,7 @@ impl Ac97 {
             let tone = Tone { format, gain: self.codec.gain(number) };
             let dma = &self.dma;
             if number == OUT {
-                let read = |at, piece: &mut [u8]| {
-                    let done = dma.read(at, piece).is_ok();
-                    if !done {
-                        piece.fill(0);
-                    }
-                    done
-                };
+                let read = |at, piece: &mut [u8]| fetch(dma, at, piece);
                 let len = self.boxes[number].carry(dma, &mut bytes, read);
                 self.backend.play(number as u32, tone, &bytes[..len]);
             } else {

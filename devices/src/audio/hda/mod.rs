@@ -36,7 +36,7 @@ use devices_core::pci::{BarKind, Identity, MsiShape, PciConfig, QEMU_SUBSYSTEM, 
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::{GuestRam, MsiTarget, Timer};
 
-use super::Pace;
+use super::{Pace, fetch};
 pub use bus::HdaBus;
 use codec::{Codec, Way};
 use registers::Registers;
@@ -161,13 +161,7 @@ impl Hda {
             }
             let (stream, registers, dma) = (&mut self.streams[number], &mut self.registers, &self.dma);
             if is_output(number) {
-                let read = |at, piece: &mut [u8]| {
-                    let done = dma.read(at, piece).is_ok();
-                    if !done {
-                        piece.fill(0);
-                    }
-                    done
-                };
+                let read = |at, piece: &mut [u8]| fetch(dma, at, piece);
                 let len = stream.carry(number, registers, dma, &mut bytes, read);
                 self.codecs.values_mut().for_each(|codec| codec.play(link, format, &bytes[..len]));
             } else {

@@ -5,12 +5,10 @@ use devices_core::dma::Dma;
 use serde::{Deserialize, Serialize};
 
 use super::super::Pace;
+use super::super::pace::MOST;
 use super::registers::Registers;
 use super::spec::{self, DESCRIPTOR_LEN, INPUTS, STREAMS, ctl, reg, sd, sts};
 
-/// Most bytes that one call moves: a third of a second of what drivers play usually. Of what is more, the time is
-/// forgotten: the stream is slower than it should be, and nothing of it is lost.
-const MOST: usize = 64 << 10;
 /// Most descriptors of one call.
 const MOST_DESCRIPTORS: usize = 256;
 
@@ -80,11 +78,7 @@ impl Stream {
     /// Frames that are to go over now, as bytes of silence. None are when it stands.
     pub fn due(&mut self, now: u64) -> Vec<u8> {
         let Some((_, format)) = self.moving else { return Vec::new() };
-        let due = self.pace.due(now, format.rate());
-        self.pace.advance(due);
-        let most = MOST / format.frame();
-        let frames = usize::try_from(due).unwrap_or(most).min(most);
-        vec![0; frames * format.frame()]
+        self.pace.frames(now, format)
     }
 
     /// Goes on through the list, moving each piece of `bytes` by `carry`, which says whether memory was there. How much

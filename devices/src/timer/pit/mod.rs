@@ -6,11 +6,12 @@
 //! Firmware sets counter 0 to 18.2 Hz. An operating system with a better timer masks IRQ 0 and leaves the counter as it
 //! is: while the interrupt controllers lose its edges none is made, and nobody wakes for it.
 //!
-//! Not here: the sound of the speaker; in mode 3 a new count begins with the next period, not with the next half;
-//! the parity and channel check bits of port 0x61 read as zero, as in QEMU.
+//! Not here: in mode 3 a new count begins with the next period, not with the next half; the parity and channel check
+//! bits of port 0x61 read as zero, as in QEMU.
 
 mod counter;
 pub mod model;
+mod speaker;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -18,11 +19,13 @@ mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use devices_core::audio::AudioBackend;
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError, Timer, Wake, Wiring};
 
 use super::{SHORTEST, nanoseconds, ticks};
+use speaker::{Sound, Speaker};
 use spec::*;
 use state::{Chip, Counter};
 
@@ -38,7 +41,12 @@ pub struct Pit {
     /// The controllers lose what counter 0 says. Its line is left high then, so that no edge is made when that ends
     /// but those that are due.
     unheard: bool,
+    /// Who hears the speaker.
+    speaker: Option<Speaker>,
 }
+
+/// Number of the timer that looks after the speaker.
+const SPEAKER_TIMER: u32 = 2;
 
 impl Pit {
     /// A timer whose counter 0 drives `irq`.
@@ -50,9 +58,45 @@ impl Pit {
             timer.arm(wiring.now());
         }));
         let (timer, wiring) = (wiring.timer(0), wiring.clone());
-        let mut pit = Pit { chip: Chip::default(), irq, timer, wiring, unheard: false };
+        let mut pit = Pit { chip: Chip::default(), irq, timer, wiring, unheard: false, speaker: None };
         pit.reset();
         pit
+    }
+
+    /// The same, whose speaker is heard there.
+    pub fn with_speaker(self, backend: Arc<dyn AudioBackend>) -> Pit {
+        let timer = self.wiring.timer(SPEAKER_TIMER);
+        Pit { speaker: Some(Speaker { backend, timer }), ..self }
+    }
+
+    /// What the speaker has made up to now is played.
+    fn sound(&mut self) {
+        let Pit { chip, wiring, speaker: Some(speaker), .. } = self else { return };
+        let [_, _, counter] = &chip.counters;
+        if let Some(sound) = &mut chip.sound {
+            speaker.play(sound, wiring.now(), counter, chip.speaker);
+        }
+    }
+
+    /// A program has touched what moves the speaker, or it is time to look: it begins, goes on or ends.
+    fn settle_speaker(&mut self, touched: bool) {
+        let Pit { chip, wiring, speaker: Some(speaker), .. } = self else { return };
+        let now = wiring.now();
+        let [_, _, counter] = &chip.counters;
+        match &mut chip.sound {
+            None if chip.speaker => {
+                chip.sound = Some(Sound::start(now));
+                speaker.timer.arm(Sound::alarm(now));
+            }
+            None => {}
+            Some(sound) if touched => sound.touch(now),
+            Some(sound) if sound.has_ended(now, counter, chip.speaker) => {
+                chip.sound = None;
+                speaker.backend.stop(0);
+                speaker.timer.cancel();
+            }
+            Some(_) => speaker.timer.arm(Sound::alarm(now)),
+        }
     }
 
     fn now(&self) -> u64 {
@@ -157,6 +201,7 @@ impl Device for Pit {
 
     fn write(&mut self, at: At, data: &[u8]) -> Io {
         let Some(&value) = data.first() else { return Io::Done };
+        self.sound();
         let now = self.now();
         self.settle(now);
         match (at.region, at.offset) {
@@ -173,17 +218,26 @@ impl Device for Pit {
                 counter.set_gate(value & GATE2 != 0, now);
             }
         }
+        self.settle_speaker(true);
         self.follow(now);
         Io::Done
     }
 
-    fn wake(&mut self, _why: Wake) {
+    fn wake(&mut self, why: Wake) {
+        if why == Wake::Timer(SPEAKER_TIMER) {
+            self.sound();
+            self.settle_speaker(false);
+        }
         let now = self.now();
         self.settle(now);
     }
 
     fn reset(&mut self) {
         let now = self.now();
+        if let (Some(speaker), Some(_)) = (&mut self.speaker, self.chip.sound) {
+            speaker.backend.stop(0);
+            speaker.timer.cancel();
+        }
         let counters = [true, true, false].map(|gate| Counter::power_on(gate, now));
         self.chip = Chip { counters, seen: now, silent: true, ..Chip::default() };
         self.irq.set(false);
@@ -204,6 +258,11 @@ impl Device for Pit {
         self.irq.set(chip.irq);
         self.chip = chip;
         self.unheard = false;
+        match &mut self.speaker {
+            Some(speaker) if self.chip.sound.is_some() => speaker.timer.arm(self.wiring.now()),
+            Some(_) => {}
+            None => self.chip.sound = None,
+        }
         // The line is moved by the wake, so that an edge which was due is made, and made once.
         self.timer.arm(self.wiring.now());
         Ok(())

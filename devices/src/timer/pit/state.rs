@@ -3,6 +3,7 @@
 use devices_core::state::{StateError, valid};
 use serde::{Deserialize, Serialize};
 
+use super::speaker::Sound;
 use super::spec::COUNTERS;
 
 /// Whether a counter counts.
@@ -63,6 +64,9 @@ pub struct Chip {
     pub seen: u64,
     /// Counter 0 has not been set up since power-on: its output is undefined then, and taken to be low.
     pub silent: bool,
+    /// What the speaker plays; nothing, in states of before it was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sound: Option<Sound>,
 }
 
 impl Chip {

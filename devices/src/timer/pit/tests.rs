@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use devices_core::audio::TestAudio;
 use devices_core::irq::{IrqBank, IrqSink};
 use devices_core::rig::{Rig, ms, scenario, us};
 use devices_core::{Device, DeviceCell, Size, Space};
@@ -417,4 +418,82 @@ fn a_pin_of_the_ioapic_that_is_unmasked_has_its_edges_again() {
         rig.advance(ms(100));
         assert!(sleeps(rig));
     });
+}
+
+/// A board whose speaker is heard.
+fn with_speaker(rig: &mut Rig) -> Arc<TestAudio> {
+    let (wiring, audio) = (rig.wiring(), Arc::<TestAudio>::default());
+    let pit = Pit::new(&wiring, rig.irqs().line(0)).with_speaker(audio.clone());
+    rig.attach(pit, &wiring);
+    audio
+}
+
+/// How often samples rise above silence.
+fn waves(samples: &[u8]) -> usize {
+    samples.windows(2).filter(|pair| pair[0] < 0x80 && pair[1] >= 0x80).count()
+}
+
+#[test]
+fn the_speaker_sounds_while_port_61_lets_it() {
+    scenario(|rig| {
+        let audio = with_speaker(rig);
+        // 1000 Hz, by the firmware's way.
+        program(rig, 2, 6, 1193);
+        rig.advance(ms(50));
+        assert!(audio.played().is_empty(), "nobody has turned it on");
+        let port = rig.inb(0x61);
+        rig.outb(0x61, port | 3);
+        rig.advance(ms(100));
+        rig.outb(0x61, port & !3);
+        let samples = audio.played();
+        assert!((99..=101).contains(&waves(&samples)), "{} waves", waves(&samples));
+        assert!(samples.len().abs_diff(3200) <= 1, "{} samples", samples.len());
+        assert!(samples.iter().all(|sample| (0x60..=0xa0).contains(sample)));
+        // It is silent then, and costs nothing.
+        rig.advance(ms(100));
+        assert!(waves(&audio.played()) <= 1);
+        assert!(audio.stops() > 0);
+        // Two more tones, the second while the first sounds.
+        rig.outb(0x61, 3);
+        rig.advance(ms(50));
+        program(rig, 2, 6, 2386);
+        rig.advance(ms(50));
+        rig.outb(0x61, 0);
+        let count = waves(&audio.played());
+        assert!((73..=77).contains(&count), "{count} waves");
+    });
+}
+
+#[test]
+fn the_speaker_follows_its_bit_alone() {
+    scenario(|rig| {
+        let audio = with_speaker(rig);
+        // The counter's output is high, and a program moves the cone itself.
+        program(rig, 2, 6, 0);
+        for turn in 0..40 {
+            rig.outb(0x61, if turn % 2 == 0 { 2 } else { 0 });
+            rig.advance(us(500));
+        }
+        let samples = audio.played();
+        assert!((19..=20).contains(&waves(&samples)), "{} waves", waves(&samples));
+        rig.advance(ms(60));
+        assert!(audio.stops() > 0 && audio.played().len() < 1600);
+    });
+}
+
+#[test]
+fn a_speaker_that_was_not_listened_to_for_long_plays_a_bounded_time() {
+    let mut rig = Rig::new();
+    let audio = with_speaker(&mut rig);
+    // A tone that nobody hears is none.
+    program(&mut rig, 2, 6, 2);
+    rig.outb(0x61, 3);
+    rig.advance(ms(10_000));
+    rig.outb(0x61, 0);
+    let samples = audio.played();
+    assert!(samples.len() <= 320_100 && waves(&samples[100..]) * 10 < samples.len(), "{}", waves(&samples));
+    // A reset ends it.
+    rig.outb(0x61, 3);
+    rig.reset();
+    assert_eq!(audio.stops(), 1);
 }

@@ -1,5 +1,6 @@
 //! The cases, a file a device.
 
+mod ac97;
 mod atapi;
 mod cirrus;
 mod debugcon;
@@ -7,6 +8,7 @@ mod dma8237;
 mod e1000;
 mod e1000e;
 mod ehci;
+mod es1370;
 mod fw_cfg;
 mod hda;
 mod hpet;
@@ -71,6 +73,8 @@ pub const GROUPS: &[Group] = &[
     ehci::GROUP,
     xhci::GROUP,
     hda::GROUP,
+    ac97::GROUP,
+    es1370::GROUP,
     fw_cfg::GROUP,
     debugcon::GROUP,
     e1000::GROUP,

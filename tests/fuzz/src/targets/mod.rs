@@ -16,6 +16,7 @@ mod pam;
 mod recording;
 mod saved;
 mod scsi;
+mod sound;
 mod uhci;
 mod usernet;
 mod vhost_user;
@@ -68,6 +69,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ehci", run: ehci::run, seeds: ehci::seeds },
     Target { name: "xhci", run: xhci::run, seeds: xhci::seeds },
     Target { name: "hda", run: hda::run, seeds: hda::seeds },
+    Target { name: "ac97", run: sound::ac97, seeds: sound::ac97_seeds },
+    Target { name: "es1370", run: sound::es1370, seeds: sound::es1370_seeds },
     Target { name: "e1000", run: nic::e1000, seeds: nic::e1000_seeds },
     Target { name: "e1000e", run: nic::e1000e, seeds: nic::e1000e_seeds },
     Target { name: "rtl8139", run: nic::rtl8139, seeds: nic::rtl8139_seeds },
