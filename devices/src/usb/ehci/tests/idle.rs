@@ -47,6 +47,27 @@ fn an_idle_tablet_wakes_nobody() {
     });
 }
 
+/// Input goes to a pointer that the guest listens to: that it does is seen when somebody asks, however long nobody did.
+#[test]
+fn who_begins_to_listen_is_heard_of() {
+    scenario(|rig| {
+        let (ports, port) = tablet(rig);
+        write(rig, reg::USBCMD, RUN | PERIODIC | THRESHOLD);
+        rig.advance(ms(10_000));
+        let is_active = |ports: &Ports| {
+            let mut active = false;
+            ports.with(port, &mut |device| active = device.input().unwrap().is_active());
+            active
+        };
+        assert!(!is_active(&ports));
+        rig.advance(ms(10_000));
+        // With no register written.
+        ask(rig);
+        rig.advance(ms(10_000));
+        assert!(is_active(&ports));
+    });
+}
+
 #[test]
 fn an_idle_asynchronous_list_costs_little() {
     scenario(|rig| {
