@@ -75,7 +75,7 @@ pub(super) fn interrupt(bench: &mut Bench<'_>) {
     bench.check_bits("USBINT", status, 0x13_u32, 1_u32);
     let raised = bench.irq(10);
     bench.check("IRQ 10", raised, true);
-    set(bench, 8, 0x3e);
+    set(bench, 8, 2);
     let raised = bench.irq(10);
     bench.check("with others enabled", raised, false);
     set(bench, 8, 1);
