@@ -89,3 +89,30 @@ fn a_disk_on_uhci() {
 fn a_large_disk_on_xhci() {
     case("USB storage on xHCI: 100 MiB", || storage("nec-usb-xhci,id=u", 100));
 }
+
+/// GRUB from a disk on USB: SeaBIOS finds the controller, reads the disk by its own driver, and hands it on by INT 13h.
+fn boots_grub(controller: &str) -> Result<()> {
+    let folder = place::temporary()?;
+    let disk = folder.path().join("grub.img");
+    std::fs::copy(place::guest("grub-rescue.iso")?, &disk)?;
+    let machine = Machine::new()?.device(controller);
+    let mut guest = machine.scsi_drive(&disk, "raw", "usb-storage,bus=u.0,bootindex=0").boot()?;
+    let screen = guest.wait_screen("*GNU/Linux", seconds(180))?;
+    ensure!(screen.has("GNU GRUB"), "no title:\n{}", screen.text());
+    Ok(())
+}
+
+#[test]
+fn seabios_boots_from_usb_on_uhci() {
+    case("GRUB from USB storage on UHCI", || boots_grub("piix3-usb-uhci,id=u"));
+}
+
+#[test]
+fn seabios_boots_from_usb_on_ehci() {
+    case("GRUB from USB storage on EHCI", || boots_grub("usb-ehci,id=u"));
+}
+
+#[test]
+fn seabios_boots_from_usb_on_xhci() {
+    case("GRUB from USB storage on xHCI", || boots_grub("qemu-xhci,id=u"));
+}
