@@ -65,6 +65,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
     ),
     ehci("nobody at that address", "halted, no answer, no attempt left", NOBODY),
     ehci("nobody at that address", "USBERRINT", NOBODY),
+    ehci(
+        "an interrupt for a qTD",
+        "with others enabled",
+        "QEMU looks at USBINTR again with the next event. Drivers acknowledge what came before they disable it.",
+    ),
     uhci(
         "legacy support after power-on",
         "LEGSUP",
