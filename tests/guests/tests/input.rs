@@ -100,6 +100,11 @@ fn keys_and_pointers_come_by_xhci() {
     case("the same on xHCI", || by_usb(&["qemu-xhci,id=u"]));
 }
 
+#[test]
+fn keys_and_pointers_come_by_ehci() {
+    case("the same on EHCI", || by_usb(&["usb-ehci,id=u"]));
+}
+
 fn by_usb(controller: &[&str]) -> Result<()> {
     let machine = controller.iter().fold(Machine::new()?, |machine, words| machine.device(*words));
     let machine = machine.device("usb-tablet,id=t").device("usb-kbd,id=k");

@@ -1,4 +1,4 @@
-//! USB with Debian's kernel: what hangs on an xHCI controller, and disks on both controllers.
+//! USB with Debian's kernel: what hangs on an xHCI controller, and disks on all controllers.
 
 use std::path::PathBuf;
 
@@ -40,13 +40,18 @@ fn is_read(guest: &mut Guest, name: &str, mib: usize, bytes: &[u8]) -> Result<bo
 
 /// Reads the disk, writes a part of it back elsewhere, is saved in the middle of that, and unplugs it.
 fn storage(controller: &str, mib: usize) -> Result<()> {
+    storage_on(Machine::new()?.device(controller), mib, |_| Ok(()))
+}
+
+/// The same on a machine with a bus `u.0`; before it is saved, something is looked at.
+fn storage_on(machine: Machine, mib: usize, look: impl FnOnce(&mut Guest) -> Result<()>) -> Result<()> {
     let (folder, path, mut bytes) = noise(mib)?;
-    let machine = Machine::new()?.device(controller);
     let machine = machine.scsi_drive(&path, "raw", "usb-storage,id=s,bus=u.0,serial=AILURUS1");
     let mut guest = machine.kernel("usb", APPEND)?.boot()?;
     guest.wait_for("ailurus:/root#", seconds(240))?;
     disk(&mut guest, "sda")?;
     ensure!(is_read(&mut guest, "sda", mib, &bytes)?, "what is read differs");
+    look(&mut guest)?;
 
     // The first half goes over the second; the guest moves to another process meanwhile.
     let half = mib * 8;
@@ -73,6 +78,48 @@ fn storage(controller: &str, mib: usize) -> Result<()> {
 fn a_disk_on_xhci() {
     case("USB storage on xHCI: read, written, saved in the middle, unplugged", || {
         storage("qemu-xhci,id=u", 8)
+    });
+}
+
+/// An EHCI with three companions, as libxl writes it for `usbversion=2`.
+fn companions(machine: Machine) -> Machine {
+    let machine = machine.device("ich9-usb-ehci1,id=u,addr=1d.7,multifunction=on");
+    (0..3).fold(machine, |machine, n| {
+        let (number, first) = (n + 1, 2 * n);
+        let places = format!("masterbus=u.0,firstport={first},addr=1d.{n},multifunction=on");
+        machine.device(format!("ich9-usb-uhci{number},{places}"))
+    })
+}
+
+#[test]
+fn a_disk_on_ehci_and_a_tablet_behind_its_companion() {
+    case("USB on EHCI with companions: topology, a disk saved in mid-copy, a tablet", || {
+        let machine = companions(Machine::new()?).device("usb-tablet,id=t,bus=u.0,port=3,usb_version=1");
+        storage_on(machine, 8, |guest| {
+            // By bus, port and speed: the disk is the EHCI's, the tablet the second companion's.
+            let of = "$(basename $(readlink -f $d/../../driver)) $(cat $d/devpath $d/speed $d/idProduct)";
+            let line = format!("for d in /sys/bus/usb/devices/*-?; do echo {of}; done");
+            for (what, found) in [("disk", "ehci-pci 1 480 0001"), ("tablet", "uhci_hcd 1 12 0001")] {
+                guest.type_line(&format!("{line} | grep -q '{found}' && echo {what}-$((40+2))"))?;
+                guest.wait_for(&format!("{what}-42"), seconds(60))?;
+            }
+            let info =
+                guest.monitor()?.execute("human-monitor-command", json!({ "command-line": "info usb" }))?;
+            let info = info.as_str().unwrap_or_default().to_owned();
+            ensure!(info.contains("Speed 480 Mb/s, Product USB mass storage"), "{info}");
+            ensure!(info.contains("Port 3, Speed 12 Mb/s, Product USB tablet"), "{info}");
+            guest.type_line("d=$(grep -l 'USB Tablet' /sys/class/input/event*/device/name | cut -d/ -f5)")?;
+            guest.type_line(
+                "(dd if=/dev/input/$d bs=24 count=1 2>/dev/null; echo moved-$((40+2))) | tail -c 9 &",
+            )?;
+            guest.type_line("sleep 1; echo waits-$((40+2))")?;
+            guest.wait_for("waits-42", seconds(60))?;
+            let to =
+                |axis: &str, value: u32| json!({ "type": "abs", "data": { "axis": axis, "value": value } });
+            let events = json!({ "events": [to("x", 12_345), to("y", 23_456)] });
+            guest.monitor()?.execute("input-send-event", events)?;
+            guest.wait_for("moved-42", seconds(60)).map(drop)
+        })
     });
 }
 
