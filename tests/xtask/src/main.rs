@@ -57,7 +57,7 @@ enum Task {
     /// Bring what the tests need and run all that must hold before a change goes in
     ///
     /// Formatting, lints, documentation, unit and scenario tests, then, with a release build and one on each CPU, real
-    /// guests, the device cases and the Xen lab's shortest test. Takes less than 25 minutes on two CPUs, from an empty
+    /// guests, the device cases and the Xen lab's shortest test. Takes some 25 minutes on two CPUs, from an empty
     /// build folder. Ends with a table of times.
     Test {
         /// Leave out what needs a guest
