@@ -136,7 +136,7 @@ pub struct FaultInfo {
 pub struct Segment {
     /// Linear base.
     pub base: u64,
-    /// Reads whose last byte lies below this offset need no further check.
+    /// Reads whose last byte lies below this offset need no further check; 0 where none may.
     pub rbound: u64,
     /// The same for writes.
     pub wbound: u64,
@@ -186,17 +186,17 @@ impl Segment {
         s.bounds(false);
         s
     }
-    /// Works out the fast-path bounds. `unlimited`: FS or GS of 64-bit code.
+    /// Works out the fast-path bounds: within them, linear addresses do not wrap at 4 GiB. `unlimited`: FS or GS of 64-bit
+    /// code.
     pub fn bounds(&mut self, unlimited: bool) {
         (self.rbound, self.wbound) = if unlimited {
             (u64::MAX, u64::MAX)
         } else {
-            let end = self.limit as u64 + 1;
+            let end = (self.limit as u64 + 1).min((1u64 << 32).saturating_sub(self.base));
             let code = self.attr & attr::CODE != 0;
-            let fits = self.base + end <= 1 << 32;
             let present = self.attr & (attr::P | attr::S) == attr::P | attr::S;
             let up = code || self.attr & attr::DC == 0;
-            let usable = fits && present && up;
+            let usable = present && up;
             let readable = usable && (!code || self.attr & attr::RW != 0);
             let writable = usable && !code && self.attr & attr::RW != 0;
             (if readable { end } else { 0 }, if writable { end } else { 0 })

@@ -123,8 +123,8 @@ impl<L: Linear> MemOperand for L {
     }
 }
 
-/// Linear address of `T` at an offset of a segment that reads (writes) there need no further check. It does not wrap: such
-/// segments end below 4 GiB.
+/// Linear address of `T` at an offset of a segment that reads (writes) there need no further check. It does not wrap
+/// within the bounds of a segment.
 #[inline(always)]
 fn limited<T: Word, const WRITE: bool>(cpu: &Cpu, slot: u8, off: u64) -> Result<u64, Fault> {
     let s = &cpu.seg[slot as usize & 7];

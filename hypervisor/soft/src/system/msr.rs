@@ -185,8 +185,8 @@ impl Cpu {
             0xc000_0082 => self.msr.lstar = v,
             0xc000_0083 => self.msr.cstar = v,
             0xc000_0084 => self.msr.sfmask = v & 0xffff_ffff,
-            0xc000_0100 => self.seg[seg::FS].base = v,
-            0xc000_0101 => self.seg[seg::GS].base = v,
+            0xc000_0100 => self.set_base(seg::FS, v),
+            0xc000_0101 => self.set_base(seg::GS, v),
             0xc000_0102 => self.msr.kernel_gs = v,
             0xc000_0103 => self.msr.tsc_aux = v & 0xffff_ffff,
             _ => match fixed_mtrr(n) {

@@ -138,6 +138,12 @@ impl Cpu {
         }
     }
 
+    /// Moves FS or GS.
+    pub(crate) fn set_base(&mut self, slot: usize, base: u64) {
+        let s = Segment { base, ..self.seg[slot] };
+        self.set_seg(slot, s);
+    }
+
     /// A selector that refers to nothing. The base stays, which 64-bit code uses of FS and GS: AMD's processors clear
     /// it only where CPUID says so (8000_0021 EAX bit 6), Intel's always.
     pub(crate) fn set_null(&mut self, slot: usize, selector: u16) {
