@@ -209,6 +209,14 @@ impl Bare {
         self.cpu.flags_changed();
     }
 
+    /// Gives ES, CS, SS, DS, FS or GS (0 to 5) another base and limit, in bytes, and type of 4 bits as in descriptors.
+    pub fn set_segment(&mut self, slot: usize, base: u32, limit: u32, kind: u8) {
+        let old = self.cpu.seg[slot];
+        let attr = old.attr & !attr::TYPE | u16::from(kind) & attr::TYPE;
+        self.cpu.set_seg(slot, Segment { base: base.into(), limit, attr, ..old });
+        self.cpu.mode_changed();
+    }
+
     /// Runs `count` instructions, and on to the end of a block.
     pub fn run(&mut self, count: u64) -> End {
         self.cpu.shutdown = false;

@@ -78,6 +78,9 @@ pub mod mode {
     pub const INTEL: u32 = 1 << 11;
     /// Some exception of MXCSR is not masked: the host's own arithmetic is not the guest's then.
     pub const UNMASKED: u32 = 1 << 12;
+    /// 32-bit code with a 32-bit stack whose CS, SS and DS reach from 0 to 4 GiB: offsets there are linear addresses. It
+    /// decodes nothing differently, but is what translations of such code rely on.
+    pub const FLAT: u32 = 1 << 13;
 }
 
 /// Bits of `Cpu::special`: why the next block is a single instruction and what follows it.

@@ -66,7 +66,7 @@ impl Cpu {
         };
         let mut bits = match self.code {
             64 => mode::CODE64 | mode::STACK32,
-            32 => mode::CODE32,
+            32 => mode::CODE32 | self.flat(),
             _ => 0,
         };
         (self.stack_seg, self.sp_mask) = if long {
@@ -98,6 +98,22 @@ impl Cpu {
             self.seg[seg::GS].bounds(long);
         }
         self.choose_set();
+    }
+
+    /// [`mode::FLAT`], if 32-bit code with these segments is.
+    fn flat(&self) -> u32 {
+        const ALL: u64 = 1 << 32;
+        let [cs, ss, ds] = [seg::CS, seg::SS, seg::DS].map(|slot| &self.seg[slot]);
+        let code = cs.base == 0 && cs.limit == u32::MAX;
+        let data = ss.wbound == ALL && ds.wbound == ALL;
+        if code && data && ss.attr & crate::cpu::attr::DB != 0 { mode::FLAT } else { 0 }
+    }
+
+    /// After DS may have changed.
+    pub(crate) fn data_segment_changed(&mut self) {
+        if self.code == 32 {
+            self.mode = self.mode & !mode::FLAT | self.flat();
+        }
     }
 
     /// Whether it is one of Intel's processors, where these and AMD's differ.

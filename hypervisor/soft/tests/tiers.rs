@@ -32,11 +32,15 @@ const HERE: [u8; 2] = [0xeb, 0xfe];
 
 /// Registers that point to data and that no instruction writes: some of them live in host registers, some in memory.
 const POINTERS: [usize; 5] = [3, 4, 6, 8, 14];
+/// The same in 32-bit code.
+const POINTERS32: [usize; 4] = [3, 4, 5, 6];
 /// The count of the loop.
 const TURNS: usize = 9;
+/// Where it is in 32-bit code.
+const TURNS32: u64 = MORE + 0xff0;
 
-fn bare(tier2: bool) -> Bare {
-    let mut bare = Bare::new(64, &[(CODE, 0x2000), (DATA, DATA_LEN), (MORE, 0x1000)]).unwrap();
+fn bare(bits: u32, tier2: bool) -> Bare {
+    let mut bare = Bare::new(bits as u8, &[(CODE, 0x2000), (DATA, DATA_LEN), (MORE, 0x1000)]).unwrap();
     bare.set_cpu(CpuModel::parse("max").unwrap().0);
     if tier2 {
         bare.translate(1).unwrap();
@@ -44,13 +48,24 @@ fn bare(tier2: bool) -> Bare {
     bare
 }
 
+fn pointers(bits: u32) -> &'static [usize] {
+    if bits == 64 { &POINTERS } else { &POINTERS32 }
+}
+
 /// ModRM and what follows it, for a register or a place near a pointer.
-fn modrm(rng: &mut Random, rex: &mut u8) -> Vec<u8> {
+fn modrm(rng: &mut Random, bits: u32, rex: &mut u8) -> Vec<u8> {
     let reg = (rng.below(8) as u8) << 3;
     if rng.below(3) == 0 {
         return vec![0xc0 | reg | rng.below(8) as u8];
     }
-    let base = POINTERS[rng.below(POINTERS.len() as u64) as usize] as u8;
+    if bits == 32 && rng.below(12) == 0 {
+        // An address alone.
+        let at = DATA as u32 + 0x1000 + rng.below(0x1000) as u32;
+        return [&[5 | reg][..], &at.to_le_bytes()].concat();
+    }
+    let pointers = pointers(bits);
+    let base = pointers[rng.below(pointers.len() as u64) as usize] as u8;
+    let index = if bits == 64 { 5 } else { 1 };
     *rex = *rex & !1 | base >> 3;
     let disp = match rng.below(50) {
         // The end of the page, the hole behind the last one, and the next page.
@@ -65,7 +80,7 @@ fn modrm(rng: &mut Random, rex: &mut u8) -> Vec<u8> {
         vec![0x84 | reg, 0x20 | base & 7]
     } else if rng.below(4) == 0 {
         // With an index that is mostly small.
-        vec![0x84 | reg, (rng.below(4) as u8) << 6 | 5 << 3 | base & 7]
+        vec![0x84 | reg, (rng.below(4) as u8) << 6 | index << 3 | base & 7]
     } else {
         vec![0x80 | reg | base & 7]
     };
@@ -158,17 +173,21 @@ fn wide_vectors() -> Family {
 }
 
 struct Makers {
+    bits: u32,
     info: InstructionInfoFactory,
     families: Vec<Family>,
 }
 
 impl Makers {
-    fn new() -> Makers {
-        let mut families = families::long();
+    fn new(bits: u32) -> Makers {
+        let mut families = if bits == 64 { families::long() } else { families::legacy() };
         // The loop has branches of its own.
         families.retain(|f| f.name != "branch");
-        families.extend([vectors(), floats(), extensions(), wide_vectors()]);
-        Makers { info: InstructionInfoFactory::new(), families }
+        families.extend([vectors(), floats(), extensions()]);
+        if bits == 64 {
+            families.push(wide_vectors());
+        }
+        Makers { bits, info: InstructionInfoFactory::new(), families }
     }
 
     fn named(&self, name: &str) -> usize {
@@ -176,12 +195,20 @@ impl Makers {
     }
 
     fn writes_pointer(&mut self, i: &Instruction) -> bool {
+        let (bits, pointers) = (self.bits, pointers(self.bits));
+        // It is meant to.
+        if bits == 32 && i.mnemonic() == Mnemonic::Leave {
+            return false;
+        }
         let used = self.info.info(i).used_registers();
         used.iter().any(|u| {
             let r = u.register().full_register();
             let writes = !matches!(u.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::None);
             let stack = r == Register::RSP && i.is_stack_instruction();
-            r.is_gpr64() && writes && !stack && (POINTERS.contains(&r.number()) || r.number() == TURNS)
+            r.is_gpr64()
+                && writes
+                && !stack
+                && (pointers.contains(&r.number()) || bits == 64 && r.number() == TURNS)
         })
     }
 
@@ -193,16 +220,19 @@ impl Makers {
             if rng.below(6) == 0 {
                 code.push(0x66);
             }
+            if self.bits == 32 && rng.below(8) == 0 {
+                code.push([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x67][rng.below(7) as usize]);
+            }
             if !f.prefixes.is_empty() {
                 code.extend_from_slice(f.prefixes[rng.below(f.prefixes.len() as u64) as usize]);
             }
             let mut rex = 0x40 | rng.below(16) as u8;
-            let tail = modrm(rng, &mut rex);
+            let tail = modrm(rng, self.bits, &mut rex);
             let mut opcode = f.opcodes[rng.below(f.opcodes.len() as u64) as usize].clone();
             if opcode[0] == 0xc4 {
                 // The same bits, inverted, are in the prefix.
                 opcode[1] = opcode[1] & 0x1f | !rex << 5;
-            } else if rng.below(3) != 0 || rex & 1 != 0 {
+            } else if self.bits == 64 && (rng.below(3) != 0 || rex & 1 != 0) {
                 code.push(rex);
             }
             code.extend_from_slice(&opcode);
@@ -211,7 +241,7 @@ impl Makers {
                 code.push(rng.value() as u8);
             }
             let want = f.want;
-            let insn = Decoder::with_ip(64, &code, START, DecoderOptions::NONE).decode();
+            let insn = Decoder::with_ip(self.bits, &code, START, DecoderOptions::NONE).decode();
             let branches = insn.flow_control() != FlowControl::Next;
             if insn.is_invalid() || branches || !want(&insn) || self.writes_pointer(&insn) {
                 continue;
@@ -224,8 +254,8 @@ impl Makers {
         }
     }
 
-    /// A loop.
-    fn block(&mut self, rng: &mut Random, family: Option<usize>) -> Vec<u8> {
+    /// A loop that begins at `start`.
+    fn block(&mut self, rng: &mut Random, family: Option<usize>, start: u64) -> Vec<u8> {
         let count = 1 + rng.below(30);
         let mut code = Vec::new();
         for _ in 0..count {
@@ -237,17 +267,100 @@ impl Makers {
             match rng.below(8) {
                 0 => code.extend_from_slice(&[0x70 | rng.below(16) as u8, next.len() as u8]),
                 1 => code.extend_from_slice(&[0x0f, 0x90 | rng.below(16) as u8, 0xc0 | rng.below(3) as u8]),
+                2 if rng.below(2) == 0 => {
+                    let at = start + code.len() as u64;
+                    code.extend(transfer(rng, at as u32));
+                }
                 _ => {}
             }
             code.extend(next);
         }
-        // DEC R9; JNZ to the beginning.
-        code.extend_from_slice(&[0x49, 0xff, 0xc9]);
+        // DEC of the count; JNZ to the beginning.
+        if self.bits == 64 {
+            code.extend_from_slice(&[0x49, 0xff, 0xc9]);
+        } else {
+            code.extend_from_slice(&[0xff, 0x0d]);
+            code.extend_from_slice(&(TURNS32 as u32).to_le_bytes());
+        }
         let back = -(code.len() as i32 + 6);
         code.extend_from_slice(&[0x0f, 0x85]);
         code.extend_from_slice(&back.to_le_bytes());
         code.extend_from_slice(&HERE);
         code
+    }
+}
+
+/// A way to the next instruction by CALL, RET or JMP, at an address that fits into 31 bits; the same code in both modes.
+/// EAX and EDX are lost.
+fn transfer(rng: &mut Random, at: u32) -> Vec<u8> {
+    const POP: u8 = 0x5a;
+    // What comes before the target's address, what behind it, and after how many bytes of that it lies.
+    let (before, behind, target): (&[u8], &[u8], u32) = match rng.below(8) {
+        // CALL, JMP.
+        0 => return vec![0xe8, 0, 0, 0, 0, POP],
+        1 => return vec![0xe9, 0, 0, 0, 0],
+        // PUSH; RET.
+        2 => (&[0x68], &[0xc3], 1),
+        3 => (&[0x50, 0x68], &[0xc2, 4, 0], 3),
+        // MOV EAX; JMP EAX or CALL EAX.
+        4 => (&[0xb8], &[0xff, 0xe0], 2),
+        5 => (&[0xb8], &[0xff, 0xd0, POP], 2),
+        // PUSH; JMP or CALL through the stack.
+        6 => (&[0x68], &[0xff, 0x24, 0x24, POP], 3),
+        _ => (&[0x68], &[0xff, 0x14, 0x24, POP, POP], 3),
+    };
+    let to = at + before.len() as u32 + 4 + target;
+    [before, &to.to_le_bytes(), behind].concat()
+}
+
+/// What segments a run of 32-bit code has.
+fn segments(rng: &mut Random, bare: &mut [Bare; 2]) -> [(usize, u32, u32, u8); 5] {
+    // Slot, base, limit, type: data that can be written, and read alone, or grows down, and code that can be read.
+    let mut all = [
+        (0, 0, u32::MAX, 3),
+        (2, 0, u32::MAX, 3),
+        (3, 0, u32::MAX, 3),
+        (4, 0, u32::MAX, 3),
+        (5, 0, u32::MAX, 3),
+    ];
+    for (slot, base, limit, kind) in &mut all {
+        // SS and DS are mostly flat.
+        if matches!(slot, 2 | 3) && rng.below(8) != 0 {
+            continue;
+        }
+        *base = match rng.below(5) {
+            0 | 1 => 0,
+            2 => 0x1000,
+            3 => 0xffff_f000,
+            _ => rng.below(0x100) as u32,
+        };
+        *limit = match rng.below(4) {
+            0 | 1 => u32::MAX,
+            2 => DATA as u32 + 0x1000 + rng.below(0x1000) as u32,
+            _ => DATA as u32 + 0x3fff,
+        };
+        *kind = match rng.below(8) {
+            0 => 1,
+            1 => 7,
+            2 if *slot != 2 => 0xb,
+            _ => 3,
+        };
+    }
+    for bare in bare {
+        all.iter().for_each(|(slot, base, limit, kind)| bare.set_segment(*slot, *base, *limit, *kind));
+    }
+    all
+}
+
+/// For 32-bit code: registers that it sees half of, and an index that wraps.
+fn narrow(rng: &mut Random, regs: &mut Regs) {
+    regs.gpr[5] = DATA + 0x1000 + (rng.below(0x100) << 4);
+    regs.gpr[1] = if rng.below(4) == 0 { rng.below(24) } else { rng.below(4) << 4 };
+    if rng.below(8) == 0 {
+        regs.gpr[1] |= 0xc000_0000;
+    }
+    for r in &mut regs.gpr[..8] {
+        *r = *r & 0xffff_ffff | if rng.below(2) == 0 { rng.bits() << 32 } else { 0 };
     }
 }
 
@@ -339,63 +452,95 @@ fn shown(stop: &Stop) -> String {
     )
 }
 
-fn listing(code: &[u8], start: u64) -> String {
-    Decoder::with_ip(64, code, start, DecoderOptions::AMD)
+fn listing(bits: u32, code: &[u8], start: u64) -> String {
+    Decoder::with_ip(bits, code, start, DecoderOptions::AMD)
         .iter()
         .map(|i| format!("  {:x} {i}\n", i.ip()))
         .collect()
 }
 
-fn compare(cases: u64, seed: u64, family: Option<usize>) {
+/// What a run starts from.
+struct Start {
+    regs: Regs,
+    pieces: Vec<u64>,
+    data: Vec<u8>,
+    vectors: ([u128; 16], [u128; 16], u32),
+}
+
+impl Start {
+    fn new(rng: &mut Random, bits: u32, at: u64) -> Start {
+        let mut regs = registers(rng, at);
+        if bits == 32 {
+            narrow(rng, &mut regs);
+        }
+        let pieces = (0..40).map(|_| 1 + rng.below(60)).collect();
+        let mut data: Vec<u8> = (0..DATA_LEN / 8).flat_map(|_| rng.value().to_le_bytes()).collect();
+        let [xmm, ymm] = [(); 2].map(|()| std::array::from_fn(|_| lanes(rng)));
+        let mxcsr = mxcsr(rng);
+        for place in data[0xf00..0x2100].as_chunks_mut::<16>().0 {
+            *place = lanes(rng).to_le_bytes();
+        }
+        Start { regs, pieces, data, vectors: (xmm, ymm, mxcsr) }
+    }
+
+    /// Runs; gives every stop, and the data behind the last one.
+    fn run(&self, bare: &mut Bare, end: u64) -> (Vec<Stop>, Vec<u8>) {
+        let (xmm, ymm, mxcsr) = &self.vectors;
+        bare.set_vectors(xmm, ymm, *mxcsr);
+        bare.write(DATA, &self.data);
+        bare.write(MORE, &self.data[..0x1000]);
+        bare.write(TURNS32, &(self.regs.gpr[TURNS] as u32).to_le_bytes());
+        let stops = run(bare, &self.regs, &self.pieces, end);
+        let mut now = vec![0; DATA_LEN as usize];
+        bare.read(DATA, &mut now);
+        (stops, now)
+    }
+}
+
+/// Runs in both tiers, which are to come to the same; gives the number of faults.
+fn one_case(bare: &mut [Bare; 2], start: &Start, end: u64, what: &dyn Fn() -> String) -> u64 {
+    let mut faults = 0;
+    let [one, two] = bare.each_mut().map(|bare| start.run(bare, end));
+    let what = || format!("{:x?}:\n{}", start.regs, what());
+    let seen = |stops: &[Stop]| stops.iter().map(shown).collect::<Vec<_>>().join("\n");
+    assert!(one.0.len() == two.0.len(), "stops; {}\n{}\n\n{}", what(), seen(&one.0), seen(&two.0));
+    for (a, b) in one.0.iter().zip(&two.0) {
+        faults += u64::from(a.end == End::Fault);
+        assert!(
+            a.end == b.end && a.regs == b.regs && a.count == b.count && a.vectors == b.vectors,
+            "{}\ntier 1: {}\ntier 2: {}",
+            what(),
+            shown(a),
+            shown(b)
+        );
+    }
+    let differs = one.1.iter().zip(&two.1).position(|(a, b)| a != b);
+    assert!(differs.is_none(), "memory at {differs:x?}; {}", what());
+    faults
+}
+
+fn compare(bits: u32, cases: u64, seed: u64, family: Option<usize>) {
     let mut rng = Random::new(seed);
-    let mut makers = Makers::new();
-    let (mut one, mut two) = (bare(false), bare(true));
+    let mut makers = Makers::new(bits);
+    let mut bare = [bare(bits, false), bare(bits, true)];
     let mut faults = 0;
     for case in 0..cases {
-        let start = START + rng.below(0x70);
-        let code = makers.block(&mut rng, family);
-        let end = start + code.len() as u64 - 2;
-        let regs = registers(&mut rng, start);
-        let pieces: Vec<u64> = (0..40).map(|_| 1 + rng.below(60)).collect();
-        let mut data: Vec<u8> = (0..DATA_LEN / 8).flat_map(|_| rng.value().to_le_bytes()).collect();
-        let [xmm, ymm] = [(); 2].map(|()| std::array::from_fn(|_| lanes(&mut rng)));
-        let mxcsr = mxcsr(&mut rng);
-        for place in data[0xf00..0x2100].as_chunks_mut::<16>().0 {
-            *place = lanes(&mut rng).to_le_bytes();
-        }
+        let at = START + rng.below(0x70);
+        let code = makers.block(&mut rng, family, at);
+        let end = at + code.len() as u64 - 2;
         if rng.below(3) == 0 {
-            one.flush();
-            two.flush();
+            bare.iter_mut().for_each(Bare::flush);
         }
-        let mut stops = Vec::new();
-        let mut left = Vec::new();
-        for bare in [&mut one, &mut two] {
-            bare.set_vectors(&xmm, &ymm, mxcsr);
-            bare.write(start, &code);
-            bare.write(DATA, &data);
-            bare.write(MORE, &data[..0x1000]);
-            stops.push(run(bare, &regs, &pieces, end));
-            let mut now = vec![0; DATA_LEN as usize];
-            bare.read(DATA, &mut now);
-            left.push(now);
+        bare.iter_mut().for_each(|bare| bare.write(at, &code));
+        let what = || format!("seed {seed}, case {case}\n{}", listing(bits, &code, at));
+        // The same code in other segments is other code.
+        for _ in 0..if bits == 64 { 1 } else { 2 } {
+            let segments = if bits == 32 { Some(segments(&mut rng, &mut bare)) } else { None };
+            let start = Start::new(&mut rng, bits, at);
+            faults += one_case(&mut bare, &start, end, &|| format!("{segments:x?}, {}", what()));
         }
-        let what = || format!("seed {seed}, case {case}, {regs:x?}:\n{}", listing(&code, start));
-        let seen = |n: usize| stops[n].iter().map(shown).collect::<Vec<_>>().join("\n");
-        assert!(stops[0].len() == stops[1].len(), "stops; {}\n{}\n\n{}", what(), seen(0), seen(1));
-        for (a, b) in stops[0].iter().zip(&stops[1]) {
-            faults += u64::from(a.end == End::Fault);
-            assert!(
-                a.end == b.end && a.regs == b.regs && a.count == b.count && a.vectors == b.vectors,
-                "{}\ntier 1: {}\ntier 2: {}",
-                what(),
-                shown(a),
-                shown(b)
-            );
-        }
-        let differs = left[0].iter().zip(&left[1]).position(|(a, b)| a != b);
-        assert!(differs.is_none(), "memory at {differs:x?}; {}", what());
     }
-    let did = two.translated().unwrap();
+    let did = bare[1].translated().unwrap();
     println!("{cases} cases, {faults} faults, {did:?}");
     assert!(did.translated > cases / 2 && did.linked > 0, "{did:?}");
     let left = family.is_some_and(|n| makers.families[n].name == LEFT);
@@ -404,32 +549,45 @@ fn compare(cases: u64, seed: u64, family: Option<usize>) {
 
 #[test]
 fn random_blocks_are_the_same_in_both_tiers() {
-    compare(number("CASES", 10_000), number("SEED", 1), None);
+    compare(64, number("CASES", 10_000), number("SEED", 1), None);
 }
 
-fn compare_family(name: &str) {
-    let family = Makers::new().named(name);
-    compare(number("CASES", 10_000), number("SEED", 1), Some(family));
+#[test]
+fn random_blocks_of_32_bit_code_are_the_same_in_both_tiers() {
+    compare(32, number("CASES", 10_000), number("SEED", 1), None);
+}
+
+fn compare_family(bits: u32, name: &str) {
+    let family = Makers::new(bits).named(name);
+    compare(bits, number("CASES", 10_000), number("SEED", 1), Some(family));
 }
 
 #[test]
 fn random_blocks_of_sse_are_the_same_in_both_tiers() {
-    compare_family("vectors");
+    compare_family(64, "vectors");
 }
 
 #[test]
 fn random_blocks_of_floating_point_are_the_same_in_both_tiers() {
-    compare_family("floats");
+    compare_family(64, "floats");
 }
 
 #[test]
 fn random_blocks_of_later_sse_are_the_same_in_both_tiers() {
-    compare_family("extensions");
+    compare_family(64, "extensions");
+}
+
+#[test]
+fn random_blocks_of_sse_in_32_bit_code_are_the_same_in_both_tiers() {
+    for family in ["vectors", "floats", "extensions"] {
+        let family = Makers::new(32).named(family);
+        compare(32, number("CASES", 10_000) / 4, number("SEED", 1), Some(family));
+    }
 }
 
 #[test]
 fn random_blocks_of_avx_are_the_same_in_both_tiers() {
-    compare_family(LEFT);
+    compare_family(64, LEFT);
 }
 
 /// All cores at it, ten thousand cases a seed, so that one that fails is soon found again by its seed.
@@ -440,16 +598,19 @@ fn soak_ten_million_random_blocks_are_the_same_in_both_tiers() {
     let pieces = number("CASES", 10_000_000).div_ceil(PIECE);
     let first = number("SEED", 1000);
     let next = AtomicU64::new(0);
-    let alone = ["vectors", "floats", "extensions", LEFT].map(|name| Makers::new().named(name));
+    const ALONE: [&str; 4] = ["vectors", "floats", "extensions", LEFT];
     let work = || {
         loop {
             let piece = next.fetch_add(1, Ordering::Relaxed);
             if piece >= pieces {
                 return;
             }
-            // Half of them of everything, the other half of one kind of vectors each.
-            let family = alone[(piece / 2 % 4) as usize];
-            compare(PIECE, first + piece, (!piece.is_multiple_of(2)).then_some(family));
+            // Half of them of everything, by turns in 64- and 32-bit code, the other half of one kind of vectors each.
+            let (turn, alone) = (piece / 2, !piece.is_multiple_of(2));
+            let name = ALONE[(turn % 4) as usize];
+            let bits = if (turn / 4).is_multiple_of(2) || alone && name == LEFT { 64 } else { 32 };
+            let family = alone.then(|| Makers::new(bits).named(name));
+            compare(bits, PIECE, first + piece, family);
         }
     };
     std::thread::scope(|scope| {

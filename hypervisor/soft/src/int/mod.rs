@@ -113,8 +113,9 @@ pub(crate) use mov::{is_cmovcc, is_setcc};
 
 /// The condition of a short or near Jcc.
 pub(crate) fn branch_condition(i: &Instruction) -> Option<u8> {
-    let wide = i.op0_kind() == iced_x86::OpKind::NearBranch64;
-    if wide && i.is_jcc_short_or_near() { mov::condition(i) } else { None }
+    use iced_x86::OpKind::{NearBranch32, NearBranch64};
+    let whole = matches!(i.op0_kind(), NearBranch32 | NearBranch64);
+    if whole && i.is_jcc_short_or_near() { mov::condition(i) } else { None }
 }
 
 pub(crate) use bmi::lower_vex;

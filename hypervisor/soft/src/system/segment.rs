@@ -133,8 +133,10 @@ impl Cpu {
     pub(crate) fn set_seg(&mut self, slot: usize, mut s: Segment) {
         s.bounds(self.code == 64 && (slot == seg::FS || slot == seg::GS));
         self.seg[slot] = s;
-        if slot == seg::SS {
-            self.mode_changed();
+        match slot {
+            seg::SS => self.mode_changed(),
+            seg::DS => self.data_segment_changed(),
+            _ => {}
         }
     }
 

@@ -7,6 +7,7 @@ use super::flow::{self, AF, CF, PF, ZF};
 use super::layout::{self, GUEST_RAX, GUEST_RBP, GUEST_RDX, GUEST_RSP, T0, T1};
 use super::select::{self, bytes, in_memory};
 use super::translate::{Translator, Untranslatable};
+use crate::cpu::seg;
 
 type Done = Result<(), Untranslatable>;
 /// A high byte that is held, and the scratch registers that are left.
@@ -45,7 +46,7 @@ impl Translator<'_> {
             (Some(base), None) => Rm::M(base, disp as i32),
             (base, Some(index)) => Rm::X(base, index, scale, disp as i32),
             (None, None) => {
-                self.asm.constant(T0, disp);
+                self.asm.constant(T0, if self.kind.long { disp } else { u64::from(disp as u32) });
                 Rm::M(T0, 0)
             }
         }
@@ -59,8 +60,8 @@ impl Translator<'_> {
         })
     }
 
-    /// Leaves the linear address of the memory operand in `T0`.
-    pub(super) fn address(&mut self, i: &Instruction) {
+    /// Leaves the linear address of the memory operand in `T0`, or goes to `miss`.
+    pub(super) fn address(&mut self, i: &Instruction, write: bool, miss: super::asm::Label) {
         let size = match (i.memory_base(), i.memory_index()) {
             (Register::None, Register::None) => i.memory_displ_size() as usize,
             (Register::None, r) | (r, _) => r.size(),
@@ -68,21 +69,43 @@ impl Translator<'_> {
         let operand = self.operand(i);
         let w = if size == 4 { Width::D } else { Width::Q };
         match operand {
-            Rm::M(base, 0) if w == Width::Q => self.asm.mov(T0, base),
+            Rm::M(base, 0) if w == Width::Q || base == T0 => self.asm.mov(T0, base),
             operand => self.asm.lea(w, T0, operand),
         }
         match i.memory_segment() {
-            Register::FS => self.asm.alu(Alu::Add, Width::Q, T0, layout::segment_base(crate::cpu::seg::FS)),
-            Register::GS => self.asm.alu(Alu::Add, Width::Q, T0, layout::segment_base(crate::cpu::seg::GS)),
+            Register::FS => self.in_segment(i, seg::FS, write, miss),
+            Register::GS => self.in_segment(i, seg::GS, write, miss),
+            Register::ES if !self.kind.long => self.in_segment(i, seg::ES, write, miss),
             _ => {}
         }
+    }
+
+    /// Makes the offset in `T0` a linear address. In 32-bit code the segment has a limit and rights, which tier 1 sees to
+    /// where they are not the expected ones. The flags are lost.
+    fn in_segment(&mut self, i: &Instruction, seg: usize, write: bool, miss: super::asm::Label) {
+        let (base, bound) = (layout::segment_base(seg), layout::segment_bound(seg, write));
+        if self.kind.long {
+            return self.asm.alu(Alu::Add, Width::Q, T0, base);
+        }
+        if self.kind.endless >> seg & 1 != 0 {
+            // Any offset is one then, and addresses wrap.
+            self.asm.alu_imm(Alu::Cmp, Width::D, layout::segment_limit(seg), -1);
+            self.asm.jcc(cc::NE, miss);
+            self.asm.alu_imm(Alu::Cmp, Width::Q, bound, 0);
+            self.asm.jcc(cc::E, miss);
+        } else {
+            self.asm.lea(Width::Q, T1, Rm::M(T0, i.memory_size().size() as i32 - 1));
+            self.asm.alu(Alu::Cmp, Width::Q, T1, bound);
+            self.asm.jcc(cc::AE, miss);
+        }
+        self.asm.alu(Alu::Add, Width::D, T0, base);
     }
 
     /// Leaves the host address of the memory operand in `T0`, or goes to `miss`.
     fn reach(&mut self, i: &Instruction, miss: super::asm::Label) {
         let size = i.memory_size().size();
         let write = (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory && writes(self.access(i, n)));
-        self.address(i);
+        self.address(i, write, miss);
         layout::tlb_check(&mut self.asm, size, write, miss);
         let locked = i.has_lock_prefix() || i.mnemonic() == Mnemonic::Xchg;
         if locked && size > 1 {
@@ -498,24 +521,25 @@ impl Translator<'_> {
     /// PUSH.
     pub(super) fn push(&mut self, at: usize, i: &Instruction) {
         let (miss, back) = self.miss(at);
+        let word = self.kind.word();
         let memory = in_memory(i);
         if memory {
             self.reach(i, miss);
-            self.asm.load(Width::Q, T1, Rm::M(T0, 0));
-            self.asm.store(Width::Q, layout::operand(), T1);
+            self.asm.load(word, T1, Rm::M(T0, 0));
+            self.asm.store(word, layout::operand(), T1);
         }
-        self.asm.lea(Width::Q, T0, Rm::M(GUEST_RSP, -8));
-        layout::tlb_check(&mut self.asm, 8, true, miss);
+        self.stack_top(-self.kind.bytes());
+        layout::tlb_check(&mut self.asm, self.kind.bytes() as usize, true, miss);
         if memory {
-            self.asm.load(Width::Q, T1, layout::operand());
-            self.asm.store(Width::Q, Rm::M(T0, 0), T1);
+            self.asm.load(word, T1, layout::operand());
+            self.asm.store(word, Rm::M(T0, 0), T1);
         } else if i.op0_kind() == OpKind::Register {
             let value = self.in_register(i.op0_register().full_register().number(), T1);
-            self.asm.store(Width::Q, Rm::M(T0, 0), value);
+            self.asm.store(word, Rm::M(T0, 0), value);
         } else {
-            self.asm.store_imm(Width::Q, Rm::M(T0, 0), i.immediate(0) as i32);
+            self.asm.store_imm(word, Rm::M(T0, 0), i.immediate(0) as i32);
         }
-        self.asm.lea(Width::Q, GUEST_RSP, Rm::M(GUEST_RSP, -8));
+        self.move_stack(-self.kind.bytes());
         self.flags_lost();
         self.asm.bind(back);
     }
@@ -523,13 +547,13 @@ impl Translator<'_> {
     /// POP to a register.
     pub(super) fn pop(&mut self, at: usize, i: &Instruction) {
         let (miss, back) = self.miss(at);
-        self.asm.mov(T0, GUEST_RSP);
-        layout::tlb_check(&mut self.asm, 8, false, miss);
+        self.stack_top(0);
+        layout::tlb_check(&mut self.asm, self.kind.bytes() as usize, false, miss);
         let guest = i.op0_register().full_register().number();
         let to = layout::host(guest).unwrap_or(T1);
         // What is popped into RSP counts, not the step.
-        self.asm.lea(Width::Q, GUEST_RSP, Rm::M(GUEST_RSP, 8));
-        self.asm.load(Width::Q, to, Rm::M(T0, 0));
+        self.move_stack(self.kind.bytes());
+        self.asm.load(self.kind.word(), to, Rm::M(T0, 0));
         if layout::host(guest).is_none() {
             self.asm.store(Width::Q, layout::slot(guest), to);
         }
@@ -540,10 +564,11 @@ impl Translator<'_> {
     /// LEAVE.
     pub(super) fn leave(&mut self, at: usize) {
         let (miss, back) = self.miss(at);
-        self.asm.mov(T0, GUEST_RBP);
-        layout::tlb_check(&mut self.asm, 8, false, miss);
-        self.asm.lea(Width::Q, GUEST_RSP, Rm::M(GUEST_RBP, 8));
-        self.asm.load(Width::Q, GUEST_RBP, Rm::M(T0, 0));
+        let (word, bytes) = (self.kind.word(), self.kind.bytes());
+        self.asm.load(word, T0, Rm::R(GUEST_RBP));
+        layout::tlb_check(&mut self.asm, bytes as usize, false, miss);
+        self.asm.lea(word, GUEST_RSP, Rm::M(GUEST_RBP, bytes));
+        self.asm.load(word, GUEST_RBP, Rm::M(T0, 0));
         self.flags_lost();
         self.asm.bind(back);
     }

@@ -252,9 +252,20 @@ pub fn attention() -> Rm {
 pub fn tlb_set() -> Rm {
     word(offset_of!(Cpu, tlb))
 }
+fn of_segment(seg: usize, field: usize) -> Rm {
+    word(offset_of!(Cpu, seg) + seg * size_of::<Segment>() + field)
+}
 /// Base of a segment.
 pub fn segment_base(seg: usize) -> Rm {
-    word(offset_of!(Cpu, seg) + seg * size_of::<Segment>() + offset_of!(Segment, base))
+    of_segment(seg, offset_of!(Segment, base))
+}
+/// Limit of a segment.
+pub fn segment_limit(seg: usize) -> Rm {
+    of_segment(seg, offset_of!(Segment, limit))
+}
+/// Bound of the reads, or writes, of a segment.
+pub fn segment_bound(seg: usize, write: bool) -> Rm {
+    of_segment(seg, if write { offset_of!(Segment, wbound) } else { offset_of!(Segment, rbound) })
 }
 
 /// Log2 of the size of a TLB entry.
@@ -298,12 +309,14 @@ pub fn jump_check(asm: &mut Asm, miss: super::asm::Label) {
     asm.store(Width::Q, page(), T0);
 }
 
-/// Goes on where the slot at `slot` says, `pages` bytes from the current page, or to `ask`. The flags are lost.
-pub fn slot_jump(asm: &mut Asm, slot: u64, pages: i64, ask: super::asm::Label) {
+/// Goes on where the slot at `slot` says, `pages` bytes from the current page, or to `ask`; `w`: width of addresses. The flags
+/// are lost.
+pub fn slot_jump(asm: &mut Asm, w: Width, slot: u64, pages: i64, ask: super::asm::Label) {
     use super::asm::Alu;
     // One more, as in the entries.
-    asm.constant(T0, (pages + 1) as u64);
-    asm.alu(Alu::Add, Width::Q, T0, page());
+    let pages = (pages + 1) as u64;
+    asm.constant(T0, if w == Width::D { u64::from(pages as u32) } else { pages });
+    asm.alu(Alu::Add, w, T0, page());
     asm.mov(T1, T0);
     asm.shift(5, Width::Q, T1, 12 - CODE_SHIFT);
     asm.alu_imm(Alu::And, Width::D, Rm::R(T1), ((CODES - 1) << CODE_SHIFT) as i32);
@@ -342,6 +355,8 @@ pub struct Thunks {
     pub helper: u64,
     /// Jumped to with the offset from the page in RAX: leaves between blocks.
     pub between: u64,
+    /// The same, where addresses have 32 bits.
+    pub between32: u64,
     /// Jumped to with a site's number in EAX.
     pub resume: u64,
     /// Jumped to with an edge's number in EAX.
@@ -444,11 +459,14 @@ pub fn thunks(origin: u64, helper: extern "C" fn(*mut Cpu, u32) -> u64) -> (Vec<
     let round_at = asm.here();
     round(asm);
 
-    let between = asm.here();
-    asm.alu(Alu::Add, Width::Q, RAX, page());
-    asm.store(Width::Q, ip(), RAX);
-    asm.constant(RAX, left::BETWEEN);
-    asm.jmp(exit);
+    let [between, between32] = [Width::Q, Width::D].map(|word| {
+        let at = asm.here();
+        asm.alu(Alu::Add, word, RAX, page());
+        asm.store(Width::Q, ip(), RAX);
+        asm.constant(RAX, left::BETWEEN);
+        asm.jmp(exit);
+        at
+    });
 
     let mut numbered = |why| {
         let at = asm.here();
@@ -459,5 +477,5 @@ pub fn thunks(origin: u64, helper: extern "C" fn(*mut Cpu, u32) -> u64) -> (Vec<
     };
     let (resume, link) = (numbered(left::RESUME), numbered(left::LINK));
     let code = std::mem::replace(asm, Asm::new(0)).finish();
-    (code, Thunks { enter, helper: helper_at, between, resume, link, round: round_at })
+    (code, Thunks { enter, helper: helper_at, between, between32, resume, link, round: round_at })
 }

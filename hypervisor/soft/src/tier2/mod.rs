@@ -20,7 +20,7 @@ use hypervisor::PageTrack;
 use iced_x86::Instruction;
 
 use crate::block::Block;
-use crate::cpu::{Cpu, IP, mode};
+use crate::cpu::{Cpu, IP, mode, seg};
 use crate::lower;
 use crate::model::Features;
 use crate::op::{Flow, Handler, Op};
@@ -43,7 +43,7 @@ use arena::Arena;
 use layout::{Thunks, left};
 use links::Links;
 use select::Sse;
-use translate::{Edge, Insn, Link, Place};
+use translate::{Edge, Insn, Kind, Link, Place};
 
 /// Room that a translation may need, in bytes.
 const ROOM: usize = 64 << 10;
@@ -154,6 +154,15 @@ fn packed(status: u64) -> u16 {
 
 fn unpacked(flags: u16) -> u64 {
     u64::from(flags >> 8 & 0xd5) | u64::from(flags & 1) << 11
+}
+
+/// What of SSE runs by itself in a mode.
+fn sse_of(mode: u32) -> Sse {
+    match mode & (mode::TS | mode::EM | mode::OSFXSR | mode::UNMASKED) {
+        mode::OSFXSR => Sse::All,
+        on if on & !mode::UNMASKED == mode::OSFXSR => Sse::Integer,
+        _ => Sse::None,
+    }
 }
 
 /// Whether the host's processor does what translated code asks of it.
@@ -380,7 +389,7 @@ impl Cpu {
 
     /// Whether blocks of a mode are translated, and after how many runs; 0 for never.
     pub(crate) fn heat(&self, mode: u32) -> u32 {
-        let suits = mode & mode::CODE64 != 0 && mode & mode::SINGLE == 0;
+        let suits = mode & (mode::CODE64 | mode::FLAT) != 0 && mode & mode::SINGLE == 0;
         self.tier2.as_ref().filter(|_| suits).map_or(0, |t| t.threshold())
     }
 
@@ -408,9 +417,17 @@ impl Cpu {
         }
     }
 
+    /// The segments that have no end now, whatever their base, a bit each: what translated code expects of them, though it
+    /// does not rely on it.
+    fn endless(&self) -> u8 {
+        let all = |slot: &usize| self.seg[*slot].limit == u32::MAX && self.seg[*slot].rbound != 0;
+        [seg::ES, seg::FS, seg::GS].iter().filter(|slot| all(slot)).fold(0, |bits, slot| bits | 1 << slot)
+    }
+
     /// Puts a translation into the arena; gives its number.
     fn place_translation(&mut self, block: &Block, insns: &[Insn], ip: u64) -> Option<u32> {
         let whole = self.mode;
+        let kind = Kind { long: whole & mode::CODE64 != 0, endless: self.endless(), sse: sse_of(whole) };
         let tier2 = self.tier2.as_deref_mut()?;
         let base = tier2.arena.base();
         let place = Place {
@@ -420,12 +437,7 @@ impl Cpu {
             edges: tier2.edges.len() as u32,
             slots: base + tier2.links.slots_from() as u64,
         };
-        let sse = match whole & (mode::TS | mode::EM | mode::OSFXSR | mode::UNMASKED) {
-            mode::OSFXSR => Sse::All,
-            on if on & !mode::UNMASKED == mode::OSFXSR => Sse::Integer,
-            _ => Sse::None,
-        };
-        let made = translate::translate(insns, sse, ip, block.gpa() & !PAGE_MASK, place).ok()?;
+        let made = translate::translate(insns, kind, ip, block.gpa() & !PAGE_MASK, place).ok()?;
         if made.code.len() + (place.slots - made.slots) as usize > ROOM {
             return None;
         }
@@ -585,6 +597,7 @@ impl Cpu {
     fn follow(&mut self, edge: usize) -> Option<u64> {
         let edge = *self.tier2.as_ref()?.edges.get(edge)?;
         let lin = self.frame.page.wrapping_add(edge.to as u64);
+        let lin = if self.code == 64 { lin } else { lin as u32 as u64 };
         self.gpr[IP] = lin;
         let page = lin & PAGE_MASK;
         let Some(block) = self.known_block(lin) else {

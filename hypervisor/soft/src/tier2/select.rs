@@ -3,6 +3,7 @@
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 
 use super::flow::{self, ALL, CF, OF, Use};
+use super::translate::Kind;
 use super::vectors;
 
 /// How an instruction is carried out.
@@ -136,31 +137,53 @@ fn shift(i: &Instruction, live: u8) -> Step {
 
 fn stack(i: &Instruction) -> Option<Step> {
     Some(match (i.mnemonic(), i.op0_kind()) {
-        (Mnemonic::Push, _) if i.stack_pointer_increment() != -8 => return None,
+        // Of 16 bits.
+        (Mnemonic::Push, _) if i.stack_pointer_increment() == -2 => return None,
         (Mnemonic::Push, OpKind::Memory) => Step::PushMemory,
         (Mnemonic::Push, _) if general(i, 0) => Step::Push,
-        (Mnemonic::Pop, OpKind::Register) if i.op0_register().is_gpr64() => Step::Pop,
-        _ if i.code() == Code::Leaveq => Step::Leave,
+        (Mnemonic::Pop, OpKind::Register) if !i.op0_register().is_gpr16() && general(i, 0) => Step::Pop,
+        _ if matches!(i.code(), Code::Leaveq | Code::Leaved) => Step::Leave,
         _ => return None,
     })
 }
 
 fn transfer(i: &Instruction) -> Option<Step> {
-    Some(match i.op0_kind() {
-        _ if matches!(i.code(), Code::Retnq | Code::Retnq_imm16) => Step::Return,
-        OpKind::NearBranch64 if i.is_jcc_short_or_near() => Step::Branch,
-        OpKind::NearBranch64 if i.is_jmp_short_or_near() => Step::Jump,
-        OpKind::NearBranch64 if i.is_call_near() => Step::Call,
-        _ if matches!(i.code(), Code::Jmp_rm64) => Step::JumpIndirect,
-        _ if matches!(i.code(), Code::Call_rm64) => Step::CallIndirect,
+    use Code::*;
+    let near = matches!(i.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32);
+    Some(match i.code() {
+        _ if near && i.is_jcc_short_or_near() => Step::Branch,
+        _ if near && i.is_jmp_short_or_near() => Step::Jump,
+        _ if near && i.is_call_near() => Step::Call,
+        Retnq | Retnq_imm16 | Retnd | Retnd_imm16 => Step::Return,
+        Jmp_rm64 | Jmp_rm32 => Step::JumpIndirect,
+        Call_rm64 | Call_rm32 => Step::CallIndirect,
         _ => return None,
     })
 }
 
-/// How an instruction of 64-bit code is carried out. `ends`: tier 1 ends its block there. `live`: the flags that may
-/// be seen after it. `sse`: what of SSE is the host's own.
-pub fn step(i: &Instruction, ends: bool, live: u8, sse: Sse) -> Step {
+/// Whether 32-bit code has its operand where tier 1 alone finds it: at a 16-bit address, or in its code segment.
+fn is_far_off(i: &Instruction) -> bool {
+    let narrow = |r: Register| r.is_gpr16();
+    let bare = i.memory_base() == Register::None && i.memory_index() == Register::None;
+    in_memory(i)
+        && (narrow(i.memory_base())
+            || narrow(i.memory_index())
+            || bare && i.memory_displ_size() == 2
+            || i.memory_segment() == Register::CS)
+}
+
+/// How an instruction is carried out in code of a kind. `ends`: tier 1 ends its block there. `live`: the flags that may
+/// be seen after it.
+pub fn step(i: &Instruction, ends: bool, live: u8, kind: Kind) -> Step {
     use Mnemonic::*;
+    let sse = kind.sse;
+    if !kind.long && is_far_off(i) {
+        return match i.mnemonic() {
+            Nop => Step::Nothing,
+            _ if ends => Step::Left,
+            _ => Step::Interpreted,
+        };
+    }
     if let Some(step) = transfer(i) {
         return step;
     }
@@ -188,10 +211,13 @@ pub fn step(i: &Instruction, ends: bool, live: u8, sse: Sse) -> Step {
     if let Some(step) = stack(i) {
         return step;
     }
+    if !named_form(i.code()).op_code().mode64() {
+        return Step::Interpreted;
+    }
     // LOCK is only encoded where it may stand.
     let wide = bytes(i) >= 4;
     match i.mnemonic() {
-        Nop | Endbr64 if i.op_count() == 0 => Step::Nothing,
+        Nop | Endbr32 | Endbr64 if i.op_count() == 0 => Step::Nothing,
         Reservednop | Prefetchnta | Prefetcht0 | Prefetcht1 | Prefetcht2 | Prefetchw => Step::Nothing,
         Nop if i.op0_kind() != OpKind::Register || i.op_count() == 1 => Step::Nothing,
         Lea if i.op0_register().size() == 2 => Step::Interpreted,
@@ -290,6 +316,10 @@ pub fn named_form(code: Code) -> Code {
         Test_AX_imm16 => Test_rm16_imm16,
         Test_EAX_imm32 => Test_rm32_imm32,
         Test_RAX_imm32 => Test_rm64_imm32,
+        Inc_r16 => Inc_rm16,
+        Inc_r32 => Inc_rm32,
+        Dec_r16 => Dec_rm16,
+        Dec_r32 => Dec_rm32,
         Xchg_r16_AX => Xchg_rm16_r16,
         Xchg_r32_EAX => Xchg_rm32_r32,
         Xchg_r64_RAX => Xchg_rm64_r64,

@@ -5,7 +5,7 @@ use iced_x86::{Decoder, DecoderOptions};
 
 use super::asm::{Alu, Asm, Rm, Width, cc, reg};
 use super::*;
-use crate::tests::{Bare, CODE};
+use crate::tests::{Bare, CODE, assemble};
 
 fn shown(emit: impl FnOnce(&mut Asm)) -> String {
     let mut asm = Asm::new(0x1000);
@@ -127,13 +127,13 @@ fn links_to_code_that_changed_lead_to_what_is_there_now() {
         a.jne(top).unwrap();
         a.hlt().unwrap();
     });
-    bare.write(0x20_0000, &crate::tests::assemble(64, 0x20_0000, |a| a.jmp(0x20_0100u64).unwrap()));
+    bare.write(0x20_0000, &assemble(64, 0x20_0000, |a| a.jmp(0x20_0100u64).unwrap()));
     for step in 1..6 {
         let adds = |a: &mut CodeAssembler| {
             a.add(rax, step).unwrap();
             a.ret().unwrap();
         };
-        bare.write(0x20_0100, &crate::tests::assemble(64, 0x20_0100, adds));
+        bare.write(0x20_0100, &assemble(64, 0x20_0100, adds));
         assert_eq!(count(&mut bare, CODE), 1000 * step as u64);
         let before = counters(&bare).entered;
         assert_eq!(count(&mut bare, CODE), 1000 * step as u64);
@@ -166,14 +166,14 @@ fn links_to_other_pages_follow_the_page_tables() {
     });
     bare.write(
         0x20_0000,
-        &crate::tests::assemble(64, 0x20_0000, |a| {
+        &assemble(64, 0x20_0000, |a| {
             a.add(rax, 1).unwrap();
             a.ret().unwrap();
         }),
     );
     bare.write(
         0x40_0000,
-        &crate::tests::assemble(64, 0x40_0000, |a| {
+        &assemble(64, 0x40_0000, |a| {
             a.add(rax, 3).unwrap();
             a.ret().unwrap();
         }),
@@ -207,7 +207,7 @@ fn links_come_back_with_the_address_space_they_were_found_in() {
             a.add(rax, step).unwrap();
             a.ret().unwrap();
         };
-        bare.write(at, &crate::tests::assemble(64, at, adds));
+        bare.write(at, &assemble(64, at, adds));
     }
     // The tables of the first one are at 0x10_0000; the directory of the second one differs in one entry.
     bare.write64(0x10_3000, 0x10_4007);
@@ -357,4 +357,81 @@ fn a_panic_in_an_operation_comes_through() {
     assert_eq!(helper(&raw mut *bare.cpu, 0), left::PANIC);
     let tier2 = bare.cpu.tier2.as_mut().unwrap();
     assert_eq!(tier2.panic.take().unwrap().downcast_ref(), Some(&"as told"));
+}
+
+/// Flat 32-bit code, paged: the first 16 MiB over and over again, up to 4 GiB. Translated or not.
+fn flat(tier2: bool, build: impl FnOnce(&mut CodeAssembler)) -> Bare {
+    use crate::system::bits::{cr0, cr4};
+    let mut bare = Bare::protected(build);
+    for n in 0..1024 {
+        bare.write(0x10_0000 + 4 * n, &((n as u32 & 3) << 22 | 0x87).to_le_bytes());
+    }
+    bare.cpu.cr3 = 0x10_0000;
+    bare.cpu.cr4 |= cr4::PSE;
+    bare.cpu.cr0 |= cr0::PG;
+    bare.cpu.flush_tlb(true);
+    bare.cpu.set_tier2(tier2.then(|| Tier2::new(1).unwrap()));
+    bare
+}
+
+#[test]
+fn flat_code_wraps_at_4_gib() {
+    const LAST: u64 = 0xffff_fff0;
+    let program = |tier2| {
+        let bare = flat(tier2, |a| a.jmp(LAST).unwrap());
+        // A block up to the last byte, which goes on with the first one; a call to a page above it.
+        let mut code = assemble(32, LAST, |a| {
+            a.inc(eax).unwrap();
+            a.call(0x2_0000u64).unwrap();
+        });
+        code.resize(16, 0x90);
+        bare.write(LAST & 0xff_ffff, &code);
+        bare.write(0, &[0x49, 0x0f, 0x85, 0xe9, 0xff, 0xff, 0xff, 0xf4]); // dec ecx; jne LAST; hlt
+        bare.write(0x2_0000, &[0x83, 0xc0, 0x02, 0xc3]); // add eax, 2; ret
+        bare
+    };
+    let (mut one, mut two) = (program(false), program(true));
+    // Again at the same bytes 4080 MiB lower: from there on nothing wraps.
+    for (at, back) in [(CODE, LAST + 6), (LAST & 0xff_ffff, 0xff_fff6)] {
+        let before = two.cpu.tier2.as_ref().unwrap().counters();
+        assert_eq!((count(&mut one, at), count(&mut two, at)), (3000, 3000));
+        assert_eq!((one.cpu.gpr, one.cpu.icount), (two.cpu.gpr, two.cpu.icount));
+        assert_eq!(u64::from(two.read32(crate::tests::STACK - 4)), back, "where the call came from");
+        let after = counters(&two);
+        assert!(after.entered - before.entered < 20, "{before:?} {after:?}");
+        assert!(before.translated == 0 || before.translated == after.translated, "{before:?} {after:?}");
+    }
+}
+
+#[test]
+fn a_segment_that_is_not_flat_is_not_taken_for_one() {
+    let program = |tier2| {
+        let mut bare = flat(tier2, |a| {
+            let (mut top, mut adds) = (a.create_label(), a.create_label());
+            a.set_label(&mut top).unwrap();
+            for selector in [48, 16] {
+                a.mov(edx, selector).unwrap();
+                a.mov(ds, edx).unwrap();
+                a.call(adds).unwrap();
+            }
+            a.dec(ecx).unwrap();
+            a.jne(top).unwrap();
+            a.hlt().unwrap();
+            a.set_label(&mut adds).unwrap();
+            a.add(eax, dword_ptr(0x5000)).unwrap();
+            a.add(eax, dword_ptr(0x5ff0).fs()).unwrap();
+            a.ret().unwrap();
+        });
+        // Data of 64 KiB at 0x1000; FS the same.
+        bare.write64(0x1000 + 48, 0x0040_9300_1000_ffff);
+        for (at, v) in [(0x5000, 1), (0x6000, 3), (0x6ff0, 5)] {
+            bare.write64(at, v);
+        }
+        bare.cpu.load_seg(seg::FS, 48).unwrap();
+        bare
+    };
+    let (mut one, mut two) = (program(false), program(true));
+    assert_eq!((count(&mut one, CODE), count(&mut two, CODE)), (14_000, 14_000));
+    assert_eq!((one.cpu.gpr, one.cpu.icount), (two.cpu.gpr, two.cpu.icount));
+    assert!(counters(&two).entered > 1000, "translated wherever DS is flat");
 }

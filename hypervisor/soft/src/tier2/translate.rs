@@ -51,6 +51,28 @@ pub enum Link {
     Slot(u64),
 }
 
+/// What of the mode the code is made for.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// 64-bit code; else [`crate::cpu::mode::FLAT`].
+    pub long: bool,
+    /// Segments of 32-bit code that are expected to have no end, whatever their base: a bit each.
+    pub endless: u8,
+    /// What of SSE is the host's own.
+    pub sse: Sse,
+}
+
+impl Kind {
+    /// Width of addresses, and of what a push pushes.
+    pub fn word(self) -> Width {
+        if self.long { Width::Q } else { Width::D }
+    }
+    /// Bytes of it.
+    pub fn bytes(self) -> i32 {
+        if self.long { 8 } else { 4 }
+    }
+}
+
 /// What the code refers to, and how its own things are numbered.
 #[derive(Clone, Copy)]
 pub struct Place {
@@ -123,6 +145,7 @@ enum Cold {
 pub(super) struct Translator<'a> {
     pub(super) asm: Asm,
     insns: &'a [Insn],
+    pub(super) kind: Kind,
     place: Place,
     /// Offset of the block in its page.
     offset: i64,
@@ -142,20 +165,20 @@ pub(super) struct Translator<'a> {
     encoder: Encoder,
 }
 
-/// Translates the instructions of a block that lies at `offset` of its page; they were decoded for address `ip`. `sse`: what
-/// the mode lets run of SSE.
+/// Translates the instructions of a block that lies at `offset` of its page; they were decoded for address `ip`.
 pub fn translate(
     insns: &[Insn],
-    sse: Sse,
+    kind: Kind,
     ip: u64,
     offset: u64,
     place: Place,
 ) -> Result<Translation, Untranslatable> {
-    let steps = plan(insns, sse);
+    let steps = plan(insns, kind);
     let uses: Vec<Use> = insns.iter().zip(&steps).map(|(n, s)| select::flags(&n.i, *s)).collect();
     let mut t = Translator {
         asm: Asm::new(place.origin),
         insns,
+        kind,
         place,
         offset: offset as i64,
         ip,
@@ -202,11 +225,11 @@ pub fn translate(
 }
 
 /// What to do with each instruction: from the last on, since it depends on the flags that are seen later.
-fn plan(insns: &[Insn], sse: Sse) -> Vec<Step> {
+fn plan(insns: &[Insn], kind: Kind) -> Vec<Step> {
     let mut live = ALL;
     let mut steps: Vec<Step> = Vec::with_capacity(insns.len());
     for n in insns.iter().rev() {
-        let step = select::step(&n.i, n.ends, live, sse);
+        let step = select::step(&n.i, n.ends, live, kind);
         let u = select::flags(&n.i, step);
         live = if u.shows { ALL } else { live & !u.kills | u.reads };
         steps.push(step);
@@ -354,7 +377,7 @@ impl Translator<'_> {
             Step::Branch => return Ok(self.branch(at, &i)),
             Step::Jump => {
                 self.store_vectors();
-                let to = self.page_offset(i.near_branch64());
+                let to = self.page_offset(i.near_branch_target());
                 self.edge(to, at + 1);
                 return Ok(false);
             }
@@ -403,7 +426,7 @@ impl Translator<'_> {
         let Some(cond) = crate::int::branch_condition(i) else { return true };
         self.save_flags();
         let cond = self.condition(cond);
-        let to = self.page_offset(i.near_branch64());
+        let to = self.page_offset(i.near_branch_target());
         let label = self.asm.label();
         let last = at + 1 == self.insns.len();
         if last && to <= self.page_offset(i.ip()) {
@@ -435,7 +458,7 @@ impl Translator<'_> {
         } else {
             self.slots -= size_of::<layout::Slot>() as u64;
             let slot = self.slots;
-            layout::slot_jump(&mut self.asm, slot, to & !0xfff, ask);
+            layout::slot_jump(&mut self.asm, self.kind.word(), slot, to & !0xfff, ask);
             Link::Slot(slot)
         };
         self.edges.push(Edge { to, link });
@@ -453,19 +476,16 @@ impl Translator<'_> {
     fn return_address(&mut self, i: &Instruction) {
         let next = self.page_offset(i.next_ip());
         self.asm.load(Width::Q, T1, layout::page());
-        self.asm.lea(Width::Q, T1, Rm::M(T1, next as i32));
+        self.asm.lea(self.kind.word(), T1, Rm::M(T1, next as i32));
     }
 
     /// CALL with a displacement.
     fn call(&mut self, at: usize, i: &Instruction) {
         self.store_vectors();
         let again = self.resume(at);
-        self.asm.lea(Width::Q, T0, Rm::M(GUEST_RSP, -8));
-        layout::tlb_check(&mut self.asm, 8, true, again);
-        self.return_address(i);
-        self.asm.store(Width::Q, Rm::M(T0, 0), T1);
-        self.asm.lea(Width::Q, GUEST_RSP, Rm::M(GUEST_RSP, -8));
-        let to = self.page_offset(i.near_branch64());
+        self.push_return(i, again);
+        self.move_stack(-self.kind.bytes());
+        let to = self.page_offset(i.near_branch_target());
         self.edge(to, at + 1);
     }
 
@@ -478,21 +498,21 @@ impl Translator<'_> {
         self.asm.jcc(cc::LE, again);
         self.check_attention(T1, again);
         if step == Step::Return {
-            self.asm.mov(T0, GUEST_RSP);
-            layout::tlb_check(&mut self.asm, 8, false, again);
-            self.asm.load(Width::Q, T0, Rm::M(T0, 0));
+            self.stack_top(0);
+            self.load_word(again);
         } else {
             self.target(i, step == Step::CallIndirect, again);
         }
         layout::jump_check(&mut self.asm, again);
+        let bytes = self.kind.bytes();
         let pop = match step {
-            Step::Return if i.op_count() == 1 => 8 + i32::from(i.immediate16()),
-            Step::Return => 8,
-            Step::CallIndirect => -8,
+            Step::Return if i.op_count() == 1 => bytes + i32::from(i.immediate16()),
+            Step::Return => bytes,
+            Step::CallIndirect => -bytes,
             _ => 0,
         };
         if pop != 0 {
-            self.asm.lea(Width::Q, GUEST_RSP, Rm::M(GUEST_RSP, pop));
+            self.move_stack(pop);
         }
         self.asm.alu_imm(Alu::Sub, Width::Q, Rm::R(BUDGET), at as i32 + 1);
         self.asm.jmp_to(Rm::M(T1, 8));
@@ -502,25 +522,51 @@ impl Translator<'_> {
     fn target(&mut self, i: &Instruction, call: bool, again: Label) {
         let memory = i.op0_kind() == OpKind::Memory;
         if memory {
-            self.address(i);
-            layout::tlb_check(&mut self.asm, 8, false, again);
-            self.asm.load(Width::Q, T0, Rm::M(T0, 0));
+            self.address(i, false, again);
+            self.load_word(again);
         }
         if call {
             if memory {
                 self.asm.store(Width::Q, layout::operand(), T0);
             }
-            self.asm.lea(Width::Q, T0, Rm::M(GUEST_RSP, -8));
-            layout::tlb_check(&mut self.asm, 8, true, again);
-            self.return_address(i);
-            self.asm.store(Width::Q, Rm::M(T0, 0), T1);
+            self.push_return(i, again);
             if memory {
                 self.asm.load(Width::Q, T0, layout::operand());
             }
         }
         if !memory {
             self.read_guest(T0, i.op0_register().full_register().number());
+            if !self.kind.long {
+                self.asm.load(Width::D, T0, Rm::R(T0));
+            }
         }
+    }
+
+    /// Leaves the address `delta` bytes above the guest's stack pointer in `T0`.
+    pub(super) fn stack_top(&mut self, delta: i32) {
+        match (self.kind.word(), delta) {
+            (Width::Q, 0) => self.asm.mov(T0, GUEST_RSP),
+            (word, _) => self.asm.lea(word, T0, Rm::M(GUEST_RSP, delta)),
+        }
+    }
+
+    /// Moves the guest's stack pointer. The flags stay.
+    pub(super) fn move_stack(&mut self, by: i32) {
+        self.asm.lea(self.kind.word(), GUEST_RSP, Rm::M(GUEST_RSP, by));
+    }
+
+    /// Loads `T0` from the word at the linear address there.
+    fn load_word(&mut self, again: Label) {
+        layout::tlb_check(&mut self.asm, self.kind.bytes() as usize, false, again);
+        self.asm.load(self.kind.word(), T0, Rm::M(T0, 0));
+    }
+
+    /// Writes the address of the next instruction below the stack pointer, which stays.
+    fn push_return(&mut self, i: &Instruction, again: Label) {
+        self.stack_top(-self.kind.bytes());
+        layout::tlb_check(&mut self.asm, self.kind.bytes() as usize, true, again);
+        self.return_address(i);
+        self.asm.store(self.kind.word(), Rm::M(T0, 0), T1);
     }
 
     /// Writes what is seldom run behind the rest; gives the offset of what stands for code that no longer holds.
@@ -536,6 +582,7 @@ impl Translator<'_> {
             at += 1;
         }
         let thunks = self.place.thunks;
+        let between = if self.kind.long { thunks.between } else { thunks.between32 };
         let asm = &mut self.asm;
         for cold in &self.cold {
             match *cold {
@@ -543,7 +590,7 @@ impl Translator<'_> {
                 Cold::Between { label, to } => {
                     asm.bind(label);
                     asm.constant(T0, to as u64);
-                    asm.jmp_abs(thunks.between);
+                    asm.jmp_abs(between);
                 }
                 Cold::Link { label, edge } => {
                     asm.bind(label);
@@ -579,7 +626,7 @@ impl Translator<'_> {
         }
         let dead = asm.offset();
         asm.constant(T0, self.offset as u64);
-        asm.jmp_abs(thunks.between);
+        asm.jmp_abs(between);
         dead
     }
 
