@@ -23,6 +23,9 @@ const OTHERS: &[&str] = &[
     "fork and page faults",
     "floating point in awk",
     "SHA-256 of 16 MB",
+    "boot of a 32-bit kernel",
+    "integer loop in a 32-bit shell",
+    "fork and page faults, 32-bit",
     "sort in the shell",
 ];
 

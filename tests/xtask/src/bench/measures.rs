@@ -66,6 +66,13 @@ pub const MEASURES: &[Measure] = &[
         take: |program| boot(Machine::on(program.clone()).cdrom("cloud.iso")?),
     },
     Measure {
+        name: "boot of a 32-bit kernel",
+        unit: "s",
+        asked: "less than QEMU's",
+        bound: Bound::Ratio(Better::Less, 1.0),
+        take: |program| boot(linux(program, "pae", "poweroff")?),
+    },
+    Measure {
         name: "resident beyond guest RAM",
         unit: "MiB",
         asked: "at most half",
@@ -108,6 +115,20 @@ pub const MEASURES: &[Measure] = &[
         take: |program| in_shell(program, COUNT),
     },
     Measure {
+        name: "integer loop in a 32-bit shell",
+        unit: "s",
+        asked: "less than QEMU's",
+        bound: Bound::Ratio(Better::Less, 1.0),
+        take: |program| timed(&mut shell(linux(program, "pae", "shell")?)?, COUNT),
+    },
+    Measure {
+        name: "fork and page faults, 32-bit",
+        unit: "s",
+        asked: "less than QEMU's",
+        bound: Bound::Ratio(Better::Less, 1.0),
+        take: |program| timed(&mut shell(linux(program, "pae", "shell")?)?, FORKS),
+    },
+    Measure {
         name: "memory fill, 4 GB",
         unit: "s",
         asked: "",
@@ -119,7 +140,7 @@ pub const MEASURES: &[Measure] = &[
         unit: "s",
         asked: "at most 0.8",
         bound: Bound::Ratio(Better::Less, 0.8),
-        take: |program| in_shell(program, "i=0; while [ $i -lt 200 ]; do /bin/true; (:); i=$((i+1)); done"),
+        take: |program| in_shell(program, FORKS),
     },
     Measure {
         name: "floating point in awk",
@@ -146,6 +167,8 @@ pub const MEASURES: &[Measure] = &[
 
 /// A loop of arithmetic that makes no system call.
 const COUNT: &str = "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done";
+/// One of processes that end at once.
+const FORKS: &str = "i=0; while [ $i -lt 200 ]; do /bin/true; (:); i=$((i+1)); done";
 /// Guest RAM of every machine here, MiB.
 const MEMORY: u64 = 256;
 /// How long a boot may take on a busy machine.
@@ -154,8 +177,12 @@ const PATIENCE: Duration = seconds(300);
 const READ: u64 = 300 << 20;
 
 fn cloud(program: &Program, todo: &str) -> Result<Machine> {
+    linux(program, "cloud", todo)
+}
+
+fn linux(program: &Program, kernel: &str, todo: &str) -> Result<Machine> {
     let append = format!("console=ttyS0,115200 quiet ailurus={todo}");
-    Machine::on(program.clone()).memory(MEMORY).kernel("cloud", &append)
+    Machine::on(program.clone()).memory(MEMORY).kernel(kernel, &append)
 }
 
 /// Seconds to userland.
