@@ -5,6 +5,9 @@
 //! page, by guarded slots to other pages and by a cache of the targets of indirect jumps, and comes back to tier 1 for
 //! all that is unusual. A run with translations and one without are the same run.
 //!
+//! What is translated is 64-bit code and, where offsets are linear addresses ([`mode::FLAT`]), 32-bit code. ES, FS and GS of
+//! the latter have bases and limits, which the code asks for.
+//!
 //! A translation holds while the bytes of its page stand. Who writes to such a page tells every vCPU
 //! ([`hypervisor::PageTrack::mark_translated`]), which looks before the next block: the beginning of what no longer
 //! holds is overwritten with a jump out, so that nobody who links to it needs to be known. When tier 1 finds the bytes
