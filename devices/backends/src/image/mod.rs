@@ -419,4 +419,10 @@ impl BlockStore for Image {
             if error.kind() == io::ErrorKind::StorageFull { BlockError::NoSpace } else { BlockError::Io }
         })
     }
+
+    fn give_up(&self) {
+        if let Layer::Qcow2(image) = &self.layer {
+            image.give_up();
+        }
+    }
 }

@@ -248,6 +248,7 @@ impl Drop for Pool {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 tracing::error!("a disk was not closed in time: what was not flushed may be lost");
+                self.shared.store.give_up();
                 break;
             }
             // Nothing is left to do but to tell, perhaps a controller that is just letting go of its last handle
@@ -281,13 +282,14 @@ mod tests {
         open: Mutex<bool>,
         opened: Condvar,
         flushes: AtomicU64,
+        given_up: AtomicBool,
     }
 
     impl Gated {
         fn new(open: bool, read_only: bool) -> Arc<Gated> {
             let store = MemoryStore::new(vec![0; 8192], read_only);
-            let (opened, flushes) = Default::default();
-            Arc::new(Gated { store, open: Mutex::new(open), opened, flushes })
+            let (opened, flushes, given_up) = Default::default();
+            Arc::new(Gated { store, open: Mutex::new(open), opened, flushes, given_up })
         }
         fn open(&self) {
             *lock(&self.open) = true;
@@ -309,6 +311,9 @@ mod tests {
                 self.flushes.fetch_add(1, Ordering::SeqCst);
             }
             self.store.run(op, offset, payload)
+        }
+        fn give_up(&self) {
+            self.given_up.store(true, Ordering::SeqCst);
         }
     }
 
@@ -368,10 +373,13 @@ mod tests {
         // The other one may have something to lose: that is worth the wait, once.
         Pool::set_patience(Duration::from_millis(300));
         for _ in 0..10 {
-            let pool = Pool::new(Gated::new(false, false));
+            let store = Gated::new(false, false);
+            let pool = Pool::new(store.clone());
             let done = CompletionQueue::new(Waker::default(), 0);
             let request = BlockRequest { token: 1, op: BlockOp::Write, offset: 0, payload: write(1), done };
             assert!(pool.submit(request).is_ok());
+            drop(pool);
+            assert!(store.given_up.load(Ordering::SeqCst), "what can end early is told");
         }
         assert_eq!(PATIENCE.load(Ordering::SeqCst), 0, "the process has waited enough");
         assert!(begun.elapsed() < Duration::from_secs(60), "ten patiences, or no end at all");

@@ -263,6 +263,8 @@ pub trait BlockStore: Send + Sync {
     fn info(&self) -> BlockInfo;
     /// Does one piece of work. Reaching beyond the end is an error.
     fn run(&self, op: BlockOp, offset: u64, payload: &mut Payload) -> Result<(), BlockError>;
+    /// Nobody waits any more for what is being done: what takes long may fail instead. From any thread.
+    fn give_up(&self) {}
 }
 
 /// Checks a request against a medium.

@@ -1,5 +1,10 @@
 //! Counting who names each cluster, to find and to mend refcounts that a dead writer left wrong.
 
+use std::cell::Cell;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use super::header::{Header, Refusal};
 use super::mapping::{Mapping, State};
 use super::spec::*;
@@ -31,6 +36,58 @@ pub(super) struct Verdict {
     pub(super) flags: u64,
 }
 
+/// How long tables are looked at in silence.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Tables, or thousands of refcounts, from one look at the clock to the next.
+const STRIDE: u64 = 64;
+
+/// How far looking at all tables is, for the log; and the end of it, when nobody waits for it any more.
+pub(super) struct Progress<'a> {
+    given_up: &'a AtomicBool,
+    steps: Cell<u64>,
+    tables: Cell<u64>,
+    /// Tables that there are. They are read once or more.
+    of: Cell<u64>,
+    tell: Cell<Instant>,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(given_up: &'a AtomicBool) -> Progress<'a> {
+        let tell = Cell::new(Instant::now() + SILENCE);
+        Progress { given_up, steps: Cell::new(0), tables: Cell::new(0), of: Cell::new(0), tell }
+    }
+
+    /// One more table is read.
+    fn table(&self) -> Result<(), Refusal> {
+        self.tables.set(self.tables.get() + 1);
+        self.step()
+    }
+
+    /// A cluster's refcount is compared.
+    fn refcount(&self, cluster: u64) -> Result<(), Refusal> {
+        if cluster.is_multiple_of(1024) { self.step() } else { Ok(()) }
+    }
+
+    fn step(&self) -> Result<(), Refusal> {
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(Refusal::Io(given_up()));
+        }
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get().is_multiple_of(STRIDE) && Instant::now() >= self.tell.get() {
+            let (read, of) = (self.tables.get(), self.of.get());
+            tracing::info!(read, of, "the tables of a disk image are looked at before its first change");
+            // Ever more rarely.
+            self.tell.set(Instant::now() + 5 * SILENCE);
+        }
+        Ok(())
+    }
+}
+
+/// Of an image whose user is gone.
+pub(super) fn given_up() -> io::Error {
+    io::Error::other("its tables were not looked at to the end: the disk was closed")
+}
+
 /// Bits of a count: who names the cluster.
 const COUNT: u16 = (1 << 15) - 1;
 /// An entry that lets it be written in place, or metadata.
@@ -42,6 +99,7 @@ fn walk(
     file: &dyn HostFile,
     header: &Header,
     state: &State,
+    progress: &Progress<'_>,
     visit: &mut dyn FnMut(Option<u64>, bool, u64),
 ) -> Result<(), Refusal> {
     let geometry = header.geometry;
@@ -59,6 +117,7 @@ fn walk(
         let at = entry & OFFSET;
         visit(Some(geometry.index(at)), entry & OFLAG_COPIED != 0, *entry);
         file.read(&mut bytes, at)?;
+        progress.table()?;
         for entry in bytes.chunks_exact(8).map(|entry| be64(entry, 0)).filter(|entry| *entry != 0) {
             match state.decode(entry) {
                 Err(_) => visit(None, false, entry),
@@ -82,12 +141,13 @@ fn count(
     file: &dyn HostFile,
     header: &Header,
     state: &State,
+    progress: &Progress<'_>,
     first: u64,
     astray: &mut u64,
 ) -> Result<Vec<u16>, Refusal> {
     let len = state.high.saturating_sub(first).min(WINDOW) as usize;
     let mut counts = vec![0u16; len];
-    walk(file, header, state, &mut |cluster, owned, _| match cluster {
+    walk(file, header, state, progress, &mut |cluster, owned, _| match cluster {
         None => *astray += 1,
         Some(cluster) => {
             if let Some(count) = cluster.checked_sub(first).and_then(|index| counts.get_mut(index as usize)) {
@@ -100,13 +160,19 @@ fn count(
 }
 
 /// Looks at every cluster of the file.
-pub(super) fn judge(file: &dyn HostFile, header: &Header, state: &mut State) -> Result<Verdict, Refusal> {
+pub(super) fn judge(
+    file: &dyn HostFile,
+    header: &Header,
+    state: &mut State,
+    progress: &Progress<'_>,
+) -> Result<Verdict, Refusal> {
     let mut verdict = Verdict::default();
     for first in (0..state.high).step_by(WINDOW as usize) {
         let mut astray = 0;
-        let counts = count(file, header, state, first, &mut astray)?;
+        let counts = count(file, header, state, progress, first, &mut astray)?;
         verdict.astray = astray;
         for (cluster, count) in (first..).zip(counts) {
+            progress.refcount(cluster)?;
             let refcount = state.refcount(file, cluster)?;
             let references = u64::from(count & COUNT);
             verdict.low += u64::from(refcount < references);
@@ -119,11 +185,18 @@ pub(super) fn judge(file: &dyn HostFile, header: &Header, state: &mut State) -> 
 }
 
 /// Makes refcounts what they should be: those that are too low, and if `all` those that are too high.
-fn repair(file: &dyn HostFile, header: &Header, state: &mut State, all: bool) -> Result<(), Refusal> {
+fn repair(
+    file: &dyn HostFile,
+    header: &Header,
+    state: &mut State,
+    progress: &Progress<'_>,
+    all: bool,
+) -> Result<(), Refusal> {
     let end = state.high;
     for first in (0..end).step_by(WINDOW as usize) {
-        let counts = count(file, header, state, first, &mut 0)?;
+        let counts = count(file, header, state, progress, first, &mut 0)?;
         for (cluster, count) in (first..end).zip(counts) {
+            progress.refcount(cluster)?;
             let references = u64::from(count & COUNT);
             let refcount = state.refcount(file, cluster)?;
             // Blocks that were made meanwhile lie beyond the end.
@@ -143,35 +216,21 @@ fn repair(file: &dyn HostFile, header: &Header, state: &mut State, all: bool) ->
     Ok(())
 }
 
-/// What was done to an image before it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mended {
-    /// It is whole.
-    Whole,
-    /// It is, now: what was read of its tables before is old.
-    Repaired,
-    /// It has so many tables that it is not looked at yet.
-    Later,
-}
-
 /// Repairs an image that its last writer left unclean, before it is written, if that is safe: no cluster may be used
-/// for two things. One that has more bytes of L2 tables than `at_once` and does not show at a glance that it needs
-/// this is left for later.
+/// for two things. One that has more bytes of L2 tables than `at_once`, or very many clusters, is left for later,
+/// however it was left. Whether it was looked at: another state that was loaded before is old then.
 pub(super) fn mend(
     file: &dyn HostFile,
     header: &Header,
     state: &mut State,
+    progress: &Progress<'_>,
     at_once: Option<u64>,
-) -> Result<Mended, Refusal> {
+) -> Result<bool, Refusal> {
     let refused =
         |why: &str| Err(Refusal::Unsupported(format!("{why}; repair it first (qemu-img check -r all)")));
     let dirty = header.incompatible & INCOMPAT_DIRTY != 0;
-    let metadata: Vec<u64> = state.metadata.iter().copied().collect();
-    let mut low = false;
-    for cluster in metadata {
-        low |= state.refcount(file, cluster)? == 0;
-    }
     let tables = state.l1.iter().filter(|entry| **entry & OFFSET != 0).count() as u64;
+    progress.of.set(tables);
     let bytes = tables * header.geometry.cluster();
     let windows = state.high.div_ceil(WINDOW);
     if windows > WINDOWS || bytes.saturating_mul(windows) > READ {
@@ -180,16 +239,16 @@ pub(super) fn mend(
             "{why}; larger ones help (qemu-img convert -o cluster_size=2M)"
         )));
     }
-    if !dirty && !low && at_once.is_some_and(|most| bytes > most || state.high > AT_ONCE) {
-        return Ok(Mended::Later);
+    if at_once.is_some_and(|most| bytes > most || state.high > AT_ONCE) {
+        return Ok(false);
     }
-    let verdict = judge(file, header, state)?;
+    let verdict = judge(file, header, state, progress)?;
     // What an entry beyond the end names would be another's when the file has grown.
     if verdict.shared + verdict.astray > 0 {
         return refused("has damaged metadata");
     }
     if !dirty && verdict.low == 0 {
-        return Ok(Mended::Whole);
+        return Ok(true);
     }
     // A writer that names clusters before it counts them leaves just these uncounted. A damaged entry names one that is
     // not its own, and what it named before is lost.
@@ -197,7 +256,7 @@ pub(super) fn mend(
         return refused("has damaged metadata");
     }
     // Bitmaps that a later reader may still want are not counted here.
-    repair(file, header, state, dirty && header.autoclear == 0)?;
+    repair(file, header, state, progress, dirty && header.autoclear == 0)?;
     tracing::warn!(
         low = verdict.low,
         leaked = verdict.leaked,
@@ -208,7 +267,7 @@ pub(super) fn mend(
         file.write(&features.to_be_bytes(), field::INCOMPATIBLE_FEATURES as u64)?;
         file.sync()?;
     }
-    Ok(Mended::Repaired)
+    Ok(true)
 }
 
 /// Counts the COPIED flags that say another thing than the refcounts, too.
@@ -218,9 +277,11 @@ pub(super) fn judge_whole(
     header: &Header,
     state: &mut State,
 ) -> Result<Verdict, Refusal> {
-    let mut verdict = judge(file, header, state)?;
+    let never = AtomicBool::new(false);
+    let progress = Progress::new(&never);
+    let mut verdict = judge(file, header, state, &progress)?;
     let mut named = Vec::new();
-    walk(file, header, state, &mut |cluster, _, entry| named.push((cluster, entry)))?;
+    walk(file, header, state, &progress, &mut |cluster, _, entry| named.push((cluster, entry)))?;
     for (cluster, entry) in named {
         if let Some(cluster) = cluster
             && entry & OFLAG_COMPRESSED == 0

@@ -12,7 +12,7 @@
 //! never syncs, but when more tables have changed than there is room for.
 //!
 //! What a dead writer of another kind left is mended before the first change: when the image is opened, or by whoever
-//! changes it first if its tables are large; reads go on meanwhile.
+//! changes it first if its tables are large, however it was left; reads go on meanwhile.
 //!
 //! Locks, outermost first: `looked_at`, `commit` (one at a time), `users` (shared by whoever uses what it found in the tables,
 //! alone for a moment before clusters are given back), `state` (the tables; data never moves under it).
@@ -39,7 +39,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::Layer;
 use super::host::HostFile;
-use check::Mended;
+use check::Progress;
 use compressed::Inflated;
 pub(super) use create::{Layout, create};
 use header::Header;
@@ -62,6 +62,8 @@ pub(super) struct Qcow2 {
     commit: Mutex<()>,
     /// Whether all tables were looked at, as must be before a change; what was found if that forbids any.
     looked_at: Mutex<Result<bool, String>>,
+    /// Nobody waits for that any more.
+    given_up: AtomicBool,
     /// Somebody else may have changed the file.
     lent: AtomicBool,
     /// The header has features that a first write clears.
@@ -93,8 +95,10 @@ impl Qcow2 {
         base: Option<Box<Layer>>,
     ) -> Result<Qcow2, Refusal> {
         let mut state = State::load(&*file, &header, limits, writable)?;
-        let looked_at =
-            !writable || check::mend(&*file, &header, &mut state, Some(limits.looked_at))? != Mended::Later;
+        let given_up = AtomicBool::new(false);
+        let mut mend =
+            || check::mend(&*file, &header, &mut state, &Progress::new(&given_up), Some(limits.looked_at));
+        let looked_at = !writable || mend()?;
         let autoclear = AtomicBool::new(header.autoclear != 0);
         Ok(Qcow2 {
             file,
@@ -107,6 +111,7 @@ impl Qcow2 {
             users: RwLock::new(()),
             commit: Mutex::new(()),
             looked_at: Mutex::new(Ok(looked_at)),
+            given_up,
             lent: AtomicBool::new(false),
             autoclear,
             inflated: Mutex::default(),
@@ -162,26 +167,32 @@ impl Qcow2 {
         let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
         match &*looked_at {
             Ok(true) => return Ok(()),
+            Ok(false) if self.given_up.load(Ordering::Relaxed) => return Err(check::given_up()),
             Ok(false) => {}
             Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why.clone())),
         }
-        tracing::info!("all tables of a large disk image are looked at before its first change");
         let mut own = self.load()?;
-        match check::mend(&*self.file, &self.header, &mut own, None) {
-            Ok(Mended::Repaired) => {
-                let _alone = self.users.write().unwrap_or_else(PoisonError::into_inner);
-                *self.state() = self.load()?;
-            }
-            Ok(Mended::Whole | Mended::Later) => {}
-            Err(Refusal::Io(error)) => return Err(error),
-            Err(refusal) => {
+        let mended = check::mend(&*self.file, &self.header, &mut own, &Progress::new(&self.given_up), None);
+        if let Err(refusal) = mended {
+            let Refusal::Io(error) = refusal else {
                 let why = format!("the image takes no writes: {refusal:?}");
                 *looked_at = Err(why.clone());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-            }
+            };
+            return Err(error);
         }
+        // Whether this has repaired the image or one before that came to no end.
+        let own = self.load()?;
+        let _alone = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        *state = State { broken: state.broken, ..own };
         *looked_at = Ok(true);
         Ok(())
+    }
+
+    /// Nobody waits for what is being done: looking at tables ends, and what waits for it fails.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// What must be before a piece of the disk is changed. Takes the locks itself.

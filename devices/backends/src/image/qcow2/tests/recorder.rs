@@ -26,9 +26,20 @@ pub(super) enum Event {
     Flushed(usize),
 }
 
+/// A call that is about to be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Read(u64),
+    Write(u64),
+    Sync,
+}
+
+type Hook = Arc<dyn Fn(Call) + Send + Sync>;
+
 /// The file.
 #[derive(Default)]
 pub(super) struct Recorder {
+    hook: Mutex<Option<Hook>>,
     inner: Mutex<Inner>,
     syncs: AtomicU64,
     transfers: AtomicU64,
@@ -94,6 +105,18 @@ impl Recorder {
         self.dawdles.store(true, Ordering::Relaxed);
     }
 
+    /// Has `hook` called before each call from now on, on the caller's thread.
+    pub(super) fn before(&self, hook: impl Fn(Call) + Send + Sync + 'static) {
+        *self.hook.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    fn begins(&self, call: Call) {
+        let hook = self.hook.lock().unwrap().clone();
+        if let Some(hook) = hook {
+            hook(call);
+        }
+    }
+
     fn transfer(&self) {
         let number = self.transfers.fetch_add(1, Ordering::Relaxed);
         if self.dawdles.load(Ordering::Relaxed) && number.wrapping_mul(0x9e37_79b9) >> 5 & 15 == 0 {
@@ -149,6 +172,7 @@ impl HostFile for Arc<Recorder> {
 
 impl HostFile for Recorder {
     fn read(&self, data: &mut [u8], at: u64) -> io::Result<()> {
+        self.begins(Call::Read(at));
         self.transfer();
         let inner = self.inner();
         let from = inner.bytes.get(at as usize..).unwrap_or(&[]);
@@ -159,6 +183,7 @@ impl HostFile for Recorder {
     }
 
     fn write(&self, data: &[u8], at: u64) -> io::Result<()> {
+        self.begins(Call::Write(at));
         self.transfer();
         if self.write_fails.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::StorageFull.into());
@@ -173,6 +198,7 @@ impl HostFile for Recorder {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.begins(Call::Sync);
         self.syncs.fetch_add(1, Ordering::Relaxed);
         if self.sync_fails.load(Ordering::Relaxed) {
             return Err(io::Error::other("the disk is gone"));
