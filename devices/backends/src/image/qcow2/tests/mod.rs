@@ -4,6 +4,7 @@ mod crash;
 mod hostile;
 mod kill;
 mod large;
+mod locks;
 mod promise;
 mod recorder;
 mod work;
