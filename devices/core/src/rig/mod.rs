@@ -269,17 +269,24 @@ impl Rig {
     pub fn next_deadline(&self) -> Option<u64> {
         self.timers.next_deadline()
     }
-    /// Moves guest time, firing every timer on the way at its own instant.
-    pub fn advance(&mut self, nanoseconds: u64) {
+    /// Moves guest time as [`advance`](Rig::advance) does; how often the host's thread of the timers would have woken.
+    pub fn wakes(&mut self, nanoseconds: u64) -> u64 {
         if self.restless {
             self.save_load();
         }
         let end = self.now().saturating_add(nanoseconds);
+        let mut wakes = 0;
         while let Some(deadline) = self.timers.next_deadline().filter(|&deadline| deadline <= end) {
             self.clock.set(deadline.max(self.now()));
             self.timers.fire(self.now());
+            wakes += 1;
         }
         self.clock.set(end);
+        wakes
+    }
+    /// Moves guest time, firing every timer on the way at its own instant.
+    pub fn advance(&mut self, nanoseconds: u64) {
+        self.wakes(nanoseconds);
     }
 
     /// Level of an interrupt wire.

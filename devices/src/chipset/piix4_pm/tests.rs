@@ -364,3 +364,23 @@ fn the_timer_is_read_in_one_instant() {
         last = now;
     }
 }
+
+#[test]
+fn the_timer_wakes_the_host_once_an_overflow_whatever_is_written() {
+    let mut board = board(Rig::new());
+    let rig = &mut board.rig;
+    let mut random = rig::Random::new(12);
+    let mut wakes = 0;
+    for _ in 0..10_000 {
+        let port = PM + random.below(0x40) as u16;
+        // Not to sleep.
+        if !(PM + 4..PM + 6).contains(&port) {
+            rig.outb(port, random.draw() as u8);
+        }
+        rig.outw(PM, 1);
+        rig.outw(PM + 2, 1);
+        wakes += rig.wakes(ms(1));
+    }
+    // 2^23 ticks of 3.579545 MHz are 2.34 s.
+    assert_eq!(wakes, 4, "in ten seconds");
+}

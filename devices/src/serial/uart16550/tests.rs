@@ -367,3 +367,29 @@ fn fuzzed() {
         },
     );
 }
+
+#[test]
+fn no_divisor_wakes_the_host_more_often_than_characters_would_come() {
+    for divisor in [0, 1, 2, 0xffff] {
+        for format in 0..0x20 {
+            let mut board = board(Rig::new());
+            board.rig.outb(COM1 + 3, 0x80);
+            board.rig.outb(COM1, divisor as u8);
+            board.rig.outb(COM1 + 1, (divisor >> 8) as u8);
+            board.rig.outb(COM1 + 3, format);
+            board.rig.outb(COM1 + 2, 0xc1);
+            board.rig.outb(COM1 + 1, 0x0f);
+            let mut wakes = 0;
+            for _ in 0..4 {
+                board.type_in(b"x");
+                wakes += board.rig.wakes(us(242));
+            }
+            assert!(wakes <= 4, "{divisor} {format:#x}: {wakes} in a millisecond");
+        }
+    }
+    // A line that takes nothing is tried a hundred times a second.
+    let mut board = board(Rig::new());
+    board.block(true);
+    board.rig.outb(COM1, b'x');
+    assert_eq!(board.rig.wakes(ms(100)), 10);
+}

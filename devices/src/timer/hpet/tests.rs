@@ -245,3 +245,23 @@ fn a_hostile_guest() {
         }
     }
 }
+
+#[test]
+fn no_period_wakes_the_host_more_often_than_every_ten_microseconds() {
+    for wide in [0, 0x100] {
+        for period in [0, 1, 2, 7, 99, 999, 1000, 0xffff_ffff, u64::MAX] {
+            let mut rig = Rig::new();
+            attach(&mut rig);
+            for timer in [0x100, 0x120, 0x140] {
+                // By edge and, from then on, by level; accumulators as well as comparators.
+                put(&mut rig, timer, 0x4c | wide | 2 << 9);
+                put(&mut rig, timer + 8, period);
+                put(&mut rig, timer, 0x4e | wide | 2 << 9);
+                put(&mut rig, timer + 8, period);
+            }
+            put(&mut rig, 0x10, 1);
+            let wakes = rig.wakes(ms(1));
+            assert!(wakes <= 3 * 101, "{period}: {wakes} in a millisecond");
+        }
+    }
+}

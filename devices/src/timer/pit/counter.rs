@@ -90,9 +90,10 @@ impl Counter {
         next.map(|elapsed| since.saturating_add(elapsed))
     }
 
-    /// Whether it goes on for ever with a period of less than `ticks`.
+    /// Whether it goes on for ever with changes less than `ticks` apart: mode 3 has two in a period.
     pub fn faster_than(&self, ticks: u64) -> bool {
-        periodic(self.mode) && self.period() < ticks
+        let apart = if self.mode == 3 { self.period() / 2 } else { self.period() };
+        periodic(self.mode) && apart < ticks
     }
 
     /// What the counting element holds.

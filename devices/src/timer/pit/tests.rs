@@ -497,3 +497,18 @@ fn a_speaker_that_was_not_listened_to_for_long_plays_a_bounded_time() {
     rig.reset();
     assert_eq!(audio.stops(), 1);
 }
+
+#[test]
+fn no_count_wakes_the_host_more_often_than_every_ten_microseconds() {
+    for mode in 0..8 {
+        for bcd in [0, 1] {
+            for count in (0..40).chain([0xffff]) {
+                let mut rig = Rig::new();
+                attach(&mut rig);
+                program(&mut rig, 0, mode << 1 | bcd, count);
+                let wakes = rig.wakes(ms(1));
+                assert!(wakes <= 101, "mode {mode}, count {count}: {wakes} in a millisecond");
+            }
+        }
+    }
+}

@@ -318,3 +318,20 @@ fn the_divider_goes_on_while_the_time_is_set() {
         assert_eq!(get(rig, 0), 0x51);
     });
 }
+
+#[test]
+fn no_rate_wakes_the_host_more_often_than_8192_times_a_second() {
+    for a in 0..=0x7f {
+        let mut rig = Rig::new();
+        attach(&mut rig, LEAP);
+        put(&mut rig, 0x0a, a);
+        put(&mut rig, 0x0b, 0x70);
+        let mut wakes = 0;
+        for _ in 0..100 {
+            // Each interrupt is seen at once.
+            get(&mut rig, 0x0c);
+            wakes += rig.wakes(us(123));
+        }
+        assert!(wakes <= 102, "{a:#x}: {wakes} in 12 milliseconds");
+    }
+}
