@@ -311,7 +311,9 @@ impl Cpu {
         self.tlb = self.tlb_sets.fast[n].as_mut_ptr();
     }
 
-    /// Loads the four PDPTEs that `cr3` points to; false if one has reserved bits set.
+    /// Loads the four PDPTEs that `cr3` points to; false if one has reserved bits set. Both vendors look at them here, and
+    /// not again before the next load (SDM vol. 3, 4.4.1); AMD's processors do so at each walk in guests with nested
+    /// paging alone (APM vol. 2, 15.25.10).
     pub(crate) fn load_pdptes(&mut self, cr3: u64) -> bool {
         let table = cr3 & 0xffff_ffe0;
         let mut new = [0; 4];

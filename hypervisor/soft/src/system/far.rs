@@ -470,7 +470,13 @@ impl Cpu {
         let long = size == 8;
         self.gpr[IP] = if long { self.gpr[RCX] } else { self.gpr[RCX] & 0xffff_ffff };
         let cs = base.wrapping_add(if long { 16 } else { 0 }) | 3;
+        let stack = self.seg[seg::SS];
         self.flat_segments(cs, base.wrapping_add(8) | 3, 3, long);
+        if !intel {
+            // AMD's processors change the selector alone (APM vol. 3).
+            let selector = self.seg[seg::SS].selector;
+            self.set_seg(seg::SS, Segment { selector, ..stack });
+        }
         self.flags_changed();
         self.step_by_new_flags();
         Ok(())

@@ -478,3 +478,58 @@ fn intel_ignores_the_prefix_of_a_near_branch_and_takes_far_pointers_of_64_bits()
     bare.halts();
     assert_eq!(bare.cpu.gpr[IP], 0xf_0001);
 }
+
+#[test]
+fn sysret_makes_a_stack_segment_on_intel_alone() {
+    for (cpu, at) in [("Haswell", 0x1_7ffc), ("EPYC", 0x7ffc)] {
+        // The kernel's stack segment is one of 16 bits, and the program's pointer reaches further.
+        let mut bare = long(cpu, |a| {
+            a.mov(eax, 48).unwrap();
+            a.mov(ss, eax).unwrap();
+            a.sysret().unwrap();
+        });
+        bare.write64(0x1000 + 48, 0x0000_9300_0000_ffff);
+        bare.cpu.msr.star = 0x20 << 48;
+        bare.cpu.gpr[RCX] = 0x3_0000;
+        bare.cpu.gpr[crate::cpu::RSP] = 0x1_8000;
+        bare.write64(0x3004, 0x9000);
+        // PUSH EAX, UD2.
+        bare.write(0x3_0000, &[0x50, 0x0f, 0x0b]);
+        assert_eq!(vector(&mut bare), 6, "{cpu}");
+        assert_eq!(bare.read64(at) as u32, 48, "{cpu}");
+        let selector = bare.read64(bare.cpu.gpr[crate::cpu::RSP] + 32);
+        assert_eq!(selector, 0x2b, "{cpu}");
+    }
+}
+
+#[test]
+fn pdptes_are_looked_at_when_cr3_is_loaded_and_not_again_by_either_vendor() {
+    for cpu in ["Haswell", "EPYC"] {
+        // Two tables: the second is damaged after it was loaded, and then cannot be loaded again.
+        let mut bare = Bare::protected(|a| {
+            a.mov(eax, cr4).unwrap();
+            a.or(eax, 0x20).unwrap();
+            a.mov(cr4, eax).unwrap();
+            a.mov(eax, 0x10_0000).unwrap();
+            a.mov(cr3, eax).unwrap();
+            a.mov(eax, cr0).unwrap();
+            a.or(eax, 0x8000_0000u32).unwrap();
+            a.mov(cr0, eax).unwrap();
+            a.mov(eax, 0x10_0020).unwrap();
+            a.mov(cr3, eax).unwrap();
+            a.mov(byte_ptr(0x10_0020), 7).unwrap();
+            a.invlpg(byte_ptr(0x5000)).unwrap();
+            a.mov(ebx, dword_ptr(0x5000)).unwrap();
+            a.mov(eax, 0x10_0020).unwrap();
+            a.mov(cr3, eax).unwrap();
+        });
+        bare.cpu.set_model(Arc::new(CpuModel::parse(cpu).unwrap().0));
+        bare.write64(0x10_0000, 0x10_1001);
+        bare.write64(0x10_0020, 0x10_1001);
+        bare.write64(0x10_1000, 0x83);
+        bare.write64(0x5000, 0x1234);
+        assert_eq!(vector(&mut bare), 13, "{cpu}");
+        assert_eq!((bare.cpu.gpr[crate::cpu::RBX], bare.cpu.cr3), (0x1234, 0x10_0020), "{cpu}");
+        assert_eq!(bare.cpu.pdpte[0], 0x10_1001, "{cpu}: it goes on with those that it has");
+    }
+}
