@@ -57,6 +57,7 @@ pub enum CacheMode {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskConfig {
     /// The image; none is an empty CD drive.
+    #[serde(default, with = "super::path")]
     pub path: Option<PathBuf>,
     /// The name that the monitor knows the drive by, beside that of its place.
     #[serde(default)]

@@ -35,6 +35,7 @@ pub struct BootOptions {
     /// Only from devices that the order names.
     pub strict: bool,
     /// A picture (JPEG, or BMP of 24 bits) that is shown meanwhile.
+    #[serde(with = "super::path")]
     pub splash: Option<PathBuf>,
     /// How long menu and picture wait, in ms.
     pub splash_ms: Option<u16>,

@@ -9,6 +9,7 @@ mod disk;
 mod drive;
 mod features;
 mod network;
+mod path;
 mod usb;
 mod vsock;
 
@@ -179,12 +180,15 @@ pub struct GuestConfig {
     #[serde(default)]
     pub features: Features,
     /// A kernel to boot directly.
+    #[serde(default, with = "path")]
     pub kernel: Option<PathBuf>,
     /// Its initial RAM disk.
+    #[serde(default, with = "path")]
     pub initrd: Option<PathBuf>,
     /// Its command line.
     pub cmdline: String,
     /// A firmware image instead of the SeaBIOS that is found.
+    #[serde(default, with = "path")]
     pub firmware: Option<PathBuf>,
     /// How guest time runs.
     pub clock: ClockMode,

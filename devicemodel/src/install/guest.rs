@@ -38,7 +38,7 @@ pub(super) fn point_elsewhere(file: &[u8]) -> Result<Vec<u8>, String> {
 pub(super) fn is_ours(file: &[u8]) -> bool {
     let entries = xlcfg::parse(file).unwrap_or_default();
     let last = entries.iter().rev().find(|entry| entry.key == KEY);
-    last.is_some_and(|entry| matches!(&entry.value, Value::Text(text) if text == PROGRAM))
+    last.is_some_and(|entry| matches!(&entry.value, Value::Text(text) if **text == *PROGRAM))
 }
 
 /// The file without the settings of the device model. What shares a line with one stays.
@@ -76,7 +76,7 @@ fn with_its_end(file: &[u8], setting: &Range<usize>) -> Range<usize> {
 fn hints(entries: &[Entry]) -> Vec<String> {
     let find = |key: &str| entries.iter().rev().find(|entry| entry.key == key).map(|entry| &entry.value);
     let text = |key: &str| match find(key) {
-        Some(Value::Text(text)) => Some(text.as_str()),
+        Some(Value::Text(text)) => Some(&**text),
         _ => None,
     };
     let mut hints = Vec::new();

@@ -1,5 +1,6 @@
 //! Files made to hurt, and a machine with all of its video memory written.
 
+use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use devices_core::Saved;
@@ -9,7 +10,7 @@ use ioreq::{Request, Sbdf, Size, Target};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::DeviceSpec;
+use crate::config::{DeviceSpec, DiskConfig};
 use crate::machine::{Machine, MachineHandles};
 use crate::power::notices;
 
@@ -52,6 +53,19 @@ fn looked_through(file: &Path, of: Option<&GuestConfig>) -> (String, usize) {
     let most = saved.held_at_most();
     let late = open(file, of).unwrap().check().err();
     (early.or(late).map_or_else(String::new, |error| error.to_string()), most)
+}
+
+/// Its disk could be used, and nothing of the guest be saved.
+#[test]
+fn a_guest_whose_files_have_names_in_latin_1_is_saved() {
+    let name = || std::ffi::OsString::from_vec(b"/caf\xe9".to_vec());
+    let mut config = config(1);
+    config.disks = vec![DiskConfig::new(name()), DiskConfig::new("/caf\u{e9}")];
+    config.kernel = Some(name().into());
+    config.boot_options.splash = Some(name().into());
+    config.check().unwrap();
+    let (_folder, file) = made(&config, |_| ());
+    assert_eq!(open(&file, None).unwrap().config, config);
 }
 
 #[test]

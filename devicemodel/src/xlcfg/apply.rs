@@ -1,10 +1,11 @@
 //! What the keys of an xl.cfg file mean for a guest.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::display::Display;
 use super::syntax::{Entry, Value};
+use super::text::Text;
 use super::{disk, vif};
 use crate::config::{Action, ConfigError, GuestConfig, SerialConfig, parse_uuid};
 
@@ -120,9 +121,9 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
         "vcpus" => config.vcpus = number(entry)?.try_into().unwrap_or(u32::MAX),
         "boot" => config.boot = text(entry)?,
         "kernel" => kernel(entry, config, warnings)?,
-        "ramdisk" => config.initrd = Some(text(entry)?.into()),
+        "ramdisk" => config.initrd = Some(path(entry)?),
         "cmdline" => config.cmdline = text(entry)?,
-        "firmware_override" => config.firmware = Some(text(entry)?.into()),
+        "firmware_override" => config.firmware = Some(path(entry)?),
         "bios" => expect(entry, &["seabios"])?,
         "type" => expect(entry, &["hvm"])?,
         "builder" => expect(entry, &["hvm", "generic"])?,
@@ -133,7 +134,8 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
         "on_reboot" => config.on_reboot = action(entry, warnings)?,
         "on_crash" => config.on_crash = action(entry, warnings)?,
         "serial" => {
-            config.serial = texts(entry).iter().map(|s| SerialConfig::parse(s)).collect::<Result<_, _>>()?;
+            let serial = |text: &Text| SerialConfig::parse(text.utf8()?);
+            config.serial = texts(entry).iter().map(serial).collect::<Result<_, _>>()?;
         }
         "disk" => {
             for disk in texts(entry) {
@@ -151,7 +153,7 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
         "usb" => {}
         "usbdevice" => {
             for word in texts(entry) {
-                config.add_usb_device(&word)?;
+                config.add_usb_device(word.utf8()?)?;
             }
         }
         "soundhw" => {
@@ -162,8 +164,8 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
             }
         }
         "cdrom" => {
-            for path in texts(entry) {
-                config.disks.push(crate::config::DiskConfig::cdrom(path));
+            for text in texts(entry) {
+                config.disks.push(crate::config::DiskConfig::cdrom(text.path(&text)));
             }
         }
         "maxmem" | "maxvcpus" => same_as_now(entry, config, warnings)?,
@@ -175,12 +177,12 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
 
 /// Old files name Xen's own loader of HVM guests here, which is no kernel; xl warns and ignores it, too.
 fn kernel(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-    let path = text(entry)?;
-    if Path::new(&path).file_name().is_some_and(|name| name == "hvmloader") {
-        warnings
-            .push(format!("line {}: kernel '{path}' is Xen's firmware loader and is ignored", entry.line));
+    let path = path(entry)?;
+    if path.file_name().is_some_and(|name| name == "hvmloader") {
+        let (line, path) = (entry.line, path.display());
+        warnings.push(format!("line {line}: kernel '{path}' is Xen's firmware loader and is ignored"));
     } else {
-        config.kernel = Some(path.into());
+        config.kernel = Some(path);
     }
     Ok(())
 }
@@ -207,7 +209,7 @@ fn same_as_now(entry: &Entry, config: &GuestConfig, warnings: &mut Vec<String>) 
 
 /// Whether a key of Xen's asks for what our machine is anyway.
 fn is_default(entry: &Entry) -> bool {
-    let on = is_on(entry) || matches!(&entry.value, Value::Text(text) if text == "qemu-xen");
+    let on = is_on(entry) || matches!(&entry.value, Value::Text(text) if **text == *"qemu-xen");
     on && MEANINGLESS.contains(&entry.key.as_str())
 }
 
@@ -222,7 +224,7 @@ fn expect(entry: &Entry, known: &[&str]) -> Result<(), ConfigError> {
 
 fn wrong<T>(entry: &Entry, expected: &str) -> Result<T, ConfigError> {
     let found = match &entry.value {
-        Value::Text(text) => format!("'{text}'"),
+        Value::Text(text) => format!("'{}'", &**text),
         Value::List(_) => "a list".into(),
     };
     Err(ConfigError::Invalid(format!("'{}' must be {expected}, not {found}", entry.key)))
@@ -230,7 +232,15 @@ fn wrong<T>(entry: &Entry, expected: &str) -> Result<T, ConfigError> {
 
 fn text(entry: &Entry) -> Result<String, ConfigError> {
     match &entry.value {
-        Value::Text(text) => Ok(text.clone()),
+        Value::Text(text) => Ok(text.to_string()),
+        Value::List(_) => wrong(entry, "a string"),
+    }
+}
+
+/// A path, as the bytes that stand there.
+fn path(entry: &Entry) -> Result<PathBuf, ConfigError> {
+    match &entry.value {
+        Value::Text(text) => Ok(text.path(text)),
         Value::List(_) => wrong(entry, "a string"),
     }
 }
@@ -269,7 +279,7 @@ fn strtol(text: &str) -> Option<i64> {
 }
 
 /// A string, or the strings that a list begins with: xl looks no further than to the first that is none.
-fn texts(entry: &Entry) -> Vec<String> {
+fn texts(entry: &Entry) -> Vec<Text> {
     let items = match &entry.value {
         Value::Text(text) => return vec![text.clone()],
         Value::List(items) => items,
@@ -283,6 +293,9 @@ fn texts(entry: &Entry) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
     use crate::xlcfg::parse;
 
@@ -394,6 +407,33 @@ mod tests {
         let entries = parse(b"# f\xfcr den Gast\nname = 'caf\xe9'\n").unwrap();
         apply(&entries, &mut config).unwrap();
         assert_eq!(config.name, "caf\u{e9}");
+    }
+
+    /// It was looked for under the UTF-8 name, which is another file's or nobody's.
+    #[test]
+    fn a_path_in_latin_1_is_the_bytes_that_stand_there() {
+        let read = |file: &[u8]| {
+            let mut config = GuestConfig::default();
+            let entries = parse(file).map_err(|error| error.to_string())?;
+            apply(&entries, &mut config).map_err(|error| error.to_string())?;
+            Ok::<_, String>(config)
+        };
+        let path = |bytes: &[u8]| Some(PathBuf::from(OsStr::from_bytes(bytes)));
+        let config = read(
+            b"disk = ['/caf\xe9,raw,hda,rw', 'format=raw,vdev=hdb,target=/\xfc,x', '/\xc3\xa9,raw,hdc,rw']\n\
+              kernel='/k\xf6'\nramdisk='/r\xe9'\nfirmware_override='/f\xe9'\ncdrom='/c\xe9'\n",
+        )
+        .unwrap();
+        let disks: Vec<_> = config.disks.iter().map(|disk| disk.path.clone()).collect();
+        let expected: [&[u8]; 4] = [b"/caf\xe9", b"/\xfc,x", b"/\xc3\xa9", b"/c\xe9"];
+        assert_eq!(disks, expected.map(path));
+        assert_eq!([config.kernel, config.initrd], [path(b"/k\xf6"), path(b"/r\xe9")]);
+        assert_eq!(config.firmware, path(b"/f\xe9"));
+        // In both, one behind the other, they are no UTF-8 together.
+        let config = read(b"kernel='/\xc3\xa9'\nkernel+='\xe9'\n").unwrap();
+        assert_eq!(config.kernel, path(b"/\xc3\xa9\xe9"));
+        let refusal = read(b"serial='file:/caf\xe9'\n").unwrap_err();
+        assert_eq!(refusal, "line 1: 'file:/caf\u{e9}' is not UTF-8, as it must be here");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What a disk of xl-disk-configuration(5) is to our machine.
 
 use super::spec::{Format, Spec};
+use super::text::Text;
 use crate::config::{ConfigError, DiskConfig, DiskFormat, DiskKind};
 
 /// Reads one disk; what means nothing here is added to `warnings`.
-pub(super) fn parse(text: &str, warnings: &mut Vec<String>) -> Result<DiskConfig, ConfigError> {
+pub(super) fn parse(text: &Text, warnings: &mut Vec<String>) -> Result<DiskConfig, ConfigError> {
     let spec = Spec::parse(text)?;
     // An image that only Xen could reach is not opened as something else.
     if let Some(script) = &spec.script {
@@ -28,12 +29,13 @@ pub(super) fn parse(text: &str, warnings: &mut Vec<String>) -> Result<DiskConfig
     let path = spec.target.as_deref().filter(|target| !target.is_empty() && format.is_some());
     if path.is_none() && !spec.is_cdrom() {
         return Err(ConfigError::Invalid(format!(
-            "disk: '{text}' names no image; only a CD drive may be empty"
+            "disk: '{}' names no image; only a CD drive may be empty",
+            &**text
         )));
     }
     let kind = if spec.is_cdrom() { DiskKind::Cdrom } else { DiskKind::Disk };
     Ok(DiskConfig {
-        path: path.map(Into::into),
+        path: path.map(|path| text.path(path)),
         format,
         kind,
         slot: Some(slot(spec.vdev.as_deref().unwrap_or(""))?),
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> DiskConfig {
-        parse(text, &mut Vec::new()).unwrap_or_else(|error| panic!("{text}: {error}"))
+        parse(&text.into(), &mut Vec::new()).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
@@ -125,11 +127,11 @@ mod tests {
             ("a,raw,hda,specification=virtio", "disk specification: 'virtio'"),
             ("http:/x,hda,w", "disk: 'http:'"),
         ] {
-            let error = parse(text, &mut Vec::new()).unwrap_err().to_string();
+            let error = parse(&text.into(), &mut Vec::new()).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
         let mut warnings = Vec::new();
-        parse("a,raw,hda,discard", &mut warnings).unwrap();
+        parse(&"a,raw,hda,discard".into(), &mut warnings).unwrap();
         assert_eq!(warnings, ["disk option 'discard' means nothing here"]);
     }
 }

@@ -9,7 +9,9 @@ mod disk;
 mod display;
 mod spec;
 mod syntax;
+mod text;
 mod vif;
 
 pub use apply::apply;
 pub use syntax::{Entry, SyntaxError, Value, parse};
+pub use text::Text;

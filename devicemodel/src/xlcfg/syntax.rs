@@ -9,11 +9,13 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use super::text::Text;
+
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// In quotes, or a bare number, which is its digits. Text that is not UTF-8 is read as Latin-1.
-    Text(String),
+    /// In quotes, or a bare number, which is its digits.
+    Text(Text),
     /// In brackets.
     List(Vec<Value>),
 }
@@ -86,11 +88,7 @@ pub fn parse(file: impl AsRef<[u8]>) -> Result<Vec<Entry>, SyntaxError> {
 /// additions does not become many copies.
 fn joined(old: &mut Value, new: Value) -> Option<Value> {
     match (old, new) {
-        (Value::Text(old), Value::Text(new)) => {
-            let mut text = std::mem::take(old);
-            text.push_str(&new);
-            Some(Value::Text(text))
-        }
+        (Value::Text(old), Value::Text(new)) => Some(Value::Text(std::mem::take(old).and(&new))),
         (Value::List(old), Value::List(new)) => {
             let mut list = std::mem::take(old);
             list.extend(new);
@@ -193,7 +191,7 @@ impl Parser<'_> {
             return self.fail("the end of the line or ';'");
         }
         let line = self.line(begin);
-        Ok(Entry { key: text_of(key), value, added, line, bytes })
+        Ok(Entry { key: Text::of(key).to_string(), value, added, line, bytes })
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, SyntaxError> {
@@ -203,7 +201,7 @@ impl Parser<'_> {
             Some(b'[') => self.fail("lists nested less deeply"),
             Some(b'0'..=b'9') => {
                 let digits = self.take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'x'));
-                Ok(Value::Text(text_of(digits.to_vec())))
+                Ok(Value::Text(Text::of(digits.to_vec())))
             }
             _ => self.fail("a string in quotes, a number or a list in brackets"),
         }
@@ -223,7 +221,7 @@ impl Parser<'_> {
             }
         }
         self.at += 1;
-        Ok(Value::Text(text_of(text)))
+        Ok(Value::Text(Text::of(text)))
     }
 
     /// C's escapes of one letter. An octal one, a digit and two or three more, is read and gives nothing: so does xl.
@@ -270,11 +268,6 @@ impl Parser<'_> {
             }
         }
     }
-}
-
-/// Text that is not UTF-8 is Latin-1, whose characters are Unicode's first.
-fn text_of(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
 
 #[cfg(test)]

@@ -113,9 +113,8 @@ fn a(file: &[u8]) -> Option<Value> {
 #[test]
 fn what_libxlu_takes_is_taken() {
     for (file, text, list) in GOOD {
-        let texts = |list: &&[&str]| list.iter().map(|text| Value::Text((*text).to_owned())).collect();
-        let wanted =
-            text.map(|text| Value::Text(text.to_owned())).or(list.as_ref().map(texts).map(Value::List));
+        let texts = |list: &&[&str]| list.iter().map(|text| Value::Text((*text).into())).collect();
+        let wanted = text.map(|text| Value::Text(text.into())).or(list.as_ref().map(texts).map(Value::List));
         assert_eq!(a(file), wanted, "{}", file.escape_ascii());
     }
     assert_eq!(
@@ -174,7 +173,7 @@ fn many_additions_are_one_text() {
         .map(usize::from)
         .sum();
     assert_eq!(bytes, 1);
-    assert_eq!(a(file.as_bytes()), Some(Value::Text("0123456789".repeat(50_000))));
+    assert_eq!(a(file.as_bytes()), Some(Value::Text("0123456789".repeat(50_000).as_str().into())));
 }
 
 proptest! {
