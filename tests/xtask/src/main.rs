@@ -25,6 +25,7 @@ mod qtest;
 mod soak;
 mod test;
 mod times;
+mod tsan;
 mod ui;
 mod viewers;
 mod web;
@@ -90,6 +91,12 @@ enum Task {
     /// Brings the package into build/ with pip, builds the program in release and starts a guest that two viewers see at
     /// once. Left out, with a line that says so, where there is no Python or no package.
     Viewers,
+    /// Run tests in which threads meet, under ThreadSanitizer
+    ///
+    /// Compiles Rust's own library and four of the crates with the sanitizer, into target/tsan. The library's source is the
+    /// toolchain's (rust-src), or brought into build/ with curl; left out, with a line that says so, where there is no way
+    /// to it. What the sanitizer is not to report is in tests/tsan.txt, with its reasons.
+    Tsan,
     /// Try the page of `--display web` in a browser
     ///
     /// Brings Debian's Chromium, and playwright-core by npm, into build/; types at a guest's login, changes its CD, pauses
@@ -180,6 +187,7 @@ fn work(arguments: Arguments) -> Result<u8> {
         Task::Soak { name } => soak::soak(&place, name.as_deref()),
         Task::Qmp { program } => qmp::qmp(&place, program),
         Task::Viewers => viewers::viewers(&place),
+        Task::Tsan => tsan::tsan(&place),
         Task::Web => web::web(&place),
         Task::Qtest(arguments) => qtest::qtest(&place, &arguments),
         Task::Fuzz { target, what } => fuzz::fuzz(&place, target.as_deref(), what.as_deref()),

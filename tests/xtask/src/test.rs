@@ -198,6 +198,7 @@ fn rest(place: &Place, times: &Times) -> Result<()> {
         ("the page in a browser", &["web"][..]),
         ("vncdotool", &["viewers"]),
         ("QEMU's qtests", &["qtest"]),
+        ("ThreadSanitizer", &["tsan"]),
         ("Xen lab", &["xen-lab", "all"]),
     ];
     for (name, words) in tasks {
