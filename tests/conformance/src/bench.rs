@@ -250,7 +250,16 @@ impl<'a> Bench<'a> {
     /// Reads a port until `wanted` holds of it, as long as the machine may take for what comes from outside. What
     /// it read last.
     pub fn arrives(&mut self, port: u16, wanted: impl Fn(u8) -> bool) -> u8 {
-        let until = Instant::now() + self.machine.patience();
+        self.reads_until(port, self.machine.patience(), wanted)
+    }
+    /// Reads a port until `wanted` holds of it, as long as the host may take to serve a medium: an fsync takes seconds
+    /// while others write to the same disk, and no guest time. What it read last.
+    pub fn served(&mut self, port: u16, wanted: impl Fn(u8) -> bool) -> u8 {
+        self.reads_until(port, Duration::from_secs(20), wanted)
+    }
+    /// Reads a port until `wanted` holds of it, for so long of the host's time.
+    fn reads_until(&mut self, port: u16, patience: Duration, wanted: impl Fn(u8) -> bool) -> u8 {
+        let until = Instant::now() + patience;
         let mut value = self.inb(port);
         while !wanted(value) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));

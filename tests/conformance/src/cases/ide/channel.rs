@@ -81,10 +81,12 @@ impl Channel {
     }
     /// Status, as soon as the drive is not busy, without acknowledging.
     pub(in crate::cases) fn settled(self, bench: &mut Bench<'_>) -> u8 {
-        bench.poll(self.control, PATIENCE, |status| status & BSY == 0)
+        bench.poll(self.control, PATIENCE, |status| status & BSY == 0);
+        bench.served(self.control, |status| status & BSY == 0)
     }
     /// Status, as soon as the drive is not busy and wants no data.
     pub(in crate::cases) fn over(self, bench: &mut Bench<'_>) -> u8 {
+        self.settled(bench);
         bench.poll(self.control, PATIENCE, |status| status & (BSY | DRQ) == 0)
     }
     /// Acknowledges an interrupt by reading the status.
@@ -208,7 +210,10 @@ impl Channel {
     }
     /// Waits for the end of a transfer: bus master status, drive's status (not acknowledged).
     pub(in crate::cases) fn finished(self, bench: &mut Bench<'_>) -> (u8, u8) {
-        let master = bench.poll(self.master + 2, PATIENCE, |status| status & (INTERRUPT | FAILED) != 0);
+        let ended = |status| status & (INTERRUPT | FAILED) != 0;
+        bench.poll(self.master + 2, PATIENCE, ended);
+        self.settled(bench);
+        let master = bench.poll(self.master + 2, 10, ended);
         (master, self.over(bench))
     }
     /// A whole READ DMA or WRITE DMA with a 28-bit address of drive `unit`, over the table's entries.
