@@ -57,11 +57,15 @@ fn work(place: &Place, reach: Reach, times: &Times) -> Result<()> {
         let brought = bringing.join().map_err(|_| anyhow!("the thread that brings packages panicked"))?;
         checked.and(brought)
     })?;
-    side_by_side(place, reach, times)?;
-    if reach == Reach::All {
-        rest(place, times)?;
+    let apart = side_by_side(place, reach, times);
+    if reach != Reach::All {
+        return apart;
     }
-    Ok(())
+    // Of a run of hours everything that fails is wanted.
+    if let Err(error) = &apart {
+        eprintln!("\nerror: {error:#}");
+    }
+    rest(place, times).and(apart)
 }
 
 /// Brings and makes everything that a test needs; tells when the firmware is there, which unit tests read.
