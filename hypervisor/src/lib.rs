@@ -29,7 +29,7 @@ pub use doorbell::{Doorbell, DoorbellAddress, Doorbells};
 pub use irqfd::IrqFd;
 pub use memory::{Backing, GuestRam, Mapping, PageTrack, RamBlock};
 pub use no_cpu::NoCpu;
-pub use timer::{Timer, TimerQueue};
+pub use timer::{Keeper, Timer, TimerQueue, Waker};
 pub use vmm_sys_util::eventfd::EventFd;
 
 /// Why a hypervisor refused.

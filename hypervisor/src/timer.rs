@@ -1,9 +1,9 @@
 //! Timers by guest time: one queue a machine, the same for devices and for local APICs.
 //!
 //! The queue only orders; it does not run by itself. With a host clock a thread serves it
-//! ([`TimerQueue::serve`]); with instruction counting the vCPU loop asks for
-//! [`next_deadline`](TimerQueue::next_deadline) and calls [`fire`](TimerQueue::fire) when it is reached,
-//! so that a run repeats exactly. Timers of one instant fire in the order in which they were armed.
+//! ([`TimerQueue::serve`]), but while a halted vCPU waits for the deadlines in its place ([`Keeper`]); with instruction
+//! counting the vCPU loop asks for [`next_deadline`](TimerQueue::next_deadline) and calls [`fire`](TimerQueue::fire) when
+//! it is reached, so that a run repeats exactly. Timers of one instant fire in the order in which they were armed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,13 @@ use std::time::Duration;
 use crate::Clock;
 
 type Callback = Arc<dyn Fn() + Send + Sync>;
+/// Wakes who sleeps as the [`Keeper`] of a queue.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// How long the serving thread sleeps while somebody else keeps the queue, in nanoseconds.
+const WATCH: u64 = 1_000_000_000;
+/// A keeper that is so late with a deadline, in nanoseconds, is one no more.
+const LATE: u64 = 10_000_000;
 
 /// A machine's timers. Clones are handles to the same queue.
 #[derive(Clone, Default)]
@@ -38,6 +45,33 @@ struct Inner {
     /// has been woken. Nobody wakes it for what is later: who arms a timer mostly has just been woken by another, and
     /// arms and cancels some before it waits again.
     sleeps_until: Option<u64>,
+    /// Who waits for the deadlines in that thread's place.
+    kept: Option<Kept>,
+    /// Keepers that there have been.
+    keepers: u64,
+}
+
+struct Kept {
+    keeper: u64,
+    wake: Waker,
+    /// Until which deadline it sleeps, as of the serving thread.
+    sleeps_until: Option<u64>,
+}
+
+impl Inner {
+    fn next(&self) -> Option<u64> {
+        self.armed.keys().next().map(|(deadline, _)| *deadline)
+    }
+    fn kept_by(&mut self, keeper: u64) -> Option<&mut Kept> {
+        self.kept.as_mut().filter(|kept| kept.keeper == keeper)
+    }
+    /// Whether the deadlines are looked after by somebody else. One who is late is asked no more.
+    fn is_kept(&mut self, now: u64) -> bool {
+        if self.next().is_some_and(|next| next.saturating_add(LATE) <= now) {
+            self.kept = None;
+        }
+        self.kept.is_some()
+    }
 }
 
 impl Shared {
@@ -46,14 +80,27 @@ impl Shared {
     }
     /// Tells the earliest deadline, and who sleeps past it.
     fn publish(&self, mut inner: MutexGuard<'_, Inner>) {
-        let next = inner.armed.keys().next().map(|(deadline, _)| *deadline);
+        let next = inner.next();
         self.next.store(next.map_or(0, |deadline| deadline.saturating_add(1)), Ordering::Release);
-        let oversleeps = next.zip(inner.sleeps_until).is_some_and(|(next, until)| next < until);
-        if oversleeps {
-            inner.sleeps_until = None;
-            // Who is woken wants the lock first.
-            drop(inner);
-            self.changed.notify_all();
+        let oversleeps = |until: &mut Option<u64>| {
+            let oversleeps = next.zip(*until).is_some_and(|(next, until)| next < until);
+            oversleeps && until.take().is_some()
+        };
+        // Who is woken wants the lock first.
+        match &mut inner.kept {
+            Some(kept) => {
+                if oversleeps(&mut kept.sleeps_until) {
+                    let wake = kept.wake.clone();
+                    drop(inner);
+                    wake();
+                }
+            }
+            None => {
+                if oversleeps(&mut inner.sleeps_until) {
+                    drop(inner);
+                    self.changed.notify_all();
+                }
+            }
         }
     }
 }
@@ -96,12 +143,18 @@ impl TimerQueue {
         loop {
             let now = clock.now();
             crate::thread_role::at(crate::thread_role::Role::Vcpu);
-            self.fire(now);
+            let kept = self.shared.inner().is_kept(now);
+            if !kept {
+                self.fire(now);
+            }
             let mut inner = self.shared.inner();
             if inner.closed {
                 return;
             }
-            let until = inner.armed.keys().next().map_or(u64::MAX, |(deadline, _)| *deadline);
+            let until = match inner.kept {
+                Some(_) => now.saturating_add(WATCH),
+                None => inner.next().unwrap_or(u64::MAX),
+            };
             let wait = until.saturating_sub(now);
             if wait == 0 {
                 continue;
@@ -120,6 +173,21 @@ impl TimerQueue {
         }
     }
 
+    /// From now on the caller waits for the deadlines in the place of the thread that serves the queue: one that sleeps
+    /// anyway until something comes, and is mostly what the timers wake. `wake` ends its sleep when a timer is armed for
+    /// an earlier instant than it sleeps to; it is called with no lock of the queue held. None if somebody does so
+    /// already.
+    pub fn keep(&self, wake: &Waker) -> Option<Keeper> {
+        let mut inner = self.shared.inner();
+        if inner.kept.is_some() {
+            return None;
+        }
+        inner.keepers += 1;
+        let keeper = inner.keepers;
+        inner.kept = Some(Kept { keeper, wake: wake.clone(), sleeps_until: None });
+        Some(Keeper { queue: self.clone(), keeper })
+    }
+
     /// Makes [`serve`](TimerQueue::serve) look at the clock again, after it was stopped, started or set.
     pub fn kick(&self) {
         let _state = self.shared.inner();
@@ -130,6 +198,50 @@ impl TimerQueue {
     pub fn close(&self) {
         self.shared.inner().closed = true;
         self.shared.changed.notify_all();
+    }
+}
+
+/// Who waits for a queue's deadlines in the place of the thread that serves it, until this is dropped.
+///
+/// It may do other things for a moment without telling anybody, what the timers woke it for and what arms the next ones:
+/// an idle guest's timer then wakes one thread and not two. Who stays away for longer gives it up; one that is late by
+/// 10 ms is not asked any more when the serving thread looks (every second).
+pub struct Keeper {
+    queue: TimerQueue,
+    keeper: u64,
+}
+
+impl Keeper {
+    /// Fires what is due.
+    pub fn fire(&self, now: u64) {
+        if self.queue.next_deadline().is_some_and(|next| next <= now) {
+            self.queue.fire(now);
+        }
+    }
+    /// The instant to sleep to, of which whoever arms an earlier timer is told: the earliest deadline, for ever:
+    /// `u64::MAX`. None: somebody else looks after the deadlines by now.
+    pub fn sleep(&self) -> Option<u64> {
+        let mut inner = self.queue.shared.inner();
+        let until = inner.next().unwrap_or(u64::MAX);
+        inner.kept_by(self.keeper)?.sleeps_until = Some(until);
+        Some(until)
+    }
+    /// It is awake and need not be woken.
+    pub fn awake(&self) {
+        if let Some(kept) = self.queue.shared.inner().kept_by(self.keeper) {
+            kept.sleeps_until = None;
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let shared = &self.queue.shared;
+        let mut inner = shared.inner();
+        if inner.kept_by(self.keeper).is_some() {
+            inner.kept = None;
+            shared.publish(inner);
+        }
     }
 }
 
@@ -263,6 +375,61 @@ mod tests {
             }
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_keeper_is_woken_and_not_the_thread_until_it_gives_up() {
+        let queue = TimerQueue::new();
+        // Stands still.
+        let clock = Arc::new(HostClock::new());
+        let (on, at) = (queue.clone(), clock.clone());
+        let server = std::thread::spawn(move || on.serve(&*at));
+        let woken = Arc::new(AtomicU64::new(0));
+        let count = woken.clone();
+        let wake: Waker = Arc::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let (log, note) = recorder();
+        let mut timers: Vec<Timer> = (0..3).map(|n| queue.timer(note(n))).collect();
+        const HOUR: u64 = 3_600_000_000_000;
+        assert_eq!(sleeps_until(&queue), u64::MAX);
+        let keeper = queue.keep(&wake).unwrap();
+        assert!(queue.keep(&wake).is_none(), "one is enough");
+        timers[0].arm(5 * HOUR);
+        assert_eq!(queue.shared.inner().sleeps_until, Some(u64::MAX), "the thread sleeps on");
+        assert_eq!((keeper.sleep(), woken.load(Ordering::Relaxed)), (Some(5 * HOUR), 0));
+        timers[1].arm(6 * HOUR);
+        assert_eq!(woken.load(Ordering::Relaxed), 0, "for what is later");
+        timers[1].arm(4 * HOUR);
+        timers[2].arm(3 * HOUR);
+        assert_eq!(woken.load(Ordering::Relaxed), 1, "once for two");
+        keeper.awake();
+        keeper.fire(3 * HOUR);
+        assert_eq!(*log.lock().unwrap(), [2]);
+        drop(keeper);
+        assert_eq!(sleeps_until(&queue), 4 * HOUR, "the thread has it again");
+        queue.close();
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_keeper_that_stays_away_is_one_no_more() {
+        let queue = TimerQueue::new();
+        let wake: Waker = Arc::new(|| ());
+        let keeper = queue.keep(&wake).unwrap();
+        let clock = Arc::new(HostClock::new());
+        clock.start();
+        let (send, receive) = std::sync::mpsc::channel();
+        let mut timer = queue.timer(move || send.send(()).unwrap());
+        timer.arm(1_000_000);
+        let (on, at) = (queue.clone(), clock.clone());
+        let server = std::thread::spawn(move || on.serve(&*at));
+        receive.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(keeper.sleep(), None);
+        drop(keeper);
+        assert!(queue.keep(&wake).is_some());
+        queue.close();
+        server.join().unwrap();
     }
 
     #[test]

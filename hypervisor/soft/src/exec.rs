@@ -348,6 +348,10 @@ impl Cpu {
         if bits & attention::MEMORY != 0 {
             self.sync_memory(attention::MEMORY);
         }
+        // Who is awake looks at the timers when it halts.
+        if bits & attention::TIMERS != 0 {
+            word.fetch_and(!attention::TIMERS, Ordering::AcqRel);
+        }
         if self.shutdown {
             return Some(Leave::Shutdown);
         }

@@ -29,6 +29,8 @@ pub mod attention {
     pub const STOP: u32 = 1 << 9;
     /// INIT or start-up message.
     pub const INIT: u32 = 1 << 10;
+    /// A timer was armed for an earlier instant than its thread sleeps to.
+    pub const TIMERS: u32 = 1 << 11;
     /// What the inner loop leaves to the thread.
     pub const OUTSIDE: u32 = PAUSE | STOP | INIT;
 }
@@ -83,6 +85,12 @@ impl Vcpu {
         while self.attention.load(Ordering::Acquire) == 0 {
             guard = self.wake.wait(guard).unwrap_or_else(|p| p.into_inner());
         }
+    }
+    /// Sleeps until an attention bit is set, or so long.
+    pub(crate) fn wait_for(&self, time: Duration) {
+        let guard = self.guard();
+        let idle = |_: &mut ()| self.attention.load(Ordering::Acquire) == 0;
+        drop(self.wake.wait_timeout_while(guard, time, idle));
     }
 }
 

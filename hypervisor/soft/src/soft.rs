@@ -8,8 +8,8 @@ use hypervisor::debug::Debug;
 use hypervisor::inspect::Node;
 use hypervisor::{
     Capabilities, Claims, Clock, Dispatch, Doorbell, DoorbellAddress, Doorbells, Error, Event, EventFd,
-    GuestRam, HostClock, Hypervisor, IrqTarget, Laggards, Mapping, MsiTarget, RamBlock, SavedPart,
-    TimerQueue, memory,
+    GuestRam, HostClock, Hypervisor, IrqTarget, Keeper, Laggards, Mapping, MsiTarget, RamBlock, SavedPart,
+    TimerQueue, Waker, memory,
 };
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
@@ -83,6 +83,8 @@ pub const MAX_VCPUS: u32 = 64;
 pub(crate) const STACK: usize = 64 << 20;
 /// Longest turn of a vCPU with instruction counting, in instructions.
 const TURN: u64 = 50_000;
+/// Instructions that a vCPU runs before it lets go of the machine's timers, which it kept while it was halted.
+const GRACE: u64 = 1 << 15;
 
 /// Where the model of the vCPUs is saved.
 const MODEL: &str = "cpu/model";
@@ -255,9 +257,21 @@ impl Soft {
 
     /// One vCPU with the host's clock.
     fn thread(&self, n: usize, events: &Events) {
+        let shared = Arc::downgrade(&self.shared);
+        let wake: Waker = Arc::new(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.tell(n as u32, attention::TIMERS);
+            }
+        });
         while self.park(n) {
             let mut cpu = self.cpu(n);
+            let mut keeper = None;
             loop {
+                // A guest that a timer woke mostly halts again soon, and has armed the next one then.
+                cpu.icount_limit = match keeper {
+                    Some(_) => cpu.icount.saturating_add(GRACE),
+                    None => u64::MAX,
+                };
                 let leave = if cpu.wait_startup { Leave::Halted } else { cpu.run() };
                 let word = &self.shared.vcpus[n].attention;
                 match leave {
@@ -265,8 +279,9 @@ impl Soft {
                         cpu.reported = true;
                         events(Event::TripleFault { vcpu: n as u32 });
                     }
-                    Leave::Halted | Leave::Shutdown => self.shared.vcpus[n].wait(),
-                    _ => {}
+                    Leave::Halted | Leave::Shutdown => self.halt(n, &mut keeper, &wake),
+                    Leave::Count => keeper = None,
+                    Leave::Attention => {}
                 }
                 let bits = word.load(Ordering::Acquire);
                 if bits & (attention::PAUSE | attention::STOP) != 0 {
@@ -280,6 +295,31 @@ impl Soft {
                 }
             }
         }
+    }
+
+    /// Sleeps until a vCPU has attention, and keeps the machine's timers meanwhile if no other vCPU does.
+    fn halt(&self, n: usize, keeper: &mut Option<Keeper>, wake: &Waker) {
+        let Shared { vcpus, timers, clock, .. } = &*self.shared;
+        let vcpu = &vcpus[n];
+        if keeper.is_none() {
+            *keeper = timers.keep(wake);
+        }
+        while let Some(kept) = keeper {
+            let now = clock.now();
+            kept.fire(now);
+            if vcpu.attention.fetch_and(!attention::TIMERS, Ordering::AcqRel) & !attention::TIMERS != 0 {
+                return;
+            }
+            match kept.sleep() {
+                Some(until) => vcpu.wait_for(Duration::from_nanos(until.saturating_sub(now))),
+                None => *keeper = None,
+            }
+            if let Some(kept) = keeper {
+                kept.awake();
+            }
+        }
+        vcpu.wait();
+        vcpu.attention.fetch_and(!attention::TIMERS, Ordering::AcqRel);
     }
 
     /// All vCPUs in turn, time by instructions.
