@@ -2,21 +2,17 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
-
 use super::config::{BlockSource, Blockdev, Drive, Interface};
 use super::keyval::Fields;
 use super::{Refusal, values};
 use crate::config::{CacheMode, DiskKind};
-use crate::monitor::json;
 
 /// Most nodes that lie on each other.
 const DEPTH: usize = 8;
 
 /// Reads one node.
 pub(super) fn parse(value: &str) -> Result<Blockdev, Refusal> {
-    let mut fields =
-        if value.starts_with('{') { of_json(value)? } else { Fields::parse(value, Some("driver")) };
+    let mut fields = Fields::of_option(value, "driver")?;
     let driver = fields.required("driver")?;
     let name = fields.required("node-name")?;
     if fields.get("cache").is_some() {
@@ -63,34 +59,6 @@ fn source(driver: &str, fields: &mut Fields) -> Result<BlockSource, Refusal> {
         | "luks" => Err(Refusal::not_built(format!("driver={driver}"))),
         _ => Err(Refusal::bad(format!("Unknown driver '{driver}'"))),
     }
-}
-
-/// A JSON object as the fields that its dotted form would have.
-fn of_json(text: &str) -> Result<Fields, Refusal> {
-    let value = json::parse(text.as_bytes()).map_err(|error| Refusal::bad(format!("JSON: {error}")))?;
-    let mut pairs = Vec::new();
-    flatten("", &value, &mut pairs)?;
-    Ok(Fields::of(pairs))
-}
-
-fn flatten(path: &str, value: &Value, pairs: &mut Vec<(String, String)>) -> Result<(), Refusal> {
-    let text = match value {
-        Value::Object(members) => {
-            for (key, member) in members {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                flatten(&path, member, pairs)?;
-            }
-            return Ok(());
-        }
-        Value::String(text) => text.clone(),
-        Value::Bool(on) => if *on { "on" } else { "off" }.into(),
-        Value::Number(number) => number.to_string(),
-        Value::Null | Value::Array(_) => {
-            return Err(Refusal::bad(format!("'{path}' is neither text nor number")));
-        }
-    };
-    pairs.push((path.to_owned(), text));
-    Ok(())
 }
 
 /// The image behind a node, as the drive that names it.

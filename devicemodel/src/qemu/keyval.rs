@@ -5,7 +5,10 @@
 
 use std::fmt::Display;
 
+use serde_json::Value;
+
 use super::Refusal;
+use crate::monitor::json;
 
 /// The fields of one option string, taken out one after the other; [`end`](Fields::end) complains about
 /// what is left.
@@ -56,9 +59,19 @@ impl Fields {
         Fields { pairs }
     }
 
-    /// Fields that are apart already.
-    pub(super) fn of(pairs: Vec<(String, String)>) -> Fields {
-        Fields { pairs }
+    /// An option that may be a JSON object instead, as libvirt writes `-device`, `-netdev`, `-object` and `-blockdev`: its
+    /// members are the fields that the other form has, those of members with a dot between.
+    ///
+    /// # Errors
+    /// It begins as JSON and is none, or holds what no field can.
+    pub(super) fn of_option(text: &str, implied: &str) -> Result<Fields, Refusal> {
+        if !text.starts_with('{') {
+            return Ok(Fields::parse(text, Some(implied)));
+        }
+        let value = json::parse(text.as_bytes()).map_err(|error| Refusal::bad(format!("JSON: {error}")))?;
+        let mut pairs = Vec::new();
+        flatten("", &value, &mut pairs)?;
+        Ok(Fields { pairs })
     }
 
     /// Adds a field, unless it is there.
@@ -235,6 +248,37 @@ fn split(text: &str, separates: impl Fn(&str) -> bool) -> Vec<String> {
     parts
 }
 
+fn flatten(path: &str, value: &Value, pairs: &mut Vec<(String, String)>) -> Result<(), Refusal> {
+    let text = match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                flatten(&path, member, pairs)?;
+            }
+            return Ok(());
+        }
+        // QAPI's list of texts, `[{"str": "tcp::2222-:22"}]`, is a key that comes several times.
+        Value::Array(members) if !path.is_empty() => {
+            for member in members {
+                let text = member.get("str").unwrap_or(member);
+                if !text.is_string() {
+                    return Err(Refusal::bad(format!("'{path}' is no list of texts")));
+                }
+                flatten(path, text, pairs)?;
+            }
+            return Ok(());
+        }
+        Value::String(text) => text.clone(),
+        Value::Bool(on) => if *on { "on" } else { "off" }.into(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Array(_) => {
+            return Err(Refusal::bad(format!("'{path}' is neither text nor number")));
+        }
+    };
+    pairs.push((path.to_owned(), text));
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +312,31 @@ mod tests {
         assert_eq!((fields.number("octal"), fields.number("hex")), (Ok(Some(15_u8)), Ok(Some(31_u8))));
         for bad in ["n=", "n=+1", "n=0x+1", "n=08", "n=-1", "n=1 "] {
             assert!(Fields::parse(bad, None).number::<u8>("n").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_option_may_be_json() {
+        let text = r#"{"driver": "usb-tablet", "port": "1", "a": 2, "b": true, "c": {"d": "x,y"}, "e": [{"str": "1"}, "2"]}"#;
+        let mut fields = Fields::of_option(text, "driver").unwrap();
+        assert_eq!(fields.take("driver").as_deref(), Some("usb-tablet"));
+        assert_eq!((fields.number("port"), fields.number("a")), (Ok(Some(1_u8)), Ok(Some(2_u8))));
+        assert_eq!((fields.flag("b"), fields.take("c.d")), (Ok(Some(true)), Some("x,y".into())));
+        let text = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(fields.rest(), [text("e", "1"), text("e", "2")]);
+        // QEMU's parser of JSON takes these quotes too, and QEMU's tests use them.
+        assert_eq!(Fields::of_option("{'driver': 'x'}", "driver").unwrap().get("driver"), Some("x"));
+        let same = Fields::of_option("x,a=1", "driver");
+        assert_eq!(same, Ok(Fields::parse("x,a=1", Some("driver"))));
+        for bad in [
+            "{",
+            "{}x",
+            r#"{"a": null}"#,
+            r#"{"a": [1]}"#,
+            r#"{"a": [{"b": "c"}]}"#,
+            r#"{"a": "b", "a": "c"}"#,
+        ] {
+            assert!(Fields::of_option(bad, "driver").is_err(), "{bad}");
         }
     }
 

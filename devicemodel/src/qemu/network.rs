@@ -70,7 +70,7 @@ pub struct Nics {
 }
 
 pub(super) fn netdev(value: &str) -> Result<NetdevConfig, Refusal> {
-    let mut fields = Fields::parse(value, Some("type"));
+    let mut fields = Fields::of_option(value, "type")?;
     let (kind, id) = (fields.required("type")?, fields.required("id")?);
     checked(NetdevConfig { id, kind, options: fields.rest() })
 }

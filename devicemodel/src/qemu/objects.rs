@@ -26,7 +26,7 @@ pub(super) enum Object {
 }
 
 pub(super) fn object(value: &str) -> Result<Object, Refusal> {
-    let mut fields = Fields::parse(value, Some("qom-type"));
+    let mut fields = Fields::of_option(value, "qom-type")?;
     let kind = fields.required("qom-type")?;
     match kind.as_str() {
         "filter-dump" => {

@@ -134,6 +134,10 @@ fn usb_is_there_when_it_is_asked_for() {
     ));
     let found = |model: &str| xapi.guest.devices.iter().find(|device| device.model == model).unwrap();
     assert_eq!(found("usb-tablet").properties["port"], Value::Uint(2));
+    // As libvirt has it: JSON has no spaces there, which would end the argument here.
+    let libvirt = plan(&format!(r#"{plain} -usb -device {{"driver":"usb-tablet","id":"t","port":"2"}}"#));
+    let tablet = libvirt.guest.devices.iter().find(|device| device.model == "usb-tablet").unwrap();
+    assert_eq!((tablet.id.as_deref(), &tablet.properties["port"]), (Some("t"), &Value::Uint(2)));
     assert_eq!(found("piix3-usb-uhci").properties["subvendor_id"], Value::Uint(0x5853));
     assert_eq!(found("piix3-usb-uhci").devfn(), Some(10));
     // As libxl has it.

@@ -323,7 +323,7 @@ pub(super) fn cdrom(value: &str) -> Result<Drive, Refusal> {
 }
 
 pub(super) fn device(value: &str) -> Result<DeviceArg, Refusal> {
-    let mut props = Fields::parse(value, Some("driver"));
+    let mut props = Fields::of_option(value, "driver")?;
     let name = props.required("driver")?;
     match driver(&name) {
         None => Err(Refusal::bad(format!("'{name}' is not a valid device model name"))),
