@@ -12,12 +12,16 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{Failure, say};
-use crate::config::{ConfigError, CpuTier, GuestConfig};
+use crate::config::{ConfigError, CpuTier, DiskFormat, GuestConfig};
 use crate::domain::{self, Domain, DomainError};
 use crate::launch::{self, Settings, Vcpus, launch};
-use crate::machine::Preopened;
+use crate::machine::{Machine, Preopened};
+use crate::monitor::info::{NewNode, NewNodeKind, Source};
+use crate::monitor::protocol::QmpError;
 use crate::monitor::server::Server;
-use crate::qemu::{self, Incoming, MonitorSocket, Plan, QemuError, QtestOptions, SocketAt, Task, XenOptions};
+use crate::qemu::{
+    self, Incoming, LooseImage, MonitorSocket, Plan, QemuError, QtestOptions, SocketAt, Task, XenOptions,
+};
 use crate::qtest::command::Session;
 use crate::qtest::{self, Access};
 use crate::run::{Ending, Options, Step};
@@ -45,6 +49,8 @@ enum StartError {
     Vnc(#[from] VncError),
     #[error("{0}")]
     Config(#[from] ConfigError),
+    #[error("-drive {}: {}", .name, .why.desc)]
+    Image { name: String, why: QmpError },
     #[error("{0}")]
     Guest(#[from] Failure),
     #[error("{0}")]
@@ -135,9 +141,23 @@ fn guest(plan: Plan) -> Result<u8, StartError> {
     let options = Options { server, vnc, paused: host.paused, confine, ..Options::default() };
     let soft = Settings::new(Vcpus::Soft { tier: CpuTier::Auto, record: None, lockstep: None })?;
     let settings = Settings { debugcon: host.debugcon, options, ..soft };
-    let ending = launch(guest, settings, |_, _| Ok::<_, StartError>(()))?;
+    let ending = launch(guest, settings, |machine, _| have_images(machine, host.images))?;
     // A panic is an end like another for QEMU, unless the command line says that it is a failure.
     Ok(if ending == Ending::Crashed { u8::from(host.panic_fails) } else { ending.status() })
+}
+
+/// Opens the images that devices may be plugged with later.
+fn have_images(machine: &Machine, images: Vec<LooseImage>) -> Result<(), StartError> {
+    for LooseImage { name, path, format, readonly } in images {
+        let format = match format {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        };
+        let kind = NewNodeKind::Format(format.into(), Source::Path(path));
+        let added = machine.add_node(NewNode { name: name.clone(), kind, readonly });
+        added.map_err(|why| StartError::Image { name, why })?;
+    }
+    Ok(())
 }
 
 /// What the process gives up when everything is open.
@@ -158,6 +178,7 @@ fn still(plan: Plan, qtest: &QtestOptions) -> Result<u8, StartError> {
     let options = Options { paused: host.paused, confine, ..Options::default() };
     let settings = Settings { debugcon: host.debugcon.clone(), options, ..nobody };
     let ending = launch(guest, settings, |machine, options| {
+        have_images(machine, host.images.clone())?;
         let session = Session::new(Access::new(still, machine.bus()), machine.isa(), taps);
         // The client waits for this connection first, and for the monitor's after it.
         let opened =
@@ -178,6 +199,9 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StartError> {
     let Plan { mut guest, mut host, .. } = plan;
     host.sandbox.reach = guest.reach();
     host.notes.iter().for_each(|line| say(line));
+    for LooseImage { name, .. } in &host.images {
+        say(&format!("{name}: under Xen a drive is for devices of the command line: it is left out"));
+    }
     let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&host)?;

@@ -37,7 +37,7 @@ pub use config::{
 pub use drivers::is_built;
 pub use objects::TlsFiles;
 pub use parse::parse;
-pub use plan::{HostOptions, MonitorSocket, Plan, QtestOptions, Task, XenOptions};
+pub use plan::{HostOptions, LooseImage, MonitorSocket, Plan, QtestOptions, Task, XenOptions};
 
 /// Why one option is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

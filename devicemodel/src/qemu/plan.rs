@@ -10,8 +10,8 @@ use devices_core::model::{Properties, Value};
 
 use super::boot::Panic;
 use super::config::{
-    Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface, MachineKind, QemuConfig,
-    SocketAt, Vga, VncArg,
+    BlockSource, Blockdev, Chardev, ChardevTarget, DeviceArg, Drive, Global, Incoming, Interface,
+    MachineKind, QemuConfig, SocketAt, Vga, VncArg,
 };
 use super::drivers::{Driver, driver};
 use super::network::{NicArg, OnBoard};
@@ -56,8 +56,23 @@ pub struct HostOptions {
     pub debugcon: Option<PathBuf>,
     /// The exit status says that the guest panicked.
     pub panic_fails: bool,
+    /// Images that no device of the command line has, for those that are plugged later.
+    pub images: Vec<LooseImage>,
     /// What was taken and changes nothing, each a sentence for the person.
     pub notes: Vec<String>,
+}
+
+/// An image that waits for a device: a `-drive` with `if=none`, or a `-blockdev`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LooseImage {
+    /// Its id, or the node's name.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its format: raw if nobody said.
+    pub format: DiskFormat,
+    /// The guest may not write.
+    pub readonly: bool,
 }
 
 /// What only a Xen domain has.
@@ -166,6 +181,7 @@ impl Task {
                 .and_then(|device| plan.device(device, &mut drives))
                 .map_err(|refusal| refusal.at(format!("-device {}", device.driver)))?;
         }
+        drives.leave(&mut plan.host)?;
         plan.guest.audiodevs.clone_from(&config.audiodevs);
         plan.guest.speaker.clone_from(&config.machine.speaker);
         for (card, audiodev) in &config.sound_cards {
@@ -338,6 +354,7 @@ fn host(config: &QemuConfig, monitors: Vec<MonitorSocket>) -> Result<HostOptions
         pidfile: config.pidfile.clone(),
         debugcon: config.debugcon.clone(),
         panic_fails: config.ends.panic == Panic::ExitFailure,
+        images: Vec::new(),
         notes: config.notes.clone(),
     })
 }
@@ -483,6 +500,40 @@ impl Drives {
         };
         let kind = device.kind();
         self.disks.push(disk(&drive, kind, self.snapshot)?);
+        Ok(())
+    }
+
+    /// Leaves what no device has taken for those that come later.
+    fn leave(&self, host: &mut HostOptions) -> Result<(), QemuError> {
+        let at = |name: &str| format!("-drive {name}");
+        let is_under =
+            |name: &str| self.nodes.iter().any(|node| node.source == BlockSource::Node(name.to_owned()));
+        let is_taken = |name: &str| self.disks.iter().any(|disk| disk.id.as_deref() == Some(name));
+        let nodes = self.nodes.iter().filter(|node| !is_under(&node.name) && !is_taken(&node.name));
+        let nodes = nodes.map(|node| {
+            blockdev::drive(&self.nodes, &node.name).map_err(|refusal| refusal.at(at(&node.name)))
+        });
+        let drives = self.loose.iter().cloned().map(Ok).chain(nodes);
+        for drive in drives {
+            let drive = drive?;
+            let (Some(name), Some(path)) = (drive.id.clone(), drive.file.clone()) else { continue };
+            if ["null-co://", "null-aio://"].iter().any(|driver| path.to_string_lossy().starts_with(driver)) {
+                host.notes.push(format!(
+                    "{name}: the image driver of {} is not built: it is left out",
+                    path.display()
+                ));
+                continue;
+            }
+            let disk =
+                disk(&drive, DiskKind::Disk, self.snapshot).map_err(|refusal| refusal.at(at(&name)))?;
+            if disk.snapshot {
+                host.notes
+                    .push(format!("{name}: snapshot=on is for drives that a -device has: it is left out"));
+                continue;
+            }
+            let (format, readonly) = (disk.format.unwrap_or_default(), disk.readonly);
+            host.images.push(LooseImage { name, path, format, readonly });
+        }
         Ok(())
     }
 }

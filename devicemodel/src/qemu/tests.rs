@@ -56,6 +56,33 @@ fn platform() -> DeviceSpec {
 }
 
 #[test]
+fn images_that_no_device_has_wait_for_one() {
+    let images = |text: &str| {
+        let host = plan(&format!("-machine pc,accel=tcg -m 64 -nodefaults {text}")).host;
+        (host.images, host.notes.len())
+    };
+    let image = |name: &str, path: &str, format, readonly| LooseImage {
+        name: name.into(),
+        path: path.into(),
+        format,
+        readonly,
+    };
+    let notes = images("").1;
+    let drive = "-drive if=none,id=a,file=/a,format=qcow2";
+    let loose = image("a", "/a", DiskFormat::Qcow2, false);
+    assert_eq!(images(drive), (vec![loose], notes));
+    assert_eq!(images(&format!("{drive} -device ide-hd,drive=a")), (vec![], notes));
+    // What lies under another is that one's.
+    let nodes = "-blockdev file,node-name=f,filename=/b,read-only=on -blockdev raw,node-name=b,file=f";
+    assert_eq!(images(nodes), (vec![image("b", "/b", DiskFormat::Raw, true)], notes));
+    assert_eq!(images(&format!("{nodes} -device virtio-blk-pci,drive=b")), (vec![], notes));
+    // Its writes were to go elsewhere.
+    assert_eq!(images(&format!("{drive} -snapshot")), (vec![], notes + 1));
+    assert_eq!(images("-drive if=none,id=empty"), (vec![], notes));
+    assert_eq!(images("-drive if=none,id=null,file=null-co://"), (vec![], notes + 1));
+}
+
+#[test]
 fn a_file_is_written_anew_or_to_its_end() {
     let serial =
         |append: &str| plan(&format!("-chardev file,id=a,path=/b{append} -serial chardev:a")).guest.serial;

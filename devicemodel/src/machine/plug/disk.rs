@@ -76,7 +76,7 @@ impl Machine {
             return Err(plain(format!("Drive '{node}' is already in use by another device")));
         }
         if self.nodes.info().iter().all(|other| other.name != node) {
-            let model = if bus == DiskBus::Scsi { &spec.model } else { "virtio-blk-device" };
+            let model = if spec.model.starts_with("virtio-blk") { "virtio-blk-device" } else { &spec.model };
             return Err(plain(format!("Property '{model}.drive' can't find value '{node}'")));
         }
         let taken = self.nodes.take(node, &config.place_name(), kind == DiskKind::Disk);
