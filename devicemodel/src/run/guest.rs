@@ -42,6 +42,17 @@ fn property(name: &str, value: &Value) -> Result<model::Value, QmpError> {
     }
 }
 
+/// The same as QEMU's `device_add` takes it, which makes words of a command line of all of them: numbers and switches may
+/// come as text, as libxl gives ports, and text as numbers.
+fn words(name: &str, value: &Value) -> Result<String, QmpError> {
+    match value {
+        Value::Bool(on) => Ok(if *on { "on" } else { "off" }.into()),
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
+        _ => Err(QmpError::generic(format!("Parameter '{name}' expects another type"))),
+    }
+}
+
 /// Most keys that are held down at a time: more than a keyboard has.
 const HELD: usize = 256;
 
@@ -265,7 +276,7 @@ impl Guest for Runner {
                 bus = bus_of(model, value.as_str().unwrap_or_default()).map_err(|why| error(&why))?;
                 continue;
             }
-            properties.put(name, property(name, value)?).map_err(|why| error(&why))?;
+            properties.parse(name, &words(name, value)?).map_err(|why| error(&why))?;
         }
         let spec = DeviceSpec { bus, ..DeviceSpec::new(id.map(str::to_owned), &properties) };
         self.machine.add_device(spec).map_err(|why| error(&why))

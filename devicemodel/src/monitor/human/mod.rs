@@ -5,9 +5,7 @@ mod keys;
 mod memory;
 mod words;
 
-use devices::models;
-use devices_core::model::{self, Properties};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::commands::{execute, permit};
 use super::context::Context;
@@ -127,28 +125,10 @@ fn size(text: &str) -> Result<i64, QmpError> {
     bytes.ok_or_else(|| QmpError::generic("invalid size"))
 }
 
-/// `device_add e1000,id=nic1,netdev=net1`. Text becomes what QMP's command expects of each property.
+/// `device_add e1000,id=nic1,netdev=net1`.
 fn add_device(options: &str, context: &mut Context<'_>) -> Result<(), QmpError> {
     let mut fields = keyval::Fields::parse(options, Some("driver"));
-    let driver = fields.take("driver").unwrap_or_default();
-    let mut arguments = Map::from_iter([("driver".to_owned(), json!(driver))]);
-    for key in ["id", "bus"] {
-        arguments.extend(fields.take(key).map(|value| (key.to_owned(), json!(value))));
-    }
-    let model = models::find(&driver);
-    for (name, text) in fields.rest() {
-        let mut properties = model.map(Properties::new);
-        let read = properties.as_mut().map(|properties| properties.parse(&name, &text)).transpose();
-        read.map_err(|error| QmpError::generic(error.to_string()))?;
-        let typed = properties.iter().flat_map(Properties::all).find(|(set, _)| *set == name);
-        let value = match typed {
-            Some((_, model::Value::Bool(on))) => json!(on),
-            Some((_, model::Value::Uint(number))) => json!(number),
-            Some((_, model::Value::Text(text))) => json!(text),
-            None => json!(text),
-        };
-        arguments.insert(name, value);
-    }
+    let arguments = fields.rest().into_iter().map(|(name, text)| (name, json!(text))).collect();
     same("device_add", Value::Object(arguments), context).map(drop)
 }
 
