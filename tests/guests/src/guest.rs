@@ -268,8 +268,14 @@ impl Guest {
     pub fn hold(&mut self, keys: &str, milliseconds: u64) -> Result<()> {
         let names: Vec<_> = keys.split('-').map(|name| json!({ "type": "qcode", "data": name })).collect();
         self.monitor()?.execute("send-key", json!({ "keys": names, "hold-time": milliseconds }))?;
-        // The keyboard's own buffer is 16 bytes; a person is slower than this, too.
+        // A person is slower than this, too.
         std::thread::sleep(Duration::from_millis(milliseconds + 40));
+        // The keyboard's own buffer is 16 bytes: on a busy machine the guest may need longer to read it.
+        let until = Instant::now() + seconds(20);
+        let queued = |tree: Result<String>| tree.is_ok_and(|tree| !tree.contains(" 0 bytes queued"));
+        while Instant::now() < until && queued(self.inspect("device/i8042")) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         Ok(())
     }
 

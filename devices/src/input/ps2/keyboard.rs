@@ -200,9 +200,11 @@ impl Keyboard {
         valid(self.out.bounded(), "a keyboard queues 16 bytes")
     }
 
-    /// Set, rate and whether it sends, for people.
+    /// Set, rate, whether it sends, and what the guest has not read yet, for people.
     pub fn summary(&self) -> String {
-        format!("set {}, rate {:#04x}, leds {:#x}, enabled {}", self.set, self.rate, self.leds, self.enabled)
+        let Keyboard { set, rate, leds, enabled, .. } = self;
+        let queued = self.out.len();
+        format!("set {set}, rate {rate:#04x}, leds {leds:#x}, enabled {enabled}, {queued} bytes queued")
     }
 }
 

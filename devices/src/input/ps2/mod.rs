@@ -45,6 +45,10 @@ impl Outbox {
         self.answers.pop_front().or_else(|| self.events.pop_front())
     }
 
+    fn len(&self) -> usize {
+        self.answers.len() + self.events.len()
+    }
+
     fn clear(&mut self) {
         self.events.clear();
         self.answers.clear();
