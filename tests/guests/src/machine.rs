@@ -98,6 +98,7 @@ pub struct Machine {
     served: Vec<(String, String)>,
     shares: Vec<String>,
     sound: Option<String>,
+    speaker: bool,
     within: Option<u32>,
 }
 
@@ -132,6 +133,7 @@ impl Machine {
             served: Vec::new(),
             shares: Vec::new(),
             sound: None,
+            speaker: false,
             within: None,
         }
     }
@@ -317,6 +319,12 @@ impl Machine {
         self
     }
 
+    /// Its speaker is heard there, too.
+    pub fn speaker(mut self) -> Machine {
+        self.speaker = true;
+        self
+    }
+
     /// In the network of that process, which has one of its own.
     pub fn within(mut self, process: u32) -> Machine {
         self.within = Some(process);
@@ -368,6 +376,7 @@ impl Machine {
             command.arg("--device").arg(format!("{device},chardev=served{index}"));
         }
         command.args(self.sound.iter().map(|sound| format!("--audiodev={sound}")));
+        command.args(self.speaker.then_some("--speaker=sound"));
         command.args(self.shares.iter().map(|share| format!("--share={share}")));
         if let (false, Ok(program)) = (self.shares.is_empty(), place::virtiofsd()) {
             place::with_packages_of(command, &program);

@@ -82,15 +82,27 @@ fn is_heard(heard: &[u8], source: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A guest that plays `source`, and has said so.
-fn play(folder: &Path, wav: &Path, rate: u32, source: &[u8], devices: &[&str]) -> Result<Guest> {
+/// A guest at its shell with perl and `source`; what it plays is in `wav`.
+fn shell(
+    folder: &Path,
+    wav: &Path,
+    rate: u32,
+    source: &[u8],
+    with: impl FnOnce(Machine) -> Machine,
+) -> Result<Guest> {
     let disk = perl::disk(folder, &[("player", PLAYER.as_bytes()), ("source", source)])?;
-    let machine = Machine::new()?.icount().virtio_disk(&disk, "raw", "").sound(wav, rate);
-    let machine = devices.iter().fold(machine, |machine, device| machine.device(*device));
+    let machine = with(Machine::new()?.icount().virtio_disk(&disk, "raw", "").sound(wav, rate));
     let mut guest = machine.kernel("sound", APPEND)?.boot()?;
     guest.wait_for("ailurus:/root#", seconds(400))?;
     guest.type_line("mkdir -p /usr; tar -xf /dev/vda -C /; export PATH=$PATH:/usr/bin; echo un'packed'")?;
     guest.wait_for("unpacked", seconds(120))?;
+    Ok(guest)
+}
+
+/// A guest that plays `source`.
+fn play(folder: &Path, wav: &Path, rate: u32, source: &[u8], devices: &[&str]) -> Result<Guest> {
+    let plug = |machine| devices.iter().fold(machine, |machine: Machine, device| machine.device(*device));
+    let mut guest = shell(folder, wav, rate, source, plug)?;
     guest.type_line(&format!("perl /player /source {rate}"))?;
     Ok(guest)
 }
@@ -102,11 +114,11 @@ fn ends_well(guest: &mut Guest, len: usize) -> Result<()> {
 }
 
 /// Plays five seconds.
-fn plays(devices: &[&str]) -> Result<()> {
+fn plays(devices: &[&str], rate: u32) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let wav = folder.path().join("wav");
-    let source = source(48_000, 240_000);
-    let mut guest = play(folder.path(), &wav, 48_000, &source, devices)?;
+    let source = source(rate, 5 * rate);
+    let mut guest = play(folder.path(), &wav, rate, &source, devices)?;
     ends_well(&mut guest, source.len())?;
     is_heard(&frames(&wav)?, &source)
 }
@@ -133,12 +145,48 @@ const AC97: [&str; 1] = ["AC97,audiodev=sound"];
 
 #[test]
 fn hda_plays() {
-    case("HD Audio: five seconds of a tone and noise", || plays(&HDA));
+    case("HD Audio: five seconds of a tone and noise", || plays(&HDA, 48_000));
 }
 
 #[test]
 fn ac97_plays() {
-    case("AC'97: five seconds of a tone and noise", || plays(&AC97));
+    case("AC'97: five seconds of a tone and noise", || plays(&AC97, 48_000));
+}
+
+#[test]
+fn es1370_plays() {
+    // Its converter's rate is 1.4112 MHz divided: that of CDs it has exactly.
+    case("ES1370: five seconds of a tone and noise", || plays(&["ES1370,audiodev=sound"], 44_100));
+}
+
+/// Linux beeps by counter 2 of the 8254: 1193 ticks a period, 500 ms.
+const BEEP: &str = r#"perl -e 'open(my $t, ">", "/dev/tty0") or die $!; ioctl($t, 0x4b30, 500 << 16 | 1193); sleep 1; print "beeped\n"'"#;
+
+#[test]
+fn the_speaker_beeps() {
+    case("the PC's speaker: half a second of 1000 Hz", || {
+        let folder = tempfile::tempdir()?;
+        let wav = folder.path().join("wav");
+        let mut guest = shell(folder.path(), &wav, 48_000, &[], |machine| machine.speaker())?;
+        guest.type_line(BEEP)?;
+        guest.wait_for("beeped\r", seconds(120))?;
+        guest.type_line("poweroff -f")?;
+        guest.wait_power_off(seconds(120))?;
+        let frames = frames(&wav)?;
+        let left: Vec<i16> = frames.chunks(4).map(|frame| i16::from_le_bytes([frame[0], frame[1]])).collect();
+        let (low, high) = (left.iter().min().context("nothing")?, left.iter().max().context("nothing")?);
+        ensure!(low < high, "silence");
+        let is_high = |sample: &i16| 2 * i32::from(*sample) > i32::from(*low) + i32::from(*high);
+        let edges: Vec<usize> =
+            (1..left.len()).filter(|at| is_high(&left[at - 1]) != is_high(&left[*at])).collect();
+        let span = edges.last().zip(edges.first()).map_or(0, |(last, first)| last - first);
+        println!("  {} edges in {span} frames", edges.len());
+        // Linux's timer for the end of it goes by steps of 32 ms.
+        ensure!((23_900..=26_000).contains(&span), "{span} frames");
+        let tone = (edges.len() - 1) * 48_000 / (2 * span);
+        ensure!((990..=1010).contains(&tone), "{tone} Hz");
+        Ok(())
+    });
 }
 
 #[test]

@@ -77,8 +77,15 @@ pub const USB: [&str; 8] =
     ["ehci-pci", "uhci-hcd", "xhci-pci", "usbhid", "hid-generic", "evdev", "usb-storage", "sd_mod"];
 
 /// Sound cards, for the generic kernel, and a disk with what is to be played.
-pub const SOUND: [&str; 5] =
-    ["virtio_pci", "virtio_blk", "snd-hda-codec-generic", "snd-hda-intel", "snd-intel8x0"];
+pub const SOUND: [&str; 7] = [
+    "virtio_pci",
+    "virtio_blk",
+    "snd-hda-codec-generic",
+    "snd-hda-intel",
+    "snd-intel8x0",
+    "snd-ens1370",
+    "pcspkr",
+];
 
 /// The modules `names` and all that they depend on, each after what it needs.
 pub fn in_order(folder: &Path, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
