@@ -485,3 +485,31 @@ impl Runner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn device_add_takes_text_for_numbers_and_switches() {
+        let set = |model: &str, name: &str, value: Value| {
+            let mut properties = Properties::new(models::find(model).unwrap());
+            let text = words(name, &value).map_err(|error| error.desc)?;
+            properties.parse(name, &text).map_err(|error| error.to_string())?;
+            Ok::<_, String>(properties.get(name).unwrap())
+        };
+        for port in [json!("2"), json!(2)] {
+            assert_eq!(set("usb-tablet", "port", port), Ok(model::Value::Uint(2)));
+        }
+        for on in [json!("on"), json!(true)] {
+            assert_eq!(set("e1000", "multifunction", on), Ok(model::Value::Bool(true)));
+        }
+        // A slot, as everywhere.
+        assert_eq!(set("e1000", "addr", json!(5)), Ok(model::Value::Uint(5 << 3)));
+        for wrong in [json!(null), json!([2]), json!({}), json!(2.5), json!("two")] {
+            set("usb-tablet", "port", wrong).unwrap_err();
+        }
+    }
+}
