@@ -201,7 +201,7 @@ fn rest(place: &Place, times: &Times) -> Result<()> {
     let tasks = [
         ("the page in a browser", &["web"][..]),
         ("vncdotool", &["viewers"]),
-        ("QEMU's qtests", &["qtest"]),
+        ("QEMU's qtests", &["qtest", "--explained"]),
         ("ThreadSanitizer", &["tsan"]),
         ("Xen lab", &["xen-lab", "all"]),
     ];
