@@ -255,7 +255,7 @@ impl<'a> Bench<'a> {
     /// Reads a port until `wanted` holds of it, as long as the host may take to serve a medium: an fsync takes seconds
     /// while others write to the same disk, and no guest time. What it read last.
     pub fn served(&mut self, port: u16, wanted: impl Fn(u8) -> bool) -> u8 {
-        self.reads_until(port, Duration::from_secs(20), wanted)
+        self.reads_until(port, 10 * self.machine.patience(), wanted)
     }
     /// Reads a port until `wanted` holds of it, for so long of the host's time.
     fn reads_until(&mut self, port: u16, patience: Duration, wanted: impl Fn(u8) -> bool) -> u8 {
