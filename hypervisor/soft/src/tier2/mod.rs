@@ -3,7 +3,9 @@
 //! Tier 1 stays the authority. A block is found, checked and counted by it; a translation is what its first operation
 //! then runs (`run_translated`). Translated code runs on from block to block by itself, by links within a
 //! page, by guarded slots to other pages and by a cache of the targets of indirect jumps, and comes back to tier 1 for
-//! all that is unusual. A run with translations and one without are the same run.
+//! all that is unusual. A run with translations and one without are the same run, unless the guest changes a mapping that
+//! it has used and does not invalidate it: which of the two it sees then no processor promises (SDM vol. 3, 4.10.4.3),
+//! and links remember longer than tier 1 does.
 //!
 //! What is translated is 64-bit code and, where offsets are linear addresses ([`mode::FLAT`]), 32-bit code. ES, FS and GS of
 //! the latter have bases and limits, which the code asks for.
