@@ -289,6 +289,11 @@ impl Cpu {
         self.single = true;
         let done = self.run_block(block);
         self.single = false;
+        // Of several loads of SS in a row only the first holds anything back (SDM vol. 2, MOV): a guest of nothing else
+        // would never be asked to stop.
+        if before & special::MOV_SS != 0 {
+            self.set_special(self.special & !special::MOV_SS);
+        }
         if !done {
             if self.fault.why == Why::Again {
                 // A string instruction between two iterations: traps see it as an instruction that ended.

@@ -251,6 +251,21 @@ fn a_breakpoint_behind_mov_ss_is_taken() {
 }
 
 #[test]
+fn of_loads_of_ss_in_a_row_the_first_alone_holds_anything_back() {
+    let mut bare = Bare::long(|a| {
+        a.mov(eax, 16).unwrap();
+        for _ in 0..200 {
+            a.mov(ss, eax).unwrap();
+        }
+        a.hlt().unwrap();
+    });
+    let before = bare.cpu.icount;
+    bare.run(10);
+    let ran = bare.cpu.icount - before;
+    assert!(ran < 20, "{ran} instructions without a look at what is outside");
+}
+
+#[test]
 fn a_second_nmi_comes_with_iret_and_before_interrupts() {
     let mut bare = Bare::long(|a| {
         a.nop().unwrap();
