@@ -355,8 +355,7 @@ mod tests {
         let queue = TimerQueue::new();
         let clock = Arc::new(HostClock::new());
         let (send, receive) = std::sync::mpsc::channel();
-        let (on, at) = (queue.clone(), clock.clone());
-        let server = std::thread::spawn(move || on.serve(&*at));
+        let server = serving(&queue, &clock);
         let now = clock.clone();
         let mut timer = queue.timer(move || send.send(now.now()).unwrap());
         clock.start();
@@ -365,6 +364,12 @@ mod tests {
         assert!(fired >= 3_000_000);
         queue.close();
         server.join().unwrap();
+    }
+
+    /// A thread that serves the queue.
+    fn serving(queue: &TimerQueue, clock: &Arc<HostClock>) -> std::thread::JoinHandle<()> {
+        let (on, at) = (queue.clone(), clock.clone());
+        std::thread::spawn(move || on.serve(&*at))
     }
 
     /// Until when the serving thread sleeps, when it does.
@@ -382,8 +387,7 @@ mod tests {
         let queue = TimerQueue::new();
         // Stands still.
         let clock = Arc::new(HostClock::new());
-        let (on, at) = (queue.clone(), clock.clone());
-        let server = std::thread::spawn(move || on.serve(&*at));
+        let server = serving(&queue, &clock);
         let woken = Arc::new(AtomicU64::new(0));
         let count = woken.clone();
         let wake: Waker = Arc::new(move || {
@@ -422,8 +426,7 @@ mod tests {
         let (send, receive) = std::sync::mpsc::channel();
         let mut timer = queue.timer(move || send.send(()).unwrap());
         timer.arm(1_000_000);
-        let (on, at) = (queue.clone(), clock.clone());
-        let server = std::thread::spawn(move || on.serve(&*at));
+        let server = serving(&queue, &clock);
         receive.recv_timeout(Duration::from_secs(20)).unwrap();
         assert_eq!(keeper.sleep(), None);
         drop(keeper);
@@ -437,8 +440,7 @@ mod tests {
         let queue = TimerQueue::new();
         // Stands still.
         let clock = Arc::new(HostClock::new());
-        let (on, at) = (queue.clone(), clock.clone());
-        let server = std::thread::spawn(move || on.serve(&*at));
+        let server = serving(&queue, &clock);
         let mut timers: Vec<Timer> = (0..3).map(|_| queue.timer(|| ())).collect();
         assert_eq!(sleeps_until(&queue), u64::MAX);
         const HOUR: u64 = 3_600_000_000_000;
