@@ -49,7 +49,7 @@ enum StartError {
     Vnc(#[from] VncError),
     #[error("{0}")]
     Config(#[from] ConfigError),
-    #[error("-drive {}: {}", .name, .why.desc)]
+    #[error("image {}: {}", .name, .why.desc)]
     Image { name: String, why: QmpError },
     #[error("{0}")]
     Guest(#[from] Failure),

@@ -503,44 +503,48 @@ impl Drives {
         Ok(())
     }
 
-    /// Leaves what no device has taken for those that come later.
+    /// Leaves what no device has taken for those that come later. What we cannot open, nobody has asked for yet.
     fn leave(&self, host: &mut HostOptions) -> Result<(), QemuError> {
-        let at = |name: &str| format!("-drive {name}");
         let is_under =
             |name: &str| self.nodes.iter().any(|node| node.source == BlockSource::Node(name.to_owned()));
         let is_taken = |name: &str| self.disks.iter().any(|disk| disk.id.as_deref() == Some(name));
         let nodes = self.nodes.iter().filter(|node| !is_under(&node.name) && !is_taken(&node.name));
-        let nodes = nodes.map(|node| {
-            blockdev::drive(&self.nodes, &node.name).map_err(|refusal| refusal.at(at(&node.name)))
-        });
-        let drives = self.loose.iter().cloned().map(Ok).chain(nodes);
-        for drive in drives {
-            let drive = drive?;
-            let (Some(name), Some(path)) = (drive.id.clone(), drive.file.clone()) else { continue };
-            if ["null-co://", "null-aio://"].iter().any(|driver| path.to_string_lossy().starts_with(driver)) {
-                host.notes.push(format!(
-                    "{name}: the image driver of {} is not built: it is left out",
-                    path.display()
-                ));
-                continue;
+        let nodes = nodes.map(|node| (Some(node.name.clone()), blockdev::drive(&self.nodes, &node.name)));
+        let drives = self.loose.iter().map(|drive| (drive.id.clone(), Ok(drive.clone())));
+        for (name, drive) in drives.chain(nodes) {
+            let Some(name) = name else { continue };
+            match drive.and_then(|drive| loose_image(&name, &drive, self.snapshot)) {
+                Ok(image) => host.images.extend(image),
+                Err(Refusal::NotBuilt(what)) => {
+                    host.notes.push(format!("{name} is left out, as this is not built: {what}"));
+                }
+                Err(refusal) => return Err(refusal.at(format!("image {name}"))),
             }
-            let disk =
-                disk(&drive, DiskKind::Disk, self.snapshot).map_err(|refusal| refusal.at(at(&name)))?;
-            if disk.snapshot {
-                host.notes
-                    .push(format!("{name}: snapshot=on is for drives that a -device has: it is left out"));
-                continue;
-            }
-            let (format, readonly) = (disk.format.unwrap_or_default(), disk.readonly);
-            host.images.push(LooseImage { name, path, format, readonly });
         }
         Ok(())
     }
 }
 
+/// The image of a drive that no device has; none without a file.
+fn loose_image(name: &str, drive: &Drive, snapshot: bool) -> Result<Option<LooseImage>, Refusal> {
+    let Some(path) = drive.file.clone() else { return Ok(None) };
+    let disk = disk(drive, DiskKind::Disk, snapshot)?;
+    if disk.snapshot {
+        // Its writes were to go elsewhere.
+        return Err(Refusal::not_built("snapshot=on of a drive that no -device has"));
+    }
+    let (format, readonly) = (disk.format.unwrap_or_default(), disk.readonly);
+    Ok(Some(LooseImage { name: name.to_owned(), path, format, readonly }))
+}
+
 fn disk(drive: &Drive, kind: DiskKind, snapshot: bool) -> Result<DiskConfig, Refusal> {
     if drive.file.is_none() && kind == DiskKind::Disk {
         return Err(Refusal::bad("a disk needs file="));
+    }
+    // A file of QEMU's that is none: `null-co://`.
+    let file = drive.file.as_deref().and_then(|file| file.to_str()).unwrap_or_default();
+    if let Some(driver @ ("null-co" | "null-aio")) = file.split_once("://").map(|(driver, _)| driver) {
+        return Err(Refusal::not_built(format!("driver={driver}")));
     }
     let format = match drive.format.as_deref() {
         None => None,

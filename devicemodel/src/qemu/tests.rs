@@ -79,7 +79,13 @@ fn images_that_no_device_has_wait_for_one() {
     // Its writes were to go elsewhere.
     assert_eq!(images(&format!("{drive} -snapshot")), (vec![], notes + 1));
     assert_eq!(images("-drive if=none,id=empty"), (vec![], notes));
-    assert_eq!(images("-drive if=none,id=null,file=null-co://"), (vec![], notes + 1));
+    let null = "-drive if=none,id=null,file=null-co://";
+    assert_eq!(images(null), (vec![], notes + 1));
+    assert_eq!(images("-drive if=none,id=v,file=/v,format=vmdk"), (vec![], notes + 1));
+    // A device that has it asks for it.
+    let text = format!("-machine pc,accel=tcg -m 64 -nodefaults {null} -device ide-hd,drive=null");
+    let refused = refusal(&text);
+    assert!(refused.contains("driver=null-co"), "{refused}");
 }
 
 #[test]
