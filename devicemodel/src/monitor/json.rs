@@ -194,6 +194,16 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// A text, a number or a switch as a command line has it; None of anything else.
+pub fn words(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(on) => Some(if *on { "on" } else { "off" }.into()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -268,13 +268,9 @@ fn flatten(path: &str, value: &Value, pairs: &mut Vec<(String, String)>) -> Resu
             }
             return Ok(());
         }
-        Value::String(text) => text.clone(),
-        Value::Bool(on) => if *on { "on" } else { "off" }.into(),
-        Value::Number(number) => number.to_string(),
-        Value::Null | Value::Array(_) => {
-            return Err(Refusal::bad(format!("'{path}' is neither text nor number")));
-        }
+        other => json::words(other),
     };
+    let text = text.ok_or_else(|| Refusal::bad(format!("'{path}' is neither text nor number")))?;
     pairs.push((path.to_owned(), text));
     Ok(())
 }

@@ -26,31 +26,15 @@ use crate::monitor::info::{
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
-use crate::monitor::{Begun, Guest, Job, Reader, is_object_type};
+use crate::monitor::{Begun, Guest, Job, Reader, is_object_type, json};
 use crate::screenshot::{self, ImageFormat};
 use crate::vnc;
 use crate::whole_file::WholeFile;
 
-/// A property's value as a client gives it.
-fn property(name: &str, value: &Value) -> Result<model::Value, QmpError> {
-    match (value, value.as_u64(), value.as_i64()) {
-        (Value::Bool(on), ..) => Ok(model::Value::Bool(*on)),
-        (Value::String(text), ..) => Ok(model::Value::Text(text.clone())),
-        (_, Some(number), _) => Ok(model::Value::Uint(number)),
-        (_, None, Some(negative)) => Ok(model::Value::Text(negative.to_string())),
-        _ => Err(QmpError::generic(format!("Parameter '{name}' expects another type"))),
-    }
-}
-
-/// The same as QEMU's `device_add` takes it, which makes words of a command line of all of them: numbers and switches may
-/// come as text, as libxl gives ports, and text as numbers.
+/// A property's value as a client gives it, as words of a command line, which QEMU's `device_add` makes of all of them:
+/// numbers and switches may come as text, as libxl gives ports, and text as numbers.
 fn words(name: &str, value: &Value) -> Result<String, QmpError> {
-    match value {
-        Value::Bool(on) => Ok(if *on { "on" } else { "off" }.into()),
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
-        _ => Err(QmpError::generic(format!("Parameter '{name}' expects another type"))),
-    }
+    json::words(value).ok_or_else(|| QmpError::generic(format!("Parameter '{name}' expects another type")))
 }
 
 /// Most keys that are held down at a time: more than a keyboard has.
@@ -283,7 +267,7 @@ impl Guest for Runner {
     }
 
     fn set_bootindex(&mut self, path: &str, turn: &Value) -> Result<(), QmpError> {
-        let set = self.machine.set_bootindex(path, property("bootindex", turn)?);
+        let set = self.machine.set_bootindex(path, model::Value::Text(words("bootindex", turn)?));
         set.map_err(|error| QmpError::generic(error.to_string()))
     }
 
