@@ -4,6 +4,7 @@ pub mod e1000;
 pub mod e1000e;
 mod e1000x;
 mod eeprom93;
+mod held_interrupt;
 pub mod ne2000;
 mod offload;
 pub mod rtl8139;

@@ -151,6 +151,8 @@ pub struct PciConfig {
     master: Arc<AtomicBool>,
     line: IrqLine,
     intx: bool,
+    /// [`PciConfig::hold_intx`].
+    held: bool,
     msi: Option<Msi>,
     msix: Option<Msix>,
 }
@@ -184,6 +186,7 @@ impl PciConfig {
             master: Arc::default(),
             line: IrqLine::unconnected(),
             intx: false,
+            held: false,
             msi: None,
             msix: None,
         };
@@ -313,8 +316,15 @@ impl PciConfig {
     fn follow_command(&mut self) {
         let command = self.command();
         self.master.store(command & command::MASTER != 0, Ordering::Release);
-        let silent = command & command::INTX_DISABLE != 0 || self.messages_enabled();
+        let silent = command & command::INTX_DISABLE != 0 || self.messages_enabled() || self.held;
         self.line.set(self.intx && !silent);
+    }
+
+    /// Keeps the line low whatever INTx is, or no longer. No part of the saved state, and no reset changes it: only who
+    /// calls this does.
+    pub fn hold_intx(&mut self, held: bool) {
+        self.held = held;
+        self.follow_command();
     }
 
     /// Drives INTx: the status bit, and the line unless it is disabled or messages are used instead.

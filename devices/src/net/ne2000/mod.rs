@@ -26,6 +26,7 @@ use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::Timer;
 
+use super::held_interrupt::HeldInterrupt;
 use crate::board::NicConfig;
 use registers::Registers;
 use spec::{Command, Interrupts, MEMORY, MEMORY_LEN, PROM_LEN};
@@ -47,6 +48,10 @@ const BURST: u32 = 8;
 const BUDGET: u32 = 64;
 /// After so many nanoseconds.
 const TURN: u64 = 50_000;
+/// The timer of that.
+const TIMER_TURN: u32 = 0;
+/// The one that ends the time in which the interrupt is held.
+const TIMER_HELD: u32 = 1;
 
 /// The card.
 pub struct Ne2000 {
@@ -65,6 +70,7 @@ pub struct Ne2000 {
     timer: Timer,
     /// Between [`Device::quiesce`] and [`Device::resume`].
     quiet: bool,
+    held: HeldInterrupt,
     /// A packet on its way; empty between calls.
     frame: Vec<u8>,
 }
@@ -93,10 +99,16 @@ impl Ne2000 {
             memory: vec![0; MEMORY_LEN].into(),
             cable: true,
             turn: None,
-            timer: wiring.timer(0),
+            timer: wiring.timer(TIMER_TURN),
             quiet: false,
+            held: HeldInterrupt::new(wiring, TIMER_HELD),
             frame: Vec::with_capacity(MAX_FRAME),
         }
+    }
+
+    /// Whether the guest's drivers may be suspended when it is saved.
+    pub fn suspends(&mut self, suspends: bool) {
+        self.held.applies(suspends);
     }
 
     /// A byte of the PROM: each of its first 16 twice, so that words hold one; the address, and `W` for 16 bits.
@@ -316,6 +328,12 @@ impl Ne2000 {
         self.settle();
     }
 
+    /// The driver has touched the card: the pin is as it is to be.
+    fn touched(&mut self) {
+        self.settle();
+        self.held.release(&mut self.pci);
+    }
+
     /// The pin is as it is to be.
     fn settle(&mut self) {
         let level = self.registers.asks();
@@ -353,18 +371,19 @@ impl Device for Ne2000 {
                 *byte = self.read_byte(offset);
             }
         }
-        self.settle();
+        self.touched();
         Io::Done
     }
     fn write(&mut self, at: At, data: &[u8]) -> Io {
         if is_data(at.offset) {
             self.data_write(data);
-            self.settle();
+            self.touched();
         } else {
             for (&byte, offset) in data.iter().zip(at.offset..) {
                 self.write_byte(offset, byte);
             }
             self.kick();
+            self.touched();
         }
         Io::Done
     }
@@ -374,7 +393,7 @@ impl Device for Ne2000 {
         }
         let len = out.len() / size * size;
         out[..len].chunks_mut(size).for_each(|item| self.data_read(item));
-        self.settle();
+        self.touched();
         len
     }
     fn write_run(&mut self, at: At, size: usize, data: &[u8]) -> usize {
@@ -383,10 +402,13 @@ impl Device for Ne2000 {
         }
         let len = data.len() / size * size;
         data[..len].chunks(size).for_each(|item| self.data_write(item));
-        self.settle();
+        self.touched();
         len
     }
     fn wake(&mut self, why: Wake) {
+        if why == Wake::Timer(TIMER_HELD) {
+            return self.held.release(&mut self.pci);
+        }
         if let (Wake::Timer(_), Some(turn)) = (why, self.turn) {
             if turn > self.wiring.now() {
                 return;
@@ -404,10 +426,12 @@ impl Device for Ne2000 {
     }
     fn quiesce(&mut self) -> bool {
         self.quiet = true;
+        self.held.hold(&mut self.pci);
         true
     }
     fn resume(&mut self) {
         self.quiet = false;
+        self.held.resumed(self.wiring.now());
         self.kick();
     }
     fn pci(&mut self) -> Option<&mut PciConfig> {
@@ -421,6 +445,7 @@ impl Device for Ne2000 {
         if let Some(turn) = self.turn {
             self.timer.arm(turn);
         }
+        self.held.hold(&mut self.pci);
         Ok(())
     }
     fn inspect(&self, node: &mut Node) {

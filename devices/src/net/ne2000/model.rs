@@ -22,5 +22,7 @@ pub static MODEL: Model = Model {
 pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDevice, MakeError> {
     let cable = parts.board.network(properties, parts.wiring, 0)?;
     let [line, ..] = parts.intx;
-    Ok(MadeDevice::nic(Ne2000::new(parts.name, cable, line, parts.wiring)))
+    let mut card = Ne2000::new(parts.name, cable, line, parts.wiring);
+    card.suspends(parts.board.xen_platform().is_some());
+    Ok(MadeDevice::nic(card))
 }

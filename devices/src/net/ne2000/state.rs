@@ -59,6 +59,7 @@ pub(super) fn save(card: &Ne2000) -> Result<Saved, StateError> {
         turn,
         timer: _,
         quiet: _,
+        held: _,
         frame: _,
     } = card;
     let Registers {

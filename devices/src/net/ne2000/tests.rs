@@ -447,3 +447,31 @@ fn a_loaded_card_is_like_another() {
         _ => {}
     });
 }
+
+/// Linux's ne2k-pci detaches its interface before Xen moves the guest, and leaves the card as it runs; see rtl8139's test.
+#[test]
+fn a_guest_that_is_moved_is_not_interrupted_before_its_driver_resumes() {
+    for resumes in [true, false] {
+        let mut rig = Rig::new();
+        let mut card = card(&mut rig);
+        card.start(0x04);
+        card.slot.lock().suspends(true);
+        card.arrives(&packet(MAC, 100));
+        assert!(card.irq());
+        assert!(card.slot.lock().quiesce());
+        assert!(!card.irq(), "when the interrupt controller's state is saved");
+        card.rig.save_load();
+        card.slot.lock().resume();
+        card.arrives(&packet(MAC, 101));
+        assert!(!card.irq());
+        if resumes {
+            // It begins with a stop, which leaves the interrupt.
+            card.set(0, 0x21);
+        } else {
+            card.rig.advance(1_999_999_999);
+            assert!(!card.irq());
+            card.rig.advance(1);
+        }
+        assert!(card.irq());
+    }
+}

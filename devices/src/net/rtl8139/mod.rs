@@ -40,6 +40,7 @@ use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Timer
 use hypervisor::GuestRam;
 
 use super::eeprom93::{Eeprom93c46, WORDS};
+use super::held_interrupt::HeldInterrupt;
 use crate::board::NicConfig;
 use phy::Phy;
 use registers::Registers;
@@ -54,6 +55,8 @@ pub const CABLE: u32 = 0;
 const TIMER_INT: u32 = 0;
 /// Wakes the card to go on with packets that one call left.
 const TIMER_GO_ON: u32 = 1;
+/// Ends the time in which the interrupt is held.
+const TIMER_HELD: u32 = 2;
 
 /// Most packets that one call moves in one direction.
 const BURST: usize = 64;
@@ -127,6 +130,7 @@ pub struct Rtl8139 {
     go_on: Alarm,
     /// Nothing is moved: the guest is being saved.
     quiet: bool,
+    held: HeldInterrupt,
     regions: [Region; 2],
 }
 
@@ -174,6 +178,7 @@ impl Rtl8139 {
             timer_int: Alarm::new(wiring, TIMER_INT),
             go_on: Alarm::new(wiring, TIMER_GO_ON),
             quiet: false,
+            held: HeldInterrupt::new(wiring, TIMER_HELD),
             regions: [
                 Region::floating("ports", Space::Pio, spec::REGISTERS_LEN),
                 Region::floating("memory", Space::Mmio, spec::REGISTERS_LEN),
@@ -181,6 +186,11 @@ impl Rtl8139 {
         };
         card.load_eeprom();
         card
+    }
+
+    /// Whether the guest's drivers may be suspended when it is saved.
+    pub fn suspends(&mut self, suspends: bool) {
+        self.held.applies(suspends);
     }
 
     /// The registers as the EEPROM has them.
@@ -304,10 +314,12 @@ impl Device for Rtl8139 {
     }
     fn read(&mut self, at: At, data: &mut [u8]) -> Io {
         self.read_registers(at.offset as u8, data);
+        self.held.release(&mut self.pci);
         Io::Done
     }
     fn write(&mut self, at: At, data: &[u8]) -> Io {
         self.write_registers(at.offset as u8, data);
+        self.held.release(&mut self.pci);
         Io::Done
     }
     fn wake(&mut self, why: Wake) {
@@ -318,6 +330,7 @@ impl Device for Rtl8139 {
                 self.arm_timer();
             }
             Wake::Timer(TIMER_GO_ON) if self.go_on.due(now) => self.pump(),
+            Wake::Timer(TIMER_HELD) => self.held.release(&mut self.pci),
             Wake::Backend(_) => self.pump(),
             Wake::Timer(_) => {}
         }
@@ -331,10 +344,12 @@ impl Device for Rtl8139 {
     }
     fn quiesce(&mut self) -> bool {
         self.quiet = true;
+        self.held.hold(&mut self.pci);
         true
     }
     fn resume(&mut self) {
         self.quiet = false;
+        self.held.resumed(self.wiring.now());
         self.pump();
     }
     fn pci(&mut self) -> Option<&mut PciConfig> {
@@ -352,7 +367,9 @@ impl Device for Rtl8139 {
         state::save(self)
     }
     fn load(&mut self, saved: &Saved) -> Result<(), StateError> {
-        state::load(self, saved)
+        state::load(self, saved)?;
+        self.held.hold(&mut self.pci);
+        Ok(())
     }
     fn inspect(&self, node: &mut Node) {
         self.registers.inspect(node);

@@ -23,5 +23,7 @@ pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDev
     let cable = parts.board.network(properties, parts.wiring, super::CABLE)?;
     let [inta, ..] = parts.intx;
     let ram = parts.board.ram();
-    Ok(MadeDevice::nic(Rtl8139::new(parts.name, parts.wiring, ram, inta, cable)))
+    let mut card = Rtl8139::new(parts.name, parts.wiring, ram, inta, cable);
+    card.suspends(parts.board.xen_platform().is_some());
+    Ok(MadeDevice::nic(card))
 }

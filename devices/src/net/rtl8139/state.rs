@@ -192,6 +192,7 @@ pub(super) fn save(card: &Rtl8139) -> Result<Saved, StateError> {
         timer_int: Alarm { timer: _, deadline: timer_int },
         go_on: Alarm { timer: _, deadline: go_on },
         quiet: _,
+        held: _,
         regions: _,
     } = card;
     let state = State {

@@ -386,3 +386,66 @@ fn a_chain_without_end_is_given_back() {
         assert_eq!(interrupts(rig), int::SERR);
     });
 }
+
+/// Linux suspends 8139cp before Xen moves the guest: IMR is cleared, CR written as it is; a poll that was under way sets
+/// IMR again. Nothing is to interrupt it until it resumes, which begins with a reset; it acknowledges and handles nothing.
+#[test]
+fn a_guest_that_is_moved_is_not_interrupted_before_its_driver_resumes() {
+    let moved = |rig: &mut Rig| {
+        let card = linux(rig, 0);
+        card.slot.lock().suspends(true);
+        write16(rig, reg::IMR, 0);
+        let on = read8(rig, reg::CR);
+        write8(rig, reg::CR, on);
+        write16(rig, reg::IMR, 0x80ff);
+        card.comes(&frame(MAC, 100));
+        assert!(rig.irq(IRQ));
+        assert!(card.slot.lock().quiesce());
+        assert!(!rig.irq(IRQ), "when the interrupt controller's state is saved");
+        rig.save_load();
+        card.slot.lock().resume();
+        card.comes(&frame(MAC, 101));
+        // What Linux does without the driver.
+        let command = rig.config_read(SLOT, 0, 4, Size::B4);
+        rig.config_write(SLOT, 0, 4, Size::B2, command);
+        assert!(!rig.irq(IRQ));
+        card
+    };
+    // The driver resumes.
+    let mut rig = Rig::new();
+    let card = moved(&mut rig);
+    write8(&mut rig, reg::CR, cr::RST);
+    assert!(!rig.irq(IRQ), "what was pending is gone");
+    write8(&mut rig, reg::CR, cr::RE | cr::TE);
+    write16(&mut rig, reg::IMR, 0x80ff);
+    put(&rig, RX_RING, 0, [d::OWN | RX_BUFFER, 0, RX_BUFFERS as u32, 0]);
+    write16(&mut rig, reg::CPCR, cpcr::TX | cpcr::RX);
+    write32(&mut rig, reg::RCR, 0xe700 | rcr::APM);
+    card.comes(&frame(MAC, 102));
+    assert!(rig.irq(IRQ));
+    // A driver that was not suspended looks, or waits.
+    let mut rig = Rig::new();
+    moved(&mut rig);
+    assert_eq!(read16(&mut rig, reg::ISR), int::ROK);
+    assert!(rig.irq(IRQ));
+    let mut rig = Rig::new();
+    moved(&mut rig);
+    rig.advance(1_999_999_999);
+    assert!(!rig.irq(IRQ));
+    rig.advance(1);
+    assert!(rig.irq(IRQ));
+    assert_eq!(interrupts(&mut rig), int::ROK);
+}
+
+#[test]
+fn where_no_driver_is_suspended_a_load_shows_the_interrupt() {
+    let mut rig = Rig::new();
+    let card = linux(&mut rig, 0);
+    card.comes(&frame(MAC, 100));
+    assert!(card.slot.lock().quiesce());
+    assert!(rig.irq(IRQ));
+    rig.save_load();
+    assert!(rig.irq(IRQ));
+    card.slot.lock().resume();
+    assert_eq!(interrupts(&mut rig), int::ROK);
+}
