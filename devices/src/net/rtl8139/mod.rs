@@ -46,7 +46,7 @@ use phy::Phy;
 use registers::Registers;
 use rx::{Receiver, Scratch};
 use spec::int;
-use tx::Transmitter;
+use tx::{Spare, Transmitter};
 
 /// The number by which the backend wakes the card.
 pub const CABLE: u32 = 0;
@@ -125,6 +125,7 @@ pub struct Rtl8139 {
     tx: Transmitter,
     rx: Receiver,
     scratch: Scratch,
+    spare: Spare,
     counters: Counters,
     timer_int: Alarm,
     go_on: Alarm,
@@ -174,6 +175,7 @@ impl Rtl8139 {
             tx: Transmitter::default(),
             rx: Receiver::default(),
             scratch: Scratch::default(),
+            spare: Spare::default(),
             counters: Counters::default(),
             timer_int: Alarm::new(wiring, TIMER_INT),
             go_on: Alarm::new(wiring, TIMER_GO_ON),

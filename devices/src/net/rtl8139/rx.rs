@@ -117,10 +117,14 @@ impl Rtl8139 {
 
     /// A packet of the card's own, in loopback: lost if there is no room.
     pub(super) fn loop_back(&mut self, frame: &[u8]) {
-        if self.deliver(&mut frame.to_vec()) == Fate::NoRoom {
+        let mut copy = std::mem::take(&mut self.scratch.frame);
+        copy.clear();
+        copy.extend_from_slice(frame);
+        if self.deliver(&mut copy) == Fate::NoRoom {
             self.raise(int::RXOVW);
             self.miss();
         }
+        self.scratch.frame = copy;
     }
 
     fn miss(&mut self) {

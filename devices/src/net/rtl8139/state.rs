@@ -130,12 +130,12 @@ same_fields!(Counters => CountersState {
 impl TxState {
     fn of(tx: &Transmitter) -> TxState {
         let Transmitter { buffer, index, polled, packet } = tx.clone();
-        let packet = packet.map(|Packet { frames, source, failed }| {
-            let (buffer, taken, next) = match source {
-                Source::Buffer(number) => (Some(number), Vec::new(), 0),
-                Source::Ring { taken, next } => (None, taken, next),
+        let packet = packet.map(|Packet { frames, source, taken, failed }| {
+            let (buffer, next) = match source {
+                Source::Buffer(number) => (Some(number), 0),
+                Source::Ring { next } => (None, next),
             };
-            let frames = frames.into_iter().map(serde_bytes::ByteBuf::from).collect();
+            let frames = frames.iter().map(serde_bytes::ByteBuf::from).collect();
             PacketState { frames, buffer, taken, next, failed }
         });
         TxState { buffer, index, polled, packet }
@@ -156,9 +156,9 @@ impl PacketState {
         valid(fits, "a packet that waits to be sent is too long")?;
         valid(buffer.is_none_or(|number| number < 4) && next < RING_MAX, "a packet is from nowhere")?;
         valid(taken.len() <= tx::CHAIN_MAX + 1, "a packet has too many descriptors")?;
-        let source = buffer.map_or(Source::Ring { taken, next }, Source::Buffer);
+        let source = buffer.map_or(Source::Ring { next }, Source::Buffer);
         let frames = frames.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
-        Ok(Packet { frames, source, failed })
+        Ok(Packet { frames, source, taken, failed })
     }
 }
 
@@ -188,6 +188,7 @@ pub(super) fn save(card: &Rtl8139) -> Result<Saved, StateError> {
         tx,
         rx: Receiver { index, held },
         scratch: _,
+        spare: _,
         counters,
         timer_int: Alarm { timer: _, deadline: timer_int },
         go_on: Alarm { timer: _, deadline: go_on },

@@ -25,23 +25,110 @@ const MSS_MIN: usize = 48;
 /// Most segments of one packet.
 pub(super) const FRAMES_MAX: usize = PACKET_MAX.div_ceil(MSS_MIN);
 
+/// Frames one behind the other, in memory that is used again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Frames {
+    bytes: Vec<u8>,
+    /// Bytes of each that is left.
+    lengths: VecDeque<usize>,
+    /// Bytes of those that are gone.
+    gone: usize,
+    /// Bytes of all that are whole.
+    whole: usize,
+}
+
+impl Frames {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.lengths.clear();
+        (self.gone, self.whole) = (0, 0);
+    }
+
+    /// The bytes behind the last whole frame are one, filled up to the shortest that a wire carries. Its tag, if it is to
+    /// have one, goes behind its addresses.
+    fn close(&mut self, tag: Option<[u8; 2]>) {
+        if let Some([high, low]) = tag
+            && self.bytes.len() >= self.whole + 12
+        {
+            let at = self.whole + 12;
+            self.bytes.splice(at..at, [0x81, 0, high, low]);
+        }
+        let len = (self.bytes.len() - self.whole).max(MIN_FRAME);
+        self.whole += len;
+        self.bytes.resize(self.whole, 0);
+        self.lengths.push_back(len);
+    }
+
+    /// How many are left.
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    fn first(&self) -> Option<&[u8]> {
+        Some(&self.bytes[self.gone..self.gone + self.lengths.front()?])
+    }
+
+    fn remove_first(&mut self) {
+        self.gone += self.lengths.pop_front().unwrap_or(0);
+    }
+
+    /// Those that are left.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[self.gone..];
+        self.lengths.iter().map(move |len| {
+            let (frame, more) = rest.split_at(*len);
+            rest = more;
+            frame
+        })
+    }
+}
+
+impl FromIterator<Vec<u8>> for Frames {
+    /// Frames as they are: none is filled up.
+    fn from_iter<T: IntoIterator<Item = Vec<u8>>>(frames: T) -> Frames {
+        let mut all = Frames::default();
+        for frame in frames {
+            all.bytes.extend_from_slice(&frame);
+            all.lengths.push_back(frame.len());
+        }
+        all.whole = all.bytes.len();
+        all
+    }
+}
+
 /// Where a packet came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// The buffer of that TSD.
     Buffer(u8),
-    /// Descriptors: their addresses and first words; which one is next then.
-    Ring { taken: Vec<(u64, u32)>, next: u32 },
+    /// Descriptors; which one is next then.
+    Ring { next: u32 },
 }
 
 /// A packet that is being sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
     /// What is left of it: more than one if it is cut into segments.
-    pub frames: VecDeque<Vec<u8>>,
+    pub frames: Frames,
     pub source: Source,
+    /// Its descriptors: addresses and first words.
+    pub taken: Vec<(u64, u32)>,
     /// It cannot be sent, which its descriptors are to say.
     pub failed: bool,
+}
+
+impl Default for Packet {
+    fn default() -> Packet {
+        Packet { frames: Frames::default(), source: Source::Buffer(0), taken: Vec::new(), failed: false }
+    }
+}
+
+/// Memory that is used again from packet to packet; empty between calls.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    packet: Packet,
+    /// A packet that is to be cut into segments.
+    data: Vec<u8>,
 }
 
 /// The transmitter.
@@ -116,7 +203,7 @@ impl Rtl8139 {
     /// Sends a packet; what is left of it, if the backend has no room or memory cannot be reached now.
     fn send(&mut self, mut packet: Packet) -> Option<Packet> {
         let loopback = self.registers.tcr & tcr::LOOPBACK == tcr::LOOPBACK;
-        while let Some(frame) = packet.frames.front() {
+        while let Some(frame) = packet.frames.first() {
             if loopback {
                 self.loop_back(frame);
             } else if self.phy.link && !self.backend.send(frame) {
@@ -124,29 +211,30 @@ impl Rtl8139 {
             }
             self.counters.tx_ok += 1;
             self.counters.tx_bytes += frame.len() as u64;
-            packet.frames.pop_front();
+            packet.frames.remove_first();
         }
         if !self.dma.enabled() {
             return Some(packet);
         }
-        self.sent(packet);
+        self.sent(&packet);
+        self.spare.packet = packet;
         None
     }
 
     /// Gives a packet's buffer or descriptors back.
-    fn sent(&mut self, packet: Packet) {
-        let Packet { source, failed, .. } = packet;
-        match source {
+    fn sent(&mut self, packet: &Packet) {
+        let failed = packet.failed;
+        match packet.source {
             Source::Buffer(number) => {
                 let outcome = if failed { tsd::TABT } else { tsd::TOK };
                 self.registers.tsd[usize::from(number) % 4] |= tsd::OWN | outcome;
                 self.tx.buffer = (number + 1) % 4;
             }
-            Source::Ring { taken, next } => {
-                for (place, command) in taken {
+            Source::Ring { next } => {
+                for (place, command) in &packet.taken {
                     let error = if failed { d::TES } else { 0 };
                     let command = command & !(d::OWN | d::TX_STATUS) | error;
-                    if let Err(error) = self.dma.write(place, &command.to_le_bytes()) {
+                    if let Err(error) = self.dma.write(*place, &command.to_le_bytes()) {
                         self.bus_error(error);
                     }
                 }
@@ -163,80 +251,87 @@ impl Rtl8139 {
         if !self.registers.transmits() || !self.dma.enabled() {
             return None;
         }
-        if !self.registers.transmits_descriptors() {
-            self.next_buffer()
-        } else if self.tx.polled {
-            let packet = self.next_chain();
-            self.tx.polled = packet.is_some();
-            packet
-        } else {
-            None
+        let descriptors = self.registers.transmits_descriptors();
+        if descriptors && !self.tx.polled {
+            return None;
         }
+        let mut packet = std::mem::take(&mut self.spare.packet);
+        packet.frames.clear();
+        packet.taken.clear();
+        packet.failed = false;
+        let some = if descriptors { self.next_chain(&mut packet) } else { self.next_buffer(&mut packet) };
+        self.tx.polled &= some || !descriptors;
+        if some {
+            return Some(packet);
+        }
+        self.spare.packet = packet;
+        None
     }
 
-    fn next_buffer(&mut self) -> Option<Packet> {
+    /// The packet of the next buffer. False: it is not the card's.
+    fn next_buffer(&mut self, packet: &mut Packet) -> bool {
         let number = self.tx.buffer;
         let status = self.registers.tsd[usize::from(number) % 4];
         if status & tsd::OWN != 0 {
-            return None;
+            return false;
         }
-        let mut frame = vec![0; (status & tsd::SIZE) as usize];
-        let read = self.dma.read(self.registers.tsad[usize::from(number) % 4].into(), &mut frame);
-        let failed = read.is_err();
-        if let Err(error) = read {
+        packet.source = Source::Buffer(number);
+        let (address, len) = (self.registers.tsad[usize::from(number) % 4], (status & tsd::SIZE) as usize);
+        packet.frames.bytes.resize(len, 0);
+        if let Err(error) = self.dma.read(address.into(), &mut packet.frames.bytes) {
             self.bus_error(error);
+            packet.frames.bytes.clear();
+            packet.failed = true;
         }
-        let frames = if failed || frame.is_empty() { VecDeque::new() } else { [frame].map(filled).into() };
-        Some(Packet { frames, source: Source::Buffer(number), failed })
+        if !packet.frames.bytes.is_empty() {
+            packet.frames.close(None);
+        }
+        true
     }
 
-    /// The next packet of the ring. None: a descriptor of it is not the card's, or cannot be read.
-    fn next_chain(&mut self) -> Option<Packet> {
+    /// The next packet of the ring. False: a descriptor of it is not the card's, or cannot be read.
+    fn next_chain(&mut self, packet: &mut Packet) -> bool {
         let ring = self.registers.tx_ring();
-        let (mut taken, mut data, mut index) = (Vec::new(), Vec::new(), self.tx.index);
-        let (mut tag, mut failed) = (None, false);
+        let (mut index, mut tag) = (self.tx.index, None);
+        let Packet { frames, source, taken, failed } = packet;
         loop {
             let descriptor = match self.descriptor(ring, index) {
                 Ok(descriptor) => descriptor,
                 Err(error) => {
                     self.bus_error(error);
-                    return None;
+                    return false;
                 }
             };
             let Descriptor { place, command, vlan, address } = descriptor;
             if command & d::OWN == 0 {
                 self.raise(int::TDU);
-                return None;
+                return false;
             }
             taken.push((place, command));
             index = descriptor.next(index);
             if vlan & d::TAGC != 0 {
                 tag = Some((vlan as u16).to_le_bytes());
             }
-            let (from, len) = (data.len(), (command & 0xffff) as usize);
-            failed |= from + len > PACKET_MAX || taken.len() > CHAIN_MAX;
-            if !failed {
-                data.resize(from + len, 0);
-                if let Err(error) = self.dma.read(address, &mut data[from..]) {
+            let (from, len) = (frames.bytes.len(), (command & 0xffff) as usize);
+            *failed |= from + len > PACKET_MAX || taken.len() > CHAIN_MAX;
+            if !*failed {
+                frames.bytes.resize(from + len, 0);
+                if let Err(error) = self.dma.read(address, &mut frames.bytes[from..]) {
                     self.bus_error(error);
-                    failed = true;
+                    *failed = true;
                 }
             }
             // A chain without end is given back in parts.
             if command & d::LS != 0 || taken.len() > CHAIN_MAX {
-                let frames = if failed { None } else { frames(data, command, tag) };
-                let failed = frames.is_none();
-                let source = Source::Ring { taken, next: index };
-                return Some(Packet { frames: frames.unwrap_or_default(), source, failed });
+                *failed = *failed || !finish(frames, &mut self.spare.data, command, tag);
+                if *failed {
+                    frames.clear();
+                }
+                *source = Source::Ring { next: index };
+                return true;
             }
         }
     }
-}
-
-/// Fills a frame up to the shortest that a wire carries.
-fn filled(mut frame: Vec<u8>) -> Vec<u8> {
-    frame.resize(frame.len().max(MIN_FRAME), 0);
-    frame
 }
 
 /// Where the headers of a packet are that the card does something to.
@@ -263,23 +358,26 @@ fn headers(frame: &[u8]) -> Option<Headers> {
     whole.then_some(Headers { ip, transport, protocol: *frame.get(ip + 9)? })
 }
 
-/// The frames of a packet: one, or its segments; with checksums and tag as its descriptor asks. None: it asks for
-/// segments that nobody makes.
-fn frames(data: Vec<u8>, command: u32, tag: Option<[u8; 2]>) -> Option<VecDeque<Vec<u8>>> {
-    let finish = |frame: Vec<u8>| filled(tagged(frame, tag));
-    if data.is_empty() {
-        return Some(VecDeque::new());
+/// Makes the frames of a packet that has been read: one, or its segments; with checksums and tag as its descriptor asks.
+/// False: it asks for segments that nobody makes. `data` is for those, and empty.
+fn finish(frames: &mut Frames, data: &mut Vec<u8>, command: u32, tag: Option<[u8; 2]>) -> bool {
+    let frame = &mut frames.bytes;
+    if frame.is_empty() {
+        return true;
     }
-    let headers = headers(&data);
+    let headers = headers(frame);
     if command & d::LGSEN != 0 {
         let mss = (command >> d::MSS_SHIFT & d::MSS) as usize;
-        let headers = headers.filter(|headers| headers.protocol == TCP && mss >= MSS_MIN)?;
-        return Some(segments(&data, headers, mss)?.map(finish).collect());
+        let headers = headers.filter(|headers| headers.protocol == TCP && mss >= MSS_MIN);
+        let Some(headers) = headers else { return false };
+        std::mem::swap(frame, data);
+        let made = segments(frames, data, headers, mss, tag);
+        data.clear();
+        return made;
     }
-    let mut frame = data;
     if let Some(headers) = headers {
         if command & d::IPCS != 0 {
-            ip_checksum(&mut frame, headers);
+            ip_checksum(frame, headers);
         }
         let wanted = match headers.protocol {
             TCP => d::TCPCS,
@@ -287,29 +385,33 @@ fn frames(data: Vec<u8>, command: u32, tag: Option<[u8; 2]>) -> Option<VecDeque<
             _ => 0,
         };
         if command & wanted != 0 {
-            transport_checksum(&mut frame, headers);
+            transport_checksum(frame, headers);
         }
     }
-    Some([finish(frame)].into())
+    frames.close(tag);
+    true
 }
 
-/// Cuts a TCP packet into segments of at most `mss` bytes of payload. None: its TCP header is not whole.
-fn segments(data: &[u8], headers: Headers, mss: usize) -> Option<impl Iterator<Item = Vec<u8>> + '_> {
+/// Cuts a TCP packet into segments of at most `mss` bytes of payload. False: its TCP header is not whole.
+fn segments(to: &mut Frames, data: &[u8], headers: Headers, mss: usize, tag: Option<[u8; 2]>) -> bool {
     let Headers { ip, transport, .. } = headers;
-    let len = usize::from(data.get(transport + 12)? >> 4) * 4;
-    let payload = data.get(transport + len..).filter(|_| len >= 20)?;
+    let Some(offset) = data.get(transport + 12) else { return false };
+    let len = usize::from(offset >> 4) * 4;
+    let Some(payload) = data.get(transport + len..).filter(|_| len >= 20) else { return false };
     let count = payload.len().div_ceil(mss).max(1);
-    Some((0..count).map(move |number| {
+    for number in 0..count {
         let sent = number * mss;
-        let part = &payload[sent..payload.len().min(sent + mss)];
-        let mut frame = [&data[..transport + len], part].concat();
+        to.bytes.extend_from_slice(&data[..transport + len]);
+        to.bytes.extend_from_slice(&payload[sent..payload.len().min(sent + mss)]);
+        let frame = &mut to.bytes[to.whole..];
         let (number, last) = (number as u16, number + 1 == count);
         let of = Segment { ip, v4: true, transport, tcp: true, number, sent: sent as u32, last };
-        offload::segment(&mut frame, &of);
-        ip_checksum(&mut frame, headers);
-        transport_checksum(&mut frame, headers);
-        frame
-    }))
+        offload::segment(frame, &of);
+        ip_checksum(frame, headers);
+        transport_checksum(frame, headers);
+        to.close(tag);
+    }
+    true
 }
 
 fn ip_checksum(frame: &mut [u8], Headers { ip, transport, .. }: Headers) {
@@ -330,14 +432,4 @@ fn transport_checksum(frame: &mut [u8], Headers { ip, transport, protocol }: Hea
     let pseudo = offload::sum(&frame[ip + 12..ip + 20]) + u64::from(protocol) + length;
     frame[at..at + 2].copy_from_slice(&offload::fold(pseudo).to_be_bytes());
     offload::insert(frame, Insert { start: transport, at, end: end - 1, never_zero: protocol == UDP });
-}
-
-/// Puts a VLAN tag behind the addresses.
-fn tagged(mut frame: Vec<u8>, tag: Option<[u8; 2]>) -> Vec<u8> {
-    if let Some([high, low]) = tag
-        && frame.len() >= 12
-    {
-        frame.splice(12..12, [0x81, 0, high, low]);
-    }
-    frame
 }
