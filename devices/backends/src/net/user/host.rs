@@ -25,6 +25,7 @@ pub(super) enum Kind {
     Udp,
     Forward,
     Icmp,
+    Names,
 }
 
 /// Which one: its place and how often the place was used before, so that news of one that is gone reach nobody.
@@ -43,7 +44,8 @@ impl Token {
     }
     pub(super) fn of(data: EventData) -> Option<(Kind, Token)> {
         let word = data.u64();
-        let kinds = [Kind::Kick, Kind::Listener, Kind::Tcp, Kind::Udp, Kind::Forward, Kind::Icmp];
+        let kinds =
+            [Kind::Kick, Kind::Listener, Kind::Tcp, Kind::Udp, Kind::Forward, Kind::Icmp, Kind::Names];
         let kind = *kinds.get((word >> 56) as usize)?;
         let generation = (word >> 32) as u32 & 0xff_ffff;
         Some((kind, Token { index: word as u32 as usize, generation }))
@@ -102,6 +104,10 @@ impl<T> Slab<T> {
             let token = Token { index, generation: *generation };
             value.as_mut().map(|value| (token, value))
         })
+    }
+    /// How many places there are, with the empty ones.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
     }
     pub(super) fn token(&self, index: usize) -> Token {
         Token { index, generation: self.places.get(index).map_or(0, |place| place.0) }

@@ -11,7 +11,7 @@
 //! | echo | the host and name server here, others by an unprivileged ICMP socket where there may be one |
 //! | UDP | a socket for each port of the guest's, forgotten after 240 s (10 s for names), the oldest beyond the bound |
 //! | TCP | a connection of the host's, made before the guest's SYN is answered; refused and unreachable pass through |
-//! | the name server's port 53 | the resolvers of the host's /etc/resolv.conf, as it was at the start: the first, and the next one when a question is asked again or refused |
+//! | the name server's port 53 | the resolvers of the host's /etc/resolv.conf, as it was at the start: the one that answered last, and the next one when a second brings nothing, or it refuses, or the question is asked again |
 //! | the host | the host's own 127.0.0.1, or ::1 |
 //! | `hostfwd` | TCP and UDP ports of the host's lead in |
 //! | `restrict=on` | nothing but `guestfwd` servers, DHCP, TFTP and answers to `hostfwd` clients |
@@ -26,6 +26,7 @@ mod dhcp;
 mod host;
 mod icmp;
 mod link;
+mod names;
 mod ndp;
 mod options;
 mod packet;
@@ -158,7 +159,7 @@ fn name(rule: &HostForward) -> String {
 impl Prepared {
     /// Asks these servers for names instead of the host's.
     pub fn with_resolvers(mut self, resolvers: &[SocketAddr]) -> Prepared {
-        self.resolvers = resolvers.to_vec();
+        self.resolvers = resolvers.iter().take(RESOLVERS).copied().collect();
         self
     }
 

@@ -164,6 +164,9 @@ impl Stack {
                 Some((kind @ (Kind::Udp | Kind::Forward), token)) => {
                     self.udp.event(&mut self.link, &self.host, &mut self.scratch, kind, token);
                 }
+                Some((Kind::Names, token)) => {
+                    self.udp.names.event(&mut self.link, &self.host, &mut self.scratch, token);
+                }
                 Some((Kind::Icmp, token)) => self.icmp.event(&mut self.link, &mut self.scratch, token),
                 None => {}
             }
@@ -175,7 +178,7 @@ impl Stack {
             for token in std::mem::take(&mut self.crowded) {
                 self.clients(token);
             }
-            self.udp.expire(&self.host, now);
+            self.udp.expire(now);
             self.icmp.expire(now);
             self.housekeeping = Some(now + HOUSEKEEPING);
         }
@@ -187,7 +190,7 @@ impl Stack {
         let housekeeping = self.housekeeping.filter(|_| keeps);
         // Sockets that wait for room in its queue are driven by its kick.
         let more = (self.udp.waits() && self.link.queues.room()).then_some(now);
-        let due = [self.tcp.due(), self.router.due, housekeeping, more];
+        let due = [self.tcp.due(), self.router.due, self.udp.names.due(), housekeeping, more];
         due.into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
     }
 
@@ -329,7 +332,7 @@ impl Stack {
                 dhcp::input_v6(&mut self.link, guest, payload);
             }
             _ if ours && to.port() == tftp::PORT => self.tftp.input(&mut self.link, guest, to, payload),
-            _ => self.udp.input(&self.link, &self.host, guest, to, payload),
+            _ => self.udp.input(&mut self.link, &self.host, guest, to, payload),
         }
     }
 

@@ -1,9 +1,8 @@
 //! UDP: each of the guest's ports that sends becomes a socket of the host's. As by libslirp, one port of the guest's is one
 //! port of the host's whatever it sends to, and anybody may answer: what peer-to-peer programs need.
 //!
-//! Questions to the name server have a socket of their own, connected to one of the host's resolvers: the first, as long
-//! as it answers. A question that is asked again, or refused, goes to the next. A forwarded port answers those who asked
-//! it from the socket that they asked.
+//! What is for the name server is [`names`](super::names)'s. A forwarded port answers those who asked it from the socket
+//! that they asked.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,17 +10,16 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketType, connect, recvfrom, send, sendto};
+use rustix::net::{RecvFlags, SendFlags, SocketType, recvfrom, sendto};
 
 use super::dhcp::udp;
 use super::host::{self, Host, Kind, Route, Slab, Token};
 use super::link::Link;
+use super::names::Names;
 
 /// libslirp's times: a flow is forgotten after so long, one that only asks for names sooner.
 const IDLE: Duration = Duration::from_secs(240);
 const IDLE_NAMES: Duration = Duration::from_secs(10);
-/// Longest question that is kept (RFC 6891 has 1232 as what passes any network).
-const QUESTION: usize = 1232;
 /// Datagrams that are read in one go.
 const BURST: usize = 64;
 /// Clients of a forwarded port that are remembered; the one heard longest ago gives way.
@@ -29,26 +27,12 @@ const PEERS: usize = 64;
 
 struct Flow {
     guest: SocketAddr,
-    /// The name server's address as the guest knows it, if this is a question for names.
-    names: Option<SocketAddr>,
-    asks: Asks,
     /// It sent to port 53 only.
     brief: bool,
     socket: OwnedFd,
     used: Instant,
     sent: u64,
     received: u64,
-}
-
-/// Whom a flow asks for names.
-#[derive(Default)]
-struct Asks {
-    /// Which resolver.
-    resolver: usize,
-    /// What it has not answered; empty: there is nothing, or it is too long to be kept.
-    question: Vec<u8>,
-    /// Resolvers that were asked.
-    asked: usize,
 }
 
 struct Forward {
@@ -70,24 +54,19 @@ pub(super) struct Seen {
 }
 
 pub(super) struct Udp {
+    pub(super) names: Names,
     flows: Slab<Flow>,
-    keys: HashMap<(SocketAddr, Option<SocketAddr>), Token>,
+    keys: HashMap<SocketAddr, Token>,
     forwards: Slab<Forward>,
     /// Sockets that have more, when there is room in the card's queue or after others had their turn.
     more: Vec<(Kind, Token)>,
     limit: usize,
 }
 
-/// A socket that asks that resolver.
-fn asking(resolver: &SocketAddr) -> Result<OwnedFd, Errno> {
-    let socket = host::socket(host::family(resolver.ip()), SocketType::DGRAM, None)?;
-    connect(&socket, resolver)?;
-    Ok(socket)
-}
-
 impl Udp {
     pub(super) fn new(limit: usize) -> Udp {
         Udp {
+            names: Names::new(limit),
             flows: Slab::default(),
             keys: HashMap::new(),
             forwards: Slab::default(),
@@ -99,7 +78,7 @@ impl Udp {
     /// A datagram of the guest's that is not for one of our own servers.
     pub(super) fn input(
         &mut self,
-        link: &Link,
+        link: &mut Link,
         host: &Host,
         guest: SocketAddr,
         to: SocketAddr,
@@ -108,52 +87,18 @@ impl Udp {
         if self.answer(guest, to, payload) || host.options.restrict {
             return;
         }
-        let (address, names) = match host.route(to) {
-            Route::Address(address) => (address, None),
-            Route::Names(resolver) => (resolver, Some((to, resolver))),
+        let address = match host.route(to) {
+            Route::Address(address) => address,
+            Route::Names(_) => return self.names.input(link, host, guest, to, payload),
             _ => return,
         };
-        let Some(token) = self.flow(link, host, guest, names) else { return };
+        let Some(token) = self.flow(link, host, guest) else { return };
         let Some(flow) = self.flows.get_mut(token) else { return };
         flow.used = link.now;
         flow.brief &= to.port() == 53;
         flow.sent += payload.len() as u64;
-        if names.is_none() {
-            // What the host does not take is lost, as on any network.
-            let _ = sendto(&flow.socket, payload, SendFlags::NOSIGNAL, &address);
-            return;
-        }
-        if !payload.is_empty() && flow.asks.question == payload {
-            return self.ask_next(host, token, true);
-        }
-        flow.asks.question.clear();
-        if payload.len() <= QUESTION {
-            flow.asks.question.extend_from_slice(payload);
-        }
-        flow.asks.asked = 1;
-        let _ = send(&flow.socket, payload, SendFlags::NOSIGNAL);
-    }
-
-    /// The resolver has not answered, or refused: the next one is asked; from the last on to the first only if the guest
-    /// itself asks `again`.
-    fn ask_next(&mut self, host: &Host, token: Token, again: bool) {
-        let count = host.resolvers.len();
-        let Some(flow) = self.flows.get_mut(token) else { return };
-        let next = (flow.asks.resolver + 1) % count.max(1);
-        let Some(to) = host.resolvers.get(next) else { return };
-        if flow.asks.question.is_empty() || !again && flow.asks.asked >= count {
-            return;
-        }
-        if next != flow.asks.resolver {
-            let Ok(socket) = asking(to) else { return };
-            if host.watch(&socket, Kind::Udp, token).is_err() {
-                return;
-            }
-            flow.socket = socket;
-            flow.asks.resolver = next;
-        }
-        flow.asks.asked += 1;
-        let _ = send(&flow.socket, &flow.asks.question, SendFlags::NOSIGNAL);
+        // What the host does not take is lost, as on any network.
+        let _ = sendto(&flow.socket, payload, SendFlags::NOSIGNAL, &address);
     }
 
     /// An answer of a forwarded port to one of its clients.
@@ -169,38 +114,25 @@ impl Udp {
         false
     }
 
-    fn flow(
-        &mut self,
-        link: &Link,
-        host: &Host,
-        guest: SocketAddr,
-        names: Option<(SocketAddr, SocketAddr)>,
-    ) -> Option<Token> {
-        let key = (guest, names.map(|names| names.0));
-        if let Some(token) = self.keys.get(&key) {
+    fn flow(&mut self, link: &Link, host: &Host, guest: SocketAddr) -> Option<Token> {
+        if let Some(token) = self.keys.get(&guest) {
             return Some(*token);
         }
         if self.flows.len() >= self.limit {
             let oldest = self.flows.iter().min_by_key(|(_, flow)| flow.used).map(|(token, _)| token);
             self.remove(oldest?);
         }
-        let socket = match names {
-            Some((_, resolver)) => asking(&resolver),
-            None => host::socket(host::family(guest.ip()), SocketType::DGRAM, None),
-        };
-        let socket = socket.ok()?;
+        let socket = host::socket(host::family(guest.ip()), SocketType::DGRAM, None).ok()?;
         host.watch(&socket, Kind::Udp, self.flows.next()).ok()?;
-        let names = key.1;
-        let asks = Asks { resolver: host.first.get(), ..Asks::default() };
-        let flow = Flow { guest, names, asks, brief: true, socket, used: link.now, sent: 0, received: 0 };
-        let token = self.flows.insert(flow);
-        self.keys.insert(key, token);
+        let token =
+            self.flows.insert(Flow { guest, brief: true, socket, used: link.now, sent: 0, received: 0 });
+        self.keys.insert(guest, token);
         Some(token)
     }
 
     fn remove(&mut self, token: Token) {
         if let Some(flow) = self.flows.remove(token) {
-            self.keys.remove(&(flow.guest, flow.names));
+            self.keys.remove(&flow.guest);
         }
     }
 
@@ -254,20 +186,11 @@ impl Udp {
                 let from = from.and_then(|from| SocketAddr::try_from(from).ok())?;
                 flow.used = link.now;
                 flow.received += read as u64;
-                if flow.names.is_some() {
-                    // The others are asked after it from now on.
-                    host.first.set(flow.asks.resolver);
-                    flow.asks.question.clear();
-                }
-                let from = flow.names.unwrap_or_else(|| host.name(from));
-                udp(link, from, flow.guest, &scratch[..read]);
+                udp(link, host.name(from), flow.guest, &scratch[..read]);
                 Some(true)
             }
             Err(Errno::AGAIN) => Some(false),
-            Err(Errno::CONNREFUSED) => {
-                self.ask_next(host, token, false);
-                Some(true)
-            }
+            Err(Errno::CONNREFUSED) => Some(true),
             Err(Errno::INTR) => Some(true),
             Err(_) => None,
         }
@@ -303,6 +226,7 @@ impl Udp {
 
     /// Sockets that had to wait.
     pub(super) fn tick(&mut self, link: &mut Link, host: &Host, scratch: &mut [u8]) {
+        self.names.tick(link, host, scratch);
         if !self.more.is_empty() && link.queues.room() {
             for (kind, token) in std::mem::take(&mut self.more) {
                 self.event(link, host, scratch, kind, token);
@@ -312,28 +236,25 @@ impl Udp {
 
     /// Whether sockets wait for others that had their turn.
     pub(super) fn waits(&self) -> bool {
-        !self.more.is_empty()
+        !self.more.is_empty() || self.names.waits()
     }
 
     /// Whether there are flows that will be forgotten.
     pub(super) fn any(&self) -> bool {
-        self.flows.len() > 0
+        self.flows.len() > 0 || self.names.any()
     }
 
-    pub(super) fn expire(&mut self, host: &Host, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant) {
         let old = |flow: &Flow| now.duration_since(flow.used) >= if flow.brief { IDLE_NAMES } else { IDLE };
         let tokens = self.flows.iter().filter(|(_, flow)| old(flow)).map(|(token, _)| token);
         for token in tokens.collect::<Vec<_>>() {
-            let asks = self.flows.get_mut(token).map(|flow| &flow.asks);
-            // Nobody has answered, and the guest may ask again from another port.
-            if asks.is_some_and(|asks| !asks.question.is_empty() && asks.resolver == host.first.get()) {
-                host.first.set((host.first.get() + 1) % host.resolvers.len().max(1));
-            }
             self.remove(token);
         }
+        self.names.expire(now);
     }
 
     pub(super) fn clear(&mut self) {
+        self.names.clear();
         self.flows = Slab::default();
         self.keys.clear();
         self.forwards = Slab::default();
@@ -342,12 +263,19 @@ impl Udp {
     pub(super) fn flows(&self) -> impl Iterator<Item = Seen> {
         let flows = self.flows.iter().map(|(_, flow)| Seen {
             guest: flow.guest,
-            names: flow.names.is_some(),
+            names: false,
             forward: false,
             sent: flow.sent,
             received: flow.received,
         });
-        flows.chain(self.forwards.iter().map(|(_, forward)| Seen {
+        let names = self.names.flows().map(|seen| Seen {
+            guest: seen.guest,
+            names: true,
+            forward: false,
+            sent: seen.sent,
+            received: seen.received,
+        });
+        flows.chain(names).chain(self.forwards.iter().map(|(_, forward)| Seen {
             guest: forward.guest,
             names: false,
             forward: true,

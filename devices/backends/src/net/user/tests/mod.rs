@@ -3,6 +3,7 @@
 mod flows;
 mod hostile;
 mod lan;
+mod names;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
