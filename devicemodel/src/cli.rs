@@ -127,8 +127,8 @@ pub struct RunArgs {
         default_missing_value = "stdio")]
     pub console: Vec<String>,
     /// A line that a --device names (`chardev=ID`), in QEMU's words; or the socket of the process that serves a
-    /// `vhost-user-` device. One that has gone is looked for again with `reconnect-ms`, which needs `--sandbox off`; or it
-    /// comes by itself, with `server=on`.
+    /// `vhost-user-` device. One that has gone is looked for again with `reconnect-ms`: the process then has the right to
+    /// connect to Unix sockets. Or it comes by itself, with `server=on`.
     #[arg(long, value_name = "TYPE,id=ID[,KEY=VALUE...]")]
     pub chardev: Vec<String>,
     /// Share a folder with the guest, by virtiofsd, which ends with it: `mount -t virtiofs TAG /mnt` in Linux. May be given

@@ -162,7 +162,7 @@ fn have_images(machine: &Machine, images: Vec<LooseImage>) -> Result<(), StartEr
 
 /// What the process gives up when everything is open.
 fn confine(rights: sandbox::Options, guest: &GuestConfig) -> Step {
-    let rights = sandbox::Options { reach: guest.reach(), ..rights };
+    let rights = sandbox::Options { reach: guest.reach(), ports: guest.ports(), ..rights };
     Box::new(move || Ok(sandbox::enter(&rights, None)?))
 }
 
@@ -197,7 +197,10 @@ fn still(plan: Plan, qtest: &QtestOptions) -> Result<u8, StartError> {
 /// that a guest has written: its images, and the state from which it goes on.
 fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StartError> {
     let Plan { mut guest, mut host, .. } = plan;
-    host.sandbox.reach = guest.reach();
+    if host.sandbox.confine {
+        sandbox::can_serve(&guest).map_err(Failure::from)?;
+    }
+    (host.sandbox.reach, host.sandbox.ports) = (guest.reach(), guest.ports());
     host.notes.iter().for_each(|line| say(line));
     for LooseImage { name, .. } in &host.images {
         say(&format!("{name}: under Xen a drive is for devices of the command line: it is left out"));

@@ -38,6 +38,13 @@ pub enum BackEndPlace {
     Share(PathBuf),
 }
 
+impl BackEndConfig {
+    /// Whether we connect to it again when it has gone.
+    pub(crate) fn is_connected_again(&self) -> bool {
+        matches!(self.place, BackEndPlace::Connect(_)) && self.reconnect_ms > 0
+    }
+}
+
 impl fmt::Display for BackEndPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

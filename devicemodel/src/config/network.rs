@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use backends::net::{self, NetSpec};
+use backends::net::{self, Address, NetSpec, StreamSpec, VhostUserSpec};
 use devices::models;
 use devices_core::model::{Category, Kind, Model, Properties, Value};
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, DeviceSpec, GuestConfig};
+use super::{BackEndConfig, ConfigError, DeviceSpec, GuestConfig};
 use crate::sandbox::Reach;
 
 /// The card of a guest of which nobody says which it is to be.
@@ -186,10 +186,30 @@ impl GuestConfig {
 
     /// Whom this process connects to as the guest wishes.
     pub(crate) fn reach(&self) -> Reach {
+        let again = self.connected_again();
+        let processes = self.back_ends.iter().any(BackEndConfig::is_connected_again);
         Reach {
             internet: self.netdevs.iter().any(|netdev| netdev.kind == "user"),
-            programs: self.devices.iter().any(|device| device.host_socket().is_some()),
+            hosts: again.iter().any(|(_, to)| matches!(to, Address::Inet { .. })),
+            programs: processes
+                || self.devices.iter().any(|device| device.host_socket().is_some())
+                || again.iter().any(|(_, to)| matches!(to, Address::Unix { .. })),
         }
+    }
+
+    /// Networks that are connected to again when their other end has gone, and where that is.
+    pub(crate) fn connected_again(&self) -> Vec<(&str, Address)> {
+        let again = |netdev: &'_ NetdevConfig| netdev.connected_again();
+        self.netdevs.iter().filter_map(|netdev| Some((netdev.id.as_str(), again(netdev)?))).collect()
+    }
+
+    /// The ports of TCP among those.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let port = |(_, to): (&str, Address)| match to {
+            Address::Inet { port, .. } => Some(port),
+            _ => None,
+        };
+        self.connected_again().into_iter().filter_map(port).collect()
     }
 
     /// Takes all network cards out.
@@ -227,6 +247,17 @@ impl GuestConfig {
 }
 
 impl NetdevConfig {
+    /// Where it is connected to again when the other end has gone, if it is.
+    pub(crate) fn connected_again(&self) -> Option<Address> {
+        match self.spec().ok()? {
+            NetSpec::Stream(StreamSpec { address, server: false, reconnect: Some(_), .. })
+            | NetSpec::VhostUser(VhostUserSpec { address, server: false, reconnect: Some(_), .. }) => {
+                Some(address)
+            }
+            _ => None,
+        }
+    }
+
     /// Leads the cable elsewhere: `user[,hostfwd=..]`, `tap:NAME`, `stream:PATH`, `vhost-user:PATH`
     /// (a switch comes there), or as `-netdev` has it without `id`.
     pub(crate) fn lead(&mut self, to: &str) -> Result<(), ConfigError> {

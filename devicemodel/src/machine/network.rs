@@ -456,6 +456,9 @@ impl Machine {
         let mut all = self.networks.configs();
         all.push(netdev.clone());
         crate::config::check_networks(&all, &[])?;
+        if let Some(why) = crate::sandbox::refuses(&netdev, &self.config) {
+            return Err(super::plug::plain(why));
+        }
         let failed = |source| BuildError::Network { id: netdev.id.clone(), source };
         let named = RefCell::new(named);
         let fd = |name: &str| {

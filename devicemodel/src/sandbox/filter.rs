@@ -36,6 +36,8 @@ pub enum Work {
 pub struct Reach {
     /// Hosts of the internet: it has user networking.
     pub internet: bool,
+    /// Hosts by TCP, at the ports that landlock leaves: one of its networks is a stream that is connected again.
+    pub hosts: bool,
     /// Programs of this host, by Unix sockets: it has sockets that lead there. Which ones is out of a filter's sight.
     pub programs: bool,
 }
@@ -431,6 +433,14 @@ fn internet_calls() -> io::Result<Rules> {
     Ok(rules)
 }
 
+/// New connections to hosts by TCP.
+fn hosts() -> io::Result<Rules> {
+    let mut rules = plain(&[libc::SYS_connect]);
+    let sockets = [libc::AF_INET, libc::AF_INET6].map(|family| socket(family, libc::SOCK_STREAM));
+    rules.insert(libc::SYS_socket, sockets.into_iter().collect::<io::Result<_>>()?);
+    Ok(rules)
+}
+
 /// New connections to programs of this host, by streams.
 fn programs(rules: &mut Rules) -> io::Result<()> {
     rules.insert(libc::SYS_connect, Vec::new());
@@ -468,6 +478,8 @@ fn allowed(work: Work) -> io::Result<Rules> {
         Work::Machine(reach) => {
             if reach.internet {
                 rules.extend(internet_calls()?);
+            } else if reach.hosts {
+                rules.extend(hosts()?);
             }
         }
         Work::Guest(reach) => {
@@ -476,6 +488,9 @@ fn allowed(work: Work) -> io::Result<Rules> {
                 // Whoever can connect must have no socket that leads to a program of the host's.
                 rules.extend(internet_calls()?);
                 rules.extend(plain(TFTP_CALLS));
+            } else if reach.hosts {
+                // Likewise.
+                rules.extend(hosts()?);
             } else {
                 // Streams, which only say something to whom they are connected.
                 rules.insert(libc::SYS_socket, vec![socket(libc::AF_UNIX, libc::SOCK_STREAM)?]);

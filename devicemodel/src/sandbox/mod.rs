@@ -15,8 +15,9 @@
 //! and other families of sockets are the filter's, and what it opens is the part of the kernel that ordinary users do
 //! not reach otherwise. Sockets of the host's other programs, which landlock lets pass on most kernels, are out of reach
 //! because `connect` is not among the calls. A guest with user networking is one that connects: then a process has no
-//! call to make a local socket. One whose sockets lead to Unix sockets (`virtio-vsock-pci`) has both: which programs it
-//! reaches is then left to the rights of its user.
+//! call to make a local socket; so is one that has a stream of TCP connected again, to the ports that are named. One whose
+//! sockets lead to Unix sockets (`virtio-vsock-pci`), or that connects to one again when it has gone, has both: which
+//! programs it reaches is then left to the rights of its user.
 
 pub mod filter;
 mod named;
@@ -44,8 +45,9 @@ use filter::Work;
 pub use named::Named;
 use paths::Files;
 
-use crate::config::GuestConfig;
+use crate::config::{GuestConfig, NetdevConfig};
 use backends::image::reserve;
+use backends::net::Address;
 
 /// Who the process becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub struct Options {
     pub confine: bool,
     /// All but these connections.
     pub reach: Reach,
+    /// Ports of TCP that may be connected to, on any host, where not the internet is in reach.
+    pub ports: Vec<u16>,
 }
 
 /// Why something could not be given up. The guest must not run then.
@@ -83,6 +87,9 @@ pub enum SandboxError {
     /// The user is root.
     #[error("the user to become is root")]
     Root,
+    /// What the guest's configuration asks for and a confined process cannot do.
+    #[error("{0}")]
+    Impossible(String),
     /// We became root again.
     #[error("giving up root does not last")]
     RootAgain,
@@ -108,7 +115,8 @@ pub fn enter(options: &Options, most: Option<u64>) -> Result<(), SandboxError> {
     leave(options, most)?;
     if options.confine {
         no_tracing()?;
-        only(&Files { internet: options.reach.internet, ..Files::default() })?;
+        let connect = options.ports.clone();
+        only(&Files { internet: options.reach.internet, connect, ..Files::default() })?;
         filter::all_threads(Work::Machine(options.reach)).map_err(step("the system call filter"))?;
     }
     Ok(())
@@ -117,6 +125,7 @@ pub fn enter(options: &Options, most: Option<u64>) -> Result<(), SandboxError> {
 /// Gives up, before there is a second thread, what a guest's process does not need that a person has started: files
 /// other than those that are named, and root's power but that over those files.
 pub fn begin(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
+    can_serve(config)?;
     let layers = config.disks.iter().filter(|disk| disk.snapshot).count();
     reserve(layers).map_err(step("snapshot"))?;
     keep(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER)?;
@@ -125,6 +134,7 @@ pub fn begin(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
 
 /// Gives up what [`begin`] left and `config` does not name.
 pub fn narrow(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
+    can_serve(config)?;
     only(&named.files(config))
 }
 
@@ -132,6 +142,37 @@ pub fn narrow(named: &Named, config: &GuestConfig) -> Result<(), SandboxError> {
 /// files that may still be opened.
 pub fn finish(config: &GuestConfig) -> Result<(), SandboxError> {
     filter::all_threads(Work::Guest(config.reach())).map_err(step("the system call filter"))
+}
+
+/// Whether a confined process can do all that a guest's configuration asks for later.
+pub fn can_serve(config: &GuestConfig) -> Result<(), SandboxError> {
+    let impossible = |why| Err(SandboxError::Impossible(why));
+    config.connected_again().into_iter().try_for_each(|(id, address)| match address {
+        Address::Unix { abstract_name: true, .. } => impossible(format!(
+            "network {id}: reconnect and reconnect-ms need a Unix socket with a path: one without is out of a confined \
+             process's reach"
+        )),
+        _ => Ok(()),
+    })
+}
+
+/// Why a back end that comes while the guest runs cannot be connected again, if it is to be. `config` is what the process
+/// was confined for.
+pub fn refuses(netdev: &NetdevConfig, config: &GuestConfig) -> Option<String> {
+    let address = netdev.connected_again().filter(|_| filter::is_on())?;
+    let reach = config.reach();
+    let within = match address {
+        Address::Unix { abstract_name, .. } => reach.programs && !abstract_name,
+        Address::Inet { port, .. } => reach.internet || reach.hosts && config.ports().contains(&port),
+        Address::Fd(_) => true,
+    };
+    (!within).then(|| {
+        format!(
+            "network {}: the process is confined and could not connect to {address} again: leave out reconnect, name \
+             such a network when the guest is started, or start it with --sandbox off",
+            netdev.id
+        )
+    })
 }
 
 /// The root folder, the user, and the size of files.

@@ -48,6 +48,8 @@ fn child() {
         Ok("guest") => guest(),
         Ok("network") => network(),
         Ok("sockets") => sockets(),
+        Ok("again-unix") => again(true),
+        Ok("again-tcp") => again(false),
         Ok("kinds") => kinds(&confined),
         Ok("sizes") => sizes(&confined),
         Ok("restored") => restored(&confined),
@@ -235,6 +237,12 @@ fn guest() {
             crate::config::DiskConfig::cdrom(folder.join("cd")),
         ],
         serial: vec![crate::config::SerialConfig::File(beside.clone())],
+        dumps: vec![crate::config::DumpConfig {
+            id: "d".into(),
+            netdev: "n".into(),
+            file: folder.join("dump"),
+            longest: 64,
+        }],
         ..GuestConfig::default()
     };
     begin(&Named { monitor: Some(own.join("monitor")), ..Named::default() }, &config).unwrap();
@@ -246,6 +254,14 @@ fn guest() {
         assert!(open(&folder.join("cd"), true).is_err(), "a medium is not written");
         File::create(&beside).unwrap();
         assert!(open(&folder.join("other"), false).is_err());
+        // A dump that was named, or in the monitor's folder, is begun anew as often as one likes.
+        for dump in [folder.join("dump"), own.join("dump")] {
+            crate::machine::open_dump(&dump).unwrap();
+        }
+        let mut why = crate::machine::open_dump(&folder.join("dump2")).unwrap_err().to_string();
+        explain(&mut why);
+        let explained = why.contains("the process is confined to the files that it was started with");
+        assert!(explained || !filter::is_on(), "{why}");
         assert!(File::create(folder.join("new")).is_err());
         // A takeover gets neither at root's table of jobs nor at what the kernel runs for a dead process.
         for (path, write) in [
@@ -384,6 +400,88 @@ fn sockets() {
         };
         std::thread::spawn(connects).join().unwrap();
     }
+}
+
+/// One end of a stream that the guest's network is connected to, and again when it has gone.
+enum Switch {
+    Unix(UnixListener),
+    Tcp(std::net::TcpListener),
+}
+
+impl Switch {
+    /// Lets the network come, and has a frame pass from there.
+    fn serve(&self, netdev: &Arc<dyn backends::net::Netdev>) {
+        let frame = [&[0, 0, 0, 60][..], &[9; 60]].concat();
+        // Who is there must stay until the frame is.
+        let _peer: Box<dyn std::any::Any> = match self {
+            Switch::Unix(listener) => {
+                let (mut peer, _) = listener.accept().unwrap();
+                peer.write_all(&frame).unwrap();
+                Box::new(peer)
+            }
+            Switch::Tcp(listener) => {
+                let (mut peer, _) = listener.accept().unwrap();
+                peer.write_all(&frame).unwrap();
+                Box::new(peer)
+            }
+        };
+        let mut came = Vec::new();
+        while !netdev.receive(&mut came) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(came, [9; 60]);
+    }
+}
+
+/// A guest whose network is a stream, by a Unix socket or TCP, that comes again when its other end has gone.
+fn again(unix: bool) {
+    use backends::net::{Around, Hubs, prepare};
+    let path = folder().join("switch");
+    let (switch, other_port) = (
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+    );
+    let (port, other_port) = (switch.local_addr().unwrap().port(), other_port.local_addr().unwrap().port());
+    let by = |words: &[(&str, &str)]| crate::config::NetdevConfig {
+        id: "n".into(),
+        kind: "stream".into(),
+        options: words.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+    };
+    let to_path = |path: &str| by(&[("addr.type", "unix"), ("addr.path", path), ("reconnect-ms", "10")]);
+    let to_port = |port: u16| {
+        let port = port.to_string();
+        by(&[("addr.type", "inet"), ("addr.host", "127.0.0.1"), ("addr.port", &port), ("reconnect-ms", "10")])
+    };
+    let (switch, netdev) = match unix {
+        true => (Switch::Unix(UnixListener::bind(&path).unwrap()), to_path(path.to_str().unwrap())),
+        false => (Switch::Tcp(switch), to_port(port)),
+    };
+    let config = GuestConfig { netdevs: vec![netdev.clone()], ..GuestConfig::default() };
+    begin(&Named::default(), &config).unwrap();
+    let no_files = |_: &str| Err(String::new());
+    let around = Around { fd: &no_files, hubs: &Hubs::default() };
+    let prepared = prepare(&netdev.spec().unwrap(), &around).unwrap();
+    finish(&config).unwrap();
+    let running = prepared.start(devices_core::Waker::calling(|_| ()), 0, Arc::new(|_| ())).unwrap();
+    for _ in 0..3 {
+        switch.serve(&running);
+    }
+    // What comes later can do as much, and not more; of what cannot, it is said before.
+    assert_eq!(refuses(&netdev, &config), None);
+    assert_eq!(refuses(&to_path("/other"), &config).is_none(), unix);
+    let why = refuses(&to_port(other_port), &config).unwrap();
+    assert!(why.contains(&format!("could not connect to tcp:127.0.0.1:{other_port} again")), "{why}");
+    // Once is nobody's business here.
+    assert_eq!(refuses(&by(&[("addr.type", "unix"), ("addr.path", "/other")]), &config), None);
+    // Whoever has TCP has no local sockets, and the other way round.
+    if unix {
+        eperm(std::net::TcpStream::connect(("127.0.0.1", port)));
+    } else {
+        eperm(UnixStream::connect(&path));
+        assert!(std::net::TcpStream::connect(("127.0.0.1", other_port)).is_err(), "landlock");
+    }
+    eperm(std::net::UdpSocket::bind("127.0.0.1:0"));
+    assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
 }
 
 /// A back end over a socket, whose thread is there before the process is confined.
@@ -593,6 +691,26 @@ fn a_network_leads_to_the_internet_and_to_no_local_socket() {
 #[test]
 fn sockets_lead_to_programs_of_the_host_from_one_thread() {
     assert!(run("sockets").success());
+}
+
+#[test]
+fn a_stream_is_connected_again_by_a_confined_process() {
+    assert!(run("again-unix").success());
+    assert!(run("again-tcp").success());
+}
+
+#[test]
+fn what_a_confined_process_cannot_connect_again_is_refused_at_the_start() {
+    let netdev = |again: &str| {
+        let words =
+            [("addr.type", "unix"), ("addr.path", "s"), ("addr.abstract", "on"), ("reconnect", again)];
+        let options = words.map(|(key, value)| (key.into(), value.into())).into();
+        crate::config::NetdevConfig { id: "n".into(), kind: "stream".into(), options }
+    };
+    let config = |again| GuestConfig { netdevs: vec![netdev(again)], ..GuestConfig::default() };
+    let why = begin(&Named::default(), &config("1")).unwrap_err().to_string();
+    assert!(why.starts_with("network n: reconnect and reconnect-ms need a Unix socket with a path"), "{why}");
+    can_serve(&config("0")).unwrap();
 }
 
 #[test]

@@ -313,7 +313,11 @@ impl Peers {
     /// What a thread does that serves them: one that may have to connect again keeps the calls for that, as far as the
     /// process has them.
     fn role(&self) -> Role {
-        match self.source {
+        match &self.source {
+            Source::Connect(Dial { address: Address::Unix { .. }, reconnect, .. }) => match reconnect {
+                Some(_) => Role::Sockets,
+                None => Role::Frames,
+            },
             Source::Connect(_) => Role::Network,
             Source::Listen { .. } | Source::Given(_) => Role::Frames,
         }
