@@ -370,6 +370,13 @@ impl Machine {
         names(&cards).into_iter().zip(&cards).filter_map(info).collect()
     }
 
+    /// What the card of that name on the bus is called in QEMU's list of networks, and its path in the tree of objects.
+    pub(crate) fn card_names(&self, name: &str) -> Option<(String, String)> {
+        let cards = self.plugged.cards();
+        let at = cards.iter().position(|card| card.name == name)?;
+        Some((names(&cards).swap_remove(at), self.path_of(name)?))
+    }
+
     /// Back ends of networks.
     pub(crate) fn netdevs(&self) -> Vec<NetdevInfo> {
         let info = |(id, netdev): (&String, &Netdev)| NetdevInfo {

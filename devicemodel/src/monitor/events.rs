@@ -61,6 +61,8 @@ events! {
     DEVICE_TRAY_MOVED "device:str id:str tray-open:bool";
     /// The guest has opened or closed a port of a virtio console.
     VSERPORT_CHANGE "id:str open:bool";
+    /// It has changed what a network card lets in, for the first time since query-rx-filter was asked.
+    NIC_RX_FILTER_CHANGED "?name:str path:str";
     /// An image could not be read or written.
     BLOCK_IO_ERROR "device:str ?node-name:str operation:IoOperationType action:BlockErrorAction ?nospace:bool
       reason:str";

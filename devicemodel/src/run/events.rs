@@ -110,6 +110,12 @@ impl Runner {
                         self.rare.port_changed(id, open);
                     }
                 }
+                DeviceEvent::FilterChanged => {
+                    if let Some((name, path)) = self.machine.card_names(&from) {
+                        self.events
+                            .push((&qmp::NIC_RX_FILTER_CHANGED, json!({ "name": name, "path": path })));
+                    }
+                }
                 DeviceEvent::BalloonMoved { actual } => self.rare.balloon.put(json!({ "actual": actual })),
             }
         }

@@ -29,6 +29,8 @@ pub enum DeviceEvent {
         /// What it shows now, in seconds since 1970.
         seconds: i64,
     },
+    /// The driver has changed what a network card lets in, for the first time since somebody looked.
+    FilterChanged,
     /// The driver has opened a port of a virtio console, or closed it.
     PortOpened {
         /// The port.

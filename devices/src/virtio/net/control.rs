@@ -34,6 +34,9 @@ impl Net {
                 let mut command = vec![0; bytes as usize];
                 let read = read_at(common.dma(), &chain.readable, 0, &mut command).is_some();
                 let done = read && self.command(common, &command);
+                if done && matches!(command[0], class::RX | class::MAC | class::VLAN) {
+                    self.filter_changed();
+                }
                 if done { ack::OK } else { ack::ERR }
             };
             // Where it is no RAM any more, nobody reads it.

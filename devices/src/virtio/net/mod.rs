@@ -19,7 +19,9 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use devices_core::events::{DeviceEvent, Observer};
 use devices_core::model::Model;
 use devices_core::net::{MAX_FRAME, NetBackend, Nic, Offload, Offloads, RxFilter};
 use devices_core::{Node, StateError, Timer, Wake, Wiring};
@@ -70,6 +72,9 @@ pub struct Net {
     /// The driver is to announce itself.
     announce: bool,
     filter: Filter,
+    /// Who hears that it has changed, and whether that was told since somebody looked.
+    observer: Option<Arc<dyn Observer>>,
+    told: AtomicBool,
     /// What the backend may leave to the driver.
     allowed: Offloads,
     /// Buffers that were taken for the next frame, which is `frame` if there is one.
@@ -105,6 +110,8 @@ impl Net {
             link: true,
             announce: false,
             filter: Filter::default(),
+            observer: None,
+            told: AtomicBool::new(false),
             allowed: Offloads::NONE,
             buffers: VecDeque::new(),
             frame: None,
@@ -114,6 +121,20 @@ impl Net {
             chain: Chain::default(),
             quiet: false,
             loaded: false,
+        }
+    }
+
+    /// The same with somebody who hears what it has to tell.
+    pub fn observed(self, observer: Arc<dyn Observer>) -> Net {
+        Net { observer: Some(observer), ..self }
+    }
+
+    /// The driver has changed what is let in. Once is enough until somebody looks.
+    fn filter_changed(&self) {
+        if let Some(observer) = &self.observer
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            observer.observe(DeviceEvent::FilterChanged);
         }
     }
 
@@ -464,6 +485,7 @@ impl Nic for VirtioPci<Net> {
         });
     }
     fn rx_filter(&self) -> RxFilter {
+        self.device().told.store(false, Ordering::Relaxed);
         self.device().filter.shown(self.device().address)
     }
 }

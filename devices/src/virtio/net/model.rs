@@ -142,5 +142,6 @@ pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDev
     let how = pci::options(properties, 4);
     let [inta, ..] = parts.intx;
     let handles = Handles { name: parts.name, ram: parts.board.ram(), inta, msi: parts.board.msi() };
-    Ok(MadeDevice::nic(VirtioPci::new(Net::new(options, parts.wiring, cable), how, handles)))
+    let card = Net::new(options, parts.wiring, cable).observed(parts.board.observer(parts.name));
+    Ok(MadeDevice::nic(VirtioPci::new(card, how, handles)))
 }

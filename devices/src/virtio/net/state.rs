@@ -45,6 +45,8 @@ pub(super) fn save(card: &Net) -> State {
         link,
         announce,
         filter,
+        observer: _,
+        told: _,
         allowed,
         buffers,
         frame,

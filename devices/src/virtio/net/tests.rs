@@ -2,7 +2,10 @@
 
 mod netkvm;
 
+use std::sync::Mutex;
+
 use devices_core::Size;
+use devices_core::events::{DeviceEvent, Observer};
 use devices_core::net::{TestNet, gso};
 use devices_core::rig::{FuzzRange, Rig, fuzz, scenario, us};
 
@@ -59,13 +62,14 @@ struct Started {
     tx: DriverQueue,
     control: DriverQueue,
     backend: Arc<TestNet>,
+    slot: Arc<devices_core::DeviceCell<VirtioPci<Net>>>,
     wiring: Wiring,
     received: u64,
 }
 
 impl Started {
     fn new(rig: &mut Rig, features: u64) -> Started {
-        let (backend, _, wiring) = attach(rig);
+        let (backend, slot, wiring) = attach(rig);
         let features = features | ring::VERSION_1 | ring::INDIRECT_DESC;
         assert_ne!(driver::negotiate(rig, features) & device_status::FEATURES_OK, 0);
         let queue = |rig: &Rig, base| DriverQueue::new(rig.ram().clone(), base, 16, features);
@@ -74,7 +78,7 @@ impl Started {
             driver::enable(rig, number as u16, queue.place(), NO_VECTOR);
         }
         driver::ready(rig);
-        Started { rx, tx, control, backend, wiring, received: 0 }
+        Started { rx, tx, control, backend, slot, wiring, received: 0 }
     }
 
     fn send(&mut self, rig: &mut Rig, frame: &[u8]) {
@@ -337,6 +341,39 @@ fn commands_say_what_is_let_in() {
         assert_eq!(card.command(rig, class::RX, 9, &[1]), ack::ERR);
         assert_eq!(card.command(rig, class::ANNOUNCE, 0, &[]), ack::ERR, "nobody asked");
     });
+}
+
+#[derive(Default)]
+struct Changes(Mutex<u32>);
+
+impl Observer for Changes {
+    fn observe(&self, event: DeviceEvent) {
+        assert_eq!(event, DeviceEvent::FilterChanged);
+        *self.0.lock().unwrap() += 1;
+    }
+}
+
+#[test]
+fn whoever_has_looked_at_the_filter_is_told_of_the_next_change() {
+    let mut rig = Rig::new();
+    let (mut card, changes) = (Started::new(&mut rig, ALL), Arc::<Changes>::default());
+    let observer = changes.clone();
+    card.slot.lock().with(|card, _| card.observer = Some(observer));
+    let told = || std::mem::take(&mut *changes.0.lock().unwrap());
+    assert_eq!(card.command(&mut rig, class::RX, 9, &[1]), ack::ERR);
+    assert_eq!(told(), 0, "nothing has changed");
+    let changed: [(u8, u8, &[u8]); 3] = [
+        (class::RX, rx::PROMISC, &[1]),
+        (class::MAC, mac::ADDR_SET, &MAC),
+        (class::VLAN, vlan::ADD, &[5, 0]),
+    ];
+    for (class, command, data) in changed {
+        for expected in [1, 0, 0] {
+            assert_eq!(card.command(&mut rig, class, command, data), ack::OK);
+            assert_eq!(told(), expected);
+        }
+        card.slot.lock().rx_filter();
+    }
 }
 
 #[test]
