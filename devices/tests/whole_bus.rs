@@ -239,15 +239,30 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
     for (at, (of, bus)) in buses.iter().enumerate() {
         let offers = of.offers;
         let mut fitting: Vec<_> = models::all().filter(|model| offers.contains(&model.bus)).collect();
+        let mut behind = Vec::new();
         if offers.contains(&BusType::Usb) {
-            // A controller has two ports; each begins with another device.
+            // A controller has two ports; each begins with another device. All are behind a hub, where one can be.
+            fitting.retain(|model| model.name != "usb-hub");
+            behind = fitting.clone();
             let turn = at % fitting.len();
             fitting.rotate_left(turn);
-            fitting.truncate(2);
+            fitting.truncate(1);
         }
+        let child = |model: &'static Model, properties: &Properties| {
+            let make = models::child_maker(model)
+                .map(|make| make(properties, ChildHandles { id: None, bus, board: &context }));
+            make.is_none_or(|made| made.is_ok())
+        };
         for model in fitting {
-            let Some(make) = models::child_maker(model) else { continue };
-            make(&usual(model), ChildHandles { id: None, bus, board: &context }).unwrap();
+            assert!(child(model, &usual(model)), "{}", model.name);
+        }
+        let hub = models::find("usb-hub").unwrap();
+        if !behind.is_empty() && child(hub, &usual(hub)) {
+            for (model, port) in behind.into_iter().zip(1u64..) {
+                let mut properties = usual(model);
+                properties.put("port", Value::Uint(port << 8 | 2)).unwrap();
+                assert!(child(model, &properties), "{}", model.name);
+            }
         }
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use devices::display::{bochs, cirrus, vga};
 use devices::models;
+use devices::usb::hub::model as hub;
 use devices::virtio::gpu;
-use devices_core::model::{BusType, Model, Plug, Properties, PropertyError, Value};
+use devices_core::model::{BusType, Model, Plug, Properties, PropertyError, Value, usb_port_text, usb_ports};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -105,6 +106,20 @@ impl DeviceSpec {
             Some(Value::Uint(at)) => Some(*at),
             _ => None,
         })
+    }
+
+    /// The same as people read it.
+    pub(crate) fn place_text(&self) -> String {
+        let is_usb = models::find(&self.model).is_some_and(|model| model.bus == BusType::Usb);
+        let text = |at: u64| if is_usb { usb_port_text(at) } else { at.to_string() };
+        self.place().map(text).collect::<Vec<_>>().join(":")
+    }
+
+    /// Whether it is on USB behind that hub.
+    pub(crate) fn is_behind(&self, hub: &DeviceSpec) -> bool {
+        let is_hub = hub.model == hub::MODEL.name && hub.bus == self.bus && self.is_child();
+        let ports = |of: &DeviceSpec| of.place().flat_map(usb_ports).collect::<Vec<u8>>();
+        is_hub && ports(self).strip_prefix(&ports(hub)[..]).is_some_and(|rest| !rest.is_empty())
     }
 
     /// Its devfn on the PCI bus, if it has one.

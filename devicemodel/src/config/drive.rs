@@ -46,7 +46,7 @@ impl DeviceSpec {
     }
 
     /// A device of that model with nothing set on it.
-    pub(super) fn plain(model: &Model) -> DeviceSpec {
+    pub(crate) fn plain(model: &Model) -> DeviceSpec {
         DeviceSpec { model: model.name.to_owned(), id: None, bus: None, properties: BTreeMap::new() }
     }
 

@@ -1,6 +1,6 @@
 //! What a guest boots from: what SeaBIOS finds in the clock's RAM and in the file "bootorder".
 
-use devices_core::model::{BusType, Category, Value};
+use devices_core::model::{BusType, Category, Value, usb_ports};
 use firmware::boot_order as names;
 
 use super::{Machine, disks};
@@ -45,7 +45,10 @@ fn drive(spec: &DeviceSpec, devices: &[DeviceSpec]) -> Option<String> {
         let devfn = devices.get(bus.of)?.devfn()?;
         return match *spec.place().collect::<Vec<_>>() {
             [_, target, lun] => Some(names::scsi(devfn, target, lun)),
-            [port] => Some(names::usb_disk(devfn, port)),
+            [path] => {
+                let ports: Vec<u8> = usb_ports(path).collect();
+                ports.split_last().map(|(port, hubs)| names::usb_disk(devfn, hubs, *port))
+            }
             _ => None,
         };
     }

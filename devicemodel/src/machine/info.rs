@@ -8,7 +8,7 @@ use devices::storage::scsi::model::watched_name;
 use devices::xen::platform;
 use devices_core::Device;
 use devices_core::block::Tray;
-use devices_core::model::{BOOTINDEX, Kind, Properties, Property, Value};
+use devices_core::model::{BOOTINDEX, Kind, Properties, Property, Value, usb_port_text};
 use devices_core::pci::{BarKind, reg};
 
 use super::disks::Block;
@@ -50,6 +50,7 @@ fn values(properties: &Properties) -> Vec<(&'static str, &'static str, serde_jso
     let value = |property: &'static Property| {
         let value = match properties.get(property.name) {
             Some(Value::Bool(on)) => on.into(),
+            Some(Value::Uint(path)) if property.kind == Kind::UsbPort => usb_port_text(path).into(),
             Some(Value::Uint(number)) => number.into(),
             Some(Value::Text(text)) => text.into(),
             None if property.kind == Kind::BootIndex => (-1).into(),

@@ -14,7 +14,8 @@ use devices::board::{
 };
 use devices::models;
 use devices::storage::drive::{DRIVE, DriveImage};
-use devices::usb::Speed;
+use devices::usb::hub::model as hub;
+use devices::usb::{PORT, Speed};
 use devices::xen::platform;
 use devices_core::audio::AudioBackend;
 use devices_core::balloon::Balloon;
@@ -292,10 +293,29 @@ impl Maker<'_> {
             inner.devices.push(device);
         }
         for spec in children {
-            let child = self.child(spec, &inner)?;
-            inner.devices.push(child);
+            self.child_of(spec, &mut inner)?;
         }
         Ok(screens)
+    }
+
+    /// Makes a device that hangs on another's bus, and what it needs there.
+    fn child_of(&self, spec: DeviceSpec, inner: &mut Inner) -> Result<(), BuildError> {
+        inner.devices.extend(self.hub_for(&spec, inner));
+        let child = self.child(spec, inner)?;
+        inner.devices.push(child);
+        Ok(())
+    }
+
+    /// The last port of a USB bus gets a hub before a device that has not chosen its port, as with QEMU; where no hub can
+    /// be, the device itself has it.
+    fn hub_for(&self, spec: &DeviceSpec, inner: &Inner) -> Option<Device> {
+        let OfferedBus::Usb(host) = inner.bus(spec.bus.as_deref()?)? else { return None };
+        let chose = spec.model == hub::MODEL.name || spec.properties.contains_key(PORT.name);
+        if chose || host.free_ports().len() != 1 {
+            return None;
+        }
+        let hub = DeviceSpec { bus: spec.bus.clone(), ..DeviceSpec::plain(&hub::MODEL) };
+        self.child(hub, inner).ok()
     }
 
     /// Makes a device that hangs on another's bus, and hands it to that.
@@ -382,8 +402,7 @@ pub(super) fn name_of(spec: &DeviceSpec) -> String {
     match (&spec.id, spec.devfn()) {
         (Some(id), _) => format!("peripheral/{id}"),
         (None, None) if spec.is_child() => {
-            let place: Vec<String> = spec.place().map(|at| at.to_string()).collect();
-            format!("{}@{}:{}", spec.model, spec.bus.as_deref().unwrap_or_default(), place.join(":"))
+            format!("{}@{}:{}", spec.model, spec.bus.as_deref().unwrap_or_default(), spec.place_text())
         }
         (None, None) if spec.is_drive() => format!("{}@{}", spec.model, spec.drive_place().unwrap_or(0)),
         (None, Some(devfn)) => format!("{}@{:02x}.{}", spec.model, devfn >> 3, devfn & 7),

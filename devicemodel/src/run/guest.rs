@@ -492,7 +492,7 @@ mod tests {
         }
         // A slot, as everywhere.
         assert_eq!(set("e1000", "addr", json!(5)), Ok(model::Value::Uint(5 << 3)));
-        for wrong in [json!(null), json!([2]), json!({}), json!(2.5), json!("two")] {
+        for wrong in [json!(null), json!([2]), json!({}), json!(-2.5), json!("two")] {
             set("usb-tablet", "port", wrong).unwrap_err();
         }
     }

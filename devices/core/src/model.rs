@@ -6,7 +6,7 @@
 
 mod properties;
 
-pub use properties::{Default, Kind, Properties, Property, PropertyError, Value};
+pub use properties::{Default, Kind, Properties, Property, PropertyError, Value, usb_port_text, usb_ports};
 
 /// What a device plugs into, or what others plug into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

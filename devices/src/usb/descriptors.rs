@@ -21,11 +21,13 @@ pub mod kind {
 /// US English, which all strings are in.
 const LANGUAGE: u16 = 0x0409;
 
-/// What a device is. Its class is each interface's own.
+/// What a device is.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// bcdUSB.
     pub usb: u16,
+    /// bDeviceClass; 0: it is each interface's own.
+    pub class: u8,
     /// idVendor.
     pub vendor: u16,
     /// idProduct.
@@ -103,7 +105,7 @@ impl Description {
         let [manufacturer, product, serial] = self.labels;
         let mut bytes = vec![18, kind::DEVICE];
         bytes.extend(self.usb.to_le_bytes());
-        bytes.extend([0, 0, 0, self.max_packet]);
+        bytes.extend([self.class, 0, 0, self.max_packet]);
         bytes.extend([self.vendor, self.product, self.release].map(u16::to_le_bytes).concat());
         bytes.extend([manufacturer, product, serial, 1]);
         bytes

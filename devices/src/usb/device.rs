@@ -3,6 +3,7 @@
 use devices_core::{Node, Saved, StateError};
 
 use super::descriptors::Description;
+use super::hub::Hub;
 use super::{Answer, Setup, Speed};
 use crate::input::keys::Key;
 use crate::input::{Pointer, Role};
@@ -46,6 +47,14 @@ pub trait UsbDevice: Send {
     }
     /// It as a keyboard or a pointer.
     fn input(&mut self) -> Option<&mut dyn UsbInput> {
+        None
+    }
+    /// It as a hub.
+    fn as_hub(&self) -> Option<&Hub> {
+        None
+    }
+    /// The same, to be changed.
+    fn as_hub_mut(&mut self) -> Option<&mut Hub> {
         None
     }
     /// Its own state.

@@ -3,6 +3,7 @@
 use devices_core::Node;
 
 use super::descriptors::{Configuration, kind};
+use super::hub::Hub;
 use super::{Answer, Pid, Setup, Speed, UsbDevice};
 
 /// Most bytes that a request may send: more than any device here takes. wLength is the host's to choose, and the buffer
@@ -11,7 +12,8 @@ pub(super) const REQUEST_MOST: u16 = 4096;
 
 /// Most bytes that a device is asked for at once; a multiple of all packets' lengths.
 const PIECE: usize = 16 << 10;
-/// bmAttributes of an endpoint (9.6.6): bulk.
+/// bmAttributes of an endpoint (9.6.6): isochronous, bulk.
+const ISOCHRONOUS: u8 = 1;
 const BULK: u8 = 2;
 
 /// Standard requests (table 9-4), with bmRequestType above.
@@ -99,6 +101,10 @@ impl Function {
             _ => description.endpoint(address).map_or(0, |endpoint| endpoint.max_packet.into()),
         }
     }
+    /// Whether an endpoint is isochronous.
+    pub fn is_isochronous(&self, address: u8) -> bool {
+        self.device.description().endpoint(address).is_some_and(|at| at.attributes & 3 == ISOCHRONOUS)
+    }
     /// Most bytes that an endpoint is asked for, or given, at once. A packet that is not full ends a transfer, so only
     /// endpoints that take all they get are asked for many packets.
     pub fn piece(&self, address: u8) -> usize {
@@ -113,13 +119,56 @@ impl Function {
     pub fn address(&self) -> u8 {
         self.address
     }
-    /// Whether the host wants to be woken by it.
-    pub fn may_wake(&self) -> bool {
-        self.wakeup
+    /// Whether it has something to say by `now`, or somebody behind it has, who may wake the host.
+    pub fn wakes(&self, now: u64) -> bool {
+        let own = self.wakeup && self.speaks_at().is_some_and(|at| at <= now);
+        // A hub passes on that somebody behind it resumes the bus (11.9).
+        own || self.behind().any(|function| function.wakes(now))
     }
     /// When it has something to say to a host that asks.
-    pub fn speaks_at(&self) -> Option<u64> {
+    fn speaks_at(&self) -> Option<u64> {
         self.device.speaks_at().filter(|_| self.configured)
+    }
+    /// When it, and each device behind it, has something to say.
+    pub fn speeches(&self, hear: &mut dyn FnMut(u64)) {
+        self.speaks_at().into_iter().for_each(&mut *hear);
+        self.behind().for_each(|function| function.speeches(hear));
+    }
+    /// How many of them have by `now`.
+    pub fn said(&self, now: u64) -> usize {
+        let mut count = 0;
+        self.speeches(&mut |at| count += usize::from(at <= now));
+        count
+    }
+    /// When one of them has next, after `then`.
+    pub fn speaks_after(&self, then: u64) -> Option<u64> {
+        let mut first = None;
+        self.speeches(&mut |at| {
+            if at > then && first.is_none_or(|first| at < first) {
+                first = Some(at);
+            }
+        });
+        first
+    }
+
+    /// Devices on its open ports, if it is a hub.
+    fn behind(&self) -> impl Iterator<Item = &Function> {
+        self.device.as_hub().into_iter().flat_map(Hub::reached)
+    }
+    /// Who has that address: it, or somebody behind it whom packets reach.
+    pub fn find(&mut self, address: u8) -> Option<&mut Function> {
+        if self.address == address {
+            return Some(self);
+        }
+        self.device.as_hub_mut()?.find(address)
+    }
+    /// Who is at the end of a route through hubs, whose ports packets go through. Each has four bits, the nearest the
+    /// lowest; 0 is the end (USB 3.0, 8.9).
+    pub fn route(&mut self, route: u32) -> Option<&mut Function> {
+        match (route & 0xf) as u8 {
+            0 => Some(self),
+            port => self.device.as_hub_mut()?.open(port)?.route(route >> 4),
+        }
     }
 
     /// The bus is reset.

@@ -4,15 +4,18 @@
 //! it is and answers requests of its class; [`Function`] is the rest of every device: its address, configuration, control
 //! pipe and standard requests. Neither knows a host controller, which sees a port with a function in it and packets.
 //!
-//! Left out: data toggles (no packet is lost between a controller and a device here, so none comes twice), hubs,
-//! isochronous endpoints.
+//! Left out: data toggles (no packet is lost between a controller and a device here, so none comes twice), isochronous
+//! endpoints. No device here is of low speed, as none of QEMU's is.
 
 mod bus;
 pub mod descriptors;
 mod device;
 pub mod ehci;
+pub mod frames;
 mod function;
 pub mod hid;
+pub mod hub;
+mod plugged;
 mod socket;
 mod state;
 pub mod storage;
@@ -23,7 +26,7 @@ pub mod xhci;
 
 use devices_core::model::Properties;
 
-pub use bus::{PORT, PlugError, Ports, RootHub, UsbHost};
+pub use bus::{PORT, PlugError, Ports, RootHub, SERIAL, UsbHost};
 pub use device::{UsbDevice, UsbInput};
 pub use function::Function;
 pub use socket::Socket;

@@ -150,9 +150,7 @@ impl Machine {
             return Err(plain("a device of that name is still leaving"));
         }
         if spec.is_child() {
-            let child = maker.child(spec, &inner)?;
-            inner.devices.push(child);
-            return Ok(None);
+            return maker.child_of(spec, &mut inner).map(|()| None);
         }
         inner.name_mac(&mut spec)?;
         let devfn = match spec.devfn() {
@@ -199,7 +197,12 @@ impl Machine {
                 return Some(Err(plain("no device can go while a recording is made")));
             }
             let device = inner.devices.remove(at);
-            inner.leave(device, None);
+            // What is behind a hub goes with it.
+            let behind: Vec<Device> =
+                inner.devices.extract_if(.., |other| other.spec.is_behind(&device.spec)).collect();
+            for device in std::iter::once(device).chain(behind) {
+                inner.leave(device, None);
+            }
             // Who asked hears of it when it is gone.
             self.notifier.notify(Notice::Device);
             return Some(Ok(()));

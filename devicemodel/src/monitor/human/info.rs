@@ -61,7 +61,8 @@ pub(super) fn usb(devices: &[DeviceInfo]) -> Option<String> {
             .strip_prefix("/machine/peripheral/")
             .map_or(String::new(), |id| format!(", ID: {id}"));
         let speed = device.speed.map_or(String::new(), |speed| format!("Speed {} Mb/s, ", speed.rate()));
-        let (port, product) = (port.unwrap_or_default(), model(device).map_or("", |model| model.desc));
+        let port = port.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let product = model(device).map_or("", |model| model.desc);
         format!("  Port {port}, {speed}Product {product}{id}\n")
     };
     devices.iter().any(has_usb).then(|| devices.iter().filter(on_usb).map(line).collect())
@@ -232,10 +233,10 @@ mod tests {
 
     #[test]
     fn what_hangs_on_usb_is_listed() {
-        let on = |path: &str, kind, port: Option<u64>, speed| DeviceInfo {
+        let on = |path: &str, kind, port: Option<&str>, speed| DeviceInfo {
             path: path.into(),
             kind,
-            properties: port.map(|port| ("port", "uint32", json!(port))).into_iter().collect(),
+            properties: port.map(|port| ("port", "str", json!(port))).into_iter().collect(),
             speed,
         };
         let device = |path, kind, port| on(path, kind, port, None);
@@ -243,9 +244,9 @@ mod tests {
         assert_eq!(usb(&devices), None);
         devices.push(device("/machine/unattached/device[2]", "piix3-usb-uhci", None));
         assert_eq!(usb(&devices), Some(String::new()));
-        devices.push(on("/machine/peripheral/t", "usb-tablet", Some(2), Some(Speed::High)));
-        devices.push(on("/machine/peripheral-anon/k", "usb-kbd", Some(1), Some(Speed::Full)));
-        let expected = "  Port 2, Speed 480 Mb/s, Product USB tablet, ID: t\n  Port 1, Speed 12 Mb/s, Product USB keyboard\n";
+        devices.push(on("/machine/peripheral/t", "usb-tablet", Some("2"), Some(Speed::High)));
+        devices.push(on("/machine/peripheral-anon/k", "usb-kbd", Some("1.4"), Some(Speed::Full)));
+        let expected = "  Port 2, Speed 480 Mb/s, Product USB tablet, ID: t\n  Port 1.4, Speed 12 Mb/s, Product USB keyboard\n";
         assert_eq!(usb(&devices).unwrap(), expected);
     }
 }

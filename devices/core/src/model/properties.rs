@@ -26,6 +26,9 @@ pub enum Kind {
     Mac,
     /// Slot and function of a PCI device: `5`, `5.1`, in hexadecimal.
     PciAddress,
+    /// A place on USB: a port of the controller, and of each hub behind it, `2.1.4`. As a number it has the controller's
+    /// port in the lowest byte and those of hubs in the bytes above.
+    UsbPort,
     /// The turn in which the firmware boots from it, from 0 on; a negative number: it has none.
     BootIndex,
 }
@@ -41,7 +44,7 @@ impl Kind {
             Kind::Uint(32) => "uint32",
             Kind::Uint(_) => "uint64",
             Kind::PciAddress | Kind::BootIndex => "int32",
-            Kind::Text | Kind::Drive | Kind::Chardev | Kind::Netdev | Kind::Mac => "str",
+            Kind::Text | Kind::Drive | Kind::Chardev | Kind::Netdev | Kind::Mac | Kind::UsbPort => "str",
         }
     }
 }
@@ -95,7 +98,7 @@ pub struct Property {
 pub enum Value {
     /// On or off.
     Bool(bool),
-    /// A number; a PCI address is its devfn.
+    /// A number; a PCI address is its devfn, a USB port the numbers of its path, a byte each.
     Uint(u64),
     /// A text.
     Text(String),
@@ -170,6 +173,10 @@ impl Properties {
             (Kind::Uint(_), _) => return Err(expected("integer")),
             (Kind::PciAddress, Value::Uint(devfn)) if devfn <= 0xff => Value::Uint(devfn),
             (Kind::PciAddress, Value::Uint(_) | Value::Bool(_)) => return Err(expected("a PCI address")),
+            (Kind::UsbPort, Value::Uint(path)) if usb_port(&usb_port_text(path)) == Some(path) => {
+                Value::Uint(path)
+            }
+            (Kind::UsbPort, Value::Uint(_) | Value::Bool(_)) => return Err(expected(USB_PORT)),
             (Kind::BootIndex, Value::Uint(turn)) if fits(turn, 31) => Value::Uint(turn),
             (Kind::BootIndex, Value::Uint(_) | Value::Bool(_)) => return Err(expected("int32")),
             (_, Value::Text(text)) => {
@@ -262,6 +269,7 @@ fn read(property: &Property, text: &str) -> Result<Option<Value>, PropertyError>
             let address = pci_address(text).ok_or_else(|| expected("a PCI address such as 5 or 5.1"))?;
             Value::Uint(address.into())
         }
+        Kind::UsbPort => Value::Uint(usb_port(text).ok_or_else(|| expected(USB_PORT))?),
         Kind::BootIndex => {
             let turn = text.parse::<i32>().ok().filter(|_| !text.starts_with('+'));
             match u64::try_from(turn.ok_or_else(|| expected("int32"))?) {
@@ -302,6 +310,29 @@ fn pci_address(text: &str) -> Option<u8> {
     (slot < 32 && function < 8).then_some(slot << 3 | function)
 }
 
+/// What is expected of a USB port.
+const USB_PORT: &str = "a USB port such as 2 or 2.1";
+/// Most numbers of one: five hubs stand one behind the other.
+const USB_PORTS: usize = 6;
+
+/// The number of a path of USB ports.
+fn usb_port(text: &str) -> Option<u64> {
+    let port = |text: &str| text.parse::<u8>().ok().filter(|port| *port != 0 && !text.starts_with('+'));
+    let ports: Vec<u8> = text.split('.').map(port).collect::<Option<_>>()?;
+    let path = ports.iter().rev().fold(0, |path, port| path << 8 | u64::from(*port));
+    (ports.len() <= USB_PORTS).then_some(path)
+}
+
+/// The ports of such a number, the controller's first.
+pub fn usb_ports(path: u64) -> impl Iterator<Item = u8> {
+    path.to_le_bytes().into_iter().take_while(|port| *port != 0)
+}
+
+/// A path of USB ports as people read it.
+pub fn usb_port_text(path: u64) -> String {
+    usb_ports(path).map(|port| port.to_string()).collect::<Vec<_>>().join(".")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +343,7 @@ mod tests {
             Property { name: "small", kind: Kind::Uint(8), default: Default::Uint(3), help: "" },
             Property { name: "mac", kind: Kind::Mac, default: Default::None, help: "" },
             Property { name: "bootindex", kind: Kind::BootIndex, default: Default::None, help: "" },
+            Property { name: "port", kind: Kind::UsbPort, default: Default::None, help: "" },
         ],
         ..Model::PCI_PART
     };
@@ -353,6 +385,23 @@ mod tests {
             assert_eq!(refusal("bootindex", wrong), "Parameter 'bootindex' expects int32", "{wrong}");
         }
         card.put("bootindex", Value::Uint(1 << 31)).unwrap_err();
+    }
+
+    #[test]
+    fn a_usb_port_is_a_path() {
+        let mut card = Properties::new(&CARD);
+        for (text, number) in [("2", 2), ("2.1", 0x102), ("15.8.8.8.8.8", 0x0808_0808_080f)] {
+            card.parse("port", text).unwrap();
+            assert_eq!(card.uint("port"), Some(number));
+            assert_eq!(usb_port_text(number), text);
+            card.put("port", Value::Uint(number)).unwrap();
+        }
+        for wrong in ["", "0", "1.", ".1", "1.0", "256", "+1", "1.1.1.1.1.1.1", "a"] {
+            assert!(refusal("port", wrong).starts_with("Parameter 'port' expects a USB port"), "{wrong}");
+        }
+        for wrong in [0, 0x100, 0x1_0001, 1 << 48 | 0x0101_0101_0101] {
+            card.put("port", Value::Uint(wrong)).unwrap_err();
+        }
     }
 
     #[test]

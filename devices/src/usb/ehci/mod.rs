@@ -219,13 +219,16 @@ impl Ehci {
         }
         // A device that repeats itself is asked in the frame in which it does; news that nobody has asked for so far may be
         // asked for now.
-        let speaks =
-            self.ports.iter().filter_map(|port| port.socket.with(|function| function.speaks_at())?);
         let heard = |at: u64| match at.checked_sub(self.due) {
             Some(later) => self.due.saturating_add(later.div_ceil(FRAME).saturating_mul(FRAME)),
             None => tick,
         };
-        speaks.map(heard).min()
+        let mut first: Option<u64> = None;
+        let mut hear = |at| first = first.into_iter().chain([heard(at)]).min();
+        self.ports.iter().for_each(|port| {
+            port.socket.with(|function| function.speeches(&mut hear));
+        });
+        first
     }
 
     /// What has become due is done.

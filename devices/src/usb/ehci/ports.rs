@@ -2,7 +2,6 @@
 
 use hypervisor::Timer;
 
-use super::super::bus::choose;
 use super::super::socket::{Side, Socket};
 use super::super::{Function, PlugError, RootHub, Speed, UsbDevice};
 use super::spec::{PORTS, PortBits, Status};
@@ -31,8 +30,8 @@ impl Port {
         self.bits.set(PortBits::CONNECTED, self.socket.with(|_| ()).is_some());
     }
 
-    fn has_said(&self, now: u64) -> bool {
-        self.socket.with(|function| function.speaks_at()).flatten().is_some_and(|at| at <= now)
+    fn said(&self, now: u64) -> usize {
+        self.socket.with(|function| function.said(now)).unwrap_or(0)
     }
 }
 
@@ -122,8 +121,9 @@ impl Ehci {
     /// A device has something to say. One that sleeps, and may, wakes the host.
     fn hear(&mut self, at: usize) {
         let port = &mut self.ports[at];
+        let now = self.wiring.now();
         let sleeps = port.bits & (PortBits::SUSPEND | PortBits::RESUME) == PortBits::SUSPEND;
-        if sleeps && port.socket.with(|function| function.may_wake()) == Some(true) {
+        if sleeps && port.socket.with(|function| function.wakes(now)) == Some(true) {
             port.bits |= PortBits::RESUME;
             self.registers.status |= Status::PORT_CHANGE;
         }
@@ -147,9 +147,12 @@ impl Ehci {
 }
 
 impl RootHub for Ehci {
-    fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
-        let free = |port: u8| self.ports.get(usize::from(port) - 1).is_some_and(|port| port.socket.is_free());
-        choose(asked, PORTS as u8, free)
+    fn ports(&self) -> u8 {
+        PORTS as u8
+    }
+    fn is_free(&self, port: u8) -> bool {
+        let at = usize::from(port).checked_sub(1);
+        at.and_then(|at| self.ports.get(at)).is_some_and(|port| port.socket.is_free())
     }
 
     fn plug(&mut self, number: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
@@ -187,21 +190,17 @@ impl RootHub for Ehci {
     }
 
     /// What the device has to say then, the guest hears in the next microframe, or is woken for.
-    fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut dyn UsbDevice)) {
+    fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut Function)) {
         self.catch_up();
         let now = self.wiring.now();
         let Some(port) = self.port(number) else { return };
-        let before = port.has_said(now);
-        port.socket.with_any(|function: &mut Function| act(function.device()));
+        let before = port.said(now);
+        port.socket.with_any(act);
         port.socket.tell_companion(now);
-        if port.has_said(now) && !before {
+        if port.said(now) > before {
             self.hear(usize::from(number) - 1);
         }
         self.settle();
-    }
-
-    fn speed(&mut self, number: u8) -> Option<Speed> {
-        self.port(number)?.socket.with_any(|function| function.speed())
     }
 
     fn companion(&mut self, first: u64, count: u8, timer: Timer) -> Result<Vec<Socket>, PlugError> {

@@ -77,8 +77,7 @@ pub const INDEX_MASK: u16 = 0x3fff;
 pub const FRAME_MASK: u16 = INDEX_MASK >> 3;
 /// Entries of the frame list.
 pub const FRAMES: u16 = 1024;
-/// Nanoseconds of a frame.
-pub const FRAME: u64 = 1_000_000;
+pub use super::super::frames::FRAME;
 /// Nanoseconds of a microframe.
 pub const MICROFRAME: u64 = FRAME / 8;
 

@@ -67,6 +67,7 @@ impl Hid {
         let description = Description {
             // What QEMU's say since they have Microsoft's OS descriptors.
             usb: 0x0200,
+            class: 0,
             vendor: spec::VENDOR,
             product: spec::PRODUCT,
             release: 0,

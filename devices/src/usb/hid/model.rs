@@ -7,18 +7,13 @@ use devices_core::model::{
     BusType, Category, Default as Usually, Kind as Of, Model, Plug, Properties, Property, PropertyError,
 };
 
-use super::super::{PORT, Speed, UsbDevice, UsbHost};
+use super::super::plugged::Place;
+use super::super::{PORT, SERIAL, UsbDevice, UsbHost};
 use super::{Hid, Kind};
-use crate::board::{Child, ChildHandles, MadeChild, MakeError, OfferedBus};
+use crate::board::{ChildHandles, MadeChild, MakeError};
 use crate::input::keys::Key;
 use crate::input::{InputSink, Pointer, Role};
 
-const SERIAL: Property = Property {
-    name: "serial",
-    kind: Of::Text,
-    default: Usually::None,
-    help: "its serial number; one that tells its place if nobody says",
-};
 const DISPLAY: Property =
     Property { name: "display", kind: Of::Text, default: Usually::None, help: "taken for QEMU's sake" };
 const HEAD: Property =
@@ -58,55 +53,27 @@ fn check(properties: &Properties) -> Result<(), PropertyError> {
 
 /// Makes one.
 pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChild, MakeError> {
-    let OfferedBus::Usb(host) = parts.bus else {
-        return Err(MakeError::Other("it hangs on USB".into()));
-    };
+    let place = Place::of(properties, &parts)?;
     let (kind, role) = match properties.model().name {
         name if name == TABLET.name => (Kind::Tablet, Role::Tablet),
         name if name == MOUSE.name => (Kind::Mouse, Role::Mouse),
         _ => (Kind::Keyboard, Role::Keyboard),
     };
-    let refused = |error: super::super::PlugError| MakeError::Other(error.to_string());
-    let port = host.free_port(properties.uint(PORT.name)).map_err(refused)?;
-    let device = Hid::new(kind, &format!("{}-{port}", host.path()));
+    let device = Hid::new(kind, &place.name());
     let device = match properties.text(SERIAL.name) {
         Some(serial) => device.with_serial(serial),
         None => device,
     };
     let device = if properties.uint(VERSION.name) == Some(1) { device.slow() } else { device };
-    let title = device.title();
-    host.plug(port, Box::new(device)).map_err(refused)?;
-    let sink: Arc<DeviceCell<dyn InputSink>> =
-        Arc::new(DeviceCell::new(Sink { host: host.clone(), port, role, title }));
-    Ok(MadeChild {
-        place: vec![(PORT.name, port.into())],
-        child: Box::new(Plugged { host: host.clone(), port, _sink: sink.clone() }),
-        tray: None,
-        input: Some(sink),
-    })
-}
-
-/// A device on its port.
-struct Plugged {
-    host: Arc<dyn UsbHost>,
-    port: u8,
-    /// Who presses and points has it as long as it is there.
-    _sink: Arc<DeviceCell<dyn InputSink>>,
-}
-
-impl Child for Plugged {
-    fn unplug(&self) {
-        self.host.unplug(self.port);
-    }
-    fn usb_speed(&self) -> Option<Speed> {
-        self.host.speed(self.port)
-    }
+    let sink = Sink { host: place.host.clone(), port: place.port, role, title: device.title() };
+    let sink: Arc<DeviceCell<dyn InputSink>> = Arc::new(DeviceCell::new(sink));
+    place.put(Box::new(device), Some(sink))
 }
 
 /// The device, as those have it who press and point.
 struct Sink {
     host: Arc<dyn UsbHost>,
-    port: u8,
+    port: u64,
     role: Role,
     title: &'static str,
 }

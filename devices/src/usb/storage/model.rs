@@ -1,14 +1,13 @@
 //! The device as QEMU names it.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use devices_core::model::{
     BOOTINDEX, BusType, Category, Default as Usually, Kind, Model, Plug, Properties, Property, PropertyError,
 };
 
-use super::super::{PORT, PlugError, Speed, UsbDevice, UsbHost};
+use super::super::PORT;
+use super::super::plugged::Place;
 use super::Storage;
-use crate::board::{Child, ChildHandles, MadeChild, MakeError, OfferedBus};
+use crate::board::{ChildHandles, MadeChild, MakeError};
 use crate::storage::drive::{DRIVE, DriveImage, SERIAL, Watch};
 use crate::storage::scsi::model::watched_name;
 use crate::storage::scsi::{Labels, Medium, UnitOptions};
@@ -46,11 +45,7 @@ fn check(properties: &Properties) -> Result<(), PropertyError> {
 
 /// Makes one.
 pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChild, MakeError> {
-    let OfferedBus::Usb(host) = parts.bus else {
-        return Err(MakeError::Other("it hangs on USB".into()));
-    };
-    let refused = |error: PlugError| MakeError::Other(error.to_string());
-    let port = host.free_port(properties.uint(PORT.name)).map_err(refused)?;
+    let place = Place::of(properties, &parts)?;
     let DriveImage { backend, geometry, .. } = parts.board.drive(properties)?;
     let drive = properties.text(DRIVE.name).unwrap_or_default();
     let serial = properties.text(SERIAL.name).map(str::to_owned);
@@ -67,43 +62,11 @@ pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChil
         },
         labels: Labels {
             device_id: serial.clone().or_else(|| Some(drive.to_owned())),
-            serial: serial.clone(),
+            serial,
             ..Labels::default()
         },
         watch: Watch::new(0, parts.board.observer(&watched_name(drive))),
     };
-    let serial = serial.unwrap_or_else(|| format!("1-{}-{port}", host.path()));
-    let device = Storage::new(unit, BLOCK, &serial, host.waker());
-    host.plug(port, Box::new(device)).map_err(refused)?;
-    Ok(MadeChild {
-        place: vec![(PORT.name, port.into())],
-        child: Box::new(Plugged { host: host.clone(), port, gone: Mutex::default() }),
-        tray: None,
-        input: None,
-    })
-}
-
-/// A device on its port, or taken away from it and not quiet yet.
-struct Plugged {
-    host: Arc<dyn UsbHost>,
-    port: u8,
-    gone: Mutex<Option<Box<dyn UsbDevice>>>,
-}
-
-impl Child for Plugged {
-    fn unplug(&self) {
-        let device = self.host.unplug(self.port);
-        *self.gone.lock().unwrap_or_else(PoisonError::into_inner) = device;
-    }
-
-    fn drained(&self) -> bool {
-        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        // Its controller does not know it any more, so nobody else takes its answers.
-        gone.iter_mut().for_each(|device| device.woken());
-        gone.as_ref().is_none_or(|device| device.drained())
-    }
-
-    fn usb_speed(&self) -> Option<Speed> {
-        self.host.speed(self.port)
-    }
+    let device = Storage::new(unit, BLOCK, &place.serial(properties, "1"), place.host.waker());
+    place.put(Box::new(device), None)
 }

@@ -67,6 +67,7 @@ pub fn description(speed: Speed, serial: &str) -> Description {
     let text = |index: u8, text: &str| (index, text.to_owned());
     Description {
         usb,
+        class: 0,
         vendor: VENDOR,
         product: PRODUCT,
         release: 0,

@@ -3,13 +3,8 @@
 //! Specification: Intel's "Universal Host Controller Interface (UHCI) Design Guide", revision 1.1, and the datasheets
 //! 290550 and 290562. `schedule` walks the frame list.
 //!
-//! **Time.** A frame is a millisecond of guest time, and FRNUM follows from the time when it is read. A timer for each frame
-//! is what hardware has and what costs an idle guest most: so frames are walked when they are due only while something
-//! happens in them. After [`QUIET`] frames with nothing but NAKs the frames that have passed are walked together
-//! ([`TICK`]): the timer fires 16 times a second instead of 1000. Frames are walked at once when a device has something
-//! to say, when the guest writes a register, and when it reads USBSTS or FRNUM. What a driver adds to a quiet schedule
-//! with none of these is found within [`TICK`] frames, and what follows at full speed again: drivers give a transfer
-//! seconds.
+//! **Time.** FRNUM follows from guest time when it is read; which frames are walked when is told in
+//! [`frames`](super::frames). Reads of USBSTS and FRNUM see what has passed.
 //!
 //! Where it differs from QEMU it follows the guide: FRNUM is 0 after a reset, a TD without an answer has its count of
 //! errors, memory that cannot be reached is a host system error, lengths that are reserved are a process error. QEMU is
@@ -36,18 +31,14 @@ use devices_core::pci::{BarKind, Identity, PciConfig, Window};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::{GuestRam, Timer};
 
-use super::bus::{choose, fastest};
+use super::bus::fastest;
+use super::frames::Frames;
 use super::socket::{Side, Socket};
 use super::{Function, PlugError, RootHub, Speed, UsbDevice, UsbHost};
-use spec::{Command, Enable, FRAME, FRAME_MASK, PortBits, Status, config, reg};
+use spec::{Command, Enable, FRAME_MASK, PortBits, Status, config, reg};
 
 /// Ports of a controller.
 const PORTS: usize = 2;
-/// After so many frames in which nothing happened they are walked together.
-pub const QUIET: u16 = 64;
-/// So many at once, then.
-pub const TICK: u64 = 64;
-
 /// What the controllers differ in.
 #[derive(Debug)]
 pub struct Variant {
@@ -96,10 +87,7 @@ pub struct Uhci {
     registers: Registers,
     /// The frame that is walked next.
     frame: u16,
-    /// When it is due, while the schedule runs.
-    due: u64,
-    /// Frames in which nothing happened, one after the other, up to [`QUIET`].
-    quiet: u16,
+    frames: Frames,
     ports: [Port; PORTS],
 }
 
@@ -113,9 +101,9 @@ impl Port {
         }
     }
 
-    /// Whether its device has something to say.
-    fn has_said(&self, now: u64) -> bool {
-        self.socket.with(|function| function.speaks_at()).flatten().is_some_and(|at| at <= now)
+    /// How many devices there have something to say.
+    fn said(&self, now: u64) -> usize {
+        self.socket.with(|function| function.said(now)).unwrap_or(0)
     }
 
     /// Whether packets go through.
@@ -158,8 +146,7 @@ impl Uhci {
             timer: wiring.timer(0),
             registers: Registers::default(),
             frame: 0,
-            due: 0,
-            quiet: 0,
+            frames: Frames::default(),
             ports: [(); PORTS]
                 .map(|()| Port { bits: PortBits::ALWAYS, socket: Socket::new(Side::Companion) }),
         };
@@ -183,7 +170,7 @@ impl Uhci {
     /// Everything behind the BAR, and the devices.
     fn reset_controller(&mut self) {
         self.registers = Registers { status: Status::HALTED, sof: spec::SOF_DEFAULT, ..Registers::default() };
-        (self.frame, self.due, self.quiet) = (0, 0, 0);
+        (self.frame, self.frames) = (0, Frames::default());
         self.ports.iter_mut().for_each(Port::reset);
         self.settle();
     }
@@ -209,21 +196,9 @@ impl Uhci {
 
     /// When frames are walked though nobody asks.
     fn alarm(&self) -> Option<u64> {
-        if !self.runs() {
-            return None;
-        }
-        if self.quiet < QUIET {
-            return Some(self.due);
-        }
-        let tick = self.due.saturating_add((TICK - 1) * FRAME);
-        // A device that repeats itself does so in a frame. What has waited already waits for the guest to ask.
-        let speaks =
-            self.ports.iter().filter_map(|port| port.socket.with(|function| function.speaks_at())?);
-        let heard = |at: u64| {
-            let frames = at.saturating_sub(self.due).div_ceil(FRAME);
-            self.due.saturating_add(frames.saturating_mul(FRAME))
-        };
-        speaks.filter(|at| at.saturating_add(FRAME) > self.due).map(heard).chain([tick]).min()
+        let waited = self.frames.waited();
+        let speaks = |port: &Port| port.socket.with(|function| function.speaks_after(waited))?;
+        self.runs().then(|| self.frames.alarm(self.ports.iter().filter_map(speaks)))
     }
 
     /// The frames that are due are walked.
@@ -238,7 +213,7 @@ impl Uhci {
         for port in &self.ports {
             port.socket.with(|function| function.device().woken());
         }
-        self.quiet = 0;
+        self.frames.hurry();
     }
 
     /// As a companion: what the master has given or taken meanwhile, and what the devices have to say.
@@ -249,11 +224,11 @@ impl Uhci {
             if changed {
                 self.changed(at);
             }
-            if news && self.ports[at].has_said(now) {
+            if news && self.ports[at].said(now) > 0 {
                 self.hear(at);
             }
             if news {
-                self.quiet = 0;
+                self.frames.hurry();
             }
         }
     }
@@ -269,7 +244,7 @@ impl Uhci {
         let there = port.socket.with(|_| ()).is_some();
         port.bits.set(PortBits::CONNECTED, there);
         self.resume_bus();
-        self.quiet = 0;
+        self.frames.hurry();
     }
 
     /// A device has something to say. One that sleeps, and may, wakes the bus.
@@ -277,19 +252,20 @@ impl Uhci {
         let port = &mut self.ports[at];
         let asleep = port.bits.contains(PortBits::SUSPEND);
         let suspended = self.registers.command.contains(Command::GLOBAL_SUSPEND);
-        let may_wake = port.socket.with(|function| function.may_wake()) == Some(true);
+        let now = self.wiring.now();
+        let may_wake = port.socket.with(|function| function.wakes(now)) == Some(true);
         if may_wake && (asleep || suspended) {
             if asleep {
                 port.bits |= PortBits::RESUME;
             }
             self.resume_bus();
         }
-        self.quiet = 0;
+        self.frames.hurry();
     }
 
     /// Frames are walked one by one from here on.
     fn hurry(&mut self) {
-        self.quiet = 0;
+        self.frames.hurry();
         self.settle();
     }
 
@@ -348,7 +324,7 @@ impl Uhci {
         self.registers.command = command;
         self.registers.status.set(Status::HALTED, !command.contains(Command::RUN));
         if starts {
-            self.due = self.wiring.now().saturating_add(FRAME);
+            self.frames.start(self.wiring.now());
         }
     }
 
@@ -382,9 +358,12 @@ impl Uhci {
 }
 
 impl RootHub for Uhci {
-    fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
-        let free = |port: u8| self.ports.get(usize::from(port) - 1).is_some_and(|port| port.socket.is_free());
-        choose(asked, PORTS as u8, free)
+    fn ports(&self) -> u8 {
+        PORTS as u8
+    }
+    fn is_free(&self, port: u8) -> bool {
+        let at = usize::from(port).checked_sub(1);
+        at.and_then(|at| self.ports.get(at)).is_some_and(|port| port.socket.is_free())
     }
 
     fn plug(&mut self, number: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
@@ -410,20 +389,16 @@ impl RootHub for Uhci {
     }
 
     /// What the device has to say then, the guest hears in the next frame, or is woken for.
-    fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut dyn UsbDevice)) {
+    fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut Function)) {
         self.catch_up();
         let now = self.wiring.now();
         let Some(port) = self.port(number) else { return };
-        let before = port.has_said(now);
-        port.socket.with(|function| act(function.device()));
-        if port.has_said(now) && !before {
+        let before = port.said(now);
+        port.socket.with(act);
+        if port.said(now) > before {
             self.hear(usize::from(number) - 1);
         }
         self.settle();
-    }
-
-    fn speed(&mut self, number: u8) -> Option<Speed> {
-        self.port(number)?.socket.with(|function| function.speed())
     }
 }
 
@@ -512,7 +487,7 @@ impl Device for Uhci {
     fn inspect(&self, node: &mut Node) {
         let Registers { command, status, enable, base, .. } = self.registers;
         node.hex("command", command.bits()).hex("status", status.bits()).hex("enable", enable.bits());
-        node.hex("frame list", base).value("frame", self.frame).value("quiet", self.quiet >= QUIET);
+        node.hex("frame list", base).value("frame", self.frame).value("quiet", self.frames.is_quiet());
         for (port, number) in self.ports.iter().zip(1..) {
             let child = node.child(&format!("port {number}"));
             child.hex("status", port.bits.bits());

@@ -7,6 +7,7 @@ use devices_core::irq::IrqLine;
 use devices_core::model::{BusType, Category, Default as Usually, Kind, Model, Plug, Properties, Property};
 use devices_core::pci::QEMU_SUBSYSTEM;
 
+use super::super::bus::{FIRST_PORT, MASTER_BUS};
 use super::{Ports, Uhci, Variant};
 use crate::board::{DeviceHandles, MadeDevice, MakeError, OfferedBus};
 
@@ -30,19 +31,6 @@ const fn subsystem(name: &'static str, default: u16) -> Property {
 const SUBVENDOR: Property = subsystem("subvendor_id", QEMU_SUBSYSTEM.0);
 const SUBSYSTEM: Property = subsystem("subsystem_id", QEMU_SUBSYSTEM.1);
 
-const MASTER: Property = Property {
-    name: "masterbus",
-    kind: Kind::Text,
-    default: Usually::None,
-    help: "bus of the EHCI whose companion it is; it has a bus of its own if nobody says",
-};
-const FIRST: Property = Property {
-    name: "firstport",
-    kind: Kind::Uint(32),
-    default: Usually::Uint(0),
-    help: "of that bus the first port that is its own, from 0",
-};
-
 const CONTROLLER: Model = Model {
     parent: "pci-uhci-usb",
     offers: &[BusType::Usb],
@@ -60,7 +48,14 @@ pub static PIIX4: Model = Model { name: "piix4-usb-uhci", desc: "USB controller 
 /// The ICH9's, a companion of its EHCI where `masterbus` says so.
 const ICH9: Model = Model {
     desc: "USB controller (82801I)",
-    properties: &[MASTER, FIRST, number("bandwidth", 1280), number("maxframes", 128), SUBVENDOR, SUBSYSTEM],
+    properties: &[
+        MASTER_BUS,
+        FIRST_PORT,
+        number("bandwidth", 1280),
+        number("maxframes", 128),
+        SUBVENDOR,
+        SUBSYSTEM,
+    ],
     plug: Plug::Cold,
     ..CONTROLLER
 };
@@ -99,7 +94,7 @@ pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDev
     let line = line.map_or_else(IrqLine::unconnected, |(line, _)| line);
     let uhci = Uhci::new(parts.name, variant, subsystem, parts.board.ram(), line, parts.wiring);
     if let Some(OfferedBus::Usb(master)) = parts.master {
-        let first = properties.uint(FIRST.name).unwrap_or(0);
+        let first = properties.uint(FIRST_PORT.name).unwrap_or(0);
         let uhci = uhci.at(&**master, first).map_err(|error| MakeError::Other(error.to_string()))?;
         return Ok(MadeDevice::of(uhci));
     }

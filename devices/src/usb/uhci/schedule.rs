@@ -5,8 +5,8 @@
 //! seen in the frame is gone through again only if something was done in between, as bandwidth reclamation wants it.
 
 use super::super::{Answer, Function, Pid};
-use super::spec::{Command, FRAME, FRAME_MASK, FRAMES, Status, TD_MOST, control, link, pid};
-use super::{QUIET, Uhci};
+use super::Uhci;
+use super::spec::{Command, FRAME_MASK, FRAMES, Status, TD_MOST, control, link, pid};
 
 /// Most bytes of a frame.
 const BYTES: usize = 1280;
@@ -63,18 +63,17 @@ pub(super) fn walk(uhci: &mut Uhci, now: u64) {
     // Entries of this call in whose frames nothing happened: the same again would be the same.
     let mut quiet = Vec::new();
     let mut happened = false;
-    while uhci.runs() && uhci.due <= now {
-        let late = (now - uhci.due) / FRAME;
-        if steps == 0 || late >= u64::from(FRAMES) {
+    while let Some(late) = uhci.frames.late(now).filter(|_| uhci.runs()) {
+        if steps == 0 || late > u64::from(FRAMES) {
             // Nobody can tell which of them a slow controller would have made.
-            pass(uhci, late + 1);
+            pass(uhci, late);
             break;
         }
         if frame(uhci, now, &mut steps, &mut quiet) {
             quiet.clear();
             happened = true;
         } else {
-            uhci.quiet = (uhci.quiet + 1).min(QUIET);
+            uhci.frames.nothing();
         }
         if uhci.runs() {
             pass(uhci, 1);
@@ -82,13 +81,13 @@ pub(super) fn walk(uhci: &mut Uhci, now: u64) {
     }
     // What follows is at full speed from now on, whenever it was that it happened.
     if happened {
-        uhci.quiet = 0;
+        uhci.frames.hurry();
     }
 }
 
 fn pass(uhci: &mut Uhci, frames: u64) {
     uhci.frame = (u64::from(uhci.frame) + frames) as u16 & FRAME_MASK;
-    uhci.due = uhci.due.saturating_add(frames.saturating_mul(FRAME));
+    uhci.frames.pass(frames);
 }
 
 /// Walks one frame. Whether something happened.
@@ -206,8 +205,8 @@ impl Walk<'_> {
         let now = self.now;
         let mut ports = self.uhci.ports.iter().filter(|port| port.is_open());
         let answer = ports.find_map(|port| {
-            let mut sent = |function: &mut Function| Some(function.packet(pid, endpoint, data, now));
-            port.socket.with(|function| (function.address() == address).then(|| sent(function))?)?
+            let sent = |function: &mut Function| function.packet(pid, endpoint, data, now);
+            port.socket.with(|function| function.find(address).map(sent))?
         });
         answer.unwrap_or(Answer::Silence)
     }

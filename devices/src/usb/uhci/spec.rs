@@ -53,8 +53,6 @@ pub const SOF_DEFAULT: u8 = 64;
 pub const FRAME_MASK: u16 = 0x7ff;
 /// Entries of the frame list.
 pub const FRAMES: u16 = 1024;
-/// Nanoseconds of a frame.
-pub const FRAME: u64 = 1_000_000;
 
 bitflags! {
     /// USBCMD.

@@ -6,8 +6,9 @@ use devices_core::{Saved, StateError};
 use serde::{Deserialize, Serialize};
 
 use super::super::FunctionState;
+use super::super::frames::{Frames, QUIET};
 use super::spec::{Command, Enable, FRAME_MASK, PortBits, Status};
-use super::{Port, QUIET, Registers, Uhci};
+use super::{Port, Registers, Uhci};
 
 const KIND: &str = "uhci";
 const VERSION: u16 = 0;
@@ -46,8 +47,7 @@ pub(super) fn save(uhci: &Uhci) -> Result<Saved, StateError> {
         timer: _,
         registers: Registers { command, status, complete, short, enable, base, sof },
         frame,
-        due,
-        quiet,
+        frames: Frames { due, quiet },
         ports,
     } = uhci;
     let port = |Port { bits, socket }: &Port| {
@@ -97,6 +97,6 @@ pub(super) fn load(uhci: &mut Uhci, saved: &Saved) -> Result<(), StateError> {
     let halted = status.contains(Status::HALTED) != command.contains(Command::RUN);
     valid(halted, "it neither runs nor stands")?;
     uhci.registers = Registers { command, status, complete, short, enable, base, sof };
-    (uhci.frame, uhci.due, uhci.quiet) = (frame, due, quiet);
+    (uhci.frame, uhci.frames) = (frame, Frames { due, quiet });
     Ok(())
 }

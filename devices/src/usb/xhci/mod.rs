@@ -12,7 +12,7 @@
 //! it and says so on the ring); Stop Endpoint tells how far a TD came; an endpoint whose TRBs make no sense is in the error
 //! state.
 //!
-//! Left out: streams, isochronous endpoints (no device has any), hubs (a route string), interrupt moderation, saving and
+//! Left out: streams, isochronous endpoints (no device has any), interrupt moderation, saving and
 //! restoring by CSS and CRS (an error, as in QEMU), virtualization, debug ports, NEC's challenge.
 
 mod commands;
@@ -239,8 +239,7 @@ impl Xhci {
         if !self.slots.iter().flatten().any(|slot| waits(&slot)) {
             return None;
         }
-        let speaks = self.sockets.iter().flatten().filter_map(Function::speaks_at);
-        speaks.filter(|at| *at > now).min()
+        self.sockets.iter().flatten().filter_map(|function| function.speaks_after(now)).min()
     }
 
     /// MFINDEX wraps every two seconds.
@@ -328,9 +327,9 @@ impl Device for Xhci {
         node.hex("command", self.command.bits()).hex("status", self.status.bits());
         node.hex("contexts", self.registers.dcbaap).hex("commands", self.registers.commands.at);
         for (slot, number) in self.slots.iter().zip(1..) {
-            let Some(Slot { state, port, endpoints, .. }) = slot else { continue };
+            let Some(Slot { state, port, route, endpoints, .. }) = slot else { continue };
             let child = node.child(&format!("slot {number}"));
-            child.value("state", format_args!("{state:?}")).value("port", port);
+            child.value("state", format_args!("{state:?}")).value("port", port).hex("route", *route);
             for (number, endpoint) in endpoints {
                 let state = endpoint.state;
                 let waits = if endpoint.waiting { ", waits" } else { "" };

@@ -5,7 +5,7 @@
 
 use devices_core::StateError;
 
-use super::super::bus::{choose, fastest};
+use super::super::bus::fastest;
 use super::super::{Answer, Function, Pid, PlugError, RootHub, Setup, Speed, UsbDevice};
 use super::Xhci;
 use super::events::Event;
@@ -59,10 +59,15 @@ impl Xhci {
     }
 
     /// Who is on a port that packets go through.
-    pub(super) fn open_function(&mut self, port: u8) -> Option<&mut Function> {
+    fn open_function(&mut self, port: u8) -> Option<&mut Function> {
         let at = usize::from(port).checked_sub(1)?;
         self.ports.get(at).filter(|port| port.bits.contains(PortBits::ENABLED))?;
         self.function(port)
+    }
+
+    /// Who is on a port that packets go through, or behind it at the end of a route.
+    pub(super) fn routed(&mut self, port: u8, route: u32) -> Option<&mut Function> {
+        self.open_function(port)?.route(route)
     }
 
     /// The port that a socket's device is on.
@@ -150,9 +155,9 @@ impl Xhci {
     }
 
     /// A device has its address by its slot (4.6.5).
-    pub(super) fn set_address(&mut self, port: u8, slot: u8) -> Result<(), u8> {
+    pub(super) fn set_address(&mut self, port: u8, route: u32, slot: u8) -> Result<(), u8> {
         let now = self.wiring.now();
-        let function = self.open_function(port).ok_or(code::TRANSACTION)?;
+        let function = self.routed(port, route).ok_or(code::TRANSACTION)?;
         let mut setup = Setup { kind: 0, request: 5, value: slot.into(), index: 0, length: 0 }.bytes();
         function.packet(Pid::Setup, 0, &mut setup, now);
         match function.packet(Pid::In, 0, &mut [], now) {
@@ -172,9 +177,12 @@ impl Xhci {
 }
 
 impl RootHub for Xhci {
-    fn free_port(&self, asked: Option<u64>) -> Result<u8, PlugError> {
-        let free = |port: u8| self.sockets.get(usize::from(port) - 1).is_some_and(Option::is_none);
-        choose(asked, self.sockets.len() as u8, free)
+    fn ports(&self) -> u8 {
+        self.sockets.len() as u8
+    }
+    fn is_free(&self, port: u8) -> bool {
+        let at = usize::from(port).checked_sub(1);
+        at.and_then(|at| self.sockets.get(at)).is_some_and(Option::is_none)
     }
 
     fn plug(&mut self, number: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
@@ -206,25 +214,19 @@ impl RootHub for Xhci {
     }
 
     /// Something happens to a device. What it has to say then, the guest hears, or is woken for.
-    fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut dyn UsbDevice)) {
+    fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut Function)) {
         let Some(socket) = usize::from(number).checked_sub(1) else { return };
         let Some(at) = self.port_of(socket) else { return };
         let now = self.wiring.now();
         let Some(function) = self.sockets[socket].as_mut() else { return };
-        let has_said = |function: &Function| function.speaks_at().is_some_and(|at| at <= now);
-        let before = has_said(function);
-        act(function.device());
-        let news = has_said(function) && !before;
-        let wakes = function.may_wake() && self.ports[at].link == link::U3;
+        let before = function.said(now);
+        act(function);
+        let news = function.said(now) > before;
+        let wakes = function.wakes(now) && self.ports[at].link == link::U3;
         if news && wakes {
             self.ports[at].link = link::RESUME;
             self.port_changed(at, PortBits::LINK_CHANGE);
         }
         self.go_on();
-    }
-
-    fn speed(&mut self, number: u8) -> Option<Speed> {
-        let socket = usize::from(number).checked_sub(1)?;
-        Some(self.sockets.get(socket)?.as_ref()?.speed())
     }
 }

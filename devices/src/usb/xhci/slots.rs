@@ -52,11 +52,16 @@ pub(super) struct Slot {
     pub(super) state: SlotState,
     /// Root hub port, from 1; 0: no device.
     pub(super) port: u8,
+    /// The ports of hubs behind it that lead to the device (8.9 of USB 3.0).
+    pub(super) route: u32,
     /// The output context.
     pub(super) context: u64,
     /// By their numbers from 1 on (DCI).
     pub(super) endpoints: BTreeMap<u8, Endpoint>,
 }
+
+/// The route string in a slot context's first word.
+pub(super) const ROUTE: u32 = 0xf_ffff;
 
 /// Words of a context.
 pub(super) type Words = [u32; 8];
@@ -185,12 +190,16 @@ impl Xhci {
         let mut words = self.words(input + CONTEXT).ok_or(code::PARAMETER)?;
         let control = self.words(input + 2 * CONTEXT).ok_or(code::PARAMETER)?;
         let port = (words[1] >> 16) as u8;
-        // A route leads through hubs, which there are none of.
-        if words[0] & 0xf_ffff != 0 || self.function(port).is_none() {
+        let route = words[0] & ROUTE;
+        let there = match route {
+            0 => self.function(port).is_some(),
+            _ => self.routed(port, route).is_some(),
+        };
+        if !there {
             return Err(code::TRANSACTION);
         }
         let others = self.slots.iter().zip(1u8..).filter(|(_, number)| *number != slot);
-        if { others }.any(|(of, _)| of.as_ref().is_some_and(|of| of.port == port)) {
+        if { others }.any(|(of, _)| of.as_ref().is_some_and(|of| (of.port, of.route) == (port, route))) {
             return Err(code::TRB);
         }
         let entry = self.registers.dcbaap.wrapping_add(8 * u64::from(slot));
@@ -200,12 +209,12 @@ impl Xhci {
         }
         let to = if blocked { SlotState::Default } else { SlotState::Addressed };
         let of = self.slot(slot).ok_or(code::SLOT)?;
-        (of.port, of.context, of.state) = (port, context, to);
+        (of.port, of.route, of.context, of.state) = (port, route, context, to);
         self.open(slot, 1, &control)?;
         words[3] = 0;
         self.put_words(context, &words);
         self.tell_slot(slot, None)?;
-        if blocked { Ok(()) } else { self.set_address(port, slot) }
+        if blocked { Ok(()) } else { self.set_address(port, route, slot) }
     }
 
     /// Configure endpoint (4.6.6).

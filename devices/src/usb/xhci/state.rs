@@ -9,7 +9,7 @@ use super::super::{Function, FunctionState};
 use super::events::{Event, Interrupter, WAITING};
 use super::ports::Port;
 use super::ring::Ring;
-use super::slots::{Endpoint, EndpointState, Slot, SlotState};
+use super::slots::{Endpoint, EndpointState, ROUTE, Slot, SlotState};
 use super::spec::{BUSY, Command, ENDPOINTS, PortBits, Status};
 use super::{Registers, Xhci};
 
@@ -56,6 +56,8 @@ struct SavedSlot {
     number: u8,
     state: u8,
     port: u8,
+    #[serde(default)]
+    route: u32,
     context: u64,
     endpoints: Vec<SavedEndpoint>,
 }
@@ -104,7 +106,7 @@ fn load_interrupter(state: InterrupterState) -> Result<Interrupter, StateError> 
     Ok(Interrupter { iman, imod, erstsz, erstba, erdp, segment, size, index, cycle, waiting })
 }
 
-fn save_slot(number: u8, Slot { state, port, context, endpoints }: &Slot) -> SavedSlot {
+fn save_slot(number: u8, Slot { state, port, route, context, endpoints }: &Slot) -> SavedSlot {
     let endpoint = |(number, of): (&u8, &Endpoint)| {
         let Endpoint { kind, state, ring, done, waiting, asked } = of;
         SavedEndpoint {
@@ -118,17 +120,18 @@ fn save_slot(number: u8, Slot { state, port, context, endpoints }: &Slot) -> Sav
         }
     };
     let endpoints = endpoints.iter().map(endpoint).collect();
-    SavedSlot { number, state: *state as u8, port: *port, context: *context, endpoints }
+    SavedSlot { number, state: *state as u8, port: *port, route: *route, context: *context, endpoints }
 }
 
 fn load_slot(ports: usize, state: SavedSlot) -> Result<(u8, Slot), StateError> {
-    let SavedSlot { number, state, port, context, endpoints } = state;
+    let SavedSlot { number, state, port, route, context, endpoints } = state;
     let states = [SlotState::Enabled, SlotState::Default, SlotState::Addressed, SlotState::Configured];
     let state = states.into_iter().find(|of| *of as u8 == state);
     let state = state.ok_or_else(|| StateError::Invalid("a slot has no such state".into()))?;
     valid(usize::from(port) <= ports, "a slot's port is none")?;
+    valid(route & !ROUTE == 0, "a route has 20 bits")?;
     valid(context < 1 << 63, "a context lies too high")?;
-    let mut slot = Slot { state, port, context, ..Slot::default() };
+    let mut slot = Slot { state, port, route, context, ..Slot::default() };
     for SavedEndpoint { number, kind, state, ring, done, waiting, asked } in endpoints {
         let states =
             [EndpointState::Running, EndpointState::Halted, EndpointState::Stopped, EndpointState::Error];

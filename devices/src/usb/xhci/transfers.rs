@@ -49,6 +49,7 @@ struct Place {
     slot: u8,
     endpoint: u8,
     port: u8,
+    route: u32,
 }
 
 impl Xhci {
@@ -92,7 +93,7 @@ impl Xhci {
     fn transfer(&mut self, slot: u8, endpoint: u8, budget: &mut Budget) {
         loop {
             let Some(of) = self.slot(slot) else { return };
-            let place = Place { slot, endpoint, port: of.port };
+            let place = Place { slot, endpoint, port: of.port, route: of.route };
             let Some(at) = of.endpoints.get_mut(&endpoint) else { return };
             if at.state != EndpointState::Running || !self.runs() {
                 return;
@@ -196,7 +197,7 @@ impl Xhci {
 
     fn packet(&mut self, place: Place, pid: Pid, data: &mut [u8]) -> Answer {
         let now = self.wiring.now();
-        match self.open_function(place.port) {
+        match self.routed(place.port, place.route) {
             Some(function) => function.packet(pid, place.endpoint / 2, data, now),
             None => Answer::Silence,
         }
@@ -205,7 +206,7 @@ impl Xhci {
     /// Bytes that the device is asked for at once.
     fn piece(&mut self, place: Place) -> usize {
         let address = place.endpoint / 2 | (place.endpoint & 1) << 7;
-        let piece = self.function(place.port).map(|function| function.piece(address & 0x8f));
+        let piece = self.routed(place.port, place.route).map(|function| function.piece(address & 0x8f));
         piece.unwrap_or(8)
     }
 

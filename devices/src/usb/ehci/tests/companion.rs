@@ -5,6 +5,7 @@ use devices_core::rig::scenario;
 
 use super::*;
 use crate::usb::Speed;
+use crate::usb::hub::Hub;
 use crate::usb::storage::Storage;
 use crate::usb::uhci::{Uhci, model::VARIANTS as UHCI};
 
@@ -23,13 +24,13 @@ fn both(rig: &mut Rig) -> Ports {
     ports
 }
 
-fn tablet_at(ports: &Ports, port: u8, slow: bool) {
+fn tablet_at(ports: &Ports, port: u64, slow: bool) {
     let tablet = Hid::new(Kind::Tablet, "x");
     ports.plug(port, Box::new(if slow { tablet.slow() } else { tablet })).unwrap();
 }
 
-fn own(rig: &mut Rig, port: u8) -> u16 {
-    rig.inw(IO + 0x10 + 2 * u16::from(port - 3))
+fn own(rig: &mut Rig, port: u64) -> u16 {
+    rig.inw(IO + 0x10 + 2 * (port as u16 - 3))
 }
 
 #[test]
@@ -176,4 +177,23 @@ fn companions_that_do_not_fit_are_refused() {
         let uhci = Uhci::new("other", &UHCI[4], QEMU_SUBSYSTEM, rig.ram().clone(), line, &wiring);
         assert_eq!(uhci.at(&ports, first).is_ok(), fits, "{first}");
     }
+}
+
+#[test]
+fn a_hub_is_the_companions() {
+    scenario(|rig| {
+        let ports = both(rig);
+        let hub = || Box::new(Hub::new(4, false, "314159"));
+        let refused = ports.plug(1, hub()).unwrap_err().to_string();
+        assert!(refused.contains("speed mismatch"), "{refused}");
+        ports.plug(4, hub()).unwrap();
+        tablet_at(&ports, 0x204, false);
+        assert_eq!((own(rig, 4), ports.speed(0x204)), (0x83, Some(Speed::Full)));
+        write(rig, reg::CONFIGFLAG, 1);
+        assert_eq!((read(rig, portsc(4)) & 1, own(rig, 4) & 1), (1, 0), "until the controller gives it away");
+        write(rig, portsc(4), 0x3002);
+        assert_eq!((own(rig, 4), ports.speed(0x204)), (0x83, Some(Speed::Full)));
+        assert_eq!(ports.unplug(4).unwrap().title(), "QEMU USB Hub");
+        assert_eq!((ports.speed(0x204), ports.free_port(Some(4))), (None, Ok(4)));
+    });
 }

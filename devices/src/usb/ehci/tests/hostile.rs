@@ -12,7 +12,7 @@ use devices_core::rig::{FuzzRange, Random, fuzz, scenario};
 use super::*;
 
 /// After what a hostile guest has done, a driver starts the controller anew.
-fn still_works(rig: &mut Rig, port: u8) {
+fn still_works(rig: &mut Rig, port: u64) {
     run(rig);
     configure(rig, port, 4);
     assert_eq!(request(rig, 4, get(0x80, 8, 0, 1), &[]).unwrap(), [1]);

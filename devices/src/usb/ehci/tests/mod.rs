@@ -66,7 +66,7 @@ fn attach(rig: &mut Rig) -> Ports {
     Ports::new(cell, "0000:00:1d.7".into(), wiring.waker())
 }
 
-fn plug(ports: &Ports, kind: Kind) -> u8 {
+fn plug(ports: &Ports, kind: Kind) -> u64 {
     let port = ports.free_port(None).unwrap();
     ports.plug(port, Box::new(Hid::new(kind, &format!("{}-{port}", ports.path())))).unwrap();
     port
@@ -78,8 +78,8 @@ fn read(rig: &mut Rig, at: u64) -> u32 {
 fn write(rig: &mut Rig, at: u64, value: u32) {
     rig.mmio_write(BAR + cap::LEN + at, Size::B4, value.into());
 }
-fn portsc(port: u8) -> u64 {
-    reg::PORTSC + 4 * u64::from(port - 1)
+fn portsc(port: u64) -> u64 {
+    reg::PORTSC + 4 * (port - 1)
 }
 fn poke(rig: &Rig, at: u64, words: &[u32]) {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -120,7 +120,7 @@ fn run(rig: &mut Rig) {
 }
 
 /// A port with a device is reset, and then enabled.
-fn enable(rig: &mut Rig, port: u8) {
+fn enable(rig: &mut Rig, port: u64) {
     let at = portsc(port);
     assert_eq!(read(rig, at) & 1, 1, "nobody is there");
     write(rig, at, 0x1100);
@@ -200,7 +200,7 @@ fn get(kind: u8, request: u8, value: u16, length: u16) -> Setup {
 }
 
 /// A device on its port has an address and is configured.
-fn configure(rig: &mut Rig, port: u8, address: u8) {
+fn configure(rig: &mut Rig, port: u64, address: u8) {
     enable(rig, port);
     assert_eq!(request(rig, 0, get(0, 5, address.into(), 0), &[]), Ok(vec![]));
     assert_eq!(request(rig, address, get(0, 9, 1, 0), &[]), Ok(vec![]));
@@ -208,7 +208,7 @@ fn configure(rig: &mut Rig, port: u8, address: u8) {
 }
 
 /// A tablet at address 2, configured.
-fn tablet(rig: &mut Rig) -> (Ports, u8) {
+fn tablet(rig: &mut Rig) -> (Ports, u64) {
     let ports = attach(rig);
     let port = plug(&ports, Kind::Tablet);
     run(rig);
@@ -229,7 +229,7 @@ fn answer(rig: &Rig) -> Option<Vec<u8>> {
     (token & td::ACTIVE == 0).then(|| rig.peek(INT_BUFFER, 8 - (token >> 16 & 0x7fff) as usize))
 }
 
-fn point(ports: &Ports, port: u8, x: u16, y: u16, buttons: u8) {
+fn point(ports: &Ports, port: u64, x: u16, y: u16, buttons: u8) {
     let motion = Motion::To { x: Some(x), y: Some(y) };
     ports.with(port, &mut |device| device.input().unwrap().point(Pointer { motion, wheel: 0, buttons }));
 }

@@ -11,14 +11,14 @@ use devices_core::{Space, rig::scenario};
 use super::*;
 
 /// After what a hostile guest has done, a driver starts the controller anew.
-fn still_works(rig: &mut Rig, port: u8) {
+fn still_works(rig: &mut Rig, port: u64) {
     write(rig, reg::USBCMD, 2);
     run(rig);
     configure(rig, port, 4);
     assert_eq!(request(rig, 4, get(0x80, 8, 0, 1), &[]).unwrap(), [1]);
 }
 
-fn tablet(rig: &mut Rig) -> (Ports, u8) {
+fn tablet(rig: &mut Rig) -> (Ports, u64) {
     let ports = attach(rig);
     let port = plug(&ports, Kind::Tablet);
     run(rig);

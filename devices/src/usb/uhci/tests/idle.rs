@@ -2,11 +2,11 @@
 
 use devices_core::rig::scenario;
 
-use super::super::{QUIET, TICK};
 use super::*;
+use crate::usb::frames::{QUIET, TICK};
 
 /// Fires timers for so many milliseconds, and counts.
-fn wakeups(rig: &mut Rig, milliseconds: u64) -> u32 {
+pub(super) fn wakeups(rig: &mut Rig, milliseconds: u64) -> u32 {
     let end = rig.now() + ms(milliseconds);
     let mut count = 0;
     while let Some(at) = rig.next_deadline().filter(|at| *at <= end) {
@@ -19,7 +19,7 @@ fn wakeups(rig: &mut Rig, milliseconds: u64) -> u32 {
     count
 }
 
-fn tablet(rig: &mut Rig) -> (Ports, u8) {
+fn tablet(rig: &mut Rig) -> (Ports, u64) {
     let ports = attach(rig);
     let port = plug(&ports, Kind::Tablet);
     run(rig);

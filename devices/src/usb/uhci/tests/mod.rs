@@ -1,6 +1,7 @@
 //! A driver's side of the controller, and what the others have in common.
 
 mod hostile;
+mod hub;
 mod idle;
 mod registers;
 mod start;
@@ -49,7 +50,7 @@ fn attach(rig: &mut Rig) -> Ports {
     Ports::new(cell, "0000:00:01.2".into(), wiring.waker())
 }
 
-fn plug(ports: &Ports, kind: Kind) -> u8 {
+fn plug(ports: &Ports, kind: Kind) -> u64 {
     let port = ports.free_port(None).unwrap();
     ports.plug(port, Box::new(Hid::new(kind, &format!("{}-{port}", ports.path())))).unwrap();
     port
@@ -61,8 +62,8 @@ fn read(rig: &mut Rig, at: u64) -> u16 {
 fn write(rig: &mut Rig, at: u64, value: u16) {
     rig.outw(BAR + at as u16, value);
 }
-fn port_reg(port: u8) -> u64 {
-    reg::PORTSC + 2 * u64::from(port - 1)
+fn port_reg(port: u64) -> u64 {
+    reg::PORTSC + 2 * (port - 1)
 }
 
 fn poke(rig: &Rig, at: u64, words: &[u32]) {
@@ -90,7 +91,7 @@ fn run(rig: &mut Rig) {
 }
 
 /// A port with a device is reset and enabled.
-fn enable(rig: &mut Rig, port: u8) {
+fn enable(rig: &mut Rig, port: u64) {
     let at = port_reg(port);
     assert_eq!(read(rig, at) & 1, 1, "nobody is there");
     write(rig, at, 0x200);
@@ -166,7 +167,7 @@ fn get(kind: u8, request: u8, value: u16, length: u16) -> Setup {
 }
 
 /// A device on its port has an address and is configured.
-fn configure(rig: &mut Rig, port: u8, address: u8) {
+fn configure(rig: &mut Rig, port: u64, address: u8) {
     enable(rig, port);
     assert_eq!(request(rig, 0, get(0, 5, address.into(), 0), &[]), Ok(vec![]));
     assert_eq!(request(rig, address, get(0, 9, 1, 0), &[]), Ok(vec![]));
@@ -186,7 +187,7 @@ fn answer(rig: &Rig) -> Option<Vec<u8>> {
     (control & td::ACTIVE == 0).then(|| rig.peek(INT_BUFFER, len))
 }
 
-fn point(ports: &Ports, port: u8, x: u16, y: u16, buttons: u8) {
+fn point(ports: &Ports, port: u64, x: u16, y: u16, buttons: u8) {
     let motion = Motion::To { x: Some(x), y: Some(y) };
     ports.with(port, &mut |device| device.input().unwrap().point(Pointer { motion, wheel: 0, buttons }));
 }

@@ -1,6 +1,7 @@
 //! A driver's side of the controller, and what the others have in common.
 
 mod hostile;
+mod hub;
 mod rings;
 mod start;
 mod storage;
@@ -99,8 +100,8 @@ fn put(rig: &mut Rig, at: u64, value: u32) {
 fn op(at: u64) -> u64 {
     OPERATIONAL + at
 }
-fn portsc(port: u8) -> u64 {
-    PORTS + 16 * u64::from(port - 1)
+fn portsc(port: u64) -> u64 {
+    PORTS + 16 * (port - 1)
 }
 fn poke(rig: &Rig, at: u64, words: &[u32]) {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -122,7 +123,7 @@ fn attach(rig: &mut Rig) -> Ports {
     Ports::new(cell, "0000:00:04.0".into(), wiring.waker())
 }
 
-fn plug(ports: &Ports, kind: Kind) -> u8 {
+fn plug(ports: &Ports, kind: Kind) -> u64 {
     let port = ports.free_port(None).unwrap();
     ports.plug(port, Box::new(Hid::new(kind, &format!("{}-{port}", ports.path())))).unwrap();
     port
@@ -217,21 +218,33 @@ impl Driver {
     }
 
     /// Resets a port and gives its device a slot and an address.
-    fn address(&self, rig: &mut Rig, port: u8, speed: u32, packet: u32) -> u8 {
+    fn address(&self, rig: &mut Rig, port: u64, speed: u32, packet: u32) -> u8 {
         put(rig, portsc(port), 0x210);
         assert_eq!(word(rig, portsc(port)) & 0x3fff, 0x203 | speed << 10, "enabled, with its speed");
+        self.enter(rig, (port, 0), speed, packet).unwrap()
+    }
+
+    /// Gives the device on a port, or at the end of a route from there, a slot and an address. Err: the completion code.
+    fn enter(&self, rig: &mut Rig, (port, route): (u64, u32), speed: u32, packet: u32) -> Result<u8, u8> {
         let (code, slot) = self.command(rig, trb::ENABLE_SLOT, 0, 0);
         assert_eq!(code, code::SUCCESS);
         let output = OUTPUT + 0x400 * u64::from(slot - 1);
         rig.poke(output, &[0; 0x400]);
         poke(rig, DCBAA + 8 * u64::from(slot), &[output as u32, 0]);
         poke(rig, INPUT, &[0, 3, 0, 0, 0, 0, 0, 0]);
-        poke(rig, INPUT + CONTEXT, &[1 << 27 | speed << 20, u32::from(port) << 16, 0, 0]);
+        poke(rig, INPUT + CONTEXT, &[1 << 27 | speed << 20 | route, (port as u32) << 16, 0, 0]);
         let base = self.control.base + self.control.at.get() * 16 | u64::from(self.control.cycle.get());
         poke(rig, INPUT + 2 * CONTEXT, &[0, 3 << 1 | 4 << 3 | packet << 16, base as u32, 0, 8]);
-        assert_eq!(self.slot_command(rig, trb::ADDRESS_DEVICE, slot, INPUT), code::SUCCESS);
-        assert_eq!(peek(rig, output + 12), 2 << 27 | u32::from(slot), "addressed");
-        slot
+        match self.slot_command(rig, trb::ADDRESS_DEVICE, slot, INPUT) {
+            code::SUCCESS => {
+                assert_eq!(peek(rig, output + 12), 2 << 27 | u32::from(slot), "addressed");
+                Ok(slot)
+            }
+            code => {
+                assert_eq!(self.slot_command(rig, trb::DISABLE_SLOT, slot, 0), code::SUCCESS);
+                Err(code)
+            }
+        }
     }
 
     /// A request by the control endpoint. Err: the completion code.
@@ -292,8 +305,13 @@ impl Driver {
 
     /// Asks the interrupt endpoint for a report, and gives the TRB's place.
     fn ask(&self, rig: &mut Rig, slot: u8) -> u64 {
+        self.ask_for(rig, slot, 8)
+    }
+
+    /// The same for so many bytes.
+    fn ask_for(&self, rig: &mut Rig, slot: u8, len: u32) -> u64 {
         let bits = u32::from(trb::NORMAL) << 10 | control::INTERRUPT | control::SHORT;
-        let at = self.interrupt.put(rig, DATA + 0x800, 8, bits);
+        let at = self.interrupt.put(rig, DATA + 0x800, len, bits);
         put(rig, DOORBELLS + 4 * u64::from(slot), 3);
         at
     }
@@ -311,7 +329,7 @@ fn get(kind: u8, request: u8, value: u16, length: u16) -> Setup {
 }
 
 /// A tablet with an address, configured; the driver, its port and its slot.
-fn tablet(rig: &mut Rig) -> (Driver, u8, u8) {
+fn tablet(rig: &mut Rig) -> (Driver, u64, u8) {
     let ports = attach(rig);
     let port = plug(&ports, Kind::Tablet);
     let driver = run(rig, ports);
@@ -320,7 +338,7 @@ fn tablet(rig: &mut Rig) -> (Driver, u8, u8) {
     (driver, port, slot)
 }
 
-fn point(ports: &Ports, port: u8, x: u16, y: u16, buttons: u8) {
+fn point(ports: &Ports, port: u64, x: u16, y: u16, buttons: u8) {
     let motion = Motion::To { x: Some(x), y: Some(y) };
     ports.with(port, &mut |device| device.input().unwrap().point(Pointer { motion, wheel: 0, buttons }));
 }
