@@ -18,6 +18,11 @@ const fn ehci(case: &'static str, what: &'static str, reason: &'static str) -> A
     Allowed { device: "ehci", case, what, family: Family::Qemu, reason }
 }
 
+/// A failure of QEMU's hub.
+const fn hub(case: &'static str, what: &'static str, reason: &'static str) -> Allowed {
+    Allowed { device: "usb-hub", case, what, family: Family::Qemu, reason }
+}
+
 const MASKS: &str =
     "QEMU keeps bits of addresses that are 0 by EHCI 2.3.5 to 2.3.7. Drivers write none of them.";
 const NOBODY: &str = "QEMU leaves a qTD active for whose address there is no device. Drivers give up by time; E 3.5.3 counts attempts.";
@@ -69,6 +74,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
         "an interrupt for a qTD",
         "with others enabled",
         "QEMU looks at USBINTR again with the next event. Drivers acknowledge what came before they disable it.",
+    ),
+    hub(
+        "a port is reset",
+        "the reset is over",
+        "QEMU tells that the port is enabled, too, which S 11.24.2.7.2.2 has for errors alone. Drivers clear both.",
     ),
     uhci(
         "legacy support after power-on",

@@ -70,6 +70,7 @@ pub const GROUPS: &[Group] = &[
     linear::GROUP,
     rtl8139::GROUP,
     uhci::GROUP,
+    uhci::hub::GROUP,
     ehci::GROUP,
     xhci::GROUP,
     hda::GROUP,

@@ -68,7 +68,7 @@ fn between(host: &Ports, rig: &mut Rig, between: Between) {
         Between::Reset => rig.reset(),
         Between::Host(0) => enable(rig),
         Between::Host(port @ 1..=3) => {
-            let gone = host.unplug(port);
+            let gone = host.unplug(port.into());
             drop(gone);
         }
         Between::Host(what @ 4..=7) => plug(rig, host, what - 4),

@@ -7,6 +7,7 @@ mod files;
 mod flight;
 mod guest;
 mod hda;
+mod hub;
 mod ioreq;
 mod link;
 mod monitor;
@@ -66,6 +67,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
     Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
     Target { name: "uhci", run: uhci::run, seeds: uhci::seeds },
+    Target { name: "usb-hub", run: hub::run, seeds: hub::seeds },
     Target { name: "ehci", run: ehci::run, seeds: ehci::seeds },
     Target { name: "xhci", run: xhci::run, seeds: xhci::seeds },
     Target { name: "hda", run: hda::run, seeds: hda::seeds },

@@ -24,10 +24,10 @@ const QUEUE: u64 = LIST + 0x1000;
 const TDS: u64 = LIST + 0x2000;
 const DATA: u64 = LIST + 0x3000;
 
-const WINDOWS: [Window; 2] = [ports(PORTS as u64, 0x20), ports(PORTS as u64, 4)];
+pub(super) const WINDOWS: [Window; 2] = [ports(PORTS as u64, 0x20), ports(PORTS as u64, 4)];
 
 /// As the firmware leaves it.
-fn enable(rig: &mut Rig) {
+pub(super) fn enable(rig: &mut Rig) {
     rig.config_write(SLOT, 2, 0x20, Size::B4, PORTS);
     rig.config_write(SLOT, 2, 4, Size::B2, 5);
 }
@@ -68,19 +68,24 @@ fn between(host: &Ports, rig: &mut Rig, between: Between) {
     }
 }
 
-/// A script (see `script`), with what happens in between.
-pub fn run(bytes: &[u8]) -> u64 {
-    let mut rig = Rig::new();
+/// The controller, whose every frame leads to the queue.
+pub(super) fn attach(rig: &mut Rig) -> Ports {
     let wiring = rig.wiring();
     let line = rig.irqs().line(11);
     let uhci = Uhci::new("uhci", &VARIANTS[0], QEMU_SUBSYSTEM, rig.ram().clone(), line, &wiring);
     let cell: Arc<DeviceCell<Uhci>> = rig.attach_pci(uhci, &wiring, SLOT, 2);
-    let host = Ports::new(cell, "0000:00:01.2".into(), wiring.waker());
-    plug(&host, Kind::Tablet);
-    plug(&host, Kind::Keyboard);
-    enable(&mut rig);
+    enable(rig);
     let entries: Vec<u8> = (0..1024).flat_map(|_| (QUEUE as u32 | 2).to_le_bytes()).collect();
     rig.poke(LIST, &entries);
+    Ports::new(cell, "0000:00:01.2".into(), wiring.waker())
+}
+
+/// A script (see `script`), with what happens in between.
+pub fn run(bytes: &[u8]) -> u64 {
+    let mut rig = Rig::new();
+    let host = attach(&mut rig);
+    plug(&host, Kind::Tablet);
+    plug(&host, Kind::Keyboard);
     let seen = script::play(&mut rig, &WINDOWS, bytes, &mut |rig, what| between(&host, rig, what));
     rig.save_load();
     let raised = rig.take_edges().iter().any(|(_, level)| *level);
@@ -100,17 +105,46 @@ fn write(register: u8, value: u16) -> Vec<u8> {
 }
 
 /// 2^n nanoseconds.
-fn wait(n: u8) -> Vec<u8> {
+pub(super) fn wait(n: u8) -> Vec<u8> {
     vec![12, n]
+}
+
+/// Active, with three attempts.
+const ACTIVE: u64 = 0x1880_0000;
+
+/// The schedule runs, and both ports are enabled.
+pub(super) fn start() -> Vec<u8> {
+    let base = [0, 0, 8, 2].into_iter().chain((LIST as u32).to_le_bytes()).collect();
+    [base, write(0, 0xc1), write(4, 15), write(0x10, 0x200), write(0x10, 4), write(0x12, 4)].concat()
+}
+
+/// A request of up to eight bytes to that address, for the queue to do.
+pub(super) fn request(address: u64, setup: [u8; 8]) -> Vec<u8> {
+    let is_in = setup[0] & 0x80 != 0;
+    let to = |token: u32| u64::from(token) | address << 8;
+    let (data, status) = if is_in { (0x69, 0xe1) } else { (0xe1, 0x69) };
+    let setup = u64::from_le_bytes(setup);
+    let mut script = poke(DATA, setup & 0xffff_ffff, setup >> 32);
+    let tds = [(to(0x2d) | 7 << 21, DATA), (to(data) | 7 << 21, DATA + 64), (to(status) | 0x7ff << 21, 0)];
+    for (n, (token, buffer)) in (0u64..).zip(tds) {
+        let at = TDS + n * 16;
+        let next = if n == 2 { 1 } else { at + 16 };
+        script.extend(poke(at, next, ACTIVE));
+        script.extend(poke(at + 8, token, buffer));
+    }
+    script.extend(poke(QUEUE, 1, TDS));
+    script
+}
+
+/// A report of the endpoint of the device at that address.
+pub(super) fn report(address: u64) -> Vec<u8> {
+    let token = 0x69 | address << 8 | 1 << 15 | 7 << 21;
+    [poke(TDS, 1, ACTIVE | 0x2100_0000), poke(TDS + 8, token, DATA + 128), poke(QUEUE, 1, TDS)].concat()
 }
 
 /// The driver's start, a request of each kind and reports, with something in the middle of each.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = super::devices::script_seeds();
-    let start = || {
-        let base = [0, 0, 8, 2].into_iter().chain((LIST as u32).to_le_bytes()).collect();
-        [base, write(0, 0xc1), write(4, 15), write(0x10, 0x200), write(0x10, 4), write(0x12, 4)].concat()
-    };
     let requests: [[u8; 8]; 7] = [
         [0x80, 6, 0, 1, 0, 0, 18, 0],
         [0x80, 6, 0, 2, 0, 0, 0xff, 0],
@@ -122,34 +156,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ];
     for setup in requests {
         for middle in [vec![14], vec![0xff], vec![0x1f], vec![0x8f], wait(24)] {
-            let (active, is_in) = (0x1880_0000u64, setup[0] & 0x80 != 0);
-            let data = u64::from(if is_in { 0x69u32 } else { 0xe1 });
-            let status = u64::from(if is_in { 0xe1u32 } else { 0x69 });
-            let mut script = start();
-            let setup = u64::from_le_bytes(setup);
-            script.extend(poke(DATA, setup & 0xffff_ffff, setup >> 32));
-            for (n, (token, buffer)) in
-                [(0x2d | 7 << 21, DATA), (data | 7 << 21, DATA + 64), (status | 0x7ff << 21, 0)]
-                    .into_iter()
-                    .enumerate()
-            {
-                let at = TDS + n as u64 * 16;
-                let next = if n == 2 { 1 } else { at + 16 };
-                script.extend(poke(at, next, active));
-                script.extend(poke(at + 8, token, buffer));
-            }
-            script.extend(poke(QUEUE, 1, TDS));
-            script.extend(wait(21));
-            script.extend(middle);
-            script.extend(wait(23));
-            // A report of the endpoint that is there once it is configured.
-            script.extend(poke(TDS, 1, active | 0x2100_0000));
-            script.extend(poke(TDS + 8, 0x69 | 1 << 15 | 7 << 21, DATA + 128));
-            script.extend(poke(QUEUE, 1, TDS));
-            script.extend([0x9f]);
-            script.extend(wait(24));
-            script.extend([6, 0, 2, 1]);
-            seeds.push(script);
+            // A report comes from the endpoint that is there once the device is configured.
+            let parts = [start(), request(0, setup), wait(21), middle, wait(23), report(0)];
+            seeds.push([parts.concat(), vec![0x9f], wait(24), vec![6, 0, 2, 1]].concat());
         }
     }
     seeds

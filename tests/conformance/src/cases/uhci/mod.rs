@@ -2,6 +2,7 @@
 //! Interface Design Guide, 1.1 (U); Universal Serial Bus Specification, 2.0 (S); Device Class Definition for HID, 1.11 (H).
 
 mod driver;
+pub(super) mod hub;
 mod transfers;
 
 use crate::bench::Bench;
