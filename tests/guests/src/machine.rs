@@ -381,10 +381,6 @@ impl Machine {
         if let (false, Ok(program)) = (self.shares.is_empty(), place::virtiofsd()) {
             place::with_packages_of(command, &program);
         }
-        if self.served.iter().any(|(_, socket)| socket.contains("reconnect")) {
-            // A process that is confined connects to nobody.
-            command.args(["--sandbox", "off"]);
-        }
         if let Some(cdrom) = &self.cdrom {
             command.arg("--cdrom").arg(cdrom);
         }
@@ -480,7 +476,7 @@ impl Machine {
 /// The same command in the network of a process, whose rights it has there.
 fn within(command: &Command, process: u32) -> Command {
     let mut all = Command::new("nsenter");
-    all.args(["-t", &process.to_string(), "-U", "-n", "--preserve-credentials"]);
+    all.args(["-t", &process.to_string(), "-U", "-n", "-m", "--preserve-credentials"]);
     all.arg(command.get_program()).args(command.get_args());
     all.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
     all

@@ -20,8 +20,8 @@ pub const DISK: [&str; 9] = [
     "ext4",
 ];
 
-/// Network cards, those that the cloud kernel has no drivers for among them.
-pub const NETWORK: [&str; 6] = ["e1000", "e1000e", "8139cp", "8139too", "ne2k_pci", "af_packet"];
+/// Network cards, those that the cloud kernel has no drivers for among them, and VLANs.
+pub const NETWORK: [&str; 7] = ["e1000", "e1000e", "8139cp", "8139too", "ne2k_pci", "af_packet", "8021q"];
 
 /// A GPU, which the cloud kernel has no driver for.
 pub const GRAPHICS: [&str; 2] = ["virtio_pci", "virtio_gpu"];
@@ -55,11 +55,12 @@ pub const VECTORS: [&str; 24] = [
     "cast6_avx_x86_64",
 ];
 
-/// Virtio: disks, networks, and what else has a driver in the cloud kernel. It has ext4 in it.
-pub const VIRTIO: [&str; 13] = [
+/// Virtio: disks, networks with VLANs, and what else has a driver in the cloud kernel. It has ext4 in it.
+pub const VIRTIO: [&str; 14] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
+    "8021q",
     "virtio_console",
     "virtio-rng",
     "virtio_balloon",

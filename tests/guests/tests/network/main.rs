@@ -3,8 +3,10 @@
 
 mod boot;
 mod hotplug;
+mod names;
 mod replay;
 mod switches;
+mod vlans;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

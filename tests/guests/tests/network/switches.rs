@@ -1,6 +1,6 @@
 //! Guests on switches of other programs: Open vSwitch with DPDK, passt.
 //!
-//! Both run in a network of their own (`unshare -Urn`), where an ordinary user may make interfaces.
+//! Both run in a network of their own (`unshare -Urnm`), where an ordinary user may make interfaces.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,14 +10,14 @@ use guest_tests::{Program, place};
 use super::*;
 
 /// A program in a network of its own. It ends, and all that it has started, when this is dropped.
-struct Apart(Child);
+pub(super) struct Apart(Child);
 
 impl Apart {
     /// Runs a shell script with the packages' folder and `folder` as its arguments, and waits for its file `ready`.
-    fn start(script: &str, folder: &Path, patience: Duration) -> Result<Apart> {
+    pub(super) fn start(script: &str, folder: &Path, patience: Duration) -> Result<Apart> {
         let log = std::fs::File::create(folder.join("log"))?;
         let child = Command::new("unshare")
-            .args(["-Urn", "--pid", "--fork", "--kill-child", "sh", "-e", "-c", script, "switch"])
+            .args(["-Urnm", "--pid", "--fork", "--kill-child", "sh", "-e", "-c", script, "switch"])
             .args([place::packages()?.as_path(), folder])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -33,6 +33,11 @@ impl Apart {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(apart)
+    }
+
+    /// The process whose namespaces are that network's.
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -174,7 +179,7 @@ exec sleep 100000
 ";
 
 fn on_bridge(bridge: &Apart, program: Program, card: &str, port: u32) -> Result<Guest> {
-    let machine = Machine::on(program).within(bridge.0.id());
+    let machine = Machine::on(program).within(bridge.id());
     machine.card(card, &format!("tap:port{port}")).kernel("net", APPEND)?.boot()
 }
 
