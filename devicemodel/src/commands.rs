@@ -13,6 +13,7 @@ use devices::models;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use thiserror::Error;
+use tracing_subscriber::prelude::*;
 
 use crate::cli::{
     Cli, Command, DevicesArgs, HostArgs, InspectArgs, InstallXenArgs, MonitorArgs, ReplayArgs, RestoreArgs,
@@ -89,9 +90,8 @@ pub fn main() -> ExitCode {
     if matches!(cli.command, Command::PvDisks(_) | Command::PvOpener(_)) {
         qemu_main::log_to_its_end();
     } else {
-        let filter = tracing_subscriber::EnvFilter::try_from_env("AILURUS_LOG")
-            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
+        tracing_subscriber::registry().with(lines.with_filter(qemu_main::wanted_lines())).init();
     }
     let result = match cli.command {
         Command::Run(args) => run_guest(&args),

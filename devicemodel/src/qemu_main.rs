@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use backends::vnc::VncError;
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use crate::commands::{Failure, say};
 use crate::config::{ConfigError, CpuTier, DiskFormat, GuestConfig};
@@ -71,15 +73,17 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     }
 }
 
+/// What is logged: warnings, unless `AILURUS_LOG` says otherwise (`info`, `devices=debug,warn`).
+pub(crate) fn wanted_lines() -> Targets {
+    let words = std::env::var("AILURUS_LOG").ok();
+    words.and_then(|words| words.parse().ok()).unwrap_or_else(|| Targets::new().with_default(Level::WARN))
+}
+
 /// Logs to standard error, so many bytes at most.
 pub(crate) fn log_to_its_end() {
-    let filter = EnvFilter::try_from_env("AILURUS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let log = Log(Arc::new(Mutex::new(LOG_MOST)));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(move || log.clone())
-        .init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || log.clone());
+    tracing_subscriber::registry().with(lines.with_filter(wanted_lines())).init();
 }
 
 fn run(arguments: &[OsString]) -> Result<u8, StartError> {
