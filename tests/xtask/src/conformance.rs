@@ -1,9 +1,12 @@
 //! `cargo xtask conformance`: the devices, ours and QEMU's, judged by one suite.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::check::{cargo, cargo_on_guests};
+use crate::check::{cargo, cargo_on_guests, on_guests};
 use crate::fetch::{Group, fetch};
 use crate::place::Place;
 use crate::ui;
@@ -27,6 +30,9 @@ pub struct Arguments {
     /// chance is right then
     #[arg(long)]
     twice: bool,
+    /// The suite's program as it was compiled before, instead of one that is compiled now
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Devices; all of them when none is named
     devices: Vec<String>,
 }
@@ -34,9 +40,14 @@ pub struct Arguments {
 /// Brings QEMU, builds, runs the suite; its exit status.
 pub fn conformance(place: &Place, arguments: &Arguments) -> Result<u8> {
     fetch(place, &[Group::Firmware, Group::Qemu], false)?;
-    ui::show(&mut cargo(place, &["build", "--release", "--bin", "ailurus", "--bin", "conformance"]))?;
-    let run = ["run", "--release", "--quiet", "--bin", "conformance", "--"];
-    let mut command = cargo_on_guests(place, &run);
+    let mut command = match &arguments.program {
+        Some(program) => on_guests(place, Command::new(place.workspace.join(program))),
+        None => {
+            let build = ["build", "--release", "--bin", "ailurus", "--bin", "conformance"];
+            ui::show(&mut cargo(place, &build))?;
+            cargo_on_guests(place, &["run", "--release", "--quiet", "--bin", "conformance", "--"])
+        }
+    };
     command.env("AILURUS_QEMU", place.qemu());
     command.args(["--against", &arguments.against]).args(["--jobs", &arguments.jobs.to_string()]);
     if let Some(case) = &arguments.case {
