@@ -23,10 +23,10 @@ pub struct Job {
     pub command: Command,
 }
 
-/// How many guests, or other jobs of one busy thread, run at a time: one a CPU. Where there are many, memory is the
-/// bound.
+/// How many guests, or other jobs of one busy thread, run at a time: one a CPU, and one more, since they wait for
+/// downloads, keys and timers for a quarter of their time. Where there are many, memory is the bound.
 pub fn at_a_time() -> usize {
-    std::thread::available_parallelism().map_or(1, |count| count.get().min(4))
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(4)) + 1
 }
 
 /// Runs all of them in their order, `at_a_time` together. One that fails stops no other; all that failed are named at

@@ -57,9 +57,9 @@ enum Task {
     Demo,
     /// Bring what the tests need and run all that must hold before a change goes in
     ///
-    /// Formatting, lints, documentation, unit and scenario tests, then, with a release build and one on each CPU, real
-    /// guests, the device cases and the Xen lab's shortest test. Takes some 25 minutes on two CPUs, from an empty
-    /// build folder. Ends with a table of times.
+    /// Formatting, lints, documentation, unit and scenario tests, then, with a release build and one more than there
+    /// are CPUs at a time, real guests, the device cases and the Xen lab's shortest test. Takes some 25 minutes on two
+    /// CPUs, from an empty build folder. Ends with a table of times.
     Test {
         /// Leave out what needs a guest
         #[arg(long, conflicts_with = "all")]

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: everything whose failure would stop a change, and with `--all` the rest.
 //!
 //! Two CPUs are kept busy: packages come while the checks are compiled, and afterwards guests, the device cases and the
-//! Xen lab run side by side, one on each CPU. A test that takes long and has never been alone in finding a fault is
-//! marked `#[ignore = "all: why"]`.
+//! Xen lab run side by side, one more than there are CPUs. A test that takes long and has never been alone in finding a
+//! fault is marked `#[ignore = "all: why"]`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -151,7 +151,7 @@ fn unit_tests(place: &Place, runner: &Runner, times: &Times) -> Result<()> {
     times.show("examples in the documentation", &mut examples)
 }
 
-/// Everything that runs the finished program: one job a CPU.
+/// Everything that runs the finished program, side by side.
 fn side_by_side(place: &Place, reach: Reach, times: &Times) -> Result<()> {
     let mut all = Vec::new();
     if reach != Reach::Quick {
