@@ -254,13 +254,9 @@ pub(crate) fn v86_segment(selector: u16) -> Segment {
     Segment { attr: 0xf3, ..Segment::real(selector) }
 }
 
-/// SS of 64-bit code at CPL 0-2 after an interrupt.
+/// SS of 64-bit code at CPL 0-2 after an interrupt. 64-bit code does not look at it; compatibility mode, if that code jumps
+/// there, finds it unusable.
 pub(crate) fn null_ss(selector: u16) -> Segment {
     let dpl = (selector & 3) << attr::DPL;
-    Segment {
-        selector,
-        attr: attr::P | attr::S | attr::RW | attr::DB | dpl | 1,
-        limit: u32::MAX,
-        ..Segment::default()
-    }
+    Segment { selector, attr: attr::S | attr::RW | attr::DB | dpl | 1, limit: u32::MAX, ..Segment::default() }
 }

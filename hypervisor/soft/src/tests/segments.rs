@@ -42,6 +42,28 @@ fn a_null_selector_leaves_the_base_of_fs_and_gs() {
 }
 
 #[test]
+fn a_null_stack_of_64_bit_code_is_none_in_compatibility_mode() {
+    const TARGET: u64 = 0x4_0000;
+    let mut bare = Bare::long(|a| {
+        a.xor(eax, eax).unwrap();
+        a.mov(ss, eax).unwrap();
+        a.push(rax).unwrap();
+        a.pop(rcx).unwrap();
+        a.push(48).unwrap();
+        a.push(TARGET as i32).unwrap();
+        a.db(&[0x48, 0xcb]).unwrap(); // retfq
+    });
+    bare.write64(0x1000 + 48, 0x00cf_9b00_0000_ffff);
+    bare.write(TARGET, &[0x50, 0x0f, 0x0b]); // push eax; ud2
+    for vector in [6, 12] {
+        bare.gate(vector, 0x8e, 8, HANDLER);
+    }
+    bare.write(HANDLER, &[0x5b, 0x59, 0xf4]); // pop rbx; pop rcx; hlt
+    bare.halts();
+    assert_eq!((bare.cpu.gpr[RBX], bare.cpu.gpr[RCX]), (0, TARGET), "#SS(0) at the push");
+}
+
+#[test]
 fn tables_with_a_base_that_is_not_canonical_are_refused() {
     for (instruction, kind) in [(&[0x0f, 0x00, 0xd0][..], 0x82u64), (&[0x0f, 0x00, 0xd8], 0x89)] {
         let mut bare = Bare::long(|a| {
