@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use hypervisor::memory;
@@ -101,6 +102,29 @@ pub(super) struct DiskFile {
     direct: Option<Alignment>,
     /// With O_DIRECT: a piece that is not aligned is written with its surroundings, alone.
     alone: RwLock<()>,
+    lost: Lost,
+}
+
+/// Whether the host's page cache may have lost what was written: a kernel that could not write a page tells of it once,
+/// and has forgotten the page (fsync(2)). The next sync has nothing to do and succeeds, so that only who remembers does
+/// not take the guest's data for safe.
+#[derive(Default)]
+struct Lost(AtomicBool);
+
+impl Lost {
+    /// Runs one sync, which fails for ever once one has failed. The error is no lack of space even if it began as one:
+    /// trying again when there is some would lose what the guest flushed.
+    fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if self.0.load(Ordering::Acquire) {
+            return Err(io::Error::other("the host has lost what was written before"));
+        }
+        let Err(error) = sync() else { return Ok(()) };
+        if error.kind() == io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+        self.0.store(true, Ordering::Release);
+        Err(io::Error::other(error))
+    }
 }
 
 impl DiskFile {
@@ -109,7 +133,7 @@ impl DiskFile {
     pub(super) fn new(file: File, direct: bool, syncs: bool) -> io::Result<DiskFile> {
         let grows = !file.metadata()?.file_type().is_block_device();
         let direct = direct.then(|| alignment(&file));
-        Ok(DiskFile { file, grows, syncs, direct, alone: RwLock::new(()) })
+        Ok(DiskFile { file, grows, syncs, direct, alone: RwLock::new(()), lost: Lost::default() })
     }
 
     fn aligned(&self, address: *const u8, len: usize, at: u64) -> bool {
@@ -212,7 +236,12 @@ impl HostFile for DiskFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.syncs { self.file.sync_data() } else { Ok(()) }
+        match self.direct {
+            _ if !self.syncs => Ok(()),
+            // No page is in between: what the disk was given it has, and another flush is as good as the first.
+            Some(_) => self.file.sync_data(),
+            None => self.lost.sync(|| self.file.sync_data()),
+        }
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -282,5 +311,23 @@ impl HostFile for DiskFile {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_that_failed_once_fails_for_ever() {
+        let lost = Lost::default();
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        assert_eq!(lost.sync(interrupted).unwrap_err().kind(), io::ErrorKind::Interrupted);
+        lost.sync(|| Ok(())).expect("nothing is lost yet");
+        let full = || Err(io::ErrorKind::StorageFull.into());
+        let error = lost.sync(full).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other, "no space that is made would help");
+        // The kernel tells of a page that it could not write once; it would say that all is well now.
+        assert!(lost.sync(|| Ok(())).is_err());
     }
 }
