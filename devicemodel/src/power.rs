@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use devices::xen::platform::Unplug;
 use devices_core::Ticket;
+use devices_core::block::Retry;
 use devices_core::events::{DeviceEvent, Observer};
 use devices_core::power::{Power, PowerEvent};
 use hypervisor::{Event, Hypervisor};
@@ -38,6 +39,7 @@ pub struct Notifier {
     hypervisor: Arc<OnceLock<Weak<dyn Hypervisor>>>,
     told: Arc<Mutex<VecDeque<Told>>>,
     asked: Arc<Mutex<Asked>>,
+    stopped: Arc<Mutex<Vec<Arc<dyn Retry>>>>,
 }
 
 /// The receiving end.
@@ -46,6 +48,8 @@ pub struct Notices {
     wake: Arc<EventFd>,
     told: Arc<Mutex<VecDeque<Told>>>,
     asked: Arc<Mutex<Asked>>,
+    /// Drives for which the guest is to be stopped.
+    stopped: Arc<Mutex<Vec<Arc<dyn Retry>>>>,
 }
 
 /// Most events of devices that wait; the oldest go.
@@ -57,14 +61,16 @@ pub fn notices() -> std::io::Result<(Notifier, Notices)> {
     let wake = Arc::new(EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?);
     let told: Arc<Mutex<_>> = Arc::default();
     let asked: Arc<Mutex<Asked>> = Arc::default();
+    let stopped: Arc<Mutex<Vec<_>>> = Arc::default();
     let notifier = Notifier {
         send,
         wake: wake.clone(),
         hypervisor: Arc::default(),
         told: told.clone(),
         asked: asked.clone(),
+        stopped: stopped.clone(),
     };
-    Ok((notifier, Notices { receive, wake, told, asked }))
+    Ok((notifier, Notices { receive, wake, told, asked, stopped }))
 }
 
 impl Notifier {
@@ -162,12 +168,38 @@ impl Observer for OfDevice {
             self.notifier.notify(Notice::Device);
         }
     }
+
+    fn stops(&self, requests: Arc<dyn Retry>) -> bool {
+        // A guest that runs on would find no devices at all (on Xen), which is worse than an error.
+        let hypervisor = self.notifier.hypervisor.get().and_then(Weak::upgrade);
+        if hypervisor.is_none_or(|hypervisor| hypervisor.capabilities().stopped_by_others) {
+            return false;
+        }
+        let stopped = &mut *lock(&self.notifier.stopped);
+        if !stopped.iter().any(|other| Arc::ptr_eq(other, &requests)) {
+            stopped.push(requests);
+        }
+        true
+    }
 }
 
 impl Notices {
     /// What devices have told since the last call, the oldest first.
     pub fn device_events(&self) -> VecDeque<Told> {
         std::mem::take(&mut *lock(&self.told))
+    }
+
+    /// Whether requests to disks wait for the guest to go on.
+    pub fn disks_wait(&self) -> bool {
+        // A drive asks for this with its requests locked.
+        let stopped = lock(&self.stopped).clone();
+        stopped.iter().any(|requests| requests.waits())
+    }
+
+    /// Sends them again.
+    pub fn retry(&self) {
+        let stopped = std::mem::take(&mut *lock(&self.stopped));
+        stopped.iter().for_each(|requests| requests.retry());
     }
 
     /// Readable when there are notices.
@@ -189,13 +221,16 @@ impl Notices {
 
 #[cfg(test)]
 mod tests {
+    use devices_core::block::ErrorAction;
+
     use super::*;
 
     #[test]
     fn each_device_tells_for_itself() {
         let (notifier, notices) = notices().unwrap();
         let [one, other] = ["ide", "peripheral/second"].map(|device| notifier.observer(device));
-        let failed = DeviceEvent::BlockError { drive: 0, write: true, no_space: false };
+        let failed =
+            DeviceEvent::BlockError { drive: 0, write: true, no_space: false, action: ErrorAction::Report };
         for _ in 0..1000 {
             one.observe(failed);
             other.observe(failed);

@@ -95,6 +95,8 @@ pub struct Capabilities {
     pub pvhvm: bool,
     /// Video memory is guest memory, and saved by who saves that.
     pub saves_vram: bool,
+    /// The vCPUs are stopped by somebody else (Xen's toolstack), and go on while the device model stands still.
+    pub stopped_by_others: bool,
     /// Its vCPUs never run: what only they would read, such as a ROM, may be missing.
     pub still: bool,
     /// What its vCPUs answer to CPUID leaf 1: EAX below, EDX above. For a description of the machine; 0: not known.

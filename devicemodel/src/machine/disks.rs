@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use backends::image::{Cache, Format, Image, ImageOptions, Images};
-use devices::storage::drive::DriveImage;
+use devices::storage::drive::{DriveImage, error_policy};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation, model};
 use devices::timer::rtc::firmware as cmos;
 use devices_core::block::{
-    BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, CompletionQueue, Inline, Locked,
-    Recall, Tray,
+    BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, CompletionQueue, ErrorPolicy,
+    Inline, Locked, Recall, Tray,
 };
 use devices_core::model::Properties;
 use devices_core::{DeviceCell, Wiring};
@@ -22,7 +22,7 @@ use super::firmware::split_ram;
 use super::plug::Plugged;
 use super::{BuildError, Preopened, media};
 use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
-use crate::monitor::info::{BlockStats, NodeInfo};
+use crate::monitor::info::{BlockStats, IoStatus, NodeInfo};
 use crate::trace::record::HostEvent;
 use crate::trace::{Border, Opened, medium_info};
 
@@ -36,6 +36,7 @@ pub(super) const IDE_PLACES: usize = 4;
 pub(super) struct Drives {
     pub(super) drives: [Option<DriveConfig>; 4],
     pub(super) geometry: Geometries,
+    pub(super) errors: [ErrorPolicy; 4],
     pub(super) blocks: Vec<Arc<Block>>,
 }
 
@@ -99,6 +100,7 @@ pub(super) struct Block {
     counters: Arc<Counters>,
     /// What is in it now.
     medium: Mutex<Option<NodeInfo>>,
+    io_status: Mutex<IoStatus>,
     /// The image of a disk, as long as it is open.
     image: Option<Weak<dyn BlockBackend>>,
     /// The node of the monitor's that it was plugged with.
@@ -151,6 +153,7 @@ impl Block {
             device,
             counters: Arc::default(),
             medium: Mutex::new(info),
+            io_status: Mutex::default(),
             image: None,
             node: None,
         }
@@ -169,6 +172,15 @@ impl Block {
     /// What is in it.
     pub(super) fn medium(&self) -> Option<NodeInfo> {
         self.locked().clone()
+    }
+
+    /// Whether the guest was stopped for it.
+    pub(super) fn io_status(&self) -> IoStatus {
+        *self.io_status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_io_status(&self, status: IoStatus) {
+        *self.io_status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
     /// Something else is in it.
@@ -305,7 +317,8 @@ pub(super) fn serve(
 /// Opens every image. Nothing is written to any.
 pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildError> {
     let config = board.config;
-    let mut all = Drives { drives: [None, None, None, None], geometry: [None; 4], blocks: Vec::new() };
+    let (drives, errors) = ([None, None, None, None], [ErrorPolicy::default(); 4]);
+    let mut all = Drives { drives, geometry: [None; 4], errors, blocks: Vec::new() };
     for disk in &config.disks {
         let place = disk.ide_place().map(|place| usize::from(place).min(3));
         let spec = config.drive_of(disk);
@@ -327,6 +340,9 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
         let opened = disk.path.as_deref().map(&mut open).transpose()?;
         let id = spec.and_then(|spec| spec.id.clone());
         let mut block = Block::new(disk.clone(), id, device.clone(), info);
+        if let Some(place) = place {
+            all.errors[place] = error_policy(&device);
+        }
         match (disk.kind, opened, place) {
             (DiskKind::Cdrom, opened, Some(place)) => {
                 let medium = opened.map(|opened| block.counted(opened.backend));

@@ -16,7 +16,8 @@ use super::plug::{name_of, plain};
 use super::{BuildError, Machine, Terminal};
 use crate::config::{ClockMode, DiskKind, SerialConfig};
 use crate::monitor::info::{
-    BarInfo, BlockInfo, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo, MachineInfo, NewNode, NodeInfo, PciInfo,
+    BarInfo, BlockInfo, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo, IoStatus, MachineInfo, NewNode,
+    NodeInfo, PciInfo,
 };
 use crate::monitor::protocol::QmpError;
 use crate::trace::Border;
@@ -101,6 +102,7 @@ impl Machine {
                 removable: config.kind == DiskKind::Cdrom,
                 locked: tray.is_some_and(Tray::is_locked),
                 tray_open: tray.is_some_and(Tray::is_open),
+                io_status: block.io_status(),
                 medium: block.medium(),
                 stats: block.stats(),
             }
@@ -285,6 +287,18 @@ impl Machine {
     pub(crate) fn drive_names(&self, controller: &str, place: u32) -> Option<(String, String)> {
         let block = self.drive_at(controller, place)?;
         Some((block.config.name(), self.qdev(&block)))
+    }
+
+    /// The guest is stopped for a drive.
+    pub(crate) fn set_io_status(&self, controller: &str, place: u32, status: IoStatus) {
+        if let Some(block) = self.drive_at(controller, place) {
+            block.set_io_status(status);
+        }
+    }
+
+    /// It goes on.
+    pub(crate) fn io_status_is_ok(&self) {
+        self.blocks.all().iter().for_each(|block| block.set_io_status(IoStatus::Ok));
     }
 
     /// The name of the image that is in a drive.

@@ -161,8 +161,38 @@ pub struct BlockInfo {
     pub tray_open: bool,
     /// The image, if one is in.
     pub medium: Option<NodeInfo>,
+    /// Whether the guest is stopped for it.
+    pub io_status: IoStatus,
     /// Bytes and requests so far.
     pub stats: BlockStats,
+}
+
+/// Whether a guest is stopped for a drive (QMP's BlockDeviceIoStatus).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IoStatus {
+    /// It is not.
+    #[default]
+    Ok,
+    /// The host could not read or write.
+    Failed,
+    /// The host is full.
+    NoSpace,
+}
+
+impl IoStatus {
+    /// Of a drive that failed.
+    pub fn of(no_space: bool) -> IoStatus {
+        if no_space { IoStatus::NoSpace } else { IoStatus::Failed }
+    }
+
+    /// QMP's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            IoStatus::Ok => "ok",
+            IoStatus::Failed => "failed",
+            IoStatus::NoSpace => "nospace",
+        }
+    }
 }
 
 /// What went through a drive.

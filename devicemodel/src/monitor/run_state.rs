@@ -16,19 +16,22 @@ pub enum RunState {
     Shutdown,
     /// It has panicked, and is kept.
     GuestPanicked,
+    /// Stopped since the host could not read or write a disk (`werror`, `rerror`); `cont` does that again.
+    IoError,
     /// It is being saved whole.
     SaveVm,
 }
 
 impl RunState {
     /// All of them.
-    pub const ALL: [RunState; 7] = [
+    pub const ALL: [RunState; 8] = [
         RunState::Prelaunch,
         RunState::Running,
         RunState::Paused,
         RunState::Suspended,
         RunState::Shutdown,
         RunState::GuestPanicked,
+        RunState::IoError,
         RunState::SaveVm,
     ];
 
@@ -41,6 +44,7 @@ impl RunState {
             RunState::Suspended => "suspended",
             RunState::Shutdown => "shutdown",
             RunState::GuestPanicked => "guest-panicked",
+            RunState::IoError => "io-error",
             RunState::SaveVm => "save-vm",
         }
     }

@@ -73,7 +73,7 @@ pub(super) fn drive(nodes: &[Blockdev], name: &str) -> Result<Drive, Refusal> {
         readonly: false,
         snapshot: false,
         cache: CacheMode::Writeback,
-        serial: None,
+        device: Vec::new(),
     };
     let mut next = name.to_owned();
     for _ in 0..DEPTH {

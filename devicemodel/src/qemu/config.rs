@@ -200,8 +200,8 @@ pub struct Drive {
     pub snapshot: bool,
     /// `cache=`.
     pub cache: CacheMode,
-    /// `serial=`, where QEMU took it before drives were devices.
-    pub serial: Option<String>,
+    /// What is its device's, and QEMU takes here: `werror=`, `rerror=`, and once `serial=`.
+    pub device: Vec<(&'static str, String)>,
 }
 
 /// `-device`.

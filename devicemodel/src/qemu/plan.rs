@@ -18,8 +18,8 @@ use super::network::{NicArg, OnBoard};
 use super::options::NO_CPU;
 use super::{QemuError, Refusal, TlsFiles, blockdev, lines, network};
 use crate::config::{
-    BackEndConfig, ClockMode, DeviceSpec, DiskBus, DiskConfig, DiskFormat, DiskKind, GuestConfig,
-    HypervisorChoice, SerialConfig,
+    BackEndConfig, ClockMode, ConfigError, DeviceSpec, DiskBus, DiskConfig, DiskFormat, DiskKind,
+    GuestConfig, HypervisorChoice, SerialConfig,
 };
 use crate::qtest::server::{LogTo, QtestSocket};
 use crate::sandbox;
@@ -449,12 +449,25 @@ struct Drives {
     labelled: Vec<DeviceSpec>,
 }
 
-/// The drive of a disk with a serial number.
-fn labelled(disk: &DiskConfig, serial: &str) -> DeviceSpec {
-    let text = |text: &str| Value::Text(text.to_owned());
-    let properties = [("drive", text(&disk.name())), ("serial", text(serial))];
-    let properties = properties.map(|(name, value)| (name.to_owned(), value)).into();
-    DeviceSpec { properties, ..DeviceSpec::of_disk(disk) }
+/// The device of a drive that says something of it.
+fn labelled(disk: &DiskConfig, drive: &Drive) -> Result<Option<DeviceSpec>, Refusal> {
+    if drive.device.is_empty() {
+        return Ok(None);
+    }
+    let mut device = DeviceSpec::of_disk(disk);
+    device.properties.insert("drive".to_owned(), Value::Text(disk.name()));
+    label(&mut device, drive)?;
+    Ok(Some(device))
+}
+
+/// Sets on a device what its drive says of it and the device does not.
+fn label(device: &mut DeviceSpec, drive: &Drive) -> Result<(), Refusal> {
+    let refused = |error: ConfigError| Refusal::bad(error.to_string());
+    for (name, value) in &drive.device {
+        device.properties.entry((*name).to_owned()).or_insert_with(|| Value::Text(value.clone()));
+    }
+    device.properties().map_err(refused)?;
+    Ok(())
 }
 
 impl Drives {
@@ -472,7 +485,8 @@ impl Drives {
             if drive.interface == Interface::Virtio {
                 let disk = disk(drive, DiskKind::Disk, snapshot).map_err(|refusal| refusal.at(option()))?;
                 let disk = DiskConfig { bus: DiskBus::Virtio, slot: drive.index, ..disk };
-                drives.labelled.extend(drive.serial.as_deref().map(|serial| labelled(&disk, serial)));
+                let device = labelled(&disk, drive).map_err(|refusal| refusal.at(option()))?;
+                drives.labelled.extend(device);
                 drives.disks.push(disk);
                 continue;
             }
@@ -483,14 +497,15 @@ impl Drives {
                 index.ok_or_else(|| bad(option(), "the IDE controller has places for four drives"))?;
             let disk = disk(drive, drive.kind, drives.snapshot).map_err(|refusal| refusal.at(option()))?;
             let disk = DiskConfig { slot: Some(index), ..disk };
-            drives.labelled.extend(drive.serial.as_deref().map(|serial| labelled(&disk, serial)));
+            let device = labelled(&disk, drive).map_err(|refusal| refusal.at(option()))?;
+            drives.labelled.extend(device);
             drives.disks.push(disk);
         }
         Ok(drives)
     }
 
     /// Takes the image that a drive names into the guest.
-    fn plug(&mut self, device: &DeviceSpec) -> Result<(), Refusal> {
+    fn plug(&mut self, device: &mut DeviceSpec) -> Result<(), Refusal> {
         let Some(Value::Text(name)) = device.properties.get("drive") else { return Ok(()) };
         let at = self.loose.iter().position(|drive| drive.id.as_ref() == Some(name));
         let drive = match at {
@@ -498,6 +513,7 @@ impl Drives {
             None if self.nodes.iter().any(|node| node.name == *name) => blockdev::drive(&self.nodes, name)?,
             None => return Err(Refusal::bad(format!("there is no drive '{name}'"))),
         };
+        label(device, &drive)?;
         let kind = device.kind();
         self.disks.push(disk(&drive, kind, self.snapshot)?);
         Ok(())
@@ -618,9 +634,9 @@ impl Plan {
     }
 
     /// A device of the guest's list.
-    fn device(&mut self, spec: DeviceSpec, drives: &mut Drives) -> Result<(), Refusal> {
+    fn device(&mut self, mut spec: DeviceSpec, drives: &mut Drives) -> Result<(), Refusal> {
         if spec.has_image() {
-            drives.plug(&spec)?;
+            drives.plug(&mut spec)?;
         }
         if spec.model.starts_with("xen-") && self.xen.is_none() {
             return Err(Refusal::bad("it needs a Xen domain"));

@@ -578,7 +578,6 @@ fn no_word_is_taken_in_silence() {
             "-drive file=a,cache.direct=on,cache.writeback=off",
             "-drive cache=directsync (every write on the disk, past the page cache)",
         ),
-        ("-drive file=a,werror=stop", "-drive werror=stop (stopping the guest, or hiding errors from it)"),
         ("-drive file=a,copy-on-read", "-drive copy-on-read=on (copying what is read from a backing file)"),
         ("-chardev null,id=a,mux=on", "-chardev mux=on (several users of one line)"),
         (
@@ -662,6 +661,18 @@ fn drives_are_devices_with_what_is_said_of_them() {
         "who names one as a device has no others"
     );
     assert_eq!(serials("-global ide-cd.serial=5"), [text("ide-cd", "5")]);
+    let errors = |line: &str| {
+        let drive = plan(line).guest.devices.into_iter().find(|device| device.has_image()).unwrap();
+        ["rerror", "werror"].map(|name| drive.properties.get(name).cloned())
+    };
+    let stop = Some(Value::Text("stop".to_owned()));
+    assert_eq!(errors("-drive file=a,werror=stop"), [None, stop.clone()]);
+    assert_eq!(errors("-drive file=a,if=virtio,rerror=stop"), [stop.clone(), None]);
+    let loose =
+        "-drive if=none,id=d,file=a,werror=ignore,rerror=stop -device virtio-blk-pci,drive=d,werror=stop";
+    assert_eq!(errors(loose), [stop.clone(), stop], "the device's own word counts");
+    assert!(refusal("-drive file=a,rerror=enospc").contains("rerror"), "a read needs no space");
+    assert!(refusal("-drive file=a,werror=halt").contains("werror"));
     let plan = plan(
         "-drive if=none,id=d,file=a -device ide-hd,drive=d,id=x,bus=ide.1,bootindex=3,cyls=2,heads=2,secs=2",
     );

@@ -244,16 +244,16 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
         readonly: fields.flag("readonly")?.or(fields.flag("read-only")?).unwrap_or(false),
         snapshot: fields.flag("snapshot")?.unwrap_or(false),
         cache: cache(&mut fields)?,
-        serial: fields.take("serial"),
+        device: ["serial", "rerror", "werror"]
+            .into_iter()
+            .filter_map(|name| Some((name, fields.take(name)?)))
+            .collect(),
     };
     // Hints about how the host does it.
     one_of(&mut fields, "aio", &["threads", "native", "io_uring"])?;
     one_of(&mut fields, "discard", &["ignore", "off", "unmap", "on"])?;
     one_of(&mut fields, "detect-zeroes", &["off", "on", "unmap"])?;
     fields.ignore(&["auto-read-only", "file.locking"]);
-    // The guest is told of every error.
-    fields.only("werror", &["report"], "stopping the guest, or hiding errors from it")?;
-    fields.only("rerror", &["report"], "stopping the guest, or hiding errors from it")?;
     fields.only("copy-on-read", &["off"], "copying what is read from a backing file")?;
     fields.only("node-name", &[], "names of nodes; -blockdev gives them")?;
     fields.end()?;
@@ -310,7 +310,7 @@ fn plain_drive(file: &str, kind: DiskKind, index: u8) -> Result<Drive, Refusal> 
         readonly: false,
         snapshot: false,
         cache: CacheMode::Writeback,
-        serial: None,
+        device: Vec::new(),
     })
 }
 

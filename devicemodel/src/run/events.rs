@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use backends::net::{Address, NetEvent};
+use devices_core::block::ErrorAction;
 use devices_core::events::DeviceEvent;
 use serde_json::{Value, json};
 
 use super::Runner;
 use crate::monitor::events::{self as qmp, Event, EventSpec};
+use crate::monitor::info::IoStatus;
 
 /// How often each of these events comes at most: a guest that sets its clock writes one register after the other, a
 /// balloon moves by 1 MiB, and a port can be opened as fast as a guest likes.
@@ -98,9 +100,7 @@ impl Runner {
                         self.events.push((&qmp::DEVICE_TRAY_MOVED, data));
                     }
                 }
-                DeviceEvent::BlockError { drive, write, no_space } => {
-                    self.block_error(&from, drive, write, no_space)
-                }
+                DeviceEvent::BlockError { .. } => self.block_error(&from, event),
                 DeviceEvent::ClockSet { seconds } => {
                     let (offset, path) = self.machine.clock_set(&from, seconds);
                     self.rare.clock.put(json!({ "offset": offset, "qom-path": path }));
@@ -128,6 +128,7 @@ impl Runner {
             self.take_ejected();
         }
         self.events.extend(self.rare.next(Instant::now()));
+        self.stop_for_disks();
     }
 
     /// Takes out what the guest has ejected.
@@ -141,15 +142,25 @@ impl Runner {
         }
     }
 
-    /// The guest hears of every error; it is not stopped for one.
-    fn block_error(&mut self, controller: &str, drive: u32, write: bool, no_space: bool) {
+    fn block_error(&mut self, controller: &str, event: DeviceEvent) {
+        let DeviceEvent::BlockError { drive, write, no_space, action } = event else { return };
         let Some((device, _)) = self.machine.drive_names(controller, drive) else { return };
+        let reason = if no_space { "No space left on device" } else { "Input/output error" };
+        let action = match action {
+            ErrorAction::Report => "report",
+            ErrorAction::Ignore => "ignore",
+            ErrorAction::Stop => {
+                tracing::error!("disk {device}: {reason}: the guest is stopped until 'cont'");
+                self.machine.set_io_status(controller, drive, IoStatus::of(no_space));
+                "stop"
+            }
+        };
         let mut data = json!({
             "device": device,
             "operation": if write { "write" } else { "read" },
-            "action": "report",
+            "action": action,
             "nospace": no_space,
-            "reason": if no_space { "No space left on device" } else { "Input/output error" },
+            "reason": reason,
         });
         if let (Some(node), Some(fields)) = (self.machine.node_in(controller, drive), data.as_object_mut()) {
             fields.insert("node-name".into(), node.into());

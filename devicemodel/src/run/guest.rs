@@ -460,7 +460,7 @@ impl Runner {
     pub(super) fn go_on(&mut self) -> Result<(), QmpError> {
         match self.state {
             RunState::Running => Ok(()),
-            RunState::Prelaunch | RunState::Paused => {
+            RunState::Prelaunch | RunState::Paused | RunState::IoError => {
                 self.resume();
                 self.events.push((&qmp::RESUME, Value::Null));
                 Ok(())

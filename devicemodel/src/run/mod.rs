@@ -458,6 +458,8 @@ impl Runner {
     }
 
     fn resume(&mut self) {
+        self.machine.io_status_is_ok();
+        self.notices.retry();
         self.machine.resume();
         self.state = RunState::Running;
     }

@@ -38,6 +38,8 @@ pub(super) const LAST: Duration = Duration::from_secs(1);
 pub(super) enum Then {
     /// The guest waits for `cont`.
     Stop(Job),
+    /// The guest waits for `cont`, which does again what a disk could not.
+    DisksWait,
     /// Power-on state, and on; for that reason.
     Reset(&'static str),
     /// The whole guest is written down.
@@ -48,13 +50,13 @@ impl Then {
     fn job(&self) -> Option<Job> {
         match self {
             Then::Stop(job) | Then::Save(job, _) => Some(*job),
-            Then::Reset(_) => None,
+            Then::Reset(_) | Then::DisksWait => None,
         }
     }
 
     fn word(&self) -> &'static str {
         match self {
-            Then::Stop(_) => "stopped",
+            Then::Stop(_) | Then::DisksWait => "stopped",
             Then::Reset(_) => "reset",
             Then::Save(..) => "saved",
         }
@@ -231,6 +233,7 @@ impl Runner {
     }
 
     pub(super) fn begin_save(&mut self, file: &Path) -> Result<Begun, QmpError> {
+        self.disks_do_not_wait()?;
         if self.lost.as_ref().is_some_and(|lost| lost.inner().result.is_none()) {
             return Err(QmpError::generic("an earlier save still waits for a disk"));
         }
@@ -247,8 +250,25 @@ impl Runner {
         })
     }
 
+    /// What a disk could not do is not in what is saved: it is done first.
+    fn disks_do_not_wait(&self) -> Result<(), QmpError> {
+        if self.notices.disks_wait() {
+            let why = "the guest was stopped since the host cannot read or write a disk: mend that, and 'cont' first";
+            return Err(QmpError::generic(why));
+        }
+        Ok(())
+    }
+
+    /// Stops a guest that waits for a disk.
+    pub(super) fn stop_for_disks(&mut self) {
+        if self.state == RunState::Running && self.work.is_none() && self.notices.disks_wait() {
+            self.when_stopped(Then::DisksWait);
+        }
+    }
+
     /// Saves the devices of a guest that stands still already.
     pub(super) fn begin_save_devices(&mut self, to: Source) -> Result<Begun, QmpError> {
+        self.disks_do_not_wait()?;
         let path = match to {
             Source::File(file, path) => {
                 let file = plain_file(file.into(), &path)?;
@@ -316,6 +336,10 @@ impl Runner {
                 self.state = RunState::Paused;
                 self.events.push((&qmp::STOP, serde_json::Value::Null));
                 self.answers.push((job, Ok(())));
+            }
+            Then::DisksWait => {
+                self.state = RunState::IoError;
+                self.events.push((&qmp::STOP, serde_json::Value::Null));
             }
             Then::Reset(reason) => self.power_on(reason),
             Then::Save(job, whole) => {

@@ -165,7 +165,8 @@ impl Answers {
 
     /// Passes an answer on to its controller.
     fn answered(&self) {
-        let Some(mut completion) = self.queue.pop() else { return };
+        // A recording has one answer to each request.
+        let Some(mut completion) = self.queue.pop().map(Completion::at_last) else { return };
         let request = completion.token;
         let Some(op) = self.flight().waiting.get(&request).map(|waiting| waiting.op) else { return };
         let entry = Entry::Completion {
@@ -275,7 +276,7 @@ impl BlockBackend for RecordedMedium {
         let mut flight = self.answers.flight();
         let theirs = |(_, it): &(&u64, &Waiting)| it.token == token && it.done.is(done);
         let request = *flight.waiting.iter().find(theirs)?.0;
-        let answer = self.inner.recall(queue, request, what);
+        let answer = self.inner.recall(queue, request, what).map(Completion::at_last);
         let op = flight.waiting.get(&request).map(|waiting| waiting.op);
         if answer.is_some() {
             flight.waiting.remove(&request);

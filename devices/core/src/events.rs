@@ -1,5 +1,9 @@
 //! What a device tells whoever watches the machine from outside, beside what it does.
 
+use std::sync::Arc;
+
+use crate::block::{ErrorAction, Retry};
+
 /// Something that happened in a device. The guest can make any of them happen as often as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceEvent {
@@ -10,7 +14,7 @@ pub enum DeviceEvent {
         /// It is open now.
         open: bool,
     },
-    /// A request to a medium failed; the guest was told.
+    /// A request to a medium failed.
     BlockError {
         /// The drive, likewise.
         drive: u32,
@@ -18,6 +22,8 @@ pub enum DeviceEvent {
         write: bool,
         /// The host's file system is full.
         no_space: bool,
+        /// What was done about it.
+        action: ErrorAction,
     },
     /// The guest put pages into its balloon, or took some out.
     BalloonMoved {
@@ -44,4 +50,33 @@ pub enum DeviceEvent {
 pub trait Observer: Send + Sync {
     /// Takes note.
     fn observe(&self, event: DeviceEvent);
+
+    /// Whether the guest will be stopped, and `requests` sent again when it goes on. From any thread, with locks of the
+    /// device and its requests held.
+    fn stops(&self, _requests: Arc<dyn Retry>) -> bool {
+        false
+    }
+}
+
+/// Who is told what happens in a drive, if anybody is.
+#[derive(Clone, Default)]
+pub struct Watch(Option<(u32, Arc<dyn Observer>)>);
+
+impl Watch {
+    /// `observer` is told of drive `number`.
+    pub fn new(number: u32, observer: Arc<dyn Observer>) -> Watch {
+        Watch(Some((number, observer)))
+    }
+
+    /// Tells of something in the drive, whose number it is given.
+    pub fn tell(&self, event: impl FnOnce(u32) -> DeviceEvent) {
+        if let Some((number, observer)) = &self.0 {
+            observer.observe(event(*number));
+        }
+    }
+
+    /// [`Observer::stops`], if there is one.
+    pub(crate) fn stops(&self, requests: Arc<dyn Retry>) -> bool {
+        self.0.as_ref().is_some_and(|(_, observer)| observer.stops(requests))
+    }
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use devices_core::block::BlockBackend;
-use devices_core::events::{DeviceEvent, Observer};
-use devices_core::model::{Default as Usually, Kind, Property};
+use devices_core::block::{BlockBackend, ErrorPolicy, OnError};
+use devices_core::model::{Default as Usually, Kind, Properties, Property, PropertyError};
 
 use super::geometry::{Geometry, Translation};
 
@@ -24,6 +23,54 @@ pub const SERIAL: Property = Property {
     help: "serial number, up to 20 characters",
 };
 
+/// What is done when the host cannot read.
+pub const RERROR: Property = Property {
+    name: "rerror",
+    kind: Kind::Text,
+    default: Usually::None,
+    help: "when the host cannot read: report, ignore, stop; auto: report",
+};
+
+/// What is done when the host cannot write.
+pub const WERROR: Property = Property {
+    name: "werror",
+    kind: Kind::Text,
+    default: Usually::None,
+    help: "when the host cannot write: report, ignore, stop, enospc (stop if it is full); auto: enospc",
+};
+
+/// What a person does not set.
+const AUTO: &str = "auto";
+
+fn on_error(properties: &Properties, name: &str, usually: OnError) -> Option<OnError> {
+    match properties.text(name) {
+        None | Some(AUTO) => Some(usually),
+        // A read needs no space.
+        Some(word) => word.parse().ok().filter(|how| name != RERROR.name || *how != OnError::Enospc),
+    }
+}
+
+/// Refuses other words than those.
+pub fn check_errors(properties: &Properties) -> Result<(), PropertyError> {
+    let known = |name| on_error(properties, name, OnError::Report).is_some();
+    if !known(RERROR.name) {
+        return Err(properties.invalid(RERROR.name, "expected report, ignore, stop or auto"));
+    }
+    if !known(WERROR.name) {
+        return Err(properties.invalid(WERROR.name, "expected report, ignore, stop, enospc or auto"));
+    }
+    Ok(())
+}
+
+/// What is done about errors of a drive with these properties.
+pub fn error_policy(properties: &Properties) -> ErrorPolicy {
+    let ErrorPolicy { read, write } = ErrorPolicy::default();
+    ErrorPolicy {
+        read: on_error(properties, RERROR.name, read).unwrap_or(read),
+        write: on_error(properties, WERROR.name, write).unwrap_or(write),
+    }
+}
+
 /// The image of a drive, opened.
 pub struct DriveImage {
     /// Where the data is.
@@ -32,22 +79,4 @@ pub struct DriveImage {
     pub geometry: Geometry,
     /// How a BIOS presents that.
     pub translation: Translation,
-}
-
-/// Who is told what happens in a drive, if anybody is.
-#[derive(Clone, Default)]
-pub struct Watch(Option<(u32, Arc<dyn Observer>)>);
-
-impl Watch {
-    /// `observer` is told of drive `number`.
-    pub fn new(number: u32, observer: Arc<dyn Observer>) -> Watch {
-        Watch(Some((number, observer)))
-    }
-
-    /// Tells of something in the drive, whose number it is given.
-    pub fn tell(&self, event: impl FnOnce(u32) -> DeviceEvent) {
-        if let Some((number, observer)) = &self.0 {
-            observer.observe(event(*number));
-        }
-    }
 }

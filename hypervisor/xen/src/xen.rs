@@ -222,6 +222,7 @@ impl Hypervisor for Xen {
             acpi_tables: true,
             pvhvm: true,
             saves_vram: true,
+            stopped_by_others: true,
             still: false,
             // The tables that would tell it are not ours.
             processor_id: 0,

@@ -267,7 +267,7 @@ fn storage(board: &Board<'_>, isa: &IrqBank, images: &Images) -> Result<Storage,
     let drives = disks::open(board, images)?;
     let ide = Ide::new(&wiring, board.hypervisor.memory(), [isa.line(14), isa.line(15)], drives.drives);
     let observer = board.notifier.observer(ide.name());
-    let ide = board.attach_pci(ide.observed(&observer), &wiring, 1, 1)?;
+    let ide = board.attach_pci(ide.observed(&observer, drives.errors), &wiring, 1, 1)?;
     Ok(Storage { ide, geometry: drives.geometry, blocks: drives.blocks })
 }
 

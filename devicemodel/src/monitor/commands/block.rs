@@ -281,7 +281,7 @@ fn block(drive: &BlockInfo) -> Value {
         fields.insert("tray_open".into(), drive.tray_open.into());
     }
     if let Some(medium) = &drive.medium {
-        fields.insert("io-status".into(), "ok".into());
+        fields.insert("io-status".into(), drive.io_status.name().into());
         fields.insert("inserted".into(), node_info(medium));
     }
     answer

@@ -76,12 +76,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     fn serve(self: &Arc<Shared>, threads: &Arc<Threads>) {
-        while let Some(request) = self.next() {
+        while let Some(mut request) = self.next() {
             thread_role::at(thread_role::Role::Disk);
             grow(self, threads);
-            let BlockRequest { token, op, offset, mut payload, done } = request;
-            let result = self.run(op, offset, &mut payload);
-            let completion = Completion::new(token, payload, result);
+            let result = self.run(request.op, request.offset, &mut request.payload);
+            let (done, completion) = request.completed(result);
             // Idle is said before the controller knows: it may ask at once.
             lock(&self.inner).running -= 1;
             lock(&threads.count).telling += 1;
@@ -272,7 +271,8 @@ impl Drop for Pool {
 #[cfg(test)]
 mod tests {
     use devices_core::Waker;
-    use devices_core::block::{MemoryStore, Requests};
+    use devices_core::block::{ErrorPolicy, MemoryStore, Requests, Retry};
+    use devices_core::events::{DeviceEvent, Observer, Watch};
 
     use super::*;
 
@@ -358,6 +358,60 @@ mod tests {
         assert!(requests.drained() && requests.idle());
         let contents = store.store.contents();
         assert_eq!([contents[0], contents[512], contents[4096]], [2, 1, 0]);
+    }
+
+    /// A store on a host that is full until it is not.
+    struct Full(MemoryStore, AtomicBool);
+
+    impl BlockStore for Full {
+        fn info(&self) -> BlockInfo {
+            self.0.info()
+        }
+        fn run(&self, op: BlockOp, offset: u64, payload: &mut Payload) -> Result<(), BlockError> {
+            let full = op == BlockOp::Write && self.1.load(Ordering::SeqCst);
+            if full { Err(BlockError::NoSpace) } else { self.0.run(op, offset, payload) }
+        }
+    }
+
+    /// Keeps what is to be sent again.
+    #[derive(Default)]
+    struct Stops(Mutex<Vec<Arc<dyn Retry>>>);
+
+    impl Observer for Stops {
+        fn observe(&self, _: DeviceEvent) {}
+        fn stops(&self, requests: Arc<dyn Retry>) -> bool {
+            lock(&self.0).push(requests);
+            true
+        }
+    }
+
+    #[test]
+    fn what_a_full_host_could_not_write_is_written_when_there_is_room() {
+        let store = Arc::new(Full(MemoryStore::new(vec![0; 8192], false), AtomicBool::new(true)));
+        let disk: Arc<dyn BlockBackend> = Pool::new(store.clone());
+        let (requests, stops) = (requests(), Arc::<Stops>::default());
+        requests.on_errors(ErrorPolicy::default(), Watch::new(0, stops.clone()));
+        let flights: Vec<_> = (0..8)
+            .map(|at| requests.submit(&disk, BlockOp::Write, 512 * at, write(1 + at as u8)).unwrap())
+            .collect();
+        until(|| {
+            assert_eq!(requests.next(), None);
+            lock(&stops.0).len() == flights.len()
+        });
+        assert!(disk.idle() && !requests.idle());
+        let retry = lock(&stops.0).pop().unwrap();
+        store.1.store(false, Ordering::SeqCst);
+        retry.retry();
+        let mut answered = 0;
+        until(|| {
+            let answer = requests.next();
+            assert!(answer.as_ref().is_none_or(|answer| answer.result.is_ok()));
+            answered += usize::from(answer.is_some());
+            answered == flights.len()
+        });
+        let contents = store.0.contents();
+        assert!((0..8).all(|at| contents[512 * at..][..512] == [1 + at as u8; 512]));
+        assert!(requests.idle() && !retry.waits());
     }
 
     #[test]

@@ -70,16 +70,17 @@ impl BlockBackend for Inline {
         self.store.info()
     }
 
-    fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
+    fn submit(&self, mut request: BlockRequest) -> Result<(), BlockRequest> {
         let mut waiting = lock(&self.waiting);
         if waiting.answers.len() >= INLINE_DEPTH {
             return Err(request);
         }
-        let BlockRequest { token, op, offset, mut payload, done } = request;
-        let result = check(&self.store.info(), op, offset, &payload)
-            .and_then(|()| self.store.run(op, offset, &mut payload));
+        let BlockRequest { op, offset, ref mut payload, .. } = request;
+        let result =
+            check(&self.store.info(), op, offset, payload).and_then(|()| self.store.run(op, offset, payload));
+        let (done, completion) = request.completed(result);
         let at = self.wiring.now().saturating_add(INLINE_LATENCY);
-        waiting.answers.push_back((at, done, Completion::new(token, payload, result)));
+        waiting.answers.push_back((at, done, completion));
         let first = waiting.answers.front().map_or(at, |answer| answer.0);
         if let Some(timer) = &mut waiting.timer {
             timer.arm(first);

@@ -8,6 +8,7 @@
 //! Where runs must repeat exactly the medium is wrapped in [`Inline`]: work is done within
 //! [`submit`](BlockBackend::submit), the answer comes a fixed guest time later.
 
+mod errors;
 mod inline;
 mod medium;
 mod memory;
@@ -25,6 +26,7 @@ use thiserror::Error;
 
 use crate::device::Wake;
 use crate::wiring::Waker;
+pub use errors::{Again, ErrorAction, ErrorPolicy, OnError, Retry};
 pub use inline::{INLINE_LATENCY, Inline};
 pub use medium::{Locked, MediumChange, Tray};
 pub use memory::MemoryStore;
@@ -176,21 +178,23 @@ pub struct BlockRequest {
 }
 
 /// The answer to one request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Completion {
     /// The request's.
     pub token: u64,
     /// Whether all of it was done.
     pub result: Result<(), BlockError>,
-    /// The buffer of a [`Payload::Buffer`], empty otherwise.
+    /// The buffer of a [`Payload::Buffer`], empty otherwise, and as long as it can be sent again.
     pub buffer: Vec<u8>,
+    /// The request, if it failed and [can be sent again](BlockRequest::completed).
+    pub again: Option<Again>,
 }
 
 impl Completion {
     /// The answer to a request with that result.
     pub fn new(token: u64, payload: Payload, result: Result<(), BlockError>) -> Completion {
         let buffer = if let Payload::Buffer(buffer) = payload { buffer } else { Vec::new() };
-        Completion { token, result, buffer }
+        Completion { token, result, buffer, again: None }
     }
 }
 

@@ -6,14 +6,20 @@
 //! dropping it gives the request up: it is taken back if it has not been begun, and otherwise the controller
 //! can ask when the last such orphan has [`drained`](Requests::drained). Until then nothing new is sent to the
 //! medium. No controller can forget that, and none can send past it.
+//!
+//! A request that the host could not do is judged here too, by the drive's [policy](Requests::on_errors): the controller
+//! of one for which the guest is to be stopped hears nothing, and its request is sent again when the guest goes on.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use super::errors::{Errors, Judged};
 use super::{
-    BlockBackend, BlockError, BlockOp, BlockRequest, Completion, CompletionQueue, Payload, Recall, lock,
+    BlockBackend, BlockError, BlockOp, BlockRequest, Completion, CompletionQueue, ErrorPolicy, Payload,
+    Recall, Retry, lock,
 };
+use crate::events::Watch;
 
 /// Most requests that wait for orphans; a drive has one at a time.
 const HELD: usize = 64;
@@ -35,25 +41,41 @@ struct Shared {
 #[derive(Default)]
 struct Inner {
     token: u64,
-    /// Waited for: sent, held or answered.
-    live: Vec<(u64, Arc<dyn BlockBackend>)>,
+    /// Waited for: sent, held, stopped or answered.
+    live: Vec<Sent>,
     /// Given up, and still running.
-    orphans: Vec<(u64, Arc<dyn BlockBackend>)>,
+    orphans: Vec<Sent>,
     /// To be sent when the last orphan is gone.
     held: VecDeque<BlockRequest>,
+    /// To be sent again when the guest goes on.
+    stopped: VecDeque<BlockRequest>,
     /// Answers that did not come through the queue.
     answers: VecDeque<Completion>,
+    errors: Errors,
 }
 
-fn remove(from: &mut Vec<(u64, Arc<dyn BlockBackend>)>, token: u64) -> Option<Arc<dyn BlockBackend>> {
-    let at = from.iter().position(|(other, _)| *other == token)?;
-    Some(from.swap_remove(at).1)
+/// A request as its backend was given it.
+struct Sent {
+    token: u64,
+    op: BlockOp,
+    to: Arc<dyn BlockBackend>,
+}
+
+fn remove(from: &mut Vec<Sent>, token: u64) -> Option<Sent> {
+    let at = from.iter().position(|sent| sent.token == token)?;
+    Some(from.swap_remove(at))
 }
 
 impl Requests {
     /// Nothing in flight. Answers come through `queue`, which is for nobody else.
     pub fn new(queue: CompletionQueue) -> Requests {
         Requests(Arc::new(Shared { queue, inner: Mutex::default() }))
+    }
+
+    /// What is done about what the host cannot do, and who is told of it. Nobody has been, and the guest is told of
+    /// everything, as long as this was not called.
+    pub fn on_errors(&self, policy: ErrorPolicy, watch: Watch) {
+        lock(&self.0.inner).errors = Errors { policy, watch };
     }
 
     /// Sends a request, or has it wait for those that were given up. None: the backend takes no more.
@@ -76,7 +98,7 @@ impl Requests {
         } else if to.submit(request).is_err() {
             return None;
         }
-        inner.live.push((token, to.clone()));
+        inner.live.push(Sent { token, op, to: to.clone() });
         Some(InFlight { token, of: self.0.clone() })
     }
 
@@ -85,8 +107,15 @@ impl Requests {
         let inner = &mut *lock(&self.0.inner);
         loop {
             let answer = inner.answers.pop_front().or_else(|| self.0.queue.pop())?;
-            if remove(&mut inner.live, answer.token).is_some() {
-                return Some(answer);
+            if let Some(sent) = remove(&mut inner.live, answer.token) {
+                match inner.errors.judge(sent.op, answer, &self.0) {
+                    Judged::Answer(answer) => return Some(answer),
+                    Judged::Wait(request) => {
+                        inner.stopped.push_back(request);
+                        inner.live.push(sent);
+                        continue;
+                    }
+                }
             }
             if remove(&mut inner.orphans, answer.token).is_some() && inner.orphans.is_empty() {
                 inner.release();
@@ -98,10 +127,10 @@ impl Requests {
     /// [`next`](Requests::next) gives it. False: the request runs.
     pub fn hasten(&self, flight: &InFlight) -> bool {
         let inner = &mut *lock(&self.0.inner);
-        let Some((token, backend)) = inner.live.iter().find(|(token, _)| *token == flight.token) else {
+        let Some(Sent { token, to, .. }) = inner.live.iter().find(|sent| sent.token == flight.token) else {
             return false;
         };
-        let answer = backend.recall(&self.0.queue, *token, Recall::Answer);
+        let answer = to.recall(&self.0.queue, *token, Recall::Answer);
         let come = answer.is_some();
         inner.answers.extend(answer);
         come
@@ -121,15 +150,46 @@ impl Requests {
 }
 
 impl Inner {
+    /// How many are here, and not with a backend.
+    fn waiting(&self) -> usize {
+        self.held.len() + self.stopped.len() + self.answers.len()
+    }
+
     /// Nothing old moves any more: what waited for that is sent.
     fn release(&mut self) {
         for request in std::mem::take(&mut self.held) {
             let token = request.token;
-            let Some((_, to)) = self.live.iter().find(|(other, _)| *other == token) else { continue };
+            let Some(Sent { to, .. }) = self.live.iter().find(|sent| sent.token == token) else { continue };
             if let Err(BlockRequest { payload, .. }) = to.submit(request) {
                 self.answers.push_back(Completion::new(token, payload, Err(BlockError::Io)));
             }
         }
+    }
+}
+
+impl Retry for Shared {
+    fn retry(&self) {
+        let mut refused = Vec::new();
+        {
+            let inner = &mut *lock(&self.inner);
+            for request in std::mem::take(&mut inner.stopped) {
+                let token = request.token;
+                let Some(Sent { to, .. }) = inner.live.iter().find(|sent| sent.token == token) else {
+                    continue;
+                };
+                if let Err(request) = to.submit(request) {
+                    refused.push(Completion::new(token, request.payload, Err(BlockError::Io)));
+                }
+            }
+        }
+        // The controller asks at once.
+        for answer in refused {
+            self.queue.deliver(answer);
+        }
+    }
+
+    fn waits(&self) -> bool {
+        !lock(&self.inner).stopped.is_empty()
     }
 }
 
@@ -150,14 +210,14 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let InFlight { token, ref of } = *self;
         let inner = &mut *lock(&of.inner);
-        let Some(backend) = remove(&mut inner.live, token) else { return };
-        let sent = inner.held.len();
+        let Some(sent) = remove(&mut inner.live, token) else { return };
+        let waiting = inner.waiting();
         inner.held.retain(|request| request.token != token);
-        let answers = inner.answers.len();
+        inner.stopped.retain(|request| request.token != token);
         inner.answers.retain(|answer| answer.token != token);
-        let here = inner.held.len() < sent || inner.answers.len() < answers;
-        if !here && backend.recall(&of.queue, token, Recall::Request).is_none() {
-            inner.orphans.push((token, backend));
+        let here = inner.waiting() < waiting;
+        if !here && sent.to.recall(&of.queue, token, Recall::Request).is_none() {
+            inner.orphans.push(sent);
         }
     }
 }

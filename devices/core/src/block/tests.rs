@@ -3,6 +3,7 @@
 use super::inline::INLINE_DEPTH;
 use super::medium::CHANGES;
 use super::*;
+use crate::events::{DeviceEvent, Observer, Watch};
 use crate::rig::Rig;
 use crate::wiring::Waker;
 
@@ -27,11 +28,114 @@ fn inline_answers_come_in_order_each_at_its_own_instant() {
     rig.advance(INLINE_LATENCY / 2 - 1);
     assert_eq!(done.pop(), None);
     rig.advance(1);
-    assert_eq!(done.pop(), Some(Completion { token: 1, result: Ok(()), buffer: vec![1; 512] }));
+    assert_eq!(done.pop(), Some(Completion::new(1, Payload::Buffer(vec![1; 512]), Ok(()))));
     assert_eq!(done.pop(), None);
     rig.advance(INLINE_LATENCY / 2);
     let late = done.pop().unwrap();
     assert_eq!((late.token, late.result), (2, Err(BlockError::OutOfRange)));
+}
+
+/// Writes down what it is told, and sees to it that requests are sent again.
+#[derive(Default)]
+struct Heard {
+    events: Mutex<Vec<DeviceEvent>>,
+    retries: Mutex<Vec<Arc<dyn Retry>>>,
+    nobody_stops: bool,
+}
+
+impl Observer for Heard {
+    fn observe(&self, event: DeviceEvent) {
+        lock(&self.events).push(event);
+    }
+    fn stops(&self, requests: Arc<dyn Retry>) -> bool {
+        lock(&self.retries).push(requests);
+        !self.nobody_stops
+    }
+}
+
+/// One request to a store that is broken: what comes of it, and what was told of it.
+fn failed(
+    policy: ErrorPolicy,
+    op: BlockOp,
+    heard: &Arc<Heard>,
+) -> (Option<Result<(), BlockError>>, Vec<ErrorAction>) {
+    let mut rig = Rig::new();
+    let store = store();
+    let disk: Arc<dyn BlockBackend> = Arc::new(Inline::new(store.clone(), rig.wiring()));
+    let requests = Requests::new(CompletionQueue::new(Waker::default(), 0));
+    requests.on_errors(policy, Watch::new(3, heard.clone()));
+    store.set_broken(true);
+    let flight = requests.submit(&disk, op, 0, Payload::Buffer(vec![7; 512])).unwrap();
+    rig.advance(INLINE_LATENCY);
+    let answer = requests.next();
+    assert!(answer.as_ref().is_none_or(|answer| flight.is(answer) && answer.buffer == [7; 512]));
+    let action = |event| match event {
+        DeviceEvent::BlockError { drive: 3, write, no_space: false, action }
+            if write == (op != BlockOp::Read) =>
+        {
+            action
+        }
+        other => panic!("{other:?}"),
+    };
+    let told = std::mem::take(&mut *lock(&heard.events)).into_iter().map(action).collect();
+    (answer.map(|answer| answer.result), told)
+}
+
+#[test]
+fn errors_are_told_hidden_or_waited_for() {
+    let heard = Arc::<Heard>::default();
+    let told = (Some(Err(BlockError::Io)), vec![ErrorAction::Report]);
+    let usual = ErrorPolicy::default();
+    assert_eq!(failed(usual, BlockOp::Read, &heard), told);
+    assert_eq!(failed(usual, BlockOp::Write, &heard), told, "that is no lack of space");
+    let hidden = ErrorPolicy { read: OnError::Ignore, write: OnError::Stop };
+    assert_eq!(failed(hidden, BlockOp::Read, &heard), (Some(Ok(())), vec![ErrorAction::Ignore]));
+    assert_eq!(failed(hidden, BlockOp::Write, &heard), (None, vec![ErrorAction::Stop]));
+    assert_eq!(failed(hidden, BlockOp::Flush, &heard), (None, vec![ErrorAction::Stop]));
+    let nobody = Arc::new(Heard { nobody_stops: true, ..Heard::default() });
+    assert_eq!(failed(hidden, BlockOp::Write, &nobody), told, "a guest that is not stopped hears of it");
+    for word in ["report", "ignore", "stop", "enospc"] {
+        assert_eq!(word.parse().map(OnError::name), Ok(word));
+    }
+}
+
+#[test]
+fn what_waits_is_sent_again_and_what_was_given_up_is_not() {
+    let mut rig = Rig::new();
+    let store = store();
+    let disk: Arc<dyn BlockBackend> = Arc::new(Inline::new(store.clone(), rig.wiring()));
+    let requests = Requests::new(CompletionQueue::new(Waker::default(), 0));
+    let heard = Arc::<Heard>::default();
+    let stop = ErrorPolicy { read: OnError::Stop, write: OnError::Stop };
+    requests.on_errors(stop, Watch::new(0, heard.clone()));
+    store.set_broken(true);
+    let write = |offset, byte| {
+        requests.submit(&disk, BlockOp::Write, offset, Payload::Buffer(vec![byte; 512])).unwrap()
+    };
+    let [first, second, third] = [(0, 0xa0), (512, 0xa1), (1024, 0xa2)].map(|(at, byte)| write(at, byte));
+    rig.advance(INLINE_LATENCY);
+    assert_eq!(requests.next(), None);
+    assert!(!requests.idle() && requests.drained());
+    let retry = lock(&heard.retries).pop().unwrap();
+    drop(second);
+    assert!(requests.drained(), "nothing of it runs");
+    store.set_broken(false);
+    retry.retry();
+    assert!(!retry.waits());
+    rig.advance(INLINE_LATENCY);
+    for flight in [&first, &third] {
+        assert!(requests.next().is_some_and(|answer| flight.is(&answer) && answer.result.is_ok()));
+    }
+    assert!(requests.next().is_none() && requests.idle());
+    let contents = store.contents();
+    assert_eq!([contents[0], contents[512], contents[1024]], [0xa0, 1, 0xa2]);
+    // One that runs while it is given up is not kept, however it ends.
+    store.set_broken(true);
+    let late = write(0, 0xb0);
+    rig.advance(INLINE_LATENCY);
+    drop(late);
+    assert_eq!(requests.next(), None);
+    assert!(requests.idle() && !retry.waits());
 }
 
 #[test]

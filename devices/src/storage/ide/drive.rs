@@ -5,7 +5,6 @@ use std::sync::Arc;
 use devices_core::block::{
     BlockBackend, BlockError, BlockOp, Completion, InFlight, Payload, Requests, Segment,
 };
-use devices_core::events::DeviceEvent;
 use serde::{Deserialize, Serialize};
 
 use super::channel::IdeBus;
@@ -13,7 +12,6 @@ use super::labels::Labels;
 use super::smart::Smart;
 use super::spec::{self, Fault, SECTOR, Status, reg};
 use crate::storage::atapi::Transfer;
-use crate::storage::drive::Watch;
 use crate::storage::geometry::Geometry;
 use crate::storage::scsi::cd::Cd;
 
@@ -184,7 +182,6 @@ pub struct Drive {
     pub(in crate::storage) pending: Option<InFlight>,
     /// Transfer mode set by SET FEATURES.
     pub(in crate::storage) mode: Option<u8>,
-    pub(super) watch: Watch,
 }
 
 /// Ready, with nothing else to say.
@@ -204,7 +201,6 @@ impl Drive {
             requests,
             pending: None,
             mode: None,
-            watch: Watch::default(),
         };
         drive.reset();
         drive
@@ -458,30 +454,12 @@ impl Drive {
     /// An answer came.
     pub(super) fn complete(&mut self, host: &mut IdeBus, completion: Completion) {
         self.pending = None;
-        if let Err(error) = completion.result {
-            self.tell_of(error);
-        }
         match completion.result {
             Ok(()) if self.is_cd() => self.transfer_arrived(host, completion.buffer),
             Ok(()) => self.disk_done(host, completion.buffer),
             Err(_) if self.is_cd() => self.transfer_failed(host),
             Err(error) => self.disk_failed(host, error),
         }
-    }
-
-    /// Whoever watches hears of what is the host's fault, not the guest's.
-    fn tell_of(&self, error: BlockError) {
-        let no_space = match error {
-            BlockError::Io => false,
-            BlockError::NoSpace => true,
-            BlockError::OutOfRange | BlockError::ReadOnly | BlockError::Cancelled => return,
-        };
-        let write = match self.work {
-            Work::Read { .. } | Work::Transfer(_) => false,
-            Work::Dma { write, .. } => write,
-            _ => true,
-        };
-        self.watch.tell(|drive| DeviceEvent::BlockError { drive, write, no_space });
     }
 
     fn disk_failed(&mut self, host: &mut IdeBus, error: BlockError) {

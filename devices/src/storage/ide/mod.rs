@@ -21,17 +21,16 @@ mod unplug;
 
 use std::sync::Arc;
 
-use devices_core::block::{BlockBackend, CompletionQueue, Requests, Tray};
+use devices_core::block::{BlockBackend, CompletionQueue, ErrorPolicy, Requests, Tray};
 use devices_core::device::Deferred;
 use devices_core::dma::Dma;
-use devices_core::events::Observer;
+use devices_core::events::{Observer, Watch};
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
 use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window, reg as pci_reg};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::GuestRam;
 
-use crate::storage::drive::Watch;
 pub use crate::storage::geometry::{Geometry, Translation};
 use crate::storage::scsi::cd::Cd;
 use channel::Channel;
@@ -120,15 +119,17 @@ impl Ide {
         Ide { config, channels }
     }
 
-    /// Has `observer` told of trays that move and requests that fail, by the drive's number (0 to 3).
+    /// Has `observer` told of trays that move and requests that fail, by the drive's number (0 to 3), about which `errors`
+    /// says what is done.
     #[must_use]
-    pub fn observed(mut self, observer: &Arc<dyn Observer>) -> Ide {
+    pub fn observed(mut self, observer: &Arc<dyn Observer>, errors: [ErrorPolicy; 4]) -> Ide {
         let drives = self.channels.iter_mut().flat_map(|channel| &mut channel.drives);
-        for (drive, number) in drives.zip(0..) {
-            drive.watch = Watch::new(number, observer.clone());
+        for ((drive, number), errors) in drives.zip(0..).zip(errors) {
+            let watch = Watch::new(number, observer.clone());
             if let Kind::Cd(cd) = &mut drive.kind {
-                cd.watch = drive.watch.clone();
+                cd.watch = watch.clone();
             }
+            drive.requests.on_errors(errors, watch);
         }
         self
     }

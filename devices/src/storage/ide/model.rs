@@ -5,7 +5,7 @@ use devices_core::model::{
 };
 
 use super::{Geometry, Labels, Translation};
-use crate::storage::drive::{DRIVE, SERIAL};
+use crate::storage::drive::{DRIVE, RERROR, SERIAL, WERROR, check_errors};
 
 /// The model.
 pub static MODEL: Model = Model {
@@ -46,6 +46,8 @@ pub static DISK: Model = Model {
         LOGICAL,
         PHYSICAL,
         DISCARD,
+        RERROR,
+        WERROR,
         property(
             "cyls",
             Kind::Uint(32),
@@ -72,7 +74,7 @@ const CD_DRIVE: Model = Model {
     bus: BusType::Ide,
     category: Category::Storage,
     desc: "ATAPI CD drive",
-    properties: &[BOOTINDEX, DRIVE, SERIAL, VER, NAME, WWN, LOGICAL, PHYSICAL, DISCARD],
+    properties: &[BOOTINDEX, DRIVE, SERIAL, VER, NAME, WWN, LOGICAL, PHYSICAL, DISCARD, RERROR, WERROR],
     plug: Plug::Cold,
     several: true,
     check: check_drive,
@@ -83,6 +85,7 @@ const CD_DRIVE: Model = Model {
 const BLOCK_MOST: u64 = 2 << 20;
 
 fn check_drive(properties: &Properties) -> Result<(), PropertyError> {
+    check_errors(properties)?;
     let of = |name| properties.uint(name);
     if of("logical_block_size").is_some_and(|bytes| bytes != 512) {
         return Err(properties.invalid("logical_block_size", "must be 512 for IDE"));

@@ -98,20 +98,8 @@ fn save_channel(channel: &Channel) -> ChannelState {
 
 fn save_drive(drive: &Drive) -> DriveState {
     // What was given up is of this process too: a drive that waits for it is ready in another.
-    let Drive {
-        kind,
-        unplugged,
-        labels: _,
-        task,
-        status,
-        error,
-        pio,
-        work,
-        requests: _,
-        pending,
-        mode,
-        watch: _,
-    } = drive;
+    let Drive { kind, unplugged, labels: _, task, status, error, pio, work, requests: _, pending, mode } =
+        drive;
     let kind = match kind {
         Kind::Absent if *unplugged => KindState::Unplugged,
         Kind::Absent => KindState::Absent,

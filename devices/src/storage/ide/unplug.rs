@@ -85,7 +85,6 @@ impl Drive {
         self.halt();
         self.kind = Kind::Absent;
         self.labels = Labels::default();
-        self.watch = Default::default();
         self.mode = None;
         self.reset();
         self.task.device = device;

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use devices_core::Node;
-use devices_core::block::{BlockError, Completion, CompletionQueue, Payload, Segment, Tray};
+use devices_core::block::{Completion, CompletionQueue, Payload, Segment, Tray};
 use devices_core::dma::Dma;
-use devices_core::events::DeviceEvent;
 use devices_core::wiring::Waker;
 use serde::{Deserialize, Serialize};
 
@@ -352,9 +351,6 @@ impl<T> ScsiBus<T> {
         let of = |task: &Task<T>| task.address == address && task.job.waits_for(&answer);
         let Some(at) = self.tasks.iter().position(of) else { return };
         let Task { address, tag, job, context } = self.tasks.swap_remove(at);
-        if let (Err(error), Some(slot)) = (answer.result, self.units.get(&address)) {
-            tell(&slot.unit, job.writes(), error);
-        }
         match job.advance(dma, answer.result, &answer.buffer) {
             Step::More(job) if dma.enabled() => {
                 self.send(dma, Task { address, tag, job, context }, false);
@@ -501,14 +497,4 @@ fn parameters(dma: &Dma, command: &Command, block: u64) -> Option<Vec<u8>> {
     let mut list = vec![0; len as usize];
     let from = Payload::Guest(dma.ram().clone(), part(&command.data_out, 0, len));
     (dma.enabled() && from.copy_to(&mut list).is_ok()).then_some(list)
-}
-
-/// Whoever watches hears of what is the host's fault, not the guest's.
-fn tell(unit: &Unit, write: bool, error: BlockError) {
-    let no_space = match error {
-        BlockError::Io => false,
-        BlockError::NoSpace => true,
-        BlockError::OutOfRange | BlockError::ReadOnly | BlockError::Cancelled => return,
-    };
-    unit.watch.tell(|drive| DeviceEvent::BlockError { drive, write, no_space });
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use devices_core::events::Watch;
 use devices_core::model::{
     BOOTINDEX, BusType, Category, Default as Usually, Kind, Model, Plug, Properties, Property, PropertyError,
 };
 
 use super::{Address, LUN_MAX, Labels, Medium, ScsiHost, UnitOptions};
 use crate::board::{Child, ChildHandles, DeviceContext, MadeChild, MakeError, OfferedBus};
-use crate::storage::drive::{DRIVE, DriveImage, SERIAL, Watch};
+use crate::storage::drive::{DRIVE, DriveImage, RERROR, SERIAL, WERROR, check_errors, error_policy};
 use crate::storage::ide::model::geometry;
 
 const fn text(name: &'static str, help: &'static str) -> Property {
@@ -45,6 +46,8 @@ pub static DISK: Model = Model {
         VER,
         DEVICE_ID,
         WWN,
+        RERROR,
+        WERROR,
         number("logical_block_size", 32, Usually::None, "bytes of a block: 512 if nobody says"),
         number("physical_block_size", 32, Usually::None, "bytes of a physical block"),
         number("discard_granularity", 32, Usually::None, "bytes that are given back at once; 0: none are"),
@@ -66,7 +69,7 @@ pub static CD: Model = Model {
     bus: BusType::Scsi,
     category: Category::Storage,
     desc: "virtual SCSI CD-ROM",
-    properties: &[BOOTINDEX, DRIVE, SERIAL, VENDOR, PRODUCT, VER, DEVICE_ID, WWN],
+    properties: &[BOOTINDEX, DRIVE, SERIAL, VENDOR, PRODUCT, VER, DEVICE_ID, WWN, RERROR, WERROR],
     plug: Plug::Hot,
     several: true,
     check,
@@ -74,6 +77,7 @@ pub static CD: Model = Model {
 };
 
 fn check(properties: &Properties) -> Result<(), PropertyError> {
+    check_errors(properties)?;
     for (name, most) in [("channel", 0), ("scsi-id", u8::MAX.into()), ("lun", LUN_MAX.into())] {
         if properties.uint(name).is_some_and(|value| value > most) {
             return Err(properties.invalid(name, format!("at most {most}")));
@@ -164,7 +168,7 @@ fn plug(properties: &Properties, parts: &ChildHandles<'_>, medium: Medium) -> Re
     let target = properties.uint("scsi-id").and_then(|target| u8::try_from(target).ok());
     let lun = properties.uint("lun").and_then(|lun| u16::try_from(lun).ok());
     let watch = watch(properties, parts.board);
-    let options = UnitOptions { medium, labels: labels(properties), watch };
+    let options = UnitOptions { medium, labels: labels(properties), watch, errors: error_policy(properties) };
     let plugged = host.plug(target, lun, options);
     let (at, tray) = plugged.map_err(|error| MakeError::Other(error.to_string()))?;
     let place = vec![("channel", 0), ("scsi-id", at.target.into()), ("lun", at.lun.into())];

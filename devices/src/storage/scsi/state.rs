@@ -58,7 +58,7 @@ struct DyingState<S> {
 }
 
 fn save_unit(address: Address, unit: &Unit) -> UnitState {
-    let Unit { kind, labels: _, requests: _, attentions, watch: _ } = unit;
+    let Unit { kind, labels: _, requests: _, attentions } = unit;
     let kind = match kind {
         Kind::Disk(disk) => KindState::Disk { blocks: disk.blocks(), block: disk.block(), state: disk.state },
         Kind::Cd(cd) => KindState::Cd { state: cd.state, present: cd.medium.is_some() },

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use devices_core::Node;
-use devices_core::block::{BlockBackend, CompletionQueue, Requests, Tray};
+use devices_core::block::{BlockBackend, CompletionQueue, ErrorPolicy, Requests, Tray};
 use devices_core::dma::Dma;
+use devices_core::events::Watch;
 
 use super::Cdb;
 use super::cd::{self, Answer, Cd, Changed};
@@ -13,7 +14,6 @@ use super::mode::{Header, Page, mode_sense};
 use super::select::mode_select;
 use super::spec::{FRAME, Sense, device_type, key, op, sense};
 use super::work::{Job, Work};
-use crate::storage::drive::Watch;
 use crate::storage::geometry::Geometry;
 
 /// Names and numbers in INQUIRY. Those that are none are QEMU's.
@@ -74,6 +74,15 @@ pub struct UnitOptions {
     pub labels: Labels,
     /// Who hears of its tray and its errors.
     pub watch: Watch,
+    /// What is done about these.
+    pub errors: ErrorPolicy,
+}
+
+impl UnitOptions {
+    /// One that nobody watches.
+    pub fn new(medium: Medium, labels: Labels) -> UnitOptions {
+        UnitOptions { medium, labels, watch: Watch::default(), errors: ErrorPolicy::REPORT }
+    }
 }
 
 /// What a unit is.
@@ -89,7 +98,6 @@ pub struct Unit {
     pub(super) requests: Requests,
     /// What the guest has not been told of, the first one first; each once.
     pub(super) attentions: Vec<Sense>,
-    pub(super) watch: Watch,
 }
 
 /// What comes of a command.
@@ -132,7 +140,7 @@ fn always(code: u8) -> bool {
 impl Unit {
     /// A unit that was just switched on, whose medium answers through `done`, and its tray wakes `tray`.
     pub fn new(options: UnitOptions, done: CompletionQueue, tray: Tray) -> Unit {
-        let UnitOptions { medium, labels, watch } = options;
+        let UnitOptions { medium, labels, watch, errors } = options;
         let kind = match medium {
             Medium::Cd(medium) => {
                 let mut cd = Cd::new(medium, tray);
@@ -141,7 +149,9 @@ impl Unit {
             }
             disk => Kind::Disk(Box::new(Disk::new(disk))),
         };
-        Unit { kind, labels, requests: Requests::new(done), attentions: vec![sense::RESET], watch }
+        let requests = Requests::new(done);
+        requests.on_errors(errors, watch);
+        Unit { kind, labels, requests, attentions: vec![sense::RESET] }
     }
 
     /// The hand on its tray, if it has one.

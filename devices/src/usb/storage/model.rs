@@ -1,5 +1,6 @@
 //! The device as QEMU names it.
 
+use devices_core::events::Watch;
 use devices_core::model::{
     BOOTINDEX, BusType, Category, Default as Usually, Kind, Model, Plug, Properties, Property, PropertyError,
 };
@@ -8,7 +9,7 @@ use super::super::PORT;
 use super::super::plugged::Place;
 use super::Storage;
 use crate::board::{ChildHandles, MadeChild, MakeError};
-use crate::storage::drive::{DRIVE, DriveImage, SERIAL, Watch};
+use crate::storage::drive::{DRIVE, DriveImage, RERROR, SERIAL, WERROR, check_errors, error_policy};
 use crate::storage::scsi::model::watched_name;
 use crate::storage::scsi::{Labels, Medium, UnitOptions};
 
@@ -29,7 +30,7 @@ pub static MODEL: Model = Model {
     bus: BusType::Usb,
     category: Category::Storage,
     desc: "USB mass storage",
-    properties: &[BOOTINDEX, DRIVE, SERIAL, PORT, REMOVABLE],
+    properties: &[BOOTINDEX, DRIVE, SERIAL, PORT, REMOVABLE, RERROR, WERROR],
     plug: Plug::Hot,
     several: true,
     check,
@@ -37,6 +38,7 @@ pub static MODEL: Model = Model {
 };
 
 fn check(properties: &Properties) -> Result<(), PropertyError> {
+    check_errors(properties)?;
     match properties.text(SERIAL.name) {
         Some(serial) if serial.len() > 36 => Err(properties.invalid(SERIAL.name, "at most 36 characters")),
         _ => Ok(()),
@@ -66,6 +68,7 @@ pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChil
             ..Labels::default()
         },
         watch: Watch::new(0, parts.board.observer(&watched_name(drive))),
+        errors: error_policy(properties),
     };
     let device = Storage::new(unit, BLOCK, &place.serial(properties, "1"), place.host.waker());
     place.put(Box::new(device), None)

@@ -1,6 +1,7 @@
 //! The device as QEMU names it.
 
 use devices_core::block::CompletionQueue;
+use devices_core::events::Watch;
 use devices_core::model::{
     BOOTINDEX, Category, Default as Usually, Kind, Model, Plug, Properties, Property, PropertyError,
 };
@@ -11,7 +12,8 @@ use super::super::spec::QUEUE_SIZE_MAX;
 use super::spec::ID_BYTES;
 use super::{Blk, MEDIUM, Options};
 use crate::board::{DeviceHandles, MadeDevice, MakeError};
-use crate::storage::drive::{DRIVE, SERIAL};
+use crate::storage::drive::{DRIVE, RERROR, SERIAL, WERROR, check_errors, error_policy};
+use crate::storage::scsi::model::watched_name;
 
 /// Queues when nobody says how many: one a vCPU, and no more than these.
 const QUEUES_MAX: u64 = 64;
@@ -34,6 +36,8 @@ const PROPERTIES: &[Property] = properties_of![
     switch("write-zeroes", "the driver can write zeroes"),
     number("logical_block_size", 32, Usually::None, "bytes of a sector: 512"),
     number("physical_block_size", 32, Usually::None, "bytes of a physical sector"),
+    RERROR,
+    WERROR,
 ];
 
 const DISK: Model = Model {
@@ -55,6 +59,7 @@ pub static NON_TRANSITIONAL: Model = Model { name: "virtio-blk-pci-non-transitio
 
 fn check(properties: &Properties) -> Result<(), PropertyError> {
     pci::check(properties)?;
+    check_errors(properties)?;
     let of = |name| properties.uint(name);
     let size = of("queue-size").unwrap_or(0);
     if !size.is_power_of_two() || !(4..=u64::from(QUEUE_SIZE_MAX)).contains(&size) {
@@ -91,6 +96,9 @@ pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDev
     };
     let done = CompletionQueue::new(parts.wiring.waker(), MEDIUM);
     let blk = Blk::new(options, parts.board.ram(), done);
+    let drive = properties.text(DRIVE.name).unwrap_or_default();
+    let watch = Watch::new(0, parts.board.observer(&watched_name(drive)));
+    blk.requests.on_errors(error_policy(properties), watch);
     // One vector each, and one for the configuration.
     let how = pci::options(properties, queues + 1);
     let [inta, ..] = parts.intx;

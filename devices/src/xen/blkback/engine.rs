@@ -334,7 +334,7 @@ impl Engine {
                 Some(Err(_)) | None => BlockError::Io,
             },
         };
-        self.complete(Completion { token, result: Err(failed), buffer: Vec::new() }, host);
+        self.complete(Completion::new(token, Payload::None, Err(failed)), host);
         true
     }
 
@@ -345,7 +345,7 @@ impl Engine {
     }
 
     fn complete(&mut self, completion: Completion, host: &dyn GrantOps) {
-        let Completion { token, result, mut buffer } = completion;
+        let Completion { token, result, mut buffer, .. } = completion.at_last();
         let Some(job) = self.forget(token) else { return };
         let Some(at) = job.queue else { return };
         let result = match (result, job.then) {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use backends::image::Pool;
-use devices::storage::drive::Watch;
 use devices::storage::geometry::Geometry;
 use devices::storage::scsi::{Address, Labels, Medium, ScsiHost, UnitOptions};
 use devices::virtio::pci::{Handles, Options as PciOptions, USUAL_FEATURES, VirtioPci};
@@ -52,7 +51,7 @@ fn unit(disk: &Arc<Lazy>) -> UnitOptions {
         removable: false,
         fua: true,
     };
-    UnitOptions { medium, labels: Labels::default(), watch: Watch::default() }
+    UnitOptions::new(medium, Labels::default())
 }
 
 /// As the firmware leaves it.
@@ -81,7 +80,7 @@ fn attach(rig: &mut Rig, disk: Arc<Lazy>, cd: Arc<Lazy>) -> Life {
         rig.attach_pci(VirtioPci::new(Scsi::new(options, wiring.waker()), pci, handles), &wiring, SLOT, 0);
     slot.plug(Some(0), Some(0), unit(&disk)).expect("the place is free");
     let medium = Medium::Cd(Some(Pool::new(cd.clone())));
-    let cd_drive = UnitOptions { medium, labels: Labels::default(), watch: Watch::default() };
+    let cd_drive = UnitOptions::new(medium, Labels::default());
     let (_, tray) = slot.plug(Some(1), Some(0), cd_drive).expect("the place is free");
     enable(rig);
     Life { slot, tray: tray.expect("it has a tray"), disk, cd }

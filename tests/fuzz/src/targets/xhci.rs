@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use devices::input::{Motion, Pointer};
-use devices::storage::drive::Watch;
 use devices::storage::ide::Geometry;
 use devices::storage::scsi::{Labels, Medium, UnitOptions};
 use devices::usb::UsbHost;
@@ -116,7 +115,7 @@ pub(super) fn disk(rig: &Rig, host: &dyn UsbHost) -> Storage {
         removable: true,
         fua: false,
     };
-    let unit = UnitOptions { medium, labels: Labels::default(), watch: Watch::default() };
+    let unit = UnitOptions::new(medium, Labels::default());
     Storage::new(unit, 512, "S", host.waker())
 }
 

@@ -1,5 +1,6 @@
 //! The generic kernel from an IDE disk, others from virtio and SCSI disks: GRUB in the master boot record, ext4, data that survive.
 
+mod full;
 mod plug;
 mod scsi;
 mod vhost_user;

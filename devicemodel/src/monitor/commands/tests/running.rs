@@ -18,16 +18,21 @@ fn commands_are_let_through_in_their_run_states_only() {
     let wakeup = "Unable to wake up: guest is not in suspended state";
     let reset = "Resetting the Virtual Machine is required";
     let asleep = "a guest that sleeps (ACPI S3) cannot be saved";
-    use RunState::{GuestPanicked, Paused, Prelaunch, Running, SaveVm, Shutdown, Suspended};
+    use RunState::{GuestPanicked, IoError, Paused, Prelaunch, Running, SaveVm, Shutdown, Suspended};
     for (name, arguments, refused_in, words) in [
         ("query-status", json!({}), &[][..], ""),
         (
             "input-send-event",
             abs,
-            &[Prelaunch, Paused, Suspended, Shutdown, GuestPanicked, SaveVm],
+            &[Prelaunch, Paused, Suspended, Shutdown, GuestPanicked, IoError, SaveVm],
             "VM not running",
         ),
-        ("system_wakeup", json!({}), &[Prelaunch, Running, Paused, Shutdown, GuestPanicked, SaveVm], wakeup),
+        (
+            "system_wakeup",
+            json!({}),
+            &[Prelaunch, Running, Paused, Shutdown, GuestPanicked, IoError, SaveVm],
+            wakeup,
+        ),
         ("cont", json!({}), &[Suspended, Shutdown, GuestPanicked], reset),
         ("save", file.clone(), &[Suspended], asleep),
         ("xen-save-devices-state", file, &[Running], "the guest runs: stop it first"),

@@ -230,13 +230,60 @@ fn errors_are_told() {
         m.out(BM, 1);
         m.wait();
         assert_eq!([m.inb(STATUS) & 0x89, m.inb(0x1f1), m.inb(BM + 2) & 1], [1, 4, 0]);
-        let error = |write| DeviceEvent::BlockError { drive: 0, write, no_space: false };
+        let action = ErrorAction::Report;
+        let error = |write| DeviceEvent::BlockError { drive: 0, write, no_space: false, action };
         assert_eq!(m.heard(), [error(false), error(true)], "but not of what was the guest's own fault");
         m.disk.set_broken(false);
         m.command(BASE, 0, 1, 3, cmd::READ);
         m.wait();
         assert_eq!(m.inb(STATUS), READY | DRQ);
     });
+}
+
+/// `werror=stop`: the drive stays busy while the guest is stopped, and nothing of the command is lost or done twice.
+#[test]
+fn a_disk_that_failed_does_it_again_when_the_guest_goes_on() {
+    let mut m = Machine::on_errors(ErrorPolicy { read: OnError::Stop, write: OnError::Stop });
+    m.rig.poke(0x2_0000, &[0xa5; 512]);
+    m.table(0, &[(0x2_0000, 512)]);
+    let begin = |m: &mut Machine| {
+        m.disk.set_broken(true);
+        m.command(BASE, 0, 1, 3, cmd::WRITE_DMA);
+        m.out(BM, 1);
+        m.wait();
+        let action = ErrorAction::Stop;
+        assert_eq!(m.heard(), [DeviceEvent::BlockError { drive: 0, write: true, no_space: false, action }]);
+        assert_eq!(
+            (m.inb(ALT) & 1, m.inb(BM + 2) & 3, m.rig.irq(14)),
+            (0, 1, false),
+            "the guest is told nothing"
+        );
+        m.heard.1.lock().unwrap().pop().expect("somebody is to send it again")
+    };
+    let stopped = begin(&mut m);
+    // The host is no better yet.
+    stopped.retry();
+    m.wait();
+    assert!(stopped.waits() && m.heard().len() == 1);
+    m.disk.set_broken(false);
+    stopped.retry();
+    m.wait();
+    assert!(!stopped.waits() && m.rig.irq(14));
+    assert_eq!(m.inb(STATUS) & 0x89, 0);
+    assert_eq!(m.disk.contents()[3 * 512..4 * 512], [0xa5; 512]);
+    m.out(BM, 0);
+    // What was reset meanwhile is not done.
+    m.rig.poke(0x2_0000, &[0x5a; 512]);
+    let stopped = begin(&mut m);
+    m.out(ALT, 4);
+    m.out(ALT, 0);
+    m.wait();
+    m.disk.set_broken(false);
+    assert!(!stopped.waits());
+    stopped.retry();
+    m.wait();
+    assert_eq!(m.disk.contents()[3 * 512..4 * 512], [0xa5; 512]);
+    assert_eq!(m.inb(STATUS), READY);
 }
 
 #[test]

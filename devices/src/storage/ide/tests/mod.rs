@@ -10,7 +10,9 @@ mod unplug;
 
 use std::sync::{Arc, LazyLock, Mutex};
 
-use devices_core::block::{BlockBackend, Inline, MemoryStore, Tray};
+use devices_core::block::{
+    BlockBackend, ErrorAction, ErrorPolicy, Inline, MemoryStore, OnError, Retry, Tray,
+};
 use devices_core::events::{DeviceEvent, Observer};
 use devices_core::pci::reg as pci_reg;
 use devices_core::rig::{Rig, us};
@@ -36,11 +38,16 @@ fn pattern(sectors: usize) -> Vec<u8> {
 
 /// Writes down what it is told.
 #[derive(Default)]
-struct Heard(Mutex<Vec<DeviceEvent>>);
+struct Heard(Mutex<Vec<DeviceEvent>>, Mutex<Vec<Arc<dyn Retry>>>);
 
 impl Observer for Heard {
     fn observe(&self, event: DeviceEvent) {
         self.0.lock().unwrap().push(event);
+    }
+
+    fn stops(&self, requests: Arc<dyn Retry>) -> bool {
+        self.1.lock().unwrap().push(requests);
+        true
     }
 }
 
@@ -87,8 +94,21 @@ impl Machine {
         Machine::with(save, |rig, store| Arc::new(Inline::new(store, rig.wiring())))
     }
 
+    /// One whose disk does that about errors.
+    fn on_errors(errors: ErrorPolicy) -> Machine {
+        Machine::built(false, errors, |rig, store| Arc::new(Inline::new(store, rig.wiring())))
+    }
+
     /// The same with another host side under its media.
     fn with(save: bool, serve: impl Fn(&Rig, Arc<MemoryStore>) -> Arc<dyn BlockBackend>) -> Machine {
+        Machine::built(save, ErrorPolicy::REPORT, serve)
+    }
+
+    fn built(
+        save: bool,
+        errors: ErrorPolicy,
+        serve: impl Fn(&Rig, Arc<MemoryStore>) -> Arc<dyn BlockBackend>,
+    ) -> Machine {
         let mut rig = Rig::new();
         let wiring = rig.wiring();
         let disk = Arc::new(MemoryStore::new(pattern(DISK_SECTORS), false));
@@ -104,7 +124,7 @@ impl Machine {
         let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
         let heard = Arc::<Heard>::default();
         let observer: Arc<dyn Observer> = heard.clone();
-        let ide = Ide::new(&wiring, rig.ram().clone(), irqs, drives).observed(&observer);
+        let ide = Ide::new(&wiring, rig.ram().clone(), irqs, drives).observed(&observer, [errors; 4]);
         let tray = ide.medium(2).expect("there is a CD drive");
         rig.attach_pci(ide, &wiring, 1, 1);
         rig.config_write(1, 1, pci_reg::BAR0 + 16, Size::B4, BM.into());

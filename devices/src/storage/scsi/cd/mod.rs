@@ -10,11 +10,10 @@ use std::sync::Arc;
 
 use devices_core::Node;
 use devices_core::block::{BlockBackend, MediumChange, Tray};
-use devices_core::events::DeviceEvent;
+use devices_core::events::{DeviceEvent, Watch};
 use serde::{Deserialize, Serialize};
 
 use super::spec::{FRAME, Sense};
-use crate::storage::drive::Watch;
 pub use commands::{Answer, mode_pages};
 pub use toc::raw_frames;
 

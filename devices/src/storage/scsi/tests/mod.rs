@@ -14,7 +14,6 @@ use devices_core::rig::{Rig, us};
 use devices_core::wiring::Waker;
 
 use super::*;
-use crate::storage::drive::Watch;
 use crate::storage::geometry::Geometry;
 
 pub(crate) const DISK: Address = Address { target: 1, lun: 0 };
@@ -44,10 +43,10 @@ pub(crate) fn disk_of(backend: Arc<dyn BlockBackend>) -> UnitOptions {
         fua: true,
     };
     let labels = Labels { serial: Some("S1".into()), wwn: 0x5000_c500_0000_0001, ..Labels::default() };
-    UnitOptions { medium, labels, watch: Watch::default() }
+    UnitOptions::new(medium, labels)
 }
 pub(crate) fn cd_of(medium: Option<Arc<dyn BlockBackend>>) -> UnitOptions {
-    UnitOptions { medium: Medium::Cd(medium), labels: Labels::default(), watch: Watch::default() }
+    UnitOptions::new(Medium::Cd(medium), Labels::default())
 }
 pub(crate) fn memory(
     rig: &Rig,
