@@ -219,6 +219,7 @@ impl Hub {
             feature::ENABLE => port.status -= PortBits::ENABLE | PortBits::SUSPEND,
             feature::SUSPEND => port.clear(PortBits::SUSPEND),
             feature::POWER if switched => port.power_off(),
+            feature::POWER => {}
             feature::CHANGE..=feature::CHANGE_LAST => {
                 port.change -= PortBits::from_bits_truncate(1 << (feature - feature::CHANGE));
             }
