@@ -71,6 +71,7 @@ static ALL: &[Listed] = &[
     Listed(&usb::ehci::model::USB_EHCI, Maker::Of(usb::ehci::model::make)),
     Listed(&usb::ehci::model::ICH9_1, Maker::Of(usb::ehci::model::make)),
     Listed(&usb::ehci::model::ICH9_2, Maker::Of(usb::ehci::model::make)),
+    Listed(&usb::ohci::model::MODEL, Maker::Of(usb::ohci::model::make)),
     Listed(&usb::uhci::model::PIIX3, Maker::Of(usb::uhci::model::make)),
     Listed(&usb::uhci::model::PIIX4, Maker::Of(usb::uhci::model::make)),
     Listed(&usb::uhci::model::ICH9_1, Maker::Of(usb::uhci::model::make)),

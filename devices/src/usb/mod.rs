@@ -15,6 +15,7 @@ pub mod frames;
 mod function;
 pub mod hid;
 pub mod hub;
+pub mod ohci;
 mod plugged;
 mod socket;
 mod state;

@@ -23,6 +23,11 @@ const fn hub(case: &'static str, what: &'static str, reason: &'static str) -> Al
     Allowed { device: "usb-hub", case, what, family: Family::Qemu, reason }
 }
 
+/// A failure of QEMU's OHCI.
+const fn ohci(case: &'static str, what: &'static str, reason: &'static str) -> Allowed {
+    Allowed { device: "ohci", case, what, family: Family::Qemu, reason }
+}
+
 const MASKS: &str =
     "QEMU keeps bits of addresses that are 0 by EHCI 2.3.5 to 2.3.7. Drivers write none of them.";
 const NOBODY: &str = "QEMU leaves a qTD active for whose address there is no device. Drivers give up by time; E 3.5.3 counts attempts.";
@@ -74,6 +79,26 @@ pub(super) const ALLOWED: &[Allowed] = &[
         "an interrupt for a qTD",
         "with others enabled",
         "QEMU looks at USBINTR again with the next event. Drivers acknowledge what came before they disable it.",
+    ),
+    ohci(
+        "registers after a reset",
+        "HcInterruptEnable",
+        "QEMU begins with the master bit; O 7.1.5 has zeros. Drivers disable all before they enable some.",
+    ),
+    ohci(
+        "a port sleeps and wakes",
+        "awake, and told so",
+        "QEMU does not know ClearSuspendStatus. Drivers reset the port when it does not wake.",
+    ),
+    ohci(
+        "a request that is none",
+        "CC",
+        "QEMU stalls a request before its data; S 8.5.3.4 has the setup packet acknowledged always. Drivers see the halted endpoint.",
+    ),
+    ohci(
+        "nobody at that address",
+        "*",
+        "QEMU leaves a TD for whose address there is no device. Drivers give up by time; O 4.3.1 counts attempts.",
     ),
     hub(
         "a port is reset",

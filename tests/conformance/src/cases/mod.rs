@@ -19,6 +19,7 @@ mod input;
 mod ioapic;
 mod linear;
 mod ne2000;
+mod ohci;
 mod pic;
 mod piix3;
 mod piix4_pm;
@@ -71,6 +72,7 @@ pub const GROUPS: &[Group] = &[
     rtl8139::GROUP,
     uhci::GROUP,
     uhci::hub::GROUP,
+    ohci::GROUP,
     ehci::GROUP,
     xhci::GROUP,
     hda::GROUP,

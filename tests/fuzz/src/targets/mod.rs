@@ -13,6 +13,7 @@ mod link;
 mod monitor;
 mod network;
 mod nic;
+mod ohci;
 mod pam;
 mod recording;
 mod saved;
@@ -68,6 +69,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
     Target { name: "uhci", run: uhci::run, seeds: uhci::seeds },
     Target { name: "usb-hub", run: hub::run, seeds: hub::seeds },
+    Target { name: "ohci", run: ohci::run, seeds: ohci::seeds },
     Target { name: "ehci", run: ehci::run, seeds: ehci::seeds },
     Target { name: "xhci", run: xhci::run, seeds: xhci::seeds },
     Target { name: "hda", run: hda::run, seeds: hda::seeds },
