@@ -257,6 +257,18 @@ impl<'a> Bench<'a> {
     pub fn served(&mut self, port: u16, wanted: impl Fn(u8) -> bool) -> u8 {
         self.reads_until(port, 10 * self.machine.patience(), wanted)
     }
+    /// Asks each millisecond of guest time until there is an answer, as long as the host may take to serve a medium. What
+    /// was asked last.
+    pub fn served_by<T>(&mut self, mut ask: impl FnMut(&mut Bench<'_>) -> (T, bool)) -> T {
+        let until = Instant::now() + 5 * self.machine.patience();
+        loop {
+            let (found, there) = ask(self);
+            if there || Instant::now() > until {
+                return found;
+            }
+            self.wait(1_000_000);
+        }
+    }
     /// Reads a port until `wanted` holds of it, for so long of the host's time.
     fn reads_until(&mut self, port: u16, patience: Duration, wanted: impl Fn(u8) -> bool) -> u8 {
         let until = Instant::now() + patience;
