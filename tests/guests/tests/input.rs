@@ -92,22 +92,33 @@ fn keys_and_places(guest: &mut Guest, x: i32) -> Result<()> {
 
 #[test]
 fn keys_and_pointers_come_by_usb() {
-    case("USB keyboard and tablet: what evdev gives, saved, unplugged and plugged", || by_usb(&[]));
+    case("USB keyboard and tablet: what evdev gives, saved, unplugged and plugged", || by_usb(&[], ["", ""]));
 }
 
 #[test]
 fn keys_and_pointers_come_by_xhci() {
-    case("the same on xHCI", || by_usb(&["qemu-xhci,id=u"]));
+    case("the same on xHCI", || by_usb(&["qemu-xhci,id=u"], ["", ""]));
 }
 
 #[test]
 fn keys_and_pointers_come_by_ehci() {
-    case("the same on EHCI", || by_usb(&["usb-ehci,id=u"]));
+    case("the same on EHCI", || by_usb(&["usb-ehci,id=u"], ["", ""]));
 }
 
-fn by_usb(controller: &[&str]) -> Result<()> {
+#[test]
+#[ignore = "all: another controller"]
+fn keys_and_pointers_come_by_ohci_behind_hubs() {
+    case("the same on OHCI, behind two hubs", || {
+        let devices = ["pci-ohci,id=u", "usb-hub,id=h,bus=u.0,port=2", "usb-hub,id=i,bus=u.0,port=2.8"];
+        by_usb(&devices, [",bus=u.0,port=2.1", ",bus=u.0,port=2.8.3"])
+    });
+}
+
+/// With a controller, and what is between it and the tablet and the keyboard, which are `at` those places.
+fn by_usb(controller: &[&str], at: [&str; 2]) -> Result<()> {
     let machine = controller.iter().fold(Machine::new()?, |machine, words| machine.device(*words));
-    let machine = machine.device("usb-tablet,id=t").device("usb-kbd,id=k");
+    let machine =
+        machine.device(format!("usb-tablet,id=t{}", at[0])).device(format!("usb-kbd,id=k{}", at[1]));
     let mut guest = machine.kernel("usb", APPEND)?.boot()?;
     guest.wait_for("ailurus:/root#", seconds(240))?;
     keys_and_places(&mut guest, 0x1234)?;

@@ -132,6 +132,14 @@ fn a_disk_on_uhci() {
 }
 
 #[test]
+#[ignore = "all: as slow"]
+fn a_disk_on_ohci() {
+    case("USB storage on OHCI: read, written, saved in the middle, unplugged", || {
+        storage("pci-ohci,id=u", 2)
+    });
+}
+
+#[test]
 #[ignore = "all: 100 MiB on a CPU in software"]
 fn a_large_disk_on_xhci() {
     case("USB storage on xHCI: 100 MiB", || storage("nec-usb-xhci,id=u", 100));

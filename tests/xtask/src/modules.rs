@@ -73,9 +73,19 @@ pub const VIRTIO: [&str; 14] = [
     "virtiofs",
 ];
 
-/// USB by UHCI, EHCI and xHCI, and keyboards, pointers and disks on it, for the generic kernel: the cloud kernel has none.
-pub const USB: [&str; 8] =
-    ["ehci-pci", "uhci-hcd", "xhci-pci", "usbhid", "hid-generic", "evdev", "usb-storage", "sd_mod"];
+/// USB by UHCI, OHCI, EHCI and xHCI, and keyboards, pointers and disks on it, for the generic kernel: the cloud kernel has
+/// none.
+pub const USB: [&str; 9] = [
+    "ehci-pci",
+    "ohci-pci",
+    "uhci-hcd",
+    "xhci-pci",
+    "usbhid",
+    "hid-generic",
+    "evdev",
+    "usb-storage",
+    "sd_mod",
+];
 
 /// Sound cards, for the generic kernel, and a disk with what is to be played.
 pub const SOUND: [&str; 7] = [
