@@ -273,7 +273,13 @@ impl Server {
         if let Some(wire) = self.listener.take_dialed() {
             self.add(Client::new(wire, Instant::now()));
         }
-        while !self.shared.stopping.load(Ordering::Acquire) {
+        loop {
+            // Rung once or often, it is the same. First of all: what is said before it rings again is heeded below, the
+            // end too, and what is said later ends the wait.
+            let _ = rustix::io::read(&self.shared.bell, &mut [0; 8]);
+            if self.shared.stopping.load(Ordering::Acquire) {
+                break;
+            }
             let now = Instant::now();
             thread_role::at(thread_role::Role::Viewer);
             self.welcome(now);
@@ -547,8 +553,6 @@ impl Server {
 
     /// Takes those who have come another way.
     fn welcome(&mut self, now: Instant) {
-        // Rung once or often, it is the same.
-        let _ = rustix::io::read(&self.shared.bell, &mut [0; 8]);
         let arrivals = std::mem::take(&mut *lock(&self.shared.arrivals));
         for Arrival { connection, socket, said, unsent } in arrivals {
             if self.add(Client::new(Wire::opened(connection, socket, unsent), now)) {

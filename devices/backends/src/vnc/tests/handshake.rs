@@ -149,6 +149,14 @@ fn the_facts_say_who_and_where() {
     assert_eq!(secret.vnc.info().auth, "vnc");
 }
 
+/// The end may be told while the thread has just begun a turn: it must not read the bell, and wait for another.
+#[test]
+fn a_server_that_has_just_begun_ends() {
+    for _ in 0..1000 {
+        drop(Setup::new());
+    }
+}
+
 fn listen(spec: &str) -> Result<Listener, VncError> {
     let VncSpec::Server(options) = spec.parse().unwrap() else { panic!("{spec}") };
     Listener::bind(options)
