@@ -91,8 +91,12 @@ impl Stream {
         bytes: &mut [u8],
         carry: impl Fn(u64, &mut [u8]) -> bool,
     ) -> usize {
-        let (base, mut at, mut descriptors) = (base(stream), 0, 0);
-        while at < bytes.len() && descriptors < MOST_DESCRIPTORS {
+        let (base, mut at, mut descriptors, mut empty) = (base(stream), 0, 0, 0);
+        // Once around a list without a byte is enough.
+        while at < bytes.len()
+            && descriptors < MOST_DESCRIPTORS
+            && empty <= usize::from(registers.u8(base + sd::LVI))
+        {
             if self.buffer.is_none() {
                 self.fetch(stream, registers, dma);
             }
@@ -105,6 +109,7 @@ impl Stream {
                 note(registers, base, sts::FIFOE);
             }
             at += part;
+            empty = if part == 0 { empty + 1 } else { 0 };
             self.offset = self.offset.saturating_add(part as u32);
             pass(registers, base, part as u64);
             if self.offset >= buffer.len {
