@@ -202,15 +202,19 @@ impl Notices {
         stopped.iter().for_each(|requests| requests.retry());
     }
 
-    /// Readable when there are notices.
+    /// Readable when there are notices, until it is [heard](Notices::hear).
     pub fn fd(&self) -> &EventFd {
         &self.wake
     }
 
+    /// Makes it no longer readable. To be called before the [next](Notices::next) one is asked for: one that comes after
+    /// is seen in the next turn.
+    pub fn hear(&self) {
+        let _ = self.wake.read();
+    }
+
     /// The next notice.
     pub fn next(&self) -> Option<Notice> {
-        // Reset first: a notice that comes after is seen in the next turn.
-        let _ = self.wake.read();
         let notice = self.receive.try_recv().ok()?;
         if let Notice::Power(event) = notice {
             lock(&self.asked).waiting.retain(|&other| other != event);

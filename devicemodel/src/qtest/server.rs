@@ -54,6 +54,8 @@ struct Client {
     /// So many bytes of it have no end of a line.
     scanned: usize,
     unsent: Vec<u8>,
+    /// What the event loop waits for on its input.
+    awaited: EventSet,
     /// The line that is coming is too long and is dropped up to its end.
     dropping: bool,
 }
@@ -79,7 +81,8 @@ impl Client {
         rustix::io::ioctl_fionbio(&output, true)?;
         let (unread, unsent) = (Vec::new(), Vec::new());
         let since = Instant::now();
-        Ok(Client { input, output, since, unread, scanned: 0, unsent, dropping: false })
+        let awaited = EventSet::IN;
+        Ok(Client { input, output, since, unread, scanned: 0, unsent, awaited, dropping: false })
     }
 
     fn of(stream: UnixStream) -> io::Result<Client> {
@@ -197,7 +200,7 @@ impl Server {
             ops.add(Events::with_data(listener, LISTENER, EventSet::IN))?;
         }
         if let Some(client) = &self.client {
-            ops.add(Events::with_data(&client.input, CLIENT, EventSet::IN))?;
+            ops.add(Events::with_data(&client.input, CLIENT, client.awaited))?;
         }
         ops.add(Events::with_data(self.session.taps().bell(), BELL, EventSet::IN))
     }
@@ -209,8 +212,10 @@ impl Server {
 
     /// Handles a source of the server's.
     pub fn process(&mut self, token: u32, ops: &mut EventOps<'_>, between: &mut dyn Between) {
-        if token == LISTENER {
-            self.accept(ops);
+        match token {
+            LISTENER => self.accept(ops),
+            BELL => self.session.taps().hear(),
+            _ => {}
         }
         let Some(mut client) = self.client.take() else {
             // Changes that nobody is told of.
@@ -234,8 +239,10 @@ impl Server {
             // Time goes on in the next turn; others have theirs meanwhile.
             self.session.taps().ring();
         }
-        let events = Events::with_data(&client.input, CLIENT, client.interest());
-        if there && ops.modify(events).is_ok() {
+        let (before, now) = (client.awaited, client.interest());
+        client.awaited = now;
+        let events = Events::with_data(&client.input, CLIENT, now);
+        if there && (now == before || ops.modify(events).is_ok()) {
             self.client = Some(client);
         } else {
             let _ = ops.remove(Events::empty(&client.input));
@@ -281,7 +288,7 @@ impl Server {
             return;
         }
         let Ok(client) = Client::of(stream) else { return };
-        if ops.add(Events::with_data(&client.input, CLIENT, EventSet::IN)).is_ok() {
+        if ops.add(Events::with_data(&client.input, CLIENT, client.awaited)).is_ok() {
             self.meet(client);
         }
     }

@@ -37,8 +37,6 @@ impl IrqIntercept {
 
     /// Changes since last asked: (wire, level). Beyond 65536 they are lost.
     pub fn take(&self) -> Vec<(u32, bool)> {
-        // Reset first: a change that comes after is seen in the next turn.
-        let _ = self.bell.read();
         std::mem::take(&mut self.changes())
     }
 
@@ -48,7 +46,13 @@ impl IrqIntercept {
         let _ = self.bell.write(1);
     }
 
-    /// Readable when there are changes.
+    /// Makes it no longer readable. To be called before the changes are [taken](IrqIntercept::take): one that comes after
+    /// is seen in the next turn.
+    pub fn hear(&self) {
+        let _ = self.bell.read();
+    }
+
+    /// Readable when there are changes, until it is [heard](IrqIntercept::hear).
     pub fn bell(&self) -> &EventFd {
         &self.bell
     }

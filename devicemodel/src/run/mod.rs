@@ -332,7 +332,10 @@ impl MutEventSubscriber for Runner {
 
     fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
         match events.data() {
-            NOTICE => self.settle(),
+            NOTICE => {
+                self.notices.hear();
+                self.settle();
+            }
             SIGNAL => {
                 self.ending = Some(Ending::Quit);
                 self.events.push((&qmp::SHUTDOWN, json!({ "guest": false, "reason": "host-signal" })));
