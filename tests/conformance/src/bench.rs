@@ -36,7 +36,7 @@ pub struct Bench<'a> {
 /// The end of a case whose machine is gone; caught by [`Bench::run`].
 struct Gone(Broken);
 
-fn hex(data: &[u8]) -> String {
+pub(crate) fn hex(data: &[u8]) -> String {
     let mut text = String::with_capacity(data.len() * 2);
     for byte in data {
         // Writing to a string does not fail.

@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use crate::case::{Disk, Setup};
 use crate::machine::RAM_MIB;
@@ -83,12 +84,10 @@ fn drive(disk: Disk, folder: &Path) -> io::Result<String> {
 
 /// Makes an image file with the pattern of [`Disk::byte`].
 fn image(path: &Path, len: u64) -> io::Result<()> {
-    let mut file = BufWriter::with_capacity(1 << 16, File::create(path)?);
-    for word in 0..len.min(PATTERN_MAX) / 4 {
-        // The pattern's words have 32 bits.
-        file.write_all(&(word as u32).to_le_bytes())?;
-    }
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    // Made once: each case has disks of its own.
+    static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| (0..PATTERN_MAX).map(Disk::byte).collect());
+    let mut file = File::create(path)?;
+    file.write_all(&PATTERN[..len.min(PATTERN_MAX) as usize])?;
     file.set_len(len)
 }
 

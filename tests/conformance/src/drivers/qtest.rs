@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use guest_tests::Program;
 
 use super::process::{PATIENCE, Process, quoted};
+use crate::bench::hex;
 use crate::case::Setup;
 use crate::launch::{self, Line};
 use crate::machine::{Broken, Input, Machine, Op, Size};
@@ -182,8 +183,7 @@ impl Machine for QtestMachine {
         if data.is_empty() {
             return Ok(());
         }
-        let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.ask(&[format!("write {address:#x} {} 0x{hex}", data.len())]).map(|_| ())
+        self.ask(&[format!("write {address:#x} {} 0x{}", data.len(), hex(data))]).map(|_| ())
     }
 
     fn reset(&mut self) -> Result<(), Broken> {
