@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+
 use crate::bench::{Bench, Seen};
 use crate::case::{Case, Group};
 use crate::models::{Family, Model};
@@ -43,12 +45,14 @@ pub fn run(
         cases.iter().flat_map(|(group, case)| models.iter().map(|m| (*group, *case, *m))).collect();
     let queue = Mutex::new(all.iter().enumerate());
     let results = Mutex::new(vec![None; all.len()]);
+    let place = OneCpu::of_the_caller();
     let work = || {
         loop {
             // Not in the loop's head: there the queue would stay locked while the case runs.
             let next = queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
             let Some((index, (group, case, model))) = next else { break };
             begun(group, case, model);
+            place.take();
             let outcome = judge(group, case, model);
             results.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[index] = Some(outcome);
         }
@@ -62,6 +66,26 @@ pub fn run(
     let mut results = results.into_iter().flatten();
     let run = |(group, case)| Run { group, case, outcomes: results.by_ref().take(models.len()).collect() };
     cases.into_iter().map(run).collect()
+}
+
+/// A machine and who asks it speak in turns: two CPUs would spend more on waking each other than on either.
+struct OneCpu(Option<CpuSet>);
+
+impl OneCpu {
+    /// Of the CPUs that this thread may run on.
+    fn of_the_caller() -> OneCpu {
+        OneCpu(sched_getaffinity(None).ok())
+    }
+
+    /// This thread, and what it starts, stay where it is, until it looks around the next time.
+    fn take(&self) {
+        let Some(all) = &self.0 else { return };
+        // What cannot be is slower, and no more.
+        let _ = sched_setaffinity(None, all);
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu());
+        let _ = sched_setaffinity(None, &here);
+    }
 }
 
 /// Runs those of `runs` that `odd` names (device and case) once more on QEMU, one after another, and keeps what is
