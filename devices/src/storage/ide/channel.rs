@@ -148,9 +148,11 @@ impl Channel {
         let before = std::mem::replace(&mut self.host.control, value);
         let (was, is) = (before.contains(Control::SRST), value.contains(Control::SRST));
         if is && !was {
+            // Device 0 is selected from now on (ATA/ATAPI-6, 9.2): it is busy for both, also where no device 1 is.
             for drive in &mut self.drives {
                 drive.halt();
                 drive.status = Status::BSY | Status::DSC;
+                drive.task.device &= !DEVICE_1;
             }
         }
         if was && !is {

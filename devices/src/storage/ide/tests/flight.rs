@@ -64,17 +64,21 @@ impl Slow {
 }
 
 fn slow(room: usize) -> (Machine, Arc<Slow>, Arc<DeviceCell<Ide>>) {
+    slow_beside(room, Some(DriveConfig::Cd { medium: None, labels: Labels::default() }))
+}
+
+/// The slow disk with that drive beside it.
+fn slow_beside(room: usize, other: Option<DriveConfig>) -> (Machine, Arc<Slow>, Arc<DeviceCell<Ide>>) {
     let mut rig = Rig::new();
     let wiring = rig.wiring();
     let store = MemoryStore::new(pattern(DISK_SECTORS), false);
     let backend = Arc::new(Slow { store, waiting: Mutex::default(), room, sleepy: AtomicBool::new(false) });
     let geometry = Geometry::guess(DISK_SECTORS as u64, &[]).0;
     let disk = DriveConfig::Disk { backend: backend.clone(), geometry, labels: Labels::default() };
-    let cd = DriveConfig::Cd { medium: None, labels: Labels::default() };
     let disc = DriveConfig::Cd { medium: Some(backend.clone()), labels: Labels::default() };
     let irqs = [rig.irqs().line(14), rig.irqs().line(15)];
-    let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(disk), Some(cd), Some(disc), None]);
-    let tray = ide.medium(1).expect("there is a CD drive");
+    let ide = Ide::new(&wiring, rig.ram().clone(), irqs, [Some(disk), other, Some(disc), None]);
+    let tray = ide.medium(2).expect("there is a CD drive");
     let slot = rig.attach_pci(ide, &wiring, 1, 1);
     rig.config_write(1, 1, pci_reg::BAR0 + 16, Size::B4, BM.into());
     rig.config_write(1, 1, pci_reg::COMMAND, Size::B2, 5);
@@ -119,6 +123,25 @@ fn a_software_reset_lasts_until_the_old_read_is_over() {
     disk.answer();
     assert_eq!(m.data(BASE, 512), pattern(6)[5 * 512..]);
     assert_eq!(m.rig.peek(0x2_0000, 512), [0xaa; 512]);
+}
+
+/// A driver that looks at the drive that it had selected is told of the other one's.
+#[test]
+fn a_software_reset_lasts_so_long_whichever_drive_was_selected() {
+    let cd = || DriveConfig::Cd { medium: None, labels: Labels::default() };
+    for other in [None, Some(cd())] {
+        let (mut m, disk, slot) = slow_beside(8, other);
+        read_page(&mut m);
+        m.out(BASE + 6, 0x10);
+        assert_eq!(m.inb(ALT) & BSY, 0, "the other one has nothing to do");
+        m.out(ALT, 4);
+        assert_eq!([m.inb(ALT), m.inb(BASE + 6) & 0x10], [BSY | 0x10, 0]);
+        m.out(ALT, 0);
+        assert_eq!(m.inb(ALT), BSY | 0x10, "the page may still be written");
+        disk.answer();
+        assert_eq!([m.inb(ALT), m.inb(BASE + 6) & 0x10], [READY, 0]);
+        assert!(slot.lock().drained());
+    }
 }
 
 #[test]
