@@ -11,6 +11,7 @@ mod hub;
 mod ioreq;
 mod link;
 mod monitor;
+mod names;
 mod network;
 mod nic;
 mod ohci;
@@ -84,6 +85,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "framing", run: network::framing, seeds: network::framing_seeds },
     Target { name: "netdev", run: network::netdev, seeds: network::netdev_seeds },
     Target { name: "usernet", run: usernet::run, seeds: usernet::seeds },
+    Target { name: "names", run: names::run, seeds: names::seeds },
     Target { name: "chipset", run: devices::chipset, seeds: devices::script_seeds },
     Target { name: "clocks", run: devices::clocks, seeds: devices::script_seeds },
     Target { name: "storage", run: devices::storage, seeds: devices::script_seeds },

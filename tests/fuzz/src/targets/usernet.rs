@@ -123,9 +123,14 @@ fn ipv4(to: [u8; 4], protocol: u8, bits: u16, mut body: Vec<u8>, at: Option<usiz
     ethernet(0x0800, &[head, body].concat())
 }
 
-fn udp(to: [u8; 4], port: u16, payload: &[u8]) -> Vec<u8> {
-    let body = [&be(68)[..], &be(port), &be(8 + payload.len() as u16), &[0, 0], payload].concat();
+/// A UDP datagram of the guest's from a port to another.
+pub(super) fn datagram(from: u16, to: [u8; 4], port: u16, payload: &[u8]) -> Vec<u8> {
+    let body = [&be(from)[..], &be(port), &be(8 + payload.len() as u16), &[0, 0], payload].concat();
     ipv4(to, 17, 0, body, Some(6))
+}
+
+fn udp(to: [u8; 4], port: u16, payload: &[u8]) -> Vec<u8> {
+    datagram(68, to, port, payload)
 }
 
 fn tcp(flags: u8, sequence: u8, payload: &[u8]) -> Vec<u8> {
