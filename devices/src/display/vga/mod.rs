@@ -25,7 +25,7 @@ mod tests;
 pub(super) mod vram;
 
 use devices_core::model::Model;
-use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window as BarWindow};
+use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window as BarWindow, reg as pci_reg};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wiring};
 use hypervisor::RamBlock;
 
@@ -80,6 +80,8 @@ pub struct Vga {
     dispi: Dispi,
     /// Pixels of more than a byte lie in memory with the high byte first.
     big_endian: bool,
+    /// It has the extension registers, by which the byte order is set.
+    extended: bool,
     vram: Vram,
     /// Whether the contents of the memory are part of the saved state.
     save_memory: bool,
@@ -115,6 +117,7 @@ impl Vga {
             vga: Registers::default(),
             dispi: Dispi::default(),
             big_endian: false,
+            extended: true,
             vram: Vram::new(vram),
             save_memory: true,
             changed: true,
@@ -135,6 +138,14 @@ impl Vga {
     /// With another monitor, whose EDID it is; none is empty.
     pub fn with_edid(mut self, edid: Vec<u8>) -> Vga {
         self.edid = edid;
+        self
+    }
+
+    /// Without the extension registers (QEMU's `qemu-extended-regs=off`): the adapter of QEMU before 2.2, which its
+    /// revision says. Guests that are not to meet a new device have it.
+    pub fn without_extension(mut self) -> Vga {
+        self.extended = false;
+        self.pci.set(pci_reg::REVISION, &[0]);
         self
     }
 
@@ -228,7 +239,7 @@ impl Vga {
         bytes
     }
 
-    /// A byte of BAR 2; zero where nothing is.
+    /// A byte of BAR 2; zero where nothing is, and ones where the extension registers are not.
     fn read_mmio(&mut self, offset: u64) -> u8 {
         use spec::mmio;
         let pick = |bytes: &[u8], at: u64| bytes.get(at as usize).copied().unwrap_or_default();
@@ -239,6 +250,8 @@ impl Vga {
         } else if mmio::DISPI.contains(&offset) {
             let at = offset - mmio::DISPI.start;
             pick(&self.dispi.read((at >> 1) as u16, &self.vram).to_le_bytes(), at & 1)
+        } else if mmio::EXTENSION.contains(&offset) && !self.extended {
+            0xff
         } else if mmio::EXTENSION.contains(&offset) {
             pick(&self.extension(), offset - mmio::EXTENSION.start)
         } else {
@@ -257,7 +270,7 @@ impl Vga {
                 let value = u16::from_le_bytes([pair[0], pair.get(1).copied().unwrap_or_default()]);
                 self.write_dispi(((at - mmio::DISPI.start) >> 1) as u16, value);
             }
-        } else if let (true, &[a, b, c, d]) = (offset == mmio::EXTENSION.start + 4, data) {
+        } else if let (true, &[a, b, c, d]) = (self.extended && offset == mmio::EXTENSION.start + 4, data) {
             self.changed = true;
             match u32::from_le_bytes([a, b, c, d]) {
                 mmio::LITTLE => self.big_endian = false,

@@ -17,12 +17,19 @@ const VGAMEM: Property = Property {
     help: "video memory in MiB, a power of two up to 512",
 };
 
+const EXTENDED: Property = Property {
+    name: "qemu-extended-regs",
+    kind: Kind::Bool,
+    default: Default::Bool(true),
+    help: "registers of the byte order",
+};
+
 /// What both have.
 const MODEL_PARTS: Model = Model {
     category: Category::Display,
     check,
     plug: Plug::Cold,
-    properties: &[VGAMEM, monitor::EDID, monitor::XRES, monitor::YRES],
+    properties: &[VGAMEM, EXTENDED, monitor::EDID, monitor::XRES, monitor::YRES],
     ..Model::PCI_PART
 };
 
@@ -57,6 +64,9 @@ pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDev
         false => Vga::new(parts.wiring, vram),
     };
     let mut vga = vga.with_edid(monitor::edid(properties));
+    if !properties.is_on(EXTENDED.name) {
+        vga = vga.without_extension();
+    }
     if parts.board.saves_device_memory() {
         vga = vga.memory_saved_elsewhere();
     }

@@ -32,7 +32,7 @@ struct State {
 }
 
 pub(super) fn save(device: &Vga) -> Result<Saved, StateError> {
-    // The EDID is made from properties; the ROM is firmware; after a load everything counts as changed.
+    // The EDID and the extension registers are properties'; the ROM is firmware; after a load everything counts as changed.
     let Vga {
         name: _,
         model: _,
@@ -40,6 +40,7 @@ pub(super) fn save(device: &Vga) -> Result<Saved, StateError> {
         vga,
         dispi,
         big_endian,
+        extended: _,
         vram,
         save_memory,
         changed: _,
@@ -81,6 +82,7 @@ pub(super) fn load(device: &mut Vga, saved: &Saved) -> Result<(), StateError> {
     valid(memory == device.vram.len() as u64, "the video memory has another size")?;
     valid(vga.dac.is_valid(), "the DAC is not one")?;
     valid(!(memory_elsewhere && device.save_memory), "the video memory was saved somewhere else")?;
+    valid(!big_endian || device.extended, "nothing can have set the byte order")?;
     device.pci.load(&pci)?;
     if !memory_elsewhere {
         load_memory(&device.vram, &pages, &contents)?;

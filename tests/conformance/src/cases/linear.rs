@@ -1,5 +1,6 @@
-//! Adapters beside the first one: `bochs-display` (slot 3) and `secondary-vga` (slot 4). What Linux's bochs-drm and OVMF rely
-//! on: BARs, DISPI registers in memory, the byte order, EDID (QEMU's `docs/specs/standard-vga`).
+//! Adapters beside the first one: `bochs-display` (slot 3) and `secondary-vga` (slot 4, and without its extension registers
+//! slot 5). What Linux's bochs-drm and OVMF rely on: BARs, DISPI registers in memory, the byte order, EDID (QEMU's
+//! `docs/specs/standard-vga`).
 
 use crate::bench::Bench;
 use crate::case::{Group, Setup, case};
@@ -7,6 +8,7 @@ use crate::machine::Size;
 
 const BOCHS: u8 = 3;
 const SECONDARY: u8 = 4;
+const PLAIN: u8 = 5;
 const BOTH: [(&str, u8); 2] = [("bochs-display", BOCHS), ("secondary-vga", SECONDARY)];
 
 pub(super) const GROUP: Group = Group {
@@ -19,6 +21,8 @@ pub(super) const GROUP: Group = Group {
             "bochs-display,addr=3,vgamem=4194304",
             "-device",
             "secondary-vga,addr=4,vgamem_mb=4",
+            "-device",
+            "secondary-vga,addr=5,vgamem_mb=1,qemu-extended-regs=off",
         ],
     },
     cases: &[
@@ -30,6 +34,7 @@ pub(super) const GROUP: Group = Group {
         case("a mode clears the memory", "Bochs VBE, VBE_DISPI_NOCLEARMEM", clears),
         case("video memory", "standard VGA, PCI spec, region 0", memory),
         case("byte order", "standard VGA, memory spec, 0600h", order),
+        case("no extension registers", "no document: QEMU's", plain),
         case("EDID", "standard VGA, memory spec, 0000h; VESA E-EDID 1.4, 3.3", edid),
         case("where nothing is", "no document: QEMU's", holes),
         case("after reset", "PCI 2.1, 4.3", reset),
@@ -181,6 +186,20 @@ fn order(bench: &mut Bench<'_>) {
         let kept = bench.readl(at + 4);
         bench.check(format!("{name}: another value is none"), kept, 0xbebe_bebeu32);
     }
+}
+
+fn plain(bench: &mut Bench<'_>) {
+    place(bench, PLAIN);
+    let class = bench.config(PLAIN, 0, 8, Size::B4);
+    bench.check("class and revision", class, 0x0380_0000u32);
+    let values = [0x600, 0x604].map(|at| bench.readl(mmio(PLAIN) + at));
+    bench.check("their length", values[0], 0xffff_ffffu32);
+    bench.check("the byte order", values[1], 0xffff_ffffu32);
+    bench.writel(mmio(PLAIN) + 0x604, 0xbebe_bebe);
+    let order = bench.readl(mmio(PLAIN) + 0x604);
+    bench.check("it is not to be set", order, 0xffff_ffffu32);
+    let id = dispi(bench, PLAIN, 0);
+    bench.check("DISPI is there", id, 0xb0c5u16);
 }
 
 fn edid(bench: &mut Bench<'_>) {

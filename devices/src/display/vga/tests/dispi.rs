@@ -221,6 +221,22 @@ fn bar_2_has_the_registers_once_more() {
 }
 
 #[test]
+fn an_adapter_without_extension_registers_has_one_byte_order() {
+    scenario(|rig| {
+        let (wiring, block) = (rig.wiring(), new_block(0, VRAM_MIN).unwrap());
+        rig.attach_pci(Vga::new(&wiring, block).without_extension(), &wiring, 2, 0);
+        map(rig);
+        assert_eq!(rig.config_read(2, 0, 8, Size::B1), 0, "the revision");
+        for register in [0x600, 0x604] {
+            assert_eq!(rig.mmio_read(BAR2 + register, Size::B4), 0xffff_ffff);
+        }
+        rig.mmio_write(BAR2 + 0x604, Size::B4, 0xbebe_bebe);
+        assert_eq!(rig.mmio_read(BAR2 + 0x604, Size::B4), 0xffff_ffff);
+        assert_eq!(rig.mmio_read(BAR2 + 0x500, Size::B2), 0xb0c5);
+    });
+}
+
+#[test]
 fn the_monitor_prefers_1280_by_800() {
     let mut rig = Rig::new();
     attach(&mut rig);
