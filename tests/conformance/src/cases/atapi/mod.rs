@@ -109,11 +109,16 @@ fn frames(lba: u32, count: u32) -> Vec<u8> {
 
 /// Sends a packet; status once the drive is not busy.
 fn packet(bench: &mut Bench<'_>, unit: u8, packet: &[u8; 12], features: u8, limit: u16) -> u8 {
+    send(bench, unit, packet, features, limit);
+    CHANNEL.settled(bench)
+}
+
+/// Sends a packet. One whose data goes by DMA may be busy with it until the engine runs.
+fn send(bench: &mut Bench<'_>, unit: u8, packet: &[u8; 12], features: u8, limit: u16) {
     let [low, high] = limit.to_le_bytes();
     CHANNEL.command(bench, [features, 0, 0, low, high, 0xa0 | unit << 4], 0xa0);
     CHANNEL.give(bench, packet);
     bench.wait(1000);
-    CHANNEL.settled(bench)
 }
 
 /// Sends a packet and takes all data by PIO: block by block, and the status at the end.

@@ -62,7 +62,7 @@ pub(super) fn read_beyond(bench: &mut Bench<'_>) {
 fn dma(bench: &mut Bench<'_>, command: &[u8; 12], entries: &[(u64, u32)]) -> (u8, u8) {
     // The packet goes through the same RAM.
     CHANNEL.table(bench, entries);
-    packet(bench, FULL, command, 1, 0);
+    send(bench, FULL, command, 1, 0);
     CHANNEL.start(bench, TO_MEMORY);
     CHANNEL.finished(bench)
 }
