@@ -269,6 +269,16 @@ impl<'a> Bench<'a> {
             self.wait(1_000_000);
         }
     }
+    /// Lets guest time pass, a millisecond and again, until `wanted` holds, for at most two seconds. Whether it does.
+    pub fn passes_until(&mut self, mut wanted: impl FnMut(&mut Bench<'_>) -> bool) -> bool {
+        (0..2000).any(|_| {
+            let there = wanted(self);
+            if !there {
+                self.wait(1_000_000);
+            }
+            there
+        })
+    }
     /// Reads a port until `wanted` holds of it, for so long of the host's time.
     fn reads_until(&mut self, port: u16, patience: Duration, wanted: impl Fn(u8) -> bool) -> u8 {
         let until = Instant::now() + patience;

@@ -136,23 +136,13 @@ fn td(bench: &mut Bench<'_>, n: u64, last: bool, flags: u32, len: u32) {
 fn code(bench: &mut Bench<'_>, n: u64) -> u32 {
     word(bench, TDS + n * 16) >> 28
 }
-/// Lets frames pass until `wanted` holds, for at most a second of guest time.
-fn until(bench: &mut Bench<'_>, wanted: impl Fn(&mut Bench<'_>) -> bool) -> bool {
-    (0..1000).any(|_| {
-        let there = wanted(bench);
-        if !there {
-            bench.wait(1_000_000);
-        }
-        there
-    })
-}
 /// The endpoint's head has gone to the end, or is halted. Whether all was done.
 fn wait(bench: &mut Bench<'_>, at: u64) -> bool {
     let over = |bench: &mut Bench<'_>| {
         let head = word(bench, at + 8);
         head & HALTED != 0 || head & !0xf == TAIL as u32
     };
-    until(bench, over) && word(bench, at + 8) & HALTED == 0
+    bench.passes_until(over) && word(bench, at + 8) & HALTED == 0
 }
 
 /// A request without data to the device, or with data from it. None: it failed.
@@ -169,7 +159,7 @@ fn request(bench: &mut Bench<'_>, address: u32, setup: [u8; 8]) -> Option<Vec<u8
     words(bench, CONTROL, &[endpoint(address, 0, 0, 8), TAIL as u32, TDS as u32, 0]);
     set(bench, 8, 2);
     let done = wait(bench, CONTROL);
-    until(bench, |bench| reg(bench, 0xc) & 2 != 0);
+    bench.passes_until(|bench| reg(bench, 0xc) & 2 != 0);
     set(bench, 0xc, 2);
     words(bench, CONTROL, &[SKIP]);
     let end = match word(bench, TDS + 20) {
@@ -472,7 +462,7 @@ fn delayed(bench: &mut Bench<'_>) {
     for delay in [0, 6] {
         setup(bench, delay);
         wait(bench, CONTROL);
-        let told = until(bench, |bench| reg(bench, 0xc) & 2 != 0);
+        let told = bench.passes_until(|bench| reg(bench, 0xc) & 2 != 0);
         bench.check_that(format!("WDH after {delay}"), told, "it never comes");
         let head = word(bench, HCCA + 0x84);
         bench.check(format!("HccaDoneHead after {delay}"), head & !1, TDS as u32);
@@ -492,7 +482,7 @@ fn short(bench: &mut Bench<'_>) {
         bench.check_that(format!("{what}: it goes on"), done == (expected == 0), "the other");
         let code = code(bench, 1);
         bench.check(format!("{what}: CC"), code, expected);
-        until(bench, |bench| reg(bench, 0xc) & 2 != 0);
+        bench.passes_until(|bench| reg(bench, 0xc) & 2 != 0);
         set(bench, 0xc, 2);
     }
 }
@@ -518,7 +508,7 @@ fn skipped(bench: &mut Bench<'_>) {
     let before = code(bench, 16);
     bench.check("not accessed", before, 0xfu8);
     words(bench, INTERRUPT, &[flags]);
-    let there = until(bench, |bench| code(bench, 16) == 0);
+    let there = bench.passes_until(|bench| code(bench, 16) == 0);
     bench.check_that("then it reports", there, "it does not");
 }
 
@@ -555,7 +545,7 @@ fn bulk(bench: &mut Bench<'_>, number: u32, way: u32, at: u64, len: u32) -> bool
     words(bench, BULK, &[endpoint(6, number, way, 64), TAIL as u32, (TDS + 0x200) as u32 | carry, 0]);
     set(bench, 8, 4);
     let done = wait(bench, BULK);
-    until(bench, |bench| reg(bench, 0xc) & 2 != 0);
+    bench.passes_until(|bench| reg(bench, 0xc) & 2 != 0);
     set(bench, 0xc, 2);
     done
 }

@@ -242,14 +242,7 @@ fn legacy(bench: &mut Bench<'_>) {
     let (avail, device) = (RING + 128 * 16, RING + 0x1000);
     bench.poke(avail, &[0, 0, 1, 0, 0, 0]);
     bench.outw(IO + 16, 0);
-    let mut index = 0;
-    for _ in 0..500 {
-        index = bench.peek(device + 2, 1)[0];
-        if index == 1 {
-            break;
-        }
-        bench.wait(1_000_000);
-    }
+    let index = wait_first(bench, device)[2];
     bench.check("it is given back", index, 1u8);
     // The configuration follows the legacy registers.
     bench.outl(IO + 20 + 4, 7);

@@ -214,14 +214,7 @@ fn packed(bench: &mut Bench<'_>) {
         [&DATA.to_le_bytes()[..], &72u32.to_le_bytes(), &5u16.to_le_bytes(), &0x80u16.to_le_bytes()].concat();
     bench.poke(ring(TX), &bytes);
     bench.write(NOTIFY + 4, Size::B2, TX.into());
-    let mut used = bench.peek(ring(TX), 16);
-    for _ in 0..500 {
-        if used[15] & 0x80 != 0 {
-            break;
-        }
-        bench.wait(1_000_000);
-        used = bench.peek(ring(TX), 16);
-    }
+    let used = wait_packed(bench, ring(TX));
     bench.check_bits("used", u16::from_le_bytes([used[14], used[15]]), 0x8080u16, 0x8080u16);
     bench.check("the buffer's id", used[12], 5u8);
 }
@@ -240,14 +233,7 @@ fn legacy(bench: &mut Bench<'_>) {
     let (avail, device) = (RING + 4096, RING + 8192);
     bench.poke(avail, &[0, 0, 1, 0, 0, 0]);
     bench.outw(IO + 16, TX);
-    let mut index = 0;
-    for _ in 0..500 {
-        index = bench.peek(device + 2, 1)[0];
-        if index == 1 {
-            break;
-        }
-        bench.wait(1_000_000);
-    }
+    let index = wait_first(bench, device)[2];
     bench.check("it is given back", index, 1u8);
 }
 

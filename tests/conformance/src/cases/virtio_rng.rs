@@ -129,14 +129,7 @@ fn packed(bench: &mut Bench<'_>) {
         [&DATA.to_le_bytes()[..], &32u32.to_le_bytes(), &5u16.to_le_bytes(), &0x82u16.to_le_bytes()].concat();
     bench.poke(RING, &bytes);
     bench.write(NOTIFY, Size::B2, 0);
-    let mut used = bench.peek(RING, 16);
-    for _ in 0..500 {
-        if used[15] & 0x80 != 0 {
-            break;
-        }
-        bench.wait(1_000_000);
-        used = bench.peek(RING, 16);
-    }
+    let used = wait_packed(bench, RING);
     bench.check_bits("used", u16::from_le_bytes([used[14], used[15]]), 0x8080u16, 0x8080u16);
     bench.check("the buffer's id", used[12], 5u8);
     bench.check("bytes", used[8], 32u8);
@@ -194,14 +187,7 @@ fn legacy(bench: &mut Bench<'_>) {
     let device = (avail + 6 + u64::from(size) * 2).next_multiple_of(4096);
     bench.poke(avail, &[0, 0, 1, 0, 0, 0]);
     bench.outw(IO + 16, 0);
-    let mut used = bench.peek(device, 12);
-    for _ in 0..500 {
-        if used[2] == 1 {
-            break;
-        }
-        bench.wait(1_000_000);
-        used = bench.peek(device, 12);
-    }
+    let used = wait_first(bench, device);
     bench.check("it is given back", used[2], 1u8);
     bench.check("bytes", used[8], 8u8);
 }

@@ -3,7 +3,7 @@
 
 use super::virtio_blk::driver::{
     DEVICE, IO, NOTIFY, SIZE, SLOT, VERSION_1, enable, features, get, negotiate, on, set, set_status, used,
-    wait_used,
+    wait_first, wait_used,
 };
 use crate::bench::Bench;
 use crate::case::{Group, Setup, case};
@@ -336,14 +336,7 @@ fn legacy(bench: &mut Bench<'_>) {
     bench.poke(RINGS, &bytes);
     bench.poke(avail, &[0, 0, 1, 0, 0, 0]);
     bench.outw(IO + 16, 1);
-    let mut index = 0;
-    for _ in 0..500 {
-        index = bench.peek(used + 2, 1)[0];
-        if index == 1 {
-            break;
-        }
-        bench.wait(1_000_000);
-    }
+    let index = wait_first(bench, used)[2];
     bench.check("it is given back", index, 1u8);
 }
 

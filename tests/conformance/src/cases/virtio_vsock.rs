@@ -305,14 +305,7 @@ fn packed(bench: &mut Bench<'_>) {
         bench.poke(ring, &[&at.to_le_bytes()[..], &len.to_le_bytes(), &id, &flags.to_le_bytes()].concat());
         bench.write(NOTIFY + queue * 4, Size::B2, queue);
     }
-    let mut used = bench.peek(RING, 16);
-    for _ in 0..500 {
-        if used[15] & 0x80 != 0 {
-            break;
-        }
-        bench.wait(1_000_000);
-        used = bench.peek(RING, 16);
-    }
+    let used = wait_packed(bench, RING);
     bench.check_bits("used", u16::from_le_bytes([used[14], used[15]]), 0x8080u16, 0x8080u16);
     bench.check("bytes", used[8], 44u8);
     let got = bench.peek(GOT + 30, 2);

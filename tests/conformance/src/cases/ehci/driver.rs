@@ -95,13 +95,7 @@ pub(super) fn go(bench: &mut Bench<'_>, queue: u64) {
 
 /// Lets time pass until a qTD is over, for at most two seconds of guest time: its token.
 pub(super) fn ended(bench: &mut Bench<'_>, n: u64) -> u32 {
-    for _ in 0..2000 {
-        let token = token(bench, n);
-        if token & ACTIVE == 0 {
-            return token;
-        }
-        bench.wait(1_000_000);
-    }
+    bench.passes_until(|bench| token(bench, n) & ACTIVE == 0);
     token(bench, n)
 }
 
@@ -118,12 +112,7 @@ pub(super) fn request(bench: &mut Bench<'_>, address: u32, setup: [u8; 8]) -> Op
     td(bench, last, (1, 1), if len > 0 { OUT } else { IN } | TOGGLE, 0);
     go(bench, QUEUE);
     let halted = |bench: &mut Bench<'_>| word(bench, QUEUE + 24) & HALTED != 0;
-    for _ in 0..2000 {
-        if halted(bench) || token(bench, last) & ACTIVE == 0 {
-            break;
-        }
-        bench.wait(1_000_000);
-    }
+    bench.passes_until(|bench| halted(bench) || token(bench, last) & ACTIVE == 0);
     let done = !halted(bench) && token(bench, last) & (ACTIVE | HALTED) == 0;
     words(bench, QUEUE + 16, &[1, 1, 0]);
     let left = if len > 0 { token(bench, 1) >> 16 & 0x7fff } else { 0 };

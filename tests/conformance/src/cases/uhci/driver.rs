@@ -73,17 +73,6 @@ pub(super) fn go(bench: &mut Bench<'_>) {
     words(bench, QH + 4, &[TDS as u32]);
 }
 
-/// Lets frames pass until `wanted` holds, for at most a second of guest time.
-pub(super) fn until(bench: &mut Bench<'_>, wanted: impl Fn(&mut Bench<'_>) -> bool) -> bool {
-    for _ in 0..1000 {
-        if wanted(bench) {
-            return true;
-        }
-        bench.wait(1_000_000);
-    }
-    false
-}
-
 /// A request without data to the device, or with data from it. None: a TD failed or nothing came.
 pub(super) fn request(bench: &mut Bench<'_>, address: u8, setup: [u8; 8]) -> Option<Vec<u8>> {
     let len = usize::from(u16::from_le_bytes([setup[6], setup[7]]));
@@ -99,7 +88,7 @@ pub(super) fn request(bench: &mut Bench<'_>, address: u8, setup: [u8; 8]) -> Opt
     td(bench, last, 1, 0, token(if parts == 0 { IN } else { OUT }, address, 0, 0));
     go(bench);
     let ended = |bench: &mut Bench<'_>, n: u64| control(bench, n) & ACTIVE == 0;
-    let done = until(bench, |bench| {
+    let done = bench.passes_until(|bench| {
         let short = (1..=parts).any(|n| {
             let control = control(bench, n);
             let part = 8.min(len - (n as usize - 1) * 8);

@@ -134,7 +134,7 @@ pub(super) fn idle(bench: &mut Bench<'_>) {
     let after = get(bench, "after", 5, [0xa1, 2, 0, 0, 0, 0, 1, 0]);
     bench.check_bytes("after", &after, &[5]);
     ask(bench, 0);
-    let came = until(bench, |bench| control(bench, 0) & ACTIVE == 0);
+    let came = bench.passes_until(|bench| control(bench, 0) & ACTIVE == 0);
     bench.check_that("a report comes", came, "none does");
     let report = bench.peek(DATA, 6);
     bench.check_bytes("the report", &report, &[0; 6]);
@@ -149,7 +149,7 @@ pub(super) fn interrupt(bench: &mut Bench<'_>) {
     bench.poke(DATA, &[0x80, 8, 0, 0, 0, 0, 1, 0]);
     td(bench, 0, 1, IOC, token(SETUP, 5, 0, 8));
     go(bench);
-    let came = until(bench, |bench| bench.inw(IO + 2) & 1 != 0);
+    let came = bench.passes_until(|bench| bench.inw(IO + 2) & 1 != 0);
     bench.check_that("USBINT", came, "it does not come");
     let raised = bench.irq(10);
     bench.check("IRQ 10", raised, true);
@@ -188,7 +188,7 @@ pub(super) fn inactive(bench: &mut Bench<'_>) {
     bench.outw(IO + 2, 0x1f);
     words(bench, TDS, &[1, IOC, token(IN, 0, 0, 0), 0]);
     go(bench);
-    let came = until(bench, |bench| bench.inw(IO + 2) & 1 != 0);
+    let came = bench.passes_until(|bench| bench.inw(IO + 2) & 1 != 0);
     bench.check_that("USBINT", came, "it does not come");
     let control = control(bench, 0);
     bench.check("the TD", control, IOC);
@@ -204,7 +204,7 @@ pub(super) fn breadth(bench: &mut Bench<'_>) {
     td(bench, 2, 1, 0, token(OUT, 5, 0, 0));
     go(bench);
     bench.outw(IO, 0xc1);
-    let ended = until(bench, |bench| (0..3).all(|n| control(bench, n) & ACTIVE == 0));
+    let ended = bench.passes_until(|bench| (0..3).all(|n| control(bench, n) & ACTIVE == 0));
     bench.check_that("all are done", ended, "they are not");
     let element = word(bench, QH + 4);
     bench.check("the queue is at its end", element & 1, 1u8);
@@ -226,7 +226,7 @@ pub(super) fn nobody(bench: &mut Bench<'_>) {
     bench.outw(IO + 2, 0x1f);
     td(bench, 0, 1, 0, token(IN, 77, 0, 8));
     go(bench);
-    let ended = until(bench, |bench| control(bench, 0) & ACTIVE == 0);
+    let ended = bench.passes_until(|bench| control(bench, 0) & ACTIVE == 0);
     bench.check_that("it ends", ended, "it does not");
     let control = control(bench, 0);
     bench.check_bits("time out", control, 1_u32 << 18, 1_u32 << 18);

@@ -137,6 +137,24 @@ pub(in crate::cases) fn wait_used(bench: &mut Bench<'_>, ring: u64, index: u16) 
     })
 }
 
+/// A used ring at `at` whose first element is awaited: its first 12 bytes.
+pub(in crate::cases) fn wait_first(bench: &mut Bench<'_>, at: u64) -> Vec<u8> {
+    bench.served_by(|bench| {
+        let used = bench.peek(at, 12);
+        let there = used[2] == 1;
+        (used, there)
+    })
+}
+
+/// A packed ring whose first descriptor is to be used in the first round: the descriptor (Virtio 1.3, 2.8.1).
+pub(in crate::cases) fn wait_packed(bench: &mut Bench<'_>, ring: u64) -> Vec<u8> {
+    bench.served_by(|bench| {
+        let descriptor = bench.peek(ring, 16);
+        let used = descriptor[15] & 0x80 != 0;
+        (descriptor, used)
+    })
+}
+
 /// Puts the head of a request.
 pub(in crate::cases) fn head(bench: &mut Bench<'_>, kind: u32, sector: u64) {
     bench.poke(HEAD, &[&kind.to_le_bytes()[..], &[0; 4], &sector.to_le_bytes()].concat());
