@@ -12,6 +12,7 @@ pub mod descriptors;
 mod device;
 pub mod ehci;
 pub mod frames;
+mod full_speed;
 mod function;
 pub mod hid;
 pub mod hub;

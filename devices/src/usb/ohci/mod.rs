@@ -39,6 +39,7 @@ use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake,
 use hypervisor::{GuestRam, Timer};
 
 use super::frames::{FRAME, Frames};
+use super::full_speed::FullSpeedHost;
 use super::socket::{Side, Socket};
 use super::{Function, PlugError, UsbHost};
 use ports::Port;
@@ -196,16 +197,6 @@ impl Ohci {
         self.pci.poke(spec::PCI_STATUS, self.pci.u8(spec::PCI_STATUS) | spec::PARITY);
     }
 
-    /// The interrupt and the timer as they are to be now.
-    fn settle(&mut self) {
-        let Registers { interrupt, enable, .. } = self.registers;
-        self.pci.set_intx(enable.contains(Interrupt::MASTER) && interrupt.intersects(enable));
-        match self.alarm() {
-            Some(at) => self.timer.arm(at),
-            None => self.timer.cancel(),
-        }
-    }
-
     /// When something is to be done though nobody asks.
     fn alarm(&self) -> Option<u64> {
         if !self.runs() {
@@ -224,13 +215,6 @@ impl Ohci {
         let speaks = |port: &Port| port.socket.with(|function| function.speaks_after(waited))?;
         let walks = self.is_listed().then(|| self.frames.alarm(self.ports.iter().filter_map(speaks)));
         [begins, overflows, done, walks].into_iter().flatten().min()
-    }
-
-    /// The frames that are due are walked.
-    fn catch_up(&mut self) {
-        if self.runs() {
-            schedule::walk(self, self.wiring.now());
-        }
     }
 
     /// Frames are walked one by one from here on.

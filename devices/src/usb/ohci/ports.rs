@@ -1,10 +1,11 @@
 //! The root hub (7.4): who is on a port, and what of it the driver hears.
 
-use super::super::bus::fastest;
+use super::super::frames::Frames;
+use super::super::full_speed::FullSpeedHost;
 use super::super::socket::Socket;
-use super::super::{Function, PlugError, RootHub, Speed, UsbDevice};
-use super::Ohci;
+use super::super::{Function, Speed};
 use super::spec::{Bus, Interrupt, PortBits, port};
+use super::{Ohci, Registers, schedule};
 
 /// A port.
 pub(super) struct Port {
@@ -20,11 +21,6 @@ impl Port {
     /// Whether packets go through.
     pub(super) fn is_open(&self) -> bool {
         self.bits & (PortBits::ENABLED | PortBits::SUSPENDED) == PortBits::ENABLED
-    }
-
-    /// How many devices there have something to say.
-    fn said(&self, now: u64) -> usize {
-        self.socket.with(|function| function.said(now)).unwrap_or(0)
     }
 
     /// Somebody has come or gone.
@@ -54,43 +50,6 @@ impl Ohci {
         }
     }
 
-    /// The host's side has news: what a device said no to before it may do now.
-    pub(super) fn call_devices(&mut self) {
-        for port in &self.ports {
-            port.socket.with(|function| function.device().woken());
-        }
-        self.frames.hurry();
-    }
-
-    /// As a companion: what the master has given or taken meanwhile, and what the devices have to say.
-    pub(super) fn look(&mut self) {
-        let now = self.wiring.now();
-        for at in 0..self.ports.len() {
-            let (changed, news) = self.ports[at].socket.take_notes();
-            if changed {
-                self.changed(at);
-            }
-            if news && self.ports[at].said(now) > 0 {
-                self.hear(at);
-            }
-            if news {
-                self.frames.hurry();
-            }
-        }
-    }
-
-    /// A device has come or gone.
-    fn changed(&mut self, at: usize) {
-        let port = &mut self.ports[at];
-        port.changed();
-        let came = port.bits.contains(PortBits::CONNECTED);
-        self.registers.interrupt |= Interrupt::ROOT_HUB;
-        if came && self.registers.control.bus() == Bus::Suspend {
-            self.registers.interrupt |= Interrupt::RESUME;
-        }
-        self.frames.hurry();
-    }
-
     /// The bus resumes by itself (5.1.2.3). False: it does not sleep.
     fn resume(&mut self) -> bool {
         let sleeps = self.registers.control.bus() == Bus::Suspend;
@@ -99,25 +58,6 @@ impl Ohci {
             self.registers.interrupt |= Interrupt::RESUME;
         }
         sleeps
-    }
-
-    /// A device has something to say. One that sleeps, and may, wakes the bus; the root hub tells of its port where it is
-    /// not the whole bus that sleeps.
-    fn hear(&mut self, at: usize) {
-        self.frames.hurry();
-        let now = self.wiring.now();
-        let port = &mut self.ports[at];
-        if port.socket.with(|function| function.wakes(now)) != Some(true) {
-            return;
-        }
-        let slept = port.bits.contains(PortBits::SUSPENDED);
-        if slept {
-            port.bits -= PortBits::SUSPENDED;
-            port.bits |= PortBits::SUSPEND_CHANGE;
-        }
-        if !self.resume() && slept {
-            self.registers.interrupt |= Interrupt::ROOT_HUB;
-        }
     }
 
     /// HcRhPortStatus is written.
@@ -157,53 +97,60 @@ impl Ohci {
             self.resume();
         }
     }
-
-    fn port(&mut self, number: u8) -> Option<&mut Port> {
-        self.ports.get_mut(usize::from(number).checked_sub(1)?)
-    }
 }
 
-impl RootHub for Ohci {
-    fn ports(&self) -> u8 {
-        self.ports.len() as u8
+impl FullSpeedHost for Ohci {
+    fn socket(&self, at: usize) -> Option<&Socket> {
+        self.ports.get(at).map(|port| &port.socket)
     }
-    fn is_free(&self, port: u8) -> bool {
-        let at = usize::from(port).checked_sub(1);
-        at.and_then(|at| self.ports.get(at)).is_some_and(|port| port.socket.is_free())
+    fn frames(&mut self) -> &mut Frames {
+        &mut self.frames
+    }
+    fn now(&self) -> u64 {
+        self.wiring.now()
     }
 
-    fn plug(&mut self, number: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
-        self.catch_up();
-        if fastest(&*device, |speed| speed <= Speed::Full).is_none() {
-            return Err(PlugError::Speed(device.title()));
+    fn catch_up(&mut self) {
+        if self.runs() {
+            schedule::walk(self, self.wiring.now());
         }
-        let now = self.wiring.now();
-        let port = self.port(number).filter(|port| port.socket.is_free());
-        port.ok_or(PlugError::NotFound(number.into()))?.socket.put(device, now);
-        self.changed(usize::from(number) - 1);
-        self.settle();
-        Ok(())
     }
 
-    fn unplug(&mut self, number: u8) -> Option<Box<dyn UsbDevice>> {
-        self.catch_up();
-        let now = self.wiring.now();
-        let device = self.port(number)?.socket.take(now)?;
-        self.changed(usize::from(number) - 1);
-        self.settle();
-        Some(device)
-    }
-
-    /// What the device has to say then, the guest hears in the next frame, or is woken for.
-    fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut Function)) {
-        self.catch_up();
-        let now = self.wiring.now();
-        let Some(port) = self.port(number) else { return };
-        let before = port.said(now);
-        port.socket.with(act);
-        if port.said(now) > before {
-            self.hear(usize::from(number) - 1);
+    fn settle(&mut self) {
+        let Registers { interrupt, enable, .. } = self.registers;
+        self.pci.set_intx(enable.contains(Interrupt::MASTER) && interrupt.intersects(enable));
+        match self.alarm() {
+            Some(at) => self.timer.arm(at),
+            None => self.timer.cancel(),
         }
-        self.settle();
+    }
+
+    fn changed(&mut self, at: usize) {
+        let port = &mut self.ports[at];
+        port.changed();
+        let came = port.bits.contains(PortBits::CONNECTED);
+        self.registers.interrupt |= Interrupt::ROOT_HUB;
+        if came && self.registers.control.bus() == Bus::Suspend {
+            self.registers.interrupt |= Interrupt::RESUME;
+        }
+        self.frames.hurry();
+    }
+
+    /// The root hub tells of the port that woke where it is not the whole bus that sleeps.
+    fn hear(&mut self, at: usize) {
+        self.frames.hurry();
+        let now = self.wiring.now();
+        let port = &mut self.ports[at];
+        if port.socket.with(|function| function.wakes(now)) != Some(true) {
+            return;
+        }
+        let slept = port.bits.contains(PortBits::SUSPENDED);
+        if slept {
+            port.bits -= PortBits::SUSPENDED;
+            port.bits |= PortBits::SUSPEND_CHANGE;
+        }
+        if !self.resume() && slept {
+            self.registers.interrupt |= Interrupt::ROOT_HUB;
+        }
     }
 }

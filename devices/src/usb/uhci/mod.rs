@@ -31,10 +31,10 @@ use devices_core::pci::{BarKind, Identity, PciConfig, Window};
 use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Wake, Wiring};
 use hypervisor::{GuestRam, Timer};
 
-use super::bus::fastest;
 use super::frames::Frames;
+use super::full_speed::FullSpeedHost;
 use super::socket::{Side, Socket};
-use super::{Function, PlugError, RootHub, Speed, UsbDevice, UsbHost};
+use super::{Function, PlugError, UsbHost};
 use spec::{Command, Enable, FRAME_MASK, PortBits, Status, config, reg};
 
 /// Ports of a controller.
@@ -99,11 +99,6 @@ impl Port {
         if self.socket.with(Function::reset).is_some() {
             self.bits |= PortBits::CONNECTED | PortBits::CONNECT_CHANGE;
         }
-    }
-
-    /// How many devices there have something to say.
-    fn said(&self, now: u64) -> usize {
-        self.socket.with(|function| function.said(now)).unwrap_or(0)
     }
 
     /// Whether packets go through.
@@ -179,88 +174,11 @@ impl Uhci {
         self.registers.command.contains(Command::RUN)
     }
 
-    /// The interrupt and the timer as they are to be now.
-    fn settle(&mut self) {
-        let Registers { status, complete, short, enable, .. } = self.registers;
-        let level = complete && enable.contains(Enable::COMPLETE)
-            || short && enable.contains(Enable::SHORT)
-            || status.contains(Status::ERROR) && enable.contains(Enable::ERROR)
-            || status.contains(Status::RESUME) && enable.contains(Enable::RESUME)
-            || status.intersects(Status::SYSTEM_ERROR | Status::PROCESS_ERROR);
-        self.pci.set_intx(level);
-        match self.alarm() {
-            Some(at) => self.timer.arm(at),
-            None => self.timer.cancel(),
-        }
-    }
-
     /// When frames are walked though nobody asks.
     fn alarm(&self) -> Option<u64> {
         let waited = self.frames.waited();
         let speaks = |port: &Port| port.socket.with(|function| function.speaks_after(waited))?;
         self.runs().then(|| self.frames.alarm(self.ports.iter().filter_map(speaks)))
-    }
-
-    /// The frames that are due are walked.
-    fn catch_up(&mut self) {
-        if self.runs() {
-            schedule::walk(self, self.wiring.now());
-        }
-    }
-
-    /// The host's side has news: what a device said no to before it may do now.
-    fn call_devices(&mut self) {
-        for port in &self.ports {
-            port.socket.with(|function| function.device().woken());
-        }
-        self.frames.hurry();
-    }
-
-    /// As a companion: what the master has given or taken meanwhile, and what the devices have to say.
-    fn look(&mut self) {
-        let now = self.wiring.now();
-        for at in 0..PORTS {
-            let (changed, news) = self.ports[at].socket.take_notes();
-            if changed {
-                self.changed(at);
-            }
-            if news && self.ports[at].said(now) > 0 {
-                self.hear(at);
-            }
-            if news {
-                self.frames.hurry();
-            }
-        }
-    }
-
-    /// A device has come or gone.
-    fn changed(&mut self, at: usize) {
-        let port = &mut self.ports[at];
-        if port.bits.contains(PortBits::ENABLED) {
-            port.bits |= PortBits::ENABLE_CHANGE;
-        }
-        port.bits |= PortBits::CONNECT_CHANGE;
-        port.bits &= !PortBits::ENABLED;
-        let there = port.socket.with(|_| ()).is_some();
-        port.bits.set(PortBits::CONNECTED, there);
-        self.resume_bus();
-        self.frames.hurry();
-    }
-
-    /// A device has something to say. One that sleeps, and may, wakes the bus.
-    fn hear(&mut self, at: usize) {
-        let port = &mut self.ports[at];
-        let asleep = port.bits.contains(PortBits::SUSPEND);
-        let suspended = self.registers.command.contains(Command::GLOBAL_SUSPEND);
-        let now = self.wiring.now();
-        let may_wake = port.socket.with(|function| function.wakes(now)) == Some(true);
-        if may_wake && (asleep || suspended) {
-            if asleep {
-                port.bits |= PortBits::RESUME;
-            }
-            self.resume_bus();
-        }
-        self.frames.hurry();
     }
 
     /// Frames are walked one by one from here on.
@@ -350,55 +268,65 @@ impl Uhci {
             self.registers.status |= Status::RESUME;
         }
     }
-
-    /// The port of that number, from 1.
-    fn port(&mut self, number: u8) -> Option<&mut Port> {
-        self.ports.get_mut(usize::from(number).checked_sub(1)?)
-    }
 }
 
-impl RootHub for Uhci {
-    fn ports(&self) -> u8 {
-        PORTS as u8
+impl FullSpeedHost for Uhci {
+    fn socket(&self, at: usize) -> Option<&Socket> {
+        self.ports.get(at).map(|port| &port.socket)
     }
-    fn is_free(&self, port: u8) -> bool {
-        let at = usize::from(port).checked_sub(1);
-        at.and_then(|at| self.ports.get(at)).is_some_and(|port| port.socket.is_free())
+    fn frames(&mut self) -> &mut Frames {
+        &mut self.frames
+    }
+    fn now(&self) -> u64 {
+        self.wiring.now()
     }
 
-    fn plug(&mut self, number: u8, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
-        self.catch_up();
-        if fastest(&*device, |speed| speed <= Speed::Full).is_none() {
-            return Err(PlugError::Speed(device.title()));
+    fn catch_up(&mut self) {
+        if self.runs() {
+            schedule::walk(self, self.wiring.now());
         }
-        let now = self.wiring.now();
-        let port = self.port(number).filter(|port| port.socket.is_free());
-        port.ok_or(PlugError::NotFound(number.into()))?.socket.put(device, now);
-        self.changed(usize::from(number) - 1);
-        self.settle();
-        Ok(())
     }
 
-    fn unplug(&mut self, number: u8) -> Option<Box<dyn UsbDevice>> {
-        self.catch_up();
-        let now = self.wiring.now();
-        let device = self.port(number)?.socket.take(now)?;
-        self.changed(usize::from(number) - 1);
-        self.settle();
-        Some(device)
-    }
-
-    /// What the device has to say then, the guest hears in the next frame, or is woken for.
-    fn with(&mut self, number: u8, act: &mut dyn FnMut(&mut Function)) {
-        self.catch_up();
-        let now = self.wiring.now();
-        let Some(port) = self.port(number) else { return };
-        let before = port.said(now);
-        port.socket.with(act);
-        if port.said(now) > before {
-            self.hear(usize::from(number) - 1);
+    fn settle(&mut self) {
+        let Registers { status, complete, short, enable, .. } = self.registers;
+        let level = complete && enable.contains(Enable::COMPLETE)
+            || short && enable.contains(Enable::SHORT)
+            || status.contains(Status::ERROR) && enable.contains(Enable::ERROR)
+            || status.contains(Status::RESUME) && enable.contains(Enable::RESUME)
+            || status.intersects(Status::SYSTEM_ERROR | Status::PROCESS_ERROR);
+        self.pci.set_intx(level);
+        match self.alarm() {
+            Some(at) => self.timer.arm(at),
+            None => self.timer.cancel(),
         }
-        self.settle();
+    }
+
+    fn changed(&mut self, at: usize) {
+        let port = &mut self.ports[at];
+        if port.bits.contains(PortBits::ENABLED) {
+            port.bits |= PortBits::ENABLE_CHANGE;
+        }
+        port.bits |= PortBits::CONNECT_CHANGE;
+        port.bits &= !PortBits::ENABLED;
+        let there = port.socket.with(|_| ()).is_some();
+        port.bits.set(PortBits::CONNECTED, there);
+        self.resume_bus();
+        self.frames.hurry();
+    }
+
+    fn hear(&mut self, at: usize) {
+        let port = &mut self.ports[at];
+        let asleep = port.bits.contains(PortBits::SUSPEND);
+        let suspended = self.registers.command.contains(Command::GLOBAL_SUSPEND);
+        let now = self.wiring.now();
+        let may_wake = port.socket.with(|function| function.wakes(now)) == Some(true);
+        if may_wake && (asleep || suspended) {
+            if asleep {
+                port.bits |= PortBits::RESUME;
+            }
+            self.resume_bus();
+        }
+        self.frames.hurry();
     }
 }
 
