@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::config::{Action, GuestConfig};
 use crate::machine::{Machine, MachineHandles};
-use crate::power::{Notice, Notifier};
+use crate::notices::{Notice, Notifier};
 use crate::qdisk::{PvDisks, QdiskError};
 use crate::qemu::XenOptions;
 use crate::sandbox;

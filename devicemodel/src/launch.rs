@@ -12,7 +12,7 @@ use crate::config::{ClockMode, ConfigError, CpuTier, GuestConfig, HypervisorChoi
 use crate::domain::Domain;
 use crate::lockstep::Lockstep;
 use crate::machine::{BuildError, Machine, MachineHandles, Preopened, recorded, split_ram};
-use crate::power::{Notices, Notifier, notices};
+use crate::notices::{Notices, Notifier, notices};
 use crate::qtest::IrqIntercept;
 use crate::run::{Ending, LoopError, Options, run};
 use crate::sandbox::{self, Named};

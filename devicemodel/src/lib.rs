@@ -15,7 +15,7 @@ pub mod listing;
 pub mod lockstep;
 pub mod machine;
 pub mod monitor;
-pub mod power;
+pub mod notices;
 pub mod probe;
 pub mod qdisk;
 pub mod qemu;

@@ -1,4 +1,4 @@
-//! From a device's power request to the event loop.
+//! From the devices to the event loop: what they ask for, tell, and cannot go on with.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};

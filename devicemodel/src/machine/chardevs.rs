@@ -20,7 +20,7 @@ use super::{BuildError, Machine};
 use crate::config::{ChardevConfig, SerialConfig};
 use crate::monitor::info::ChardevInfo;
 use crate::monitor::protocol::QmpError;
-use crate::power::Notifier;
+use crate::notices::Notifier;
 
 /// Most lines that the monitor's clients add: each has threads of its own.
 const MOST: usize = 16;

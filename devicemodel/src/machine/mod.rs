@@ -52,7 +52,7 @@ use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
 use crate::monitor::protocol::QmpError;
-use crate::power::{Notice, Notifier};
+use crate::notices::{Notice, Notifier};
 use crate::qdisk::{PvDisks, QdiskError};
 use crate::run::ending::Ending;
 use crate::saved;

@@ -22,7 +22,7 @@ use super::{BuildError, Machine};
 use crate::config::{DumpConfig, NetdevConfig};
 use crate::inherited;
 use crate::monitor::info::{NetdevInfo, NicInfo};
-use crate::power::{Notice, Notifier};
+use crate::notices::{Notice, Notifier};
 use crate::trace::Border;
 use crate::trace::record::HostEvent;
 

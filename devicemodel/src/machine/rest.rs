@@ -9,7 +9,7 @@ use hypervisor::Hypervisor;
 
 use super::{LendError, Machine};
 use crate::config::GuestConfig;
-use crate::power::{Notice, Notifier};
+use crate::notices::{Notice, Notifier};
 use crate::qdisk::PvDisks;
 use crate::saved::{self, Parts, SaveError};
 

@@ -11,7 +11,7 @@ use devices_core::irq::IrqBank;
 use super::BuildError;
 use super::build::board::Board;
 use crate::config::SerialConfig;
-use crate::power::{Notice, Notifier};
+use crate::notices::{Notice, Notifier};
 
 /// Where a serial port leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use hypervisor::NoCpu;
 use super::{Access, IrqIntercept};
 use crate::config::GuestConfig;
 use crate::machine::{BuildError, Machine, MachineHandles, split_ram};
-use crate::power::{Notice, Notices, notices};
+use crate::notices::{Notice, Notices, notices};
 
 /// Longest that one step of guest time may take of the host's.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::config::ConfigError;
 use crate::machine::{BuildError, Machine, MachineHandles, split_ram};
-use crate::power::notices;
+use crate::notices::notices;
 
 use crate::saved::Bounds;
 use crate::stream::{Reader, Record as Part, StreamError};

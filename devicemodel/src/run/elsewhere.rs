@@ -16,7 +16,7 @@ use crate::machine::open_source;
 use crate::monitor::info::Source;
 use crate::monitor::protocol::QmpError;
 use crate::monitor::{Begun, Job};
-use crate::power::{Notice, Notifier};
+use crate::notices::{Notice, Notifier};
 
 /// Most threads that wait for the host.
 const MOST: usize = 16;

@@ -30,7 +30,7 @@ use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
 use crate::monitor::server::Server;
 use crate::monitor::{Guest, Job};
-use crate::power::{Notice, Notices};
+use crate::notices::{Notice, Notices};
 use crate::qtest::server::{self as qtest, Between};
 use crate::saved;
 use crate::vnc::Viewers;

@@ -21,7 +21,7 @@ use crate::monitor::info::Source;
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
 use crate::monitor::{Begun, Job, busy};
-use crate::power::Notice;
+use crate::notices::Notice;
 use crate::saved::{self, SaveError};
 use crate::whole_file::{Abandoner, WholeFile};
 

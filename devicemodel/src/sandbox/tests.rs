@@ -605,7 +605,7 @@ fn restored(options: &Options) {
         ..GuestConfig::default()
     };
     let build = |config: &GuestConfig, ahead| {
-        let (notifier, _) = crate::power::notices().unwrap();
+        let (notifier, _) = crate::notices::notices().unwrap();
         let hypervisor = Arc::new(hypervisor::NoCpu::new(1, config.memory_mib << 20, 0).unwrap());
         let handles = MachineHandles { ahead, ..MachineHandles::new(hypervisor, notifier) };
         Machine::build(config.clone(), handles).unwrap()

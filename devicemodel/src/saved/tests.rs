@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{DeviceSpec, DiskConfig};
 use crate::machine::{Machine, MachineHandles};
-use crate::power::notices;
+use crate::notices::notices;
 
 fn config(vram_mib: u32) -> GuestConfig {
     GuestConfig { memory_mib: 2, devices: vec![DeviceSpec::vga(vram_mib)], ..GuestConfig::default() }

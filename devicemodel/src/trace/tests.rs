@@ -20,7 +20,7 @@ use super::record::{Effect, Entry, HostEvent, MediumInfo, Record, Submit};
 use super::taps::Vcpu;
 use crate::config::{ClockMode, DiskConfig, GuestConfig, SerialConfig};
 use crate::machine::{Machine, MachineHandles, recorded};
-use crate::power::notices;
+use crate::notices::notices;
 use crate::replay::{Difference, Outcome, Report, replay};
 use crate::stream::{Reader, Record as Part, StreamError, Writer};
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use devicemodel::config::{ClockMode, DiskConfig, GuestConfig, SerialConfig};
 use devicemodel::machine::{Machine, MachineHandles};
-use devicemodel::power::{Notices, notices};
+use devicemodel::notices::{Notices, notices};
 use devicemodel::saved::{self, Parts};
 use devices_core::bus::View;
 use hypervisor::Hypervisor;

@@ -15,7 +15,7 @@ use super::super::inputs::Others;
 use super::super::network::Networks;
 use super::super::{BuildError, Preopened};
 use crate::config::{DumpConfig, GuestConfig, NetdevConfig};
-use crate::power::Notifier;
+use crate::notices::Notifier;
 use crate::trace::Border;
 
 /// Memory windows of PCI devices, and who answers what.

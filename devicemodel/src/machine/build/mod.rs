@@ -36,7 +36,7 @@ use super::plug::{Ejected, Maker, PciPins, Plugged};
 use super::screens::Screens;
 use super::{BuildError, Machine, Preopened, boot, disks, firmware, media, serial};
 use crate::config::{DeviceSpec, GuestConfig, SerialConfig};
-use crate::power::{Notice, Notifier};
+use crate::notices::{Notice, Notifier};
 use crate::qtest::IrqIntercept;
 use crate::trace::Border;
 use board::{Board, PinSink, Windows};

@@ -6,7 +6,7 @@ use devices::xen::platform::{PlatformOps, Unplug};
 use devices_core::Ticket;
 use hypervisor::Hypervisor;
 
-use crate::power::{Notice, Notifier};
+use crate::notices::{Notice, Notifier};
 
 /// What the platform device asks for, on its way to the event loop and to the hypervisor.
 struct Requests {

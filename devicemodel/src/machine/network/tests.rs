@@ -12,7 +12,7 @@ use hypervisor::{Capabilities, NoCpu};
 use super::*;
 use crate::config::{Card, GuestConfig};
 use crate::machine::MachineHandles;
-use crate::power::notices;
+use crate::notices::notices;
 
 fn config(cards: &[Card]) -> GuestConfig {
     let mut config = GuestConfig { memory_mib: 2, devices: Vec::new(), ..GuestConfig::default() };

@@ -11,7 +11,7 @@ use crate::config::{ConfigError, DeviceSpec, bus};
 use crate::machine::build::board::Board;
 use crate::machine::disks::DriveImages;
 use crate::machine::{BuildError, Machine, Preopened};
-use crate::power::Notice;
+use crate::notices::Notice;
 use crate::trace::Border;
 
 /// Slots that the guest has ejected and whose devices are still there, one bit each.

@@ -13,7 +13,7 @@ use hypervisor::{Capabilities, NoCpu};
 use super::*;
 use crate::config::{GuestConfig, NetdevConfig};
 use crate::machine::{Machine, MachineHandles};
-use crate::power::notices;
+use crate::notices::notices;
 
 fn spec(model: &str, id: Option<&str>, properties: &[(&str, u64)]) -> DeviceSpec {
     let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Value::Uint(*value)));

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use devicemodel::config::GuestConfig;
 use devicemodel::machine::{Machine, MachineHandles, recorded};
-use devicemodel::power::notices;
+use devicemodel::notices::notices;
 use devicemodel::replay::{Outcome, replay};
 use devicemodel::stream::{Reader, Record as Part, Writer};
 use devicemodel::trace::codec::Encoder;

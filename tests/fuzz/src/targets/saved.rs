@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use devicemodel::config::{DeviceSpec, DiskConfig, GuestConfig, SerialConfig};
 use devicemodel::machine::{Machine, MachineHandles};
-use devicemodel::power::notices;
+use devicemodel::notices::notices;
 use devicemodel::restore::{Given, settle};
 use devicemodel::saved::{self, Parts};
 use devicemodel::stream::{Reader, Record, Writer};
