@@ -189,7 +189,8 @@ mod tests {
             run(Some(server), Some(qtest)).unwrap();
         });
         let ask = |stream: &mut BufReader<UnixStream>, text: &str| {
-            writeln!(stream.get_mut(), "{text}").unwrap();
+            // In one piece: a monitor that was told to quit is gone when the line's end would come behind.
+            stream.get_mut().write_all(format!("{text}\n").as_bytes()).unwrap();
             let mut line = String::new();
             stream.read_line(&mut line).unwrap();
             line
