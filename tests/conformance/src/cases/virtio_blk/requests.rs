@@ -70,11 +70,7 @@ pub(super) fn read_packed(bench: &mut Bench<'_>) {
         bench.poke(RING + n as u64 * 16, &bytes);
     }
     bench.write(NOTIFY, Size::B2, 0);
-    let used = bench.served_by(|bench| {
-        let used = bench.peek(RING, 16);
-        let there = used[15] & 0x80 != 0;
-        (used, there)
-    });
+    let used = wait_packed(bench, RING);
     bench.check_bits(
         "used, in the first round",
         u16::from_le_bytes([used[14], used[15]]),
@@ -103,10 +99,7 @@ pub(super) fn read_legacy(bench: &mut Bench<'_>) {
     chain(bench, RING, &buffers(512, true));
     bench.poke(avail, &[0, 0, 1, 0, 0, 0]);
     bench.outw(IO + 16, 0);
-    let index = bench.served_by(|bench| {
-        let index = bench.peek(used + 2, 1)[0];
-        (index, index != 0)
-    });
+    let index = wait_first(bench, used)[2];
     bench.check("it is given back", index, 1u8);
     let (end, data, isr) = (bench.peek(STATUS, 1)[0], bench.peek(DATA, 16), bench.inb(IO + 19));
     bench.check("status", end, 0u8);
