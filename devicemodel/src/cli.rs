@@ -7,7 +7,7 @@ use devices::display::vga;
 
 use crate::config::{
     AudiodevConfig, BackEndConfig, Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig,
-    GuestConfig, HypervisorChoice, SerialConfig, USUAL_CARD,
+    GuestConfig, HypervisorChoice, SerialConfig, USUAL_CARD, WatchdogAction,
 };
 use crate::display::Display;
 use crate::ledger::Known;
@@ -165,6 +165,10 @@ pub struct RunArgs {
     /// What the real-time clock shows first: utc, localtime, or seconds since 1970.
     #[arg(long, value_name = "utc|localtime|SECONDS")]
     pub rtc: Option<String>,
+    /// What is done when a watchdog's time is over (--device i6300esb): reset, shutdown, poweroff, pause, debug, none,
+    /// inject-nmi [default: reset].
+    #[arg(long, value_name = "ACTION")]
+    pub watchdog_action: Option<String>,
     /// Only say whether the guest could be made: nothing is opened but its configuration.
     #[arg(long)]
     pub check: bool,
@@ -550,6 +554,11 @@ impl RunArgs {
         }
         for text in &self.console {
             config.add_console(SerialConfig::parse(text)?)?;
+        }
+        if let Some(action) = &self.watchdog_action {
+            let words = "reset, shutdown, poweroff, pause, debug, none or inject-nmi";
+            let wrong = || ConfigError::value("watchdog-action", action, words);
+            config.on_watchdog = WatchdogAction::find(action).ok_or_else(wrong)?;
         }
         match self.rtc.as_deref() {
             None | Some("utc") => {}

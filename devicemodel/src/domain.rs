@@ -172,7 +172,8 @@ impl Power for Switch {
             PowerEvent::Reset => self.xen.shut_down(ShutdownReason::Reboot),
             PowerEvent::Panicked => self.xen.shut_down(ShutdownReason::Crash),
             PowerEvent::Suspend => self.xen.set_asleep(true),
-            PowerEvent::CrashLoaded => Ok(()),
+            // What a watchdog means is asked for again by that event.
+            PowerEvent::CrashLoaded | PowerEvent::Watchdog => Ok(()),
         };
         if let Err(error) = done {
             tracing::error!("{error}");

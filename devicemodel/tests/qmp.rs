@@ -48,6 +48,10 @@ const IMAGE: usize = 2048 * 64;
 
 impl Machine {
     fn start(folder: &Path) -> Machine {
+        Machine::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, more: &[&str]) -> Machine {
         for name in ["cd.iso", "other.iso"] {
             std::fs::write(folder.join(name), vec![7; IMAGE]).unwrap();
         }
@@ -65,6 +69,7 @@ impl Machine {
             ])
             .args(["-mon", "chardev=char0,mode=control"])
             .args(["-drive", "file=cd.iso,if=ide,index=2,media=cdrom,format=raw,readonly=on"])
+            .args(more)
             .current_dir(folder)
             .stdin(Stdio::null())
             .spawn()
@@ -252,18 +257,54 @@ fn what_an_end_brings_is_changed_while_the_guest_runs() {
     machine.ask("set-action", json!({ "reboot": "reset" }));
     machine.outb(0xcf9, 6);
     assert_eq!(machine.event("RESET")["guest"], true);
-    let refused =
-        [("watchdog", "pause", "there is no watchdog"), ("panic", "exit-failure", "panic=exit-failure")];
-    for (what, action, words) in refused {
-        let why = machine.refused("set-action", json!({ "shutdown": "poweroff", what: action }));
-        assert!(why.starts_with(words), "{why}");
-    }
+    let why = machine.refused("set-action", json!({ "shutdown": "poweroff", "panic": "exit-failure" }));
+    assert!(why.starts_with("panic=exit-failure"), "{why}");
     // Nothing of what was refused: it would end here.
     machine.ask("set-action", json!({ "reboot": "shutdown" }));
     machine.outb(0xcf9, 6);
     assert_eq!(machine.event("SHUTDOWN")["guest"], true);
     machine.ask("set-action", json!({ "shutdown": "poweroff" }));
     machine.guest.send("outb 0xcf9 0x6\n");
+    assert!(machine.child.wait().unwrap().success());
+}
+
+/// iBASE's watchdog at port 0x443, of which 14 is two seconds.
+#[test]
+fn a_watchdog_does_what_was_chosen() {
+    const BEGIN: &str = "outb 0x443 14";
+    const TIME: &str = "clock_step 2000000000";
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["-device", "ib700", "-watchdog-action", "pause"];
+    let mut machine = Machine::start_with(folder.path(), &more);
+    let barks = |machine: &mut Machine| {
+        machine.guest(BEGIN);
+        machine.guest(TIME);
+        machine.event("WATCHDOG")["action"].take()
+    };
+    assert_eq!(barks(&mut machine), "pause");
+    machine.event("STOP");
+    let status = machine.ask("query-status", json!({}));
+    assert_eq!((&status["status"], &status["running"]), (&json!("watchdog"), &json!(false)));
+    machine.ask("cont", json!({}));
+    machine.event("RESUME");
+    machine.ask("human-monitor-command", json!({ "command-line": "watchdog_action none" }));
+    assert_eq!(barks(&mut machine), "none");
+    for action in ["debug", "shutdown", "inject-nmi"] {
+        machine.ask("set-action", json!({ "watchdog": action }));
+        assert_eq!(barks(&mut machine), action);
+    }
+    assert_eq!(machine.ask("query-status", json!({}))["status"], "running");
+    machine.ask("set-action", json!({ "watchdog": "reset" }));
+    assert_eq!(barks(&mut machine), "reset");
+    assert_eq!(machine.event("RESET"), json!({ "guest": true, "reason": "guest-reset" }));
+    let why = machine.refused("set-action", json!({ "watchdog": "bark", "shutdown": "pause" }));
+    assert!(why.contains("bark") || why.contains("watchdog"), "{why}");
+    // What a power-off does otherwise is not asked.
+    machine.ask("set-action", json!({ "watchdog": "poweroff", "shutdown": "pause" }));
+    machine.guest(BEGIN);
+    machine.guest.send(&format!("{TIME}\n"));
+    assert_eq!(machine.event("WATCHDOG")["action"], "poweroff");
+    assert_eq!(machine.event("SHUTDOWN")["guest"], true);
     assert!(machine.child.wait().unwrap().success());
 }
 

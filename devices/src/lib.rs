@@ -19,4 +19,5 @@ pub mod testing;
 pub mod timer;
 pub mod usb;
 pub mod virtio;
+pub mod watchdog;
 pub mod xen;

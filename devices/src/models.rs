@@ -7,7 +7,8 @@ use devices_core::model::{BusType, Model, Plug};
 use crate::board::{Make, MakeChild};
 use crate::virtio::vhost_user::model as vhost_user;
 use crate::{
-    audio, chipset, display, input, interrupt, net, serial, storage, testing, timer, usb, virtio, xen,
+    audio, chipset, display, input, interrupt, net, serial, storage, testing, timer, usb, virtio, watchdog,
+    xen,
 };
 
 /// A model, and who makes its devices.
@@ -130,6 +131,8 @@ static ALL: &[Listed] = &[
     Listed(&vhost_user::SOUND, Maker::Of(vhost_user::make)),
     Listed(&vhost_user::SCMI, Maker::Of(vhost_user::make)),
     Listed(&vhost_user::ANY, Maker::Of(vhost_user::make)),
+    Listed(&watchdog::i6300esb::model::MODEL, Maker::Of(watchdog::i6300esb::model::make)),
+    Listed(&watchdog::ib700::model::MODEL, Maker::Of(watchdog::ib700::model::make)),
     Listed(&xen::platform::model::MODEL, Maker::Of(xen::platform::model::make)),
     Listed(&xen::pvdevice::model::MODEL, Maker::Of(xen::pvdevice::model::make)),
 ];

@@ -155,6 +155,62 @@ impl Action {
     }
 }
 
+/// What is done when a watchdog's time is over (QEMU's `-action watchdog=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchdogAction {
+    /// The guest is reset, as if it had done so itself.
+    #[default]
+    Reset,
+    /// The power button is pressed.
+    Shutdown,
+    /// It is switched off, whatever a power-off does otherwise.
+    Poweroff,
+    /// It stands still until `cont`.
+    Pause,
+    /// The log says so.
+    Debug,
+    /// Nothing but the event.
+    None,
+    /// Every vCPU gets an NMI.
+    InjectNmi,
+}
+
+impl WatchdogAction {
+    /// All.
+    pub const ALL: [WatchdogAction; 7] = [
+        WatchdogAction::Reset,
+        WatchdogAction::Shutdown,
+        WatchdogAction::Poweroff,
+        WatchdogAction::Pause,
+        WatchdogAction::Debug,
+        WatchdogAction::None,
+        WatchdogAction::InjectNmi,
+    ];
+
+    /// QEMU's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            WatchdogAction::Reset => "reset",
+            WatchdogAction::Shutdown => "shutdown",
+            WatchdogAction::Poweroff => "poweroff",
+            WatchdogAction::Pause => "pause",
+            WatchdogAction::Debug => "debug",
+            WatchdogAction::None => "none",
+            WatchdogAction::InjectNmi => "inject-nmi",
+        }
+    }
+
+    /// By QEMU's word.
+    pub fn find(name: &str) -> Option<WatchdogAction> {
+        WatchdogAction::ALL.into_iter().find(|action| action.name() == name)
+    }
+
+    fn is_usual(&self) -> bool {
+        *self == WatchdogAction::Reset
+    }
+}
+
 /// A guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestConfig {
@@ -235,6 +291,9 @@ pub struct GuestConfig {
     pub on_reboot: Action,
     /// What a crash does.
     pub on_crash: Action,
+    /// What a watchdog does whose time is over.
+    #[serde(default, skip_serializing_if = "WatchdogAction::is_usual")]
+    pub on_watchdog: WatchdogAction,
 }
 
 impl Default for GuestConfig {
@@ -270,6 +329,7 @@ impl Default for GuestConfig {
             on_poweroff: Action::Destroy,
             on_reboot: Action::Restart,
             on_crash: Action::Destroy,
+            on_watchdog: WatchdogAction::Reset,
         }
     }
 }

@@ -44,10 +44,10 @@ use devices::xen::platform::Unplug;
 use devices_core::bus::Bus;
 use devices_core::irq::IrqBank;
 use devices_core::picture::{DisplayAdapter, Frame};
-use devices_core::power::Power;
+use devices_core::power::{Power, PowerEvent};
 use devices_core::{DeviceCell, Node, Ticket};
 use hypervisor::debug::Debug;
-use hypervisor::{Hypervisor, Laggards};
+use hypervisor::{Hypervisor, Laggards, Pin};
 use thiserror::Error;
 
 use crate::config::{ConfigError, GuestConfig};
@@ -181,6 +181,8 @@ pub struct Machine {
     rtc: Clock,
     /// Who hears of power-off and reset.
     power: Arc<dyn Power>,
+    /// The same, with nobody between who takes down what devices ask for.
+    switch: Arc<dyn Power>,
     /// Slots that the guest has ejected.
     ejected: Arc<plug::Ejected>,
     /// Disks that were unplugged and are being flushed; the vCPU waits for the ticket.
@@ -350,6 +352,20 @@ impl Machine {
     pub fn press_power_button(&self) {
         let press = || self.pm.iter().for_each(|pm| pm.lock().press_power_button());
         self.border.host(|| HostEvent::PowerButton, press);
+    }
+    /// Asks for a power-off or reset in the guest's place, as a device does: the owner of a domain hears of it, too.
+    pub(crate) fn request_power(&self, event: PowerEvent) {
+        self.switch.request(event);
+    }
+    /// Gives every vCPU an NMI (LINT1).
+    pub(crate) fn inject_nmi(&self) -> Result<(), QmpError> {
+        if self.hypervisor.capabilities().stopped_by_others {
+            return Err(QmpError::generic("the vCPUs are Xen's: xl trigger DOMAIN nmi"));
+        }
+        let pins = self.hypervisor.irq();
+        pins.set(Pin::Nmi, true);
+        pins.set(Pin::Nmi, false);
+        Ok(())
     }
     /// The screen now; none without a display adapter.
     pub fn frame(&self) -> Option<Box<dyn Frame>> {

@@ -28,6 +28,7 @@ pub(super) const TYPES: &str = "
 enum ShutdownCause none host-error host-qmp-quit host-qmp-system-reset host-signal guest-shutdown guest-reset
   guest-panic
 enum GuestPanicAction pause poweroff run
+enum WatchdogAction reset shutdown poweroff pause debug none inject-nmi
 enum IoOperationType read write
 enum BlockErrorAction ignore report stop
 ";
@@ -49,6 +50,8 @@ events! {
     SHUTDOWN "guest:bool reason:ShutdownCause";
     /// It says that it panicked, or has triple-faulted.
     GUEST_PANICKED "action:GuestPanicAction";
+    /// It did not feed its watchdog in time.
+    WATCHDOG "action:WatchdogAction";
     /// It says that its crash kernel runs.
     GUEST_CRASHLOADED "action:GuestPanicAction";
     /// Its memory balloon has another size.

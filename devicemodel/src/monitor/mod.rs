@@ -94,6 +94,10 @@ pub trait Guest {
     fn set_actions(&mut self, _actions: &Actions) -> Result<(), QmpError> {
         Err(not_here("other ends"))
     }
+    /// Gives every vCPU an NMI, as a button on a server's front does.
+    fn inject_nmi(&mut self) -> Result<(), QmpError> {
+        Err(not_here("NMIs"))
+    }
     /// The tree below `path` as text.
     fn inspect(&mut self, path: &str) -> Result<String, QmpError>;
     /// Writes the screen to a file, or a head of the display adapter of that id.

@@ -18,13 +18,15 @@ pub enum RunState {
     GuestPanicked,
     /// Stopped since the host could not read or write a disk (`werror`, `rerror`); `cont` does that again.
     IoError,
+    /// A watchdog's time was over, and it is kept; `cont` lets it go on.
+    Watchdog,
     /// It is being saved whole.
     SaveVm,
 }
 
 impl RunState {
     /// All of them.
-    pub const ALL: [RunState; 8] = [
+    pub const ALL: [RunState; 9] = [
         RunState::Prelaunch,
         RunState::Running,
         RunState::Paused,
@@ -32,6 +34,7 @@ impl RunState {
         RunState::Shutdown,
         RunState::GuestPanicked,
         RunState::IoError,
+        RunState::Watchdog,
         RunState::SaveVm,
     ];
 
@@ -45,6 +48,7 @@ impl RunState {
             RunState::Shutdown => "shutdown",
             RunState::GuestPanicked => "guest-panicked",
             RunState::IoError => "io-error",
+            RunState::Watchdog => "watchdog",
             RunState::SaveVm => "save-vm",
         }
     }

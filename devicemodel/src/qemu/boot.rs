@@ -3,7 +3,7 @@
 use super::Refusal;
 use super::keyval::Fields;
 use super::values::path;
-use crate::config::{Action, BootOptions};
+use crate::config::{Action, BootOptions, WatchdogAction};
 
 /// What `-boot` changes in the order and in the options beside it. A key that is not given stays as it was.
 pub(super) fn boot(
@@ -59,6 +59,8 @@ pub struct Ends {
     pub no_reboot: bool,
     /// `panic=`.
     pub panic: Panic,
+    /// `watchdog=`.
+    pub watchdog: WatchdogAction,
 }
 
 /// `-action panic=`.
@@ -121,14 +123,19 @@ impl Ends {
             Some(other) => return wrong("panic", other, "shutdown, exit-failure, pause or none"),
         }
         match fields.take("watchdog").as_deref() {
-            // There is none that could ask for it.
-            None | Some("reset") => {}
-            Some(other @ ("shutdown" | "poweroff" | "pause" | "debug" | "none" | "inject-nmi")) => {
-                return Err(Refusal::not_built(format!("watchdog={other} (watchdog)")));
-            }
-            Some(other) => return wrong("watchdog", other, "reset"),
+            None => {}
+            Some(action) => self.read_watchdog(action)?,
         }
         fields.end()
+    }
+
+    /// `-watchdog-action`.
+    pub(super) fn read_watchdog(&mut self, action: &str) -> Result<(), Refusal> {
+        self.watchdog = WatchdogAction::find(action).ok_or_else(|| {
+            let words = WatchdogAction::ALL.map(WatchdogAction::name).join(", ");
+            Refusal::bad(format!("watchdog={action}: expected one of {words}"))
+        })?;
+        Ok(())
     }
 }
 
@@ -179,6 +186,8 @@ mod tests {
         for wrong in ["reboot=maybe", "panic", "watchdog=bark", "sleep=on"] {
             assert!(matches!(ends(&[wrong]), Err(Refusal::Bad(_))), "{wrong}");
         }
-        assert!(matches!(ends(&["watchdog=pause"]), Err(Refusal::NotBuilt(_))));
+        let watchdog = |words: &[&str]| ends(words).unwrap().watchdog;
+        assert_eq!(watchdog(&["watchdog=pause", "panic=none"]), WatchdogAction::Pause);
+        assert_eq!(watchdog(&["watchdog=pause", "watchdog=inject-nmi"]), WatchdogAction::InjectNmi);
     }
 }

@@ -97,6 +97,8 @@ pub enum Opt {
     NoReboot,
     /// `-action`.
     Action,
+    /// `-watchdog-action`.
+    WatchdogAction,
     /// `-no-acpi`.
     NoAcpi,
     /// `-no-hpet`.
@@ -221,9 +223,15 @@ pub const OPTIONS: &[Row] = &[
     flag("no-reboot", Opt::NoReboot, "end when the guest resets itself"),
     with(
         "action",
-        "[reboot=reset|shutdown][,shutdown=poweroff|pause][,panic=...]",
+        "[reboot=reset|shutdown][,shutdown=poweroff|pause][,panic=...][,watchdog=...]",
         Opt::Action,
         "what the guest's ends do",
+    ),
+    with(
+        "watchdog-action",
+        "reset|shutdown|poweroff|pause|debug|none|inject-nmi",
+        Opt::WatchdogAction,
+        "what is done when a watchdog's time is over",
     ),
     with("overcommit", "[mem-lock=off][,cpu-pm=off]", Opt::Overcommit, "as it is anyway"),
     absent_flag("mem-prealloc", "memory taken from the host at the start"),
@@ -245,7 +253,6 @@ pub const OPTIONS: &[Row] = &[
     absent("fw_cfg", PROPERTIES, "user-made fw_cfg files"),
     absent("acpitable", PROPERTIES, "user-made ACPI tables"),
     absent("smbios", PROPERTIES, "user-made SMBIOS tables"),
-    absent("watchdog", "MODEL", "watchdog"),
     absent("tpmdev", PROPERTIES, "TPM"),
     absent("fsdev", PROPERTIES, "shared folders"),
     absent("virtfs", PROPERTIES, "shared folders"),

@@ -91,6 +91,7 @@ impl Parser {
             Opt::Smp => config.smp = Some(values::smp(value)?),
             Opt::Boot => boot::boot(&mut config.boot, &mut config.boot_options, value)?,
             Opt::Action => config.ends.read(value)?,
+            Opt::WatchdogAction => config.ends.read_watchdog(value)?,
             Opt::Bios => config.bios = Some(values::path(value)?),
             Opt::Kernel => config.kernel = Some(values::path(value)?),
             Opt::Initrd => config.initrd = Some(values::path(value)?),

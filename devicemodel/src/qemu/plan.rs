@@ -404,6 +404,7 @@ fn guest(config: &QemuConfig) -> GuestConfig {
     guest.on_poweroff = config.ends.on_poweroff();
     guest.on_reboot = config.ends.on_reboot();
     guest.on_crash = config.ends.on_crash();
+    guest.on_watchdog = config.ends.watchdog;
     guest
 }
 

@@ -586,7 +586,6 @@ fn no_word_is_taken_in_silence() {
         ),
         ("-vnc :1,power-control", "-vnc power-control=on (power control by clients)"),
         ("-icount shift=0,align=on", "-icount align=on (keeping to the host's time)"),
-        ("-action watchdog=pause", "-action watchdog=pause (watchdog)"),
     ] {
         assert_eq!(refusal(line), format!("not built yet: {expected}"), "{line}");
     }

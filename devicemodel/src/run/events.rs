@@ -9,6 +9,7 @@ use devices_core::events::DeviceEvent;
 use serde_json::{Value, json};
 
 use super::Runner;
+use crate::config::WatchdogAction;
 use crate::monitor::events::{self as qmp, Event, EventSpec};
 use crate::monitor::info::IoStatus;
 
@@ -58,6 +59,7 @@ impl Rare {
 pub(super) struct RareEvents {
     clock: Rare,
     balloon: Rare,
+    watchdog: Rare,
     /// Ports of virtio consoles, by their ids.
     ports: BTreeMap<String, Rare>,
 }
@@ -67,12 +69,21 @@ impl RareEvents {
     pub(super) const NONE: RareEvents = RareEvents {
         clock: Rare::of(&qmp::RTC_CHANGE),
         balloon: Rare::of(&qmp::BALLOON_CHANGE),
+        watchdog: Rare::of(&qmp::WATCHDOG),
         ports: BTreeMap::new(),
     };
 
     /// When one of them has something, if one will.
     pub(super) fn due(&self) -> Option<Instant> {
-        [&self.clock, &self.balloon].into_iter().chain(self.ports.values()).filter_map(Rare::due).min()
+        let fixed = [&self.clock, &self.balloon, &self.watchdog];
+        fixed.into_iter().chain(self.ports.values()).filter_map(Rare::due).min()
+    }
+
+    /// A watchdog has barked; whether it is long enough since the last time to say so in the log.
+    pub(super) fn barked(&mut self, action: WatchdogAction) -> bool {
+        let quiet = self.watchdog.is_busy(Instant::now());
+        self.watchdog.put(json!({ "action": action.name() }));
+        !quiet
     }
 
     fn port_changed(&mut self, id: String, open: bool) {
@@ -81,7 +92,8 @@ impl RareEvents {
     }
 
     fn next(&mut self, now: Instant) -> Vec<Event> {
-        let all = [&mut self.clock, &mut self.balloon].into_iter().chain(self.ports.values_mut());
+        let fixed = [&mut self.clock, &mut self.balloon, &mut self.watchdog];
+        let all = fixed.into_iter().chain(self.ports.values_mut());
         let come = all.filter_map(|rare| Some((rare.kind, rare.next(now)?))).collect();
         // Ports come and go.
         self.ports.retain(|_, rare| rare.is_busy(now));

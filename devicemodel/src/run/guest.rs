@@ -80,6 +80,10 @@ impl Guest for Runner {
         self.ends.set(actions)
     }
 
+    fn inject_nmi(&mut self) -> Result<(), QmpError> {
+        self.machine.inject_nmi()
+    }
+
     fn inspect(&mut self, path: &str) -> Result<String, QmpError> {
         let tree = self.machine.inspect();
         let node = tree.find(path);
@@ -460,7 +464,7 @@ impl Runner {
     pub(super) fn go_on(&mut self) -> Result<(), QmpError> {
         match self.state {
             RunState::Running => Ok(()),
-            RunState::Prelaunch | RunState::Paused | RunState::IoError => {
+            RunState::Prelaunch | RunState::Paused | RunState::IoError | RunState::Watchdog => {
                 self.resume();
                 self.events.push((&qmp::RESUME, Value::Null));
                 Ok(())

@@ -23,7 +23,7 @@ use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::config::Action;
+use crate::config::{Action, WatchdogAction};
 use crate::machine::Machine;
 use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::protocol::QmpError;
@@ -394,6 +394,7 @@ impl Runner {
                 self.events.push((&qmp::GUEST_CRASHLOADED, json!({ "action": "run" })));
                 self.machine.resume();
             }
+            Notice::Power(PowerEvent::Watchdog) => self.watchdog_barked(),
             Notice::Power(PowerEvent::Reset) => self.reset_by("guest-reset"),
             Notice::Power(PowerEvent::PowerOff) => self.powered_off(),
             Notice::Power(PowerEvent::Exit(status)) => {
@@ -432,6 +433,37 @@ impl Runner {
             Action::Restart => self.reset_by("guest-panic"),
             Action::Preserve | Action::Ignore => self.state = RunState::GuestPanicked,
         }
+    }
+
+    fn watchdog_barked(&mut self) {
+        let action = self.ends.watchdog;
+        let event = (&qmp::WATCHDOG, json!({ "action": action.name() }));
+        match action {
+            WatchdogAction::Reset => {
+                self.events.push(event);
+                return self.machine.request_power(PowerEvent::Reset);
+            }
+            WatchdogAction::Poweroff => {
+                self.events.push(event);
+                return self.machine.request_power(PowerEvent::Exit(0));
+            }
+            WatchdogAction::Pause => {
+                self.events.push(event);
+                return self.when_stopped(Then::Wait(RunState::Watchdog));
+            }
+            WatchdogAction::Shutdown => self.machine.press_power_button(),
+            WatchdogAction::InjectNmi => {
+                if let Err(error) = self.machine.inject_nmi() {
+                    tracing::warn!("-action watchdog=inject-nmi: {error}");
+                }
+            }
+            WatchdogAction::Debug | WatchdogAction::None => {}
+        }
+        // A guest can have it bark as often as it likes.
+        if self.rare.barked(action) && action == WatchdogAction::Debug {
+            tracing::warn!("a watchdog's time is over");
+        }
+        self.machine.resume();
     }
 
     fn reset_by(&mut self, reason: &'static str) {

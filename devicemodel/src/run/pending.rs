@@ -38,8 +38,8 @@ pub(super) const LAST: Duration = Duration::from_secs(1);
 pub(super) enum Then {
     /// The guest waits for `cont`.
     Stop(Job),
-    /// The guest waits for `cont`, which does again what a disk could not.
-    DisksWait,
+    /// The guest waits for `cont` in that state.
+    Wait(RunState),
     /// Power-on state, and on; for that reason.
     Reset(&'static str),
     /// The whole guest is written down.
@@ -50,13 +50,13 @@ impl Then {
     fn job(&self) -> Option<Job> {
         match self {
             Then::Stop(job) | Then::Save(job, _) => Some(*job),
-            Then::Reset(_) | Then::DisksWait => None,
+            Then::Reset(_) | Then::Wait(_) => None,
         }
     }
 
     fn word(&self) -> &'static str {
         match self {
-            Then::Stop(_) | Then::DisksWait => "stopped",
+            Then::Stop(_) | Then::Wait(_) => "stopped",
             Then::Reset(_) => "reset",
             Then::Save(..) => "saved",
         }
@@ -262,7 +262,7 @@ impl Runner {
     /// Stops a guest that waits for a disk.
     pub(super) fn stop_for_disks(&mut self) {
         if self.state == RunState::Running && self.work.is_none() && self.notices.disks_wait() {
-            self.when_stopped(Then::DisksWait);
+            self.when_stopped(Then::Wait(RunState::IoError));
         }
     }
 
@@ -337,8 +337,8 @@ impl Runner {
                 self.events.push((&qmp::STOP, serde_json::Value::Null));
                 self.answers.push((job, Ok(())));
             }
-            Then::DisksWait => {
-                self.state = RunState::IoError;
+            Then::Wait(state) => {
+                self.state = state;
                 self.events.push((&qmp::STOP, serde_json::Value::Null));
             }
             Then::Reset(reason) => self.power_on(reason),

@@ -166,6 +166,7 @@ fn error_code(result: Result<(), BlockError>) -> u8 {
 
 /// The exit status follows.
 const EXIT: u8 = 5;
+const WATCHDOG: u8 = 6;
 
 fn power_code(event: PowerEvent) -> u8 {
     match event {
@@ -175,6 +176,7 @@ fn power_code(event: PowerEvent) -> u8 {
         PowerEvent::Panicked => 3,
         PowerEvent::CrashLoaded => 4,
         PowerEvent::Exit(_) => EXIT,
+        PowerEvent::Watchdog => WATCHDOG,
     }
 }
 
@@ -567,6 +569,7 @@ impl Decoder {
                 3 => PowerEvent::Panicked,
                 4 => PowerEvent::CrashLoaded,
                 EXIT => PowerEvent::Exit(byte(from)?),
+                WATCHDOG => PowerEvent::Watchdog,
                 _ => return Err(Senseless("an unknown power event")),
             }),
             tag::ARM => {

@@ -94,6 +94,7 @@ fn samples() -> Vec<Record> {
         Effect::Recall(1, 300, true, Some((Err(BlockError::Cancelled), vec![1]))),
         Effect::Recall(0, 0, false, None),
         Effect::Power(PowerEvent::CrashLoaded),
+        Effect::Power(PowerEvent::Watchdog),
         Effect::Arm(4, Some(5)),
         Effect::Arm(u32::MAX, None),
     ];

@@ -78,11 +78,13 @@ pub enum Category {
     Sound,
     /// The rest.
     Misc,
+    /// Watchdog timers.
+    Watchdog,
 }
 
 impl Category {
     /// All, in order.
-    pub const ALL: [Category; 7] = [
+    pub const ALL: [Category; 8] = [
         Category::Bridge,
         Category::Storage,
         Category::Network,
@@ -90,6 +92,7 @@ impl Category {
         Category::Display,
         Category::Sound,
         Category::Misc,
+        Category::Watchdog,
     ];
 
     /// QEMU's heading.
@@ -102,6 +105,7 @@ impl Category {
             Category::Display => "Display",
             Category::Sound => "Sound",
             Category::Misc => "Misc",
+            Category::Watchdog => "Watchdog",
         }
     }
 }

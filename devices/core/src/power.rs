@@ -14,6 +14,8 @@ pub enum PowerEvent {
     Panicked,
     /// The guest's kernel crashed and loads its crash kernel (pvpanic bit 1).
     CrashLoaded,
+    /// A watchdog's time is over: what then happens is the machine's owner's to say.
+    Watchdog,
     /// The program that runs the guest is to end with that status (isa-debug-exit).
     Exit(u8),
 }

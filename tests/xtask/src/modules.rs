@@ -87,8 +87,8 @@ pub const USB: [&str; 9] = [
     "sd_mod",
 ];
 
-/// Sound cards, for the generic kernel, and a disk with what is to be played.
-pub const SOUND: [&str; 7] = [
+/// Sound cards, for the generic kernel, and a disk with what is to be played; and a watchdog.
+pub const SOUND: [&str; 8] = [
     "virtio_pci",
     "virtio_blk",
     "snd-hda-codec-generic",
@@ -96,6 +96,7 @@ pub const SOUND: [&str; 7] = [
     "snd-intel8x0",
     "snd-ens1370",
     "pcspkr",
+    "i6300esb",
 ];
 
 /// The modules `names` and all that they depend on, each after what it needs.

@@ -94,6 +94,7 @@ impl Machine {
     /// Builds a machine. Nothing of the host is changed when it fails.
     pub fn build(config: GuestConfig, handles: MachineHandles) -> Result<Machine, BuildError> {
         let MachineHandles { hypervisor, power, notifier, debugcon, taps, border, ahead } = handles;
+        let switch = power.clone();
         let power = border.power(power);
         let capabilities = hypervisor.capabilities();
         // What can be wrong with files first.
@@ -167,6 +168,7 @@ impl Machine {
             nodes: media::Nodes::default(),
             rtc,
             power,
+            switch,
             ejected,
             leaving: Mutex::default(),
             cpus: Mutex::new((0..config.vcpus).map(|cpu| (cpu, String::new())).collect()),

@@ -14,7 +14,6 @@ object StatusInfo running:bool singlestep:bool status:RunState
 enum RebootAction reset shutdown
 enum ShutdownAction poweroff pause
 enum PanicAction pause shutdown exit-failure none
-enum WatchdogAction reset shutdown poweroff pause debug none inject-nmi
 ",
     commands: &[
         CommandSpec::new("query-status", |_, context| {
@@ -46,6 +45,7 @@ enum WatchdogAction reset shutdown poweroff pause debug none inject-nmi
         CommandSpec::new("system_wakeup", |_, context| nothing(context.guest.wakeup()))
             .only_in(&[RunState::Suspended], "Unable to wake up: guest is not in suspended state")
             .alone(),
+        CommandSpec::new("inject-nmi", |_, context| nothing(context.guest.inject_nmi())),
         CommandSpec::new("set-action", |command, context| {
             nothing(arguments(command).and_then(|actions: Actions| context.guest.set_actions(&actions)))
         })

@@ -15,7 +15,7 @@ use crate::config::NetdevConfig;
 use crate::qemu::keyval;
 
 const HELP: &str = "\
-cont | stop | quit | system_reset | system_powerdown | system_wakeup
+cont | stop | quit | system_reset | system_powerdown | system_wakeup | nmi | watchdog_action ACTION
 eject [-f] DRIVE | change DRIVE FILE [FORMAT] | sendkey KEY-KEY [MS] | screendump FILE [-f FORMAT]
 mouse_move DX DY [DZ] | mouse_button STATE | chardev-remove ID | closefd NAME
 device_add MODEL[,id=ID][,KEY=VALUE...] | device_del ID
@@ -61,6 +61,10 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["system_reset"] => drop(same("system_reset", json!({}), context)?),
         ["system_powerdown"] => drop(same("system_powerdown", json!({}), context)?),
         ["system_wakeup"] => drop(same("system_wakeup", json!({}), context)?),
+        ["nmi"] => drop(same("inject-nmi", json!({}), context)?),
+        ["watchdog_action", action] => {
+            drop(same("set-action", json!({ "watchdog": action }), context)?);
+        }
         ["eject", "-f", drive] => eject(drive, true, context)?,
         ["eject", drive] => eject(drive, false, context)?,
         ["change", drive, "-f", file, format @ ..] => change(drive, file, format, true, context)?,

@@ -13,6 +13,7 @@ mod fw_cfg;
 mod hda;
 mod hpet;
 mod i440fx;
+mod i6300esb;
 mod i8042;
 mod ide;
 mod input;
@@ -83,6 +84,7 @@ pub const GROUPS: &[Group] = &[
     e1000::GROUP,
     e1000e::GROUP,
     ne2000::GROUP,
+    i6300esb::GROUP,
     virtio_blk::GROUP,
     virtio_net::GROUP,
     virtio_scsi::GROUP,

@@ -18,19 +18,21 @@ fn commands_are_let_through_in_their_run_states_only() {
     let wakeup = "Unable to wake up: guest is not in suspended state";
     let reset = "Resetting the Virtual Machine is required";
     let asleep = "a guest that sleeps (ACPI S3) cannot be saved";
-    use RunState::{GuestPanicked, IoError, Paused, Prelaunch, Running, SaveVm, Shutdown, Suspended};
+    use RunState::{
+        GuestPanicked, IoError, Paused, Prelaunch, Running, SaveVm, Shutdown, Suspended, Watchdog,
+    };
     for (name, arguments, refused_in, words) in [
         ("query-status", json!({}), &[][..], ""),
         (
             "input-send-event",
             abs,
-            &[Prelaunch, Paused, Suspended, Shutdown, GuestPanicked, IoError, SaveVm],
+            &[Prelaunch, Paused, Suspended, Shutdown, GuestPanicked, IoError, Watchdog, SaveVm],
             "VM not running",
         ),
         (
             "system_wakeup",
             json!({}),
-            &[Prelaunch, Running, Paused, Shutdown, GuestPanicked, IoError, SaveVm],
+            &[Prelaunch, Running, Paused, Shutdown, GuestPanicked, IoError, Watchdog, SaveVm],
             wakeup,
         ),
         ("cont", json!({}), &[Suspended, Shutdown, GuestPanicked], reset),
