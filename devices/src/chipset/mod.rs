@@ -9,6 +9,7 @@ pub mod piix4_pm;
 pub mod port92;
 pub mod post;
 pub mod pvpanic;
+pub mod pvpanic_pci;
 
 #[cfg(test)]
 mod tests;

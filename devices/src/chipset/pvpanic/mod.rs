@@ -2,11 +2,10 @@
 //!
 //! Specification: QEMU documentation, "PVPANIC device", the ISA variant at port 0x505.
 //!
-//! Left out: the PCI variant and the orderly shutdown event (bit 2), which the port does not offer. There
-//! is no state.
+//! Left out: the orderly shutdown event (bit 2), which the port does not offer. There is no state.
 
 pub mod model;
-mod spec;
+pub(super) mod spec;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +17,17 @@ use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
 const KIND: &str = "pvpanic";
 const VERSION: u16 = 1;
+
+/// Carries out what a guest tells, of what `supported` lets it.
+pub(super) fn tell(power: &dyn Power, event: u8, supported: u8) {
+    let event = event & supported;
+    // With both bits the first counts, as in QEMU.
+    if event & spec::PANICKED != 0 {
+        power.request(PowerEvent::Panicked);
+    } else if event & spec::CRASH_LOADED != 0 {
+        power.request(PowerEvent::CrashLoaded);
+    }
+}
 
 /// The panic notifier.
 pub struct Pvpanic {
@@ -48,13 +58,7 @@ impl Device for Pvpanic {
         Io::Done
     }
     fn write(&mut self, _at: At, data: &[u8]) -> Io {
-        let event = data.first().map_or(0, |value| value & spec::SUPPORTED);
-        // With both bits the first counts, as in QEMU.
-        if event & spec::PANICKED != 0 {
-            self.power.request(PowerEvent::Panicked);
-        } else if event & spec::CRASH_LOADED != 0 {
-            self.power.request(PowerEvent::CrashLoaded);
-        }
+        tell(&*self.power, data.first().copied().unwrap_or(0), spec::SUPPORTED);
         Io::Done
     }
     fn reset(&mut self) {}

@@ -27,6 +27,7 @@ mod piix4_pm;
 mod pit;
 mod port92;
 mod ps2;
+mod pvpanic_pci;
 mod rtc;
 mod rtl8139;
 mod serial;
@@ -84,6 +85,7 @@ pub const GROUPS: &[Group] = &[
     e1000::GROUP,
     e1000e::GROUP,
     ne2000::GROUP,
+    pvpanic_pci::GROUP,
     i6300esb::GROUP,
     virtio_blk::GROUP,
     virtio_net::GROUP,
