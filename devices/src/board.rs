@@ -155,6 +155,8 @@ pub struct MadeChild {
     pub tray: Option<Tray>,
     /// It as a keyboard or a pointer. Whoever keeps the child keeps it too.
     pub input: Option<Arc<DeviceCell<dyn InputSink>>>,
+    /// The bus that it has for others.
+    pub bus: Option<OfferedBus>,
 }
 
 /// A device on another's bus, as the machine has it.

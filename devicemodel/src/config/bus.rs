@@ -16,11 +16,13 @@ pub(crate) struct OfferedBus {
     pub of: usize,
 }
 
-/// The buses of these devices, in their order.
+/// The buses of these devices, in their order; those of devices that hang on another's bus come last, as they are made.
 pub(crate) fn offered(devices: &[DeviceSpec]) -> Vec<OfferedBus> {
     let mut nameless = BTreeMap::new();
     let mut all = Vec::new();
-    for (of, device) in devices.iter().enumerate() {
+    let numbered = || devices.iter().enumerate();
+    let first = numbered().filter(|(_, device)| !device.is_child());
+    for (of, device) in first.chain(numbered().filter(|(_, device)| device.is_child())) {
         let kinds = device.model().map_or(&[][..], |model| model.offers);
         // A companion's ports are those of its master's bus.
         let kinds = if device.properties.contains_key("masterbus") { &[] } else { kinds };

@@ -130,7 +130,8 @@ pub(super) fn settle(disks: &mut Vec<DiskConfig>, devices: &mut Vec<DeviceSpec>)
             needs_scsi |= disk.bus == DiskBus::Scsi;
         }
     }
-    if needs_scsi && bus::offered(devices).iter().all(|bus| bus.kind != BusType::Scsi) {
+    let is_host = |bus: &bus::OfferedBus| bus.kind == BusType::Scsi && !devices[bus.of].is_child();
+    if needs_scsi && !bus::offered(devices).iter().any(is_host) {
         devices.push(DeviceSpec::plain(&virtio_scsi::MODEL));
     }
     for (at, disk) in of {

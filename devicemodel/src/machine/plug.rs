@@ -5,6 +5,7 @@ mod hot;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::firmware::locate::{Firmware, LocateError};
@@ -292,7 +293,12 @@ impl Maker<'_> {
             screens.extend(display.map(|adapter| Screen { id: device.spec.id.clone(), adapter }));
             inner.devices.push(device);
         }
-        for spec in children {
+        // What hangs on a child's bus comes after that.
+        let offered = bus::offered(specs).into_iter().filter(|bus| specs[bus.of].is_child());
+        let of_children: BTreeSet<String> = offered.map(|bus| bus.name).collect();
+        let is_deeper = |spec: &DeviceSpec| spec.bus.as_ref().is_some_and(|bus| of_children.contains(bus));
+        let (deeper, children): (Vec<_>, Vec<_>) = children.into_iter().partition(is_deeper);
+        for spec in children.into_iter().chain(deeper) {
             self.child_of(spec, &mut inner)?;
         }
         Ok(screens)
@@ -327,11 +333,11 @@ impl Maker<'_> {
         let bus = inner.bus(name).ok_or_else(|| refused(&spec, &format!("Bus '{name}' not found")))?;
         let handles = ChildHandles { id: spec.id.as_deref(), bus, board: self };
         let made = make(&properties, handles).map_err(|error| refused(&spec, &error))?;
-        let MadeChild { place, child, tray, input } = made;
+        let MadeChild { place, child, tray, input, bus } = made;
         input.iter().for_each(|input| self.board.others.add(input));
         spec.properties.extend(place.into_iter().map(|(name, at)| (name.to_owned(), Value::Uint(at))));
         let name = name_of(&spec);
-        Ok(Device { child: Some(child), tray, ..Device::of(name, spec) })
+        Ok(Device { child: Some(child), tray, bus, ..Device::of(name, spec) })
     }
 
     /// Makes one that has its place.

@@ -51,7 +51,7 @@ impl<'a> Place<'a> {
         let Place { host, port } = self;
         host.plug(port, device).map_err(refused)?;
         let child = Plugged { host: host.clone(), port, gone: Mutex::default(), _input: input.clone() };
-        Ok(MadeChild { place: vec![(PORT.name, port)], child: Box::new(child), tray: None, input })
+        Ok(MadeChild { place: vec![(PORT.name, port)], child: Box::new(child), tray: None, input, bus: None })
     }
 }
 

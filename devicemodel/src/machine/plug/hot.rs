@@ -41,18 +41,31 @@ impl Inner {
         in_slots(true) & !in_slots(false) & !board
     }
 
-    /// Takes off their buses what hangs on the devices of these slots, which leave.
-    fn take_children(&mut self, slots: u32) {
+    /// Takes out these devices, with all that is on their buses or behind them. What hangs on another comes before it.
+    fn take(&mut self, is: impl Fn(&Device) -> bool) -> Vec<Device> {
         let specs: Vec<DeviceSpec> = self.devices.iter().map(|device| device.spec.clone()).collect();
-        let leaves =
-            |bus: &bus::OfferedBus| self.devices.get(bus.of).is_some_and(|device| device.is_in(slots));
-        let names: Vec<String> =
-            bus::offered(&specs).into_iter().filter(leaves).map(|bus| bus.name).collect();
-        let is_of = |device: &mut Device| {
-            device.child.is_some() && device.spec.bus.as_ref().is_some_and(|bus| names.contains(bus))
+        let buses = bus::offered(&specs);
+        let hangs_on = |spec: &DeviceSpec, of: usize| {
+            let is_its = |bus: &bus::OfferedBus| bus.of == of && Some(&bus.name) == spec.bus.as_ref();
+            spec.is_child() && buses.iter().any(is_its) || spec.is_behind(&specs[of])
         };
-        let children: Vec<Device> = self.devices.extract_if(.., is_of).collect();
-        children.into_iter().for_each(|child| self.leave(child, None));
+        // How far each is from what is taken.
+        let mut depths: Vec<Option<usize>> =
+            self.devices.iter().map(|device| is(device).then_some(0)).collect();
+        for depth in 1..=specs.len() {
+            let above: Vec<usize> = (0..specs.len()).filter(|at| depths[*at] == Some(depth - 1)).collect();
+            for (at, spec) in specs.iter().enumerate() {
+                if depths[at].is_none() && above.iter().any(|of| hangs_on(spec, *of)) {
+                    depths[at] = Some(depth);
+                }
+            }
+        }
+        let (taken, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.devices).into_iter().zip(depths).partition(|(_, depth)| depth.is_some());
+        self.devices = rest.into_iter().map(|(device, _)| device).collect();
+        let mut taken = taken;
+        taken.sort_by_key(|(_, depth)| std::cmp::Reverse(*depth));
+        taken.into_iter().map(|(device, _)| device).collect()
     }
 
     /// A device is off the bus of PCI, or is taken off another device's.
@@ -196,11 +209,9 @@ impl Machine {
             if matches!(self.border, Border::Recorded(..)) {
                 return Some(Err(plain("no device can go while a recording is made")));
             }
-            let device = inner.devices.remove(at);
-            // What is behind a hub goes with it.
-            let behind: Vec<Device> =
-                inner.devices.extract_if(.., |other| other.spec.is_behind(&device.spec)).collect();
-            for device in std::iter::once(device).chain(behind) {
+            // What hangs on it goes with it.
+            let name = device.name.clone();
+            for device in inner.take(|other| other.name == name) {
                 inner.leave(device, None);
             }
             // Who asked hears of it when it is gone.
@@ -226,10 +237,11 @@ impl Machine {
         let slots = self.ejected.0.swap(0, Ordering::AcqRel);
         let mut inner = self.plugged.inner();
         if slots != 0 {
-            inner.take_children(slots);
-            let out: Vec<Device> = inner.devices.extract_if(.., |device| device.is_in(slots)).collect();
-            for device in out {
-                if let (Some(devfn), Some(slot)) = (device.spec.devfn(), self.bus.detach(&device.name)) {
+            for device in inner.take(|device| device.is_in(slots)) {
+                if device.child.is_some() {
+                    inner.leave(device, None);
+                } else if let (Some(devfn), Some(slot)) = (device.spec.devfn(), self.bus.detach(&device.name))
+                {
                     inner.pci.release(devfn);
                     inner.leave(device, Some(slot));
                 }

@@ -130,6 +130,7 @@ pub fn make_codec(properties: &Properties, parts: ChildHandles<'_>) -> Result<Ma
         child: Box::new(Plugged { bus: bus.clone(), address }),
         tray: None,
         input: None,
+        bus: None,
     })
 }
 

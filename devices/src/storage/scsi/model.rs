@@ -172,7 +172,7 @@ fn plug(properties: &Properties, parts: &ChildHandles<'_>, medium: Medium) -> Re
     let plugged = host.plug(target, lun, options);
     let (at, tray) = plugged.map_err(|error| MakeError::Other(error.to_string()))?;
     let place = vec![("channel", 0), ("scsi-id", at.target.into()), ("lun", at.lun.into())];
-    Ok(MadeChild { place, child: Box::new(Plugged { host: host.clone(), at }), tray, input: None })
+    Ok(MadeChild { place, child: Box::new(Plugged { host: host.clone(), at }), tray, input: None, bus: None })
 }
 
 /// A unit on its bus.

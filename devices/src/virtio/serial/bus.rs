@@ -70,6 +70,7 @@ pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChil
         child: Box::new(Plugged { bus: bus.clone(), number }),
         tray: None,
         input: None,
+        bus: None,
     })
 }
 
