@@ -75,71 +75,81 @@ impl Xhci {
         if !self.runs() || self.quiet {
             return;
         }
-        let waiting: Vec<(u8, u8)> = self
-            .slots
-            .iter()
-            .zip(1u8..)
-            .filter_map(|(slot, number)| Some((slot.as_ref()?, number)))
-            .flat_map(|(slot, number)| slot.endpoints.iter().map(move |(at, of)| (number, *at, of.waiting)))
-            .filter(|(.., waiting)| *waiting)
-            .map(|(slot, endpoint, _)| (slot, endpoint))
-            .collect();
-        for (slot, endpoint) in waiting {
-            self.transfer(slot, endpoint, budget);
+        // What goes over by one endpoint may be what another has waited for: status after data, data after a command.
+        loop {
+            let mut done = false;
+            for (slot, endpoint) in self.waiting() {
+                done |= self.transfer(slot, endpoint, budget);
+            }
+            if !done {
+                return;
+            }
         }
     }
 
-    /// Does TDs of an endpoint until there is none, the device has no answer, or there is no room for events.
-    fn transfer(&mut self, slot: u8, endpoint: u8, budget: &mut Budget) {
-        loop {
-            let Some(of) = self.slot(slot) else { return };
-            let place = Place { slot, endpoint, port: of.port, route: of.route };
-            let Some(at) = of.endpoints.get_mut(&endpoint) else { return };
-            if at.state != EndpointState::Running || !self.runs() {
-                return;
-            }
-            let Some(at) = self.endpoint(slot, endpoint) else { return };
-            at.waiting = true;
-            let mut ring = at.ring;
-            if budget.trbs == 0 || budget.bytes == 0 {
-                self.more = true;
-                return;
-            }
-            let mut td = Vec::new();
-            match self.gather(&mut ring, &mut td) {
-                Ok(true) => {}
-                // Whoever rings the doorbell again has put more there.
-                Ok(false) => {
-                    if let Some(at) = self.endpoint(slot, endpoint) {
-                        at.waiting = false;
-                    }
-                    return;
+    /// Endpoints that wait, with their slots.
+    fn waiting(&self) -> Vec<(u8, u8)> {
+        let slots = self.slots.iter().zip(1u8..).filter_map(|(slot, number)| Some((slot.as_ref()?, number)));
+        let endpoints =
+            slots.flat_map(|(slot, number)| slot.endpoints.iter().map(move |(at, of)| (number, *at, of)));
+        endpoints.filter(|(.., of)| of.waiting).map(|(slot, at, _)| (slot, at)).collect()
+    }
+
+    /// Does TDs of an endpoint until there is none, the device has no answer, or there is no room for events. Whether one
+    /// was done.
+    fn transfer(&mut self, slot: u8, endpoint: u8, budget: &mut Budget) -> bool {
+        let mut done = false;
+        while self.transfer_next(slot, endpoint, budget) {
+            done = true;
+        }
+        done
+    }
+
+    /// Does the next TD of an endpoint. False: there is none, or it is not over.
+    fn transfer_next(&mut self, slot: u8, endpoint: u8, budget: &mut Budget) -> bool {
+        let Some(of) = self.slot(slot) else { return false };
+        let place = Place { slot, endpoint, port: of.port, route: of.route };
+        let runs = of.endpoints.get(&endpoint).is_some_and(|at| at.state == EndpointState::Running);
+        if !runs || !self.runs() {
+            return false;
+        }
+        let Some(at) = self.endpoint(slot, endpoint) else { return false };
+        at.waiting = true;
+        let mut ring = at.ring;
+        if budget.trbs == 0 || budget.bytes == 0 {
+            self.more = true;
+            return false;
+        }
+        let mut td = Vec::new();
+        match self.gather(&mut ring, &mut td) {
+            Ok(true) => {}
+            // Whoever rings the doorbell again has put more there.
+            Ok(false) => {
+                if let Some(at) = self.endpoint(slot, endpoint) {
+                    at.waiting = false;
                 }
-                Err(code) => {
-                    let at = td.last().map_or(ring.at, |trb: &Trb| trb.at);
-                    self.halt(place, Event::new(trb::TRANSFER, code, at), 0);
-                    return;
-                }
+                return false;
             }
-            budget.trbs = budget.trbs.saturating_sub(td.len());
-            if td.iter().any(|trb| self.is_full(trb.interrupter())) {
-                return;
-            }
-            match self.run(place, &td, budget) {
-                End::Done => {
-                    if let Some(at) = self.endpoint(slot, endpoint) {
-                        at.ring = ring;
-                        at.forget();
-                    }
-                    self.tell_endpoint(slot, endpoint);
-                }
-                End::Failed | End::Waits => return,
-                End::Later => {
-                    self.more = true;
-                    return;
-                }
+            Err(code) => {
+                let at = td.last().map_or(ring.at, |trb: &Trb| trb.at);
+                self.halt(place, Event::new(trb::TRANSFER, code, at), 0);
+                return false;
             }
         }
+        budget.trbs = budget.trbs.saturating_sub(td.len());
+        if td.iter().any(|trb| self.is_full(trb.interrupter())) {
+            return false;
+        }
+        let end = self.run(place, &td, budget);
+        if end == End::Done {
+            if let Some(at) = self.endpoint(slot, endpoint) {
+                at.ring = ring;
+                at.forget();
+            }
+            self.tell_endpoint(slot, endpoint);
+        }
+        self.more |= end == End::Later;
+        end == End::Done
     }
 
     /// Reads a TD. False: it is not all there.
