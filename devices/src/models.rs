@@ -89,6 +89,7 @@ static ALL: &[Listed] = &[
     Listed(&usb::hid::model::KEYBOARD, Maker::On(usb::hid::model::make)),
     Listed(&usb::hub::model::MODEL, Maker::On(usb::hub::model::make)),
     Listed(&usb::storage::model::MODEL, Maker::On(usb::storage::model::make)),
+    Listed(&usb::uas::model::MODEL, Maker::On(usb::uas::model::make)),
     Listed(&virtio::balloon::model::MODEL, Maker::Of(virtio::balloon::model::make)),
     Listed(&virtio::balloon::model::TRANSITIONAL, Maker::Of(virtio::balloon::model::make)),
     Listed(&virtio::balloon::model::NON_TRANSITIONAL, Maker::Of(virtio::balloon::model::make)),

@@ -242,19 +242,31 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
         let mut behind = Vec::new();
         if offers.contains(&BusType::Usb) {
             // A controller has two ports; each begins with another device. All are behind a hub, where one can be.
-            fitting.retain(|model| model.name != "usb-hub");
+            fitting.retain(|model| !["usb-hub", "usb-uas"].contains(&model.name));
             behind = fitting.clone();
             let turn = at % fitting.len();
             fitting.rotate_left(turn);
             fitting.truncate(1);
         }
-        let child = |model: &'static Model, properties: &Properties| {
-            let make = models::child_maker(model)
-                .map(|make| make(properties, ChildHandles { id: None, bus, board: &context }));
-            make.is_none_or(|made| made.is_ok())
+        let make = |model: &'static Model, properties: &Properties, bus: &OfferedBus| {
+            let make = models::child_maker(model).unwrap();
+            make(properties, ChildHandles { id: None, bus, board: &context })
         };
+        let child = |model: &'static Model, properties: &Properties| make(model, properties, bus).is_ok();
         for model in fitting {
             assert!(child(model, &usual(model)), "{}", model.name);
+        }
+        if ["ehci", "xhci"].iter().any(|fast| offers.contains(&BusType::Usb) && of.name.contains(fast)) {
+            // Units on the bus of a device that has no speed of the others.
+            let uas = models::find("usb-uas").unwrap();
+            let units = make(uas, &usual(uas), bus).unwrap().bus.unwrap();
+            for (name, lun) in [("scsi-hd", 0), ("scsi-cd", 1)] {
+                let unit = models::find(name).unwrap();
+                let mut properties = usual(unit);
+                properties.put("lun", Value::Uint(lun)).unwrap();
+                properties.put("scsi-id", Value::Uint(0)).unwrap();
+                assert!(make(unit, &properties, &units).is_ok(), "{name}");
+            }
         }
         let hub = models::find("usb-hub").unwrap();
         if !behind.is_empty() && child(hub, &usual(hub)) {

@@ -18,10 +18,11 @@ pub fn scsi(devfn: u8, target: u64, lun: u64) -> String {
     format!("/pci@i0cf8/scsi@{}/channel@0/disk@{target:x},{lun:x}", function(devfn))
 }
 
-/// A disk behind a USB controller on PCI bus 0, on that port of its root hub; `hubs` are ports with hubs on the way there.
-pub fn usb_disk(devfn: u8, hubs: &[u8], port: u8) -> String {
+/// A disk behind a USB controller on PCI bus 0, which is that unit of the device on that port of its root hub; `hubs` are
+/// ports with hubs on the way there.
+pub fn usb_disk(devfn: u8, hubs: &[u8], port: u8, lun: u64) -> String {
     let hubs: String = hubs.iter().map(|port| format!("hub@{port:x}/")).collect();
-    format!("/pci@i0cf8/usb@{}/{hubs}storage@{port:x}/channel@0/disk@0,0", function(devfn))
+    format!("/pci@i0cf8/usb@{}/{hubs}storage@{port:x}/channel@0/disk@0,{lun:x}", function(devfn))
 }
 
 /// A network card on PCI bus 0, booted by its option ROM.
@@ -68,8 +69,11 @@ mod tests {
         assert_eq!(network_card(3 << 3), "/pci@i0cf8/ethernet@3/ethernet-phy@0");
         assert_eq!(network_card(0x1f << 3 | 1), "/pci@i0cf8/ethernet@1f,1/ethernet-phy@0");
         assert_eq!(virtio_disk(5 << 3), "/pci@i0cf8/scsi@5/disk@0,0");
-        assert_eq!(usb_disk(1 << 3 | 2, &[], 2), "/pci@i0cf8/usb@1,2/storage@2/channel@0/disk@0,0");
-        assert_eq!(usb_disk(6 << 3, &[1, 8], 2), "/pci@i0cf8/usb@6/hub@1/hub@8/storage@2/channel@0/disk@0,0");
+        assert_eq!(usb_disk(1 << 3 | 2, &[], 2, 0), "/pci@i0cf8/usb@1,2/storage@2/channel@0/disk@0,0");
+        assert_eq!(
+            usb_disk(6 << 3, &[1, 8], 2, 10),
+            "/pci@i0cf8/usb@6/hub@1/hub@8/storage@2/channel@0/disk@0,a"
+        );
         assert!(kernel().starts_with("/rom@genroms/"));
         let paths = || vec![ide(1, 0), ide(0, 1)];
         let lines = b"/pci@i0cf8/ide@1,1/drive@1/disk@0\n/pci@i0cf8/ide@1,1/drive@0/disk@1";

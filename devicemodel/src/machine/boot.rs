@@ -40,15 +40,20 @@ fn by_index(spec: &DeviceSpec, devices: &[DeviceSpec]) -> Option<(u64, String)> 
 /// The firmware's name of a drive.
 fn drive(spec: &DeviceSpec, devices: &[DeviceSpec]) -> Option<String> {
     if spec.is_child() {
-        let buses = bus::offered(devices);
-        let bus = buses.iter().find(|bus| Some(&bus.name) == spec.bus.as_ref())?;
-        let devfn = devices.get(bus.of)?.devfn()?;
+        let of = |spec: &DeviceSpec| {
+            let bus = bus::offered(devices).into_iter().find(|bus| Some(&bus.name) == spec.bus.as_ref());
+            devices.get(bus?.of)
+        };
+        let on = of(spec)?;
+        let on_usb = |controller: &DeviceSpec, spec: &DeviceSpec, lun: u64| {
+            let ports: Vec<u8> = spec.place().flat_map(usb_ports).collect();
+            let (port, hubs) = ports.split_last()?;
+            Some(names::usb_disk(controller.devfn()?, hubs, *port, lun))
+        };
         return match *spec.place().collect::<Vec<_>>() {
-            [_, target, lun] => Some(names::scsi(devfn, target, lun)),
-            [path] => {
-                let ports: Vec<u8> = usb_ports(path).collect();
-                ports.split_last().map(|(port, hubs)| names::usb_disk(devfn, hubs, *port))
-            }
+            [_, _, lun] if on.is_child() => on_usb(of(on)?, on, lun),
+            [_, target, lun] => Some(names::scsi(on.devfn()?, target, lun)),
+            [_] => on_usb(on, spec, 0),
             _ => None,
         };
     }
@@ -150,6 +155,11 @@ mod tests {
         let disk = "usb-storage,drive=x,bus=u.0,port=3,bootindex=1";
         let boots = lines(named, &["qemu-xhci,id=u,addr=6", disk]);
         assert_eq!(boots, ["/pci@i0cf8/usb@6/storage@3/channel@0/disk@0,0"]);
+        let named = |guest: &mut GuestConfig| guest.disks[0].id = Some("x".into());
+        let host = "usb-uas,id=a,bus=u.0,port=2";
+        let unit = "scsi-hd,drive=x,bus=a.0,channel=0,scsi-id=0,lun=11,bootindex=1";
+        let boots = lines(named, &["qemu-xhci,id=u,addr=6", host, unit]);
+        assert_eq!(boots, ["/pci@i0cf8/usb@6/storage@2/channel@0/disk@0,b"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
         "disk controller",
         &["lsi53c895a", "lsi", "lsi53c810", "ahci", "ich9-ahci", "megasas", "pvscsi", "mptsas1068"],
     ),
-    ("disk controller", &["nvme", "isa-fdc", "floppy", "isa-ide", "piix3-ide", "usb-bot", "usb-uas"]),
+    ("disk controller", &["nvme", "isa-fdc", "floppy", "isa-ide", "piix3-ide", "usb-bot"]),
     ("SCSI drive", &["scsi-block", "scsi-generic"]),
     ("virtio", &["virtio-9p-pci", "virtio-multitouch-pci"]),
     (

@@ -92,6 +92,8 @@ pub struct Endpoint {
     pub interval: u8,
     /// bMaxBurst of its SuperSpeed companion (USB 3.0, 9.6.7), which there is at that speed alone.
     pub burst: Option<u8>,
+    /// Descriptors of its class.
+    pub of_class: &'static [u8],
 }
 
 impl Description {
@@ -121,13 +123,14 @@ impl Description {
             bytes.extend(class);
             bytes.push(0);
             bytes.extend(*of_class);
-            for Endpoint { address, attributes, max_packet, interval, burst } in *endpoints {
+            for Endpoint { address, attributes, max_packet, interval, burst, of_class } in *endpoints {
                 bytes.extend([7, kind::ENDPOINT, *address, *attributes]);
                 bytes.extend(max_packet.to_le_bytes());
                 bytes.push(*interval);
                 if let Some(burst) = burst {
                     bytes.extend([6, kind::COMPANION, *burst, 0, 0, 0]);
                 }
+                bytes.extend(*of_class);
             }
         }
         let total = (bytes.len() as u16).to_le_bytes();

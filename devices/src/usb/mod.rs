@@ -23,6 +23,7 @@ mod state;
 pub mod storage;
 #[cfg(test)]
 mod tests;
+pub mod uas;
 pub mod uhci;
 pub mod xhci;
 

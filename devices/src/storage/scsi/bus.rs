@@ -184,6 +184,11 @@ impl<T> ScsiBus<T> {
         self.units.contains_key(&address)
     }
 
+    /// Bytes of a unit's block, if it is there.
+    pub fn block(&self, address: Address) -> Option<u64> {
+        self.units.get(&address).map(|slot| slot.unit.block())
+    }
+
     /// Commands that have not ended.
     pub fn in_flight(&self) -> usize {
         self.tasks.len() + self.refused.len() + self.dying.len()

@@ -27,7 +27,7 @@ mod work;
 
 pub use bus::{Address, Command, End, LUN_MAX, Outcome, ScsiBus, Taken};
 pub use cdb::{Cdb, Expected};
-pub use host::ScsiHost;
+pub use host::{NoPlace, ScsiHost};
 pub use mode::{Header, Page, mode_sense};
 pub use state::{BusState, TASKS};
 pub use unit::{Labels, Medium, Unit, UnitOptions};

@@ -115,7 +115,7 @@ static MOUSE_HID: [u8; 9] = class_descriptor(0x0001, MOUSE_REPORT.len());
 static KEYBOARD_HID: [u8; 9] = class_descriptor(0x0111, KEYBOARD_REPORT.len());
 
 const fn interrupt_in(max_packet: u16, interval: u8) -> [Endpoint; 1] {
-    [Endpoint { address: 0x81, attributes: 3, max_packet, interval, burst: None }]
+    [Endpoint { address: 0x81, attributes: 3, max_packet, interval, burst: None, of_class: &[] }]
 }
 
 /// At full speed every 10 ms; at high speed 2^3 or 2^6 microframes.

@@ -91,7 +91,7 @@ bitflags! {
 
 /// The status change endpoint (11.12.1).
 static ENDPOINTS: [Endpoint; 1] =
-    [Endpoint { address: 0x81, attributes: 3, max_packet: 2, interval: 0xff, burst: None }];
+    [Endpoint { address: 0x81, attributes: 3, max_packet: 2, interval: 0xff, burst: None, of_class: &[] }];
 static INTERFACES: [Interface; 1] =
     [Interface { class: [CLASS, 0, 0], of_class: &[], endpoints: &ENDPOINTS }];
 

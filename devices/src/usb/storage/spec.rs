@@ -43,8 +43,9 @@ pub mod request {
 }
 
 const fn bulk(max_packet: u16, burst: Option<u8>) -> [Endpoint; 2] {
-    let inward = Endpoint { address: 0x80 | IN, attributes: 2, max_packet, interval: 0, burst };
-    [inward, Endpoint { address: OUT, attributes: 2, max_packet, interval: 0, burst }]
+    let inward =
+        Endpoint { address: 0x80 | IN, attributes: 2, max_packet, interval: 0, burst, of_class: &[] };
+    [inward, Endpoint { address: OUT, attributes: 2, max_packet, interval: 0, burst, of_class: &[] }]
 }
 
 static FULL_ENDPOINTS: [Endpoint; 2] = bulk(64, None);

@@ -28,7 +28,7 @@ use super::device::{Identity, VirtioDevice};
 use super::pci::VirtioPci;
 use super::queue::{Broken, Chain, len, write_at};
 use super::spec::device_id;
-use crate::storage::scsi::{Address, LUN_MAX, ScsiBus, ScsiHost, Taken, UnitOptions};
+use crate::storage::scsi::{Address, LUN_MAX, NoPlace, ScsiBus, ScsiHost, Taken, UnitOptions};
 use control::Waiting;
 use request::Context;
 use spec::{config, event, feature, queue};
@@ -208,7 +208,7 @@ impl ScsiHost for DeviceCell<VirtioPci<Scsi>> {
         target: Option<u8>,
         lun: Option<u16>,
         unit: UnitOptions,
-    ) -> Result<(Address, Option<Tray>), Taken> {
+    ) -> Result<(Address, Option<Tray>), NoPlace> {
         self.lock().with(|scsi, common| {
             let address = scsi.bus.choose(target, lun).ok_or(Taken)?;
             Ok((address, scsi.plug(common, address, unit)?))

@@ -1,6 +1,7 @@
 //! USB: the controller beside the PIIX3, and what comes and goes on its ports.
 
 use super::*;
+use crate::config::{DiskBus, DiskConfig};
 
 const PLACE: u64 = 1 << 3 | 2;
 
@@ -155,4 +156,53 @@ fn companions_share_the_ports_of_their_master() {
     assert!(refused.contains("ports 0 to 2 of masterbus are not free"), "{refused}");
     let refused = built(vec![controller(), master("u.0")]).err().unwrap().to_string();
     assert!(refused.contains("takes no companion controllers"), "{refused}");
+}
+
+/// Units hang on the bus of a device that hangs on the controller's.
+#[test]
+fn units_of_a_device_on_usb_come_and_go_with_it() {
+    let on = |bus: &str, mut spec: DeviceSpec| {
+        spec.bus = Some(bus.into());
+        spec
+    };
+    let cd = |id: &str, lun: u64| on("a.0", spec("scsi-cd", Some(id), &[("scsi-id", 0), ("lun", lun)]));
+    let fast = |id: &str| spec("qemu-xhci", Some(id), &[]);
+    // In whatever order they are said.
+    let mut config = GuestConfig { memory_mib: 2, ..GuestConfig::default() };
+    config.devices = vec![cd("c", 3), on("x.0", spec("usb-uas", Some("a"), &[])), fast("x")];
+    config.check().unwrap();
+    let machine = built_of(Capabilities::default(), config).unwrap();
+    machine.add_device(cd("d", 255)).unwrap();
+    let machine = moved(&machine);
+    let refused = |spec| machine.add_device(spec).unwrap_err().to_string();
+    assert!(refused(cd("e", 256)).ends_with("bad scsi device lun: 256"));
+    let other = on("a.0", spec("scsi-cd", Some("e"), &[("scsi-id", 1)]));
+    assert!(refused(other).ends_with("bad scsi device id: 1"));
+    machine.add_device(on("a.0", spec("scsi-cd", Some("e"), &[]))).unwrap();
+    assert!(refused(on("a.0", spec("scsi-cd", None, &[]))).ends_with("no free target"));
+    let names = |machine: &Machine| machine.blocks().into_iter().map(|block| block.qdev).collect::<Vec<_>>();
+    assert_eq!(names(&machine), ["c", "d", "e"]);
+    let gone =
+        |machine: &Machine| machine.take_ejected().into_iter().map(|(id, _)| id.unwrap()).collect::<Vec<_>>();
+    machine.request_unplug("d").unwrap().unwrap();
+    assert_eq!(gone(&machine), ["d"]);
+    machine.request_unplug("a").unwrap().unwrap();
+    assert_eq!(gone(&machine), ["c", "e", "a"]);
+    assert!(machine.blocks().is_empty());
+    assert!(refused(cd("c", 0)).contains("Bus 'a.0' not found"));
+    // With the controller goes all that is behind it.
+    machine.add_device(on("x.0", spec("usb-uas", Some("a"), &[]))).unwrap();
+    machine.add_device(cd("c", 0)).unwrap();
+    machine.request_unplug("x").unwrap().unwrap();
+    hotplug(&machine, 8, Some(1 << 2));
+    assert_eq!(gone(&machine), ["c", "a", "x"]);
+    // A controller of full speed has none for it.
+    let slow = built(vec![controller(), on("u.0", spec("usb-uas", None, &[]))]).err().unwrap().to_string();
+    assert!(slow.contains("speed mismatch trying to attach usb device \"USB Attached SCSI HBA\""), "{slow}");
+    // A disk that only its image names is on a controller of its own.
+    let mut config = GuestConfig { memory_mib: 2, ..GuestConfig::default() };
+    config.devices = vec![fast("x"), on("x.0", spec("usb-uas", Some("a"), &[]))];
+    config.disks = vec![DiskConfig { bus: DiskBus::Scsi, ..DiskConfig::new("p") }];
+    config.check().unwrap();
+    assert!(config.devices.iter().any(|device| device.model == "virtio-scsi-pci"));
 }

@@ -8,8 +8,8 @@ use crate::usb::descriptors::{Configuration, Description, Endpoint, Interface};
 use crate::usb::{Answer, UsbDevice};
 
 static ENDPOINTS: [Endpoint; 2] = [
-    Endpoint { address: 0x81, attributes: 1, max_packet: 16, interval: 1, burst: None },
-    Endpoint { address: 0x02, attributes: 1, max_packet: 16, interval: 1, burst: None },
+    Endpoint { address: 0x81, attributes: 1, max_packet: 16, interval: 1, burst: None, of_class: &[] },
+    Endpoint { address: 0x02, attributes: 1, max_packet: 16, interval: 1, burst: None, of_class: &[] },
 ];
 static INTERFACES: [Interface; 1] = [Interface { class: [0xff; 3], of_class: &[], endpoints: &ENDPOINTS }];
 
