@@ -40,14 +40,21 @@ fn is_read(guest: &mut Guest, name: &str, mib: usize, bytes: &[u8]) -> Result<bo
 
 /// Reads the disk, writes a part of it back elsewhere, is saved in the middle of that, and unplugs it.
 fn storage(controller: &str, mib: usize) -> Result<()> {
-    storage_on(Machine::new()?.device(controller), mib, |_| Ok(()))
+    storage_on(Machine::new()?.device(controller), BULK_ONLY, mib, |_| Ok(()))
 }
 
-/// The same on a machine with a bus `u.0`; before it is saved, something is looked at.
-fn storage_on(machine: Machine, mib: usize, look: impl FnOnce(&mut Guest) -> Result<()>) -> Result<()> {
+/// A disk by the Bulk-Only Transport.
+const BULK_ONLY: &str = "usb-storage,id=s,bus=u.0,serial=AILURUS1";
+
+/// The same on a machine with a bus `u.0`; before it is saved, something is looked at. The device `s` is unplugged at last.
+fn storage_on(
+    machine: Machine,
+    drive: &str,
+    mib: usize,
+    look: impl FnOnce(&mut Guest) -> Result<()>,
+) -> Result<()> {
     let (folder, path, mut bytes) = noise(mib)?;
-    let machine = machine.scsi_drive(&path, "raw", "usb-storage,id=s,bus=u.0,serial=AILURUS1");
-    let mut guest = machine.kernel("usb", APPEND)?.boot()?;
+    let mut guest = machine.scsi_drive(&path, "raw", drive).kernel("usb", APPEND)?.boot()?;
     guest.wait_for("ailurus:/root#", seconds(240))?;
     disk(&mut guest, "sda")?;
     ensure!(is_read(&mut guest, "sda", mib, &bytes)?, "what is read differs");
@@ -81,6 +88,28 @@ fn a_disk_on_xhci() {
     });
 }
 
+/// Attached SCSI: the disk is a unit of the device `s`, which Linux's uas drives.
+fn attached_scsi(controller: &str) -> Result<()> {
+    let machine = Machine::new()?.device(controller).device("usb-uas,id=s,bus=u.0");
+    storage_on(machine, "scsi-hd,bus=s.0,lun=0,serial=AILURUS1", 8, |guest| {
+        guest.type_line("ls /sys/bus/usb/drivers/uas | grep -q :1.0 && echo uas-$((40+2))")?;
+        guest.wait_for("uas-42", seconds(60)).map(drop)
+    })
+}
+
+#[test]
+#[ignore = "all: 20 seconds, and the device cases have its transfers"]
+fn attached_scsi_on_ehci() {
+    case("USB Attached SCSI on EHCI: read, written, saved in the middle, unplugged", || {
+        attached_scsi("usb-ehci,id=u")
+    });
+}
+
+#[test]
+fn attached_scsi_on_xhci() {
+    case("USB Attached SCSI on xHCI: the same", || attached_scsi("qemu-xhci,id=u"));
+}
+
 /// An EHCI with three companions, as libxl writes it for `usbversion=2`.
 fn companions(machine: Machine) -> Machine {
     let machine = machine.device("ich9-usb-ehci1,id=u,addr=1d.7,multifunction=on");
@@ -95,7 +124,7 @@ fn companions(machine: Machine) -> Machine {
 fn a_disk_on_ehci_and_a_tablet_behind_its_companion() {
     case("USB on EHCI with companions: topology, a disk saved in mid-copy, a tablet", || {
         let machine = companions(Machine::new()?).device("usb-tablet,id=t,bus=u.0,port=3,usb_version=1");
-        storage_on(machine, 8, |guest| {
+        storage_on(machine, BULK_ONLY, 8, |guest| {
             // By bus, port and speed: the disk is the EHCI's, the tablet the second companion's.
             let of = "$(basename $(readlink -f $d/../../driver)) $(cat $d/devpath $d/speed $d/idProduct)";
             let line = format!("for d in /sys/bus/usb/devices/*-?; do echo {of}; done");
@@ -147,11 +176,15 @@ fn a_large_disk_on_xhci() {
 
 /// GRUB from a disk on USB: SeaBIOS finds the controller, reads the disk by its own driver, and hands it on by INT 13h.
 fn boots_grub(controller: &str) -> Result<()> {
+    boots_grub_on(Machine::new()?.device(controller), "usb-storage,bus=u.0,bootindex=0")
+}
+
+/// The same on a machine with a bus for the drive.
+fn boots_grub_on(machine: Machine, drive: &str) -> Result<()> {
     let folder = place::temporary()?;
     let disk = folder.path().join("grub.img");
     std::fs::copy(place::guest("grub-rescue.iso")?, &disk)?;
-    let machine = Machine::new()?.device(controller);
-    let mut guest = machine.scsi_drive(&disk, "raw", "usb-storage,bus=u.0,bootindex=0").boot()?;
+    let mut guest = machine.scsi_drive(&disk, "raw", drive).boot()?;
     let screen = guest.wait_screen("*GNU/Linux", seconds(180))?;
     ensure!(screen.has("GNU GRUB"), "no title:\n{}", screen.text());
     Ok(())
@@ -170,4 +203,12 @@ fn seabios_boots_from_usb_on_ehci() {
 #[test]
 fn seabios_boots_from_usb_on_xhci() {
     case("GRUB from USB storage on xHCI", || boots_grub("qemu-xhci,id=u"));
+}
+
+#[test]
+fn seabios_boots_from_attached_scsi() {
+    case("GRUB from USB Attached SCSI on EHCI", || {
+        let machine = Machine::new()?.device("usb-ehci,id=u").device("usb-uas,id=a,bus=u.0");
+        boots_grub_on(machine, "scsi-hd,bus=a.0,lun=0,bootindex=0")
+    });
 }

@@ -75,7 +75,7 @@ pub const VIRTIO: [&str; 14] = [
 
 /// USB by UHCI, OHCI, EHCI and xHCI, and keyboards, pointers and disks on it, for the generic kernel: the cloud kernel has
 /// none.
-pub const USB: [&str; 9] = [
+pub const USB: [&str; 10] = [
     "ehci-pci",
     "ohci-pci",
     "uhci-hcd",
@@ -84,6 +84,7 @@ pub const USB: [&str; 9] = [
     "hid-generic",
     "evdev",
     "usb-storage",
+    "uas",
     "sd_mod",
 ];
 

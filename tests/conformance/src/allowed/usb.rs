@@ -100,6 +100,13 @@ pub(super) const ALLOWED: &[Allowed] = &[
         "*",
         "QEMU leaves a TD for whose address there is no device. Drivers give up by time; O 4.3.1 counts attempts.",
     ),
+    Allowed {
+        device: "usb-uas",
+        case: "a function for a unit that is not there",
+        what: "incorrect LUN",
+        family: Family::Qemu,
+        reason: "QEMU carries it out on another unit. Drivers manage commands of units that they have found.",
+    },
     hub(
         "a port is reset",
         "the reset is over",

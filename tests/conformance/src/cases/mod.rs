@@ -76,6 +76,7 @@ pub const GROUPS: &[Group] = &[
     uhci::hub::GROUP,
     ohci::GROUP,
     ehci::GROUP,
+    ehci::uas::GROUP,
     xhci::GROUP,
     hda::GROUP,
     ac97::GROUP,

@@ -20,6 +20,7 @@ mod recording;
 mod saved;
 mod scsi;
 mod sound;
+mod uas;
 mod uhci;
 mod usernet;
 mod vhost_user;
@@ -70,6 +71,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
     Target { name: "uhci", run: uhci::run, seeds: uhci::seeds },
     Target { name: "usb-hub", run: hub::run, seeds: hub::seeds },
+    Target { name: "usb-uas", run: uas::run, seeds: uas::seeds },
     Target { name: "ohci", run: ohci::run, seeds: ohci::seeds },
     Target { name: "ehci", run: ehci::run, seeds: ehci::seeds },
     Target { name: "xhci", run: xhci::run, seeds: xhci::seeds },

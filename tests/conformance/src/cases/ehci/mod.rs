@@ -3,6 +3,7 @@
 
 mod driver;
 mod transfers;
+pub(super) mod uas;
 
 use crate::bench::Bench;
 use crate::case::{Disk, Group, Setup, case};
