@@ -2,7 +2,7 @@
 //!
 //! Specification: "Information technology - USB Attached SCSI (UAS)", T10 2095-D revision 4; commands are those of
 //! [`scsi`](crate::storage::scsi), whose units hang on the device's own bus. The core moves data between media and memory of
-//! the device's, of at most [`arena::LEN`] bytes; packets move it between that and the guest. While a command is with its
+//! the device's, of at most 16 MiB; packets move it between that and the guest. While a command is with its
 //! medium the pipes have no answer, and the controller is woken when they have.
 //!
 //! At high speed there are no streams: one command at a time has each data pipe, which READ READY and WRITE READY tell
