@@ -127,17 +127,29 @@ impl NetBackend for Cable {
         self.backend().set_offloads(allowed);
     }
     fn send_with(&self, frame: &[u8], left: Offload) -> bool {
-        let taken = self.backend().send_with(frame, left);
+        self.send_by(0, frame, left)
+    }
+    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
+        self.receive_by(0, frame)
+    }
+    fn queues(&self) -> u16 {
+        self.backend().queues()
+    }
+    fn set_queues(&self, in_use: u16) {
+        self.backend().set_queues(in_use);
+    }
+    fn send_by(&self, queue: u16, frame: &[u8], left: Offload) -> bool {
+        let taken = self.backend().send_by(queue, frame, left);
         if taken {
             self.passed(frame);
         }
         taken
     }
-    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
+    fn receive_by(&self, queue: u16, frame: &mut Vec<u8>) -> Option<Offload> {
         if self.standing.load(Ordering::Acquire) {
             return None;
         }
-        let left = self.backend().receive_with(frame)?;
+        let left = self.backend().receive_by(queue, frame)?;
         self.passed(frame);
         Some(left)
     }

@@ -40,6 +40,21 @@ pub trait NetBackend: Send + Sync {
     fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
         self.receive(frame).then(Offload::default)
     }
+
+    /// Queues that it has in each direction; the same all its life. The first is the one that the calls above mean.
+    fn queues(&self) -> u16 {
+        1
+    }
+    /// So many of them are in use from now on, the first ones: one at the start. What waits in others is lost.
+    fn set_queues(&self, _in_use: u16) {}
+    /// [`send_with`](NetBackend::send_with) by one of the queues.
+    fn send_by(&self, _queue: u16, frame: &[u8], left: Offload) -> bool {
+        self.send_with(frame, left)
+    }
+    /// [`receive_with`](NetBackend::receive_with) by one of the queues.
+    fn receive_by(&self, queue: u16, frame: &mut Vec<u8>) -> Option<Offload> {
+        if queue == 0 { self.receive_with(frame) } else { None }
+    }
 }
 
 /// What one side of a cable may leave to the other.
@@ -160,21 +175,46 @@ impl NetBackend for NullNet {
     }
 }
 
-/// A cable whose calls go over a port: `o`, once, answered by what it can be left; `a` and what the card can be left, with
-/// no answer; `s` and the frame, answered by 1 if it was taken and 0 if not; `r`, answered by 1 and the frame, or by
-/// nothing; `S`, `R` likewise, with what is left to be done before the frame.
+/// A cable whose calls go over a port: `o`, once, answered by what it can be left, and by how many queues it has if there
+/// are several; `a` and what the card can be left, with no answer; `s` and the frame, answered by 1 if it was taken and 0
+/// if not; `r`, answered by 1 and the frame, or by nothing; `S`, `R` likewise, with what is left to be done before the
+/// frame. Of several queues: `q` and how many are in use, with no answer; `T`, `U` as `S`, `R`, with the queue first.
 pub struct Ported {
     port: Arc<dyn Port>,
     inner: Arc<dyn NetBackend>,
     offloads: Offloads,
+    queues: u16,
 }
 
 impl Ported {
     /// `inner` is behind the port; in a replay nobody asks it.
     pub fn new(port: Arc<dyn Port>, inner: Arc<dyn NetBackend>) -> Ported {
-        let bits = port.call(b"o".to_vec(), &mut || vec![inner.offloads().bits()]);
-        let offloads = bits.first().map_or(Offloads::NONE, |bits| Offloads::of_bits(*bits));
-        Ported { port, inner, offloads }
+        let answer = port.call(b"o".to_vec(), &mut || {
+            let (bits, queues) = (inner.offloads().bits(), inner.queues());
+            if queues == 1 { vec![bits] } else { [&[bits], &queues.to_le_bytes()[..]].concat() }
+        });
+        let (offloads, queues) = match *answer {
+            [] => (Offloads::NONE, 1),
+            [bits, low, high] => (Offloads::of_bits(bits), u16::from_le_bytes([low, high])),
+            [bits, ..] => (Offloads::of_bits(bits), 1),
+        };
+        Ported { port, inner, offloads, queues: queues.max(1) }
+    }
+
+    fn receive_by_call(
+        &self,
+        call: Vec<u8>,
+        frame: &mut Vec<u8>,
+        receive: &mut dyn FnMut(&mut Vec<u8>) -> Option<Offload>,
+    ) -> Option<Offload> {
+        let found = self.port.call(call, &mut || match receive(frame) {
+            None => Vec::new(),
+            Some(left) => [&left.bytes()[..], frame.as_slice()].concat(),
+        });
+        let (left, found) = found.split_first_chunk()?;
+        frame.clear();
+        frame.extend_from_slice(found);
+        Some(Offload::of_bytes(*left))
     }
 }
 
@@ -209,14 +249,32 @@ impl NetBackend for Ported {
         self.port.call(call, &mut || vec![self.inner.send_with(frame, left).into()]) != [0]
     }
     fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
-        let found = self.port.call(b"R".to_vec(), &mut || match self.inner.receive_with(frame) {
-            None => Vec::new(),
-            Some(left) => [&left.bytes()[..], frame.as_slice()].concat(),
-        });
-        let (left, found) = found.split_first_chunk()?;
-        frame.clear();
-        frame.extend_from_slice(found);
-        Some(Offload::of_bytes(*left))
+        self.receive_by_call(b"R".to_vec(), frame, &mut |frame| self.inner.receive_with(frame))
+    }
+    fn queues(&self) -> u16 {
+        self.queues
+    }
+    fn set_queues(&self, in_use: u16) {
+        if self.queues > 1 {
+            self.port.call([b"q", &in_use.to_le_bytes()[..]].concat(), &mut || {
+                self.inner.set_queues(in_use);
+                Vec::new()
+            });
+        }
+    }
+    fn send_by(&self, queue: u16, frame: &[u8], left: Offload) -> bool {
+        if self.queues == 1 {
+            return self.send_with(frame, left);
+        }
+        let call = [b"T", &queue.to_le_bytes()[..], &left.bytes(), frame].concat();
+        self.port.call(call, &mut || vec![self.inner.send_by(queue, frame, left).into()]) != [0]
+    }
+    fn receive_by(&self, queue: u16, frame: &mut Vec<u8>) -> Option<Offload> {
+        if self.queues == 1 {
+            return if queue == 0 { self.receive_with(frame) } else { None };
+        }
+        let call = [b"U", &queue.to_le_bytes()[..]].concat();
+        self.receive_by_call(call, frame, &mut |frame| self.inner.receive_by(queue, frame))
     }
 }
 
@@ -298,13 +356,21 @@ pub fn format_mac(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
+/// Frames that wait, and what is left to be done to each.
+type Waiting = VecDeque<(Vec<u8>, Offload)>;
+
 /// A backend for tests: keeps what it is sent, gives what it is given. It can be left everything.
 #[derive(Debug, Default)]
 pub struct TestNet {
-    sent: Mutex<VecDeque<(Vec<u8>, Offload)>>,
-    given: Mutex<VecDeque<(Vec<u8>, Offload)>>,
+    sent: Mutex<VecDeque<(u16, Vec<u8>, Offload)>>,
+    /// By queues; one that nothing was given is none.
+    given: Mutex<Vec<Waiting>>,
     full: Mutex<bool>,
     allowed: Mutex<Offloads>,
+    /// Queues beside the first.
+    more: u16,
+    /// Those of them that are in use.
+    in_use: Mutex<u16>,
 }
 
 /// Most frames that a [`TestNet`] backend keeps: a fuzzed card must not grow the test.
@@ -315,13 +381,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl TestNet {
+    /// One with so many queues.
+    pub fn with_queues(queues: u16) -> TestNet {
+        TestNet { more: queues.saturating_sub(1), ..TestNet::default() }
+    }
     /// The next frame that the card sent.
     pub fn sent(&self) -> Option<Vec<u8>> {
         self.sent_with().map(|(frame, _)| frame)
     }
     /// The same with what is left to be done to it.
     pub fn sent_with(&self) -> Option<(Vec<u8>, Offload)> {
-        lock(&self.sent).pop_front()
+        lock(&self.sent).pop_front().map(|(_, frame, left)| (frame, left))
+    }
+    /// The same with the queue by which it came.
+    pub fn sent_by(&self) -> Option<(u16, Vec<u8>)> {
+        lock(&self.sent).pop_front().map(|(queue, frame, _)| (queue, frame))
     }
     /// A frame for the card, which the test then wakes.
     pub fn give(&self, frame: &[u8]) {
@@ -329,10 +403,22 @@ impl TestNet {
     }
     /// The same with something left to be done.
     pub fn give_with(&self, frame: &[u8], left: Offload) {
+        self.give_by(0, frame, left);
+    }
+    /// The same by one of the queues.
+    pub fn give_by(&self, queue: u16, frame: &[u8], left: Offload) {
         let mut given = lock(&self.given);
-        if given.len() < LOOSE {
-            given.push_back((frame.to_vec(), left));
+        let queue = usize::from(queue.min(self.more));
+        if given.len() <= queue {
+            given.resize_with(queue + 1, VecDeque::new);
         }
+        if given[queue].len() < LOOSE {
+            given[queue].push_back((frame.to_vec(), left));
+        }
+    }
+    /// Queues that the card uses.
+    pub fn in_use(&self) -> u16 {
+        *lock(&self.in_use) + 1
     }
     /// What it may leave to the card.
     pub fn allowed(&self) -> Offloads {
@@ -340,7 +426,7 @@ impl TestNet {
     }
     /// Frames that the card has not taken.
     pub fn left(&self) -> usize {
-        lock(&self.given).len()
+        lock(&self.given).iter().map(VecDeque::len).sum()
     }
     /// Whether it refuses frames.
     pub fn set_full(&self, full: bool) {
@@ -362,6 +448,21 @@ impl NetBackend for TestNet {
         *lock(&self.allowed) = allowed;
     }
     fn send_with(&self, frame: &[u8], left: Offload) -> bool {
+        self.send_by(0, frame, left)
+    }
+    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
+        self.receive_by(0, frame)
+    }
+    fn queues(&self) -> u16 {
+        self.more + 1
+    }
+    fn set_queues(&self, in_use: u16) {
+        assert!((1..=self.queues()).contains(&in_use), "the card uses {in_use} queues");
+        // What waits stays: a card that is loaded is reset before.
+        *lock(&self.in_use) = in_use - 1;
+    }
+    fn send_by(&self, queue: u16, frame: &[u8], left: Offload) -> bool {
+        assert!(queue < self.in_use(), "queue {queue} is not in use");
         if *lock(&self.full) {
             return false;
         }
@@ -369,11 +470,12 @@ impl NetBackend for TestNet {
         if sent.len() == LOOSE {
             sent.pop_front();
         }
-        sent.push_back((frame.to_vec(), left));
+        sent.push_back((queue, frame.to_vec(), left));
         true
     }
-    fn receive_with(&self, frame: &mut Vec<u8>) -> Option<Offload> {
-        let (next, left) = lock(&self.given).pop_front()?;
+    fn receive_by(&self, queue: u16, frame: &mut Vec<u8>) -> Option<Offload> {
+        assert!(queue < self.in_use(), "queue {queue} is not in use");
+        let (next, left) = lock(&self.given).get_mut(usize::from(queue))?.pop_front()?;
         *frame = next;
         Some(left)
     }
