@@ -96,9 +96,10 @@ impl Tap {
         Ok(tap)
     }
 
-    /// Takes this queue of several out of use, until it is closed: the kernel gives it no frames.
-    pub fn detach(&self) -> io::Result<()> {
-        let flags = (libc::IFF_DETACH_QUEUE as u16).to_ne_bytes();
+    /// Takes this queue of several out of use, or into use again: the kernel gives it no frames meanwhile, and takes none.
+    pub fn attach(&self, on: bool) -> io::Result<()> {
+        let flags = if on { libc::IFF_ATTACH_QUEUE } else { libc::IFF_DETACH_QUEUE };
+        let flags = (flags as u16).to_ne_bytes();
         request(&self.file, libc::TUNSETQUEUE, &mut Request { flags, ..Request::default() })
     }
 

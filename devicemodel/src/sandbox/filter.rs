@@ -175,8 +175,11 @@ const NONBLOCKING: &[u64] = &[0x541b, 0x5421];
 /// Requests to block devices (size, sector size, discard, zero).
 const DISK_IOCTLS: &[u64] = &[0x8008_1272, 0x1268, 0x1277, 0x127f];
 
-/// Requests to terminals and tap interfaces (header length, offload).
-const MACHINE_IOCTLS: &[u64] = &[0x5401, 0x5402, 0x5403, 0x5404, 0x5413, 0x4004_54d8, 0x4004_54d0];
+/// Requests to terminals.
+const TERMINAL_IOCTLS: &[u64] = &[0x5401, 0x5402, 0x5403, 0x5404, 0x5413];
+
+/// Requests to tap interfaces (header length, offload, a queue in use or not).
+const TAP_IOCTLS: &[u64] = &[0x4004_54d8, 0x4004_54d0, 0x4004_54d9];
 
 /// Calls that serving PV disks does not take.
 const MACHINE_CALLS: &[c_long] = &[
@@ -321,9 +324,10 @@ fn kept(kind: Role) -> io::Result<Rules> {
     memory(&mut rules)?;
     ourselves(&mut rules)?;
     let requests: &[u64] = match kind {
-        Role::Vcpu | Role::Viewer | Role::Web | Role::Frames | Role::Queues | Role::Sockets => &[],
+        Role::Vcpu | Role::Viewer | Role::Web | Role::Queues | Role::Sockets | Role::Network => &[],
         Role::Disk => DISK_IOCTLS,
-        Role::Chardev | Role::Network => MACHINE_IOCTLS,
+        Role::Chardev => TERMINAL_IOCTLS,
+        Role::Frames => TAP_IOCTLS,
     };
     // Each kind has a device raise interrupts, write to guest memory or look at what the guest drew.
     ioctls(&mut rules, &[requests, XEN_IOCTLS, NONBLOCKING])?;
@@ -463,8 +467,8 @@ fn allowed(work: Work) -> io::Result<Rules> {
     limits(&mut rules)?;
     open_files(&mut rules)?;
     let requests: &[&[u64]] = match work {
-        Work::Machine(_) => &[XEN_IOCTLS, DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS],
-        Work::Guest(_) => &[DISK_IOCTLS, NONBLOCKING, MACHINE_IOCTLS, PTY_IOCTLS],
+        Work::Machine(_) => &[XEN_IOCTLS, DISK_IOCTLS, NONBLOCKING, TERMINAL_IOCTLS, TAP_IOCTLS],
+        Work::Guest(_) => &[DISK_IOCTLS, NONBLOCKING, TERMINAL_IOCTLS, TAP_IOCTLS, PTY_IOCTLS],
         Work::PvDisks => &[PV_IOCTLS, DISK_IOCTLS, NONBLOCKING],
     };
     ioctls(&mut rules, requests)?;

@@ -14,6 +14,7 @@ mod options;
 mod packets;
 mod queues;
 mod ring;
+mod several;
 mod stream;
 mod tap;
 #[cfg(test)]

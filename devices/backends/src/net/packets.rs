@@ -36,6 +36,12 @@ pub(super) trait Wire: Send {
     }
     /// What may be left to the card from now on.
     fn allow(&mut self, _allowed: Offloads) {}
+    /// Whether it is in use. One of several may not be: then it takes and gives nothing.
+    fn is_used(&self) -> bool {
+        true
+    }
+    /// It is to be in use, or not.
+    fn use_it(&mut self, _used: bool) {}
     /// Writes a frame with its head.
     fn write(&mut self, packet: &[u8]) -> Result<(), Errno>;
     /// Reads a frame and says where it is, and what is left to be done to it; none: it was not for the guest.
@@ -95,12 +101,25 @@ enum Went {
 impl Exchange<'_> {
     fn turn(&mut self, wire: &mut impl Wire) {
         let queues = &self.served.queues;
+        let used = queues.used();
+        if used && !wire.is_used() {
+            wire.use_it(true);
+        }
         let allowed = queues.allowed();
         if std::mem::replace(&mut self.allowed, allowed) != allowed {
             wire.allow(allowed);
         }
-        let written = self.write_all(wire);
+        let written = if wire.is_used() { self.write_all(wire) } else { Went::Stuck };
         queues.relieve();
+        if !used {
+            // What the guest has sent before has gone.
+            if wire.is_used() {
+                wire.use_it(false);
+            }
+            queues.drop_incoming();
+            queues.wait(None, false, None);
+            return;
+        }
         let read = self.read_all(wire);
         queues.deliver();
         if written == Went::Failed || read == Went::Failed {

@@ -44,6 +44,8 @@ pub(super) struct Queues {
     outgoing: Mutex<Outgoing>,
     /// What may be left to the card now, in [bits](Offloads::bits).
     allowed: AtomicU8,
+    /// The card uses it. One of several it may not.
+    used: AtomicBool,
     /// Readable when the thread is to look at the queues.
     kick: Arc<OwnedFd>,
     stopping: AtomicBool,
@@ -78,6 +80,7 @@ impl Queues {
             incoming: Mutex::default(),
             outgoing: Mutex::default(),
             allowed: AtomicU8::new(0),
+            used: AtomicBool::new(true),
             kick,
             stopping: AtomicBool::new(false),
             waker,
@@ -149,7 +152,24 @@ impl Queues {
         }
     }
 
+    /// The card uses it from now on, or no longer.
+    pub(super) fn set_used(&self, used: bool) {
+        if self.used.swap(used, Ordering::AcqRel) != used {
+            self.kick();
+        }
+    }
+
     // What follows is called by the thread, with the card's lock free.
+
+    /// Whether the card uses it.
+    pub(super) fn used(&self) -> bool {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// Drops what waits for the guest: the card does not use it.
+    pub(super) fn drop_incoming(&self) {
+        lock(&self.incoming).ring.clear();
+    }
 
     /// What may be left to the card now.
     pub(super) fn allowed(&self) -> Offloads {
@@ -345,7 +365,7 @@ impl Threaded {
         unlink: Option<Unlink>,
         serve: impl FnOnce(&Served) + Send + 'static,
     ) -> Result<Arc<dyn Netdev>, NetError> {
-        Threaded::start_with(queues, kind, state, (unlink, Offloads::NONE), serve)
+        Ok(Threaded::start_with(queues, kind, state, (unlink, Offloads::NONE), serve)?)
     }
 
     /// The same of one that can be left something.
@@ -355,7 +375,7 @@ impl Threaded {
         state: &str,
         (unlink, offloads): (Option<Unlink>, Offloads),
         serve: impl FnOnce(&Served) + Send + 'static,
-    ) -> Result<Arc<dyn Netdev>, NetError> {
+    ) -> Result<Arc<Threaded>, NetError> {
         let served = Arc::new(Served { queues, kind, state: Mutex::new(state.into()) });
         let (ending, ended) = mpsc::channel();
         let thread = std::thread::Builder::new().name("net".into()).spawn({
@@ -367,6 +387,11 @@ impl Threaded {
         });
         thread.map_err(|source| NetError::System { what: "thread", source })?;
         Ok(Arc::new(Threaded { served, offloads, ended: Mutex::new(ended), _unlink: unlink }))
+    }
+
+    /// What is between the thread and the card.
+    pub(super) fn between(&self) -> &Queues {
+        &self.served.queues
     }
 }
 

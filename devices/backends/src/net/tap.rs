@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use super::options::{Options, Style, size};
 use super::packets::{Wire, exchange};
-use super::queues::{Queues, Threaded};
+use super::queues::{Queues, Served, Threaded};
+use super::several::Several;
 use super::vnet::complete;
 use super::{Around, NetError, Netdev};
 
@@ -33,8 +34,7 @@ pub struct TapSpec {
 pub enum Interface {
     /// By its name; none: the kernel chooses. An interface that is not there is made.
     Name(Option<String>, u64),
-    /// By open descriptors, a queue each. The cards that are built have one queue: the first is used, and the others are
-    /// only held.
+    /// By open descriptors, a queue each. A card that has one queue uses the first, and the others are only held.
     Fds(Vec<String>),
 }
 
@@ -116,48 +116,49 @@ fn refuse(options: &mut Options, by_name: bool) -> Result<(), String> {
 
 /// An interface that is open.
 pub(super) struct Prepared {
-    tap: Tap,
-    /// Queues that are held, and detached.
-    others: Vec<Tap>,
+    /// Its queues, of which all but the first are detached.
+    taps: Vec<Tap>,
     by_name: bool,
 }
 
 pub(super) fn prepare(spec: &TapSpec, around: &Around) -> Result<Prepared, NetError> {
-    let (mut taps, by_name) = match &spec.interface {
-        Interface::Name(name, queues) => (vec![open(name.as_deref().unwrap_or("tap%d"), *queues)?], true),
+    let (taps, by_name) = match &spec.interface {
+        Interface::Name(name, queues) => (open(name.as_deref().unwrap_or("tap%d"), *queues)?, true),
         Interface::Fds(fds) => {
             let given: Result<Vec<_>, _> = fds.iter().map(|fd| given(fd, around)).collect();
             (given?, false)
         }
     };
-    let others = taps.split_off(1);
-    if !others.is_empty() {
-        tracing::info!("network: {} has several queues, of which one is used", taps[0].name());
-    }
-    for other in &others {
+    for other in &taps[1..] {
         // The kernel would share frames out among them all.
-        other.detach().map_err(|source| NetError::Tap { name: other.name().to_owned(), source })?;
+        other.attach(false).map_err(|source| NetError::Tap { name: other.name().to_owned(), source })?;
     }
-    let tap = taps.remove(0);
     // Without a limit the kernel drops what it cannot keep, and the guest is never held up by a bridge.
-    if let Err(source) = tap.set_send_buffer(spec.send_buffer.unwrap_or(i32::MAX))
+    if let Err(source) = taps[0].set_send_buffer(spec.send_buffer.unwrap_or(i32::MAX))
         && spec.send_buffer.is_some()
     {
-        return Err(NetError::Tap { name: tap.name().to_owned(), source });
+        return Err(NetError::Tap { name: taps[0].name().to_owned(), source });
     }
-    Ok(Prepared { tap, others, by_name })
+    Ok(Prepared { taps, by_name })
 }
 
-fn open(name: &str, queues: u64) -> Result<Tap, NetError> {
+/// All queues of an interface.
+fn open(name: &str, queues: u64) -> Result<Vec<Tap>, NetError> {
     let shape = Shape { several: queues > 1, header: true };
-    // An interface that is there already must be taken as it was made.
-    let tap = Tap::open(name, shape).or_else(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => {
-            Tap::open(name, Shape { several: !shape.several, ..shape }).map_err(|_| error)
+    let failed = |source| NetError::Tap { name: name.to_owned(), source };
+    let first = match Tap::open(name, shape) {
+        // One that is there already, with several queues, has one for us too.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput && queues == 1 => {
+            Tap::open(name, Shape { several: true, ..shape }).map_err(|_| error)
         }
-        _ => Err(error),
-    });
-    tap.map_err(|source| NetError::Tap { name: name.to_owned(), source })
+        other => other,
+    };
+    let mut taps = vec![first.map_err(failed)?];
+    for _ in 1..queues {
+        let next = Tap::open(taps[0].name(), shape).map_err(failed)?;
+        taps.push(next);
+    }
+    Ok(taps)
 }
 
 fn given(fd: &str, around: &Around) -> Result<Tap, NetError> {
@@ -170,7 +171,7 @@ fn given(fd: &str, around: &Around) -> Result<Tap, NetError> {
 impl Prepared {
     /// What `info network` says of it.
     pub(super) fn state(&self) -> String {
-        let name = self.tap.name();
+        let name = self.taps[0].name();
         if self.by_name {
             format!("ifname={name},script=no,downscript=no")
         } else {
@@ -179,22 +180,30 @@ impl Prepared {
     }
 
     pub(super) fn start(self, waker: Waker, number: u32) -> Result<Arc<dyn Netdev>, NetError> {
-        let queues = Queues::new(waker, number)?;
-        queues.set_open(true);
         let state = self.state();
         // A header says what is left to be done.
-        let offloads = if self.tap.has_header() { Offloads::ALL } else { Offloads::NONE };
-        Threaded::start_with(queues, "tap", &state, (None, offloads), move |served| {
-            exchange(served, Interfaced { tap: self.tap, allowed: Offloads::NONE });
-            drop(self.others);
-        })
+        let offloads = if self.taps[0].has_header() { Offloads::ALL } else { Offloads::NONE };
+        let start = |(at, tap): (usize, Tap)| {
+            let queues = Queues::new(waker.clone(), number)?;
+            queues.set_open(true);
+            queues.set_used(at == 0);
+            let wire = Interfaced { tap, allowed: Offloads::NONE, first: at == 0, attached: at == 0 };
+            let serve = move |served: &Served| exchange(served, wire);
+            Threaded::start_with(queues, "tap", &state, (None, offloads), serve)
+        };
+        let queues: Vec<_> = self.taps.into_iter().enumerate().map(start).collect::<Result<_, NetError>>()?;
+        Ok(Several::of(queues))
     }
 }
 
+/// A queue of an interface.
 struct Interfaced {
     tap: Tap,
     /// What the kernel may leave to the card.
     allowed: Offloads,
+    /// The first of its queues, which tells the kernel what is so for all.
+    first: bool,
+    attached: bool,
 }
 
 /// `TUN_F_*` of Linux's `if_tun.h`.
@@ -222,10 +231,25 @@ impl Wire for Interfaced {
         if !self.tap.has_header() {
             return;
         }
+        if !self.first {
+            self.allowed = allowed;
+            return;
+        }
         match self.tap.set_offload(flags(allowed)) {
             Ok(()) => self.allowed = allowed,
             // It goes on as before: what it leaves is done here, as far as it can be.
             Err(error) => tracing::debug!("network: {}: offloads: {error}", self.tap.name()),
+        }
+    }
+
+    fn is_used(&self) -> bool {
+        self.attached
+    }
+
+    fn use_it(&mut self, used: bool) {
+        self.attached = used;
+        if let Err(error) = self.tap.attach(used) {
+            tracing::warn!("network: {}: a queue: {error}", self.tap.name());
         }
     }
 

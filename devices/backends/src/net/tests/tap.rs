@@ -2,10 +2,12 @@
 
 use std::os::fd::OwnedFd;
 use std::process::Command;
+use std::time::Instant;
 
+use devices_core::net::Offload;
 use hypervisor::tap::{Shape, Tap};
 
-use super::{Around, Card, around, frame, nothing_around, prepare, spec};
+use super::{Around, Card, SOON, around, frame, nothing_around, prepare, spec};
 
 /// Runs a test again as root of new user and network namespaces; true: this is that run.
 fn apart(name: &str) -> bool {
@@ -198,4 +200,59 @@ fn what_is_no_interface_is_refused() {
     assert!(text.starts_with("Can't use file descriptor 3: it is no tap interface"), "{text}");
     let text = open("tap,ifname=a-name-of-sixteen,script=no", &nothing_around());
     assert!(text.starts_with("could not configure /dev/net/tun (a-name-of-sixteen)"), "{text}");
+}
+
+/// A frame of UDP from a guest at 10.9.9.2 to the host's port.
+fn datagram(port: u16) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 1, 8, 0]);
+    let mut header = vec![0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0, 0, 10, 9, 9, 2, 10, 9, 9, 1];
+    let sum: u32 = header.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two[1])).sum();
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    frame.extend(header);
+    frame.extend([0, 7, (port >> 8) as u8, port as u8, 0, 11, 0, 0]);
+    frame.extend(b"abc");
+    frame
+}
+
+#[test]
+fn a_flow_comes_by_the_queue_by_which_it_goes() {
+    if !apart("a_flow_comes_by_the_queue_by_which_it_goes") {
+        return;
+    }
+    let card = Card::new("tap,ifname=t1,queues=3,script=no,downscript=no");
+    assert_eq!(card.backend.queues(), 3);
+    ip("link set t1 up");
+    ip("addr add 10.9.9.1/24 dev t1");
+    ip("neigh add 10.9.9.2 lladdr 02:00:00:00:00:01 dev t1");
+    let socket = std::net::UdpSocket::bind("10.9.9.1:0").unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let out = datagram(socket.local_addr().unwrap().port());
+    let round = |queue: u16, by: u16| {
+        assert!(card.backend.send_by(queue, &out, Offload::default()));
+        let mut text = [0; 9];
+        let (len, from) = socket.recv_from(&mut text).expect("the host hears it");
+        assert_eq!((&text[..len], from.to_string().as_str()), (&b"abc"[..], "10.9.9.2:7"));
+        socket.send_to(b"answer", from).unwrap();
+        let answered = |frame: &[u8]| frame[12..14] == [8, 0] && frame.ends_with(b"answer");
+        let (end, mut frame) = (Instant::now() + SOON, Vec::new());
+        loop {
+            let came = (0..3).find(|queue| card.backend.receive_by(*queue, &mut frame).is_some());
+            match came {
+                Some(queue) if answered(&frame) => return assert_eq!(queue, by, "the queue of its flow"),
+                Some(_) => {}
+                None => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    card.woken.recv_timeout(left).expect("the guest hears the answer");
+                }
+            }
+        }
+    };
+    // One is in use until somebody says more.
+    round(0, 0);
+    card.backend.set_queues(3);
+    [2, 1, 0, 2].into_iter().for_each(|queue| round(queue, queue));
+    card.backend.set_queues(1);
+    round(0, 0);
 }
