@@ -18,6 +18,11 @@ struct Virtqueue {
 }
 
 impl Virtqueue {
+    fn new(most: u16) -> Virtqueue {
+        assert!(most.is_power_of_two() && most <= QUEUE_SIZE_MAX, "a queue's size is a power of two");
+        Virtqueue { most, place: Place { size: most, ..Place::default() }, queue: None }
+    }
+
     fn reset(&mut self) {
         self.place = Place { size: self.most, ..Place::default() };
         self.queue = None;
@@ -37,6 +42,8 @@ pub struct Common {
     /// The driver has not been told of that.
     config_changed: bool,
     queues: Vec<Virtqueue>,
+    /// Most elements of each, before the driver has accepted anything.
+    sizes: Vec<u16>,
     /// What the driver did that none may, since the last reset.
     broken: Option<Broken>,
 }
@@ -68,10 +75,6 @@ struct VirtqueueState {
 impl Common {
     /// A device that was just made: with queues of at most so many elements each, in that memory.
     pub fn new(dma: Dma, offered: u64, queues: &[u16]) -> Common {
-        let queue = |&most: &u16| {
-            assert!(most.is_power_of_two() && most <= QUEUE_SIZE_MAX, "a queue's size is a power of two");
-            Virtqueue { most, place: Place { size: most, ..Place::default() }, queue: None }
-        };
         Common {
             dma,
             offered,
@@ -79,7 +82,8 @@ impl Common {
             status: 0,
             generation: 0,
             config_changed: false,
-            queues: queues.iter().map(queue).collect(),
+            queues: queues.iter().copied().map(Virtqueue::new).collect(),
+            sizes: queues.to_vec(),
             broken: None,
         }
     }
@@ -130,11 +134,12 @@ impl Common {
         self.status & status::DRIVER_OK != 0
     }
 
-    /// The driver accepts features, and not all that it asks for are there: those that are not offered are not taken.
-    pub fn accept(&mut self, features: u64) {
+    /// The driver accepts features, and not all that it asks for are there: those that are not offered are not taken. False:
+    /// it is too late.
+    pub fn accept(&mut self, features: u64) -> bool {
         // What is negotiated stays until a reset (2.2.2). Legacy drivers have no such moment but DRIVER_OK.
         if self.status & (status::FEATURES_OK | status::DRIVER_OK) != 0 {
-            return;
+            return false;
         }
         self.accepted = features & self.offered;
         let features = self.accepted;
@@ -142,6 +147,7 @@ impl Common {
             .iter_mut()
             .filter_map(|queue| queue.queue.as_mut())
             .for_each(|q| q.set_features(features));
+        true
     }
 
     /// The driver writes the status, not 0. Says whether it has just become ready.
@@ -162,6 +168,25 @@ impl Common {
         (self.accepted, self.status, self.generation) = (0, 0, 0);
         (self.config_changed, self.broken) = (false, None);
         self.queues.iter_mut().for_each(Virtqueue::reset);
+        self.set_queues(&self.sizes.clone());
+    }
+
+    /// Queues that would go, or be others, if there were those of such sizes.
+    pub fn queues_other_than(&self, sizes: &[u16]) -> Vec<u16> {
+        let differs = |queue: &u16| sizes.get(usize::from(*queue)) != Some(&self.size_max(*queue));
+        (0..self.queues()).filter(differs).collect()
+    }
+
+    /// From now on there are these queues, of so many elements at most. Those that stay are as they were.
+    pub fn set_queues(&mut self, sizes: &[u16]) {
+        self.queues.truncate(sizes.len());
+        for (number, most) in sizes.iter().copied().enumerate() {
+            match self.queues.get_mut(number) {
+                Some(queue) if queue.most == most => {}
+                Some(queue) => *queue = Virtqueue::new(most),
+                None => self.queues.push(Virtqueue::new(most)),
+            }
+        }
     }
 
     /// Where the driver has put a queue; none: there is no such queue.
@@ -281,8 +306,17 @@ impl Common {
 
     /// For the saved state.
     pub fn save(&self) -> CommonState {
-        let Common { dma: _, offered: _, accepted, status, generation, config_changed: _, queues, broken } =
-            self;
+        let Common {
+            dma: _,
+            offered: _,
+            accepted,
+            status,
+            generation,
+            config_changed: _,
+            queues,
+            sizes: _,
+            broken,
+        } = self;
         let queue = |queue: &Virtqueue| {
             let Virtqueue { most: _, place: Place { size, descriptors, driver, device }, queue } = queue;
             let ring = queue.as_ref().map(Queue::save);
@@ -305,12 +339,20 @@ impl Common {
         }
     }
 
-    /// Takes over a saved state of the same device.
-    pub fn load(&mut self, state: CommonState) -> Result<(), StateError> {
+    /// Takes over a saved state of the same device, which has queues of these sizes with such features.
+    pub fn load(
+        &mut self,
+        state: CommonState,
+        sizes: impl FnOnce(u64) -> Vec<u16>,
+    ) -> Result<(), StateError> {
         let CommonState { accepted, status, generation, broken, queues } = state;
         valid(accepted & !self.offered == 0, "the driver has features that the device lacks")?;
-        valid(queues.len() == self.queues.len(), "the device has another number of queues")?;
         self.reset();
+        if queues.len() != self.queues.len() {
+            // The driver has said that it has no use for the others.
+            self.set_queues(&sizes(accepted));
+        }
+        valid(queues.len() == self.queues.len(), "the device has another number of queues")?;
         (self.accepted, self.status, self.generation) = (accepted, status, generation);
         self.broken = broken.then_some(Broken("before it was saved"));
         for (to, from) in self.queues.iter_mut().zip(queues) {

@@ -35,6 +35,10 @@ pub trait VirtioDevice: Send {
     fn features(&self) -> u64;
     /// Most elements of each queue.
     fn queue_sizes(&self) -> Vec<u16>;
+    /// The same once the driver has accepted such features: without some there are fewer queues.
+    fn queue_sizes_with(&self, _features: u64) -> Vec<u16> {
+        self.queue_sizes()
+    }
     /// Bytes of its configuration.
     fn config_len(&self) -> usize;
     /// Reads a part of the configuration that lies inside; `data` has zeros in it.

@@ -2,7 +2,7 @@
 
 use super::super::common::Common;
 use super::super::queue::{Broken, Chain, len, read_at, take_last};
-use super::spec::{ANNOUNCE_ACK, GUEST_OFFLOADS_SET, ack, class, feature, mac, queue, vlan};
+use super::spec::{ANNOUNCE_ACK, GUEST_OFFLOADS_SET, VQ_PAIRS_SET, ack, class, feature, mac, vlan};
 use super::{Net, offload};
 
 /// Most bytes of a command: the longest tables that anybody has.
@@ -11,12 +11,12 @@ const COMMAND_MAX: u64 = 64 << 10;
 const COMMANDS: usize = 64;
 
 impl Net {
-    /// Does what the driver commands.
-    pub(super) fn control(&mut self, common: &mut Common) {
+    /// Does what the driver commands by that queue.
+    pub(super) fn control(&mut self, common: &mut Common, queue: u16) {
         let mut chain = Chain::default();
         for _ in 0..COMMANDS {
-            if !common.pop(queue::CONTROL, &mut chain) {
-                if common.enable_notification(queue::CONTROL) {
+            if !common.pop(queue, &mut chain) {
+                if common.enable_notification(queue) {
                     continue;
                 }
                 return;
@@ -41,7 +41,7 @@ impl Net {
             };
             // Where it is no RAM any more, nobody reads it.
             let _ = common.dma().write(at, &[answer]);
-            common.push(queue::CONTROL, &chain, 1);
+            common.push(queue, &chain, 1);
         }
     }
 
@@ -76,6 +76,10 @@ impl Net {
                     }
                     None => false,
                 }
+            }
+            (class::MQ, VQ_PAIRS_SET) if common.has(feature::MQ) => {
+                let pairs = data.first_chunk().map(|pairs| u16::from_le_bytes(*pairs));
+                self.use_pairs(pairs.unwrap_or(0))
             }
             (class::ANNOUNCE, ANNOUNCE_ACK) if self.announce => {
                 self.announce = false;

@@ -1,46 +1,54 @@
-//! Virtio network card (Virtio 1.3, 5.1), with one pair of queues and a control queue.
+//! Virtio network card (Virtio 1.3, 5.1), with as many pairs of queues as its backend has, and a control queue.
 //!
 //! Frames are pulled: the backend is asked for one only while the driver has given a buffer for it. One that the backend
-//! has no room for waits in the card, and with it what comes after.
+//! has no room for waits in the card, and with it what comes after in its queue.
+//!
+//! Each queue of the backend's has its pair: which frame comes by which is the backend's to say. The control queue is the
+//! last one, and its number depends on whether the driver knows of several pairs (5.1.2): before it has said that, there
+//! are all of them, as in QEMU.
 //!
 //! Checksums and the cutting up of packets are left to the other side where the backend knows how: as QEMU's, the card
 //! offers neither with another. A frame that fits no buffer of a driver that cannot spread it is lost.
 //!
-//! Left out: segments of UDP, several pairs of queues, RSS and hash reports, standby.
+//! Left out: segments of UDP, RSS and hash reports, standby.
 
 mod control;
 mod filter;
 pub mod model;
 mod offload;
+mod receive;
 pub mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transmit;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use devices_core::events::{DeviceEvent, Observer};
 use devices_core::model::Model;
-use devices_core::net::{MAX_FRAME, NetBackend, Nic, Offload, Offloads, RxFilter};
+use devices_core::net::{NetBackend, Nic, Offload, Offloads, RxFilter};
 use devices_core::{Node, StateError, Timer, Wake, Wiring};
 
 use super::common::Common;
 use super::device::{Identity, VirtioDevice};
 use super::pci::VirtioPci;
-use super::queue::{Broken, Chain, len, read_at, write_at};
+use super::queue::Chain;
 use super::spec::{device_id, feature as ring};
 use crate::board::NicConfig;
 use filter::Filter;
-use spec::{CONTROL_SIZE, HEADER, LEGACY_HEADER, NUM_BUFFERS, config, feature, queue, status};
+use spec::{CONTROL_SIZE, HEADER, LEGACY_HEADER, PAIRS, config, feature, status};
 
 /// The number by which the backend wakes the card.
 pub const CABLE: u32 = 0;
 /// Wakes the card to go on with frames that one call left.
 const GO_ON: u32 = 0;
-/// Most frames that one call moves in one direction.
+/// Most frames that one call moves in one direction, of all pairs; and of each, where there are many.
 const BURST: usize = 64;
+const SHARE: usize = 4;
 
 /// How a card is made.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +63,23 @@ pub struct Options {
     pub mtu: Option<u16>,
     /// What it is an instance of.
     pub model: &'static Model,
+}
+
+/// A pair of queues.
+#[derive(Default)]
+struct Pair {
+    /// Buffers that were taken for the next frame, which is `frame` if there is one.
+    buffers: VecDeque<Chain>,
+    frame: Option<(Vec<u8>, Offload)>,
+    /// A frame that the backend had no room for.
+    held: Option<(Chain, Vec<u8>, Offload)>,
+}
+
+/// What a queue is for.
+enum Use {
+    Receive(u16),
+    Transmit(u16),
+    Control,
 }
 
 /// The card.
@@ -77,11 +102,9 @@ pub struct Net {
     told: AtomicBool,
     /// What the backend may leave to the driver.
     allowed: Offloads,
-    /// Buffers that were taken for the next frame, which is `frame` if there is one.
-    buffers: VecDeque<Chain>,
-    frame: Option<(Vec<u8>, Offload)>,
-    /// A frame that the backend had no room for.
-    held: Option<(Chain, Vec<u8>, Offload)>,
+    pairs: Vec<Pair>,
+    /// How many of them are in use.
+    in_use: u16,
     /// Buffers of one frame that are given back; empty between calls.
     filled: Vec<(Chain, u32)>,
     /// Memory for the next.
@@ -99,6 +122,7 @@ impl Net {
         let NicConfig { backend, mac } = cable;
         let features = offload::features(backend.offloads(), options.features);
         let options = Options { features, ..options };
+        let pairs = if features & feature::MQ != 0 { backend.queues().clamp(1, PAIRS) } else { 1 };
         Net {
             options,
             backend,
@@ -113,9 +137,8 @@ impl Net {
             observer: None,
             told: AtomicBool::new(false),
             allowed: Offloads::NONE,
-            buffers: VecDeque::new(),
-            frame: None,
-            held: None,
+            pairs: std::iter::repeat_with(Pair::default).take(pairs.into()).collect(),
+            in_use: 1,
             filled: Vec::new(),
             spare: Vec::new(),
             chain: Chain::default(),
@@ -143,13 +166,46 @@ impl Net {
         if whole { HEADER } else { LEGACY_HEADER }
     }
 
+    /// What a queue is for, of those that there are now.
+    fn purpose(&self, common: &Common, queue: u16) -> Use {
+        let control = self.options.features & feature::CTRL_VQ != 0;
+        match queue {
+            last if control && last + 1 == common.queues() => Use::Control,
+            even if even % 2 == 0 => Use::Receive(even / 2),
+            odd => Use::Transmit(odd / 2),
+        }
+    }
+
+    /// Has so many pairs used from now on. False: there are not so many.
+    fn use_pairs(&mut self, pairs: u16) -> bool {
+        let there_are = (1..=self.pairs.len()).contains(&usize::from(pairs));
+        if there_are && std::mem::replace(&mut self.in_use, pairs) != pairs {
+            self.backend.set_queues(pairs);
+            // What is for no pair in use is lost, as is what waits in the backend (5.1.6.5.6).
+            self.pairs[usize::from(pairs)..].iter_mut().for_each(|pair| pair.frame = None);
+        }
+        there_are
+    }
+
     /// Goes on in both directions as far as one call may.
     fn pump(&mut self, common: &mut Common) {
+        self.pump_pairs(common, 0..common.queues() / 2);
+    }
+
+    /// The same of some pairs.
+    fn pump_pairs(&mut self, common: &mut Common, pairs: Range<u16>) {
         if self.quiet {
             return;
         }
-        let (sent_all, received_all) = (self.transmit(common), self.receive(common));
-        if !sent_all || !received_all {
+        let share = (BURST / pairs.len().max(1)).max(SHARE);
+        let mut all = true;
+        for pair in pairs.clone() {
+            all &= self.transmit(common, pair, share);
+        }
+        for pair in pairs.start..pairs.end.min(self.in_use) {
+            all &= self.receive(common, pair, share);
+        }
+        if !all {
             self.set_go_on(Some(self.wiring.now()));
         }
     }
@@ -170,170 +226,6 @@ impl Net {
         if std::mem::replace(&mut self.allowed, allowed) != allowed {
             self.backend.set_offloads(allowed);
         }
-    }
-
-    /// Sends what the driver has. False: there is more.
-    fn transmit(&mut self, common: &mut Common) -> bool {
-        if let Some((chain, frame, left)) = self.held.take() {
-            if self.link && !self.backend.send_with(&frame, left) {
-                self.held = Some((chain, frame, left));
-                return true;
-            }
-            common.push(queue::TX, &chain, 0);
-            self.spare = frame;
-        }
-        for _ in 0..BURST {
-            let mut chain = std::mem::take(&mut self.chain);
-            if !common.pop(queue::TX, &mut chain) {
-                self.chain = chain;
-                if common.enable_notification(queue::TX) {
-                    continue;
-                }
-                return true;
-            }
-            common.disable_notification(queue::TX);
-            let mut frame = std::mem::take(&mut self.spare);
-            let Some(left) = self.fetch(common, &chain, &mut frame) else { return true };
-            // With the cable out it goes nowhere.
-            if self.link && !frame.is_empty() && !self.backend.send_with(&frame, left) {
-                self.held = Some((chain, frame, left));
-                return true;
-            }
-            common.push(queue::TX, &chain, 0);
-            (self.chain, self.spare) = (chain, frame);
-        }
-        false
-    }
-
-    /// The frame of a chain, empty where it is none, and what is left to be done to it. None: the driver has broken the
-    /// device.
-    fn fetch(&self, common: &mut Common, chain: &Chain, frame: &mut Vec<u8>) -> Option<Offload> {
-        let header = Net::header(common) as u64;
-        let all = len(&chain.readable);
-        frame.clear();
-        if all < header || !chain.writable.is_empty() {
-            common.fail(Broken("a frame to send has no header"));
-            return None;
-        }
-        if all - header > MAX_FRAME as u64 {
-            return Some(Offload::default());
-        }
-        let mut head = [0; Offload::LEN];
-        frame.resize((all - header) as usize, 0);
-        let read = read_at(common.dma(), &chain.readable, 0, &mut head)
-            .and_then(|_| read_at(common.dma(), &chain.readable, header, frame));
-        let left = read.and_then(|_| offload::left(offload::to_host(common), head, frame.len()));
-        if left.is_none() {
-            frame.clear();
-        }
-        Some(left.unwrap_or_default())
-    }
-
-    /// Takes frames of the backend's as long as the driver has room. False: there may be more.
-    fn receive(&mut self, common: &mut Common) -> bool {
-        for _ in 0..BURST {
-            if !self.link || !common.is_running() || !self.has_buffer(common) {
-                return true;
-            }
-            let (frame, left) = match self.frame.take() {
-                Some(frame) => frame,
-                None => {
-                    let mut frame = std::mem::take(&mut self.spare);
-                    let Some(left) = self.backend.receive_with(&mut frame) else {
-                        self.spare = frame;
-                        return true;
-                    };
-                    (frame, left)
-                }
-            };
-            // One that is left with more than the driver takes comes from before it said so.
-            let fits =
-                frame.len() <= MAX_FRAME && self.allowed.allow(left) && offload::to_guest(common).allow(left);
-            if !fits || !self.filter.lets_in(&frame, self.address) {
-                self.spare = frame;
-                continue;
-            }
-            if !self.gather(common, frame.len()) {
-                self.frame = Some((frame, left));
-                return true;
-            }
-            self.deliver(common, &frame, left);
-            self.spare = frame;
-        }
-        false
-    }
-
-    /// One more buffer of the driver's; false: there is none now.
-    fn take_buffer(&mut self, common: &mut Common) -> bool {
-        let mut chain = std::mem::take(&mut self.chain);
-        while !common.pop(queue::RX, &mut chain) {
-            if !common.enable_notification(queue::RX) {
-                self.chain = chain;
-                return false;
-            }
-        }
-        // As long as there are some, the driver need not say that there are more.
-        common.disable_notification(queue::RX);
-        self.buffers.push_back(chain);
-        true
-    }
-
-    fn has_buffer(&mut self, common: &mut Common) -> bool {
-        !self.buffers.is_empty() || self.take_buffer(common)
-    }
-
-    /// Has buffers for a frame, if the driver can have it spread over several. False: there are too few now.
-    fn gather(&mut self, common: &mut Common, frame: usize) -> bool {
-        if !common.has(feature::MRG_RXBUF) {
-            return true;
-        }
-        let needed = (Net::header(common) + frame) as u64;
-        let mut room: u64 = self.buffers.iter().map(|buffer| len(&buffer.writable)).sum();
-        while room < needed {
-            if !self.take_buffer(common) {
-                return false;
-            }
-            room += self.buffers.back().map_or(0, |buffer| len(&buffer.writable));
-        }
-        true
-    }
-
-    /// Puts a frame into buffers.
-    fn deliver(&mut self, common: &mut Common, frame: &[u8], left: Offload) {
-        let header = Net::header(common);
-        let needed = (header + frame.len()) as u64;
-        let room = |buffer: &Chain| len(&buffer.writable);
-        let (mut all, mut count) = (0, 0);
-        let most = if common.has(feature::MRG_RXBUF) { usize::MAX } else { 1 };
-        for buffer in self.buffers.iter().take(most) {
-            if all >= needed {
-                break;
-            }
-            (all, count) = (all + room(buffer), count + 1);
-        }
-        let mut head = [0; HEADER];
-        head[..Offload::LEN].copy_from_slice(&left.bytes());
-        head[NUM_BUFFERS..].copy_from_slice(&(count as u16).to_le_bytes());
-        if all < needed || self.buffers.front().is_none_or(|first| room(first) < header as u64) {
-            // It fits none that the driver has; the buffer is for the next.
-            return;
-        }
-        let mut rest = frame;
-        let mut filled = std::mem::take(&mut self.filled);
-        for (number, buffer) in self.buffers.drain(..count).enumerate() {
-            let from = if number == 0 { header as u64 } else { 0 };
-            if number == 0 {
-                write_at(common.dma(), &buffer.writable, 0, &head[..header]);
-            }
-            let now = ((room(&buffer) - from) as usize).min(rest.len());
-            write_at(common.dma(), &buffer.writable, from, &rest[..now]);
-            rest = &rest[now..];
-            filled.push((buffer, from as u32 + now as u32));
-        }
-        // A driver that looks meanwhile must find all the buffers that the header tells of (5.1.6.4.1).
-        common.push_all(queue::RX, &filled);
-        self.chain = filled.drain(..).next().map_or_else(Chain::default, |(buffer, _)| buffer);
-        self.filled = filled;
     }
 
     fn status(&self) -> u16 {
@@ -361,7 +253,12 @@ impl VirtioDevice for Net {
     }
 
     fn queue_sizes(&self) -> Vec<u16> {
-        let mut sizes = vec![self.options.rx_size, self.options.tx_size];
+        self.queue_sizes_with(feature::MQ)
+    }
+
+    fn queue_sizes_with(&self, features: u64) -> Vec<u16> {
+        let pairs = if features & feature::MQ != 0 { self.pairs.len() } else { 1 };
+        let mut sizes = [self.options.rx_size, self.options.tx_size].repeat(pairs);
         if self.options.features & feature::CTRL_VQ != 0 {
             sizes.push(CONTROL_SIZE);
         }
@@ -376,7 +273,8 @@ impl VirtioDevice for Net {
         let mut bytes = [0; config::LEN];
         bytes[config::MAC..config::STATUS].copy_from_slice(&self.address);
         bytes[config::STATUS..config::MAX_VIRTQUEUE_PAIRS].copy_from_slice(&self.status().to_le_bytes());
-        bytes[config::MAX_VIRTQUEUE_PAIRS..config::MTU].copy_from_slice(&1u16.to_le_bytes());
+        let pairs = self.pairs.len() as u16;
+        bytes[config::MAX_VIRTQUEUE_PAIRS..config::MTU].copy_from_slice(&pairs.to_le_bytes());
         bytes[config::MTU..].copy_from_slice(&self.options.mtu.unwrap_or(0).to_le_bytes());
         for (to, from) in data.iter_mut().zip(bytes.iter().skip(offset)) {
             *to = *from;
@@ -401,10 +299,17 @@ impl VirtioDevice for Net {
     }
 
     fn notified(&mut self, common: &mut Common, queue: u16) {
-        if queue == queue::CONTROL {
-            return self.control(common);
+        match self.purpose(common, queue) {
+            Use::Control => {
+                let before = self.in_use;
+                self.control(common, queue);
+                if self.in_use != before {
+                    // The backend may have told of frames for a pair that was not in use.
+                    self.pump(common);
+                }
+            }
+            Use::Receive(pair) | Use::Transmit(pair) => self.pump_pairs(common, pair..pair + 1),
         }
-        self.pump(common);
     }
 
     fn wake(&mut self, common: &mut Common, why: Wake) {
@@ -424,16 +329,16 @@ impl VirtioDevice for Net {
         self.announce = false;
         self.filter = Filter::default();
         self.set_allowed(Offloads::NONE);
-        self.buffers.clear();
-        (self.frame, self.held) = (None, None);
+        self.pairs.iter_mut().for_each(|pair| *pair = Pair::default());
+        self.use_pairs(1);
         (self.quiet, self.loaded) = (false, false);
     }
 
-    fn reset_queue(&mut self, _common: &mut Common, queue: u16) {
-        match queue {
-            queue::RX => self.buffers.clear(),
-            queue::TX => self.held = None,
-            _ => {}
+    fn reset_queue(&mut self, common: &mut Common, queue: u16) {
+        match self.purpose(common, queue) {
+            Use::Receive(pair) => self.pairs[usize::from(pair)].buffers.clear(),
+            Use::Transmit(pair) => self.pairs[usize::from(pair)].held = None,
+            Use::Control => {}
         }
     }
 
@@ -461,8 +366,14 @@ impl VirtioDevice for Net {
 
     fn inspect(&self, node: &mut Node) {
         node.value("mac", devices_core::net::format_mac(self.address)).value("link", self.link);
-        node.value("buffers", self.buffers.len()).value("frame waits", self.frame.is_some());
-        node.value("frame held", self.held.is_some());
+        for (number, pair) in self.pairs.iter().enumerate() {
+            let node = if number == 0 { &mut *node } else { node.child(&format!("pair {number}")) };
+            node.value("buffers", pair.buffers.len()).value("frame waits", pair.frame.is_some());
+            node.value("frame held", pair.held.is_some());
+        }
+        if self.pairs.len() > 1 {
+            node.value("pairs in use", self.in_use);
+        }
         let Offloads { checksum, tso4, tso6, ecn } = self.allowed;
         node.value("left to the driver", format_args!("checksum {checksum}, TSO {tso4} {tso6}, ECN {ecn}"));
     }

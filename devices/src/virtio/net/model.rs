@@ -8,7 +8,7 @@ use devices_core::net::{MAC, NETDEV};
 use super::super::pci::properties::{self as pci, properties_of};
 use super::super::pci::{Handles, VirtioPci};
 use super::super::spec::QUEUE_SIZE_MAX;
-use super::spec::feature;
+use super::spec::{PAIRS, feature};
 use super::{CABLE, Net, Options};
 use crate::board::{DeviceHandles, MadeDevice, MakeError};
 
@@ -28,6 +28,11 @@ const CTRL_RX_EXTRA: Property = switch("ctrl_rx_extra", "it says more of what it
 const CTRL_MAC_ADDR: Property = switch("ctrl_mac_addr", "it sets its address by the control queue");
 const GUEST_ANNOUNCE: Property = switch("guest_announce", "it announces itself after a restore");
 
+const MQ: Property = Property {
+    default: Usually::Bool(false),
+    ..switch("mq", "there are as many pairs of queues as the back end has queues")
+};
+
 const CSUM: Property = switch("csum", "the driver leaves checksums to the other end, if that knows how");
 const GUEST_CSUM: Property = switch("guest_csum", "the other end leaves them to the driver");
 const GUEST_TSO4: Property = switch("guest_tso4", "the driver takes segments of TCP over IPv4 together");
@@ -39,7 +44,7 @@ const HOST_ECN: Property = switch("host_ecn", "with congestion told of");
 const CTRL_GUEST_OFFLOADS: Property = switch("ctrl_guest_offloads", "the driver says what it is left");
 
 /// Features that properties offer. What hangs on the control queue comes after it.
-const OFFERED: [(Property, u64); 17] = [
+const OFFERED: [(Property, u64); 18] = [
     (CSUM, feature::CSUM),
     (GUEST_CSUM, feature::GUEST_CSUM),
     (GUEST_TSO4, feature::GUEST_TSO4),
@@ -57,6 +62,7 @@ const OFFERED: [(Property, u64); 17] = [
     (CTRL_MAC_ADDR, feature::CTRL_MAC_ADDR),
     (GUEST_ANNOUNCE, feature::GUEST_ANNOUNCE),
     (CTRL_GUEST_OFFLOADS, feature::CTRL_GUEST_OFFLOADS),
+    (MQ, feature::MQ),
 ];
 /// Those of them that are given, or read, by the control queue.
 const BY_CONTROL: u64 = feature::CTRL_RX
@@ -64,7 +70,8 @@ const BY_CONTROL: u64 = feature::CTRL_RX
     | feature::CTRL_RX_EXTRA
     | feature::CTRL_MAC_ADDR
     | feature::GUEST_ANNOUNCE
-    | feature::CTRL_GUEST_OFFLOADS;
+    | feature::CTRL_GUEST_OFFLOADS
+    | feature::MQ;
 
 const PROPERTIES: &[Property] = properties_of![
     BOOTINDEX,
@@ -87,6 +94,7 @@ const PROPERTIES: &[Property] = properties_of![
     CTRL_MAC_ADDR,
     GUEST_ANNOUNCE,
     CTRL_GUEST_OFFLOADS,
+    MQ,
     number("rx_queue_size", Usually::Uint(256), "elements of the queue of frames that come, a power of two"),
     number("tx_queue_size", Usually::Uint(256), "elements of the queue of frames that go, a power of two"),
     number("host_mtu", Usually::Uint(0), "what the driver is told of the MTU; 0: nothing"),
@@ -138,8 +146,8 @@ pub fn make(properties: &Properties, parts: DeviceHandles<'_>) -> Result<MadeDev
         mtu: properties.uint("host_mtu").filter(|mtu| *mtu != 0).and_then(|mtu| u16::try_from(mtu).ok()),
         model: properties.model(),
     };
-    // One vector a queue, and one for the configuration.
-    let how = pci::options(properties, 4);
+    // As QEMU has it: one vector for each queue that the back end makes possible, and one for the configuration.
+    let how = pci::options(properties, 2 * cable.backend.queues().min(PAIRS) + 2);
     let [inta, ..] = parts.intx;
     let handles = Handles { name: parts.name, ram: parts.board.ram(), inta, msi: parts.board.msi() };
     let card = Net::new(options, parts.wiring, cable).observed(parts.board.observer(parts.name));

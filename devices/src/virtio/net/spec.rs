@@ -38,6 +38,8 @@ pub mod feature {
     pub const CTRL_RX_EXTRA: u64 = 1 << 20;
     /// The driver is asked to announce itself.
     pub const GUEST_ANNOUNCE: u64 = 1 << 21;
+    /// There may be several pairs of queues.
+    pub const MQ: u64 = 1 << 22;
     /// The address is set by the control queue.
     pub const CTRL_MAC_ADDR: u64 = 1 << 23;
 }
@@ -64,15 +66,24 @@ pub mod status {
     pub const ANNOUNCE: u16 = 2;
 }
 
-/// Numbers of queues.
+/// Numbers of queues (5.1.2).
 pub mod queue {
-    /// Frames to the driver.
-    pub const RX: u16 = 0;
+    /// Frames to the driver, of a pair.
+    pub const fn rx(pair: u16) -> u16 {
+        2 * pair
+    }
     /// Frames of the driver's.
-    pub const TX: u16 = 1;
-    /// Commands.
-    pub const CONTROL: u16 = 2;
+    pub const fn tx(pair: u16) -> u16 {
+        2 * pair + 1
+    }
+    /// Commands, where there are so many pairs: all that the card has if the driver knows of several, or one.
+    pub const fn control(pairs: u16) -> u16 {
+        2 * pairs
+    }
 }
+
+/// Most pairs of queues: as many as an interface of the host's has queues.
+pub const PAIRS: u16 = 256;
 
 /// Elements of the control queue.
 pub const CONTROL_SIZE: u16 = 64;
@@ -94,6 +105,8 @@ pub mod class {
     pub const VLAN: u8 = 2;
     /// Announcements.
     pub const ANNOUNCE: u8 = 3;
+    /// Pairs of queues.
+    pub const MQ: u8 = 4;
     /// What the driver can be left.
     pub const GUEST_OFFLOADS: u8 = 5;
 }
@@ -129,6 +142,9 @@ pub mod vlan {
     /// One less.
     pub const DEL: u8 = 1;
 }
+
+/// Of [`class::MQ`]: how many pairs are in use from now on, 16 bits.
+pub const VQ_PAIRS_SET: u8 = 0;
 
 /// Of [`class::GUEST_OFFLOADS`]: 64 bits, of the features that say it.
 pub const GUEST_OFFLOADS_SET: u8 = 0;

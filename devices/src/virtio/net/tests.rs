@@ -1,6 +1,7 @@
 //! The card on PCI, by the requests of its drivers.
 
 mod netkvm;
+mod pairs;
 
 use std::sync::Mutex;
 
@@ -14,7 +15,7 @@ use super::super::driver::{Buffer, DriverQueue};
 use super::super::pci::spec::{DEVICE, NO_VECTOR};
 use super::super::pci::{Handles, Options as PciOptions, USUAL_FEATURES};
 use super::super::spec::status as device_status;
-use super::spec::{ack, class, mac, rx, vlan};
+use super::spec::{NUM_BUFFERS, ack, class, mac, queue, rx, vlan};
 use super::*;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -41,10 +42,15 @@ const OFFLOADS: u64 = feature::CSUM
     | feature::GUEST_TSO6
     | feature::CTRL_GUEST_OFFLOADS;
 
-fn attach(rig: &mut Rig) -> (Arc<TestNet>, Arc<devices_core::DeviceCell<VirtioPci<Net>>>, Wiring) {
-    let (wiring, backend) = (rig.wiring(), Arc::<TestNet>::default());
-    let options =
-        Options { rx_size: 256, tx_size: 256, features: ALL, mtu: Some(1400), model: &model::MODEL };
+type Slot = Arc<devices_core::DeviceCell<VirtioPci<Net>>>;
+
+fn attach(rig: &mut Rig) -> (Arc<TestNet>, Slot, Wiring) {
+    attach_to(rig, TestNet::default(), ALL)
+}
+
+fn attach_to(rig: &mut Rig, backend: TestNet, features: u64) -> (Arc<TestNet>, Slot, Wiring) {
+    let (wiring, backend) = (rig.wiring(), Arc::new(backend));
+    let options = Options { rx_size: 256, tx_size: 256, features, mtu: Some(1400), model: &model::MODEL };
     let cable = NicConfig { backend: backend.clone(), mac: MAC };
     let handles =
         Handles { name: "card", ram: rig.ram().clone(), inta: rig.irqs().line(11), msi: rig.recorder() };
@@ -62,7 +68,7 @@ struct Started {
     tx: DriverQueue,
     control: DriverQueue,
     backend: Arc<TestNet>,
-    slot: Arc<devices_core::DeviceCell<VirtioPci<Net>>>,
+    slot: Slot,
     wiring: Wiring,
     received: u64,
 }
@@ -91,7 +97,7 @@ impl Started {
         rig.poke(SENT + HEADER as u64, frame);
         let whole = Buffer { gpa: SENT, len: (HEADER + frame.len()) as u32, write: false };
         assert!(self.tx.offer(&[whole], false, 0));
-        driver::notify(rig, queue::TX);
+        driver::notify(rig, queue::tx(0));
     }
 
     /// Gives the card a buffer.
@@ -99,7 +105,7 @@ impl Started {
         let gpa = RECEIVED + self.received % 16 * 0x1000;
         assert!(self.rx.offer(&[Buffer { gpa, len, write: true }], false, gpa));
         self.received += 1;
-        driver::notify(rig, queue::RX);
+        driver::notify(rig, queue::rx(0));
     }
 
     fn come(&self, frame: &[u8]) {
@@ -122,7 +128,7 @@ impl Started {
             Buffer { gpa: SENT + 0x800, len: 1, write: true },
         ];
         assert!(self.control.offer(&buffers, true, 0));
-        driver::notify(rig, queue::CONTROL);
+        driver::notify(rig, queue::control(1));
         assert_eq!(self.control.used(), Some((0, 1)));
         rig.peek(SENT + 0x800, 1)[0]
     }
@@ -337,7 +343,7 @@ fn commands_say_what_is_let_in() {
             assert_eq!(card.filled(rig).is_some(), seen);
         }
         assert_eq!(card.command(rig, class::VLAN, vlan::ADD, &[0, 0x10]), ack::ERR);
-        assert_eq!(card.command(rig, 4, 0, &[1, 0]), ack::ERR, "there is one pair of queues");
+        assert_eq!(card.command(rig, class::MQ, 0, &[1, 0]), ack::ERR, "there is one pair of queues");
         assert_eq!(card.command(rig, class::RX, 9, &[1]), ack::ERR);
         assert_eq!(card.command(rig, class::ANNOUNCE, 0, &[]), ack::ERR, "nobody asked");
     });
@@ -414,14 +420,14 @@ fn a_driver_announces_itself_after_a_restore() {
 fn requests_that_no_driver_makes_break_the_card() {
     let short = |len, write| Buffer { gpa: SENT, len, write };
     for (number, buffers) in [
-        (queue::TX, vec![short(11, false)]),
-        (queue::TX, vec![short(60, false), short(1, true)]),
-        (queue::CONTROL, vec![short(8, false)]),
-        (queue::CONTROL, vec![short(1, false), short(1, true)]),
+        (queue::tx(0), vec![short(11, false)]),
+        (queue::tx(0), vec![short(60, false), short(1, true)]),
+        (queue::control(1), vec![short(8, false)]),
+        (queue::control(1), vec![short(1, false), short(1, true)]),
     ] {
         let mut rig = Rig::new();
         let mut card = Started::new(&mut rig, ALL);
-        let queue = if number == queue::TX { &mut card.tx } else { &mut card.control };
+        let queue = if number == queue::tx(0) { &mut card.tx } else { &mut card.control };
         assert!(queue.offer(&buffers, false, 0));
         driver::notify(&mut rig, number);
         let status = driver::status(&mut rig);
@@ -431,7 +437,7 @@ fn requests_that_no_driver_makes_break_the_card() {
     let mut rig = Rig::new();
     let mut card = Started::new(&mut rig, 0);
     assert!(card.tx.offer(&[short(70_000, false)], false, 0));
-    driver::notify(&mut rig, queue::TX);
+    driver::notify(&mut rig, queue::tx(0));
     assert!(card.tx.used().is_some());
     assert_eq!(card.backend.sent(), None);
 }

@@ -61,7 +61,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
         bytes[..len].copy_from_slice(&data[..len]);
         let value = u32::from_le_bytes(bytes);
         match offset {
-            reg::DRIVER_FEATURES => self.common.accept(value.into()),
+            reg::DRIVER_FEATURES => self.accept(value.into()),
             reg::QUEUE_ADDRESS => return self.set_page(value),
             reg::QUEUE_SELECT => self.queue_select = value as u16,
             reg::QUEUE_NOTIFY => self.notify(value as u16),

@@ -216,6 +216,20 @@ impl<D: VirtioDevice> VirtioPci<D> {
         std::mem::take(&mut self.isr)
     }
 
+    /// The driver accepts features. What queues there are may follow from them.
+    fn accept(&mut self, features: u64) {
+        if !self.common.accept(features) {
+            return;
+        }
+        let sizes = self.device.queue_sizes_with(self.common.features());
+        // Legacy drivers may use queues before they say what they accept.
+        for queue in self.common.queues_other_than(&sizes) {
+            self.common.reset_queue(queue);
+            self.device.reset_queue(&mut self.common, queue);
+        }
+        self.common.set_queues(&sizes);
+    }
+
     /// A vector as a driver sets it: one that is not there is none.
     fn vector(&self, value: u16) -> u16 {
         if value < self.options.vectors { value } else { spec::NO_VECTOR }

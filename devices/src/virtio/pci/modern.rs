@@ -140,7 +140,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
             reg::DRIVER_FEATURE if self.driver_feature_select < 2 => {
                 put_half(&mut self.driver_features, self.driver_feature_select.into(), value);
                 let features = self.driver_features & self.modern_features();
-                self.common.accept(features);
+                self.accept(features);
             }
             reg::CONFIG_MSIX_VECTOR => self.config_vector = self.vector(value as u16),
             reg::DEVICE_STATUS => return self.set_status(value as u8),

@@ -77,7 +77,7 @@ pub(super) fn load<D: VirtioDevice>(card: &mut VirtioPci<D>, saved: &Saved) -> R
     }: State<D::State> = saved.decode(D::KIND, VERSION)?;
     valid(queue_vectors.len() == card.queue_vectors.len(), "the device has another number of queues")?;
     card.pci.load(&pci)?;
-    card.common.load(common)?;
+    card.common.load(common, |features| card.device.queue_sizes_with(features))?;
     card.isr = isr;
     (card.device_feature_select, card.driver_feature_select) = (device_feature_select, driver_feature_select);
     (card.queue_select, card.driver_features) = (queue_select, driver_features);

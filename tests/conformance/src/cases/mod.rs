@@ -90,6 +90,7 @@ pub const GROUPS: &[Group] = &[
     i6300esb::GROUP,
     virtio_blk::GROUP,
     virtio_net::GROUP,
+    virtio_net::pairs::GROUP,
     virtio_scsi::GROUP,
     virtio_serial::GROUP,
     virtio_gpu::GROUP,

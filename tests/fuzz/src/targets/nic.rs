@@ -11,7 +11,7 @@ use devices::net::rtl8139::Rtl8139;
 use devices::virtio::net as virtio_net;
 use devices::virtio::pci::{self, VirtioPci};
 use devices::virtio::spec::feature;
-use devices_core::net::{MAX_FRAME, Nic, TestNet};
+use devices_core::net::{MAX_FRAME, Nic, Offload, TestNet};
 use devices_core::rig::Rig;
 use devices_core::{DeviceCell, Size, Space, Wake, Waker, Wiring};
 
@@ -37,6 +37,8 @@ struct Model {
     attach: Attach,
     /// Its base address registers, and where they are.
     bars: &'static [(u16, u64)],
+    /// Queues of its backend.
+    queues: u16,
 }
 
 static E1000_MODEL: Model = Model {
@@ -59,6 +61,7 @@ static E1000_MODEL: Model = Model {
         rig.attach_pci(card, wiring, SLOT, 0)
     },
     bars: &[(0x10, REGISTERS), (0x14, PORTS)],
+    queues: 1,
 };
 
 static E1000E_MODEL: Model = Model {
@@ -92,6 +95,7 @@ static E1000E_MODEL: Model = Model {
         slot
     },
     bars: &[(0x10, REGISTERS), (0x18, PORTS), (0x1c, TABLE)],
+    queues: 1,
 };
 
 static RTL8139_MODEL: Model = Model {
@@ -109,12 +113,13 @@ static RTL8139_MODEL: Model = Model {
         rig.attach_pci(Rtl8139::new("nic", wiring, ram, line, cable), wiring, SLOT, 0)
     },
     bars: &[(0x10, PORTS), (0x14, REGISTERS)],
+    queues: 1,
 };
 
 static VIRTIO_NET_MODEL: Model = Model {
     windows: &[
         (Space::Mmio, REGISTERS, 0x40),
-        (Space::Mmio, REGISTERS + 0x3000, 12),
+        (Space::Mmio, REGISTERS + 0x3000, 28),
         (Space::Mmio, REGISTERS + 0x2000, 16),
         (Space::Mmio, REGISTERS + 0x1000, 4),
         (Space::Pio, PORTS, 0x40),
@@ -127,7 +132,7 @@ static VIRTIO_NET_MODEL: Model = Model {
             virtio_net::Options {
                 rx_size: 256,
                 tx_size: 256,
-                features: 0x00be_bb87,
+                features: 0x00be_bb87 | if which & 0x40 != 0 { 1 << 22 } else { 0 },
                 mtu: None,
                 model: &virtio_net::model::MODEL,
             },
@@ -144,6 +149,7 @@ static VIRTIO_NET_MODEL: Model = Model {
         slot
     },
     bars: &[(0x10, PORTS), (0x14, TABLE), (0x20, REGISTERS)],
+    queues: 3,
 };
 
 /// A card in a rig.
@@ -176,7 +182,8 @@ impl Life {
         for (to, from) in frame.iter_mut().zip(MAC) {
             *to = from;
         }
-        self.net.give(&frame);
+        // By each that is in use, in turns.
+        self.net.give_by(len as u16 / 8 % self.net.in_use(), &frame, Offload::default());
         self.waker.wake(Wake::Backend(0));
     }
 
@@ -287,7 +294,8 @@ pub fn rtl8139(bytes: &[u8]) -> u64 {
     run(&RTL8139_MODEL, bytes)
 }
 
-/// The same, of which the first byte's highest bit says whether it interrupts by messages.
+/// The same, of which the first byte's highest bit says whether it interrupts by messages, and the next whether it can have
+/// several pairs of queues.
 pub fn virtio_net(bytes: &[u8]) -> u64 {
     run(&VIRTIO_NET_MODEL, bytes)
 }
@@ -295,7 +303,7 @@ pub fn virtio_net(bytes: &[u8]) -> u64 {
 fn run(model: &'static Model, bytes: &[u8]) -> u64 {
     let Some((&which, script)) = bytes.split_first() else { return 0 };
     let mut rig = Rig::new();
-    let mut life = attach(&mut rig, model, which, Arc::default());
+    let mut life = attach(&mut rig, model, which, Arc::new(TestNet::with_queues(model.queues)));
     let (mut kinds, mut sent) = (0u64, 0);
     script::play(&mut rig, model.windows, script, &mut |rig, between| {
         kinds |= match between {
@@ -520,6 +528,48 @@ pub fn virtio_net_seeds() -> Vec<Vec<u8>> {
             write(4, 8, 2, 0),
         ];
         seeds.push([&[event][..], &ports.concat(), &between(0)].concat());
+        seeds.extend((1..4).map(|pairs| virtio_net_pairs(event, pairs)));
     }
     seeds
+}
+
+/// Three pairs of queues of eight, 0x400 bytes apart, of which so many are taken into use and then one.
+fn virtio_net_pairs(event: u8, pairs: u64) -> Vec<u8> {
+    let write = |window: u8, offset: u8, size: u8, value: u32| {
+        let bytes = value.to_le_bytes();
+        [&[0, window, offset, size][..], &bytes[..1 << size]].concat()
+    };
+    let poke = |at: u16, value: u64| [&[13][..], &at.to_le_bytes(), &value.to_le_bytes()].concat();
+    let between = |number: u8| vec![number << 4 | 15];
+    let status = |value: u32| write(0, 0x14, 0, value);
+    let features = [(0, 0x00fe_8000), (1, 1)];
+    let features = features.map(|(half, bits)| [write(0, 8, 2, half), write(0, 0xc, 2, bits)].concat());
+    let queue = |number: u32| {
+        let at = PLACE as u32 + number * 0x400;
+        let places = [(0x20, at), (0x28, at + 0x100), (0x30, at + 0x200)];
+        let places = places.map(|(register, at)| write(0, register, 2, at)).concat();
+        [write(0, 0x16, 1, number), write(0, 0x18, 1, 8), places, write(0, 0x1c, 1, 1)].concat()
+    };
+    let queues = [0, 1, 2, 3, 4, 5, 6].map(queue).concat();
+    let start = [status(0), status(3), features.concat(), status(0xb), queues, status(0xf)].concat();
+    let split = |at: u16, to: u64, len: u64, flags: u64, next: u64| {
+        [poke(at, PLACE + to), poke(at + 8, len | flags << 32 | next << 48)].concat()
+    };
+    let ring = |queue: u16, first: u64, index: u64| poke(queue * 0x400 + 0x100, index << 16 | first << 32);
+    let frames = [0u16, 1, 2].map(|pair| {
+        let (rx, tx) = (2 * pair, 2 * pair + 1);
+        let buffer = split(rx * 0x400, 0xa000 + u64::from(pair) * 0x800, 2000, 2, 0);
+        [buffer, ring(rx, 0, 1), split(tx * 0x400, 0xd000, 112, 0, 0), ring(tx, 0, 1)].concat()
+    });
+    let command = |at: u16, pairs: u64, first: u16, index: u64| {
+        let place = 6 * 0x400 + first * 16;
+        let parts = split(place, at.into(), 4, 1, u64::from(first) + 1);
+        let answer = split(place + 16, 0xe800, 1, 2, 0);
+        let elements = poke(6 * 0x400 + 0x100, index << 16 | 2 << 48);
+        [poke(at, 4 | pairs << 16), parts, answer, elements, write(1, 24, 1, 6)].concat()
+    };
+    let kick = [0, 1, 2, 3, 4, 5].map(|queue: u8| write(1, queue * 4, 1, queue.into())).concat();
+    let script = [start, frames.concat(), command(0xe000, pairs, 0, 1), kick.clone()].concat();
+    let after = [between(0), between(1), between(2), between(event), between(4)].concat();
+    [&[event | 0x40][..], &script, &after, &kick, &command(0xe100, 1, 2, 2), &between(1), &kick].concat()
 }

@@ -26,7 +26,7 @@ fn command(rig: &mut Rig, control: &mut DriverQueue, of: (u8, u8), data: &[&[u8]
     }
     buffers.push(Buffer { gpa: SENT + 0x800, len: 1, write: true });
     assert!(control.offer(&buffers, false, 1));
-    driver::notify(rig, queue::CONTROL);
+    driver::notify(rig, queue::control(1));
     assert_eq!(control.used().map(|(id, _)| id), Some(1));
     rig.peek(SENT + 0x800, 1)[0]
 }
@@ -75,7 +75,7 @@ fn start(rig: &mut Rig) -> NetKvm {
         let page = |n: u64| Buffer { gpa: header.gpa + n * 0x1000, len: 0x1000, write: true };
         assert!(rx.offer(&[header, page(1), page(2)], true, number));
     }
-    driver::notify(rig, queue::RX);
+    driver::notify(rig, queue::rx(0));
     windows::ready(rig);
     assert_eq!(command(rig, &mut control, (class::MAC, mac::ADDR_SET), &[&MAC]), ack::OK);
     for (what, on) in [(rx::PROMISC, 0), (rx::ALLMULTI, 0)] {
@@ -131,7 +131,7 @@ fn a_card() {
         let header = Buffer { gpa: SENT, len: HEADER as u32, write: false };
         card.tx.want_interrupt_after(1);
         assert!(card.tx.offer(&[header, piece(0, 14), piece(14, 40), piece(54, 946)], true, 3));
-        driver::notify(rig, queue::TX);
+        driver::notify(rig, queue::tx(0));
         assert_eq!((backend.sent(), card.tx.used().map(|(id, _)| id)), (Some(out), Some(3)));
         assert_eq!(rig.take_messages(), [(0xfee0_0000, MESSAGE + 1)]);
         driver::set_status(rig, status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK);

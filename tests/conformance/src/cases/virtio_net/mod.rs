@@ -1,6 +1,8 @@
 //! Virtio network card, with no cable. Virtual I/O Device, version 1.3 (V); where it is silent, QEMU's card is compared with
 //! ours.
 
+pub(super) mod pairs;
+
 use super::virtio_blk::driver::*;
 use crate::bench::Bench;
 use crate::case::{Group, Setup, case};
