@@ -163,7 +163,14 @@ pub struct MadeChild {
 pub trait Child: Send + Sync {
     /// Takes it off the bus. Its controller tells the guest.
     fn unplug(&self);
-    /// Then: whether no byte moves any more for what it had begun.
+    /// Puts it on its bus, where a place is kept for it.
+    ///
+    /// # Errors
+    /// The bus does not take it.
+    fn attach(&self) -> Result<(), MakeError> {
+        Ok(())
+    }
+    /// After it was taken off: whether no byte moves any more for what it had begun.
     fn drained(&self) -> bool {
         true
     }

@@ -224,6 +224,10 @@ pub trait Guest {
     fn set_bootindex(&mut self, _path: &str, _turn: &Value) -> Result<(), QmpError> {
         Err(not_here("the boot order"))
     }
+    /// Puts the device at a path in the tree of objects on its port.
+    fn set_attached(&mut self, _path: &str, _attached: bool) -> Result<(), QmpError> {
+        Err(not_here("attaching a device"))
+    }
     /// Adds a device.
     fn device_add(
         &mut self,

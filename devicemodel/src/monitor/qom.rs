@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use devices::models;
+use devices::usb::ATTACHED;
 use devices::usb::uhci::model as uhci;
 use devices_core::balloon::POLLING;
 use devices_core::model::{BOOTINDEX, Default, Property};
@@ -145,12 +146,12 @@ impl Tree {
         }
     }
 
-    /// What `qom-set` comes to: the path of a device whose turn to boot is to be another, or of a balloon that is to ask
-    /// more often. Nothing else can be changed while the machine is there.
+    /// What `qom-set` comes to: the path of a device whose turn to boot is to be another, of one that is to be on its port, or
+    /// of a balloon that is to ask more often. Nothing else can be changed while the machine is there.
     pub(super) fn set(&self, path: &str, property: &str) -> Result<String, QmpError> {
         let (path, node) = self.find(path)?;
         self.get(&format!("/{path}"), property)?;
-        if node.device && [BOOTINDEX.name, POLLING].contains(&property) {
+        if node.device && [BOOTINDEX.name, POLLING, ATTACHED.name].contains(&property) {
             return Ok(format!("/{path}"));
         }
         if !node.device || property == "type" {

@@ -275,6 +275,11 @@ impl Guest for Runner {
         set.map_err(|error| QmpError::generic(error.to_string()))
     }
 
+    fn set_attached(&mut self, path: &str, attached: bool) -> Result<(), QmpError> {
+        let set = self.machine.set_attached(path, attached);
+        set.map_err(|error| QmpError::generic(error.to_string()))
+    }
+
     fn device_del(&mut self, id: &str) -> Result<(), QmpError> {
         if let Some(asked) = self.machine.request_unplug(id) {
             return asked.map_err(|error| QmpError::generic(error.to_string()));

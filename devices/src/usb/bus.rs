@@ -1,6 +1,7 @@
 //! A host controller, as those see it who put devices on its ports.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices_core::model::{Default as Usually, Kind, Property, usb_port_text};
 use devices_core::{DeviceCell, Waker};
@@ -17,6 +18,14 @@ pub const PORT: Property = Property {
     kind: Kind::UsbPort,
     default: Usually::None,
     help: "port of the controller, from 1, or behind hubs, as 2.1; the first that is free if nobody says",
+};
+
+/// Whether a device whose units come after it is on its port. One that is plugged waits until it is told to be.
+pub const ATTACHED: Property = Property {
+    name: "attached",
+    kind: Kind::Bool,
+    default: Usually::Bool(true),
+    help: "it is on its port; one that comes while the guest runs is when qom-set says so",
 };
 
 /// The serial number of a device that has no other than that of its place.
@@ -87,6 +96,8 @@ pub trait UsbHost: Send + Sync {
             None => free.into_iter().next().ok_or(PlugError::Full),
         }
     }
+    /// Keeps a free port for a device that is not on it yet, or does so no more.
+    fn hold(&self, port: u64, held: bool);
     /// Puts a device there and tells the guest.
     ///
     /// # Errors
@@ -135,16 +146,22 @@ pub struct Ports<C> {
     cell: Arc<DeviceCell<C>>,
     path: String,
     waker: Waker,
+    /// Ports that are kept for devices which are not on them yet.
+    held: Mutex<BTreeSet<u64>>,
 }
 
 impl<C> Ports<C> {
     /// The ports of the controller that is there, which `waker` wakes.
     pub fn new(cell: Arc<DeviceCell<C>>, path: String, waker: Waker) -> Ports<C> {
-        Ports { cell, path, waker }
+        Ports { cell, path, waker, held: Mutex::default() }
     }
 }
 
 impl<C: RootHub> Ports<C> {
+    fn held(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Does something with the hub on a port of the controller.
     fn hub<R>(&self, port: u8, act: impl FnOnce(&mut Hub) -> R) -> Option<R> {
         let (mut act, mut done) = (Some(act), None);
@@ -180,7 +197,15 @@ impl<C: RootHub> UsbHost for Ports<C> {
             let behind = self.hub(port, |hub| hub.free_ports()).unwrap_or_default();
             free.extend(behind.into_iter().map(|path| path << 8 | u64::from(port)));
         }
+        let held = self.held();
+        free.retain(|port| !held.contains(port));
         free
+    }
+    fn hold(&self, port: u64, held: bool) {
+        match held {
+            true => drop(self.held().insert(port)),
+            false => drop(self.held().remove(&port)),
+        }
     }
     fn plug(&self, path: u64, device: Box<dyn UsbDevice>) -> Result<(), PlugError> {
         match first(path) {

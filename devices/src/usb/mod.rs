@@ -29,7 +29,7 @@ pub mod xhci;
 
 use devices_core::model::Properties;
 
-pub use bus::{PORT, PlugError, Ports, RootHub, SERIAL, UsbHost};
+pub use bus::{ATTACHED, PORT, PlugError, Ports, RootHub, SERIAL, UsbHost};
 pub use device::{UsbDevice, UsbInput};
 pub use function::Function;
 pub use socket::Socket;

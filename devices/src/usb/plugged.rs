@@ -1,6 +1,6 @@
 //! A device as the machine has it: made, put on its port, and taken away.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices_core::DeviceCell;
 use devices_core::model::{Properties, usb_port_text};
@@ -50,31 +50,77 @@ impl<'a> Place<'a> {
     ) -> Result<MadeChild, MakeError> {
         let Place { host, port } = self;
         host.plug(port, device).map_err(refused)?;
-        let child = Plugged { host: host.clone(), port, gone: Mutex::default(), _input: input.clone() };
-        Ok(MadeChild { place: vec![(PORT.name, port)], child: Box::new(child), tray: None, input, bus: None })
+        Ok(self.made(Device::There, input))
+    }
+
+    /// Keeps its port for it, until it is attached.
+    pub fn hold(self, device: Box<dyn UsbDevice>) -> MadeChild {
+        self.host.hold(self.port, true);
+        self.made(Device::Waits(device), None)
+    }
+
+    fn made(self, device: Device, input: Option<Arc<DeviceCell<dyn InputSink>>>) -> MadeChild {
+        let Place { host, port } = self;
+        let child = Plugged { host: host.clone(), port, device: Mutex::new(device), _input: input.clone() };
+        MadeChild { place: vec![(PORT.name, port)], child: Box::new(child), tray: None, input, bus: None }
     }
 }
 
-/// A device on its port, or taken away from it and not quiet yet.
+/// Where a device is.
+enum Device {
+    /// It waits for its port, which is kept for it.
+    Waits(Box<dyn UsbDevice>),
+    /// On its port.
+    There,
+    /// It was taken away, and may not be quiet yet.
+    Gone(Option<Box<dyn UsbDevice>>),
+}
+
+/// A device as the machine has it.
 struct Plugged {
     host: Arc<dyn UsbHost>,
     port: u64,
-    gone: Mutex<Option<Box<dyn UsbDevice>>>,
+    device: Mutex<Device>,
     /// Who presses and points has it as long as it is there.
     _input: Option<Arc<DeviceCell<dyn InputSink>>>,
 }
 
+impl Plugged {
+    fn device(&self) -> MutexGuard<'_, Device> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Child for Plugged {
     fn unplug(&self) {
-        let device = self.host.unplug(self.port);
-        *self.gone.lock().unwrap_or_else(PoisonError::into_inner) = device;
+        let mut device = self.device();
+        *device = match std::mem::replace(&mut *device, Device::Gone(None)) {
+            Device::Waits(device) => {
+                self.host.hold(self.port, false);
+                Device::Gone(Some(device))
+            }
+            Device::There => Device::Gone(self.host.unplug(self.port)),
+            gone @ Device::Gone(_) => gone,
+        };
+    }
+
+    fn attach(&self) -> Result<(), MakeError> {
+        let mut device = self.device();
+        if let Device::Waits(waits) = std::mem::replace(&mut *device, Device::There) {
+            self.host.hold(self.port, false);
+            if let Err(error) = self.host.plug(self.port, waits) {
+                *device = Device::Gone(None);
+                return Err(refused(error));
+            }
+        }
+        Ok(())
     }
 
     fn drained(&self) -> bool {
-        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let Device::Gone(Some(device)) = &mut *self.device() else { return true };
         // Its controller does not know it any more, so nobody else takes its answers.
-        gone.iter_mut().for_each(|device| device.woken());
-        gone.as_ref().is_none_or(|device| device.drained())
+        device.woken();
+        device.drained()
     }
 
     fn usb_speed(&self) -> Option<Speed> {

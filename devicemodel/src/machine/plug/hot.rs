@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use devices::models;
+use devices::usb::ATTACHED;
 use devices_core::bus::AnyDevice;
-use devices_core::model::{BusType, Plug};
+use devices_core::model::{BusType, Plug, Value};
 
 use super::{Device, Inner, Leaving, Maker, name_of, said};
 use crate::config::{ConfigError, DeviceSpec, bus};
@@ -93,7 +94,7 @@ impl Device {
 
 impl Machine {
     /// Puts a device in and tells the guest.
-    pub(crate) fn add_device(&self, spec: DeviceSpec) -> Result<(), BuildError> {
+    pub(crate) fn add_device(&self, mut spec: DeviceSpec) -> Result<(), BuildError> {
         let no = |why: &str| Err(plain(why));
         let model = spec.model()?;
         let bus = match (model.bus, model.plug) {
@@ -112,6 +113,10 @@ impl Machine {
         }
         if matches!(self.border, Border::Recorded(..)) {
             return no("no device can come while a recording is made");
+        }
+        if model.property(ATTACHED.name).is_some() {
+            // Its units come first.
+            spec.properties.entry(ATTACHED.name.into()).or_insert(Value::Bool(false));
         }
         let mut all = self.plugged.specs();
         all.push(spec);
@@ -193,6 +198,26 @@ impl Machine {
             }
         }
         Ok((devfn & 7 == 0).then_some(devfn >> 3))
+    }
+
+    /// Puts the device at a path in the tree of objects on its port, where a port is kept for it.
+    pub(crate) fn set_attached(&self, path: &str, attached: bool) -> Result<(), BuildError> {
+        if matches!(self.border, Border::Recorded(..)) {
+            return Err(plain("no device can come while a recording is made"));
+        }
+        let mut inner = self.plugged.inner();
+        let device = inner.devices.iter_mut().find(|device| device.path().as_deref() == Some(path));
+        let device = device.ok_or_else(|| plain(format!("Device '{path}' not found")))?;
+        let is = device.spec.properties()?.is_on(ATTACHED.name);
+        match (is, attached, &device.child) {
+            (false, true, Some(child)) => {
+                child.attach().map_err(plain)?;
+                device.spec.properties.insert(ATTACHED.name.into(), Value::Bool(true));
+                Ok(())
+            }
+            (true, false, _) => Err(plain("it leaves its port for good, by device_del")),
+            _ => Ok(()),
+        }
     }
 
     /// Asks the guest to let a device go. It ejects it when it is done, all functions of its slot with it. What hangs on

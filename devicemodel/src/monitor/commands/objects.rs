@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use devices::usb::ATTACHED;
 use devices_core::balloon::POLLING;
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,9 +41,14 @@ union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDump
         CommandSpec::new("qom-set", |command, context| {
             let NewValue { path, property, value } = arguments(command)?;
             let path = qom::Tree::new(context).set(&path, &property)?;
-            nothing(match property == POLLING {
-                true => polling(&value).and_then(|seconds| context.guest.set_balloon_polling(&path, seconds)),
-                false => context.guest.set_bootindex(&path, &value),
+            nothing(match property.as_str() {
+                POLLING => {
+                    polling(&value).and_then(|seconds| context.guest.set_balloon_polling(&path, seconds))
+                }
+                name if name == ATTACHED.name => {
+                    attached(&value).and_then(|attached| context.guest.set_attached(&path, attached))
+                }
+                _ => context.guest.set_bootindex(&path, &value),
             })
         })
         .takes("path:str property:str value:any"),
@@ -74,6 +80,12 @@ union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDump
 };
 
 /// How often a balloon asks, in seconds, as QEMU takes it.
+fn attached(value: &Value) -> Result<bool, QmpError> {
+    let wrong =
+        || QmpError::generic(format!("Invalid parameter type for '{}', expected: boolean", ATTACHED.name));
+    value.as_bool().ok_or_else(wrong)
+}
+
 fn polling(value: &Value) -> Result<u32, QmpError> {
     let number = value.as_i64().ok_or_else(|| {
         QmpError::generic(format!("Invalid parameter type for '{}', expected: integer", POLLING))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use devices_core::model::{BusType, Category, Default as Usually, Kind, Model, Plug, Properties, Property};
 
 use super::super::plugged::Place;
-use super::super::{PORT, SERIAL};
+use super::super::{ATTACHED, PORT, SERIAL};
 use super::{Uas, spec};
 use crate::board::{ChildHandles, MadeChild, MakeError, OfferedBus};
 
@@ -24,7 +24,7 @@ pub static MODEL: Model = Model {
     offers: &[BusType::Scsi],
     category: Category::Storage,
     desc: "USB Attached SCSI",
-    properties: &[PORT, SERIAL, LOG],
+    properties: &[PORT, SERIAL, ATTACHED, LOG],
     plug: Plug::Hot,
     several: true,
     ..Model::PART
@@ -35,5 +35,9 @@ pub fn make(properties: &Properties, parts: ChildHandles<'_>) -> Result<MadeChil
     let place = Place::of(properties, &parts)?;
     let device = Uas::new(&place.serial(properties, spec::SERIAL), place.host.waker());
     let bus = Some(OfferedBus::Scsi(Arc::new(device.host())));
-    Ok(MadeChild { bus, ..place.put(Box::new(device), None)? })
+    let made = match properties.is_on(ATTACHED.name) {
+        true => place.put(Box::new(device), None)?,
+        false => place.hold(Box::new(device)),
+    };
+    Ok(MadeChild { bus, ..made })
 }

@@ -193,9 +193,36 @@ fn units_of_a_device_on_usb_come_and_go_with_it() {
     // With the controller goes all that is behind it.
     machine.add_device(on("x.0", spec("usb-uas", Some("a"), &[]))).unwrap();
     machine.add_device(cd("c", 0)).unwrap();
+    // One that comes while the guest runs waits for its units, and its port with it.
+    let speed = |machine: &Machine| {
+        let devices = machine.devices();
+        devices.into_iter().find(|device| device.path.ends_with("/a")).unwrap().speed
+    };
+    let machine = moved(&machine);
+    assert_eq!(speed(&machine), None);
+    let other = on("x.0", spec("usb-tablet", None, &[("port", 1)]));
+    assert!(
+        machine.add_device(other.clone()).unwrap_err().to_string().contains("port 1 not found (in use?)")
+    );
+    machine.set_attached("/machine/peripheral/a", false).unwrap();
+    machine.set_attached("/machine/peripheral/a", true).unwrap();
+    let machine = moved(&machine);
+    assert_eq!(speed(&machine), Some(devices::usb::Speed::High));
+    machine.set_attached("/machine/peripheral/a", true).unwrap();
+    let refused = |done: Result<(), BuildError>| done.unwrap_err().to_string();
+    assert!(refused(machine.set_attached("/machine/peripheral/a", false)).contains("device_del"));
+    assert!(refused(machine.set_attached("/machine/peripheral/b", true)).contains("not found"));
+    // One that never was there leaves its port, too.
+    machine.add_device(on("x.0", spec("usb-uas", Some("b"), &[("port", 3)]))).unwrap();
+    machine.request_unplug("b").unwrap().unwrap();
+    assert_eq!(gone(&machine), ["b"]);
+    machine.add_device(on("x.0", spec("usb-tablet", None, &[("port", 3)]))).unwrap();
     machine.request_unplug("x").unwrap().unwrap();
     hotplug(&machine, 8, Some(1 << 2));
-    assert_eq!(gone(&machine), ["c", "a", "x"]);
+    let mut all = machine.take_ejected();
+    all.retain(|(id, _)| id.is_some());
+    let all: Vec<String> = all.into_iter().filter_map(|(id, _)| id).collect();
+    assert_eq!(all, ["c", "a", "x"]);
     // A controller of full speed has none for it.
     let slow = built(vec![controller(), on("u.0", spec("usb-uas", None, &[]))]).err().unwrap().to_string();
     assert!(slow.contains("speed mismatch trying to attach usb device \"USB Attached SCSI HBA\""), "{slow}");

@@ -171,10 +171,15 @@ impl Guest for Fake {
             device("/machine/unattached/device[2]", "isa-serial", Vec::new()),
             device("/machine/unattached/device[3]", "isa-serial", Vec::new()),
             device("/machine/peripheral/cd", "ide-cd", vec![("bootindex", "int32", json!(-1))]),
+            device("/machine/peripheral/uas", "usb-uas", vec![("attached", "bool", json!(false))]),
         ]
     }
     fn set_bootindex(&mut self, path: &str, turn: &Value) -> Result<(), QmpError> {
         self.log.push(format!("bootindex of {path} is {turn}"));
+        Ok(())
+    }
+    fn set_attached(&mut self, path: &str, attached: bool) -> Result<(), QmpError> {
+        self.log.push(format!("{path} is attached: {attached}"));
         Ok(())
     }
     fn clock(&self) -> Option<ClockInfo> {

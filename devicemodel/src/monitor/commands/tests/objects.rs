@@ -52,6 +52,12 @@ fn objects_are_found_by_path_and_by_name() {
     assert_eq!(get(&mut bench, "cd", "bootindex"), Ok(json!(-1)));
     bench.run("qom-set", json!({ "path": "cd", "property": "bootindex", "value": 2 })).unwrap();
     assert_eq!(bench.guest.log, ["bootindex of /machine/peripheral/cd is 2"]);
+    let attach = json!({ "path": "/machine/peripheral/uas", "property": "attached", "value": true });
+    bench.run("qom-set", attach).unwrap();
+    assert_eq!(bench.guest.log.pop().unwrap(), "/machine/peripheral/uas is attached: true");
+    let attach = json!({ "path": "uas", "property": "attached", "value": 1 });
+    let wrong = bench.run("qom-set", attach).unwrap_err().desc;
+    assert_eq!(wrong, "Invalid parameter type for 'attached', expected: boolean");
     let machines = bench.run("qom-list-types", json!({ "implements": "machine" })).unwrap();
     assert!(machines.as_array().unwrap().iter().all(|of| of["name"].as_str().unwrap().ends_with("-machine")));
     bench.run("object-add", json!({ "qom-type": "secret", "id": "s", "data": "x" })).unwrap();
