@@ -88,6 +88,7 @@ static ALL: &[Listed] = &[
     Listed(&usb::hid::model::MOUSE, Maker::On(usb::hid::model::make)),
     Listed(&usb::hid::model::KEYBOARD, Maker::On(usb::hid::model::make)),
     Listed(&usb::hub::model::MODEL, Maker::On(usb::hub::model::make)),
+    Listed(&usb::serial::model::MODEL, Maker::On(usb::serial::model::make)),
     Listed(&usb::storage::model::MODEL, Maker::On(usb::storage::model::make)),
     Listed(&usb::uas::model::MODEL, Maker::On(usb::uas::model::make)),
     Listed(&virtio::balloon::model::MODEL, Maker::Of(virtio::balloon::model::make)),

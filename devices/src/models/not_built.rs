@@ -6,7 +6,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ("network card", &["ne2k_isa", "pcnet", "vmxnet3"]),
     ("network card", &["i82551", "i82557b", "i82559er", "igb", "tulip"]),
     ("USB", &["usb-host", "usb-redir"]),
-    ("USB", &["usb-audio", "usb-serial", "usb-net", "usb-ccid", "usb-wacom-tablet"]),
+    ("USB", &["usb-audio", "usb-net", "usb-ccid", "usb-wacom-tablet"]),
     ("sound card", &["adlib", "cs4231a", "gus", "sb16"]),
     (
         "disk controller",

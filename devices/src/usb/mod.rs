@@ -18,6 +18,7 @@ pub mod hid;
 pub mod hub;
 pub mod ohci;
 mod plugged;
+pub mod serial;
 mod socket;
 mod state;
 pub mod storage;
