@@ -1,5 +1,7 @@
 //! USB with Debian's kernel: what hangs on an xHCI controller, and disks on all controllers.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -210,5 +212,70 @@ fn seabios_boots_from_attached_scsi() {
     case("GRUB from USB Attached SCSI on EHCI", || {
         let machine = Machine::new()?.device("usb-ehci,id=u").device("usb-uas,id=a,bus=u.0");
         boots_grub_on(machine, "scsi-hd,bus=a.0,lun=0,bootindex=0")
+    });
+}
+
+#[test]
+fn attached_scsi_comes_with_its_units() {
+    case("USB Attached SCSI: plugged, a CD drive on it, then attached, unplugged", || {
+        let machine = Machine::new()?.device("usb-ehci,id=u");
+        let mut guest = machine.kernel("usb", APPEND)?.boot()?;
+        guest.wait_for("ailurus:/root#", seconds(240))?;
+        let monitor = guest.monitor()?;
+        monitor.execute("device_add", json!({ "driver": "usb-uas", "id": "a", "bus": "u.0" }))?;
+        let unit = json!({ "driver": "scsi-cd", "id": "c", "bus": "a.0", "scsi-id": 0, "lun": 5 });
+        monitor.execute("device_add", unit)?;
+        let attach = json!({ "path": "/machine/peripheral/a", "property": "attached", "value": true });
+        monitor.execute("qom-set", attach)?;
+        let there = "grep -qs CD-ROM /sys/bus/scsi/devices/*:0:0:5/model";
+        guest.type_line(&format!("until {there}; do sleep 0.1; done; echo there-$((40+2))"))?;
+        guest.wait_for("there-42", seconds(60))?;
+        guest.monitor()?.execute("device_del", json!({ "id": "a" }))?;
+        guest.type_line(&format!("while {there}; do sleep 0.1; done; echo gone-$((40+2))"))?;
+        guest.wait_for("gone-42", seconds(60))?;
+        guest.type_line("poweroff -f")?;
+        guest.wait_power_off(seconds(60))
+    });
+}
+
+#[test]
+fn a_serial_line_on_usb() {
+    case("USB serial line (ftdi_sio): 64 KiB each way, saved, unplugged", || {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("line");
+        let chardev = format!("socket,id=line,path={},server=on,wait=off", path.display());
+        let machine = Machine::new()?
+            .device("qemu-xhci,id=u")
+            .device_on("usb-serial,id=s,bus=u.0,chardev=line", &chardev);
+        let mut guest = machine.kernel("usb", APPEND)?.boot()?;
+        guest.wait_for("ailurus:/root#", seconds(240))?;
+        guest.type_line("until [ -c /dev/ttyUSB0 ]; do sleep 0.1; done; exec 3<>/dev/ttyUSB0")?;
+        guest.type_line("stty raw -echo <&3; echo open-$((40+2))")?;
+        guest.wait_for("open-42", seconds(120))?;
+        let mut random = Random::new();
+        let bytes: Vec<u8> = (0..8 << 10).flat_map(|_| random.number().to_le_bytes()).collect();
+        let there_and_back = |guest: &mut Guest| -> Result<()> {
+            // The program listens by then.
+            guest.monitor()?;
+            let mut line = UnixStream::connect(&path)?;
+            line.set_read_timeout(Some(seconds(120)))?;
+            line.write_all(&bytes)?;
+            guest.type_line("head -c 65536 <&3 > /tmp/f; echo got-$((40+2)); cat /tmp/f >&3")?;
+            guest.wait_for("got-42", seconds(120))?;
+            let mut back = vec![0; bytes.len()];
+            line.read_exact(&mut back)?;
+            ensure!(back == bytes, "what came back is not what was sent");
+            Ok(())
+        };
+        there_and_back(&mut guest)?;
+        let file = folder.path().join("saved");
+        guest.save(&file)?;
+        let mut guest = Guest::restore(&file)?;
+        there_and_back(&mut guest)?;
+        guest.monitor()?.execute("device_del", json!({ "id": "s" }))?;
+        guest.type_line("while [ -e /sys/class/tty/ttyUSB0 ]; do sleep 0.1; done; echo gone-$((40+2))")?;
+        guest.wait_for("gone-42", seconds(60))?;
+        guest.type_line("poweroff -f")?;
+        guest.wait_power_off(seconds(60))
     });
 }

@@ -73,9 +73,9 @@ pub const VIRTIO: [&str; 14] = [
     "virtiofs",
 ];
 
-/// USB by UHCI, OHCI, EHCI and xHCI, and keyboards, pointers and disks on it, for the generic kernel: the cloud kernel has
-/// none.
-pub const USB: [&str; 10] = [
+/// USB by UHCI, OHCI, EHCI and xHCI, and keyboards, pointers, disks and serial lines on it, for the generic kernel: the cloud
+/// kernel has none.
+pub const USB: [&str; 11] = [
     "ehci-pci",
     "ohci-pci",
     "uhci-hcd",
@@ -85,6 +85,7 @@ pub const USB: [&str; 10] = [
     "evdev",
     "usb-storage",
     "uas",
+    "ftdi_sio",
     "sd_mod",
 ];
 

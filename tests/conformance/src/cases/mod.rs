@@ -74,6 +74,7 @@ pub const GROUPS: &[Group] = &[
     rtl8139::GROUP,
     uhci::GROUP,
     uhci::hub::GROUP,
+    uhci::serial::GROUP,
     ohci::GROUP,
     ehci::GROUP,
     ehci::uas::GROUP,

@@ -5,6 +5,7 @@ mod devices;
 mod ehci;
 mod files;
 mod flight;
+mod ftdi;
 mod guest;
 mod hda;
 mod hub;
@@ -71,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
     Target { name: "uhci", run: uhci::run, seeds: uhci::seeds },
     Target { name: "usb-hub", run: hub::run, seeds: hub::seeds },
+    Target { name: "usb-serial", run: ftdi::run, seeds: ftdi::seeds },
     Target { name: "usb-uas", run: uas::run, seeds: uas::seeds },
     Target { name: "ohci", run: ohci::run, seeds: ohci::seeds },
     Target { name: "ehci", run: ehci::run, seeds: ehci::seeds },

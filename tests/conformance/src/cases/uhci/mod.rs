@@ -3,6 +3,7 @@
 
 mod driver;
 pub(super) mod hub;
+pub(super) mod serial;
 mod transfers;
 
 use crate::bench::Bench;
