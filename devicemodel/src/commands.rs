@@ -193,7 +193,13 @@ fn restore_guest(args: &RestoreArgs) -> Result<u8, Failure> {
     let mut config = restore::settle(saved.config.clone(), &given)?;
     config.noted = ahead.noted;
     config.check()?;
-    let load = |machine: &mut Machine| saved.load(machine.hypervisor(), machine.bus());
+    // Another may go on from the same file.
+    config.renew_generation();
+    let load = |machine: &mut Machine| -> Result<(), saved::SaveError> {
+        saved.load(machine.hypervisor(), machine.bus())?;
+        machine.tell_generation();
+        Ok(())
+    };
     let ending = launch(config, settings, |machine, _| load(machine).map_err(Failure::from))?;
     Ok(ending.status())
 }

@@ -109,12 +109,15 @@ impl Settings {
 
 /// Builds a machine, prepares it, and runs it to its end.
 pub(crate) fn launch<E: From<Failure>>(
-    config: GuestConfig,
+    mut config: GuestConfig,
     settings: Settings,
     prepare: impl FnOnce(&mut Machine, &mut Options) -> Result<(), E>,
 ) -> Result<Ending, E> {
     let Settings { vcpus, debugcon, ahead, named, confined, mut options, events: (notifier, notices) } =
         settings;
+    if config.generation.is_none() {
+        config.renew_generation();
+    }
     if !confined {
         // Before this process gives up to start others.
         ahead.add_shares(shares::start(&config).map_err(Failure::from)?);

@@ -39,6 +39,7 @@ static ALL: &[Listed] = &[
     Listed(&chipset::debugcon::model::MODEL, Maker::Machine),
     Listed(&chipset::pvpanic::model::MODEL, Maker::Always),
     Listed(&chipset::pvpanic_pci::model::MODEL, Maker::Of(chipset::pvpanic_pci::model::make)),
+    Listed(&chipset::vmgenid::model::MODEL, Maker::Of(chipset::vmgenid::model::make)),
     Listed(&interrupt::pic::model::MODEL, Maker::Machine),
     Listed(&interrupt::ioapic::model::MODEL, Maker::Machine),
     Listed(&timer::pit::model::MODEL, Maker::Machine),

@@ -9,24 +9,26 @@ pub enum FwCfgKey {
     File(String),
 }
 
-/// One item of the firmware configuration device: read-only bytes under a key.
+/// One item of the firmware configuration device: bytes under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Where the guest finds it.
     pub key: FwCfgKey,
     /// What it reads there.
     pub bytes: Vec<u8>,
+    /// The firmware may write them.
+    pub writable: bool,
 }
 
 impl Item {
     /// An item under a fixed selector.
     pub fn numeric(selector: u16, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { key: FwCfgKey::Numeric(selector), bytes: bytes.into() }
+        Self { key: FwCfgKey::Numeric(selector), bytes: bytes.into(), writable: false }
     }
 
     /// An item in the file directory.
     pub fn file(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { key: FwCfgKey::File(name.to_owned()), bytes: bytes.into() }
+        Self { key: FwCfgKey::File(name.to_owned()), bytes: bytes.into(), writable: false }
     }
 }
 
@@ -101,6 +103,8 @@ pub struct MachineInfo {
     pub floppy: bool,
     /// pvpanic at port 0x505.
     pub pvpanic: bool,
+    /// The VM generation id, in the order of its text form, if there is one.
+    pub generation: Option<[u8; 16]>,
     /// First address of the 64-bit window for PCI BARs and the last one, when there is one.
     pub pci_hole_64: Option<(u64, u64)>,
     /// SMBIOS strings.
@@ -136,6 +140,7 @@ impl MachineInfo {
             parallel: false,
             floppy: false,
             pvpanic: false,
+            generation: None,
             pci_hole_64: None,
             smbios: SmbiosStrings::default(),
         }

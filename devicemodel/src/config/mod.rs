@@ -8,6 +8,7 @@ mod device;
 mod disk;
 mod drive;
 mod features;
+mod generation;
 mod network;
 mod path;
 mod usb;
@@ -218,6 +219,10 @@ pub struct GuestConfig {
     pub name: String,
     /// RFC 4122 bytes, in the order of the text form.
     pub uuid: [u8; 16],
+    /// What a `vmgenid` shows that was given no number, in the order of the text form; chosen anew when the guest starts or
+    /// is restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<[u8; 16]>,
     /// RAM in MiB.
     pub memory_mib: u64,
     /// Number of vCPUs at the start.
@@ -301,6 +306,7 @@ impl Default for GuestConfig {
         GuestConfig {
             name: "guest".into(),
             uuid: [0; 16],
+            generation: None,
             memory_mib: 256,
             vcpus: 1,
             max_vcpus: None,

@@ -51,6 +51,7 @@ fn machine_info(config: &GuestConfig, processor_id: u64) -> MachineInfo {
     let mut info = MachineInfo::new(below, above, config.vcpus);
     info.processor_id = processor_id;
     info.uuid = config.uuid;
+    info.generation = config.generation_id();
     info.pvpanic = true;
     info.pci_hotplug = true;
     for (present, port) in info.serial.iter_mut().zip(0..4) {
@@ -116,10 +117,11 @@ pub(super) fn items(
 }
 
 fn convert(item: firmware::Item) -> Item {
-    match item.key {
+    let made = match item.key {
         FwCfgKey::Numeric(key) => Item::key(key, item.bytes),
         FwCfgKey::File(name) => Item::file(name, item.bytes),
-    }
+    };
+    if item.writable { made.writable() } else { made }
 }
 
 #[cfg(test)]

@@ -166,6 +166,7 @@ impl Machine {
             cpu_type,
             memory: config.memory_mib << 20,
             uuid: config.uuid,
+            generation: self.config.generation_id(),
             graphics: self.display.is_some(),
         }
     }

@@ -9,6 +9,7 @@ mod build;
 mod chardevs;
 mod disks;
 mod firmware;
+mod generation;
 mod info;
 mod inputs;
 mod interrupts;

@@ -244,6 +244,8 @@ pub struct MachineInfo {
     pub memory: u64,
     /// RFC 4122 bytes, in the order of the text form.
     pub uuid: [u8; 16],
+    /// Its VM generation id, likewise, if it has one.
+    pub generation: Option<[u8; 16]>,
     /// Whether it has a screen.
     pub graphics: bool,
 }
@@ -258,6 +260,7 @@ impl Default for MachineInfo {
             cpu_type: "qemu32-i386-cpu",
             memory: 0,
             uuid: [0; 16],
+            generation: None,
             graphics: false,
         }
     }

@@ -452,16 +452,17 @@ impl Runner {
                 return self.when_stopped(Then::Wait(RunState::Watchdog));
             }
             WatchdogAction::Shutdown => self.machine.press_power_button(),
-            WatchdogAction::InjectNmi => {
-                if let Err(error) = self.machine.inject_nmi() {
-                    tracing::warn!("-action watchdog=inject-nmi: {error}");
-                }
-            }
-            WatchdogAction::Debug | WatchdogAction::None => {}
+            WatchdogAction::InjectNmi | WatchdogAction::Debug | WatchdogAction::None => {}
         }
         // A guest can have it bark as often as it likes.
-        if self.rare.barked(action) && action == WatchdogAction::Debug {
-            tracing::warn!("a watchdog's time is over");
+        let to_be_logged = self.rare.barked(action);
+        let what = match action {
+            WatchdogAction::InjectNmi => self.machine.inject_nmi(),
+            WatchdogAction::Debug => Err(QmpError::generic("a watchdog's time is over")),
+            _ => Ok(()),
+        };
+        if let Some(why) = what.err().filter(|_| to_be_logged) {
+            tracing::warn!("{why}");
         }
         self.machine.resume();
     }

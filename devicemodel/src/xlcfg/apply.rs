@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use devices::chipset::vmgenid;
+
 use super::display::Display;
 use super::syntax::{Entry, Value};
 use super::text::Text;
 use super::{disk, vif};
-use crate::config::{Action, ConfigError, GuestConfig, SerialConfig, parse_uuid};
+use crate::config::{Action, ConfigError, DeviceSpec, GuestConfig, SerialConfig, parse_uuid};
 
 /// Keys of Xen that ask for what our machine has anyway, when they are on.
 const MEANINGLESS: &[&str] = &["apic", "pae", "nx", "hap", "device_model_version"];
@@ -48,6 +50,7 @@ const TEXTS: &[&str] = &[
     "on_poweroff",
     "on_reboot",
     "on_crash",
+    "ms_vm_genid",
     "vga",
 ];
 
@@ -163,6 +166,11 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
                 }
             }
         }
+        "ms_vm_genid" => match text(entry)?.as_str() {
+            "generate" => config.devices.push(DeviceSpec::plain(&vmgenid::model::MODEL)),
+            "none" => {}
+            other => return Err(ConfigError::value("ms_vm_genid", other, "generate or none")),
+        },
         "cdrom" => {
             for text in texts(entry) {
                 config.disks.push(crate::config::DiskConfig::cdrom(text.path(&text)));

@@ -10,6 +10,7 @@ pub mod port92;
 pub mod post;
 pub mod pvpanic;
 pub mod pvpanic_pci;
+pub mod vmgenid;
 
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,7 @@ const LINK_ON: u8 = 0x0b;
 const LINK_OFF: u8 = 0x09;
 const FOREVER: u16 = 0xffff;
 
-fn path(name: &str) -> Path {
+pub(super) fn path(name: &str) -> Path {
     Path::new(name)
 }
 
@@ -39,7 +39,7 @@ fn eisa(id: &str) -> Name {
     Name::new(path("_HID"), &EISAName::new(id))
 }
 
-fn name(key: &str, value: &dyn Aml) -> Name {
+pub(super) fn name(key: &str, value: &dyn Aml) -> Name {
     Name::new(path(key), value)
 }
 

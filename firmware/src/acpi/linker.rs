@@ -11,6 +11,7 @@ pub const NAME_BYTES: usize = 56;
 pub(super) const ALLOCATE: u32 = 1;
 pub(super) const ADD_POINTER: u32 = 2;
 pub(super) const ADD_CHECKSUM: u32 = 3;
+pub(super) const WRITE_POINTER: u32 = 4;
 
 /// Where the firmware is to put a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,12 @@ impl Script {
     /// Make the bytes `start..start + length` of `file` add up to zero by changing the byte at `offset`.
     pub fn add_checksum(&mut self, file: &str, offset: u32, start: u32, length: u32) {
         self.command(ADD_CHECKSUM, &[file], &[offset, start, length], 0);
+    }
+
+    /// Write the address of `source`, and `offset` more, into the `size` bytes (1, 2, 4 or 8) at the beginning of `file`
+    /// as this side has it, which is not loaded.
+    pub fn write_pointer(&mut self, file: &str, size: u8, source: &str, offset: u32) {
+        self.command(WRITE_POINTER, &[file, source], &[0, offset], size);
     }
 
     fn command(&mut self, number: u32, files: &[&str], words: &[u32], last: u8) {

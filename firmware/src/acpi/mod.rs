@@ -6,6 +6,7 @@
 
 mod dsdt;
 mod fixed;
+pub mod generation;
 mod linker;
 mod terms;
 #[cfg(test)]
@@ -100,7 +101,7 @@ impl Tables {
     }
 }
 
-/// The three items: tables, root pointer, linker script.
+/// The items: tables, root pointer, linker script; and those of a VM generation id.
 pub fn items(info: &MachineInfo) -> Vec<Item> {
     let mut tables = Tables::default();
     tables.script.allocate(RSDP_FILE, 16, Zone::FSegment);
@@ -120,15 +121,25 @@ pub fn items(info: &MachineInfo) -> Vec<Item> {
         listed.push(tables.add(fixed::hpet().as_slice()));
     }
     listed.push(tables.add(fixed::waet().as_slice()));
+    if info.generation.is_some() {
+        tables.script.allocate(generation::GUID_FILE, generation::PAGE, Zone::High);
+        let (ssdt, address) = generation::ssdt();
+        let at = tables.next();
+        tables.script.add_pointer(TABLES_FILE, at + address, 4, generation::GUID_FILE);
+        listed.push(tables.add(ssdt.as_slice()));
+        tables.script.write_pointer(generation::ADDR_FILE, 8, generation::GUID_FILE, generation::OFFSET);
+    }
 
     let rsdt = list(&mut tables, b"RSDT", &listed, 4);
     let xsdt = list(&mut tables, b"XSDT", &listed, 8);
     let rsdp = rsdp(&mut tables.script, rsdt, xsdt);
-    vec![
+    let mut items = vec![
         Item::file(TABLES_FILE, tables.bytes),
         Item::file(RSDP_FILE, rsdp),
         Item::file(LOADER_FILE, tables.script.finish()),
-    ]
+    ];
+    items.extend(info.generation.iter().flat_map(generation::items));
+    items
 }
 
 /// RSDT (entries of 4 bytes) or XSDT (8 bytes).

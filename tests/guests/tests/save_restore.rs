@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use guest_tests::random::Random;
 use guest_tests::{Guest, Machine, case, seconds};
+use serde_json::json;
 
 const USERLAND: &str = "AILURUS-USERLAND-OK";
 /// Of so many instants one lies in the firmware, before the guest says anything.
@@ -225,5 +226,39 @@ fn a_guest_saved_in_one_tier_goes_on_in_the_other() {
 fn a_guest_saved_translated_goes_on_interpreted() {
     case("shell with 2 vCPUs that computes, saved translated and restored interpreted, and back", || {
         changes_tier("2", "1")
+    });
+}
+
+/// Linux takes new seeds when its VM generation id is another: two guests that go on from one file must not have the same
+/// random numbers.
+#[test]
+#[ignore = "all: the generic kernel, started and restored"]
+fn a_restored_guest_knows_that_it_is_another() {
+    case("generic kernel, two lives from one saved file", || -> Result<()> {
+        let append = "console=ttyS0,115200 ailurus=shell quiet";
+        let mut guest = Machine::new()?.kernel("sound", append)?.device("vmgenid").boot()?;
+        guest.wait_for("ailurus:/root#", seconds(240))?;
+        let id = |guest: &mut Guest| -> Result<String> {
+            let answer = guest.monitor()?.execute("query-vm-generation-id", json!({}))?;
+            Ok(answer["guid"].as_str().context("no id")?.to_owned())
+        };
+        let count = "dmesg | grep -c 'due to virtual machine fork' | tr '\\n' ,";
+        // Seeds are taken anew by a generator that has had some.
+        guest.type_line(&format!("head -c 1 /dev/random >/dev/null; echo forks-$({count})."))?;
+        guest.wait_for("forks-0,.", seconds(60))?;
+        let mut ids = vec![id(&mut guest)?];
+        let file = guest.folder().join("once.saved");
+        guest.save(&file)?;
+        for _ in 0..2 {
+            let mut other = Guest::restore(&file)?;
+            other.type_line(&format!("sleep 1; echo forks-$({count})."))?;
+            other.wait_for("forks-1,.", seconds(60))?;
+            ids.push(id(&mut other)?);
+            other.kill();
+        }
+        ids.sort();
+        ids.dedup();
+        ensure!(ids.len() == 3, "{ids:?}");
+        Ok(())
     });
 }

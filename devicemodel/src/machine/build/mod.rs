@@ -35,7 +35,7 @@ use super::network::Networks;
 use super::plug::{Ejected, Maker, PciPins, Plugged};
 use super::screens::Screens;
 use super::{BuildError, Machine, Preopened, boot, disks, firmware, media, serial};
-use crate::config::{DeviceSpec, GuestConfig, SerialConfig};
+use crate::config::{ConfigError, DeviceSpec, GuestConfig, SerialConfig};
 use crate::notices::{Notice, Notifier};
 use crate::qtest::IrqIntercept;
 use crate::trace::Border;
@@ -191,6 +191,17 @@ fn items(
     ahead: &Preopened,
     capabilities: Capabilities,
 ) -> Result<Option<Vec<Item>>, BuildError> {
+    if config.generation_id().is_some() {
+        let wrong = |why: &str| Err(ConfigError::Invalid(format!("device vmgenid: {why}")).into());
+        if capabilities.acpi_tables {
+            return wrong(
+                "the guest's ACPI tables are hvmloader's: xl.cfg's ms_vm_genid=\"generate\" is what is meant",
+            );
+        }
+        if !config.features.acpi {
+            return wrong("a guest without ACPI cannot find it");
+        }
+    }
     if capabilities.firmware && config.kernel.is_none() {
         return Ok(None);
     }

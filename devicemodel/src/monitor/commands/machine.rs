@@ -17,6 +17,7 @@ object UuidInfo UUID:str
 object KvmInfo enabled:bool present:bool
 enum SysEmuTarget i386 x86_64
 object TargetInfo arch:SysEmuTarget
+object GuidInfo guid:str
 object CurrentMachineParams wakeup-suspend-support:bool
 object MachineInfo name:str ?alias:str ?is-default:bool cpu-max:int hotpluggable-cpus:bool
   numa-mem-supported:bool deprecated:bool ?default-cpu-type:str ?default-ram-id:str
@@ -31,6 +32,11 @@ object HotpluggableCPU type:str vcpus-count:int props:CpuInstanceProperties ?qom
         CommandSpec::new("query-name", |_, context| Ok(name(context.guest))).returns("NameInfo"),
         CommandSpec::new("query-uuid", |_, context| Ok(json!({ "UUID": uuid(&context.guest.machine().uuid) })))
             .returns("UuidInfo"),
+        CommandSpec::new("query-vm-generation-id", |_, context| match context.guest.machine().generation {
+            Some(id) => Ok(json!({ "guid": uuid(&id) })),
+            None => Err(QmpError::generic("VM Generation ID device not found")),
+        })
+        .returns("GuidInfo"),
         // No processor of ours is KVM's.
         CommandSpec::new("query-kvm", |_, _| Ok(json!({ "enabled": false, "present": false }))).returns("KvmInfo"),
         CommandSpec::new("query-target", |_, context| Ok(json!({ "arch": context.guest.machine().target })))

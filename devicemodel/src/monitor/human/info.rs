@@ -40,6 +40,7 @@ const TOPICS: &[(&str, &str)] = &[
     ("usernet", "what goes through user networks"),
     ("uuid", "the guest's UUID"),
     ("version", "the program's version"),
+    ("vm-generation-id", "the guest's VM generation id"),
     ("vnc", "the VNC server"),
 ];
 
@@ -80,6 +81,10 @@ pub(super) fn run(what: &str, rest: &[&str], context: &mut Context<'_>) -> Resul
         "name" if guest.name().is_empty() => Ok(()),
         "name" => writeln!(text, "{}", guest.name()),
         "uuid" => writeln!(text, "{}", commands::uuid(&guest.machine().uuid)),
+        "vm-generation-id" => match guest.machine().generation {
+            Some(id) => writeln!(text, "{}", commands::uuid(&id)),
+            None => return Err(QmpError::generic("VM Generation ID device not found")),
+        },
         "version" => writeln!(text, "{}", version()["package"].as_str().unwrap_or("")),
         "kvm" => writeln!(text, "kvm support: not compiled"),
         "mice" => guest.mice().iter().try_for_each(|mouse| {

@@ -83,13 +83,15 @@ pub(super) struct Entry {
     pub data: Vec<u8>,
     /// Content that a reset brings back, for one that the guest may write.
     pub initial: Option<Vec<u8>>,
-    /// The name of a file that the machine gives anew.
-    pub replaceable: Option<String>,
+    /// Its name, if it is a file.
+    pub name: Option<String>,
+    /// The machine gives it anew.
+    pub replaceable: bool,
 }
 
 impl Entry {
     fn new(data: Vec<u8>) -> Entry {
-        Entry { data, initial: None, replaceable: None }
+        Entry { data, initial: None, name: None, replaceable: false }
     }
 }
 
@@ -117,7 +119,8 @@ pub(super) fn entries(items: Vec<Item>) -> Result<BTreeMap<u16, Entry>, ItemErro
                 let key = u16::try_from(key).ok().filter(|&key| key <= spec::KEY_MASK);
                 let key = key.ok_or(ItemError::TooMuch)?;
                 list.extend(directory_entry(&name, key, size));
-                entry.replaceable = (changes == Changes::ByMachine).then(|| name.clone());
+                entry.name = Some(name.clone());
+                entry.replaceable = changes == Changes::ByMachine;
                 names.push(name);
                 key
             }

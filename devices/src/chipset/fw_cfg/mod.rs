@@ -3,8 +3,8 @@
 //! Specification: QEMU documentation, "QEMU Firmware Configuration (fw_cfg) Device". A selector and a data
 //! register share ports 0x510 and 0x511; a DMA interface is at 0x514.
 //!
-//! Left out: items that change when they are selected, writes that are heard by somebody (the VM generation
-//! id's pointer), the memory-mapped variant. A DMA read gives at most 1 MiB of zeros past an item's end.
+//! Left out: items that change when they are selected, the memory-mapped variant. A DMA read gives at most 1 MiB of zeros
+//! past an item's end.
 
 mod items;
 pub mod model;
@@ -63,13 +63,20 @@ impl FwCfg {
     /// Gives a replaceable file other content, and the size that it has then. Where there
     /// is no such file nothing happens.
     pub fn replace(&mut self, name: &str, data: Vec<u8>) {
-        let called = |(_, entry): &(&u16, &mut Entry)| entry.replaceable.as_deref() == Some(name);
+        let called =
+            |(_, entry): &(&u16, &mut Entry)| entry.replaceable && entry.name.as_deref() == Some(name);
         let Some((&key, entry)) = self.entries.iter_mut().find(called) else { return };
         let Ok(size) = u32::try_from(data.len()) else { return };
         entry.data = data;
         if let Some(directory) = self.entries.get_mut(&spec::KEY_DIRECTORY) {
             items::resize(&mut directory.data, key, size);
         }
+    }
+
+    /// What a file has in it now, which the guest may have written.
+    pub fn file(&self, name: &str) -> Option<&[u8]> {
+        let entry = self.entries.values().find(|entry| entry.name.as_deref() == Some(name))?;
+        Some(&entry.data)
     }
 
     fn select(&mut self, key: u16) {

@@ -162,6 +162,11 @@ impl Piix4Pm {
         }
     }
 
+    /// Tells the guest that its VM generation id is another.
+    pub fn generation_changed(&mut self) {
+        self.raise(spec::GPE_GENERATION);
+    }
+
     fn raise(&mut self, events: u16) {
         self.acpi.raise_gpe(events);
         self.follow();

@@ -81,6 +81,8 @@ pub const GPE: u16 = 0xafe0;
 pub const GPE_PCI: u16 = 1 << 1;
 /// GPE: something about processors.
 pub const GPE_CPU: u16 = 1 << 2;
+/// GPE: the VM generation id is another.
+pub const GPE_GENERATION: u16 = 1 << 5;
 
 /// PCI hotplug block (QEMU documentation, "QEMU<->ACPI BIOS PCI hotplug interface").
 pub const PCI_HOTPLUG: u16 = 0xae00;
