@@ -7,6 +7,7 @@ mod eeprom93;
 mod held_interrupt;
 pub mod ne2000;
 mod offload;
+pub(crate) mod packet;
 pub mod rtl8139;
 
 /// Which of 64 bits of a hash table a group has in cards whose table goes by the Ethernet CRC (low bits first): its

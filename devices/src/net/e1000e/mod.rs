@@ -17,7 +17,6 @@
 mod irq;
 pub mod model;
 mod nvm;
-mod packet;
 mod phy;
 mod registers;
 mod rx;

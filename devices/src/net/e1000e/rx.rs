@@ -4,12 +4,12 @@
 //! Frames are fetched only while there is room: the backend keeps the rest, and nothing is lost to a slow guest.
 
 use super::E1000e;
-use super::packet::{Ip, Packet, Transport, toeplitz};
 use super::spec::{Cause, QUEUES, mrqc, psrctl, rctl, reg, rfctl, rxcsum, rxd};
 use crate::net::e1000x::controller::Controller;
 use crate::net::e1000x::ring::Ring;
 use crate::net::e1000x::{rx, stats};
 use crate::net::offload;
+use crate::net::packet::{Ip, Packet, Transport, toeplitz};
 
 /// The rings, by queue.
 const RINGS: [Ring; QUEUES] = [Ring::rx(0), Ring::rx(1)];
@@ -202,7 +202,7 @@ impl E1000e {
             return 0;
         }
         let ports = if ports { packet.ports(frame) } else { &[] };
-        let hash = toeplitz(&self.hash_key(), [packet.addresses(frame), ports]);
+        let hash = toeplitz(&self.hash_key(), &[packet.addresses(frame), ports]);
         let entry = self.mac.registers.get(reg::RETA + (hash & 0x7c)) >> (8 * (hash & 3));
         let queue = entry >> 7 & 1;
         report.hash = Some(hash);

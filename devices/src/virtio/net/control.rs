@@ -2,7 +2,10 @@
 
 use super::super::common::Common;
 use super::super::queue::{Broken, Chain, len, read_at, take_last};
-use super::spec::{ANNOUNCE_ACK, GUEST_OFFLOADS_SET, VQ_PAIRS_SET, ack, class, feature, mac, vlan};
+use super::rss::{Hashing, Said};
+use super::spec::{
+    ANNOUNCE_ACK, GUEST_OFFLOADS_SET, HASH_CONFIG, RSS_CONFIG, VQ_PAIRS_SET, ack, class, feature, mac, vlan,
+};
 use super::{Net, offload};
 
 /// Most bytes of a command: the longest tables that anybody has.
@@ -11,22 +14,24 @@ const COMMAND_MAX: u64 = 64 << 10;
 const COMMANDS: usize = 64;
 
 impl Net {
-    /// Does what the driver commands by that queue.
-    pub(super) fn control(&mut self, common: &mut Common, queue: u16) {
-        let mut chain = Chain::default();
+    /// Does what the driver commands by that queue. True: frames may go to other pairs now.
+    pub(super) fn control(&mut self, common: &mut Common, queue: u16) -> bool {
+        let (mut chain, mut moved) = (Chain::default(), false);
         for _ in 0..COMMANDS {
             if !common.pop(queue, &mut chain) {
                 if common.enable_notification(queue) {
                     continue;
                 }
-                return;
+                return moved;
             }
             let Some(at) = take_last(&mut chain.writable) else {
-                return common.fail(Broken("a command has no room for its answer"));
+                common.fail(Broken("a command has no room for its answer"));
+                return moved;
             };
             let bytes = len(&chain.readable);
             if bytes < 2 {
-                return common.fail(Broken("a command has no class"));
+                common.fail(Broken("a command has no class"));
+                return moved;
             }
             let answer = if bytes > COMMAND_MAX {
                 ack::ERR
@@ -34,6 +39,7 @@ impl Net {
                 let mut command = vec![0; bytes as usize];
                 let read = read_at(common.dma(), &chain.readable, 0, &mut command).is_some();
                 let done = read && self.command(common, &command);
+                moved |= command[0] == class::MQ;
                 if done && matches!(command[0], class::RX | class::MAC | class::VLAN) {
                     self.filter_changed();
                 }
@@ -43,6 +49,7 @@ impl Net {
             let _ = common.dma().write(at, &[answer]);
             common.push(queue, &chain, 1);
         }
+        moved
     }
 
     /// One command; false: it is not known, or makes no sense.
@@ -77,15 +84,36 @@ impl Net {
                     None => false,
                 }
             }
-            (class::MQ, VQ_PAIRS_SET) if common.has(feature::MQ) => {
-                let pairs = data.first_chunk().map(|pairs| u16::from_le_bytes(*pairs));
-                self.use_pairs(pairs.unwrap_or(0))
+            (class::MQ, command) => {
+                // Whatever it is, in QEMU: what was said of hashes before is so no more.
+                self.hashing = None;
+                match self.said_of_pairs(common, command, data) {
+                    Some(Said { hashing, pairs }) => {
+                        self.hashing = hashing;
+                        self.use_pairs(pairs)
+                    }
+                    None => false,
+                }
             }
             (class::ANNOUNCE, ANNOUNCE_ACK) if self.announce => {
                 self.announce = false;
                 true
             }
             _ => false,
+        }
+    }
+
+    /// What a command of the class MQ says; none: it makes no sense, or was not agreed on.
+    fn said_of_pairs(&self, common: &Common, command: u8, data: &[u8]) -> Option<Said> {
+        let all = self.pairs.len() as u16;
+        match command {
+            VQ_PAIRS_SET if common.has(feature::MQ) => {
+                let pairs = u16::from_le_bytes(*data.first_chunk()?);
+                (1..=all).contains(&pairs).then_some(Said { hashing: None, pairs })
+            }
+            RSS_CONFIG if common.has(feature::RSS) => Hashing::of_rss(data, all),
+            HASH_CONFIG if common.has(feature::HASH_REPORT) => Hashing::of_report(data, self.in_use),
+            _ => None,
         }
     }
 }

@@ -3,20 +3,23 @@
 //! Frames are pulled: the backend is asked for one only while the driver has given a buffer for it. One that the backend
 //! has no room for waits in the card, and with it what comes after in its queue.
 //!
-//! Each queue of the backend's has its pair: which frame comes by which is the backend's to say. The control queue is the
+//! Each queue of the backend's has its pair: which frame comes by which is the backend's to say, unless the driver spreads
+//! them by hashes (RSS). Then a frame waits for a buffer of the pair that it is for, and with it what comes after by its
+//! queue of the backend's; a pair whose queue the driver has stopped holds nobody up. The control queue is the
 //! last one, and its number depends on whether the driver knows of several pairs (5.1.2): before it has said that, there
 //! are all of them, as in QEMU.
 //!
 //! Checksums and the cutting up of packets are left to the other side where the backend knows how: as QEMU's, the card
 //! offers neither with another. A frame that fits no buffer of a driver that cannot spread it is lost.
 //!
-//! Left out: segments of UDP, RSS and hash reports, standby.
+//! Left out: segments of UDP, standby.
 
 mod control;
 mod filter;
 pub mod model;
 mod offload;
 mod receive;
+mod rss;
 pub mod spec;
 mod state;
 #[cfg(test)]
@@ -40,7 +43,11 @@ use super::queue::Chain;
 use super::spec::{device_id, feature as ring};
 use crate::board::NicConfig;
 use filter::Filter;
-use spec::{CONTROL_SIZE, HEADER, LEGACY_HEADER, PAIRS, config, feature, status};
+use rss::Hashing;
+use spec::{
+    CONTROL_SIZE, HASH_HEADER, HEADER, LEGACY_HEADER, PAIRS, config, feature, hash_type, rss as limits,
+    status,
+};
 
 /// The number by which the backend wakes the card.
 pub const CABLE: u32 = 0;
@@ -49,6 +56,11 @@ const GO_ON: u32 = 0;
 /// Most frames that one call moves in one direction, of all pairs; and of each, where there are many.
 const BURST: usize = 64;
 const SHARE: usize = 4;
+
+/// Features of a driver that knows of several pairs (5.1.2).
+const SEVERAL: u64 = feature::MQ | feature::RSS;
+/// Features of a card that knows of hashes.
+const HASHES: u64 = feature::RSS | feature::HASH_REPORT;
 
 /// How a card is made.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +117,8 @@ pub struct Net {
     pairs: Vec<Pair>,
     /// How many of them are in use.
     in_use: u16,
+    /// What the driver has said of hashes.
+    hashing: Option<Hashing>,
     /// Buffers of one frame that are given back; empty between calls.
     filled: Vec<(Chain, u32)>,
     /// Memory for the next.
@@ -122,7 +136,7 @@ impl Net {
         let NicConfig { backend, mac } = cable;
         let features = offload::features(backend.offloads(), options.features);
         let options = Options { features, ..options };
-        let pairs = if features & feature::MQ != 0 { backend.queues().clamp(1, PAIRS) } else { 1 };
+        let pairs = if features & SEVERAL != 0 { backend.queues().clamp(1, PAIRS) } else { 1 };
         Net {
             options,
             backend,
@@ -139,6 +153,7 @@ impl Net {
             allowed: Offloads::NONE,
             pairs: std::iter::repeat_with(Pair::default).take(pairs.into()).collect(),
             in_use: 1,
+            hashing: None,
             filled: Vec::new(),
             spare: Vec::new(),
             chain: Chain::default(),
@@ -163,7 +178,11 @@ impl Net {
 
     fn header(common: &Common) -> usize {
         let whole = common.has(feature::MRG_RXBUF) || common.has(ring::VERSION_1);
-        if whole { HEADER } else { LEGACY_HEADER }
+        match common.has(feature::HASH_REPORT) {
+            true => HASH_HEADER,
+            false if whole => HEADER,
+            false => LEGACY_HEADER,
+        }
     }
 
     /// What a queue is for, of those that there are now.
@@ -253,11 +272,11 @@ impl VirtioDevice for Net {
     }
 
     fn queue_sizes(&self) -> Vec<u16> {
-        self.queue_sizes_with(feature::MQ)
+        self.queue_sizes_with(SEVERAL)
     }
 
     fn queue_sizes_with(&self, features: u64) -> Vec<u16> {
-        let pairs = if features & feature::MQ != 0 { self.pairs.len() } else { 1 };
+        let pairs = if features & SEVERAL != 0 { self.pairs.len() } else { 1 };
         let mut sizes = [self.options.rx_size, self.options.tx_size].repeat(pairs);
         if self.options.features & feature::CTRL_VQ != 0 {
             sizes.push(CONTROL_SIZE);
@@ -266,16 +285,23 @@ impl VirtioDevice for Net {
     }
 
     fn config_len(&self) -> usize {
-        config::LEN
+        if self.options.features & HASHES != 0 { config::LEN_WITH_HASHES } else { config::LEN }
     }
 
     fn read_config(&self, _common: &Common, offset: usize, data: &mut [u8]) {
-        let mut bytes = [0; config::LEN];
+        let mut bytes = [0; config::LEN_WITH_HASHES];
         bytes[config::MAC..config::STATUS].copy_from_slice(&self.address);
         bytes[config::STATUS..config::MAX_VIRTQUEUE_PAIRS].copy_from_slice(&self.status().to_le_bytes());
         let pairs = self.pairs.len() as u16;
         bytes[config::MAX_VIRTQUEUE_PAIRS..config::MTU].copy_from_slice(&pairs.to_le_bytes());
-        bytes[config::MTU..].copy_from_slice(&self.options.mtu.unwrap_or(0).to_le_bytes());
+        bytes[config::MTU..config::SPEED].copy_from_slice(&self.options.mtu.unwrap_or(0).to_le_bytes());
+        bytes[config::SPEED..config::RSS_MAX_KEY_SIZE].fill(0xff);
+        bytes[config::RSS_MAX_KEY_SIZE] = limits::KEY;
+        // One that only reports hashes has no table.
+        let table = if self.options.features & feature::RSS != 0 { limits::TABLE } else { 1 };
+        bytes[config::RSS_MAX_TABLE_LENGTH..config::SUPPORTED_HASH_TYPES]
+            .copy_from_slice(&table.to_le_bytes());
+        bytes[config::SUPPORTED_HASH_TYPES..].copy_from_slice(&hash_type::ALL.to_le_bytes());
         for (to, from) in data.iter_mut().zip(bytes.iter().skip(offset)) {
             *to = *from;
         }
@@ -301,13 +327,13 @@ impl VirtioDevice for Net {
     fn notified(&mut self, common: &mut Common, queue: u16) {
         match self.purpose(common, queue) {
             Use::Control => {
-                let before = self.in_use;
-                self.control(common, queue);
-                if self.in_use != before {
+                if self.control(common, queue) {
                     // The backend may have told of frames for a pair that was not in use.
                     self.pump(common);
                 }
             }
+            // What is for it may come by any queue of the backend's.
+            Use::Receive(_) if self.hashing.as_ref().is_some_and(Hashing::spreads) => self.pump(common),
             Use::Receive(pair) | Use::Transmit(pair) => self.pump_pairs(common, pair..pair + 1),
         }
     }
@@ -331,6 +357,7 @@ impl VirtioDevice for Net {
         self.set_allowed(Offloads::NONE);
         self.pairs.iter_mut().for_each(|pair| *pair = Pair::default());
         self.use_pairs(1);
+        self.hashing = None;
         (self.quiet, self.loaded) = (false, false);
     }
 
@@ -373,6 +400,9 @@ impl VirtioDevice for Net {
         }
         if self.pairs.len() > 1 {
             node.value("pairs in use", self.in_use);
+        }
+        if let Some(hashing) = &self.hashing {
+            node.value("hashes", format_args!("{hashing:x?}"));
         }
         let Offloads { checksum, tso4, tso6, ecn } = self.allowed;
         node.value("left to the driver", format_args!("checksum {checksum}, TSO {tso4} {tso6}, ECN {ecn}"));

@@ -33,6 +33,15 @@ const MQ: Property = Property {
     ..switch("mq", "there are as many pairs of queues as the back end has queues")
 };
 
+const RSS: Property = Property {
+    default: Usually::Bool(false),
+    ..switch("rss", "the driver has frames spread over pairs of queues by their hashes")
+};
+const HASH: Property = Property {
+    default: Usually::Bool(false),
+    ..switch("hash", "it is told the hash of each frame, where the back end has a header for it")
+};
+
 const CSUM: Property = switch("csum", "the driver leaves checksums to the other end, if that knows how");
 const GUEST_CSUM: Property = switch("guest_csum", "the other end leaves them to the driver");
 const GUEST_TSO4: Property = switch("guest_tso4", "the driver takes segments of TCP over IPv4 together");
@@ -44,7 +53,7 @@ const HOST_ECN: Property = switch("host_ecn", "with congestion told of");
 const CTRL_GUEST_OFFLOADS: Property = switch("ctrl_guest_offloads", "the driver says what it is left");
 
 /// Features that properties offer. What hangs on the control queue comes after it.
-const OFFERED: [(Property, u64); 18] = [
+const OFFERED: [(Property, u64); 20] = [
     (CSUM, feature::CSUM),
     (GUEST_CSUM, feature::GUEST_CSUM),
     (GUEST_TSO4, feature::GUEST_TSO4),
@@ -63,6 +72,8 @@ const OFFERED: [(Property, u64); 18] = [
     (GUEST_ANNOUNCE, feature::GUEST_ANNOUNCE),
     (CTRL_GUEST_OFFLOADS, feature::CTRL_GUEST_OFFLOADS),
     (MQ, feature::MQ),
+    (RSS, feature::RSS),
+    (HASH, feature::HASH_REPORT),
 ];
 /// Those of them that are given, or read, by the control queue.
 const BY_CONTROL: u64 = feature::CTRL_RX
@@ -71,7 +82,9 @@ const BY_CONTROL: u64 = feature::CTRL_RX
     | feature::CTRL_MAC_ADDR
     | feature::GUEST_ANNOUNCE
     | feature::CTRL_GUEST_OFFLOADS
-    | feature::MQ;
+    | feature::MQ
+    | feature::RSS
+    | feature::HASH_REPORT;
 
 const PROPERTIES: &[Property] = properties_of![
     BOOTINDEX,
@@ -95,6 +108,8 @@ const PROPERTIES: &[Property] = properties_of![
     GUEST_ANNOUNCE,
     CTRL_GUEST_OFFLOADS,
     MQ,
+    RSS,
+    HASH,
     number("rx_queue_size", Usually::Uint(256), "elements of the queue of frames that come, a power of two"),
     number("tx_queue_size", Usually::Uint(256), "elements of the queue of frames that go, a power of two"),
     number("host_mtu", Usually::Uint(0), "what the driver is told of the MTU; 0: nothing"),

@@ -36,6 +36,10 @@ pub(super) fn features(backend: Offloads, asked: u64) -> u64 {
     if features & (feature::GUEST_TSO4 | feature::GUEST_TSO6) == 0 {
         features &= !feature::GUEST_ECN;
     }
+    // As QEMU has it: where there is no header to put the hash into.
+    if backend == Offloads::NONE {
+        features &= !feature::HASH_REPORT;
+    }
     features
 }
 

@@ -4,14 +4,16 @@ use devices_core::net::{MAX_FRAME, Offload};
 
 use super::super::common::Common;
 use super::super::queue::{Chain, len, write_at};
-use super::spec::{HEADER, NUM_BUFFERS, feature, queue};
+use super::rss::{Found, Hashing};
+use super::spec::{HASH_HEADER, HASH_REPORT, HASH_VALUE, NUM_BUFFERS, feature, queue};
 use super::{Net, offload};
 
 impl Net {
     /// Takes frames of a queue of the backend's as long as the driver has room, so many at most. False: there may be more.
     pub(super) fn receive(&mut self, common: &mut Common, pair: u16, most: usize) -> bool {
+        let spreads = self.hashing.as_ref().is_some_and(Hashing::spreads);
         for _ in 0..most {
-            if !self.link || !common.is_running() || !self.has_buffer(common, pair) {
+            if !self.link || !common.is_running() || !spreads && !self.has_buffer(common, pair) {
                 return true;
             }
             let (frame, left) = match self.pairs[usize::from(pair)].frame.take() {
@@ -32,11 +34,20 @@ impl Net {
                 self.spare = frame;
                 continue;
             }
-            if !self.gather(common, pair, frame.len()) {
+            let found = self.hashing.as_ref().map(|hashing| hashing.look_at(&frame)).unwrap_or_default();
+            let to = match &self.hashing {
+                Some(hashing) if spreads => hashing.pair(found, self.in_use),
+                _ => pair,
+            };
+            if spreads && !common.is_enabled(queue::rx(to)) {
+                self.spare = frame;
+                continue;
+            }
+            if !self.has_buffer(common, to) || !self.gather(common, to, frame.len()) {
                 self.pairs[usize::from(pair)].frame = Some((frame, left));
                 return true;
             }
-            self.deliver(common, pair, &frame, left);
+            self.deliver(common, to, &frame, (left, found));
             self.spare = frame;
         }
         false
@@ -80,7 +91,7 @@ impl Net {
     }
 
     /// Puts a frame into buffers.
-    fn deliver(&mut self, common: &mut Common, pair: u16, frame: &[u8], left: Offload) {
+    fn deliver(&mut self, common: &mut Common, pair: u16, frame: &[u8], (left, found): (Offload, Found)) {
         let buffers = &mut self.pairs[usize::from(pair)].buffers;
         let header = Net::header(common);
         let needed = (header + frame.len()) as u64;
@@ -93,9 +104,11 @@ impl Net {
             }
             (all, count) = (all + room(buffer), count + 1);
         }
-        let mut head = [0; HEADER];
+        let mut head = [0; HASH_HEADER];
         head[..Offload::LEN].copy_from_slice(&left.bytes());
-        head[NUM_BUFFERS..].copy_from_slice(&(count as u16).to_le_bytes());
+        head[NUM_BUFFERS..HASH_VALUE].copy_from_slice(&(count as u16).to_le_bytes());
+        head[HASH_VALUE..HASH_REPORT].copy_from_slice(&found.hash.to_le_bytes());
+        head[HASH_REPORT..HASH_REPORT + 2].copy_from_slice(&found.report.to_le_bytes());
         if all < needed || buffers.front().is_none_or(|first| room(first) < header as u64) {
             // It fits none that the driver has; the buffer is for the next.
             return;

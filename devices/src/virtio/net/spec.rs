@@ -42,6 +42,10 @@ pub mod feature {
     pub const MQ: u64 = 1 << 22;
     /// The address is set by the control queue.
     pub const CTRL_MAC_ADDR: u64 = 1 << 23;
+    /// The header says what the frame's hash is.
+    pub const HASH_REPORT: u64 = 1 << 57;
+    /// Frames are spread over pairs by their hashes.
+    pub const RSS: u64 = 1 << 60;
 }
 
 /// Where fields of the configuration are (5.1.4).
@@ -54,8 +58,18 @@ pub mod config {
     pub const MAX_VIRTQUEUE_PAIRS: usize = 8;
     /// Most bytes behind a frame's header, 16 bits.
     pub const MTU: usize = 10;
-    /// Bytes of it all.
+    /// Bytes of it all, in a card that knows of no hashes.
     pub const LEN: usize = 12;
+    /// Speed and duplex, 32 and 8 bits, which are not known.
+    pub const SPEED: usize = 12;
+    /// Most bytes of a key, 8 bits.
+    pub const RSS_MAX_KEY_SIZE: usize = 17;
+    /// Most entries of a table, 16 bits.
+    pub const RSS_MAX_TABLE_LENGTH: usize = 18;
+    /// Kinds of hashes, 32 bits.
+    pub const SUPPORTED_HASH_TYPES: usize = 20;
+    /// Bytes of it all, with hashes.
+    pub const LEN_WITH_HASHES: usize = 24;
 }
 
 /// Status (5.1.4).
@@ -92,6 +106,12 @@ pub const CONTROL_SIZE: u16 = 64;
 pub const HEADER: usize = 12;
 /// See [`HEADER`].
 pub const LEGACY_HEADER: usize = 10;
+/// That with a hash: the hash, 32 bits, and its kind, 16 bits.
+pub const HASH_HEADER: usize = 20;
+/// Where the hash is in it.
+pub const HASH_VALUE: usize = 12;
+/// Where its kind is.
+pub const HASH_REPORT: usize = 16;
 /// Where the header says over how many buffers a frame is spread.
 pub const NUM_BUFFERS: usize = 10;
 
@@ -145,6 +165,67 @@ pub mod vlan {
 
 /// Of [`class::MQ`]: how many pairs are in use from now on, 16 bits.
 pub const VQ_PAIRS_SET: u8 = 0;
+
+/// Likewise: where frames go by their hashes.
+pub const RSS_CONFIG: u8 = 1;
+/// Likewise: which hashes are reported.
+pub const HASH_CONFIG: u8 = 2;
+
+/// Limits of hashes, as QEMU has them.
+pub mod rss {
+    /// Bytes of a key.
+    pub const KEY: u8 = 40;
+    /// Entries of a table.
+    pub const TABLE: u16 = 128;
+}
+
+/// Kinds of hashes (5.1.6.4.3.1, 5.1.6.4.3.2).
+pub mod hash_type {
+    /// Of both addresses.
+    pub const IPV4: u32 = 1 << 0;
+    /// Of ports, too.
+    pub const TCPV4: u32 = 1 << 1;
+    /// Likewise.
+    pub const UDPV4: u32 = 1 << 2;
+    /// Of both addresses.
+    pub const IPV6: u32 = 1 << 3;
+    /// Of ports, too.
+    pub const TCPV6: u32 = 1 << 4;
+    /// Likewise.
+    pub const UDPV6: u32 = 1 << 5;
+    /// Of the addresses at which both are at home.
+    pub const IP_EX: u32 = 1 << 6;
+    /// Of ports, too.
+    pub const TCP_EX: u32 = 1 << 7;
+    /// Likewise.
+    pub const UDP_EX: u32 = 1 << 8;
+    /// All of them.
+    pub const ALL: u32 = 0x1ff;
+}
+
+/// What a reported hash is (5.1.6.4.3.3).
+pub mod hash_report {
+    /// There is none.
+    pub const NONE: u16 = 0;
+    /// See [`super::hash_type`].
+    pub const IPV4: u16 = 1;
+    /// Likewise.
+    pub const TCPV4: u16 = 2;
+    /// Likewise.
+    pub const UDPV4: u16 = 3;
+    /// Likewise.
+    pub const IPV6: u16 = 4;
+    /// Likewise.
+    pub const TCPV6: u16 = 5;
+    /// Likewise.
+    pub const UDPV6: u16 = 6;
+    /// Likewise.
+    pub const IPV6_EX: u16 = 7;
+    /// Likewise.
+    pub const TCPV6_EX: u16 = 8;
+    /// Likewise.
+    pub const UDPV6_EX: u16 = 9;
+}
 
 /// Of [`class::GUEST_OFFLOADS`]: 64 bits, of the features that say it.
 pub const GUEST_OFFLOADS_SET: u8 = 0;

@@ -9,7 +9,8 @@ use serde_bytes::ByteBuf;
 use super::super::common::Common;
 use super::super::queue::{Chain, ChainState};
 use super::filter::Filter;
-use super::spec::queue;
+use super::rss::Hashing;
+use super::spec::{feature, queue};
 use super::{Net, Pair, offload};
 
 /// Saved form of the card.
@@ -36,6 +37,9 @@ pub struct State {
     others: Vec<PairState>,
     #[serde(default, skip_serializing_if = "is_zero")]
     others_in_use: u16,
+    /// What the driver has said of hashes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hashing: Option<Hashing>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -108,6 +112,7 @@ pub(super) fn save(card: &Net) -> State {
         allowed,
         pairs,
         in_use,
+        hashing,
         filled: _,
         spare: _,
         chain: _,
@@ -129,6 +134,7 @@ pub(super) fn save(card: &Net) -> State {
         left,
         others: pairs.collect(),
         others_in_use: in_use - 1,
+        hashing: hashing.clone(),
     }
 }
 
@@ -146,7 +152,13 @@ pub(super) fn load(card: &mut Net, common: &mut Common, state: State) -> Result<
         left,
         others,
         others_in_use,
+        hashing,
     } = state;
+    let agreed = common.has(feature::RSS) || common.has(feature::HASH_REPORT);
+    valid(
+        hashing.as_ref().is_none_or(|it| agreed && it.is_sound()),
+        "the hashes are none that the card can have",
+    )?;
     valid(filter.is_sound(), "the filter is none that the card can have")?;
     valid(others.len() + 1 == card.pairs.len(), "the card has another number of pairs of queues")?;
     valid(usize::from(others_in_use) < card.pairs.len(), "more pairs are in use than there are")?;
@@ -160,6 +172,7 @@ pub(super) fn load(card: &mut Net, common: &mut Common, state: State) -> Result<
     });
     card.pairs = pairs.collect::<Result<_, _>>()?;
     card.use_pairs(others_in_use + 1);
+    card.hashing = hashing;
     card.set_allowed(Offloads::of_bits(allowed));
     (card.address, card.link, card.announce, card.filter) = (address, link, announce, filter);
     card.loaded = true;

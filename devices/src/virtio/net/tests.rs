@@ -2,6 +2,7 @@
 
 mod netkvm;
 mod pairs;
+mod spread;
 
 use std::sync::Mutex;
 

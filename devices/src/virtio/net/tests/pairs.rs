@@ -81,13 +81,16 @@ impl Several {
         Some(rig.peek(gpa, len as usize))
     }
 
+    pub(super) fn offer(&mut self, rig: &mut Rig, number: u16, buffers: &[Buffer]) {
+        assert!(self.queues[usize::from(number)].offer(buffers, false, 0));
+        driver::notify(rig, number);
+    }
+
     fn send(&mut self, rig: &mut Rig, pair: u16, frame: &[u8]) {
         rig.poke(SENT, &[0; HEADER]);
         rig.poke(SENT + HEADER as u64, frame);
         let whole = Buffer { gpa: SENT, len: (HEADER + frame.len()) as u32, write: false };
-        let number = queue::tx(pair);
-        assert!(self.queues[usize::from(number)].offer(&[whole], false, 0));
-        driver::notify(rig, number);
+        self.offer(rig, queue::tx(pair), &[whole]);
     }
 
     fn is_sent(&mut self, pair: u16) -> bool {

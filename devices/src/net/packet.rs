@@ -1,5 +1,5 @@
-//! What a received frame is: its layers, for checksums, splitting and the hash of RSS (sections 7.1.3, 7.1.10, 7.1.11).
-//! Nothing about it is believed.
+//! What a received frame is, for cards that look: its layers, for checksums, splitting and the hash of RSS. Nothing about it
+//! is believed.
 
 /// Ethernet types.
 const VLAN: [u16; 2] = [0x8100, 0x88a8];
@@ -10,20 +10,27 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 /// IPv6 extension headers: hop by hop, routing, fragment, destination.
 const EXTENSIONS: [u8; 4] = [0, 43, 44, 60];
+const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
+/// A routing header of that type has the address at which a mobile host is at home (RFC 6275, 6.4).
+const TYPE_2: u8 = 2;
+/// Options of a destination header: one byte of padding; the address at which the sender is at home (RFC 6275, 6.3).
+const PAD_1: u8 = 0;
+const HOME_ADDRESS: u8 = 0xc9;
 /// Most of them that are looked at.
 const MOST_EXTENSIONS: usize = 8;
 
 /// The network layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ip {
+pub(crate) enum Ip {
     V4 { id: u16 },
     V6 { extended: bool },
 }
 
 /// The transport layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(crate) enum Transport {
     /// `bare`: with no data.
     Tcp {
         acknowledges: bool,
@@ -34,7 +41,7 @@ pub(super) enum Transport {
 
 /// A frame's layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Packet {
+pub(crate) struct Packet {
     /// Where the network layer begins, behind all tags.
     pub network: usize,
     pub ip: Option<Ip>,
@@ -44,6 +51,8 @@ pub(super) struct Packet {
     /// Where the transport layer begins, and where its data do.
     pub transport_at: usize,
     pub data_at: usize,
+    /// Where the addresses are at which sender and receiver are at home, of a packet over IPv6 that has them.
+    home: [Option<usize>; 2],
 }
 
 fn word(frame: &[u8], at: usize) -> Option<u16> {
@@ -100,7 +109,17 @@ impl Packet {
                 break;
             }
             self.fragment |= next == FRAGMENT;
-            at += if next == FRAGMENT { 8 } else { 8 + 8 * usize::from(len) };
+            let end = at + if next == FRAGMENT { 8 } else { 8 + 8 * usize::from(len) };
+            let header = frame.get(at..end).unwrap_or_default();
+            match (next, header) {
+                (DESTINATION, header) => {
+                    self.home[0] = self.home[0].or(home_address(header).map(|to| at + to))
+                }
+                // The last of its two stations is what is left.
+                (ROUTING, [_, 2, TYPE_2, 1, ..]) => self.home[1] = Some(at + 8),
+                _ => {}
+            }
+            at = end;
             next = following;
         }
         self.ip = Some(Ip::V6 { extended: at != self.network + 40 });
@@ -140,18 +159,48 @@ impl Packet {
         frame.get(self.network + first..).and_then(|rest| rest.get(..len)).unwrap_or_default()
     }
 
+    /// The same, one by one.
+    pub fn both_addresses<'a>(&self, frame: &'a [u8]) -> [&'a [u8]; 2] {
+        let both = self.addresses(frame);
+        let (from, to) = both.split_at(both.len() / 2);
+        [from, to]
+    }
+
+    /// Where sender and receiver are at home.
+    pub fn real_addresses<'a>(&self, frame: &'a [u8]) -> [&'a [u8]; 2] {
+        let mut both = self.both_addresses(frame);
+        for (address, home) in both.iter_mut().zip(self.home) {
+            let home = home.and_then(|at| frame.get(at..)).and_then(|rest| rest.get(..16));
+            *address = home.unwrap_or(*address);
+        }
+        both
+    }
+
     /// Its source and destination ports.
     pub fn ports<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
         frame.get(self.transport_at..).and_then(|rest| rest.get(..4)).unwrap_or_default()
     }
 }
 
+/// Where the home address is in a destination header.
+fn home_address(header: &[u8]) -> Option<usize> {
+    let mut at = 2;
+    loop {
+        match *header.get(at..)? {
+            [PAD_1, ..] => at += 1,
+            [HOME_ADDRESS, 16, ..] => return Some(at + 2),
+            [_, len, ..] => at += 2 + usize::from(len),
+            _ => return None,
+        }
+    }
+}
+
 /// Toeplitz's hash: the key, moved on by a bit for every bit of the data, summed where that is set.
-pub(super) fn toeplitz(key: &[u8; 40], data: [&[u8]; 2]) -> u32 {
+pub(crate) fn toeplitz(key: &[u8; 40], data: &[&[u8]]) -> u32 {
     let mut window = u32::from_be_bytes([key[0], key[1], key[2], key[3]]);
     let mut next = key[4..].iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
     let mut hash = 0;
-    for byte in data.into_iter().flatten() {
+    for byte in data.iter().copied().flatten() {
         for bit in (0..8).rev() {
             if byte >> bit & 1 != 0 {
                 hash ^= window;
@@ -177,15 +226,15 @@ mod tests {
     fn the_hash_is_microsofts() {
         let addresses = [66, 9, 149, 187, 161, 142, 100, 80];
         let ports = [2794u16.to_be_bytes(), 1766u16.to_be_bytes()].concat();
-        assert_eq!(toeplitz(&KEY, [&addresses, &[]]), 0x323e_8fc2);
-        assert_eq!(toeplitz(&KEY, [&addresses, &ports]), 0x51cc_c178);
+        assert_eq!(toeplitz(&KEY, &[&addresses]), 0x323e_8fc2);
+        assert_eq!(toeplitz(&KEY, &[&addresses, &ports]), 0x51cc_c178);
         let six = [
             0x3ffe_2501_0200_1fff_0000_0000_0000_0007u128.to_be_bytes(),
             0x3ffe_2501_0200_0003_0000_0000_0000_0001u128.to_be_bytes(),
         ]
         .concat();
-        assert_eq!(toeplitz(&KEY, [&six, &[]]), 0x2cc1_8cd5);
-        assert_eq!(toeplitz(&KEY, [&six, &ports]), 0x4020_7d3d);
+        assert_eq!(toeplitz(&KEY, &[&six]), 0x2cc1_8cd5);
+        assert_eq!(toeplitz(&KEY, &[&six, &ports]), 0x4020_7d3d);
     }
 
     #[test]
