@@ -92,6 +92,7 @@ pub const GROUPS: &[Group] = &[
     virtio_blk::GROUP,
     virtio_net::GROUP,
     virtio_net::pairs::GROUP,
+    virtio_net::hashes::GROUP,
     virtio_scsi::GROUP,
     virtio_serial::GROUP,
     virtio_gpu::GROUP,

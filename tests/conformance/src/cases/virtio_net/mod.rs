@@ -1,6 +1,7 @@
 //! Virtio network card, with no cable. Virtual I/O Device, version 1.3 (V); where it is silent, QEMU's card is compared with
 //! ours.
 
+pub(super) mod hashes;
 pub(super) mod pairs;
 
 use super::virtio_blk::driver::*;
