@@ -93,6 +93,8 @@ struct Context {
     ram: GuestRam,
     recorder: Arc<Recorder>,
     disk: Arc<dyn BlockBackend>,
+    /// The guest is one of Xen's with PV drivers.
+    platform: bool,
 }
 
 impl DeviceContext for Context {
@@ -149,7 +151,7 @@ impl DeviceContext for Context {
         false
     }
     fn xen_platform(&self) -> Option<Arc<dyn PlatformOps>> {
-        Some(Arc::new(Nobody))
+        self.platform.then(|| -> Arc<dyn PlatformOps> { Arc::new(Nobody) })
     }
 }
 
@@ -191,7 +193,10 @@ fn master_of<'a>(
 /// One device of every model that can be asked for, in slots from 2 on, and then as their further functions, with its BARs mapped as the firmware does.
 fn add_models(pc: &mut Pc, isa: &IrqBank) {
     let Pc { rig, ports, memory } = pc;
-    let context = Context { ram: rig.ram().clone(), recorder: rig.recorder(), disk: disk(rig) };
+    let context =
+        |platform| Context { ram: rig.ram().clone(), recorder: rig.recorder(), disk: disk(rig), platform };
+    // A network card of a guest of Xen's holds its interrupt back when it was loaded, and is not as it was.
+    let (on_xen, context) = (context(true), context(false));
     let (mut slot, mut function, mut port, mut address) = (2, 0, 0xc100, 0xe000_0000);
     let mut buses = Vec::new();
     for model in models::all() {
@@ -209,7 +214,7 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
             wiring: &wiring,
             intx: [0; 4].map(|_| isa.line(line)),
             master,
-            board: &context,
+            board: if model.name.starts_with("xen") { &on_xen } else { &context },
         };
         let made = make(&properties, handles).unwrap();
         buses.extend(made.bus.map(|bus| (model, bus)));
@@ -256,7 +261,9 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
         for model in fitting {
             assert!(child(model, &usual(model)), "{}", model.name);
         }
-        if ["ehci", "xhci"].iter().any(|fast| offers.contains(&BusType::Usb) && of.name.contains(fast)) {
+        let fast =
+            offers.contains(&BusType::Usb) && ["ehci", "xhci"].iter().any(|fast| of.name.contains(fast));
+        if fast {
             // Units on the bus of a device that has no speed of the others.
             let uas = models::find("usb-uas").unwrap();
             let units = make(uas, &usual(uas), bus).unwrap().bus.unwrap();
@@ -270,9 +277,11 @@ fn add_models(pc: &mut Pc, isa: &IrqBank) {
         }
         let hub = models::find("usb-hub").unwrap();
         if !behind.is_empty() && child(hub, &usual(hub)) {
+            // It has the first port that was free.
+            let at = if fast { 3 } else { 2 };
             for (model, port) in behind.into_iter().zip(1u64..) {
                 let mut properties = usual(model);
-                properties.put("port", Value::Uint(port << 8 | 2)).unwrap();
+                properties.put("port", Value::Uint(port << 8 | at)).unwrap();
                 assert!(child(model, &properties), "{}", model.name);
             }
         }
