@@ -29,6 +29,7 @@ pub mod port;
 pub mod power;
 pub mod rig;
 pub mod state;
+pub mod uuid;
 pub mod vhost_user;
 pub mod vsock;
 pub mod wiring;

@@ -2,6 +2,7 @@
 //! goes on from a saved state.
 
 use devices_core::model::{Default as Usually, Kind, Model, Plug, Properties, Property, PropertyError};
+use devices_core::uuid;
 
 use super::Vmgenid;
 use crate::board::{DeviceHandles, MadeDevice, MakeError};
@@ -34,17 +35,7 @@ fn check(properties: &Properties) -> Result<(), PropertyError> {
 /// The number that a person has chosen, in the order of its text form; an error: it is none.
 pub fn chosen(properties: &Properties) -> Option<Result<[u8; 16], ()>> {
     let text = properties.text(GUID.name).filter(|text| *text != "auto")?;
-    Some(uuid(text).ok_or(()))
-}
-
-/// 32 hexadecimal digits in groups of 8, 4, 4, 4, 12.
-fn uuid(text: &str) -> Option<[u8; 16]> {
-    let groups: Vec<&str> = text.split('-').collect();
-    let right = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]);
-    let digits: Vec<u8> = groups.concat().chars().map_while(|c| c.to_digit(16)).map(|d| d as u8).collect();
-    let mut id = [0; 16];
-    id.iter_mut().zip(digits.chunks_exact(2)).for_each(|(byte, pair)| *byte = pair[0] << 4 | pair[1]);
-    (right && digits.len() == 32).then_some(id)
+    Some(uuid::parse(text).ok_or(()))
 }
 
 /// Makes one.
@@ -67,9 +58,7 @@ mod tests {
         let id =
             [0x32, 0x4e, 0x6e, 0xaf, 0xd1, 0xd1, 0x4b, 0xf6, 0xbf, 0x41, 0xb9, 0xbb, 0x6c, 0x91, 0xfb, 0x87];
         assert_eq!(chosen("324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87"), Some(Ok(id)));
-        for wrong in
-            ["", "324e6eaf", "324e6eafd1d14bf6bf41b9bb6c91fb87", "324e6eaf-d1d1-4bf6-bf41-b9bb6c91fbxx"]
-        {
+        for wrong in ["", "324e6eaf", "324e6eaf-d1d1-4bf6-bf41-b9bb6c91fbxx"] {
             assert_eq!(chosen(wrong), Some(Err(())), "{wrong}");
         }
     }
