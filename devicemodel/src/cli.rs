@@ -556,8 +556,7 @@ impl RunArgs {
             config.add_console(SerialConfig::parse(text)?)?;
         }
         if let Some(action) = &self.watchdog_action {
-            let words = "reset, shutdown, poweroff, pause, debug, none or inject-nmi";
-            let wrong = || ConfigError::value("watchdog-action", action, words);
+            let wrong = || ConfigError::value("watchdog-action", action, &WatchdogAction::words());
             config.on_watchdog = WatchdogAction::find(action).ok_or_else(wrong)?;
         }
         match self.rtc.as_deref() {

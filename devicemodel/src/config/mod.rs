@@ -203,6 +203,11 @@ impl WatchdogAction {
         }
     }
 
+    /// QEMU's words, for people.
+    pub fn words() -> String {
+        WatchdogAction::ALL.map(WatchdogAction::name).join(", ")
+    }
+
     /// By QEMU's word.
     pub fn find(name: &str) -> Option<WatchdogAction> {
         WatchdogAction::ALL.into_iter().find(|action| action.name() == name)

@@ -132,8 +132,7 @@ impl Ends {
     /// `-watchdog-action`.
     pub(super) fn read_watchdog(&mut self, action: &str) -> Result<(), Refusal> {
         self.watchdog = WatchdogAction::find(action).ok_or_else(|| {
-            let words = WatchdogAction::ALL.map(WatchdogAction::name).join(", ");
-            Refusal::bad(format!("watchdog={action}: expected one of {words}"))
+            Refusal::bad(format!("watchdog={action}: expected one of {}", WatchdogAction::words()))
         })?;
         Ok(())
     }
