@@ -79,13 +79,14 @@ union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDump
     ],
 };
 
-/// How often a balloon asks, in seconds, as QEMU takes it.
+/// Whether a device is to be on its port.
 fn attached(value: &Value) -> Result<bool, QmpError> {
     let wrong =
         || QmpError::generic(format!("Invalid parameter type for '{}', expected: boolean", ATTACHED.name));
     value.as_bool().ok_or_else(wrong)
 }
 
+/// How often a balloon asks, in seconds, as QEMU takes it.
 fn polling(value: &Value) -> Result<u32, QmpError> {
     let number = value.as_i64().ok_or_else(|| {
         QmpError::generic(format!("Invalid parameter type for '{}', expected: integer", POLLING))
