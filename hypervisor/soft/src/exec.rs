@@ -160,6 +160,11 @@ impl Cpu {
     pub(crate) fn run(&mut self) -> Leave {
         let shared = self.shared.clone();
         let _inside = shared.vcpus[self.id as usize].enter();
+        // A halted processor runs nothing before what may end its halt has been looked at. Nobody else may have asked for
+        // that look: whoever resumes the machine tells its vCPUs to look when they run already.
+        if self.halted {
+            self.ask(attention::IRQ);
+        }
         self.run_on()
     }
 

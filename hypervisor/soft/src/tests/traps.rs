@@ -311,6 +311,20 @@ fn a_second_nmi_comes_with_iret_and_before_interrupts() {
     assert_eq!(bare.cpu.gpr[RDX], 4, "both NMIs before the interrupt");
 }
 
+/// A machine that is paused and resumed while its vCPU is halted: it runs again, and nothing asks for its attention.
+#[test]
+fn a_halted_processor_stays_halted_when_it_is_run_again() {
+    let mut bare = Bare::long(|a| {
+        a.hlt().unwrap();
+        a.inc(rbx).unwrap();
+        a.hlt().unwrap();
+    });
+    assert_eq!(bare.run(10), Leave::Halted);
+    assert_eq!(bare.shared.vcpus[0].attention.load(std::sync::atomic::Ordering::Acquire), 0);
+    assert_eq!(bare.run(10), Leave::Halted);
+    assert_eq!(bare.cpu.gpr[RBX], 0, "it ran on behind HLT");
+}
+
 #[test]
 fn sysenter_is_none_in_long_mode_and_sysret_goes_anywhere() {
     let mut bare = Bare::long(|a| {
