@@ -12,11 +12,37 @@ use nix::libc;
 
 use super::ImageError;
 use super::host::{DiskFile, HostFile};
+use super::null::{self, Null};
 
-/// An open file, locked.
+/// What an image lies in, open: QEMU's protocol layer.
+#[derive(Debug)]
+pub enum Protocol {
+    /// A file or block device of the host.
+    File(std::fs::File),
+    /// Nothing: zeros, whatever is written ([`is_null`](super::is_null)).
+    Null,
+}
+
+impl Protocol {
+    /// A handle on the same.
+    pub fn try_clone(&self) -> io::Result<Protocol> {
+        match self {
+            Protocol::File(file) => file.try_clone().map(Protocol::File),
+            Protocol::Null => Ok(Protocol::Null),
+        }
+    }
+}
+
+impl From<std::fs::File> for Protocol {
+    fn from(file: std::fs::File) -> Protocol {
+        Protocol::File(file)
+    }
+}
+
+/// What is open, and locked if it is a file.
 pub(super) struct Opened {
     pub(super) path: PathBuf,
-    file: std::fs::File,
+    on: Protocol,
     /// It is past the page cache.
     direct: bool,
 }
@@ -25,15 +51,16 @@ pub(super) struct Opened {
 pub(super) struct Claim {
     path: PathBuf,
     /// A handle on the same open file: the locks are that's.
-    file: std::fs::File,
+    on: Protocol,
     writable: bool,
 }
 
 impl Claim {
     /// Others may use the file from now on.
     pub(super) fn lend(&self) -> Result<(), ImageError> {
+        let Protocol::File(file) = &self.on else { return Ok(()) };
         let whole = libc::flock { l_type: libc::F_UNLCK as i16, l_start: 0, l_len: 0, ..byte(0, 0) };
-        match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&whole)) {
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&whole)) {
             Ok(_) | Err(nix::Error::EINVAL | nix::Error::ENOLCK | nix::Error::EOPNOTSUPP) => Ok(()),
             Err(error) => Err(self.failed(error.into())),
         }
@@ -46,7 +73,10 @@ impl Claim {
 
     /// It is ours again.
     pub(super) fn take(&self) -> Result<(), ImageError> {
-        take(&self.file, self.writable, &self.path)
+        match &self.on {
+            Protocol::File(file) => take(file, self.writable, &self.path),
+            Protocol::Null => Ok(()),
+        }
     }
 }
 
@@ -77,6 +107,9 @@ impl Opened {
             io::ErrorKind::InvalidInput if direct => ImageError::NoDirect(path.to_owned()),
             _ => ImageError::Open { path: path.to_owned(), source },
         };
+        if null::is_null(path) {
+            return Opened::adopt(path, Protocol::Null, writable, false, locked);
+        }
         let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
             return Err(ImageError::NotAFile(path.to_owned()));
@@ -88,35 +121,37 @@ impl Opened {
             .custom_flags(flags)
             .open(path)
             .map_err(open_error)?;
-        Opened::adopt(path, host, writable, direct, locked)
+        Opened::adopt(path, host.into(), writable, direct, locked)
     }
 
-    /// A file that somebody else has opened, to read and, if it is `writable`, to write. `name` is for
-    /// messages.
+    /// What somebody else has opened, to read and, if it is `writable`, to write. `name` is for messages.
     pub(super) fn adopt(
         name: &Path,
-        host: std::fs::File,
+        on: Protocol,
         writable: bool,
         direct: bool,
         locked: bool,
     ) -> Result<Opened, ImageError> {
-        let path = name;
-        let open_error = |source: io::Error| ImageError::Open { path: path.to_owned(), source };
-        let kind = host.metadata().map_err(open_error)?.file_type();
+        let path = name.to_owned();
+        let Protocol::File(file) = &on else { return Ok(Opened { path, on, direct }) };
+        let kind = match file.metadata() {
+            Ok(metadata) => metadata.file_type(),
+            Err(source) => return Err(ImageError::Open { path, source }),
+        };
         if !kind.is_file() && !kind.is_block_device() {
-            return Err(ImageError::NotAFile(path.to_owned()));
+            return Err(ImageError::NotAFile(path));
         }
         if locked {
-            take(&host, writable, path)?;
+            take(file, writable, &path)?;
         }
-        Ok(Opened { path: path.to_owned(), file: host, direct })
+        Ok(Opened { path, on, direct })
     }
 
     /// The right to it, as long as any handle is open.
     pub(super) fn claim(&self, writable: bool) -> Result<Claim, ImageError> {
         let path = self.path.clone();
-        match self.file.try_clone() {
-            Ok(file) => Ok(Claim { path, file, writable }),
+        match self.on.try_clone() {
+            Ok(on) => Ok(Claim { path, on, writable }),
             Err(source) => Err(ImageError::Open { path, source }),
         }
     }
@@ -124,9 +159,9 @@ impl Opened {
     /// Bytes of a raw disk: whole sectors, as QEMU counts them. What is missing of the last one reads as zeros, and
     /// is there once the guest has written it.
     pub(super) fn raw_size(&self, tell: bool) -> Result<u64, ImageError> {
+        let Protocol::File(file) = &self.on else { return Ok(null::SIZE) };
         let failed = |source| ImageError::Open { path: self.path.clone(), source };
-        let file =
-            self.file.try_clone().and_then(|file| DiskFile::new(file, false, false)).map_err(failed)?;
+        let file = file.try_clone().and_then(|file| DiskFile::new(file, false, false)).map_err(failed)?;
         let size = file.len().map_err(failed)?;
         let whole = size.next_multiple_of(SECTOR);
         if size == 0 {
@@ -140,14 +175,21 @@ impl Opened {
     }
 
     /// The file, to be read and written.
-    pub(super) fn into_disk(self) -> Result<DiskFile, ImageError> {
-        let Opened { path, file, direct } = self;
-        DiskFile::new(file, direct, true).map_err(|source| ImageError::Open { path, source })
+    pub(super) fn into_disk(self) -> Result<Box<dyn HostFile>, ImageError> {
+        let Opened { path, on, direct } = self;
+        match on {
+            Protocol::Null => Ok(Box::new(Null)),
+            Protocol::File(file) => match DiskFile::new(file, direct, true) {
+                Ok(file) => Ok(Box::new(file)),
+                Err(source) => Err(ImageError::Open { path, source }),
+            },
+        }
     }
 
     /// Bytes that the host writes at once: known for block devices and O_DIRECT only.
     pub(super) fn physical_block(&self) -> u32 {
-        let block = self.file.metadata().ok().filter(|m| m.file_type().is_block_device());
+        let Protocol::File(file) = &self.on else { return SECTOR as u32 };
+        let block = file.metadata().ok().filter(|m| m.file_type().is_block_device());
         let block = block.map_or(SECTOR, |m| m.blksize());
         if block.is_power_of_two() && (SECTOR..=4096).contains(&block) { block as u32 } else { SECTOR as u32 }
     }

@@ -8,6 +8,7 @@ mod file;
 mod host;
 mod lent;
 mod memory;
+mod null;
 mod pool;
 mod qcow2;
 #[cfg(test)]
@@ -24,11 +25,12 @@ use devices_core::block::{BlockError, BlockInfo, BlockOp, BlockStore, Payload, S
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 pub use error::ImageError;
-pub use file::reserve;
 use file::{Claim, Opened};
+pub use file::{Protocol, reserve};
 use host::{Guest, HostFile};
 pub use lent::Images;
 use memory::{Source, Target};
+pub use null::is_null;
 pub use pool::Pool;
 use qcow2::{Qcow2, Refusal};
 
@@ -91,7 +93,7 @@ impl FromStr for Cache {
 /// What to open and how.
 #[derive(Clone, Debug)]
 pub struct ImageOptions {
-    /// The file or block device.
+    /// The file or block device, or none ([`is_null`]).
     pub path: PathBuf,
     /// Its layout.
     pub format: Format,
@@ -201,10 +203,10 @@ impl ImageFile {
         Ok(ImageFile { opened, options: options.clone() })
     }
 
-    /// A file that somebody else has opened, through the page cache, to read and, if the guest writes, to write:
+    /// What somebody else has opened, through the page cache, to read and, if the guest writes, to write:
     /// `options.path` is only what it is called in messages.
-    pub fn adopt(file: std::fs::File, options: &ImageOptions) -> Result<ImageFile, ImageError> {
-        let opened = Opened::adopt(&options.path, file, options.writable(), false, true)?;
+    pub fn adopt(on: impl Into<Protocol>, options: &ImageOptions) -> Result<ImageFile, ImageError> {
+        let opened = Opened::adopt(&options.path, on.into(), options.writable(), false, true)?;
         Ok(ImageFile { opened, options: options.clone() })
     }
 
@@ -237,7 +239,7 @@ impl Image {
 
     /// The same of a file that somebody else has opened to read.
     pub fn peek_at(file: std::fs::File, options: &ImageOptions) -> Result<BlockInfo, ImageError> {
-        Image::look(Opened::adopt(&options.path, file, false, false, false)?, options)
+        Image::look(Opened::adopt(&options.path, file.into(), false, false, false)?, options)
     }
 
     fn look(opened: Opened, options: &ImageOptions) -> Result<BlockInfo, ImageError> {
@@ -247,8 +249,8 @@ impl Image {
                 let writable = options.writable();
                 let block = opened.physical_block();
                 let file = opened.into_disk()?;
-                let header =
-                    qcow2::read_header(&file, writable).map_err(|refusal| refused(&options.path, refusal))?;
+                let header = qcow2::read_header(&*file, writable)
+                    .map_err(|refusal| refused(&options.path, refusal))?;
                 return Ok(options.info(header.disk_size(), block));
             }
         };
@@ -257,8 +259,8 @@ impl Image {
 
     /// The image in a file that is open: `options.path` is only what it is called in messages. The
     /// file goes through the page cache.
-    pub fn from_file(file: std::fs::File, options: &ImageOptions) -> Result<Image, ImageError> {
-        Image::read(ImageFile::adopt(file, options)?)
+    pub fn from_file(on: impl Into<Protocol>, options: &ImageOptions) -> Result<Image, ImageError> {
+        Image::read(ImageFile::adopt(on, options)?)
     }
 
     /// The image in a file. Only now anything of it is read.
@@ -275,9 +277,9 @@ impl Image {
         };
         let file = opened.into_disk()?;
         let (base, size) = match raw_size {
-            Some(size) => (Layer::Raw(Box::new(file)), size),
+            Some(size) => (Layer::Raw(file), size),
             None => {
-                let image = guarded_open(|| Qcow2::open(Box::new(file), writable)).map_err(refused)?;
+                let image = guarded_open(|| Qcow2::open(file, writable)).map_err(refused)?;
                 let size = image.size();
                 (Layer::Qcow2(Box::new(image)), size)
             }
