@@ -14,7 +14,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 use crate::commands::{Failure, say};
-use crate::config::{ConfigError, CpuTier, DiskFormat, GuestConfig};
+use crate::config::{ConfigError, CpuTier, GuestConfig};
 use crate::domain::{self, Domain, DomainError};
 use crate::launch::{self, Settings, Vcpus, launch};
 use crate::machine::{Machine, Preopened};
@@ -152,13 +152,15 @@ fn guest(plan: Plan) -> Result<u8, StartError> {
 
 /// Opens the images that devices may be plugged with later.
 fn have_images(machine: &Machine, images: Vec<LooseImage>) -> Result<(), StartError> {
-    for LooseImage { name, path, format, readonly } in images {
-        let format = match format {
-            DiskFormat::Raw => "raw",
-            DiskFormat::Qcow2 => "qcow2",
+    for image in images {
+        let name = image.name.clone();
+        let added = match (image.drive, image.path.clone()) {
+            (false, Some(path)) => {
+                let kind = NewNodeKind::Format(image.format_name().into(), Source::Path(path));
+                machine.add_node(NewNode { name: image.name, kind, readonly: image.readonly })
+            }
+            _ => machine.add_drive(image.into_drive()),
         };
-        let kind = NewNodeKind::Format(format.into(), Source::Path(path));
-        let added = machine.add_node(NewNode { name: name.clone(), kind, readonly });
         added.map_err(|why| StartError::Image { name, why })?;
     }
     Ok(())
@@ -206,7 +208,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StartError> {
     }
     (host.sandbox.reach, host.sandbox.ports) = (guest.reach(), guest.ports());
     host.notes.iter().for_each(|line| say(line));
-    for LooseImage { name, .. } in &host.images {
+    for LooseImage { name, .. } in host.images.iter().filter(|image| image.path.is_some()) {
         say(&format!("{name}: under Xen a drive is for devices of the command line: it is left out"));
     }
     let server = open_monitors(&host.monitors, crate::run::MONITOR)?;

@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use backends::image::{Cache, Format, Image, ImageOptions, Images};
 use devices::storage::drive::{DriveImage, error_policy};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation, model};
 use devices::timer::rtc::firmware as cmos;
-use devices_core::block::{
-    BlockBackend, BlockInfo, BlockOp, BlockRequest, BlockStore, Completion, CompletionQueue, ErrorPolicy,
-    Inline, Locked, Recall, Tray,
-};
+use devices_core::block::{BlockBackend, BlockStore, ErrorPolicy, Inline, Locked, Tray};
 use devices_core::model::Properties;
 use devices_core::{DeviceCell, Wiring};
 
 use super::build::board::Board;
+use super::counted::{Counted, Counters};
 use super::firmware::split_ram;
 use super::plug::Plugged;
 use super::{BuildError, Preopened, media};
@@ -78,16 +76,6 @@ impl DriveImages {
     }
 }
 
-/// What went through a drive.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    reads: AtomicU64,
-    read_bytes: AtomicU64,
-    writes: AtomicU64,
-    written_bytes: AtomicU64,
-    flushes: AtomicU64,
-}
-
 /// A drive as the monitor's statistics know it.
 pub(super) struct Block {
     pub(super) name: String,
@@ -102,9 +90,11 @@ pub(super) struct Block {
     medium: Mutex<Option<NodeInfo>>,
     io_status: Mutex<IoStatus>,
     /// The image of a disk, as long as it is open.
-    image: Option<Weak<dyn BlockBackend>>,
+    image: Option<Weak<Counted>>,
     /// The node of the monitor's that it was plugged with.
     pub(super) node: Option<String>,
+    /// The image was taken away.
+    gone: AtomicBool,
 }
 
 /// The drives of a machine; those that are no IDE drives may come and go.
@@ -156,13 +146,34 @@ impl Block {
             io_status: Mutex::default(),
             image: None,
             node: None,
+            gone: AtomicBool::new(false),
         }
     }
 
     /// The image of that path, if this disk has it open.
     fn image_of(&self, path: &Path) -> Option<Arc<dyn BlockBackend>> {
         let same = self.config.path.as_deref() == Some(path);
-        self.image.as_ref().filter(|_| same).and_then(Weak::upgrade)
+        let image = self.image.as_ref().filter(|_| same && !self.is_gone()).and_then(Weak::upgrade)?;
+        Some(image)
+    }
+
+    /// What the monitor calls the drive: nothing, if it was plugged with a node or its image was taken away.
+    pub(super) fn drive_name(&self) -> String {
+        if self.node.is_some() || self.is_gone() { String::new() } else { self.config.name() }
+    }
+
+    /// Whether its image was taken away for good.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Takes the image away for good: the guest gets errors from now on, by timers of `wiring`.
+    pub(super) fn take_away(&self, wiring: &Wiring) {
+        self.gone.store(true, Ordering::Release);
+        self.set_medium(None);
+        if let Some(image) = self.image.as_ref().and_then(Weak::upgrade) {
+            image.take_away(wiring);
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<NodeInfo>> {
@@ -190,54 +201,11 @@ impl Block {
 
     /// A medium for it, whose requests count as the drive's.
     pub(super) fn counted(&self, backend: Arc<dyn BlockBackend>) -> Arc<dyn BlockBackend> {
-        Arc::new(Counted(backend, self.counters.clone()))
+        Arc::new(Counted::new(backend, self.counters.clone()))
     }
 
     pub(super) fn stats(&self) -> BlockStats {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Counters { reads, read_bytes, writes, written_bytes, flushes } = &*self.counters;
-        BlockStats {
-            rd_bytes: of(read_bytes),
-            wr_bytes: of(written_bytes),
-            rd_operations: of(reads),
-            wr_operations: of(writes),
-            flush_operations: of(flushes),
-        }
-    }
-}
-
-/// A medium whose requests are counted.
-struct Counted(Arc<dyn BlockBackend>, Arc<Counters>);
-
-impl BlockBackend for Counted {
-    fn info(&self) -> BlockInfo {
-        self.0.info()
-    }
-    fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
-        let (op, len) = (request.op, request.payload.len());
-        self.0.submit(request)?;
-        let add = |counter: &AtomicU64, by| counter.fetch_add(by, Ordering::Relaxed);
-        match op {
-            BlockOp::Read => {
-                add(&self.1.reads, 1);
-                add(&self.1.read_bytes, len);
-            }
-            BlockOp::Write => {
-                add(&self.1.writes, 1);
-                add(&self.1.written_bytes, len);
-            }
-            BlockOp::Flush => {
-                add(&self.1.flushes, 1);
-            }
-            BlockOp::Discard(_) => {}
-        }
-        Ok(())
-    }
-    fn recall(&self, done: &CompletionQueue, token: u64, what: Recall) -> Option<Completion> {
-        self.0.recall(done, token, what)
-    }
-    fn idle(&self) -> bool {
-        self.0.idle()
+        self.counters.stats()
     }
 }
 
@@ -378,7 +346,7 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
 pub(super) fn disk_image(block: &mut Block, opened: Opened) -> DriveImage {
     let Opened { backend, first_sector } = opened;
     let (geometry, translation) = Geometry::guess(backend.info().size / 512, &first_sector);
-    let backend = block.counted(backend);
+    let backend = Arc::new(Counted::new(backend, block.counters.clone()));
     block.image = Some(Arc::downgrade(&backend));
     DriveImage { backend, geometry, translation }
 }

@@ -96,8 +96,7 @@ impl Machine {
             let config = &block.config;
             let tray = cds.iter().find(|cd| Arc::ptr_eq(&cd.block, block)).map(|cd| &cd.medium);
             BlockInfo {
-                // What was plugged with a node has a device's name alone.
-                device: if block.node.is_some() { String::new() } else { config.name() },
+                device: block.drive_name(),
                 qdev: self.qdev(block),
                 removable: config.kind == DiskKind::Cdrom,
                 locked: tray.is_some_and(Tray::is_locked),
@@ -107,7 +106,7 @@ impl Machine {
                 stats: block.stats(),
             }
         };
-        self.blocks.all().iter().map(info).collect()
+        self.blocks.all().iter().map(info).chain(self.nodes.drives()).collect()
     }
 
     /// PCI functions.

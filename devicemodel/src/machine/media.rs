@@ -1,32 +1,43 @@
 //! Images at hand, and what goes in and out of CD drives.
 
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backends::image::{Format, Image, ImageError, ImageOptions};
+use backends::image::{Format, Image, ImageError, ImageOptions, Protocol, is_null};
 use devices_core::block::BlockStore;
 
 use super::Machine;
 use super::disks::{Block, CdDrive};
-use crate::monitor::info::{NewMedium, NewNode, NewNodeKind, NodeInfo, Source};
+use crate::config::DiskKind;
+use crate::monitor::info::{BlockInfo, NewDrive, NewMedium, NewNode, NewNodeKind, NodeInfo, Source};
 use crate::monitor::protocol::QmpError;
+use crate::trace::Border;
 
 /// Most nodes that clients may have added.
 const MOST: usize = 64;
 
-/// Images that clients of the monitor have added, by name.
+/// Images that clients of the monitor have added, by name, and drives that wait for a device.
 #[derive(Default)]
-pub(super) struct Nodes(Mutex<BTreeMap<String, Node>>);
+pub(super) struct Nodes(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    nodes: BTreeMap<String, Node>,
+    /// Names of drives without a medium.
+    empty: BTreeSet<String>,
+}
 
 struct Node {
     info: NodeInfo,
-    file: File,
+    file: Protocol,
     format: Format,
+    /// It is the medium of a drive of that name (`-drive if=none`, `drive_add`), which goes with the device that had it.
+    drive: bool,
     /// The node that it lies on, if that has a name too.
     lower: Option<String>,
     /// The drive that has it.
@@ -64,10 +75,11 @@ fn format(name: &str) -> Result<Format, QmpError> {
     name.parse().map_err(|_| QmpError::generic(format!("Unknown driver '{name}'")))
 }
 
-/// A file of the host, open.
-pub(crate) fn open(source: Source, write: bool) -> Result<(File, PathBuf), QmpError> {
+/// A file of the host, or what stands for none, open.
+pub(crate) fn open(source: Source, write: bool) -> Result<(Protocol, PathBuf), QmpError> {
     match source {
-        Source::File(fd, path) => Ok((fd.into(), path)),
+        Source::File(fd, path) => Ok((Protocol::File(fd.into()), path)),
+        Source::Path(path) if is_null(&path) => Ok((Protocol::Null, path)),
         Source::Path(path) => {
             // Nobody may be at the other end of a pipe.
             let mut options = OpenOptions::new();
@@ -76,7 +88,7 @@ pub(crate) fn open(source: Source, write: bool) -> Result<(File, PathBuf), QmpEr
             if file.metadata().is_ok_and(|meta| meta.is_dir()) {
                 return Err(not_opened(&path, &ErrorKind::IsADirectory.into()));
             }
-            Ok((file, path))
+            Ok((file.into(), path))
         }
     }
 }
@@ -86,22 +98,172 @@ fn options(path: &Path, format: Format) -> ImageOptions {
 }
 
 impl Nodes {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens an image, and looks whether it is one.
     pub(super) fn add(&self, new: NewNode) -> Result<(), QmpError> {
-        let NewNode { name, kind, readonly } = new;
-        let mut all = self.all();
-        if all.contains_key(&name) {
-            return Err(QmpError::generic(format!("Duplicate nodes with node-name='{name}'")));
+        let mut inner = self.inner();
+        if inner.is_drive(&new.name) {
+            let why = format!("node-name={} is conflicting with a device id", new.name);
+            return Err(QmpError::generic(why));
         }
-        if all.len() >= MOST {
+        if inner.nodes.contains_key(&new.name) {
+            return Err(QmpError::generic(format!("Duplicate nodes with node-name='{}'", new.name)));
+        }
+        inner.add(new, false)
+    }
+
+    /// A drive waits for a device.
+    pub(super) fn add_drive(&self, new: NewDrive) -> Result<(), QmpError> {
+        let NewDrive { name, image, readonly } = new;
+        let mut inner = self.inner();
+        if inner.is_drive(&name) {
+            return Err(QmpError::generic(format!("Duplicate ID '{name}' for drive")));
+        }
+        if inner.nodes.contains_key(&name) {
+            let why = format!("Device name '{name}' conflicts with an existing node name");
+            return Err(QmpError::generic(why));
+        }
+        if let Some((format, source)) = image {
+            return inner.add(NewNode { name, kind: NewNodeKind::Format(format, source), readonly }, true);
+        }
+        inner.room()?;
+        inner.empty.insert(name);
+        Ok(())
+    }
+
+    /// A drive that no device has is gone; false: there is no such drive.
+    fn remove_drive(&self, name: &str) -> bool {
+        let mut inner = self.inner();
+        let waits = inner.nodes.get(name).is_some_and(|node| node.drive && node.user.is_none());
+        inner.empty.remove(name) || waits && inner.nodes.remove(name).is_some()
+    }
+
+    /// Whether that is a drive without a medium.
+    pub(super) fn is_empty_drive(&self, name: &str) -> bool {
+        self.inner().empty.contains(name)
+    }
+
+    /// A device has a drive that has no medium: it goes with that.
+    pub(super) fn take_empty(&self, name: &str) {
+        self.inner().empty.remove(name);
+    }
+
+    /// Whether a name is a drive's, and no node's.
+    pub(super) fn is_drive(&self, name: &str) -> bool {
+        self.inner().is_drive(name)
+    }
+
+    /// Drives that no device has.
+    pub(super) fn drives(&self) -> Vec<BlockInfo> {
+        let inner = self.inner();
+        let drive = |name: &String, medium| BlockInfo {
+            device: name.clone(),
+            removable: true,
+            medium,
+            ..BlockInfo::default()
+        };
+        let full = inner.nodes.iter().filter(|(_, node)| node.drive && node.user.is_none());
+        let full = full.map(|(name, node)| drive(name, Some(node.info.clone())));
+        full.chain(inner.empty.iter().map(|name| drive(name, None))).collect()
+    }
+
+    /// Closes an image that nothing uses.
+    pub(super) fn remove(&self, name: &str) -> Result<(), QmpError> {
+        let mut inner = self.inner();
+        let missing = || QmpError::generic(format!("Failed to find node with node-name='{name}'"));
+        let node = inner.nodes.get(name).filter(|node| !node.drive).ok_or_else(missing)?;
+        if node.user.is_some() {
+            return Err(QmpError::generic(format!("Node {name} is in use")));
+        }
+        if inner.is_under_another(name) {
+            return Err(QmpError::generic(format!("Block device {name} is in use")));
+        }
+        inner.nodes.remove(name);
+        Ok(())
+    }
+
+    /// What there is.
+    pub(super) fn info(&self) -> Vec<NodeInfo> {
+        self.inner().nodes.values().map(|node| node.info.clone()).collect()
+    }
+
+    /// Whether there is an image of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.inner().nodes.contains_key(name)
+    }
+
+    /// Looks whether a drive could have a node.
+    fn check(&self, name: &str) -> Result<(), QmpError> {
+        self.inner().free(name).map(drop)
+    }
+
+    /// Opens the image of a node for a drive, which has it from then on; it writes only if it `writes`, and the node
+    /// lets it.
+    pub(super) fn take(&self, name: &str, drive: &str, writes: bool) -> Result<(Image, NodeInfo), QmpError> {
+        let mut inner = self.inner();
+        let node = inner.free(name)?;
+        let options = options(node.info.file.as_ref(), node.format);
+        let read_only = !writes || node.info.readonly;
+        let image = image(&node.file, &ImageOptions { read_only, ..options })?;
+        node.user = Some(drive.to_owned());
+        Ok((image, node.info.clone()))
+    }
+
+    /// A device has none any more, or has not been made after all.
+    pub(super) fn give_back(&self, user: &str) {
+        for node in self.inner().nodes.values_mut().filter(|node| node.user.as_deref() == Some(user)) {
+            node.user = None;
+        }
+    }
+
+    /// A device is gone: what drive it had is gone too, and a node is free again.
+    pub(super) fn forget(&self, user: &str) {
+        self.inner().nodes.retain(|_, node| !(node.drive && node.user.as_deref() == Some(user)));
+        self.give_back(user);
+    }
+}
+
+impl Inner {
+    fn is_drive(&self, name: &str) -> bool {
+        self.empty.contains(name) || self.nodes.get(name).is_some_and(|node| node.drive)
+    }
+
+    fn is_under_another(&self, name: &str) -> bool {
+        self.nodes.values().any(|other| other.lower.as_deref() == Some(name))
+    }
+
+    fn room(&self) -> Result<(), QmpError> {
+        if self.nodes.len() + self.empty.len() >= MOST {
             return Err(QmpError::generic("there are too many nodes: use blockdev-del"));
         }
+        Ok(())
+    }
+
+    /// A node that nothing has.
+    fn free(&mut self, name: &str) -> Result<&mut Node, QmpError> {
+        let under = self.is_under_another(name);
+        let node = self.nodes.get_mut(name);
+        let node = node.ok_or_else(|| QmpError::generic(format!("Node '{name}' not found")))?;
+        if node.user.is_some() || under {
+            return Err(QmpError::generic(format!("Node '{name}' is already in use")));
+        }
+        Ok(node)
+    }
+
+    /// Opens an image: of a node, or as the medium of a drive of that name.
+    fn add(&mut self, new: NewNode, drive: bool) -> Result<(), QmpError> {
+        let NewNode { name, kind, readonly } = new;
+        self.room()?;
+        let all = &mut self.nodes;
         let (driver, format, lower, (file, path)) = match kind {
-            NewNodeKind::File(source) => ("file", Format::Raw, None, open(source, !readonly)?),
+            NewNodeKind::File(source) => {
+                let opened = open(source, !readonly)?;
+                let driver = if matches!(opened.0, Protocol::Null) { "null-co" } else { "file" };
+                (driver, Format::Raw, None, opened)
+            }
             NewNodeKind::Format(driver, source) => {
                 let format = format(&driver)?;
                 (word(format), format, None, open(source, !readonly)?)
@@ -110,7 +272,7 @@ impl Nodes {
                 let format = format(&driver)?;
                 let missing = || QmpError::generic(format!("Cannot find device='{of}' nor node-name='{of}'"));
                 let node = all.get(&of).ok_or_else(missing)?;
-                if node.user.is_some() || all.values().any(|other| other.lower.as_ref() == Some(&of)) {
+                if node.user.is_some() || all.values().any(|other| other.lower.as_deref() == Some(&of)) {
                     return Err(QmpError::generic(format!("Node '{of}' is already in use")));
                 }
                 let file = node.file.try_clone().map_err(|error| QmpError::generic(error.to_string()))?;
@@ -120,7 +282,7 @@ impl Nodes {
         };
         let image = image(&file, &options(&path, format))?;
         let info = NodeInfo {
-            name: name.clone(),
+            name: if drive { new_name() } else { name.clone() },
             file: path.display().to_string(),
             driver,
             readonly,
@@ -128,59 +290,8 @@ impl Nodes {
             direct: false,
             no_flush: false,
         };
-        all.insert(name, Node { info, file, format, lower, user: None });
+        all.insert(name, Node { info, file, format, drive, lower, user: None });
         Ok(())
-    }
-
-    /// Closes an image that nothing uses.
-    pub(super) fn remove(&self, name: &str) -> Result<(), QmpError> {
-        let mut all = self.all();
-        let missing = || QmpError::generic(format!("Failed to find node with node-name='{name}'"));
-        let node = all.get(name).ok_or_else(missing)?;
-        if node.user.is_some() {
-            return Err(QmpError::generic(format!("Node {name} is in use")));
-        }
-        if all.values().any(|other| other.lower.as_deref() == Some(name)) {
-            return Err(QmpError::generic(format!("Block device {name} is in use")));
-        }
-        all.remove(name);
-        Ok(())
-    }
-
-    /// What there is.
-    pub(super) fn info(&self) -> Vec<NodeInfo> {
-        self.all().values().map(|node| node.info.clone()).collect()
-    }
-
-    /// Looks whether a drive could have a node.
-    fn check(&self, name: &str) -> Result<(), QmpError> {
-        let all = self.all();
-        let node = all.get(name).ok_or_else(|| QmpError::generic(format!("Node '{name}' not found")))?;
-        let below = all.values().any(|other| other.lower.as_deref() == Some(name));
-        if node.user.is_some() || below {
-            return Err(QmpError::generic(format!("Node '{name}' is already in use")));
-        }
-        Ok(())
-    }
-
-    /// Opens the image of a node for a drive, which has it from then on; it writes only if it `writes`, and the node
-    /// lets it.
-    pub(super) fn take(&self, name: &str, drive: &str, writes: bool) -> Result<(Image, NodeInfo), QmpError> {
-        self.check(name)?;
-        let mut all = self.all();
-        let node = all.get_mut(name).ok_or_else(|| QmpError::generic(format!("Node '{name}' not found")))?;
-        let options = options(node.info.file.as_ref(), node.format);
-        let read_only = !writes || node.info.readonly;
-        let image = image(&node.file, &ImageOptions { read_only, ..options })?;
-        node.user = Some(drive.to_owned());
-        Ok((image, node.info.clone()))
-    }
-
-    /// A drive has none any more.
-    pub(super) fn give_back(&self, drive: &str) {
-        for node in self.all().values_mut().filter(|node| node.user.as_deref() == Some(drive)) {
-            node.user = None;
-        }
     }
 }
 
@@ -192,7 +303,7 @@ fn word(format: Format) -> &'static str {
 }
 
 /// The image in an open file, through a handle of its own.
-fn image(file: &File, options: &ImageOptions) -> Result<Image, QmpError> {
+fn image(file: &Protocol, options: &ImageOptions) -> Result<Image, QmpError> {
     let file = file.try_clone().map_err(|error| QmpError::generic(error.to_string()))?;
     Image::from_file(file, options).map_err(|error| image_error(&error))
 }
@@ -255,6 +366,44 @@ impl Machine {
         block.set_medium(None);
         self.nodes.give_back(&cd.name);
         Ok(())
+    }
+
+    /// A drive waits for a device from now on.
+    pub(crate) fn add_drive(&self, drive: NewDrive) -> Result<(), QmpError> {
+        if self.blocks.all().iter().any(|block| block.drive_name() == drive.name) {
+            return Err(QmpError::generic(format!("Duplicate ID '{}' for drive", drive.name)));
+        }
+        self.nodes.add_drive(drive)
+    }
+
+    /// Takes a drive away: its image is closed, and the device that has it, if one does, gets errors from then on.
+    pub(crate) fn delete_drive(&self, name: &str) -> Result<(), QmpError> {
+        if self.nodes.remove_drive(name) {
+            return Ok(());
+        }
+        let blocks = self.blocks.all();
+        let Some(block) = blocks.iter().find(|block| block.drive_name() == name) else {
+            if self.nodes().iter().any(|node| node.name == name) {
+                return Err(QmpError::generic("Deleting device added with blockdev-add is not supported"));
+            }
+            return Err(QmpError::generic(format!("Device '{name}' not found")));
+        };
+        if matches!(self.border, Border::Recorded(..)) {
+            return Err(QmpError::generic("no drive can go while a recording is made"));
+        }
+        if let Some(cd) = self.cds().iter().find(|cd| Arc::ptr_eq(&cd.block, block)) {
+            cd.place(None);
+        }
+        block.take_away(&self.border.wiring(&*self.hypervisor));
+        self.nodes.forget(&block.name);
+        Ok(())
+    }
+
+    /// A disk whose image was taken away.
+    pub(super) fn gone_disk(&self) -> Option<String> {
+        let blocks = self.blocks.all();
+        let gone = blocks.iter().find(|block| block.is_gone() && block.config.kind == DiskKind::Disk);
+        gone.map(|block| block.config.name())
     }
 
     /// Puts the image of a node into an open CD drive.
@@ -361,6 +510,18 @@ mod tests {
         nodes.remove("f").unwrap();
         assert_eq!(words(nodes.remove("f")), "Failed to find node with node-name='f'");
         assert_eq!(words(nodes.check("f")), "Node 'f' not found");
+    }
+
+    #[test]
+    fn zeros_are_an_image_of_no_file() {
+        let nodes = Nodes::default();
+        let null = || Source::Path("null-co://".into());
+        nodes.add(new("n", NewNodeKind::File(null()))).unwrap();
+        nodes.add(new("r", NewNodeKind::FormatOf("raw".into(), "n".into()))).unwrap();
+        let info = nodes.info();
+        assert_eq!((info[0].driver, info[1].driver, info[1].size), ("null-co", "raw", 1 << 30));
+        let qcow2 = nodes.add(new("q", NewNodeKind::Format("qcow2".into(), null())));
+        assert_eq!(words(qcow2), "Image is not in qcow2 format");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod balloon;
 mod boot;
 mod build;
 mod chardevs;
+mod counted;
 mod disks;
 mod firmware;
 mod generation;

@@ -21,6 +21,8 @@ pub(crate) struct PausedMachine {
     images: Images,
     pv_disks: Option<Arc<PvDisks>>,
     notifier: Notifier,
+    /// A disk whose image was taken away.
+    gone: Option<String>,
 }
 
 impl Machine {
@@ -39,6 +41,7 @@ impl Machine {
             images: self.images.clone(),
             pv_disks: self.pv_disks.clone(),
             notifier: self.notifier.clone(),
+            gone: self.gone_disk(),
         }
     }
 }
@@ -46,6 +49,9 @@ impl Machine {
 impl PausedMachine {
     /// Waits until nothing is in flight in any disk or other device. [`Machine::unquiesce`] lets them go on.
     pub(crate) fn quiesce(&self, patience: Duration, give_up: &dyn Fn() -> bool) -> Result<(), SaveError> {
+        if let Some(disk) = &self.gone {
+            return Err(SaveError::Gone(disk.clone()));
+        }
         if let Some(Err(error)) = self.pv_disks.as_ref().map(|disks| disks.settle()) {
             tracing::error!("{error}");
             return Err(SaveError::Busy("a PV disk".to_owned()));

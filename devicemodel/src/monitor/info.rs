@@ -379,6 +379,17 @@ pub struct NewNode {
     pub readonly: bool,
 }
 
+/// A drive that waits for a device: QEMU's `-drive if=none`, and `drive_add`.
+#[derive(Debug)]
+pub struct NewDrive {
+    /// Its id.
+    pub name: String,
+    /// Format and place of its image; none: it is empty.
+    pub image: Option<(String, Source)>,
+    /// The guest may not write.
+    pub readonly: bool,
+}
+
 /// What a new node is.
 #[derive(Debug)]
 pub enum NewNodeKind {

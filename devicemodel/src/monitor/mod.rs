@@ -30,8 +30,8 @@ use serde_json::{Map, Value};
 use events::Event;
 use info::{
     Actions, AnnounceParameters, BlockInfo, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo,
-    Input, MachineInfo, MouseInfo, NetdevInfo, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo, Source,
-    VncInfo,
+    Input, MachineInfo, MouseInfo, NetdevInfo, NewDrive, NewMedium, NewNode, NicInfo, NodeInfo, PciInfo,
+    Source, VncInfo,
 };
 use protocol::QmpError;
 use run_state::RunState;
@@ -142,6 +142,14 @@ pub trait Guest {
     /// Opens an image that a drive can be given later.
     fn add_node(&mut self, _node: NewNode) -> Result<Begun, QmpError> {
         Err(not_here("opening an image"))
+    }
+    /// A drive waits for a device from now on.
+    fn add_drive(&mut self, _drive: NewDrive) -> Result<Begun, QmpError> {
+        Err(not_here("a drive"))
+    }
+    /// Takes a drive away from whoever has it.
+    fn delete_drive(&mut self, name: &str) -> Result<(), QmpError> {
+        Err(QmpError::generic(format!("Device '{name}' not found")))
     }
     /// Closes it.
     fn remove_node(&mut self, name: &str) -> Result<(), QmpError> {

@@ -35,7 +35,7 @@ pub(super) fn parse(value: &str) -> Result<Blockdev, Refusal> {
     }
     fields.end()?;
     let format = match driver.as_str() {
-        "file" | "host_device" | "host_cdrom" => None,
+        "file" | "host_device" | "host_cdrom" | "null-co" | "null-aio" => None,
         _ => Some(driver),
     };
     Ok(Blockdev { name, format, source, readonly, cache })
@@ -50,13 +50,22 @@ fn source(driver: &str, fields: &mut Fields) -> Result<BlockSource, Refusal> {
             }
             match fields.take("file.driver").as_deref() {
                 None | Some("file" | "host_device" | "host_cdrom") => {}
+                Some(driver @ ("null-co" | "null-aio")) => {
+                    values::null_options(fields, "file.")?;
+                    return Ok(BlockSource::File(format!("{driver}://").into()));
+                }
                 Some(other) => return Err(Refusal::not_built(format!("file.driver={other}"))),
             }
             Ok(BlockSource::File(fields.required("file.filename")?.into()))
         }
-        "null-co" | "null-aio" | "nbd" | "rbd" | "iscsi" | "http" | "https" | "ssh" | "nvme" | "throttle"
-        | "vmdk" | "vdi" | "vhdx" | "vpc" | "qed" | "qcow" | "quorum" | "blkdebug" | "copy-on-read"
-        | "luks" => Err(Refusal::not_built(format!("driver={driver}"))),
+        "null-co" | "null-aio" => {
+            values::null_options(fields, "")?;
+            Ok(BlockSource::File(format!("{driver}://").into()))
+        }
+        "nbd" | "rbd" | "iscsi" | "http" | "https" | "ssh" | "nvme" | "throttle" | "vmdk" | "vdi"
+        | "vhdx" | "vpc" | "qed" | "qcow" | "quorum" | "blkdebug" | "copy-on-read" | "luks" => {
+            Err(Refusal::not_built(format!("driver={driver}")))
+        }
         _ => Err(Refusal::bad(format!("Unknown driver '{driver}'"))),
     }
 }

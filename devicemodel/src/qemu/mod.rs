@@ -37,6 +37,7 @@ pub use config::{
 pub use drivers::is_built;
 pub use objects::TlsFiles;
 pub use parse::parse;
+pub(crate) use plan::added_drive;
 pub use plan::{HostOptions, LooseImage, MonitorSocket, Plan, QtestOptions, Task, XenOptions};
 
 /// Why one option is refused.

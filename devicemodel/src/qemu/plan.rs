@@ -16,11 +16,12 @@ use super::config::{
 use super::drivers::{Driver, driver};
 use super::network::{NicArg, OnBoard};
 use super::options::NO_CPU;
-use super::{QemuError, Refusal, TlsFiles, blockdev, lines, network};
+use super::{QemuError, Refusal, TlsFiles, blockdev, lines, network, values};
 use crate::config::{
     BackEndConfig, ClockMode, ConfigError, DeviceSpec, DiskBus, DiskConfig, DiskFormat, DiskKind,
     GuestConfig, HypervisorChoice, SerialConfig,
 };
+use crate::monitor::info::{NewDrive, Source};
 use crate::qtest::server::{LogTo, QtestSocket};
 use crate::sandbox;
 
@@ -65,14 +66,33 @@ pub struct HostOptions {
 /// An image that waits for a device: a `-drive` with `if=none`, or a `-blockdev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LooseImage {
-    /// Its id, or the node's name.
+    /// The drive's id, or the node's name.
     pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
+    /// It is a drive, which goes with the device that gets it, and no node.
+    pub drive: bool,
+    /// Where it is; a drive may be empty.
+    pub path: Option<PathBuf>,
     /// Its format: raw if nobody said.
     pub format: DiskFormat,
     /// The guest may not write.
     pub readonly: bool,
+}
+
+impl LooseImage {
+    /// QEMU's name of its format.
+    pub fn format_name(&self) -> &'static str {
+        match self.format {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        }
+    }
+
+    /// The drive that waits for a device.
+    pub(crate) fn into_drive(self) -> NewDrive {
+        let format = self.format_name().to_owned();
+        let image = self.path.map(|path| (format, Source::Path(path)));
+        NewDrive { name: self.name, image, readonly: self.readonly }
+    }
 }
 
 /// What only a Xen domain has.
@@ -526,12 +546,12 @@ impl Drives {
             |name: &str| self.nodes.iter().any(|node| node.source == BlockSource::Node(name.to_owned()));
         let is_taken = |name: &str| self.disks.iter().any(|disk| disk.id.as_deref() == Some(name));
         let nodes = self.nodes.iter().filter(|node| !is_under(&node.name) && !is_taken(&node.name));
-        let nodes = nodes.map(|node| (Some(node.name.clone()), blockdev::drive(&self.nodes, &node.name)));
-        let drives = self.loose.iter().map(|drive| (drive.id.clone(), Ok(drive.clone())));
-        for (name, drive) in drives.chain(nodes) {
-            let Some(name) = name else { continue };
-            match drive.and_then(|drive| loose_image(&name, &drive, self.snapshot)) {
-                Ok(image) => host.images.extend(image),
+        let nodes = nodes.map(|node| (&node.name, false, blockdev::drive(&self.nodes, &node.name)));
+        let drives =
+            self.loose.iter().filter_map(|drive| Some((drive.id.as_ref()?, true, Ok(drive.clone()))));
+        for (name, is_drive, found) in drives.chain(nodes) {
+            match found.and_then(|drive| loose_image(name, &drive, is_drive, self.snapshot)) {
+                Ok(image) => host.images.push(image),
                 Err(Refusal::NotBuilt(what)) => {
                     host.notes.push(format!("{name} is left out, as this is not built: {what}"));
                 }
@@ -542,26 +562,34 @@ impl Drives {
     }
 }
 
-/// The image of a drive that no device has; none without a file.
-fn loose_image(name: &str, drive: &Drive, snapshot: bool) -> Result<Option<LooseImage>, Refusal> {
-    let Some(path) = drive.file.clone() else { return Ok(None) };
-    let disk = disk(drive, DiskKind::Disk, snapshot)?;
-    if disk.snapshot {
+/// The image of a drive or a node that no device has.
+fn loose_image(name: &str, drive: &Drive, is_drive: bool, snapshot: bool) -> Result<LooseImage, Refusal> {
+    let kind = if drive.file.is_some() { DiskKind::Disk } else { DiskKind::Cdrom };
+    let disk = disk(drive, kind, snapshot)?;
+    if disk.snapshot && disk.path.is_some() {
         // Its writes were to go elsewhere.
         return Err(Refusal::not_built("snapshot=on of a drive that no -device has"));
     }
-    let (format, readonly) = (disk.format.unwrap_or_default(), disk.readonly);
-    Ok(Some(LooseImage { name: name.to_owned(), path, format, readonly }))
+    let (path, format) = (disk.path, disk.format.unwrap_or_default());
+    Ok(LooseImage { name: name.to_owned(), drive: is_drive, path, format, readonly: disk.readonly })
+}
+
+/// The drive of `drive_add`, which waits for a device.
+pub(crate) fn added_drive(options: &str) -> Result<LooseImage, QemuError> {
+    let added = || {
+        let drive = values::drive(options)?;
+        if drive.interface != Interface::None {
+            return Err(Refusal::bad("a drive that is added has if=none: its device comes with device_add"));
+        }
+        let name = drive.id.clone().ok_or_else(|| Refusal::bad("a drive that is added has an id="))?;
+        loose_image(&name, &drive, true, false)
+    };
+    added().map_err(|refusal: Refusal| refusal.at(format!("drive_add {options}")))
 }
 
 fn disk(drive: &Drive, kind: DiskKind, snapshot: bool) -> Result<DiskConfig, Refusal> {
     if drive.file.is_none() && kind == DiskKind::Disk {
         return Err(Refusal::bad("a disk needs file="));
-    }
-    // A file of QEMU's that is none: `null-co://`.
-    let file = drive.file.as_deref().and_then(|file| file.to_str()).unwrap_or_default();
-    if let Some(driver @ ("null-co" | "null-aio")) = file.split_once("://").map(|(driver, _)| driver) {
-        return Err(Refusal::not_built(format!("driver={driver}")));
     }
     let format = match drive.format.as_deref() {
         None => None,

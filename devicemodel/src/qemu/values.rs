@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use backends::image::is_null;
 use backends::vnc::{CONNECTIONS, FIRST_PORT, Options, Place, Share, connections, policy, websocket_port};
 use chrono::{NaiveDate, NaiveDateTime};
 use devices::input::layouts::Layout;
@@ -195,6 +196,10 @@ const DRIVE_KEYS: &[&str] = &[
     "readonly",
     "read-only",
     "snapshot",
+    "read-zeroes",
+    "file.read-zeroes",
+    "file.size",
+    "file.latency-ns",
     "cache",
     "cache.direct",
     "cache.writeback",
@@ -233,12 +238,21 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
         Some("cdrom") => DiskKind::Cdrom,
         Some(other) => return Err(Refusal::bad(format!("media={other}: expected disk or cdrom"))),
     };
-    let (format, driver) = (fields.take("format"), fields.take("driver"));
+    let (mut format, mut driver) = (fields.take("format"), fields.take("driver"));
+    let mut file = fields.take("file").filter(|file| !file.is_empty()).map(PathBuf::from);
+    if let Some(null) = driver.take_if(|driver| matches!(driver.as_str(), "null-co" | "null-aio")) {
+        null_options(&mut fields, "")?;
+        file = Some(format!("{null}://").into());
+    } else if file.as_deref().is_some_and(is_null) {
+        null_options(&mut fields, "file.")?;
+        // Zeros are in no format.
+        format = format.or(Some("raw".into()));
+    }
     let drive = Drive {
         interface,
         index: fields.number("index")?.or(by_unit.then_some(place)),
         id: fields.take("id"),
-        file: fields.take("file").filter(|file| !file.is_empty()).map(PathBuf::from),
+        file,
         format: format.or(driver),
         kind,
         readonly: fields.flag("readonly")?.or(fields.flag("read-only")?).unwrap_or(false),
@@ -258,6 +272,15 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
     fields.only("node-name", &[], "names of nodes; -blockdev gives them")?;
     fields.end()?;
     Ok(drive)
+}
+
+/// Takes what is said of an image that lies in no file: it reads as zeros whether or not that was asked for.
+pub(super) fn null_options(fields: &mut Fields, prefix: &str) -> Result<(), Refusal> {
+    fields.flag(&format!("{prefix}read-zeroes"))?;
+    for (key, only) in [("size", "1073741824"), ("latency-ns", "0")] {
+        fields.only(&format!("{prefix}{key}"), &[only], "another size or a delay of null-co")?;
+    }
+    Ok(())
 }
 
 /// Takes a field whose words all come to the same here.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::Instant;
 
+use backends::image::{Protocol, is_null};
+
 use super::Runner;
 use super::pending::{AT_ONCE, LAST, given_up};
 use crate::machine::open_source;
@@ -94,12 +96,17 @@ impl Runner {
         write: bool,
         then: impl FnOnce(&mut Runner, Source) -> Result<(), QmpError> + Send + 'static,
     ) -> Result<Begun, QmpError> {
-        let Source::Path(path) = &source else { return then(self, source).map(|()| Begun::Done) };
-        let open = move |source| {
-            let (file, path) = open_source(source, write)?;
-            // What it is, whoever goes on with it finds out.
-            let _ = read_start(&file);
-            Ok(Source::File(file.into(), path))
+        let path = match &source {
+            Source::Path(path) if !is_null(path) => path,
+            _ => return then(self, source).map(|()| Begun::Done),
+        };
+        let open = move |source| match open_source(source, write)? {
+            (Protocol::File(file), path) => {
+                // What it is, whoever goes on with it finds out.
+                let _ = read_start(&file);
+                Ok(Source::File(file.into(), path))
+            }
+            (Protocol::Null, path) => Ok(Source::Path(path)),
         };
         self.elsewhere(&path.clone(), move || open(source), |runner, _, source| Some(then(runner, source)))
     }

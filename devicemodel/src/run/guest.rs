@@ -21,8 +21,8 @@ use crate::machine::{BuildError, Terminal, open_dump, prepare_line};
 use crate::monitor::events::{self as qmp, Event};
 use crate::monitor::info::{
     Actions, AnnounceParameters, BlockInfo, ChardevBackend, ChardevInfo, ClockInfo, CpuInfo, DeviceInfo,
-    Input, MachineInfo, MouseInfo, NetdevInfo, NewMedium, NewNode, NewNodeKind, NicInfo, NodeInfo, PciInfo,
-    Source, VncInfo,
+    Input, MachineInfo, MouseInfo, NetdevInfo, NewDrive, NewMedium, NewNode, NewNodeKind, NicInfo, NodeInfo,
+    PciInfo, Source, VncInfo,
 };
 use crate::monitor::protocol::QmpError;
 use crate::monitor::run_state::RunState;
@@ -181,6 +181,22 @@ impl Guest for Runner {
             }),
             NewNodeKind::FormatOf(..) => add(self, kind).map(|()| Begun::Done),
         }
+    }
+
+    fn add_drive(&mut self, drive: NewDrive) -> Result<Begun, QmpError> {
+        let NewDrive { name, image, readonly } = drive;
+        let add =
+            move |runner: &mut Runner, image| runner.machine.add_drive(NewDrive { name, image, readonly });
+        match image {
+            Some((format, source)) => {
+                self.with_file(source, !readonly, |runner, source| add(runner, Some((format, source))))
+            }
+            None => add(self, None).map(|()| Begun::Done),
+        }
+    }
+
+    fn delete_drive(&mut self, name: &str) -> Result<(), QmpError> {
+        self.machine.delete_drive(name)
     }
 
     fn remove_node(&mut self, name: &str) -> Result<(), QmpError> {

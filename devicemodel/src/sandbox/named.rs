@@ -17,6 +17,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use backends::image::is_null;
 use backends::net::{Address, NetSpec, StreamSpec};
 use devices_core::model::Value;
 
@@ -55,7 +56,7 @@ impl Named {
         for disk in &config.disks {
             let read = disk.readonly || disk.snapshot;
             let to = if read { &mut files.read } else { &mut files.write };
-            to.extend(disk.path.clone());
+            to.extend(disk.path.clone().filter(|path| !is_null(path)));
         }
         for serial in &config.serial {
             serial_port(serial, &mut files);

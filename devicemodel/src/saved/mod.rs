@@ -77,6 +77,9 @@ pub enum SaveError {
     /// A device does not come to rest.
     #[error("{0} did not finish what it was doing")]
     Busy(String),
+    /// The image of a disk was taken away (`drive_del`): the guest could not be made again as it is.
+    #[error("disk {0} was taken away from the guest, which cannot be saved without it")]
+    Gone(String),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -161,6 +161,7 @@ fn error_code(result: Result<(), BlockError>) -> u8 {
         Err(BlockError::ReadOnly) => 3,
         Err(BlockError::NoSpace) => 4,
         Err(BlockError::Cancelled) => 5,
+        Err(BlockError::Gone) => 6,
     }
 }
 
@@ -609,6 +610,7 @@ fn result(from: &mut &[u8]) -> Decoded<Result<(), BlockError>> {
         3 => Err(BlockError::ReadOnly),
         4 => Err(BlockError::NoSpace),
         5 => Err(BlockError::Cancelled),
+        6 => Err(BlockError::Gone),
         _ => return Err(Senseless("an unknown result")),
     })
 }

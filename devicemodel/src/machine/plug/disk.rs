@@ -36,7 +36,7 @@ impl Machine {
         let name = config.name();
         let info = image.as_ref().map(|(_, info)| info.clone());
         let mut block = Block::new(config, spec.id.clone(), properties, info);
-        block.node = node;
+        block.node = node.filter(|node| !self.nodes.is_drive(node) && image.is_some());
         let opened = image.map(|(image, _)| {
             let first_sector = if kind == DiskKind::Disk { image.first_sector() } else { Vec::new() };
             let backend = disks::serve(image, self.config.clock, &board.wiring(), &self.images);
@@ -75,7 +75,13 @@ impl Machine {
         if there.iter().any(|block| block.config.name() == node) {
             return Err(plain(format!("Drive '{node}' is already in use by another device")));
         }
-        if self.nodes.info().iter().all(|other| other.name != node) {
+        if self.nodes.is_empty_drive(node) {
+            if kind == DiskKind::Disk {
+                return Err(plain("Device needs media, but drive is empty"));
+            }
+            return Ok((DiskConfig { id: Some(node.to_owned()), ..config }, None));
+        }
+        if !self.nodes.has(node) {
             let model = if spec.model.starts_with("virtio-blk") { "virtio-blk-device" } else { &spec.model };
             return Err(plain(format!("Property '{model}.drive' can't find value '{node}'")));
         }
@@ -97,6 +103,9 @@ impl Machine {
             let place = place.max(disks::IDE_PLACES);
             cds.push(Arc::new(CdDrive::new(board, block.clone(), place, tray, &self.images)));
         }
+        if let Some(drive) = &block.config.id {
+            self.nodes.take_empty(drive);
+        }
         self.blocks.add(block);
     }
 
@@ -106,7 +115,7 @@ impl Machine {
         let Some(block) = name.and_then(|name| self.blocks.remove(name)) else { return };
         let mut cds = self.cds.lock().unwrap_or_else(PoisonError::into_inner);
         cds.retain(|cd| !Arc::ptr_eq(&cd.block, &block));
-        self.nodes.give_back(&block.name);
+        self.nodes.forget(&block.name);
     }
 
     /// The drives of a guest that is made again from what is saved, with the media that lie in them now.

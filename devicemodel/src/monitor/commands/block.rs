@@ -35,17 +35,19 @@ object BlockDeviceStats rd_bytes:int wr_bytes:int unmap_bytes:int rd_operations:
   invalid_rd_operations:int invalid_wr_operations:int invalid_flush_operations:int invalid_unmap_operations:int
   account_invalid:bool account_failed:bool timed_stats:[any]
 object BlockStats ?device:str ?qdev:str ?node-name:str stats:BlockDeviceStats
-enum BlockdevDriver file host_cdrom host_device qcow2 raw
+enum BlockdevDriver file host_cdrom host_device null-aio null-co qcow2 raw
 enum OnOffAuto auto on off
 enum BlockdevDiscardOptions ignore unmap
 enum BlockdevAioOptions threads native io_uring
 object BlockdevCacheOptions ?direct:bool ?no-flush:bool
 object BlockdevOptionsFile filename:str ?locking:OnOffAuto ?aio:BlockdevAioOptions
+object BlockdevOptionsNull ?size:int ?latency-ns:int ?read-zeroes:bool
 object BlockdevOptionsFormat file:BlockdevRef
 union BlockdevOptions driver driver:BlockdevDriver ?node-name:str ?discard:BlockdevDiscardOptions
   ?cache:BlockdevCacheOptions ?read-only:bool ?auto-read-only:bool ?force-share:bool
   ?detect-zeroes:BlockdevDetectZeroesOptions
   | file=BlockdevOptionsFile host_cdrom=BlockdevOptionsFile host_device=BlockdevOptionsFile
+  null-aio=BlockdevOptionsNull null-co=BlockdevOptionsNull
   qcow2=BlockdevOptionsFormat raw=BlockdevOptionsFormat
 alternate BlockdevRef BlockdevOptions str
 enum BlockdevChangeReadOnlyMode retain read-only read-write
@@ -148,6 +150,32 @@ struct Node {
     read_only: bool,
     filename: Option<PathBuf>,
     file: Option<Reference>,
+    #[serde(flatten)]
+    null: Null,
+}
+
+/// What is said of zeros.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Null {
+    size: Option<u64>,
+    latency_ns: Option<u64>,
+}
+
+impl Node {
+    /// The file's name, or what stands for none.
+    fn place(&self) -> Result<Option<PathBuf>, QmpError> {
+        if !matches!(self.driver.as_str(), "null-co" | "null-aio") {
+            return Ok(self.filename.clone());
+        }
+        if self.null.size.is_some_and(|size| size != 1 << 30) || self.null.latency_ns.unwrap_or(0) != 0 {
+            return Err(QmpError::generic(format!(
+                "another size or a delay of {} is not built",
+                self.driver
+            )));
+        }
+        Ok(Some(format!("{}://", self.driver).into()))
+    }
 }
 
 #[derive(Deserialize)]
@@ -187,17 +215,18 @@ fn change_medium(command: &Command, context: &mut Context<'_>) -> Result<Begun, 
 
 fn add_node(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError> {
     let node: Node = arguments(command)?;
-    let Some(name) = node.node_name else {
+    let Some(name) = node.node_name.clone() else {
         return Err(QmpError::generic("'node-name' must be specified for the root node"));
     };
     if !is_identifier(&name) || name.len() > 31 {
         return Err(QmpError::generic(format!("Invalid node-name: '{name}'")));
     }
     let access = if node.read_only { Access::Read } else { Access::Both };
-    let kind = match (node.driver, node.filename, node.file) {
+    let place = node.place()?;
+    let kind = match (node.driver, place, node.file) {
         (_, Some(path), _) => NewNodeKind::File(source(context, path, access)?),
         (format, None, Some(Reference::Name(of))) => NewNodeKind::FormatOf(format, of),
-        (format, None, Some(Reference::Inline(file))) => match file.filename {
+        (format, None, Some(Reference::Inline(file))) => match file.place()? {
             Some(path) => NewNodeKind::Format(format, source(context, path, access)?),
             None => return Err(QmpError::generic("a format over a format: name the lower one first")),
         },

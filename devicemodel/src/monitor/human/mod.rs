@@ -12,13 +12,14 @@ use super::context::Context;
 use super::info::{Button, Input};
 use super::protocol::{Command, QmpError};
 use crate::config::NetdevConfig;
-use crate::qemu::keyval;
+use crate::qemu::{added_drive, keyval};
 
 const HELP: &str = "\
 cont | stop | quit | system_reset | system_powerdown | system_wakeup | nmi | watchdog_action ACTION
 eject [-f] DRIVE | change DRIVE FILE [FORMAT] | sendkey KEY-KEY [MS] | screendump FILE [-f FORMAT]
 mouse_move DX DY [DZ] | mouse_button STATE | chardev-remove ID | closefd NAME
 device_add MODEL[,id=ID][,KEY=VALUE...] | device_del ID
+drive_add 0 if=none,id=ID[,file=FILE][,KEY=VALUE...] | drive_del ID
 x /FMT ADDRESS | xp /FMT ADDRESS | print /FMT EXPRESSION (FMT: count, then x d u o c i, then b h w g)
 netdev_add TYPE,id=ID[,KEY=VALUE...] | netdev_del ID | announce_self
 hostfwd_add [ID] RULE | hostfwd_remove [ID] RULE (tcp:[ADDRESS]:PORT-[GUEST]:PORT)
@@ -75,6 +76,14 @@ fn command(words: &[&str], context: &mut Context<'_>) -> Result<String, QmpError
         ["mouse_button", state] => press(number(state)?, context)?,
         ["device_add", options] => add_device(options, context)?,
         ["device_del", id] => drop(same("device_del", json!({ "id": id }), context)?),
+        ["drive_add", _slot, options] => {
+            let drive = added_drive(options);
+            let drive = drive.map_err(|refused| QmpError::generic(refused.to_string()))?;
+            let begun = guest.add_drive(drive.into_drive())?;
+            context.begun(begun);
+            return Ok("OK\n".into());
+        }
+        ["drive_del", id] => guest.delete_drive(id)?,
         ["chardev-remove", id] => drop(same("chardev-remove", json!({ "id": id }), context)?),
         ["closefd", name] => drop(same("closefd", json!({ "fdname": name }), context)?),
         ["netdev_add", options] => add_netdev(options, context)?,

@@ -167,7 +167,7 @@ impl Errors {
     ) -> Judged {
         let error = match answer.result {
             Err(error @ (BlockError::Io | BlockError::NoSpace)) => error,
-            // The guest's own fault, or none.
+            // The guest's own fault, or none, or nothing that could get better.
             _ => return Judged::Answer(answer),
         };
         let mut action = self.policy.action(op, error);

@@ -66,6 +66,9 @@ pub enum BlockError {
     /// It was taken back before it was begun.
     #[error("taken back")]
     Cancelled,
+    /// The host has taken the medium away for good: the guest is told, whatever its drive does about errors.
+    #[error("the medium is gone")]
+    Gone,
 }
 
 /// What to do.

@@ -477,7 +477,7 @@ impl Drive {
         }
         let fault = match error {
             BlockError::OutOfRange => Fault::IDNF,
-            BlockError::Io if reading => Fault::UNC,
+            BlockError::Io | BlockError::Gone if reading => Fault::UNC,
             _ => Fault::ABRT,
         };
         self.fail(host, fault);

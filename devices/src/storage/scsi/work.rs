@@ -182,8 +182,8 @@ impl Job {
             BlockError::OutOfRange => sense::RANGE,
             BlockError::ReadOnly => sense::WRITE_PROTECTED,
             BlockError::NoSpace => sense::NO_SPACE,
-            BlockError::Io | BlockError::Cancelled if self.writes() => sense::WRITE_ERROR,
-            BlockError::Io | BlockError::Cancelled => sense::UNRECOVERED_READ,
+            BlockError::Io | BlockError::Cancelled | BlockError::Gone if self.writes() => sense::WRITE_ERROR,
+            BlockError::Io | BlockError::Cancelled | BlockError::Gone => sense::UNRECOVERED_READ,
         }
     }
 }

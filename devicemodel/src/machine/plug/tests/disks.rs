@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use backends::image::{Format, Image, ImageOptions};
 
 use super::*;
-use crate::monitor::info::{NewNode, NewNodeKind, Source};
+use crate::monitor::info::{NewDrive, NewNode, NewNodeKind, Source};
 
 fn image(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
@@ -65,6 +65,80 @@ fn a_virtio_disk_has_its_node_until_it_is_gone() {
     assert_eq!(eject(&machine, 2), ["d", "s"]);
     machine.remove_node("n").unwrap();
     assert!(is_free(&path));
+}
+
+fn add_drive(machine: &Machine, name: &str, path: Option<&Path>) -> Result<(), String> {
+    let image = path.map(|path| ("raw".into(), Source::Path(path.into())));
+    let drive = NewDrive { name: name.into(), image, readonly: false };
+    machine.add_drive(drive).map_err(|error| error.desc)
+}
+
+/// Names of the drives, and whether there is something in each.
+fn drives(machine: &Machine) -> Vec<(String, bool)> {
+    machine.blocks().into_iter().map(|block| (block.device, block.medium.is_some())).collect()
+}
+
+#[test]
+fn a_drive_waits_for_a_device_and_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = image(folder.path(), "a");
+    let machine = built(Vec::new()).unwrap();
+    add_drive(&machine, "e", None).unwrap();
+    add_drive(&machine, "d", Some(&path)).unwrap();
+    assert_eq!(drives(&machine), [("d".into(), true), ("e".into(), false)]);
+    assert_eq!(add_drive(&machine, "e", None).unwrap_err(), "Duplicate ID 'e' for drive");
+    assert!(add_node(&machine, "e", &path).unwrap_err().contains("conflicting with a device id"));
+    assert!(machine.nodes().iter().all(|node| node.name != "d"), "a drive is no node");
+    let empty = machine.add_device(drive("virtio-blk-pci", "v", "e")).unwrap_err().to_string();
+    assert_eq!(empty, "Device needs media, but drive is empty");
+    machine.delete_drive("e").unwrap();
+    add_drive(&machine, "e", None).unwrap();
+
+    machine.add_device(drive("virtio-blk-pci", "v", "d")).unwrap();
+    assert_eq!(drives(&machine), [("d".into(), true), ("e".into(), false)]);
+    machine.request_unplug("v").unwrap().unwrap();
+    assert_eq!(eject(&machine, 2), ["v"]);
+    assert_eq!(drives(&machine), [("e".into(), false)]);
+    assert!(is_free(&path));
+    // A CD drive may be empty.
+    machine.add_device(spec("virtio-scsi-pci", Some("s"), &[])).unwrap();
+    machine.add_device(drive("scsi-cd", "c", "e")).unwrap();
+    assert_eq!(drives(&machine), [("e".into(), false)]);
+    assert_eq!(machine.delete_drive("x").unwrap_err().desc, "Device 'x' not found");
+}
+
+#[test]
+fn a_disk_whose_drive_was_taken_away_is_there_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = image(folder.path(), "a");
+    let machine = built(vec![spec("virtio-scsi-pci", Some("s"), &[])]).unwrap();
+    add_drive(&machine, "d", Some(&path)).unwrap();
+    machine.add_device(drive("scsi-hd", "h", "d")).unwrap();
+    machine.delete_drive("d").unwrap();
+    assert!(is_free(&path), "it is closed");
+    assert_eq!(drives(&machine), [(String::new(), false)]);
+    assert_eq!(machine.delete_drive("d").unwrap_err().desc, "Device 'd' not found");
+    machine.pause();
+    let saved = machine.rest().quiesce(std::time::Duration::from_secs(30), &|| false);
+    assert!(saved.unwrap_err().to_string().starts_with("disk d was taken away"));
+    machine.request_unplug("h").unwrap().unwrap();
+    assert_eq!(machine.take_ejected()[0].0.as_deref(), Some("h"));
+    assert!(drives(&machine).is_empty());
+    // A node is not taken away.
+    add_node(&machine, "n", &path).unwrap();
+    let refused = machine.delete_drive("n").unwrap_err().desc;
+    assert_eq!(refused, "Deleting device added with blockdev-add is not supported");
+}
+
+#[test]
+fn zeros_are_a_disk() {
+    let machine = built(vec![spec("virtio-scsi-pci", Some("s"), &[])]).unwrap();
+    add_node(&machine, "n", Path::new("null-co://")).unwrap();
+    machine.add_device(drive("scsi-hd", "h", "n")).unwrap();
+    let medium = machine.blocks()[0].medium.clone().unwrap();
+    assert_eq!((medium.file.as_str(), medium.size), ("null-co://", 1 << 30));
+    let moved = moved(&machine);
+    assert_eq!(moved.blocks()[0].medium.as_ref().unwrap().size, 1 << 30);
 }
 
 #[test]
