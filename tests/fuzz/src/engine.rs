@@ -18,6 +18,8 @@ use crate::Target;
 const LONGEST: usize = 64 << 10;
 /// Most inputs kept for mutation.
 const KEPT: usize = 4096;
+/// Most outcomes that are told apart: what remembers them must not look like a leak of what is tested.
+const OUTCOMES: usize = 4 << 20;
 /// An input that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Growth of resident memory in KiB that is a leak.
@@ -28,7 +30,7 @@ const GROWTH: u64 = 512 << 10;
 pub struct Report {
     /// Inputs run.
     pub runs: u64,
-    /// Outcomes seen.
+    /// Outcomes seen; some 4 million are told apart.
     pub outcomes: usize,
 }
 
@@ -68,7 +70,7 @@ pub fn fuzz(target: &Target, time: Duration, seed: u64, folder: &Path) -> Result
             anyhow::anyhow!("{}: {why}\ninput: {}", target.name, file.display())
         })?;
         report.runs += 1;
-        if seen.insert(outcome) && kept.len() < KEPT {
+        if seen.len() < OUTCOMES && seen.insert(outcome) && kept.len() < KEPT {
             kept.push(input);
         }
         if report.runs.is_multiple_of(1024) {
