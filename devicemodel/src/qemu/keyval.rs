@@ -17,6 +17,12 @@ pub struct Fields {
     pairs: Vec<(String, String)>,
 }
 
+/// Whether QEMU takes a text as the id of something: a letter, then letters, digits, `-`, `.` and `_`.
+pub fn is_identifier(id: &str) -> bool {
+    let further = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    id.starts_with(|c: char| c.is_ascii_alphabetic()) && id.chars().all(further)
+}
+
 impl Fields {
     /// Splits `text` at its single commas. A first part without `=` is the value of the key `implied`;
     /// another part without `=` is a flag: `key` is `key=on` and `nokey` is `key=off`.

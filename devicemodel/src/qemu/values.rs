@@ -12,7 +12,7 @@ use super::config::{
     DeviceArg, Drive, Global, Incoming, Interface, MachineArg, MachineKind, Smp, Vga, VncArg,
 };
 use super::drivers::{Driver, driver};
-use super::keyval::{Fields, number};
+use super::keyval::{Fields, is_identifier, number};
 use crate::config::{CacheMode, DiskKind};
 use crate::sandbox::{self, User};
 
@@ -248,10 +248,14 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
         // Zeros are in no format.
         format = format.or(Some("raw".into()));
     }
+    let id = fields.take("id");
+    if id.as_deref().is_some_and(|id| !is_identifier(id)) {
+        return Err(Refusal::bad("Parameter 'id' expects an identifier"));
+    }
     let drive = Drive {
         interface,
         index: fields.number("index")?.or(by_unit.then_some(place)),
-        id: fields.take("id"),
+        id,
         file,
         format: format.or(driver),
         kind,

@@ -14,7 +14,8 @@ use super::super::fdset::Access;
 use super::super::info::{BlockInfo, NewMedium, NewNode, NewNodeKind, NodeInfo, Source};
 use super::super::protocol::{Command, QmpError};
 use super::super::table::{CommandSpec, Table};
-use super::{Context, arguments, begins, is_identifier, nothing};
+use super::{Context, arguments, begins, nothing};
+use crate::qemu::keyval::is_identifier;
 
 /// That a drive is named by its `device` is deprecated in QEMU, which the introspection data says.
 pub(super) static TABLE: Table = Table {

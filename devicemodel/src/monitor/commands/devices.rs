@@ -8,7 +8,8 @@ use super::super::info::{BarInfo, PciInfo};
 use super::super::protocol::{Command, QmpError};
 use super::super::qom;
 use super::super::table::{CommandSpec, Table};
-use super::{Context, arguments, is_identifier, nothing};
+use super::{Context, arguments, nothing};
+use crate::qemu::keyval::is_identifier;
 
 pub(super) static TABLE: Table = Table {
     types: "

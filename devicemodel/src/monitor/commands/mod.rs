@@ -105,11 +105,5 @@ fn begins(context: &mut Context<'_>, result: Result<Begun, QmpError>) -> Result<
     nothing(result.map(|begun| context.begun(begun)))
 }
 
-/// Whether QEMU takes a text as the id of something: a letter, then letters, digits, `-`, `.` and `_`.
-fn is_identifier(id: &str) -> bool {
-    let further = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    id.starts_with(|c: char| c.is_ascii_alphabetic()) && id.chars().all(further)
-}
-
 #[cfg(test)]
 pub(crate) mod tests;

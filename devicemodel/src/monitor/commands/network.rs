@@ -8,8 +8,9 @@ use super::super::Guest;
 use super::super::info::{AnnounceParameters, NicInfo};
 use super::super::protocol::{Command, QmpError};
 use super::super::table::{CommandSpec, Table};
-use super::{Context, arguments, is_identifier, nothing};
+use super::{Context, arguments, nothing};
 use crate::config::NetdevConfig;
+use crate::qemu::keyval::is_identifier;
 
 pub(super) static TABLE: Table = Table {
     types: "

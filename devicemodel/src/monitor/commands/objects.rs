@@ -12,8 +12,9 @@ use super::super::objects::{Secret, duplicate};
 use super::super::protocol::{Command, QmpError};
 use super::super::qom;
 use super::super::table::{CommandSpec, Table};
-use super::{Context, arguments, begins, is_identifier, nothing};
+use super::{Context, arguments, begins, nothing};
 use crate::config::{DumpConfig, MOST_OF_A_FRAME};
+use crate::qemu::keyval::is_identifier;
 
 pub(super) static TABLE: Table = Table {
     types: "
