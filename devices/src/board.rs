@@ -46,6 +46,8 @@ pub struct DeviceHandles<'a> {
 pub trait DeviceContext {
     /// Guest memory.
     fn ram(&self) -> GuestRam;
+    /// An interrupt wire of the ISA bus: 0 to 15, and above that the IOAPIC's further pins where there are such.
+    fn isa_irq(&self, pin: u32) -> IrqLine;
     /// Where messages go.
     fn msi(&self) -> Arc<dyn MsiTarget>;
     /// The power switch.

@@ -33,7 +33,7 @@ use devices_core::chardev::{CharBackend, Null};
 use devices_core::dma::Dma;
 use devices_core::entropy::{Entropy, Foretold};
 use devices_core::events::{DeviceEvent, Observer};
-use devices_core::irq::IrqBank;
+use devices_core::irq::{IrqBank, IrqLine};
 use devices_core::model::{BusType, Kind, Model, Properties, Value};
 use devices_core::net::TestNet;
 use devices_core::pci::BarKind;
@@ -50,7 +50,7 @@ const MEMORY: [(u64, u64); 4] =
     [(0xa_0000, 0x2_0000), (0xfec0_0000, 0x1000), (0xfed0_0000, 0x400), (0, 1 << 40)];
 
 /// Ports where there is most to break, beside BARs and all the others.
-const PORTS_OF_NOTE: [(u16, u16); 12] = [
+const PORTS_OF_NOTE: [(u16, u16); 15] = [
     (0x00, 0x20),
     (0x20, 2),
     (0x40, 0x32),
@@ -63,6 +63,9 @@ const PORTS_OF_NOTE: [(u16, u16); 12] = [
     (0x510, 12),
     (0xc000, 0x20),
     (0x600, 0x40),
+    (0xe0, 12),
+    (0x2000, 24),
+    (0x5e0, 0x20),
 ];
 
 fn disk(rig: &Rig) -> Arc<dyn BlockBackend> {
@@ -93,6 +96,7 @@ struct Context {
     ram: GuestRam,
     recorder: Arc<Recorder>,
     disk: Arc<dyn BlockBackend>,
+    isa: IrqBank,
     /// The guest is one of Xen's with PV drivers.
     platform: bool,
 }
@@ -100,6 +104,9 @@ struct Context {
 impl DeviceContext for Context {
     fn ram(&self) -> GuestRam {
         self.ram.clone()
+    }
+    fn isa_irq(&self, pin: u32) -> IrqLine {
+        self.isa.line(pin)
     }
     fn msi(&self) -> Arc<dyn MsiTarget> {
         self.recorder.clone()
@@ -170,6 +177,12 @@ fn usual(model: &'static Model) -> Properties {
             properties.put(name, value).unwrap();
         }
     }
+    // Where no other device is.
+    if let Some((_, port)) =
+        [("isa-serial", 0x5e0), ("isa-debugcon", 0x5f0)].iter().find(|(of, _)| *of == model.name)
+    {
+        properties.put("iobase", Value::Uint(*port)).unwrap();
+    }
     if (model.check)(&properties).is_err() {
         for property in model.properties.iter().filter(|property| matches!(property.kind, Kind::Uint(_))) {
             properties.put(property.name, Value::Uint(1)).unwrap();
@@ -193,8 +206,13 @@ fn master_of<'a>(
 /// One device of every model that can be asked for, in slots from 2 on, and then as their further functions, with its BARs mapped as the firmware does.
 fn add_models(pc: &mut Pc, isa: &IrqBank) {
     let Pc { rig, ports, memory } = pc;
-    let context =
-        |platform| Context { ram: rig.ram().clone(), recorder: rig.recorder(), disk: disk(rig), platform };
+    let context = |platform| Context {
+        ram: rig.ram().clone(),
+        recorder: rig.recorder(),
+        disk: disk(rig),
+        isa: isa.clone(),
+        platform,
+    };
     // A network card of a guest of Xen's holds its interrupt back when it was loaded, and is not as it was.
     let (on_xen, context) = (context(true), context(false));
     let (mut slot, mut function, mut port, mut address) = (2, 0, 0xc100, 0xe000_0000);

@@ -9,6 +9,7 @@ mod disk;
 mod drive;
 mod features;
 mod generation;
+mod isa;
 mod network;
 mod path;
 mod usb;
@@ -16,6 +17,7 @@ mod vsock;
 
 use std::path::PathBuf;
 
+use devices::serial::uart16550::PORTS;
 use devices_core::uuid;
 use hypervisor_soft::CpuModel;
 use serde::{Deserialize, Serialize};
@@ -402,6 +404,7 @@ impl GuestConfig {
         }
         drive::settle(&mut self.disks, &mut self.devices)?;
         usb::settle(&mut self.devices)?;
+        isa::settle(&self.serial, &mut self.devices)?;
         bus::settle(&mut self.devices)
     }
 }
@@ -410,6 +413,11 @@ impl GuestConfig {
     /// The model of the vCPUs, and what of it cannot be had.
     pub fn cpu_model(&self) -> Result<(CpuModel, Vec<String>), String> {
         self.cpu.as_deref().map_or_else(|| Ok((CpuModel::default(), Vec::new())), CpuModel::parse)
+    }
+
+    /// Which of the PC's four serial ports there are.
+    pub fn serial_ports(&self) -> [bool; PORTS.len()] {
+        isa::serial_ports(&self.serial, &self.devices)
     }
 
     /// Bytes of memory that devices bring into the guest.

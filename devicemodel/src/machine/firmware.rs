@@ -10,7 +10,7 @@ use hypervisor::{Hypervisor, Mapping, RamBlock, memory::PAGE};
 use vm_memory::{Bytes, MemoryRegionAddress};
 
 use super::{BuildError, Preopened};
-use crate::config::{ConfigError, GuestConfig, SerialConfig};
+use crate::config::{ConfigError, GuestConfig};
 
 /// Where RAM below 4 GiB may end at most, and where it ends when there is more: QEMU's i440FX splits like
 /// this, and so do the tables.
@@ -54,9 +54,7 @@ fn machine_info(config: &GuestConfig, processor_id: u64) -> MachineInfo {
     info.generation = config.generation_id();
     info.pvpanic = true;
     info.pci_hotplug = true;
-    for (present, port) in info.serial.iter_mut().zip(0..4) {
-        *present = config.serial.get(port).is_some_and(|serial| *serial != SerialConfig::None);
-    }
+    info.serial = config.serial_ports();
     info.acpi = config.features.acpi;
     info.hpet = config.features.hpet;
     info.graphics = config.features.graphics;

@@ -14,6 +14,7 @@ use devices::board::{
     Child, ChildHandles, DeviceHandles, MadeChild, MadeDevice, MakeError, NicConfig, OfferedBus,
 };
 use devices::models;
+use devices::serial::uart16550::model::IOBASE;
 use devices::storage::drive::{DRIVE, DriveImage};
 use devices::usb::hub::model as hub;
 use devices::usb::{PORT, Speed};
@@ -265,6 +266,8 @@ impl Inner {
 /// What of the machine a device is made with.
 pub(super) struct Maker<'a> {
     pub board: &'a Board<'a>,
+    /// The interrupt wires of the ISA bus.
+    pub isa: &'a IrqBank,
 }
 
 impl Maker<'_> {
@@ -412,7 +415,12 @@ pub(super) fn name_of(spec: &DeviceSpec) -> String {
         }
         (None, None) if spec.is_drive() => format!("{}@{}", spec.model, spec.drive_place().unwrap_or(0)),
         (None, Some(devfn)) => format!("{}@{:02x}.{}", spec.model, devfn >> 3, devfn & 7),
-        (None, None) => spec.model.clone(),
+        (None, None) => {
+            match (spec.model().is_ok_and(|model| model.several), spec.properties.get(IOBASE.name)) {
+                (true, Some(Value::Uint(base))) => format!("{}@{base:x}", spec.model),
+                _ => spec.model.clone(),
+            }
+        }
     }
 }
 
@@ -428,6 +436,9 @@ fn refused(spec: &DeviceSpec, why: &dyn std::fmt::Display) -> BuildError {
 impl devices::board::DeviceContext for Maker<'_> {
     fn ram(&self) -> GuestRam {
         self.board.hypervisor.memory()
+    }
+    fn isa_irq(&self, pin: u32) -> IrqLine {
+        self.isa.line(pin)
     }
     fn msi(&self) -> Arc<dyn MsiTarget> {
         self.board.hypervisor.msi()

@@ -27,7 +27,7 @@ pub(super) const NOT_BUILT: &[(&str, &[&str])] = &[
     ),
     ("PCI passthrough", &["xen-pci-passthrough", "vfio-pci", "igd-passthrough-isa-bridge"]),
     ("TPM", &["tpm-tis", "tpm-crb"]),
-    ("lines", &["isa-serial", "pci-serial", "isa-parallel", "isa-debugcon"]),
+    ("lines", &["pci-serial-2x", "pci-serial-4x", "isa-parallel"]),
     ("test device", &["edu"]),
     ("device", &["pci-bridge", "vmcoreinfo", "xen-backend", "loader"]),
 ];

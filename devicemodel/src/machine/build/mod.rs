@@ -35,7 +35,7 @@ use super::network::Networks;
 use super::plug::{Ejected, Maker, PciPins, Plugged};
 use super::screens::Screens;
 use super::{BuildError, Machine, Preopened, boot, disks, firmware, media, serial};
-use crate::config::{ConfigError, DeviceSpec, GuestConfig, SerialConfig};
+use crate::config::{ConfigError, DeviceSpec, GuestConfig};
 use crate::notices::{Notice, Notifier};
 use crate::qtest::IrqIntercept;
 use crate::trace::Border;
@@ -133,7 +133,7 @@ impl Machine {
         let eject = on_eject(&ejected, &notifier);
         let pm = power_management(&board, capabilities, isa, eject)?;
         let plugged = Plugged::new(interrupts.intx.clone())?;
-        let maker = Maker { board: &board };
+        let maker = Maker { board: &board, isa };
         board.add_netdevs(&config.netdevs)?;
         board.add_dumps(&config.dumps)?;
         chardevs.open(&board)?;
@@ -303,10 +303,9 @@ fn power_management(
     if !board.config.features.acpi {
         return Ok(None);
     }
-    let there =
-        |port: usize| board.config.serial.get(port).is_some_and(|serial| *serial != SerialConfig::None);
+    let [first, second, ..] = board.config.serial_ports();
     let options = PmOptions {
-        serial: [there(0), there(1)],
+        serial: [first, second],
         events_elsewhere: capabilities.pm_timer,
         // libacpi's method reads the block once for each slot.
         up_stays: capabilities.acpi_tables,

@@ -153,7 +153,7 @@ impl Machine {
             ahead: &Preopened::default(),
         };
         let block = self.open_drive(&mut spec, &board)?;
-        let slot = self.put_on_bus(spec, &Maker { board: &board });
+        let slot = self.put_on_bus(spec, &Maker { board: &board, isa: &self.isa });
         match (block, &slot) {
             (Some(block), Ok(_)) => self.have_drive(block, &board),
             (Some(block), Err(_)) => self.nodes.give_back(&block.name),

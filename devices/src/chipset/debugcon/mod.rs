@@ -21,25 +21,28 @@ pub type ByteSink = Box<dyn FnMut(&[u8]) + Send>;
 
 /// The debug console.
 pub struct Debugcon {
+    name: String,
     regions: [Region; 1],
+    /// What is read.
+    present: u8,
     sink: ByteSink,
 }
 
 impl Debugcon {
     /// A console at port 0x402.
     pub fn new(sink: ByteSink) -> Debugcon {
-        Debugcon::at(spec::PORT, sink)
+        Debugcon::named("debugcon", spec::PORT, spec::PRESENT, sink)
     }
 
-    /// A console at another port (0xe9 in Bochs).
-    pub fn at(port: u16, sink: ByteSink) -> Debugcon {
-        Debugcon { regions: [Region::pio("console", port, 1)], sink }
+    /// One of that name, of which is read that somebody is `present`.
+    pub fn named(name: &str, port: u16, present: u8, sink: ByteSink) -> Debugcon {
+        Debugcon { name: name.to_owned(), regions: [Region::pio("console", port, 1)], present, sink }
     }
 }
 
 impl Device for Debugcon {
     fn name(&self) -> &str {
-        "debugcon"
+        &self.name
     }
     fn model(&self) -> Option<&'static Model> {
         Some(&model::MODEL)
@@ -49,7 +52,7 @@ impl Device for Debugcon {
         &self.regions
     }
     fn read(&mut self, _at: At, data: &mut [u8]) -> Io {
-        data.fill(spec::PRESENT);
+        data.fill(self.present);
         Io::Done
     }
     fn write(&mut self, _at: At, data: &[u8]) -> Io {
@@ -71,6 +74,6 @@ impl Device for Debugcon {
         state::load(self, saved)
     }
     fn inspect(&self, node: &mut Node) {
-        node.value("read", format_args!("{:#x}", spec::PRESENT));
+        node.value("read", format_args!("{:#x}", self.present));
     }
 }

@@ -19,7 +19,7 @@ struct State {
 }
 
 pub(super) fn save(device: &Debugcon) -> Result<Saved, StateError> {
-    let Debugcon { regions: _, sink: _ } = device;
+    let Debugcon { name: _, regions: _, present: _, sink: _ } = device;
     Saved::encode(KIND, VERSION, &State { line: Vec::new() })
 }
 

@@ -1,4 +1,4 @@
-//! National Semiconductor 16550A: the PC's serial ports, four of them on the ISA bus.
+//! National Semiconductor 16550A: the PC's serial ports, on the ISA bus, and QEMU's `pci-serial`.
 //!
 //! Datasheet: PC16550D Universal Asynchronous Receiver/Transmitter with FIFOs (June 1995). As in QEMU the
 //! line takes a byte at once, whatever the baud rate, and the interrupt does not need OUT2; the character
@@ -20,7 +20,8 @@ use std::sync::Arc;
 use devices_core::chardev::CharBackend;
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
-use devices_core::{At, Device, Io, Node, Region, Saved, StateError, Timer, Wake, Wiring};
+use devices_core::pci::{BarKind, Identity, PciConfig, QEMU_SUBSYSTEM, Window};
+use devices_core::{At, Device, Io, Node, Region, Saved, Space, StateError, Timer, Wake, Wiring};
 
 use chip::Chip;
 pub use spec::PORTS;
@@ -32,9 +33,24 @@ const RETRY: u32 = 1;
 /// How often a line that took nothing is tried again, in nanoseconds, should its backend not say so.
 const RETRY_EVERY: u64 = 10_000_000;
 
+/// Where the chip is, and so its interrupt.
+enum Place {
+    Isa(IrqLine),
+    Pci(Box<PciConfig>),
+}
+
+impl Place {
+    fn interrupt(&mut self, level: bool) {
+        match self {
+            Place::Isa(irq) => irq.set(level),
+            Place::Pci(config) => config.set_intx(level),
+        }
+    }
+}
+
 /// The handles of the device.
 struct Parts {
-    irq: IrqLine,
+    place: Place,
     backend: Arc<dyn CharBackend>,
     timeout: Timer,
     retry: Timer,
@@ -58,14 +74,50 @@ impl Serial {
     /// there. `backend` wakes the device through the wiring's waker.
     pub fn new(index: usize, irq: IrqLine, backend: Arc<dyn CharBackend>, wiring: &Wiring) -> Serial {
         let (port, _) = PORTS[index];
+        Serial::at(&format!("serial{index}"), port, irq, backend, wiring)
+    }
+
+    /// A port of that name whose registers are at `port`.
+    pub fn at(name: &str, port: u16, irq: IrqLine, backend: Arc<dyn CharBackend>, wiring: &Wiring) -> Serial {
+        Serial::placed(name, Place::Isa(irq), Region::pio("registers", port, 8), backend, wiring)
+    }
+
+    /// A function of the PCI bus (QEMU's `pci-serial`); `interface` is how it says that it is driven: 2 as a 16550.
+    pub fn on_pci(
+        name: &str,
+        interface: u8,
+        intx: IrqLine,
+        backend: Arc<dyn CharBackend>,
+        wiring: &Wiring,
+    ) -> Serial {
+        let mut config = PciConfig::new(Identity {
+            vendor: spec::PCI_VENDOR,
+            device: spec::PCI_DEVICE,
+            revision: 1,
+            class: spec::PCI_CLASS << 8 | u32::from(interface),
+            subsystem: QEMU_SUBSYSTEM,
+        });
+        config.bar(0, BarKind::Io, 8, Window::Region(0));
+        config.connect(1, intx);
+        let registers = Region::floating("registers", Space::Pio, 8);
+        Serial::placed(name, Place::Pci(Box::new(config)), registers, backend, wiring)
+    }
+
+    fn placed(
+        name: &str,
+        place: Place,
+        registers: Region,
+        backend: Arc<dyn CharBackend>,
+        wiring: &Wiring,
+    ) -> Serial {
         let (timeout, retry) = (wiring.timer(TIMEOUT), wiring.timer(RETRY));
         Serial {
-            name: format!("serial{index}"),
+            name: name.to_owned(),
             chip: Chip::new(),
             retry_at: None,
             input: true,
-            regions: [Region::pio("registers", port, 8)],
-            parts: Parts { irq, backend, timeout, retry, wiring: wiring.clone() },
+            regions: [registers],
+            parts: Parts { place, backend, timeout, retry, wiring: wiring.clone() },
         }
     }
 
@@ -74,7 +126,7 @@ impl Serial {
         let now = self.parts.wiring.now();
         self.chip.elapse(now);
         // The interrupt must be seen to go and come again when a byte is written and sent at once.
-        self.parts.irq.set(self.chip.interrupts());
+        self.parts.place.interrupt(self.chip.interrupts());
         self.send(now);
         self.fetch(now);
         self.follow();
@@ -104,7 +156,7 @@ impl Serial {
     /// Brings the interrupt line and the timers where the registers want them.
     fn follow(&mut self) {
         let parts = &mut self.parts;
-        parts.irq.set(self.chip.interrupts());
+        parts.place.interrupt(self.chip.interrupts());
         for (timer, at) in [(&mut parts.timeout, self.chip.timeout_at), (&mut parts.retry, self.retry_at)] {
             match at {
                 Some(at) => timer.arm(at),
@@ -119,11 +171,21 @@ impl Device for Serial {
         &self.name
     }
     fn model(&self) -> Option<&'static Model> {
-        Some(&model::MODEL)
+        Some(match self.parts.place {
+            Place::Isa(_) => &model::MODEL,
+            Place::Pci(_) => &model::PCI,
+        })
     }
 
     fn regions(&self) -> &[Region] {
         &self.regions
+    }
+
+    fn pci(&mut self) -> Option<&mut PciConfig> {
+        match &mut self.parts.place {
+            Place::Isa(_) => None,
+            Place::Pci(config) => Some(config),
+        }
     }
 
     fn read(&mut self, at: At, data: &mut [u8]) -> Io {
@@ -133,7 +195,7 @@ impl Device for Serial {
         } else {
             // The status registers are polled a lot: nothing is asked of clock and line for them.
             data.fill(self.chip.read(at.offset, 0));
-            self.parts.irq.set(self.chip.interrupts());
+            self.parts.place.interrupt(self.chip.interrupts());
         }
         Io::Done
     }
@@ -155,6 +217,9 @@ impl Device for Serial {
         self.chip = Chip::new();
         self.retry_at = None;
         self.input = true;
+        if let Place::Pci(config) = &mut self.parts.place {
+            config.reset();
+        }
         self.follow();
     }
 
@@ -185,6 +250,6 @@ impl Device for Serial {
         node.hex("line status", chip.line_status()).hex("interrupt enable", chip.enable);
         node.hex("identification", chip.identification()).hex("fifo control", chip.fifo_control);
         node.value("received", chip.receive.len()).value("to send", chip.transmit.len());
-        node.value("line blocked", self.retry_at.is_some()).value("irq", self.parts.irq.level());
+        node.value("line blocked", self.retry_at.is_some()).value("irq", self.chip.interrupts());
     }
 }

@@ -2,6 +2,14 @@
 
 /// Where the PC has its four ports and which ISA interrupts they use.
 pub const PORTS: [(u16, u32); 4] = [(0x3f8, 4), (0x2f8, 3), (0x3e8, 4), (0x2e8, 3)];
+/// Red Hat's, as a function of the PCI bus (QEMU's `docs/specs/pci-serial`).
+pub const PCI_VENDOR: u16 = 0x1b36;
+/// One port.
+pub const PCI_DEVICE: u16 = 0x0002;
+/// Class and subclass: communication, serial.
+pub const PCI_CLASS: u32 = 0x07_00;
+/// Interface: driven as a 16550.
+pub const PCI_16550: u64 = 2;
 /// Bytes of either FIFO.
 pub const FIFO: usize = 16;
 /// Ticks a second of the baud generator's input, a sixteenth of 1.8432 MHz.

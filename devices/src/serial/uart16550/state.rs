@@ -1,5 +1,6 @@
 //! Saved state of a serial port.
 
+use devices_core::pci::PciState;
 use devices_core::state::valid;
 use devices_core::{Saved, StateError};
 use serde::{Deserialize, Serialize};
@@ -7,10 +8,13 @@ use serde_bytes::ByteBuf;
 
 use super::chip::Chip;
 use super::fifo::Fifo;
-use super::{Serial, spec};
+use super::{Place, Serial, spec};
 
 const KIND: &str = "16550";
 const VERSION: u16 = 1;
+/// The chip as a function of the PCI bus.
+const PCI_KIND: &str = "pci-serial";
+const PCI_VERSION: u16 = 0;
 
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -34,7 +38,21 @@ struct State {
     retry_at: Option<u64>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct PciSerial {
+    pci: PciState,
+    chip: State,
+}
+
 pub(super) fn save(device: &Serial) -> Result<Saved, StateError> {
+    let chip = state(device);
+    match &device.parts.place {
+        Place::Isa(_) => Saved::encode(KIND, VERSION, &chip),
+        Place::Pci(config) => Saved::encode(PCI_KIND, PCI_VERSION, &PciSerial { pci: config.save(), chip }),
+    }
+}
+
+fn state(device: &Serial) -> State {
     // Whether there is input is asked again.
     let Serial { name: _, chip, retry_at, input: _, regions: _, parts: _ } = device;
     let Chip {
@@ -54,7 +72,7 @@ pub(super) fn save(device: &Serial) -> Result<Saved, StateError> {
         timeout_at,
     } = chip.clone();
     let bytes = |fifo: &Fifo| ByteBuf::from(fifo.as_slice());
-    let state = State {
+    State {
         divisor,
         enable,
         fifo_control,
@@ -70,11 +88,20 @@ pub(super) fn save(device: &Serial) -> Result<Saved, StateError> {
         timeout_event,
         timeout_at,
         retry_at: *retry_at,
-    };
-    Saved::encode(KIND, VERSION, &state)
+    }
 }
 
 pub(super) fn load(device: &mut Serial, saved: &Saved) -> Result<(), StateError> {
+    let Place::Pci(config) = &mut device.parts.place else {
+        let chip = saved.decode(KIND, VERSION)?;
+        return put(device, chip);
+    };
+    let PciSerial { pci, chip } = saved.decode(PCI_KIND, PCI_VERSION)?;
+    config.load(&pci)?;
+    put(device, chip)
+}
+
+fn put(device: &mut Serial, chip: State) -> Result<(), StateError> {
     let State {
         divisor,
         enable,
@@ -91,7 +118,7 @@ pub(super) fn load(device: &mut Serial, saved: &Saved) -> Result<(), StateError>
         timeout_event,
         timeout_at,
         retry_at,
-    } = saved.decode(KIND, VERSION)?;
+    } = chip;
     let most = if fifo_control & spec::FCR_ENABLE != 0 { spec::FIFO } else { 1 };
     valid(receive.len() <= most && transmit.len() <= most, "more bytes wait than the chip holds")?;
     device.chip = Chip {

@@ -2,8 +2,9 @@ use std::collections::VecDeque;
 use std::mem::take;
 use std::sync::Mutex;
 
-use devices_core::Waker;
+use devices_core::model::Properties;
 use devices_core::rig::{self, FuzzRange, Rig, fuzz, ms, scenario, us};
+use devices_core::{Size, Waker};
 
 use super::*;
 
@@ -392,4 +393,41 @@ fn no_divisor_wakes_the_host_more_often_than_characters_would_come() {
     board.block(true);
     board.rig.outb(COM1, b'x');
     assert_eq!(board.rig.wakes(ms(100)), 10);
+}
+
+#[test]
+fn a_function_of_the_pci_bus_is_the_same_chip() {
+    scenario(|rig| {
+        const PORTS: u16 = 0xc100;
+        let (line, wiring) = (Arc::new(Line::default()), rig.wiring());
+        let intx = rig.irqs().line(11);
+        rig.attach_pci(Serial::on_pci("p", 2, intx, line.clone(), &wiring), &wiring, 5, 0);
+        assert_eq!(rig.config_read(5, 0, 0, Size::B4), 0x0002_1b36);
+        assert_eq!(rig.config_read(5, 0, 8, Size::B4), 0x0700_0201);
+        rig.config_write(5, 0, 0x10, Size::B4, PORTS.into());
+        rig.config_write(5, 0, 4, Size::B2, 1);
+        rig.outb(PORTS, b'x');
+        assert_eq!(line.state.lock().unwrap().output, b"x");
+        // The transmitter is empty: its interrupt stays until it is asked for.
+        rig.outb(PORTS + 1, 2);
+        assert_eq!(rig.config_read(5, 0, 6, Size::B2) >> 3 & 1, 1);
+        assert_eq!(rig.inb(PORTS + 2), 2);
+        assert_eq!(rig.config_read(5, 0, 6, Size::B2) >> 3 & 1, 0);
+        rig.reset();
+        assert_eq!(rig.config_read(5, 0, 0x10, Size::B4), 1);
+    });
+}
+
+#[test]
+fn ports_that_there_are_not_are_refused() {
+    let check = |set: &[(&str, &str)]| {
+        let mut properties = Properties::new(&model::MODEL);
+        set.iter().for_each(|(name, text)| properties.parse(name, text).unwrap());
+        (model::MODEL.check)(&properties).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(&[("index", "3")]), Ok(()));
+    assert_eq!(check(&[("iobase", "0xfff8"), ("irq", "15")]), Ok(()));
+    for wrong in [("index", "4"), ("iobase", "0xfff9"), ("iobase", "0x10000"), ("irq", "16")] {
+        assert!(check(&[wrong]).is_err(), "{wrong:?}");
+    }
 }

@@ -21,6 +21,8 @@ mod ioapic;
 mod linear;
 mod ne2000;
 mod ohci;
+mod pc_testdev;
+mod pci_serial;
 mod pic;
 mod piix3;
 mod piix4_pm;
@@ -87,6 +89,8 @@ pub const GROUPS: &[Group] = &[
     e1000::GROUP,
     e1000e::GROUP,
     ne2000::GROUP,
+    pc_testdev::GROUP,
+    pci_serial::GROUP,
     pvpanic_pci::GROUP,
     i6300esb::GROUP,
     virtio_blk::GROUP,
