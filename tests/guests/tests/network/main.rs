@@ -4,6 +4,7 @@
 mod boot;
 mod hotplug;
 mod names;
+mod pairs;
 mod replay;
 mod switches;
 mod vlans;
