@@ -22,7 +22,8 @@ use crate::monitor::info::{NewNode, NewNodeKind, Source};
 use crate::monitor::protocol::QmpError;
 use crate::monitor::server::Server;
 use crate::qemu::{
-    self, Incoming, LooseImage, MonitorSocket, Plan, QemuError, QtestOptions, SocketAt, Task, XenOptions,
+    self, Incoming, LooseImage, MonitorSocket, Plan, QemuError, QtestOptions, SocketAt, Task, UserObject,
+    XenOptions,
 };
 use crate::qtest::command::Session;
 use crate::qtest::{self, Access};
@@ -53,6 +54,8 @@ enum StartError {
     Config(#[from] ConfigError),
     #[error("image {}: {}", .name, .why.desc)]
     Image { name: String, why: QmpError },
+    #[error("-object {id}: {}", .why.desc)]
+    Object { id: String, why: QmpError },
     #[error("{0}")]
     Guest(#[from] Failure),
     #[error("{0}")]
@@ -94,14 +97,18 @@ fn run(arguments: &[OsString]) -> Result<u8, StartError> {
             "QEMU emulator version 7.2.0 (ailurus {}: the command line and monitor of that QEMU)",
             env!("CARGO_PKG_VERSION")
         ),
-        Task::Probe(monitors, qtest) => probe(&monitors, qtest.as_ref())?,
+        Task::Probe(monitors, qtest, objects) => probe(&monitors, qtest.as_ref(), &objects)?,
         Task::Guest(plan) => return guest(*plan),
     }
     Ok(0)
 }
 
 /// Answers questions, with no guest.
-fn probe(monitors: &[MonitorSocket], options: Option<&QtestOptions>) -> Result<(), StartError> {
+fn probe(
+    monitors: &[MonitorSocket],
+    options: Option<&QtestOptions>,
+    objects: &[UserObject],
+) -> Result<(), StartError> {
     let served = options.and_then(|options| Some((options.place.as_ref()?, &options.log)));
     let open = |(place, log)| {
         let session = probe::session().map_err(Failure::from)?;
@@ -109,13 +116,21 @@ fn probe(monitors: &[MonitorSocket], options: Option<&QtestOptions>) -> Result<(
     };
     // The client waits for this connection first, and for the monitor's after it.
     let qtest = served.map(open).transpose()?;
-    let server = open_monitors(monitors, crate::run::MONITOR)?;
+    let server = open_monitors(monitors, objects)?;
     Ok(probe::run(server, qtest).map_err(Failure::from)?)
 }
 
-/// Opens the monitors' sockets. Tokens from `first_token` on are the server's.
-fn open_monitors(sockets: &[MonitorSocket], first_token: u32) -> Result<Option<Server>, StartError> {
-    let mut server = Server::new(first_token);
+/// Opens the monitors' sockets, whose clients find these objects.
+fn open_monitors(sockets: &[MonitorSocket], objects: &[UserObject]) -> Result<Option<Server>, StartError> {
+    let mut server = Server::new(crate::run::MONITOR);
+    for object in objects {
+        let (id, object) = match object {
+            UserObject::Secret(id, secret) => (id, secret.read()),
+            UserObject::Known(id, object) => (id, Ok(object.clone())),
+        };
+        let added = object.and_then(|object| server.add_object(id, object));
+        added.map_err(|why| StartError::Object { id: id.to_owned(), why })?;
+    }
     for MonitorSocket { label, at } in sockets {
         let opened = match at {
             SocketAt::Path(path) => server.listen(label, path),
@@ -138,7 +153,7 @@ fn guest(plan: Plan) -> Result<u8, StartError> {
     refuse_elsewhere(&plan)?;
     let Plan { guest, host, .. } = plan;
     host.notes.iter().chain(&chosen.why).for_each(|line| say(line));
-    let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
+    let server = open_monitors(&host.monitors, &host.objects)?;
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&host)?;
     let confine = confine(host.sandbox, &guest);
@@ -190,7 +205,7 @@ fn still(plan: Plan, qtest: &QtestOptions) -> Result<u8, StartError> {
         let opened =
             qtest.place.as_ref().map(|place| qtest::server::Server::open(session, place, &qtest.log));
         options.qtest = opened.transpose().map_err(StartError::Qtest)?;
-        options.server = open_monitors(&host.monitors, crate::run::MONITOR)?;
+        options.server = open_monitors(&host.monitors, &host.objects)?;
         options.vnc = crate::vnc::listen(&host)?;
         Ok::<_, StartError>(())
     })?;
@@ -211,7 +226,7 @@ fn domain(plan: Plan, xen: XenOptions) -> Result<u8, StartError> {
     for LooseImage { name, .. } in host.images.iter().filter(|image| image.path.is_some()) {
         say(&format!("{name}: under Xen a drive is for devices of the command line: it is left out"));
     }
-    let server = open_monitors(&host.monitors, crate::run::MONITOR)?;
+    let server = open_monitors(&host.monitors, &host.objects)?;
     let _pidfile = host.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let vnc = crate::vnc::listen(&host)?;
     domain::stay(&mut guest);

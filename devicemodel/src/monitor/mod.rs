@@ -12,7 +12,7 @@ pub mod fdset;
 mod human;
 pub mod info;
 pub mod json;
-mod objects;
+pub mod objects;
 pub mod protocol;
 mod qom;
 pub mod run_state;

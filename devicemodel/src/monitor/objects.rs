@@ -1,7 +1,10 @@
-//! Objects that belong to no device (`object-add`).
+//! Objects that belong to no device (`-object`, `object-add`).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
@@ -15,8 +18,71 @@ const MOST: usize = 64;
 /// Most bytes of a secret's file.
 const LONGEST: u64 = 64 << 10;
 
-/// A password or key that other things refer to by its id.
-#[derive(Debug, Deserialize)]
+/// An object that other things refer to by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// A password or key.
+    Secret(Vec<u8>),
+    /// Random numbers: the host's, whichever of these it is.
+    Rng(Rng),
+    /// Memory of the guest.
+    Memory(MemoryBackend),
+}
+
+impl Object {
+    /// QEMU's name of its type.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Object::Secret(_) => "secret",
+            Object::Rng(Rng::Builtin) => "rng-builtin",
+            Object::Rng(Rng::Random) => "rng-random",
+            Object::Memory(memory) => memory.kind,
+        }
+    }
+}
+
+/// Where random numbers come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rng {
+    /// QEMU's own generator, which the host's stands for.
+    Builtin,
+    /// `/dev/urandom`, or `/dev/random`, which is the same.
+    Random,
+}
+
+impl Rng {
+    /// That of a device of the host's.
+    pub fn random(file: Option<&str>) -> Option<Rng> {
+        matches!(file, None | Some("/dev/urandom" | "/dev/random")).then_some(Rng::Random)
+    }
+}
+
+/// Memory of a guest, for `query-memdev`: all of ours lies in a file without a name, shared with those who serve devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryBackend {
+    /// Its type: `memory-backend-ram`, `memory-backend-memfd`.
+    pub kind: &'static str,
+    /// In bytes.
+    pub size: u64,
+    /// As it was asked for.
+    pub share: bool,
+    /// Likewise.
+    pub merge: bool,
+    /// Likewise.
+    pub dump: bool,
+    /// It is the machine's RAM.
+    pub is_ram: bool,
+}
+
+impl MemoryBackend {
+    /// One of so many bytes, as it is if nobody says more.
+    pub fn new(kind: &'static str, size: u64) -> MemoryBackend {
+        MemoryBackend { kind, size, share: false, merge: true, dump: true, is_ram: false }
+    }
+}
+
+/// A secret that is to be: itself, or the file that it is in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Secret {
     data: Option<String>,
     file: Option<PathBuf>,
@@ -24,25 +90,28 @@ pub struct Secret {
     format: Format,
 }
 
+/// How it is written down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Format {
+pub enum Format {
+    /// As it is.
     #[default]
     Raw,
+    /// In base64.
     Base64,
 }
 
 /// The objects, by id. Clones are the same objects: a secret whose file the host lets wait is kept when it is read.
 #[derive(Clone, Debug, Default)]
-pub struct Objects(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+pub struct Objects(Arc<Mutex<BTreeMap<String, Object>>>);
 
 impl Objects {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Object>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a secret, whose value is read now.
-    pub fn add(&self, id: String, secret: Secret, guest: &mut dyn Guest) -> Result<Begun, QmpError> {
+    pub fn add_secret(&self, id: String, secret: Secret, guest: &mut dyn Guest) -> Result<Begun, QmpError> {
         let Secret { data, file, format } = secret;
         match (data, file) {
             (None, None) => Err(QmpError::generic("Either 'file' or 'data' must be provided")),
@@ -56,7 +125,11 @@ impl Objects {
     }
 
     fn keep(&self, id: String, bytes: Vec<u8>, format: Format) -> Result<(), QmpError> {
-        let value = format.value(bytes)?;
+        self.add(id, Object::Secret(format.value(bytes)?))
+    }
+
+    /// Adds an object.
+    pub fn add(&self, id: String, object: Object) -> Result<(), QmpError> {
         let mut all = self.all();
         if all.contains_key(&id) {
             return Err(duplicate(&id));
@@ -64,7 +137,7 @@ impl Objects {
         if all.len() >= MOST {
             return Err(QmpError::generic("there are too many objects: use object-del"));
         }
-        all.insert(id, value);
+        all.insert(id, object);
         Ok(())
     }
 
@@ -79,15 +152,55 @@ impl Objects {
         self.all().contains_key(id)
     }
 
-    /// Their ids; all of them are secrets.
-    pub fn ids(&self) -> Vec<String> {
-        self.all().keys().cloned().collect()
+    /// All, with their ids.
+    pub fn list(&self) -> Vec<(String, Object)> {
+        self.all().iter().map(|(id, object)| (id.clone(), object.clone())).collect()
+    }
+
+    /// Whether that is where random numbers come from.
+    pub fn is_rng(&self, id: &str) -> bool {
+        matches!(self.all().get(id), Some(Object::Rng(_)))
     }
 }
 
 /// What QEMU says of an id that is used.
 pub fn duplicate(id: &str) -> QmpError {
     QmpError::generic(format!("attempt to add duplicate property '{id}' to object (type 'container')"))
+}
+
+impl Secret {
+    /// One that is read when it is wanted, at once if there is no file.
+    pub fn new(data: Option<String>, file: Option<PathBuf>, format: Format) -> Secret {
+        Secret { data, file, format }
+    }
+
+    /// Its value, read now: for who may wait for the host.
+    pub fn read(&self) -> Result<Object, QmpError> {
+        let bytes = match (&self.data, &self.file) {
+            (Some(data), None) => data.clone().into_bytes(),
+            (None, Some(file)) => read(file)?,
+            (None, None) => return Err(QmpError::generic("Either 'file' or 'data' must be provided")),
+            (Some(_), Some(_)) => {
+                return Err(QmpError::generic("'file' and 'data' are mutually exclusive"));
+            }
+        };
+        Ok(Object::Secret(self.format.value(bytes)?))
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, QmpError> {
+    let failed = |why: &dyn std::fmt::Display| {
+        QmpError::generic(format!("Failed to open file \u{201c}{}\u{201d}: {why}", file.display()))
+    };
+    let mut bytes = Vec::new();
+    // Nobody may be at the other end of a pipe.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file);
+    let opened = opened.map_err(|error| failed(&error))?;
+    opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(failed(&format!("it has more than {LONGEST} bytes")));
+    }
+    Ok(bytes)
 }
 
 impl Format {

@@ -79,8 +79,8 @@ impl Tree {
             };
             tree.put(&format!("chardevs/{}", line.label), &format!("chardev-{kind}"), Vec::new(), false);
         }
-        for id in context.shared.objects.ids() {
-            tree.put(&format!("objects/{id}"), "secret", Vec::new(), false);
+        for (id, object) in context.shared.objects.list() {
+            tree.put(&format!("objects/{id}"), object.type_name(), Vec::new(), false);
         }
         for id in guest.dumps() {
             tree.put(&format!("objects/{id}"), "filter-dump", Vec::new(), false);
@@ -211,6 +211,12 @@ const TYPES: &[(&str, Option<&str>, bool)] = &[
     ("filter-dump", Some("netfilter"), false),
     ("netfilter", Some("object"), true),
     ("secret", Some("object"), false),
+    ("rng-backend", Some("object"), true),
+    ("rng-builtin", Some("rng-backend"), false),
+    ("rng-random", Some("rng-backend"), false),
+    ("memory-backend", Some("object"), true),
+    ("memory-backend-ram", Some("memory-backend"), false),
+    ("memory-backend-memfd", Some("memory-backend"), false),
     ("none-machine", Some("machine"), false),
     ("pc-i440fx-7.2-machine", Some("generic-pc-machine"), false),
     ("xenfv-4.2-machine", Some("generic-pc-machine"), false),

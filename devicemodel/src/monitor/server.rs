@@ -18,6 +18,7 @@ use super::commands::{execute, schema};
 use super::context::{Context, Later, Session, Shared};
 use super::events::{Event, EventSpec};
 use super::info::ChardevInfo;
+use super::objects::Object;
 use super::protocol::{Command, Decoder, Incoming, QmpError, event, failure, greeting, success};
 use super::{Guest, human};
 use crate::sandbox;
@@ -238,6 +239,11 @@ impl Server {
             clients: BTreeMap::new(),
             shared: Shared::default(),
         }
+    }
+
+    /// Its clients find that object.
+    pub(crate) fn add_object(&mut self, id: &str, object: Object) -> Result<(), QmpError> {
+        self.shared.objects.add(id.to_owned(), object)
     }
 
     /// A server that listens at `path`.

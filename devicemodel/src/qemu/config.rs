@@ -7,7 +7,7 @@ use backends::vnc::Options;
 use super::boot::Ends;
 use super::keyval::Fields;
 use super::network::Nics;
-use super::objects::TlsFiles;
+use super::objects::{TlsFiles, UserObject};
 use crate::config::{
     AudiodevConfig, BootOptions, CacheMode, DiskKind, DumpConfig, Features, NetdevConfig, SerialConfig,
 };
@@ -40,6 +40,8 @@ pub struct QemuConfig {
     pub uuid: Option<[u8; 16]>,
     /// `-m`, in MiB.
     pub memory_mib: Option<u64>,
+    /// `-object` of secrets, random numbers and memory.
+    pub objects: Vec<UserObject>,
     /// `-smp`.
     pub smp: Option<Smp>,
     /// `-boot order=`.
@@ -155,6 +157,8 @@ pub struct MachineArg {
     pub features: Features,
     /// `usb=`.
     pub usb: bool,
+    /// `memory-backend=`: the object that is its RAM.
+    pub memory_backend: Option<String>,
     /// `pcspk-audiodev=`.
     pub speaker: Option<String>,
 }

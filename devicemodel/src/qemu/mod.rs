@@ -35,7 +35,7 @@ pub use config::{
     MachineKind, Mon, QemuConfig, Smp, SocketAt, VncArg,
 };
 pub use drivers::is_built;
-pub use objects::TlsFiles;
+pub use objects::{TlsFiles, UserObject};
 pub use parse::parse;
 pub(crate) use plan::added_drive;
 pub use plan::{HostOptions, LooseImage, MonitorSocket, Plan, QtestOptions, Task, XenOptions};

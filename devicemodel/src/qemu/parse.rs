@@ -155,6 +155,7 @@ impl Parser {
             Opt::Object => match objects::object(value)? {
                 Object::Dump(dump) => config.dumps.push(dump),
                 Object::Tls(files) => config.tls.push(files),
+                Object::Shared(object) => config.objects.push(object),
             },
             Opt::Mon => config.monitors.push(lines::mon(value)?),
             Opt::Qmp => {

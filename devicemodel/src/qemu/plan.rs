@@ -16,7 +16,7 @@ use super::config::{
 use super::drivers::{Driver, driver};
 use super::network::{NicArg, OnBoard};
 use super::options::NO_CPU;
-use super::{QemuError, Refusal, TlsFiles, blockdev, lines, network, values};
+use super::{QemuError, Refusal, TlsFiles, UserObject, blockdev, lines, network, objects, values};
 use crate::config::{
     BackEndConfig, ClockMode, ConfigError, DeviceSpec, DiskBus, DiskConfig, DiskFormat, DiskKind,
     GuestConfig, HypervisorChoice, SerialConfig,
@@ -61,6 +61,8 @@ pub struct HostOptions {
     pub images: Vec<LooseImage>,
     /// What was taken and changes nothing, each a sentence for the person.
     pub notes: Vec<String>,
+    /// Secrets, random numbers and memory that the monitor knows.
+    pub objects: Vec<UserObject>,
 }
 
 /// An image that waits for a device: a `-drive` with `if=none`, or a `-blockdev`.
@@ -140,7 +142,7 @@ pub enum Task {
     /// A list of what can be asked for.
     Listing(String),
     /// No guest: answer questions on these monitors, and let this client drive what is not there.
-    Probe(Vec<MonitorSocket>, Option<QtestOptions>),
+    Probe(Vec<MonitorSocket>, Option<QtestOptions>, Vec<UserObject>),
     /// A guest.
     Guest(Box<Plan>),
 }
@@ -171,6 +173,7 @@ impl Task {
         if let Some(text) = config.listing {
             return Ok(Task::Listing(text));
         }
+        objects::settle(&mut config).map_err(|(option, refusal)| refusal.at(option))?;
         let mut not_built = std::mem::take(&mut config.not_built);
         not_built.extend(idle_chardevs(&config));
         if !not_built.is_empty() {
@@ -179,7 +182,7 @@ impl Task {
         let monitors = monitors(&config)?;
         let qtest = qtest(&config)?;
         if config.machine.kind == MachineKind::None {
-            return Ok(Task::Probe(monitors, qtest));
+            return Ok(Task::Probe(monitors, qtest, config.objects));
         }
         let (hypervisor, xen) = hypervisor(&config)?;
         let mut plan = Plan { guest: guest(&config), hypervisor, host: host(&config, monitors)?, xen, qtest };
@@ -375,6 +378,7 @@ fn host(config: &QemuConfig, monitors: Vec<MonitorSocket>) -> Result<HostOptions
         debugcon: config.debugcon.clone(),
         panic_fails: config.ends.panic == Panic::ExitFailure,
         images: Vec::new(),
+        objects: config.objects.clone(),
         notes: config.notes.clone(),
     })
 }

@@ -295,7 +295,7 @@ fn newer_libxl_asks_what_the_program_can_do() {
     let probe = "-S -no-user-config -nodefaults -nographic -machine none,accel=xen
         -chardev socket,id=libxl-cmd,fd=7,server=on,wait=off -mon chardev=libxl-cmd,mode=control";
     let expected = MonitorSocket { label: "libxl-cmd".into(), at: SocketAt::Fd(7) };
-    assert_eq!(task(probe), Ok(Task::Probe(vec![expected], None)));
+    assert_eq!(task(probe), Ok(Task::Probe(vec![expected], None, vec![])));
 }
 
 /// What QEMU's libqtest writes, about a machine and about none.
@@ -304,7 +304,8 @@ fn a_test_client_asks_what_the_program_can_do() {
     let line = "-qtest unix:/tmp/q.sock -qtest-log /dev/null -chardev socket,path=/tmp/q.qmp,id=char0
         -mon chardev=char0,mode=control -display none -audio none";
     let expected = MonitorSocket { label: "char0".into(), at: SocketAt::Peer("/tmp/q.qmp".into()) };
-    let Ok(Task::Probe(monitors, Some(qtest))) = task(&format!("{line} -machine none -accel qtest")) else {
+    let Ok(Task::Probe(monitors, Some(qtest), _)) = task(&format!("{line} -machine none -accel qtest"))
+    else {
         panic!("no probe");
     };
     assert_eq!(monitors, [expected]);

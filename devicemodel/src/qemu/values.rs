@@ -54,6 +54,7 @@ pub(super) fn machine(machine: &mut MachineArg, value: &str) -> Result<(), Refus
     machine.features.hpet = fields.flag("hpet")?.unwrap_or(machine.features.hpet);
     machine.features.graphics = fields.flag("graphics")?.unwrap_or(machine.features.graphics);
     machine.usb = fields.flag("usb")?.unwrap_or(machine.usb);
+    machine.memory_backend = fields.take("memory-backend").or(machine.memory_backend.take());
     machine.speaker = fields.take("pcspk-audiodev").or(machine.speaker.take());
     machine_parts(&mut fields)?;
     // How the host keeps the guest's memory, and what only KVM has; the chipset of `pc` has no SATA.

@@ -66,6 +66,12 @@ fn add_device(command: &Command, context: &mut Context<'_>) -> Result<(), QmpErr
     if id.as_deref().is_some_and(|id| !is_identifier(id)) {
         return Err(QmpError::generic("Parameter 'id' expects an identifier"));
     }
+    if let Some(rng) = text(props.get("rng").cloned()).filter(|_| driver.starts_with("virtio-rng"))
+        && !context.shared.objects.is_rng(&rng)
+    {
+        let why = format!("Property 'virtio-rng-device.rng' can't find value '{rng}'");
+        return Err(QmpError::generic(why));
+    }
     if !driver.ends_with("-cpu") {
         return guest.device_add(&driver, id.as_deref(), &props);
     }

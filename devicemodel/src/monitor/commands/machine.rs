@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use super::super::Guest;
 use super::super::info::CpuInfo;
+use super::super::objects::{MemoryBackend, Object};
 use super::super::protocol::QmpError;
 use super::super::qom::cpu_path;
 use super::super::table::{CommandSpec, Table};
-use super::{arguments, nothing};
+use super::{Context, arguments, nothing};
 
 pub(super) static TABLE: Table = Table {
     types: "
@@ -22,6 +23,8 @@ object CurrentMachineParams wakeup-suspend-support:bool
 object MachineInfo name:str ?alias:str ?is-default:bool cpu-max:int hotpluggable-cpus:bool
   numa-mem-supported:bool deprecated:bool ?default-cpu-type:str ?default-ram-id:str
 object MemoryInfo base-memory:int ?plugged-memory:int
+enum HostMemPolicy default preferred bind interleave
+object Memdev ?id:str size:int merge:bool dump:bool prealloc:bool share:bool host-nodes:[int] policy:HostMemPolicy
 object BalloonInfo actual:int
 object CpuInstanceProperties ?node-id:int ?socket-id:int ?core-id:int ?thread-id:int
 object CpuInfoFast cpu-index:int qom-path:str thread-id:int ?props:CpuInstanceProperties target:SysEmuTarget
@@ -45,6 +48,7 @@ object HotpluggableCPU type:str vcpus-count:int props:CpuInstanceProperties ?qom
             .returns("CurrentMachineParams"),
         CommandSpec::new("query-machines", |_, _| Ok(MACHINES.iter().map(machine).collect()))
             .returns("[MachineInfo]"),
+        CommandSpec::new("query-memdev", |_, context| Ok(memdevs(context))).returns("[Memdev]"),
         CommandSpec::new("query-memory-size-summary", |_, context| {
             Ok(json!({ "base-memory": context.guest.machine().memory, "plugged-memory": 0 }))
         })
@@ -144,6 +148,35 @@ fn present(guest: &dyn Guest) -> impl Iterator<Item = CpuInfo> {
 
 fn cpu_props(cpu: &CpuInfo) -> Value {
     json!({ "core-id": 0, "thread-id": 0, "socket-id": cpu.index })
+}
+
+/// The memory back ends that were asked for; what nobody chose for the machine's RAM is as QEMU has it then.
+fn memdevs(context: &Context<'_>) -> Value {
+    let machine = context.guest.machine();
+    let objects = context.shared.objects.list().into_iter();
+    let mut all: Vec<(String, MemoryBackend)> = objects
+        .filter_map(|(id, object)| match object {
+            Object::Memory(memory) => Some((id, memory)),
+            Object::Secret(_) | Object::Rng(_) => None,
+        })
+        .collect();
+    if machine.memory > 0 && all.iter().all(|(_, memory)| !memory.is_ram) {
+        let id = if machine.kind == "none" { "ram" } else { "pc.ram" };
+        all.insert(0, (id.into(), MemoryBackend::new("memory-backend-ram", machine.memory)));
+    }
+    let memdev = |(id, memory): (String, MemoryBackend)| {
+        json!({
+            "id": id,
+            "size": memory.size,
+            "merge": memory.merge,
+            "dump": memory.dump,
+            "prealloc": false,
+            "share": memory.share,
+            "host-nodes": [],
+            "policy": "default",
+        })
+    };
+    all.into_iter().map(memdev).collect()
 }
 
 fn cpu_fast(cpu: &CpuInfo, target: &str) -> Value {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::Begun;
-use super::super::objects::{Secret, duplicate};
+use super::super::objects::{Object, Rng, Secret, duplicate};
 use super::super::protocol::{Command, QmpError};
 use super::super::qom;
 use super::super::table::{CommandSpec, Table};
@@ -20,11 +20,14 @@ pub(super) static TABLE: Table = Table {
     types: "
 object ObjectPropertyInfo name:str type:str ?description:str ?default-value:any
 object ObjectTypeInfo name:str ?abstract:bool ?parent:str
-enum ObjectType filter-dump secret
+enum ObjectType filter-dump rng-builtin rng-random secret
 enum QCryptoSecretFormat raw base64
 object SecretProperties ?data:str ?file:str ?format:QCryptoSecretFormat
+object RngBuiltinProperties ?opened:bool
+object RngRandomProperties ?filename:str ?opened:bool
 object FilterDumpProperties netdev:str file:str ?maxlen:int
-union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDumpProperties secret=SecretProperties
+union ObjectOptions qom-type qom-type:ObjectType id:str | filter-dump=FilterDumpProperties
+  rng-builtin=RngBuiltinProperties rng-random=RngRandomProperties secret=SecretProperties
 ",
     commands: &[
         CommandSpec::new("qom-list", |command, context| {
@@ -135,7 +138,7 @@ struct Named {
 }
 
 #[derive(Deserialize)]
-struct Object {
+struct NewObject {
     id: String,
     #[serde(flatten)]
     kind: Kind,
@@ -145,6 +148,10 @@ struct Object {
 #[serde(tag = "qom-type", rename_all = "kebab-case")]
 enum Kind {
     Secret(Secret),
+    RngBuiltin {},
+    RngRandom {
+        filename: Option<String>,
+    },
     FilterDump {
         netdev: String,
         file: PathBuf,
@@ -158,7 +165,7 @@ fn most_of_a_frame() -> u32 {
 }
 
 fn add_object(command: &Command, context: &mut Context<'_>) -> Result<Begun, QmpError> {
-    let Object { id, kind } = arguments(command)?;
+    let NewObject { id, kind } = arguments(command)?;
     if !is_identifier(&id) {
         return Err(QmpError::generic("Parameter 'id' expects an identifier"));
     }
@@ -166,7 +173,16 @@ fn add_object(command: &Command, context: &mut Context<'_>) -> Result<Begun, Qmp
         return Err(duplicate(&id));
     }
     match kind {
-        Kind::Secret(secret) => context.shared.objects.add(id, secret, context.guest),
+        Kind::Secret(secret) => context.shared.objects.add_secret(id, secret, context.guest),
+        Kind::RngBuiltin {} => {
+            context.shared.objects.add(id, Object::Rng(Rng::Builtin)).map(|()| Begun::Done)
+        }
+        Kind::RngRandom { filename } => {
+            let rng = Rng::random(filename.as_deref());
+            let rng =
+                rng.ok_or_else(|| QmpError::generic("random numbers of another device are not built"))?;
+            context.shared.objects.add(id, Object::Rng(rng)).map(|()| Begun::Done)
+        }
         Kind::FilterDump { maxlen: 0, .. } => {
             Err(QmpError::generic("Property 'filter-dump.maxlen' doesn't take value '0'"))
         }

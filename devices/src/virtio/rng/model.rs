@@ -11,7 +11,14 @@ const fn number(name: &'static str, bits: u8) -> Property {
     Property { name, kind: Kind::Uint(bits), default: Usually::None, help: "taken for QEMU's sake" }
 }
 
-const PROPERTIES: &[Property] = properties_of![number("max-bytes", 64), number("period", 32),];
+const RNG: Property = Property {
+    name: "rng",
+    kind: Kind::Text,
+    default: Usually::None,
+    help: "id of an -object rng-random or rng-builtin: the host's random numbers, as without one",
+};
+
+const PROPERTIES: &[Property] = properties_of![RNG, number("max-bytes", 64), number("period", 32),];
 
 const DEVICE: Model = Model {
     parent: "virtio-rng-pci-base",

@@ -87,7 +87,7 @@ pub fn argv(bytes: &[u8]) -> u64 {
             assert_eq!(plan.guest.clone().check(), Ok(()), "a guest that is none was planned");
             format!("guest {:?} {:?}", plan.guest.features, plan.hypervisor)
         }
-        Ok(Task::Probe(monitors, _)) => format!("probe {}", monitors.len()),
+        Ok(Task::Probe(monitors, _, _)) => format!("probe {}", monitors.len()),
         Ok(Task::Listing(text)) => text,
         Ok(Task::Help) => "help".into(),
         Ok(Task::Version) => "version".into(),

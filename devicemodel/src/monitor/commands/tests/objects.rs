@@ -66,3 +66,35 @@ fn objects_are_found_by_path_and_by_name() {
     assert_eq!(error.desc, "attempt to add duplicate property 's' to object (type 'container')");
     bench.run("object-del", json!({ "id": "s" })).unwrap();
 }
+
+#[test]
+fn random_numbers_have_a_name() {
+    let mut bench = Bench::default();
+    let add = |bench: &mut Bench, device: &str| {
+        let arguments = json!({ "driver": "virtio-rng-pci", "id": device, "rng": "r" });
+        bench.run("device_add", arguments).map_err(|error| error.desc)
+    };
+    let missing = "Property 'virtio-rng-device.rng' can't find value 'r'";
+    assert_eq!(add(&mut bench, "a"), Err(missing.into()));
+    let other = json!({ "qom-type": "rng-random", "id": "r", "filename": "/dev/hwrng" });
+    assert!(bench.run("object-add", other).is_err());
+    bench.run("object-add", json!({ "qom-type": "secret", "id": "r", "data": "x" })).unwrap();
+    assert_eq!(add(&mut bench, "a"), Err(missing.into()), "that is none");
+    bench.run("object-del", json!({ "id": "r" })).unwrap();
+    let random = json!({ "qom-type": "rng-random", "id": "r", "filename": "/dev/urandom" });
+    bench.run("object-add", random).unwrap();
+    bench.run("object-add", json!({ "qom-type": "rng-builtin", "id": "b" })).unwrap();
+    let listed = bench.run("qom-list", json!({ "path": "/objects" })).unwrap().to_string();
+    assert!(listed.contains("child<rng-random>") && listed.contains("child<rng-builtin>"), "{listed}");
+    assert_ne!(add(&mut bench, "a"), Err(missing.into()));
+}
+
+#[test]
+fn memory_is_listed_as_qemu_has_it() {
+    let mut bench = Bench::default();
+    let all = bench.run("query-memdev", json!({})).unwrap();
+    let [ram] = &all.as_array().unwrap()[..] else { panic!("{all}") };
+    let size = bench.run("query-memory-size-summary", json!({})).unwrap()["base-memory"].clone();
+    assert_eq!((&ram["id"], &ram["size"], &ram["share"]), (&json!("pc.ram"), &size, &json!(false)));
+    assert_eq!((&ram["policy"], &ram["host-nodes"]), (&json!("default"), &json!([])));
+}
