@@ -15,6 +15,10 @@ pub trait Clock: Send + Sync {
     fn start(&self);
     /// Sets it, for a restored guest. Only while stopped.
     fn set(&self, now: u64);
+    /// Whether it does not move before somebody calls [`start`](Clock::start).
+    fn is_stopped(&self) -> bool {
+        false
+    }
 }
 
 /// A clock that stands until it is set.
@@ -80,6 +84,9 @@ impl Clock for HostClock {
         let mut state = self.state();
         let since = state.since.map(|_| Instant::now());
         *state = HostState { base: now, since };
+    }
+    fn is_stopped(&self) -> bool {
+        self.state().since.is_none()
     }
 }
 

@@ -152,6 +152,8 @@ impl TimerQueue {
                 return;
             }
             let until = match inner.kept {
+                // Looked at with the lock held, which whoever starts it takes after that.
+                _ if clock.is_stopped() => u64::MAX,
                 Some(_) => now.saturating_add(WATCH),
                 None => inner.next().unwrap_or(u64::MAX),
             };
@@ -160,8 +162,7 @@ impl TimerQueue {
                 continue;
             }
             inner.sleeps_until = Some(until);
-            // A wait ends early for an earlier deadline; a stopped clock is looked at again when its owner calls
-            // `kick`, or at the latest after this wait.
+            // A wait ends early for an earlier deadline; a stopped clock is looked at again when its owner calls `kick`.
             let changed = &self.shared.changed;
             let woken = match until {
                 u64::MAX => changed.wait(inner).ok(),
@@ -385,8 +386,8 @@ mod tests {
     #[test]
     fn a_keeper_is_woken_and_not_the_thread_until_it_gives_up() {
         let queue = TimerQueue::new();
-        // Stands still.
         let clock = Arc::new(HostClock::new());
+        clock.start();
         let server = serving(&queue, &clock);
         let woken = Arc::new(AtomicU64::new(0));
         let count = woken.clone();
@@ -436,10 +437,29 @@ mod tests {
     }
 
     #[test]
+    fn nobody_looks_at_a_clock_that_stands() {
+        let queue = TimerQueue::new();
+        let clock = Arc::new(HostClock::new());
+        let (send, receive) = std::sync::mpsc::channel();
+        let mut timer = queue.timer(move || send.send(()).unwrap());
+        // A moment away: it would be looked for again and again.
+        timer.arm(1_000);
+        let server = serving(&queue, &clock);
+        assert_eq!(sleeps_until(&queue), u64::MAX);
+        assert!(receive.try_recv().is_err());
+        clock.start();
+        queue.kick();
+        receive.recv_timeout(Duration::from_secs(20)).unwrap();
+        clock.stop();
+        queue.close();
+        server.join().unwrap();
+    }
+
+    #[test]
     fn nobody_is_woken_for_what_is_later() {
         let queue = TimerQueue::new();
-        // Stands still.
         let clock = Arc::new(HostClock::new());
+        clock.start();
         let server = serving(&queue, &clock);
         let mut timers: Vec<Timer> = (0..3).map(|_| queue.timer(|| ())).collect();
         assert_eq!(sleeps_until(&queue), u64::MAX);
