@@ -1,7 +1,8 @@
 //! The image in a drive as the drive has it: its requests are counted, and it can be taken away.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use devices_core::Wiring;
 use devices_core::block::{
@@ -10,6 +11,9 @@ use devices_core::block::{
 };
 
 use crate::monitor::info::BlockStats;
+
+/// How often it is looked whether an image that was taken away has ended its work.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What went through a drive.
 #[derive(Debug, Default)]
@@ -62,7 +66,13 @@ pub(super) struct Counted {
 struct Images {
     now: Arc<dyn BlockBackend>,
     /// What was taken away while it worked, until it has ended that.
-    before: Option<Arc<dyn BlockBackend>>,
+    before: Option<Weak<dyn BlockBackend>>,
+}
+
+impl Images {
+    fn before(&self) -> Option<Arc<dyn BlockBackend>> {
+        self.before.as_ref()?.upgrade()
+    }
 }
 
 /// An image that was taken away.
@@ -86,14 +96,28 @@ impl Counted {
         self.image.read().unwrap_or_else(PoisonError::into_inner).now.clone()
     }
 
-    /// The image is closed as soon as it has ended what it works on. Every request from now on fails, by timers of
-    /// `wiring`; the medium looks as large as before.
+    /// The image is closed: at once if nothing is in flight there, otherwise by a thread when that has ended. Every request
+    /// from now on fails, by timers of `wiring`; the medium looks as large as before.
     pub(super) fn take_away(&self, wiring: &Wiring) {
         let gone = Arc::new(Gone(self.info()));
         let gone: Arc<dyn BlockBackend> = Arc::new(Inline::new(gone, wiring.clone()));
         let mut images = self.image.write().unwrap_or_else(PoisonError::into_inner);
         let image = std::mem::replace(&mut images.now, gone);
-        images.before = Some(image).filter(|image| !image.idle());
+        images.before = Some(Arc::downgrade(&image));
+        // Closing may wait for the host: no vCPU is to wait for that.
+        drop(images);
+        if image.idle() {
+            return;
+        }
+        let close = move || {
+            while !image.idle() {
+                std::thread::sleep(LOOK);
+            }
+        };
+        // Without a thread it is closed here, which waits for what is in flight within the pool's patience.
+        if let Err(error) = std::thread::Builder::new().name("disk".into()).spawn(close) {
+            tracing::warn!(%error, "a disk that was taken away is closed with its work in flight");
+        }
     }
 }
 
@@ -103,39 +127,25 @@ impl BlockBackend for Counted {
     }
     fn submit(&self, request: BlockRequest) -> Result<(), BlockRequest> {
         let (op, len) = (request.op, request.payload.len());
-        let images = self.image.read().unwrap_or_else(PoisonError::into_inner);
-        images.now.submit(request)?;
-        let leaving = images.before.is_some();
-        drop(images);
+        self.image.read().unwrap_or_else(PoisonError::into_inner).now.submit(request)?;
         self.counters.count(op, len);
-        if leaving {
-            // Closes it if it has ended what it worked on.
-            self.idle();
-        }
         Ok(())
     }
     fn recall(&self, done: &CompletionQueue, token: u64, what: Recall) -> Option<Completion> {
         let images = self.image.read().unwrap_or_else(PoisonError::into_inner);
-        let before = || images.before.as_ref()?.recall(done, token, what);
+        let before = || images.before()?.recall(done, token, what);
         images.now.recall(done, token, what).or_else(before)
     }
     fn idle(&self) -> bool {
         let images = self.image.read().unwrap_or_else(PoisonError::into_inner);
-        if !images.now.idle() || images.before.as_ref().is_some_and(|image| !image.idle()) {
-            return false;
-        }
-        let over = images.before.is_some();
-        drop(images);
-        if over {
-            self.image.write().unwrap_or_else(PoisonError::into_inner).before = None;
-        }
-        true
+        images.now.idle() && images.before().is_none_or(|image| image.idle())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
 
     use devices_core::block::{MemoryStore, SECTOR};
     use devices_core::rig::Rig;
@@ -179,9 +189,14 @@ mod tests {
         rig.advance(devices_core::block::INLINE_LATENCY);
         let answer = done.pop().unwrap();
         assert_eq!((answer.token, answer.result), (2, Err(BlockError::Gone)));
+        assert!(open.upgrade().is_some(), "it is closed with its work in flight");
         busy.store(false, Ordering::Release);
         assert!(counted.idle());
-        assert!(open.upgrade().is_none(), "it is closed");
+        let until = Instant::now() + Duration::from_secs(60);
+        while open.upgrade().is_some() {
+            assert!(Instant::now() < until, "nobody closes it");
+            std::thread::sleep(LOOK);
+        }
         assert_eq!(counters.stats().rd_operations, 2);
     }
 }

@@ -107,6 +107,7 @@ fn zeros_lie_in_no_file() {
     }
     for (drive, what) in [
         ("-drive driver=null-co,size=512,if=none,id=d", "size=512"),
+        ("-drive driver=null-co,file=/a,if=none,id=d", "has no file="),
         ("-drive file=null-co://,file.latency-ns=5,if=none,id=d", "file.latency-ns=5"),
         ("-blockdev driver=null-aio,node-name=d,size=512", "size=512"),
     ] {

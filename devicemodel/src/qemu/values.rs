@@ -243,6 +243,9 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
     let mut file = fields.take("file").filter(|file| !file.is_empty()).map(PathBuf::from);
     if let Some(null) = driver.take_if(|driver| matches!(driver.as_str(), "null-co" | "null-aio")) {
         null_options(&mut fields, "")?;
+        if file.is_some() {
+            return Err(Refusal::bad(format!("driver={null} has no file=")));
+        }
         file = Some(format!("{null}://").into());
     } else if file.as_deref().is_some_and(is_null) {
         null_options(&mut fields, "file.")?;
