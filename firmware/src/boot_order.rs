@@ -60,6 +60,17 @@ pub fn file(mut paths: Vec<String>, ends: bool) -> Vec<u8> {
     bytes
 }
 
+/// The name of the file that tells SeaBIOS the geometry of drives.
+pub const GEOMETRY_FILE: &str = "bios-geometry";
+
+/// Its content: the paths of drives, each with cylinders, heads and sectors of a track.
+pub fn geometry_file(drives: impl IntoIterator<Item = (String, [u64; 3])>) -> Vec<u8> {
+    let line = |(path, [cylinders, heads, sectors]): (String, [u64; 3])| {
+        format!("{path} {cylinders} {heads} {sectors}")
+    };
+    file(drives.into_iter().map(line).collect(), false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +86,10 @@ mod tests {
             "/pci@i0cf8/usb@6/hub@1/hub@8/storage@2/channel@0/disk@0,a"
         );
         assert!(kernel().starts_with("/rom@genroms/"));
+        let geometry = geometry_file([(ide(0, 0), [1000, 16, 63]), (virtio_disk(3 << 3), [0, 1, 0])]);
+        let lines = "/pci@i0cf8/ide@1,1/drive@0/disk@0 1000 16 63\n/pci@i0cf8/scsi@3/disk@0,0 0 1 0\0";
+        assert_eq!(String::from_utf8(geometry).unwrap(), lines);
+        assert!(geometry_file([]).is_empty());
         let paths = || vec![ide(1, 0), ide(0, 1)];
         let lines = b"/pci@i0cf8/ide@1,1/drive@1/disk@0\n/pci@i0cf8/ide@1,1/drive@0/disk@1";
         assert_eq!(file(paths(), false), [&lines[..], b"\0"].concat());

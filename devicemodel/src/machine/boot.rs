@@ -1,6 +1,7 @@
 //! What a guest boots from: what SeaBIOS finds in the clock's RAM and in the file "bootorder".
 
-use devices_core::model::{BusType, Category, Value, usb_ports};
+use devices::storage::drive::{LCYLS, LHEADS, LSECS};
+use devices_core::model::{BusType, Category, Property, Value, usb_ports};
 use firmware::boot_order as names;
 
 use super::{Machine, disks};
@@ -23,6 +24,19 @@ pub(super) fn file(config: &GuestConfig, devices: &[DeviceSpec]) -> Vec<u8> {
         order.insert(0, names::kernel());
     }
     names::file(order, ends)
+}
+
+/// The file "bios-geometry": the geometry that the firmware is to tell of, of drives of which somebody said it.
+pub(super) fn geometry_file(devices: &[DeviceSpec]) -> Vec<u8> {
+    let geometry = |spec: &DeviceSpec| {
+        let of = |property: Property| match spec.properties.get(property.name) {
+            Some(Value::Uint(number)) => *number,
+            _ => 0,
+        };
+        let geometry = [LCYLS, LHEADS, LSECS].map(of);
+        if geometry == [0; 3] { None } else { Some((drive(spec, devices)?, geometry)) }
+    };
+    names::geometry_file(devices.iter().filter_map(geometry))
 }
 
 /// The turn of a device that has one, and its name.
@@ -97,7 +111,9 @@ impl Machine {
     /// alone is over.
     pub(super) fn renew_boot_order(&self) {
         if let Some(fw_cfg) = &self.fw_cfg {
-            fw_cfg.lock().replace(names::FILE, file(&self.config, &self.plugged.specs()));
+            let (mut fw_cfg, devices) = (fw_cfg.lock(), self.plugged.specs());
+            fw_cfg.replace(names::FILE, file(&self.config, &devices));
+            fw_cfg.replace(names::GEOMETRY_FILE, geometry_file(&devices));
         }
         if let (Some(_), Some(clock)) = (&self.config.boot_options.once, &self.rtc.clock) {
             let mut clock = clock.lock();
@@ -160,6 +176,18 @@ mod tests {
         let unit = "scsi-hd,drive=x,bus=a.0,channel=0,scsi-id=0,lun=11,bootindex=1";
         let boots = lines(named, &["qemu-xhci,id=u,addr=6", host, unit]);
         assert_eq!(boots, ["/pci@i0cf8/usb@6/storage@2/channel@0/disk@0,b"]);
+    }
+
+    #[test]
+    fn a_geometry_for_the_firmware_is_told_of_the_drives_that_have_one() {
+        let devices = |texts: &[&str]| -> Vec<DeviceSpec> {
+            texts.iter().map(|text| DeviceSpec::parse(text).unwrap()).collect()
+        };
+        let disk = "ide-hd,drive=x,bus=ide.0,unit=0,lcyls=1000,lheads=16,lsecs=63";
+        let file = geometry_file(&devices(&[disk, "virtio-blk-pci,drive=y,addr=3,lsecs=1"]));
+        let lines = format!("{DISK} 1000 16 63\n/pci@i0cf8/scsi@3/disk@0,0 0 0 1\0");
+        assert_eq!(String::from_utf8(file).unwrap(), lines);
+        assert!(geometry_file(&devices(&["ide-hd,drive=x,bus=ide.0,unit=0,lcyls=0"])).is_empty());
     }
 
     #[test]

@@ -39,6 +39,19 @@ pub const WERROR: Property = Property {
     help: "when the host cannot write: report, ignore, stop, enospc (stop if it is full); auto: enospc",
 };
 
+const fn firmware_geometry(name: &'static str, help: &'static str) -> Property {
+    Property { name, kind: Kind::Uint(32), default: Usually::None, help }
+}
+
+/// The geometry that the firmware is to give to the guest's programs in the place of its own guess (SeaBIOS: the file
+/// "bios-geometry").
+pub const LCYLS: Property = firmware_geometry("lcyls", "cylinders, as the firmware is to tell of them");
+/// Heads of that.
+pub const LHEADS: Property = firmware_geometry("lheads", "heads, as the firmware is to tell of them");
+/// Sectors of a track of that.
+pub const LSECS: Property =
+    firmware_geometry("lsecs", "sectors of a track, as the firmware is to tell of them");
+
 /// What a person does not set.
 const AUTO: &str = "auto";
 

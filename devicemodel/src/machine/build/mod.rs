@@ -215,6 +215,11 @@ fn configuration(
     devices: &[DeviceSpec],
 ) -> Result<Arc<DeviceCell<FwCfg>>, BuildError> {
     items.push(Item::file(boot_order::FILE, boot::file(board.config, devices)).replaceable());
+    // A guest without keeps the files, and so the keys, that it had when it was saved.
+    let geometry = boot::geometry_file(devices);
+    if !geometry.is_empty() {
+        items.push(Item::file(boot_order::GEOMETRY_FILE, geometry).replaceable());
+    }
     let fw_cfg = FwCfg::new(items, Dma::always(board.hypervisor.memory()));
     board.attach(fw_cfg.map_err(|error| BuildError::Inconsistent(error.to_string()))?, &board.wiring())
 }

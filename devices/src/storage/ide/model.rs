@@ -5,7 +5,7 @@ use devices_core::model::{
 };
 
 use super::{Geometry, Labels, Translation};
-use crate::storage::drive::{DRIVE, RERROR, SERIAL, WERROR, check_errors};
+use crate::storage::drive::{DRIVE, LCYLS, LHEADS, LSECS, RERROR, SERIAL, WERROR, check_errors};
 
 /// The model.
 pub static MODEL: Model = Model {
@@ -48,6 +48,9 @@ pub static DISK: Model = Model {
         DISCARD,
         RERROR,
         WERROR,
+        LCYLS,
+        LHEADS,
+        LSECS,
         property(
             "cyls",
             Kind::Uint(32),

@@ -9,7 +9,9 @@ use devices_core::model::{
 
 use super::{Address, LUN_MAX, Labels, Medium, ScsiHost, UnitOptions};
 use crate::board::{Child, ChildHandles, DeviceContext, MadeChild, MakeError, OfferedBus};
-use crate::storage::drive::{DRIVE, DriveImage, RERROR, SERIAL, WERROR, check_errors, error_policy};
+use crate::storage::drive::{
+    DRIVE, DriveImage, LCYLS, LHEADS, LSECS, RERROR, SERIAL, WERROR, check_errors, error_policy,
+};
 use crate::storage::ide::model::geometry;
 
 const fn text(name: &'static str, help: &'static str) -> Property {
@@ -48,6 +50,9 @@ pub static DISK: Model = Model {
         WWN,
         RERROR,
         WERROR,
+        LCYLS,
+        LHEADS,
+        LSECS,
         number("logical_block_size", 32, Usually::None, "bytes of a block: 512 if nobody says"),
         number("physical_block_size", 32, Usually::None, "bytes of a physical block"),
         number("discard_granularity", 32, Usually::None, "bytes that are given back at once; 0: none are"),

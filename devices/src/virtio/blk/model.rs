@@ -12,7 +12,9 @@ use super::super::spec::QUEUE_SIZE_MAX;
 use super::spec::ID_BYTES;
 use super::{Blk, MEDIUM, Options};
 use crate::board::{DeviceHandles, MadeDevice, MakeError};
-use crate::storage::drive::{DRIVE, RERROR, SERIAL, WERROR, check_errors, error_policy};
+use crate::storage::drive::{
+    DRIVE, LCYLS, LHEADS, LSECS, RERROR, SERIAL, WERROR, check_errors, error_policy,
+};
 use crate::storage::scsi::model::watched_name;
 
 /// Queues when nobody says how many: one a vCPU, and no more than these.
@@ -38,6 +40,9 @@ const PROPERTIES: &[Property] = properties_of![
     number("physical_block_size", 32, Usually::None, "bytes of a physical sector"),
     RERROR,
     WERROR,
+    LCYLS,
+    LHEADS,
+    LSECS,
 ];
 
 const DISK: Model = Model {
