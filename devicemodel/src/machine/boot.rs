@@ -111,7 +111,10 @@ impl Machine {
     /// alone is over.
     pub(super) fn renew_boot_order(&self) {
         if let Some(fw_cfg) = &self.fw_cfg {
-            let (mut fw_cfg, devices) = (fw_cfg.lock(), self.plugged.specs());
+            // What the reset itself has let go of is taken out after it.
+            let mut devices = self.plugged.specs();
+            devices.retain(|device| !self.ejected.has(device));
+            let mut fw_cfg = fw_cfg.lock();
             fw_cfg.replace(names::FILE, file(&self.config, &devices));
             fw_cfg.replace(names::GEOMETRY_FILE, geometry_file(&devices));
         }

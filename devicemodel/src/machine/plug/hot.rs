@@ -24,6 +24,11 @@ impl Ejected {
     pub(in crate::machine) fn add(&self, slot: u8) -> bool {
         self.0.fetch_or(1 << (slot & 31), Ordering::AcqRel) == 0
     }
+
+    /// Whether a device is on its way out.
+    pub(in crate::machine) fn has(&self, device: &DeviceSpec) -> bool {
+        device.devfn().is_some_and(|devfn| self.0.load(Ordering::Acquire) >> (devfn >> 3) & 1 != 0)
+    }
 }
 
 /// The error of that sentence, which is QEMU's.

@@ -289,6 +289,18 @@ fn the_firmware_is_told_where_cards_with_a_bootindex_are() {
     }
 }
 
+/// A reset ejects what the guest was asked to let go; it is taken out after that.
+#[test]
+fn what_leaves_with_a_reset_is_not_booted_from() {
+    let card = |id, turn| spec("e1000", Some(id), &[("bootindex", turn)]);
+    let machine = built(vec![card("a", 1), card("b", 2)]).unwrap();
+    machine.request_unplug("a").unwrap().unwrap();
+    machine.reset();
+    let order = String::from_utf8(file(&machine, "bootorder")).unwrap();
+    assert_eq!(order, "/pci@i0cf8/ethernet@3/ethernet-phy@0\0");
+    assert_eq!(machine.take_ejected()[0].0.as_deref(), Some("a"));
+}
+
 #[test]
 fn a_bootindex_can_change_until_the_next_start() {
     let order = |machine: &Machine| String::from_utf8(file(machine, "bootorder")).unwrap();
