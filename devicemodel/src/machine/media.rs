@@ -382,7 +382,9 @@ impl Machine {
             return Ok(());
         }
         let blocks = self.blocks.all();
-        let Some(block) = blocks.iter().find(|block| block.drive_name() == name) else {
+        // One without a name is nobody's to take away.
+        let named = |block: &&Arc<Block>| !name.is_empty() && block.drive_name() == name;
+        let Some(block) = blocks.iter().find(named) else {
             if self.nodes().iter().any(|node| node.name == name) {
                 return Err(QmpError::generic("Deleting device added with blockdev-add is not supported"));
             }

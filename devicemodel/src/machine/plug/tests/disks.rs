@@ -126,6 +126,8 @@ fn a_disk_whose_drive_was_taken_away_is_there_without_it() {
     assert!(drives(&machine).is_empty());
     // A node is not taken away.
     add_node(&machine, "n", &path).unwrap();
+    machine.add_device(drive("scsi-hd", "h", "n")).unwrap();
+    assert_eq!(machine.delete_drive("").unwrap_err().desc, "Device '' not found");
     let refused = machine.delete_drive("n").unwrap_err().desc;
     assert_eq!(refused, "Deleting device added with blockdev-add is not supported");
 }
