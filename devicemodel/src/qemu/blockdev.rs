@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use backends::image::null_path;
+
 use super::config::{BlockSource, Blockdev, Drive, Interface};
 use super::keyval::Fields;
 use super::{Refusal, values};
@@ -35,13 +37,18 @@ pub(super) fn parse(value: &str) -> Result<Blockdev, Refusal> {
     }
     fields.end()?;
     let format = match driver.as_str() {
-        "file" | "host_device" | "host_cdrom" | "null-co" | "null-aio" => None,
+        "file" | "host_device" | "host_cdrom" => None,
+        driver if null_path(driver).is_some() => None,
         _ => Some(driver),
     };
     Ok(Blockdev { name, format, source, readonly, cache })
 }
 
 fn source(driver: &str, fields: &mut Fields) -> Result<BlockSource, Refusal> {
+    if let Some(null) = null_path(driver) {
+        values::null_options(fields, "")?;
+        return Ok(BlockSource::File(null));
+    }
     match driver {
         "file" | "host_device" | "host_cdrom" => Ok(BlockSource::File(fields.required("filename")?.into())),
         "raw" | "qcow2" => {
@@ -50,17 +57,14 @@ fn source(driver: &str, fields: &mut Fields) -> Result<BlockSource, Refusal> {
             }
             match fields.take("file.driver").as_deref() {
                 None | Some("file" | "host_device" | "host_cdrom") => {}
-                Some(driver @ ("null-co" | "null-aio")) => {
+                Some(driver) => {
+                    let other = || Refusal::not_built(format!("file.driver={driver}"));
+                    let null = null_path(driver).ok_or_else(other)?;
                     values::null_options(fields, "file.")?;
-                    return Ok(BlockSource::File(format!("{driver}://").into()));
+                    return Ok(BlockSource::File(null));
                 }
-                Some(other) => return Err(Refusal::not_built(format!("file.driver={other}"))),
             }
             Ok(BlockSource::File(fields.required("file.filename")?.into()))
-        }
-        "null-co" | "null-aio" => {
-            values::null_options(fields, "")?;
-            Ok(BlockSource::File(format!("{driver}://").into()))
         }
         "nbd" | "rbd" | "iscsi" | "http" | "https" | "ssh" | "nvme" | "throttle" | "vmdk" | "vdi"
         | "vhdx" | "vpc" | "qed" | "qcow" | "quorum" | "blkdebug" | "copy-on-read" | "luks" => {

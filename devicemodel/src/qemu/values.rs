@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use backends::image::is_null;
+use backends::image::{NULL_SIZE, is_null, null_path};
 use backends::vnc::{CONNECTIONS, FIRST_PORT, Options, Place, Share, connections, policy, websocket_port};
 use chrono::{NaiveDate, NaiveDateTime};
 use devices::input::layouts::Layout;
@@ -241,12 +241,12 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
     };
     let (mut format, mut driver) = (fields.take("format"), fields.take("driver"));
     let mut file = fields.take("file").filter(|file| !file.is_empty()).map(PathBuf::from);
-    if let Some(null) = driver.take_if(|driver| matches!(driver.as_str(), "null-co" | "null-aio")) {
+    if let Some(null) = driver.as_deref().and_then(null_path) {
         null_options(&mut fields, "")?;
         if file.is_some() {
-            return Err(Refusal::bad(format!("driver={null} has no file=")));
+            return Err(Refusal::bad(format!("driver={} has no file=", driver.unwrap_or_default())));
         }
-        file = Some(format!("{null}://").into());
+        (file, driver) = (Some(null), None);
     } else if file.as_deref().is_some_and(is_null) {
         null_options(&mut fields, "file.")?;
         // Zeros are in no format.
@@ -285,7 +285,8 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
 /// Takes what is said of an image that lies in no file: it reads as zeros whether or not that was asked for.
 pub(super) fn null_options(fields: &mut Fields, prefix: &str) -> Result<(), Refusal> {
     fields.flag(&format!("{prefix}read-zeroes"))?;
-    for (key, only) in [("size", "1073741824"), ("latency-ns", "0")] {
+    let size = NULL_SIZE.to_string();
+    for (key, only) in [("size", size.as_str()), ("latency-ns", "0")] {
         fields.only(&format!("{prefix}{key}"), &[only], "another size or a delay of null-co")?;
     }
     Ok(())

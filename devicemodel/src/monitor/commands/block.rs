@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
+use backends::image::{NULL_SIZE, null_path};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -166,16 +167,14 @@ struct Null {
 impl Node {
     /// The file's name, or what stands for none.
     fn place(&self) -> Result<Option<PathBuf>, QmpError> {
-        if !matches!(self.driver.as_str(), "null-co" | "null-aio") {
-            return Ok(self.filename.clone());
-        }
-        if self.null.size.is_some_and(|size| size != 1 << 30) || self.null.latency_ns.unwrap_or(0) != 0 {
+        let Some(null) = null_path(&self.driver) else { return Ok(self.filename.clone()) };
+        if self.null.size.is_some_and(|size| size != NULL_SIZE) || self.null.latency_ns.unwrap_or(0) != 0 {
             return Err(QmpError::generic(format!(
                 "another size or a delay of {} is not built",
                 self.driver
             )));
         }
-        Ok(Some(format!("{}://", self.driver).into()))
+        Ok(Some(null))
     }
 }
 

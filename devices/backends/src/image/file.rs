@@ -12,7 +12,7 @@ use nix::libc;
 
 use super::ImageError;
 use super::host::{DiskFile, HostFile};
-use super::null::{self, Null};
+use super::null::{NULL_SIZE, Null, is_null};
 
 /// What an image lies in, open: QEMU's protocol layer.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Opened {
             io::ErrorKind::InvalidInput if direct => ImageError::NoDirect(path.to_owned()),
             _ => ImageError::Open { path: path.to_owned(), source },
         };
-        if null::is_null(path) {
+        if is_null(path) {
             return Opened::adopt(path, Protocol::Null, writable, false, locked);
         }
         let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
@@ -159,7 +159,7 @@ impl Opened {
     /// Bytes of a raw disk: whole sectors, as QEMU counts them. What is missing of the last one reads as zeros, and
     /// is there once the guest has written it.
     pub(super) fn raw_size(&self, tell: bool) -> Result<u64, ImageError> {
-        let Protocol::File(file) = &self.on else { return Ok(null::SIZE) };
+        let Protocol::File(file) = &self.on else { return Ok(NULL_SIZE) };
         let failed = |source| ImageError::Open { path: self.path.clone(), source };
         let file = file.try_clone().and_then(|file| DiskFile::new(file, false, false)).map_err(failed)?;
         let size = file.len().map_err(failed)?;

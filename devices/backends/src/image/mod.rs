@@ -30,7 +30,7 @@ pub use file::{Protocol, reserve};
 use host::{Guest, HostFile};
 pub use lent::Images;
 use memory::{Source, Target};
-pub use null::is_null;
+pub use null::{NULL_SIZE, is_null, null_path};
 pub use pool::Pool;
 use qcow2::{Qcow2, Refusal};
 
