@@ -18,17 +18,25 @@ pub struct Item {
     pub bytes: Vec<u8>,
     /// The firmware may write them.
     pub writable: bool,
+    /// Where in them are 4 bytes with a port of the power management block, and which port from its base on. The firmware
+    /// may put the block elsewhere before it reads them.
+    pub pm_ports: Vec<(u32, u16)>,
 }
 
 impl Item {
     /// An item under a fixed selector.
     pub fn numeric(selector: u16, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { key: FwCfgKey::Numeric(selector), bytes: bytes.into(), writable: false }
+        Self { key: FwCfgKey::Numeric(selector), bytes: bytes.into(), writable: false, pm_ports: Vec::new() }
     }
 
     /// An item in the file directory.
     pub fn file(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { key: FwCfgKey::File(name.to_owned()), bytes: bytes.into(), writable: false }
+        Self {
+            key: FwCfgKey::File(name.to_owned()),
+            bytes: bytes.into(),
+            writable: false,
+            pm_ports: Vec::new(),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use devices::chipset::fw_cfg::Item;
 use firmware::locate::{self, Firmware};
@@ -107,19 +109,32 @@ pub(super) fn items(
     config: &GuestConfig,
     ahead: &Preopened,
     processor_id: u64,
+    pm_base: &Arc<AtomicU16>,
 ) -> Result<Vec<Item>, BuildError> {
     let kernel = kernel(config, ahead)?;
     let mut items = firmware::fw_cfg_items(&machine_info(config, processor_id), kernel.as_ref());
     items.extend(config.boot_options.splash.as_deref().map(|path| splash(ahead, path)).transpose()?);
-    Ok(items.into_iter().map(convert).collect())
+    Ok(items.into_iter().map(|item| convert(item, pm_base)).collect())
 }
 
-fn convert(item: firmware::Item) -> Item {
+fn convert(item: firmware::Item, pm_base: &Arc<AtomicU16>) -> Item {
     let made = match item.key {
         FwCfgKey::Numeric(key) => Item::key(key, item.bytes),
         FwCfgKey::File(name) => Item::file(name, item.bytes),
     };
-    if item.writable { made.writable() } else { made }
+    let made = if item.writable { made.writable() } else { made };
+    let (ports, base) = (item.pm_ports, pm_base.clone());
+    if ports.is_empty() { made } else { made.latest(move |data| put_ports(data, &ports, &base)) }
+}
+
+/// Puts the power management block's ports into the tables, wherever the firmware has put the block.
+fn put_ports(data: &mut [u8], ports: &[(u32, u16)], base: &AtomicU16) {
+    let base = base.load(Ordering::Relaxed);
+    for &(at, port) in ports.iter().filter(|_| base != 0) {
+        if let Some(field) = data.get_mut(at as usize..at as usize + 4) {
+            field.copy_from_slice(&u32::from(base.wrapping_add(port)).to_le_bytes());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,10 @@ const FADT_BYTES: usize = 244;
 /// The FADT's pointers, as offset and size: FACS and DSDT, 32-bit and 64-bit.
 pub const FADT_POINTERS: [(u32, u8); 4] = [(36, 4), (40, 4), (132, 8), (140, 8)];
 
+/// The FADT's ports of the power management block, as offset and port from the block's base on: events, control and timer,
+/// each as a number and as an address.
+pub const FADT_PM: [(u32, u16); 6] = [(56, 0), (64, 4), (76, 8), (152, 0), (176, 4), (212, 8)];
+
 /// The firmware's control structure; it has no checksum.
 pub fn facs() -> Vec<u8> {
     let mut bytes = Vec::new();

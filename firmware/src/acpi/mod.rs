@@ -25,7 +25,8 @@ pub const RSDP_FILE: &str = "etc/acpi/rsdp";
 /// The linker script.
 pub const LOADER_FILE: &str = "etc/table-loader";
 
-/// PM register block: event 0x600, control 0x604, timer 0x608. SeaBIOS programs the PIIX4 to this address.
+/// PM register block: event 0x600, control 0x604, timer 0x608. SeaBIOS programs the PIIX4 to this address; the
+/// ports of who does otherwise are put into the tables when they are read ([`Item::pm_ports`]).
 pub const PM_BASE: u16 = 0x600;
 /// General-purpose event block 0: two bytes of status, two of enable.
 pub const GPE0_BASE: u16 = 0xafe0;
@@ -114,7 +115,9 @@ pub fn items(info: &MachineInfo) -> Vec<Item> {
     for (offset, size) in fixed::FADT_POINTERS {
         tables.pointer(at + offset, size);
     }
-    let mut listed = vec![tables.add(fadt.as_slice())];
+    let fadt = tables.add(fadt.as_slice());
+    let pm_ports = fixed::FADT_PM.map(|(offset, port)| (fadt + offset, port)).to_vec();
+    let mut listed = vec![fadt];
     listed.push(tables.add(dsdt::processors(info).as_slice()));
     listed.push(tables.add(fixed::madt(info).as_slice()));
     if info.hpet {
@@ -134,7 +137,7 @@ pub fn items(info: &MachineInfo) -> Vec<Item> {
     let xsdt = list(&mut tables, b"XSDT", &listed, 8);
     let rsdp = rsdp(&mut tables.script, rsdt, xsdt);
     let mut items = vec![
-        Item::file(TABLES_FILE, tables.bytes),
+        Item { pm_ports, ..Item::file(TABLES_FILE, tables.bytes) },
         Item::file(RSDP_FILE, rsdp),
         Item::file(LOADER_FILE, tables.script.finish()),
     ];

@@ -177,6 +177,18 @@ fn the_fadt_names_the_ports_of_the_pc() {
 }
 
 #[test]
+fn the_ports_of_power_management_can_be_moved() {
+    let items = items(&machine());
+    let tables = items.iter().find(|item| !item.pm_ports.is_empty()).unwrap();
+    let there: Vec<u32> = tables
+        .pm_ports
+        .iter()
+        .map(|(at, port)| word(&tables.bytes, *at as usize) - u32::from(*port))
+        .collect();
+    assert_eq!(there, [u32::from(PM_BASE); 6]);
+}
+
+#[test]
 fn the_madt_lists_processors_and_overrides() {
     let memory = Memory::load(&items(&machine()));
     let tables = memory.tables();

@@ -5,7 +5,7 @@ mod isa;
 pub(super) mod xen;
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU16};
 use std::sync::{Arc, Mutex};
 
 use ::firmware::boot_order;
@@ -98,7 +98,8 @@ impl Machine {
         let power = border.power(power);
         let capabilities = hypervisor.capabilities();
         // What can be wrong with files first.
-        let items = items(&config, &ahead, capabilities)?;
+        let pm_base = Arc::<AtomicU16>::default();
+        let items = items(&config, &ahead, capabilities, &pm_base)?;
         notifier.bind(&hypervisor);
         let mapper: Arc<dyn Mapper> = Arc::new(Windows(hypervisor.clone()));
         let ram = hypervisor.memory();
@@ -131,7 +132,7 @@ impl Machine {
         let Storage { ide, geometry, blocks } = storage(&board, isa, &images)?;
         let ejected = Arc::<Ejected>::default();
         let eject = on_eject(&ejected, &notifier);
-        let pm = power_management(&board, capabilities, isa, eject)?;
+        let pm = power_management(&board, capabilities, isa, eject, pm_base)?;
         let plugged = Plugged::new(interrupts.intx.clone())?;
         let maker = Maker { board: &board, isa };
         board.add_netdevs(&config.netdevs)?;
@@ -190,6 +191,7 @@ fn items(
     config: &GuestConfig,
     ahead: &Preopened,
     capabilities: Capabilities,
+    pm_base: &Arc<AtomicU16>,
 ) -> Result<Option<Vec<Item>>, BuildError> {
     if config.generation_id().is_some() {
         let wrong = |why: &str| Err(ConfigError::Invalid(format!("device vmgenid: {why}")).into());
@@ -205,7 +207,7 @@ fn items(
     if capabilities.firmware && config.kernel.is_none() {
         return Ok(None);
     }
-    firmware::items(config, ahead, capabilities.processor_id).map(Some)
+    firmware::items(config, ahead, capabilities.processor_id, pm_base).map(Some)
 }
 
 /// The configuration device with these items, and the boot order of the devices that are there.
@@ -304,6 +306,7 @@ fn power_management(
     capabilities: Capabilities,
     isa: &IrqBank,
     eject: Eject,
+    pm_base: Arc<AtomicU16>,
 ) -> Result<Option<Arc<DeviceCell<Piix4Pm>>>, BuildError> {
     if !board.config.features.acpi {
         return Ok(None);
@@ -317,7 +320,7 @@ fn power_management(
         ..PmOptions::default()
     };
     let wiring = board.wiring();
-    let pm = Piix4Pm::new(options, isa.line(9), board.power.clone(), eject, &wiring);
+    let pm = Piix4Pm::new(options, isa.line(9), board.power.clone(), eject, &wiring).telling(pm_base);
     let pm = board.attach_pci(pm, &wiring, 1, 3)?;
     (0..board.config.vcpus).for_each(|cpu| pm.lock().set_cpu_present(cpu as u8));
     Ok(Some(pm))

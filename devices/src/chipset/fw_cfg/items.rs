@@ -1,6 +1,8 @@
 //! What firmware can ask for, and how it is numbered.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -24,7 +26,30 @@ pub struct Item {
     pub data: Vec<u8>,
     /// Who changes it.
     pub changes: Changes,
+    /// What is put into it when the guest has selected it and begins to read.
+    pub latest: Option<Latest>,
 }
+
+/// Changes an item's bytes.
+type Update = dyn Fn(&mut [u8]) + Send + Sync;
+
+/// Puts what the guest has set since power-on into an item. It must not wait, and locks no device.
+#[derive(Clone)]
+pub struct Latest(pub(super) Arc<Update>);
+
+impl fmt::Debug for Latest {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Latest")
+    }
+}
+
+impl PartialEq for Latest {
+    fn eq(&self, other: &Latest) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Latest {}
 
 /// Who changes an item after power-on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +65,20 @@ pub enum Changes {
 impl Item {
     /// A read-only item under a key.
     pub fn key(key: u16, data: impl Into<Vec<u8>>) -> Item {
-        Item { place: Place::Key(key), data: data.into(), changes: Changes::No }
+        Item { place: Place::Key(key), data: data.into(), changes: Changes::No, latest: None }
     }
     /// A read-only file.
     pub fn file(name: impl Into<String>, data: impl Into<Vec<u8>>) -> Item {
-        Item { place: Place::File(name.into()), data: data.into(), changes: Changes::No }
+        Item { place: Place::File(name.into()), data: data.into(), changes: Changes::No, latest: None }
     }
     /// The same, open to the guest's writes.
     pub fn writable(mut self) -> Item {
         self.changes = Changes::ByGuest;
+        self
+    }
+    /// The same, brought up to date when the guest begins to read it.
+    pub fn latest(mut self, latest: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Item {
+        self.latest = Some(Latest(Arc::new(latest)));
         self
     }
     /// The same, given anew by [`FwCfg::replace`](super::FwCfg::replace).
@@ -87,11 +117,13 @@ pub(super) struct Entry {
     pub name: Option<String>,
     /// The machine gives it anew.
     pub replaceable: bool,
+    /// Brings it up to date.
+    pub latest: Option<Latest>,
 }
 
 impl Entry {
     fn new(data: Vec<u8>) -> Entry {
-        Entry { data, initial: None, name: None, replaceable: false }
+        Entry { data, initial: None, name: None, replaceable: false, latest: None }
     }
 }
 
@@ -105,9 +137,9 @@ pub(super) fn entries(items: Vec<Item>) -> Result<BTreeMap<u16, Entry>, ItemErro
     };
     let mut names: Vec<String> = Vec::new();
     let mut list = Vec::new();
-    for Item { place, data, changes } in items {
+    for Item { place, data, changes, latest } in items {
         let size = u32::try_from(data.len()).map_err(|_| ItemError::TooMuch)?;
-        let mut entry = Entry::new(data);
+        let mut entry = Entry { latest, ..Entry::new(data) };
         if changes == Changes::ByGuest {
             entry.initial = Some(entry.data.clone());
         }

@@ -3,7 +3,7 @@
 //! Specification: QEMU documentation, "QEMU Firmware Configuration (fw_cfg) Device". A selector and a data
 //! register share ports 0x510 and 0x511; a DMA interface is at 0x514.
 //!
-//! Left out: items that change when they are selected, the memory-mapped variant. A DMA read gives at most 1 MiB of zeros
+//! Left out: the memory-mapped variant. A DMA read gives at most 1 MiB of zeros
 //! past an item's end.
 
 mod items;
@@ -20,7 +20,7 @@ use devices_core::model::Model;
 use devices_core::{At, Device, Io, Node, Region, Saved, StateError};
 
 use items::Entry;
-pub use items::{Changes, Item, ItemError, Place};
+pub use items::{Changes, Item, ItemError, Latest, Place};
 
 /// Regions of the device.
 const REGIONS: [Region; 2] =
@@ -32,6 +32,8 @@ pub struct FwCfg {
     entries: BTreeMap<u16, Entry>,
     /// Key of the chosen item; none after one that does not exist.
     selected: Option<u16>,
+    /// Nothing of it has been read since it was chosen or loaded.
+    unread: bool,
     /// Next byte in it; stops at its end.
     offset: u32,
     /// The half-written DMA address.
@@ -53,6 +55,7 @@ impl FwCfg {
         Ok(FwCfg {
             entries: items::entries(items)?,
             selected: Some(spec::KEY_SIGNATURE),
+            unread: true,
             offset: 0,
             dma_address: 0,
             regions: REGIONS,
@@ -82,7 +85,19 @@ impl FwCfg {
     fn select(&mut self, key: u16) {
         let key = key & (spec::KEY_MASK | spec::KEY_ARCH);
         self.selected = Some(key).filter(|key| self.entries.contains_key(key));
+        self.unread = true;
         self.offset = 0;
+    }
+
+    /// Brings the chosen item up to date, before it is read.
+    fn refresh(&mut self) {
+        if !std::mem::take(&mut self.unread) {
+            return;
+        }
+        let entry = self.selected.and_then(|key| self.entries.get_mut(&key));
+        if let Some(Entry { data, latest: Some(latest), .. }) = entry {
+            (latest.0)(data);
+        }
     }
 
     /// What is left of the chosen item.
@@ -98,6 +113,7 @@ impl FwCfg {
 
     /// Fills `out` from the item, with zeros past its end.
     fn take(&mut self, out: &mut [u8]) {
+        self.refresh();
         let rest = self.rest();
         let len = rest.len().min(out.len());
         let (now, beyond) = out.split_at_mut(len);
@@ -138,6 +154,7 @@ impl FwCfg {
     }
 
     fn dma_read(&mut self, address: u64, length: u32) -> Option<()> {
+        self.refresh();
         let rest = self.rest();
         let len = rest.len().min(length as usize);
         self.dma.write(address, &rest[..len]).ok()?;

@@ -34,7 +34,7 @@ struct State {
 const REPLACED_MOST: usize = 64 << 10;
 
 pub(super) fn save(device: &FwCfg) -> Result<Saved, StateError> {
-    let FwCfg { entries, selected, offset, dma_address, regions: _, dma: _ } = device;
+    let FwCfg { entries, selected, unread: _, offset, dma_address, regions: _, dma: _ } = device;
     let written = entries.iter().filter(|(_, entry)| entry.initial.is_some() && entry.name.is_none());
     let files = entries.values().filter_map(|entry| {
         entry.initial.as_ref()?;
@@ -80,6 +80,7 @@ pub(super) fn load(device: &mut FwCfg, saved: &Saved) -> Result<(), StateError> 
         device.replace(&name, data.into_vec());
     }
     device.selected = selected.filter(|key| device.entries.contains_key(key));
+    device.unread = true;
     device.offset = offset;
     device.dma_address = dma_address;
     Ok(())

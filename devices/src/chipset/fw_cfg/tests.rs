@@ -1,4 +1,6 @@
 use std::mem::take;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use devices_core::Dir;
 use devices_core::Size;
@@ -212,4 +214,25 @@ fn fuzzed() {
         },
     );
     assert!(planted.1.1 > 1000, "the fuzzer reaches commands that succeed");
+}
+
+/// OVMF moves the PM ports before it reads the tables that name them.
+#[test]
+fn an_item_is_brought_up_to_date_when_it_is_read() {
+    let count = Arc::new(AtomicU8::new(0));
+    scenario(|rig| {
+        let counted = count.clone();
+        let item = Item::file("t", [0; 3]).latest(move |data| data[1] = counted.load(Ordering::Relaxed));
+        let wiring = rig.wiring();
+        rig.attach(FwCfg::new(vec![item], Dma::always(rig.ram().clone())).unwrap(), &wiring);
+        for now in [5, 9] {
+            count.store(now, Ordering::Relaxed);
+            rig.outw(0x510, 0x20);
+            assert_eq!([0; 3].map(|_| rig.inb(0x511)), [0, now, 0]);
+        }
+        // By DMA, too.
+        count.store(7, Ordering::Relaxed);
+        assert_eq!(dma(rig, 0x20 << 16 | spec::DMA_SELECT | spec::DMA_READ, 3, BUFFER.into()), 0);
+        assert_eq!(rig.peek(BUFFER.into(), 3), [0, 7, 0]);
+    });
 }

@@ -19,6 +19,7 @@ mod state;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use devices_core::irq::IrqLine;
 use devices_core::model::Model;
@@ -70,6 +71,8 @@ struct Parts {
     power: Arc<dyn Power>,
     eject: Eject,
     wiring: Wiring,
+    /// Who wants to know where the power management ports are.
+    base: Arc<AtomicU16>,
 }
 
 /// The power management function.
@@ -112,10 +115,24 @@ impl Piix4Pm {
             apm: [0; 2],
             events_elsewhere: options.events_elsewhere,
             regions,
-            parts: Parts { sci, timer: wiring.timer(0), power, eject, wiring: wiring.clone() },
+            parts: Parts {
+                sci,
+                timer: wiring.timer(0),
+                power,
+                eject,
+                wiring: wiring.clone(),
+                base: Arc::default(),
+            },
         };
         device.follow();
         device
+    }
+
+    /// Has `base` say where the power management ports were put last, which firmware chooses: SeaBIOS 0x600, OVMF 0xb000.
+    #[must_use]
+    pub fn telling(mut self, base: Arc<AtomicU16>) -> Piix4Pm {
+        self.parts.base = base;
+        self
     }
 
     /// The power button was pressed. Ignored by a guest that does not listen for it.
@@ -348,6 +365,7 @@ impl Device for Piix4Pm {
 
     fn placements(&mut self) -> Vec<Placement> {
         let [pm, smbus] = self.bases();
+        pm.iter().for_each(|&base| self.parts.base.store(base, Ordering::Relaxed));
         let window = |region, address| Placement { window: Window::Region(region), address };
         let pm = pm.into_iter().flat_map(|base| {
             [region::EVENTS, region::CONTROL, region::TIMER]

@@ -24,7 +24,7 @@ struct State {
 pub(super) fn save(device: &Piix4Pm) -> Result<Saved, StateError> {
     let Piix4Pm { pci, acpi, hotplug, smbus, apm, events_elsewhere: _, regions: _, parts } = device;
     // The line follows from the registers, and so does the timer's deadline.
-    let Parts { sci: _, timer: _, power: _, eject: _, wiring: _ } = parts;
+    let Parts { sci: _, timer: _, power: _, eject: _, wiring: _, base: _ } = parts;
     let state = State {
         pci: pci.save(),
         acpi: acpi.clone(),

@@ -384,3 +384,18 @@ fn the_timer_wakes_the_host_once_an_overflow_whatever_is_written() {
     // 2^23 ticks of 3.579545 MHz are 2.34 s.
     assert_eq!(wakes, 4, "in ten seconds");
 }
+
+#[test]
+fn it_tells_where_its_ports_are() {
+    let mut rig = Rig::new();
+    let base = Arc::<AtomicU16>::default();
+    let wiring = rig.wiring();
+    let (sci, power, eject): (_, _, Eject) = (rig.irqs().line(SCI), rig.recorder(), Arc::new(|_| {}));
+    let pm = Piix4Pm::new(Options::default(), sci, power, eject, &wiring).telling(base.clone());
+    rig.attach_pci(pm, &wiring, 1, 3);
+    assert_eq!(base.load(Ordering::Relaxed), 0);
+    rig.config_write(1, 3, 0x40, Size::B4, 0xb001);
+    assert_eq!(base.load(Ordering::Relaxed), 0, "they are nowhere yet");
+    rig.config_write(1, 3, 0x80, Size::B1, 1);
+    assert_eq!(base.load(Ordering::Relaxed), 0xb000);
+}
