@@ -99,10 +99,11 @@ pub struct RunArgs {
     /// Number of CPUs [default: 1].
     #[arg(long, value_name = "N")]
     pub vcpus: Option<u32>,
-    /// A disk; may be given several times. A comma in the path is written twice.
+    /// A disk; may be given several times. A comma in the path is written twice. With `bus=pflash` it is flash memory instead:
+    /// the first has firmware (OVMF's code), the second what that keeps (its variables).
     #[arg(
         long,
-        value_name = "PATH[,id=NAME][,format=raw|qcow2][,bus=ide|virtio|scsi][,unit=N][,readonly][,snapshot][,cache=MODE]"
+        value_name = "PATH[,id=NAME][,format=raw|qcow2][,bus=ide|virtio|scsi|pflash][,unit=N][,readonly][,snapshot][,cache=MODE]"
     )]
     pub disk: Vec<String>,
     /// A CD; may be given several times.

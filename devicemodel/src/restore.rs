@@ -206,7 +206,7 @@ fn media(
                 let place = drive.slot.unwrap_or(0);
                 let place = match drive.bus {
                     DiskBus::Ide => format!("at IDE place {place}"),
-                    DiskBus::Virtio | DiskBus::Scsi => drive.place_name(),
+                    DiskBus::Virtio | DiskBus::Scsi | DiskBus::Flash => drive.place_name(),
                 };
                 let write = if drive.readonly { "read only" } else { "written" };
                 let path = drive.path.as_deref().unwrap_or(Path::new(""));

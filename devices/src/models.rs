@@ -20,7 +20,7 @@ enum Maker {
     Machine,
     /// The machine, which has it always; to ask for it changes nothing.
     Always,
-    /// The controller that it hangs on.
+    /// The controller that it hangs on, or the board.
     Controller,
     /// A function, for whoever asks for one.
     Of(Make),
@@ -51,6 +51,7 @@ static ALL: &[Listed] = &[
     Listed(&storage::ide::model::MODEL, Maker::Machine),
     Listed(&storage::ide::model::DISK, Maker::Controller),
     Listed(&storage::ide::model::CD, Maker::Controller),
+    Listed(&storage::pflash::model::MODEL, Maker::Controller),
     Listed(&storage::scsi::model::DISK, Maker::On(storage::scsi::model::make_disk)),
     Listed(&storage::scsi::model::CD, Maker::On(storage::scsi::model::make_cd)),
     Listed(&audio::ac97::model::MODEL, Maker::Of(audio::ac97::model::make)),
@@ -151,7 +152,9 @@ const _: () = {
         let fits = match maker {
             Maker::Machine => matches!(model.plug, Plug::Fixed),
             Maker::Always => matches!(model.plug, Plug::Cold),
-            Maker::Controller => matches!((model.bus, model.plug), (BusType::Ide, Plug::Cold)),
+            Maker::Controller => {
+                matches!((model.bus, model.plug), (BusType::Ide | BusType::System, Plug::Cold))
+            }
             Maker::Of(_) => !model.bus.is_of_device() && matches!(model.plug, Plug::Cold | Plug::Hot),
             Maker::On(_) => model.bus.is_of_device() && matches!(model.plug, Plug::Cold | Plug::Hot),
         };

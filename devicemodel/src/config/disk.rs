@@ -37,7 +37,12 @@ pub enum DiskBus {
     Virtio,
     /// A SCSI controller.
     Scsi,
+    /// None: it is flash memory below 4 GiB, for firmware.
+    Flash,
 }
+
+/// How many chips of flash memory there can be.
+const FLASH_PLACES: u8 = 2;
 
 /// How the host caches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +75,7 @@ pub struct DiskConfig {
     #[serde(default)]
     pub bus: DiskBus,
     /// IDE drive 0 to 3: primary master, primary slave, secondary master, secondary slave. Among virtio disks, and among
-    /// drives on SCSI, which one.
+    /// drives on SCSI, which one; of flash memory the chip, 0 the one with the firmware.
     pub slot: Option<u8>,
     /// The guest may not write.
     pub readonly: bool,
@@ -81,7 +86,7 @@ pub struct DiskConfig {
 }
 
 impl DiskConfig {
-    /// QEMU's name of its place: `ide0-hd0`, `ide1-cd0`, `virtio0`, `scsi0-hd0`.
+    /// QEMU's name of its place: `ide0-hd0`, `ide1-cd0`, `virtio0`, `scsi0-hd0`, `pflash0`.
     pub fn place_name(&self) -> String {
         let kind = if self.kind == DiskKind::Cdrom { "cd" } else { "hd" };
         let slot = self.slot.unwrap_or(0);
@@ -89,6 +94,7 @@ impl DiskConfig {
             DiskBus::Ide => format!("ide{}-{kind}{}", slot / 2, slot % 2),
             DiskBus::Virtio => format!("virtio{slot}"),
             DiskBus::Scsi => format!("scsi0-{kind}{slot}"),
+            DiskBus::Flash => format!("pflash{slot}"),
         }
     }
 
@@ -112,7 +118,7 @@ impl DiskConfig {
         DiskConfig { kind: DiskKind::Cdrom, readonly: true, ..DiskConfig::new(path) }
     }
 
-    /// Reads `PATH[,id=NAME][,format=raw|qcow2][,bus=ide|virtio|scsi][,unit=N][,readonly][,snapshot][,cache=MODE]`. A comma in
+    /// Reads `PATH[,id=NAME][,format=raw|qcow2][,bus=ide|virtio|scsi|pflash][,unit=N][,readonly][,snapshot][,cache=MODE]`. A comma in
     /// the path is written twice.
     pub fn parse(text: &str) -> Result<DiskConfig, ConfigError> {
         let mut parts = split_commas(text).into_iter();
@@ -138,8 +144,9 @@ impl DiskConfig {
             ("bus" | "if", Some("ide")) => self.bus = DiskBus::Ide,
             ("bus" | "if", Some("virtio")) => self.bus = DiskBus::Virtio,
             ("bus" | "if", Some("scsi")) => self.bus = DiskBus::Scsi,
+            ("bus" | "if", Some("pflash")) => self.bus = DiskBus::Flash,
             ("bus" | "if", Some(other)) => {
-                return Err(ConfigError::value("disk option bus", other, "ide, virtio or scsi"));
+                return Err(ConfigError::value("disk option bus", other, "ide, virtio, scsi or pflash"));
             }
             ("unit", Some(unit)) => {
                 let slot = unit.parse().ok().filter(|slot| *slot < 4);
@@ -211,6 +218,20 @@ fn count(disks: &mut [DiskConfig], bus: DiskBus, what: &str) -> Result<(), Confi
     }
 }
 
+/// Gives every chip of flash memory its place. The first is where the processor begins.
+fn count_flash(disks: &mut [DiskConfig]) -> Result<(), ConfigError> {
+    let invalid = |why: &str| Err(ConfigError::Invalid(why.into()));
+    count(disks, DiskBus::Flash, "pflash")?;
+    let flash: Vec<&DiskConfig> = disks.iter().filter(|disk| disk.bus == DiskBus::Flash).collect();
+    if flash.iter().any(|disk| disk.slot >= Some(FLASH_PLACES)) {
+        return invalid("a PC has two chips of flash memory, pflash units 0 and 1");
+    }
+    if !flash.is_empty() && flash.iter().all(|disk| disk.slot != Some(0)) {
+        return invalid("flash memory: pflash unit 0 is missing, where the firmware begins");
+    }
+    Ok(())
+}
+
 /// Gives every drive one of the four places of the IDE controller: those that ask first, then disks from
 /// the first place on and CDs from the third, as a PC is usually built. Virtio disks are counted, and drives
 /// on SCSI.
@@ -218,6 +239,7 @@ pub(super) fn place(disks: &mut [DiskConfig]) -> Result<(), ConfigError> {
     let mut taken = [false; 4];
     count(disks, DiskBus::Virtio, "virtio")?;
     count(disks, DiskBus::Scsi, "SCSI")?;
+    count_flash(disks)?;
     for slot in disks.iter().filter_map(DiskConfig::ide_place) {
         let place = taken.get_mut(usize::from(slot));
         match place {
@@ -275,5 +297,19 @@ mod tests {
         assert_eq!(disks.iter().map(|d| d.slot.unwrap()).collect::<Vec<_>>(), [2, 0, 1]);
         disks[0].slot = Some(0);
         assert!(place(&mut disks).is_err());
+    }
+
+    #[test]
+    fn flash_memory_has_a_first_chip_and_a_second() {
+        let flash = |slots: &[Option<u8>]| {
+            let flash =
+                |slot: &Option<u8>| DiskConfig { bus: DiskBus::Flash, slot: *slot, ..DiskConfig::new("f") };
+            let mut disks: Vec<DiskConfig> = slots.iter().map(flash).collect();
+            place(&mut disks).map(|()| disks.iter().map(DiskConfig::place_name).collect::<Vec<_>>())
+        };
+        assert_eq!(flash(&[Some(1), None]).unwrap(), ["pflash1", "pflash0"]);
+        assert!(flash(&[Some(1)]).unwrap_err().to_string().contains("unit 0 is missing"));
+        assert!(flash(&[None, None, None]).unwrap_err().to_string().contains("two chips"));
+        assert!(flash(&[Some(0), Some(0)]).unwrap_err().to_string().contains("two pflash disks"));
     }
 }

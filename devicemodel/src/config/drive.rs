@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use devices::models;
 use devices::storage::drive::DRIVE;
 use devices::storage::ide::model as ide;
+use devices::storage::pflash::model as pflash;
 use devices::storage::scsi::model as scsi;
 use devices::virtio::blk::model as virtio_blk;
 use devices::virtio::scsi::model as virtio_scsi;
@@ -20,6 +21,11 @@ impl DeviceSpec {
         models::find(&self.model).is_some_and(|model| model.bus == BusType::Ide)
     }
 
+    /// Whether it is one of the machine's chips of flash memory.
+    pub(crate) fn is_flash(&self) -> bool {
+        self.model == pflash::MODEL.name
+    }
+
     /// Whether an image is in it.
     pub(crate) fn has_image(&self) -> bool {
         models::find(&self.model).is_some_and(|model| model.property(DRIVE.name).is_some())
@@ -29,6 +35,7 @@ impl DeviceSpec {
     pub(crate) fn of_disk(disk: &DiskConfig) -> DeviceSpec {
         let model = match (disk.bus, disk.kind) {
             (DiskBus::Virtio, _) => &virtio_blk::MODEL,
+            (DiskBus::Flash, _) => &pflash::MODEL,
             (DiskBus::Ide, DiskKind::Disk) => &ide::DISK,
             (DiskBus::Ide, DiskKind::Cdrom) => &ide::CD,
             (DiskBus::Scsi, DiskKind::Disk) => &scsi::DISK,
@@ -141,6 +148,10 @@ pub(super) fn settle(disks: &mut Vec<DiskConfig>, devices: &mut Vec<DeviceSpec>)
             device.bus = Some(format!("ide.{}", place / 2));
             device.properties.insert("unit".into(), Value::Uint((place % 2).into()));
         }
+        let flash = disk.slot.filter(|_| disk.bus == DiskBus::Flash).map(usize::from);
+        if let Some(name) = flash.and_then(|slot| pflash::NAMES.get(slot)) {
+            device.properties.insert(pflash::NAME.name.into(), Value::Text((*name).into()));
+        }
     }
     Ok(())
 }
@@ -165,6 +176,7 @@ fn image(device: &DeviceSpec, disks: &mut Vec<DiskConfig>) -> Result<usize, Conf
     disk.bus = match device.model()?.bus {
         BusType::Ide => DiskBus::Ide,
         BusType::Scsi => DiskBus::Scsi,
+        BusType::System => DiskBus::Flash,
         _ => DiskBus::Virtio,
     };
     match disk.kind {

@@ -378,6 +378,11 @@ impl GuestConfig {
         if self.kernel.is_none() && !self.cmdline.is_empty() {
             return invalid("a kernel command line needs a kernel: give --kernel too".into());
         }
+        if self.firmware.is_some() && self.disks.iter().any(|disk| disk.bus == DiskBus::Flash) {
+            return invalid(
+                "the firmware lies in flash memory (pflash) or in a ROM, and both were given".into(),
+            );
+        }
         self.cpu_model().map_err(|why| ConfigError::Invalid(format!("cpu: {why}")))?;
         check_order("boot", &self.boot)?;
         if let Some(once) = &self.boot_options.once {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use backends::image::{Cache, Format, Image, ImageOptions, Images};
 use devices::storage::drive::{DriveImage, error_policy};
 use devices::storage::ide::{DriveConfig, Geometry, Ide, Translation, model};
+use devices::storage::pflash;
 use devices::timer::rtc::firmware as cmos;
 use devices_core::block::{BlockBackend, BlockStore, ErrorPolicy, Inline, Locked, Tray};
 use devices_core::model::Properties;
@@ -19,7 +20,9 @@ use super::counted::{Counted, Counters};
 use super::firmware::split_ram;
 use super::plug::Plugged;
 use super::{BuildError, Preopened, media};
-use crate::config::{CacheMode, ClockMode, ConfigError, DiskConfig, DiskFormat, DiskKind, GuestConfig};
+use crate::config::{
+    CacheMode, ClockMode, ConfigError, DiskBus, DiskConfig, DiskFormat, DiskKind, GuestConfig,
+};
 use crate::monitor::info::{BlockStats, IoStatus, NodeInfo};
 use crate::trace::record::HostEvent;
 use crate::trace::{Border, Opened, medium_info};
@@ -45,6 +48,8 @@ pub(super) struct DriveImages(Mutex<BTreeMap<String, Loose>>);
 /// What is to go into a drive.
 pub(super) enum Loose {
     Disk(DriveImage),
+    /// Flash memory, with its contents.
+    Flash(Arc<dyn BlockBackend>, Vec<u8>),
     /// None: the drive is empty.
     Disc(Option<Arc<dyn BlockBackend>>),
 }
@@ -63,7 +68,15 @@ impl DriveImages {
     pub(super) fn take(&self, name: &str) -> Option<DriveImage> {
         match self.locked().remove(name)? {
             Loose::Disk(image) => Some(image),
-            Loose::Disc(_) => None,
+            Loose::Disc(_) | Loose::Flash(..) => None,
+        }
+    }
+
+    /// The image of the flash memory of that name and its contents, once.
+    pub(super) fn take_flash(&self, name: &str) -> Option<(Arc<dyn BlockBackend>, Vec<u8>)> {
+        match self.locked().remove(name)? {
+            Loose::Flash(image, contents) => Some((image, contents)),
+            Loose::Disk(_) | Loose::Disc(_) => None,
         }
     }
 
@@ -71,7 +84,7 @@ impl DriveImages {
     pub(super) fn take_disc(&self, name: &str) -> Option<Option<Arc<dyn BlockBackend>>> {
         match self.locked().remove(name)? {
             Loose::Disc(medium) => Some(medium),
-            Loose::Disk(_) => None,
+            Loose::Disk(_) | Loose::Flash(..) => None,
         }
     }
 }
@@ -299,8 +312,11 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
             board.border.medium(|| {
                 let image = open_image(disk, path, board.ahead)?;
                 info = Some(node_info(disk, &image));
-                let first = disk.kind == DiskKind::Disk;
-                let first_sector = if first { image.first_sector() } else { Vec::new() };
+                let first_sector = match (disk.bus, disk.kind) {
+                    (DiskBus::Flash, _) => flash_contents(disk, &image)?,
+                    (_, DiskKind::Disk) => image.first_sector(),
+                    (_, DiskKind::Cdrom) => Vec::new(),
+                };
                 let backend = serve(image, config.clock, &board.wiring(), images);
                 Ok::<_, BuildError>(Opened { backend, first_sector })
             })
@@ -315,6 +331,11 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
             (DiskKind::Cdrom, opened, Some(place)) => {
                 let medium = opened.map(|opened| block.counted(opened.backend));
                 all.drives[place] = Some(DriveConfig::Cd { medium, labels: model::labels(&device) });
+            }
+            (DiskKind::Disk, Some(opened), _) if disk.bus == DiskBus::Flash => {
+                let contents = opened.first_sector.clone();
+                let DriveImage { backend, .. } = disk_image(&mut block, opened);
+                board.images.put(disk.name(), Loose::Flash(backend, contents));
             }
             (DiskKind::Disk, Some(opened), place) => {
                 let DriveImage { backend, geometry, translation } = disk_image(&mut block, opened);
@@ -340,6 +361,18 @@ pub(super) fn open(board: &Board<'_>, images: &Images) -> Result<Drives, BuildEr
         all.blocks.push(Arc::new(block));
     }
     Ok(all)
+}
+
+/// All that is in the image of a chip of flash memory.
+fn flash_contents(disk: &DiskConfig, image: &Image) -> Result<Vec<u8>, BuildError> {
+    let size = BlockStore::info(image).size;
+    let path = disk.path.as_deref().unwrap_or(Path::new("")).display();
+    if size == 0 || size > pflash::MOST || !size.is_multiple_of(pflash::spec::BLOCK as u64) {
+        let why = format!("flash memory {path}: {size} bytes are no multiple of 4096 up to 8 MiB");
+        return Err(ConfigError::Invalid(why).into());
+    }
+    let contents = image.head(size as usize);
+    contents.map_err(|error| ConfigError::Invalid(format!("flash memory {path}: {error}")).into())
 }
 
 /// The image of a disk, whose requests count as the drive's.

@@ -188,7 +188,8 @@ impl Machine {
             let Some(model) = slot.lock().model() else { continue };
             let spec = self.plugged.spec(|device, _| device == name);
             let id = spec.as_ref().and_then(|spec| spec.id.as_ref());
-            let named = id.map(|id| format!("/machine/peripheral/{id}"));
+            let flash = spec.as_ref().filter(|spec| spec.is_flash()).map(|_| format!("/machine/{name}"));
+            let named = id.map(|id| format!("/machine/peripheral/{id}")).or(flash);
             let path = named.or_else(|| model.path.map(str::to_owned)).unwrap_or_else(&mut unattached);
             let kind = model.name;
             let set = spec.as_ref().and_then(|spec| spec.properties().ok());
@@ -260,7 +261,11 @@ impl Machine {
             let found = self.named_devices().into_iter().find(|(_, name)| *name == Some(name_of(&spec)));
             let path = found.map_or_else(String::new, |(device, _)| device.path);
             // A drive on another's bus is what it is called, or where it is.
-            return if spec.is_child() { spec.id.unwrap_or(path) } else { format!("{path}/virtio-backend") };
+            return match () {
+                () if spec.is_child() => spec.id.unwrap_or(path),
+                () if spec.is_flash() => path,
+                () => format!("{path}/virtio-backend"),
+            };
         }
         let path = || {
             let index = self.ide_drives().position(|other| other.place == block.place)?;

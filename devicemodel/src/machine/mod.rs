@@ -10,6 +10,7 @@ mod chardevs;
 mod counted;
 mod disks;
 mod firmware;
+mod flash;
 mod generation;
 mod info;
 mod inputs;

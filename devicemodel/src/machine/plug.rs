@@ -16,6 +16,7 @@ use devices::board::{
 use devices::models;
 use devices::serial::uart16550::model::IOBASE;
 use devices::storage::drive::{DRIVE, DriveImage};
+use devices::storage::pflash::model as pflash;
 use devices::usb::hub::model as hub;
 use devices::usb::{PORT, Speed};
 use devices::xen::platform;
@@ -282,8 +283,8 @@ impl Maker<'_> {
         let mut screens = Vec::new();
         let (children, others): (Vec<_>, Vec<_>) = specs.iter().cloned().partition(DeviceSpec::is_child);
         for mut spec in others {
-            if spec.is_drive() {
-                // Its controller has made it.
+            if spec.is_drive() || spec.is_flash() {
+                // Its controller, or the board, has made it.
                 inner.devices.push(Device::of(name_of(&spec), spec));
                 continue;
             }
@@ -413,6 +414,10 @@ pub(super) fn name_of(spec: &DeviceSpec) -> String {
         (None, None) if spec.is_child() => {
             format!("{}@{}:{}", spec.model, spec.bus.as_deref().unwrap_or_default(), spec.place_text())
         }
+        (None, None) if spec.is_flash() => match spec.properties.get(pflash::NAME.name) {
+            Some(Value::Text(name)) => name.clone(),
+            _ => spec.model.clone(),
+        },
         (None, None) if spec.is_drive() => format!("{}@{}", spec.model, spec.drive_place().unwrap_or(0)),
         (None, Some(devfn)) => format!("{}@{:02x}.{}", spec.model, devfn >> 3, devfn & 7),
         (None, None) => {

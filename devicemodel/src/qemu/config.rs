@@ -159,6 +159,8 @@ pub struct MachineArg {
     pub usb: bool,
     /// `memory-backend=`: the object that is its RAM.
     pub memory_backend: Option<String>,
+    /// `pflash0=` and `pflash1=`: the images of the chips of flash memory.
+    pub pflash: [Option<String>; 2],
     /// `pcspk-audiodev=`.
     pub speaker: Option<String>,
 }
@@ -179,6 +181,8 @@ pub enum Interface {
     Ide,
     /// As a virtio device.
     Virtio,
+    /// As flash memory with firmware.
+    Pflash,
     /// By a `-device` that names it.
     None,
 }

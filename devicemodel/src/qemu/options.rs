@@ -43,6 +43,8 @@ pub enum Opt {
     HardDisk(u8),
     /// `-cdrom`.
     Cdrom,
+    /// `-pflash`.
+    Pflash,
     /// `-snapshot`.
     Snapshot,
     /// `-device`.
@@ -276,7 +278,7 @@ pub const OPTIONS: &[Row] = &[
     absent("fdb", "FILE", "floppy drive"),
     absent("sd", "FILE", "SD card"),
     absent("mtdblock", "FILE", "flash memory"),
-    absent("pflash", "FILE", "flash memory"),
+    with("pflash", "FILE", Opt::Pflash, "flash memory with firmware, or its variables"),
     // Devices.
     with("device", "MODEL[,key=value...]", Opt::Device, "a device"),
     with("netdev", "TYPE,key=value...", Opt::Netdev, "host side of a network card"),

@@ -119,6 +119,7 @@ impl Parser {
         match option {
             Opt::Drive => config.drives.push(values::drive(value)?),
             Opt::HardDisk(place) => config.drives.push(values::hard_disk(place, value)?),
+            Opt::Pflash => config.drives.push(values::pflash(value)?),
             Opt::Cdrom => config.drives.push(values::cdrom(value)?),
             Opt::Device => config.devices.push(values::device(value)?),
             Opt::Global => config.globals.push(values::global(value)?),

@@ -204,6 +204,7 @@ impl Task {
                 .and_then(|device| plan.device(device, &mut drives))
                 .map_err(|refusal| refusal.at(format!("-device {}", device.driver)))?;
         }
+        drives.flash(&config.machine.pflash).map_err(|refusal| refusal.at("-machine pflash".into()))?;
         drives.leave(&mut plan.host)?;
         plan.guest.audiodevs.clone_from(&config.audiodevs);
         plan.guest.speaker.clone_from(&config.machine.speaker);
@@ -507,9 +508,14 @@ impl Drives {
                 continue;
             }
             let option = || format!("-drive {}", drive.file.as_deref().unwrap_or("".as_ref()).display());
-            if drive.interface == Interface::Virtio {
+            let bus = match drive.interface {
+                Interface::Virtio => Some(DiskBus::Virtio),
+                Interface::Pflash => Some(DiskBus::Flash),
+                Interface::Ide | Interface::None => None,
+            };
+            if let Some(bus) = bus {
                 let disk = disk(drive, DiskKind::Disk, snapshot).map_err(|refusal| refusal.at(option()))?;
-                let disk = DiskConfig { bus: DiskBus::Virtio, slot: drive.index, ..disk };
+                let disk = DiskConfig { bus, slot: drive.index, ..disk };
                 let device = labelled(&disk, drive).map_err(|refusal| refusal.at(option()))?;
                 drives.labelled.extend(device);
                 drives.disks.push(disk);
@@ -529,15 +535,31 @@ impl Drives {
         Ok(drives)
     }
 
+    /// The image of that name, which no device has taken yet.
+    fn take(&mut self, name: &str) -> Result<Drive, Refusal> {
+        let at = self.loose.iter().position(|drive| drive.id.as_deref() == Some(name));
+        match at {
+            Some(at) => Ok(self.loose.remove(at)),
+            None if self.nodes.iter().any(|node| node.name == *name) => blockdev::drive(&self.nodes, name),
+            None => Err(Refusal::bad(format!("there is no drive '{name}'"))),
+        }
+    }
+
+    /// Puts the images that the machine's `pflash0` and `pflash1` name into its chips of flash memory.
+    fn flash(&mut self, chips: &[Option<String>]) -> Result<(), Refusal> {
+        for (slot, name) in chips.iter().enumerate() {
+            let Some(name) = name else { continue };
+            let drive = self.take(name)?;
+            let disk = disk(&drive, DiskKind::Disk, self.snapshot)?;
+            self.disks.push(DiskConfig { bus: DiskBus::Flash, slot: Some(slot as u8), ..disk });
+        }
+        Ok(())
+    }
+
     /// Takes the image that a drive names into the guest.
     fn plug(&mut self, device: &mut DeviceSpec) -> Result<(), Refusal> {
         let Some(Value::Text(name)) = device.properties.get("drive") else { return Ok(()) };
-        let at = self.loose.iter().position(|drive| drive.id.as_ref() == Some(name));
-        let drive = match at {
-            Some(at) => self.loose.remove(at),
-            None if self.nodes.iter().any(|node| node.name == *name) => blockdev::drive(&self.nodes, name)?,
-            None => return Err(Refusal::bad(format!("there is no drive '{name}'"))),
-        };
+        let drive = self.take(name)?;
         label(device, &drive)?;
         let kind = device.kind();
         self.disks.push(disk(&drive, kind, self.snapshot)?);

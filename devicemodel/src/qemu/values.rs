@@ -55,6 +55,9 @@ pub(super) fn machine(machine: &mut MachineArg, value: &str) -> Result<(), Refus
     machine.features.graphics = fields.flag("graphics")?.unwrap_or(machine.features.graphics);
     machine.usb = fields.flag("usb")?.unwrap_or(machine.usb);
     machine.memory_backend = fields.take("memory-backend").or(machine.memory_backend.take());
+    for (key, chip) in ["pflash0", "pflash1"].into_iter().zip(&mut machine.pflash) {
+        *chip = fields.take(key).or(chip.take());
+    }
     machine.speaker = fields.take("pcspk-audiodev").or(machine.speaker.take());
     machine_parts(&mut fields)?;
     // How the host keeps the guest's memory, and what only KVM has; the chipset of `pc` has no SATA.
@@ -225,10 +228,11 @@ pub(super) fn drive(value: &str) -> Result<Drive, Refusal> {
         None | Some("ide") => Interface::Ide,
         Some("virtio") => Interface::Virtio,
         Some("none") => Interface::None,
-        Some(other @ ("scsi" | "floppy" | "pflash" | "sd" | "mtd" | "xen")) => {
+        Some("pflash") => Interface::Pflash,
+        Some(other @ ("scsi" | "floppy" | "sd" | "mtd" | "xen")) => {
             return Err(Refusal::not_built(format!("if={other}")));
         }
-        Some(other) => return Err(Refusal::bad(format!("if={other}: expected ide, virtio or none"))),
+        Some(other) => return Err(Refusal::bad(format!("if={other}: expected ide, virtio, pflash or none"))),
     };
     let bus = fields.number::<u8>("bus")?;
     let unit = fields.number::<u8>("unit")?;
@@ -352,6 +356,12 @@ pub(super) fn hard_disk(place: u8, value: &str) -> Result<Drive, Refusal> {
 
 pub(super) fn cdrom(value: &str) -> Result<Drive, Refusal> {
     plain_drive(value, DiskKind::Cdrom, 2)
+}
+
+/// `-pflash`: the next chip.
+pub(super) fn pflash(value: &str) -> Result<Drive, Refusal> {
+    let drive = plain_drive(value, DiskKind::Disk, 0)?;
+    Ok(Drive { interface: Interface::Pflash, index: None, ..drive })
 }
 
 pub(super) fn device(value: &str) -> Result<DeviceArg, Refusal> {

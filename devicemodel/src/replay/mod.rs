@@ -10,13 +10,14 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use devices::storage::pflash;
 use devices_core::bus::AnyDevice;
 use devices_core::{Space, StateError, Wake};
 use hypervisor::{Clock, Dispatch, NoCpu};
 use ioreq::{Data, Dir, Request, Sbdf, Target};
 use thiserror::Error;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, DiskBus};
 use crate::machine::{BuildError, Machine, MachineHandles, split_ram};
 use crate::notices::notices;
 
@@ -233,16 +234,25 @@ fn check(header: &Header) -> Result<(), String> {
     if media.len() != config.disks.iter().filter(|disk| disk.path.is_some()).count() {
         return Err("the media are not those of the drives".into());
     }
-    if media.iter().all(possible) { Ok(()) } else { Err("there is no such medium".into()) }
+    // Opened one after the other, in the order of the drives.
+    let flash = config.disks.iter().filter(|disk| disk.path.is_some()).map(|disk| disk.bus == DiskBus::Flash);
+    if media.iter().zip(flash).all(|(info, flash)| possible(info, flash)) {
+        Ok(())
+    } else {
+        Err("there is no such medium".into())
+    }
 }
 
 /// Whether there can be such a medium.
-fn possible(info: &MediumInfo) -> bool {
+fn possible(info: &MediumInfo, flash: bool) -> bool {
     let MediumInfo { size, physical_block, first_sector, .. } = info;
     size.is_multiple_of(512)
         && *size < 1 << 50
         && physical_block.is_power_of_two()
-        && first_sector.len() <= 512
+        && match flash {
+            true => *size <= pflash::MOST && first_sector.len() as u64 == *size,
+            false => first_sector.len() <= 512,
+        }
 }
 
 /// Carries out all that is recorded, as long as the devices agree.
@@ -301,7 +311,7 @@ fn carry_out(
         }
         Entry::Host(host) => {
             if let HostEvent::Place(_, Some(info)) = host {
-                if !possible(info) {
+                if !possible(info, false) {
                     return player.damaged("it has a medium that cannot be");
                 }
                 player.expect(info.clone());

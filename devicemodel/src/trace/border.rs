@@ -29,7 +29,7 @@ pub enum Border {
 pub struct Opened {
     /// It.
     pub backend: Arc<dyn BlockBackend>,
-    /// Its first sector, if it is a disk's.
+    /// Its first sector, if it is a disk's; of flash memory all.
     pub first_sector: Vec<u8>,
 }
 

@@ -4,4 +4,5 @@ pub mod atapi;
 pub mod drive;
 pub mod geometry;
 pub mod ide;
+pub mod pflash;
 pub mod scsi;

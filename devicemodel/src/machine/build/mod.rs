@@ -28,14 +28,14 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::audio::Sounds;
 use super::chardevs::Chardevs;
-use super::disks::{Block, Blocks, DriveImages, Geometries};
+use super::disks::{Block, Blocks, DriveImages, Drives, Geometries};
 use super::inputs::Others;
 use super::interrupts::{Controllers, IsaPins, LinkRoutes, Tapped};
 use super::network::Networks;
 use super::plug::{Ejected, Maker, PciPins, Plugged};
 use super::screens::Screens;
-use super::{BuildError, Machine, Preopened, boot, disks, firmware, media, serial};
-use crate::config::{ConfigError, DeviceSpec, GuestConfig};
+use super::{BuildError, Machine, Preopened, boot, disks, firmware, flash, media, serial};
+use crate::config::{ConfigError, DeviceSpec, DiskBus, GuestConfig};
 use crate::notices::{Notice, Notifier};
 use crate::qtest::IrqIntercept;
 use crate::trace::Border;
@@ -127,9 +127,11 @@ impl Machine {
         let interrupts = interrupts(&board, capabilities, taps)?;
         let isa = &interrupts.isa;
         let a20 = IrqBank::new(1, Arc::new(PinSink(hypervisor.irq(), Pin::A20)));
-        bridges(&board, capabilities, mapper, interrupts.links.clone())?;
         let images = Images::default();
-        let Storage { ide, geometry, blocks } = storage(&board, isa, &images)?;
+        // The firmware may lie in one of them.
+        let drives = disks::open(&board, &images)?;
+        bridges(&board, capabilities, mapper, interrupts.links.clone())?;
+        let Storage { ide, geometry, blocks } = storage(&board, isa, drives)?;
         let ejected = Arc::<Ejected>::default();
         let eject = on_eject(&ejected, &notifier);
         let pm = power_management(&board, capabilities, isa, eject, pm_base)?;
@@ -204,6 +206,10 @@ fn items(
             return wrong("a guest without ACPI cannot find it");
         }
     }
+    if capabilities.firmware && config.disks.iter().any(|disk| disk.bus == DiskBus::Flash) {
+        let why = "flash memory (if=pflash): the guest's firmware is hvmloader, which brings what it needs";
+        return Err(ConfigError::Invalid(why.into()).into());
+    }
     if capabilities.firmware && config.kernel.is_none() {
         return Ok(None);
     }
@@ -266,7 +272,10 @@ fn bridges(
     } else {
         let low = low_ram(&**board.hypervisor)
             .ok_or_else(|| BuildError::Inconsistent("no RAM at address 0".into()))?;
-        let bios = firmware::load(&**board.hypervisor, board.config.firmware.as_deref())?;
+        let bios = match flash::attach(board, &mapper)? {
+            Some(flash) => flash,
+            None => firmware::load(&**board.hypervisor, board.config.firmware.as_deref())?,
+        };
         Some(Shadow { ram: low, firmware: Some(bios), mapper })
     };
     let host = I440fx::new(board.config.memory_mib << 20, shadow);
@@ -282,9 +291,8 @@ struct Storage {
     blocks: Vec<Arc<Block>>,
 }
 
-fn storage(board: &Board<'_>, isa: &IrqBank, images: &Images) -> Result<Storage, BuildError> {
+fn storage(board: &Board<'_>, isa: &IrqBank, drives: Drives) -> Result<Storage, BuildError> {
     let wiring = board.wiring();
-    let drives = disks::open(board, images)?;
     let ide = Ide::new(&wiring, board.hypervisor.memory(), [isa.line(14), isa.line(15)], drives.drives);
     let observer = board.notifier.observer(ide.name());
     let ide = board.attach_pci(ide.observed(&observer, drives.errors), &wiring, 1, 1)?;

@@ -1,6 +1,7 @@
 //! Drives that wait for a device, and images of no file.
 
 use super::*;
+use crate::config::DiskBus;
 
 #[test]
 fn images_that_no_device_has_wait_for_one() {
@@ -72,4 +73,35 @@ fn drives_that_are_added_wait_for_a_device() {
     assert!(added("id=d,file=/a").unwrap_err().contains("if=none"));
     assert!(added("if=none,file=/a").unwrap_err().contains("id="));
     assert!(added("if=none,id=d,speed=1").is_err());
+}
+
+#[test]
+fn flash_memory_is_given_in_every_way() {
+    let chips = |line: &str| -> Vec<(String, String, bool)> {
+        let guest = plan(line).guest;
+        let flash = guest.disks.iter().filter(|disk| disk.bus == DiskBus::Flash);
+        let name = |disk: &DiskConfig| {
+            let Value::Text(name) = &guest.drive_of(disk).unwrap().properties["name"] else {
+                panic!("a name")
+            };
+            name.clone()
+        };
+        let path = |disk: &DiskConfig| disk.path.as_deref().unwrap().display().to_string();
+        flash.map(|disk| (name(disk), path(disk), disk.readonly)).collect()
+    };
+    let chip =
+        |number: u8, path: &str, readonly| (format!("system.flash{number}"), path.to_owned(), readonly);
+    assert_eq!(chips("-pflash a -pflash b"), [chip(0, "a", false), chip(1, "b", false)]);
+    let drives = "-drive if=pflash,unit=1,file=b,format=raw -drive if=pflash,unit=0,file=a,readonly=on";
+    assert_eq!(chips(drives), [chip(1, "b", false), chip(0, "a", true)]);
+    // As libvirt writes it.
+    let nodes = "-blockdev driver=file,filename=a,node-name=s0,read-only=on
+        -blockdev driver=raw,file=s0,node-name=f0,read-only=on
+        -blockdev driver=file,filename=b,node-name=s1 -blockdev driver=raw,file=s1,node-name=f1
+        -machine pc,pflash0=f0,pflash1=f1";
+    assert_eq!(chips(nodes), [chip(0, "a", true), chip(1, "b", false)]);
+    assert_eq!(chips("-drive if=none,id=d,file=a -machine pflash0=d"), [chip(0, "a", false)]);
+    assert!(refusal("-machine pflash0=f").contains("there is no drive 'f'"));
+    assert!(refusal("-drive if=pflash,unit=1,file=a").contains("unit 0 is missing"));
+    assert!(refusal("-pflash a -bios b").contains("both were given"));
 }

@@ -298,13 +298,19 @@ impl Image {
 
     /// The first bytes of the medium, before a guest runs: for guessing a geometry.
     pub fn first_sector(&self) -> Vec<u8> {
-        let mut payload = Payload::Buffer(vec![0; SECTOR as usize]);
-        match self.run(BlockOp::Read, 0, &mut payload) {
-            Ok(()) => match payload {
-                Payload::Buffer(buffer) => buffer,
-                Payload::None | Payload::Guest(..) => Vec::new(),
-            },
-            Err(_) => Vec::new(),
+        self.head(SECTOR as usize).unwrap_or_default()
+    }
+
+    /// The first `len` bytes of the medium, whole sectors, before a guest runs.
+    ///
+    /// # Errors
+    /// The host cannot read them, or there are not so many.
+    pub fn head(&self, len: usize) -> Result<Vec<u8>, BlockError> {
+        let mut payload = Payload::Buffer(vec![0; len]);
+        self.run(BlockOp::Read, 0, &mut payload)?;
+        match payload {
+            Payload::Buffer(buffer) => Ok(buffer),
+            Payload::None | Payload::Guest(..) => Ok(Vec::new()),
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use backends::image::{Format, Image, ImageOptions};
 
 use super::*;
+use crate::config::{DiskBus, DiskConfig};
 use crate::monitor::info::{NewDrive, NewNode, NewNodeKind, Source};
 
 fn image(folder: &Path, name: &str) -> PathBuf {
@@ -219,4 +220,37 @@ fn a_drive_that_cannot_be_plugged_leaves_nothing_behind() {
     assert!(add_node(&machine, "m", &other).is_err());
     drop(held);
     assert_eq!(machine.blocks().len(), 1);
+}
+
+#[test]
+fn flash_memory_is_where_the_firmware_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let chip = |name: &str, len: u64| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, vec![name.as_bytes()[0]; len as usize]).unwrap();
+        DiskConfig { bus: DiskBus::Flash, ..DiskConfig::new(path) }
+    };
+    let with = |disks: Vec<DiskConfig>, capabilities| {
+        let mut config = GuestConfig { memory_mib: 2, disks, devices: Vec::new(), ..GuestConfig::default() };
+        config.check().unwrap();
+        built_of(capabilities, config)
+    };
+    let refused = |disks: Vec<DiskConfig>, capabilities| with(disks, capabilities).err().unwrap().to_string();
+    let usual = Capabilities::default();
+    let machine = with(vec![chip("a", 64 << 10), chip("b", 8 << 10)], usual).unwrap();
+    let flash: Vec<_> = machine.blocks().into_iter().map(|block| (block.device, block.qdev)).collect();
+    let named = |number: u8| (format!("pflash{number}"), format!("/machine/system.flash{number}"));
+    assert_eq!(flash, [named(0), named(1)]);
+    let top = 1_u64 << 32;
+    let regions =
+        machine.bus().slots().into_iter().filter_map(|(_, slot)| slot.lock().regions().first()?.home);
+    let homes: Vec<u64> = regions.filter(|home| *home > top - (8 << 20)).collect();
+    assert_eq!(homes, [top - (64 << 10), top - (72 << 10)]);
+    drop(machine);
+    assert!(refused(vec![chip("a", 1000)], usual).contains("no multiple of 4096"));
+    assert!(refused(vec![chip("a", 16 << 20)], usual).contains("up to 8 MiB"));
+    let both = refused(vec![chip("a", 6 << 20), chip("b", 4 << 20)], usual);
+    assert!(both.contains("larger than 8 MiB"), "{both}");
+    let hvmloader = refused(vec![chip("a", 4096)], Capabilities { firmware: true, ..usual });
+    assert!(hvmloader.contains("hvmloader"), "{hvmloader}");
 }
