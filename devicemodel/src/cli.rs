@@ -7,7 +7,7 @@ use devices::display::vga;
 
 use crate::config::{
     AudiodevConfig, BackEndConfig, Card, ClockMode, ConfigError, CpuTier, DeviceSpec, DiskConfig,
-    GuestConfig, HypervisorChoice, SerialConfig, USUAL_CARD, WatchdogAction,
+    GuestConfig, HypervisorChoice, SerialConfig, USUAL_CARD, WatchdogAction, firmware_of,
 };
 use crate::display::Display;
 use crate::ledger::Known;
@@ -154,8 +154,9 @@ pub struct RunArgs {
     /// Its command line.
     #[arg(long, value_name = "TEXT")]
     pub append: Option<String>,
-    /// `bios`: the SeaBIOS that is found; or the path of a firmware image.
-    #[arg(long, value_name = "bios|PATH")]
+    /// `bios`: the SeaBIOS that is found; `ovmf`: the UEFI that is found, which forgets its variables when the guest ends; or
+    /// the path of a firmware image.
+    #[arg(long, value_name = "bios|ovmf|PATH")]
     pub firmware: Option<String>,
     /// How guest time runs; `icount` makes a run repeat exactly.
     #[arg(long, value_enum)]
@@ -305,7 +306,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "socket,id=ID,path=PATH[,server=on][,reconnect-ms=N]")]
     pub chardev: Vec<String>,
     /// Likewise the firmware.
-    #[arg(long, value_name = "bios|PATH")]
+    #[arg(long, value_name = "bios|ovmf|PATH")]
     pub firmware: Option<String>,
     /// Leave the guest paused until `ailurus resume`.
     #[arg(long, short = 'p')]
@@ -423,7 +424,7 @@ impl RestoreArgs {
             cds: self.cdrom.clone(),
             kernel: self.kernel.clone(),
             initrd: self.initrd.clone(),
-            firmware: self.firmware.as_deref().map(|text| (text != "bios").then(|| text.into())),
+            firmware: self.firmware.as_deref().map(firmware_of).transpose()?,
             serial: self.host.serial()?,
             nets: self.net.clone(),
             back_ends: back_ends(&self.chardev)?,
@@ -505,10 +506,8 @@ impl RunArgs {
         config.cpu = self.cpu.clone().or(config.cpu.take());
         config.kernel = self.kernel.clone().or(config.kernel.take());
         config.initrd = self.initrd.clone().or(config.initrd.take());
-        match self.firmware.as_deref() {
-            None => {}
-            Some("bios") => config.firmware = None,
-            Some(path) => config.firmware = Some(path.into()),
+        if let Some(words) = &self.firmware {
+            config.firmware = firmware_of(words)?;
         }
         for disk in &self.disk {
             config.disks.push(DiskConfig::parse(disk)?);

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub const BIOS: &str = "bios-256k.bin";
 /// SeaBIOS's VGA BIOS for the standard VGA.
 pub const VGA_BIOS: &str = "vgabios-stdvga.bin";
+/// OVMF as one image with room for its variables, Debian package `ovmf`.
+pub const OVMF: &str = "OVMF.fd";
 /// A folder that is searched before all others.
 pub const FOLDER_VARIABLE: &str = "AILURUS_FIRMWARE_DIR";
 
@@ -67,6 +69,17 @@ pub fn bios(explicit: Option<&Path>) -> Result<Firmware, LocateError> {
     load(&path, check_bios)
 }
 
+/// OVMF, from its folders beside those of the search list.
+pub fn ovmf() -> Result<PathBuf, LocateError> {
+    find_in(OVMF, &folders().flat_map(beside).collect::<Vec<_>>())
+}
+
+/// A folder, and that of Debian's package `ovmf` beside it.
+fn beside(folder: PathBuf) -> impl Iterator<Item = PathBuf> {
+    let ovmf = folder.parent().map(|share| share.join("ovmf"));
+    iter::once(folder).chain(ovmf)
+}
+
 /// A VGA BIOS or another option ROM by its file name, from the search list.
 pub fn option_rom(name: &str) -> Result<Firmware, LocateError> {
     load(&find(name)?, check_option_rom)
@@ -81,6 +94,10 @@ pub fn named_option_rom(name: &str) -> Result<Firmware, LocateError> {
 /// The folders searched, first choice first: `AILURUS_FIRMWARE_DIR`, the system's, and what `cargo xtask fetch`
 /// unpacked under the current folder or above the program.
 pub fn search_list() -> Vec<PathBuf> {
+    folders().flat_map(with_network_roms).collect()
+}
+
+fn folders() -> impl Iterator<Item = PathBuf> {
     const UNPACKED: &str = "build/root/usr/share/seabios";
     let mut list: Vec<PathBuf> = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from).into_iter().collect();
     list.push("/usr/share/seabios".into());
@@ -89,7 +106,7 @@ pub fn search_list() -> Vec<PathBuf> {
     if let Ok(program) = std::env::current_exe() {
         list.extend(program.ancestors().skip(1).take(4).map(|folder| folder.join(UNPACKED)));
     }
-    list.into_iter().flat_map(with_network_roms).collect()
+    list.into_iter()
 }
 
 /// A folder, and where Debian's package `ipxe-qemu` lies beside it if it is that of the package `seabios`.
@@ -101,7 +118,11 @@ fn with_network_roms(folder: PathBuf) -> impl Iterator<Item = PathBuf> {
 
 /// Debian's package that has a file.
 fn package(name: &str) -> &'static str {
-    if name.starts_with("pxe-") { "ipxe-qemu" } else { "seabios" }
+    match name {
+        OVMF => "ovmf",
+        name if name.starts_with("pxe-") => "ipxe-qemu",
+        _ => "seabios",
+    }
 }
 
 fn find(name: &str) -> Result<PathBuf, LocateError> {
@@ -131,14 +152,14 @@ fn load(path: &Path, check: impl Fn(&[u8]) -> Result<(), String>) -> Result<Firm
     }
 }
 
-/// A BIOS image is a power of two in size, and the processor finds a jump at the reset vector, 16 bytes before its end.
+/// A BIOS image is whole pieces of 64 KiB, and the processor finds a jump at the reset vector, 16 bytes before its end.
 fn check_bios(image: &[u8]) -> Result<(), String> {
     let size = image.len() as u64;
     if size > LARGEST {
         return Err("it is larger than 16 MiB".into());
     }
-    if size < SMALLEST || !size.is_power_of_two() {
-        return Err(format!("its size is {size} bytes, not a power of two from 64 KiB to 16 MiB"));
+    if size < SMALLEST || !size.is_multiple_of(SMALLEST) {
+        return Err(format!("its size is {size} bytes, no multiple of 64 KiB up to 16 MiB"));
     }
     let vector = image.len() - 16;
     if image.get(vector..).is_some_and(starts_with_jump) {
@@ -154,6 +175,10 @@ fn starts_with_jump(mut code: &[u8]) -> bool {
         match code {
             // jmp near, jmp far, jmp short
             [0xe9..=0xeb, ..] => return true,
+            // jcc short: OVMF, which is entered in protected mode too
+            [0x70..=0x7f, ..] => return true,
+            // mov r32, crN; test al, imm8
+            [0x0f, 0x20, _, rest @ ..] | [0xa8, _, rest @ ..] => code = rest,
             // nop, cli, cld, operand-size prefix
             [0x90 | 0xfa | 0xfc | 0x66, rest @ ..] => code = rest,
             // invd, wbinvd
@@ -190,14 +215,25 @@ mod tests {
 
     #[test]
     fn real_reset_vectors_pass() {
-        // SeaBIOS, U-Boot, and an image in the manner of EDK2.
+        // SeaBIOS, U-Boot, an image in the manner of EDK2, and OVMF.
         for vector in [
             &[0xea, 0x5b, 0xe0, 0x00, 0xf0][..],
             &[0xfa, 0xfc, 0xe9, 0x0b, 0xf8],
             &[0x90, 0x90, 0xe9, 0x10, 0x00],
+            &[0x0f, 0x20, 0xc0, 0xa8, 0x01, 0x74, 0x05, 0xe9],
         ] {
             check_bios(&bios_image(256 << 10, vector)).unwrap();
         }
+    }
+
+    #[test]
+    fn ovmf_lies_beside_seabios() {
+        let folder = tempfile::tempdir().unwrap();
+        let [seabios, ovmf] = ["seabios", "ovmf"].map(|name| folder.path().join(name));
+        let list: Vec<PathBuf> = beside(seabios.clone()).collect();
+        assert_eq!(list, [seabios, ovmf]);
+        let missing = find_in(OVMF, &list).unwrap_err().to_string();
+        assert!(missing.contains("Debian's package `ovmf`"), "{missing}");
     }
 
     #[test]
@@ -208,7 +244,7 @@ mod tests {
             (vec![], "its size is 0 bytes"),
             (b"#!/bin/sh\n".to_vec(), "its size is 10 bytes"),
             (vec![0; 256 << 10], "no jump at the reset vector"),
-            (vec![0xff; 96 << 10], "not a power of two"),
+            (vec![0xff; 96 << 10], "no multiple of 64 KiB"),
             (vec![0xea; (16 << 20) + 1], "larger than 16 MiB"),
         ] {
             fs::write(&path, content).unwrap();

@@ -17,6 +17,7 @@ mod vsock;
 
 use std::path::PathBuf;
 
+use ::firmware::locate;
 use devices::serial::uart16550::PORTS;
 use devices_core::uuid;
 use hypervisor_soft::CpuModel;
@@ -433,6 +434,15 @@ impl GuestConfig {
     /// Most bytes of their own that devices are saved with, beside their registers.
     pub(crate) fn saved_memory(&self) -> u64 {
         self.device_memory() + self.devices.iter().map(DeviceSpec::pictures).sum::<u64>()
+    }
+}
+
+/// The firmware image that is meant by `bios` (none: the SeaBIOS that is found), `ovmf` or a path.
+pub fn firmware_of(words: &str) -> Result<Option<PathBuf>, ConfigError> {
+    match words {
+        "bios" => Ok(None),
+        "ovmf" => locate::ovmf().map(Some).map_err(|error| ConfigError::Invalid(error.to_string())),
+        path => Ok(Some(path.into())),
     }
 }
 

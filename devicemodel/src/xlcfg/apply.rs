@@ -9,7 +9,7 @@ use super::display::Display;
 use super::syntax::{Entry, Value};
 use super::text::Text;
 use super::{disk, vif};
-use crate::config::{Action, ConfigError, DeviceSpec, GuestConfig, SerialConfig, parse_uuid};
+use crate::config::{Action, ConfigError, DeviceSpec, GuestConfig, SerialConfig, firmware_of, parse_uuid};
 
 /// Keys of Xen that ask for what our machine has anyway, when they are on.
 const MEANINGLESS: &[&str] = &["apic", "pae", "nx", "hap", "device_model_version"];
@@ -127,7 +127,12 @@ fn setting(entry: &Entry, config: &mut GuestConfig, warnings: &mut Vec<String>) 
         "ramdisk" => config.initrd = Some(path(entry)?),
         "cmdline" => config.cmdline = text(entry)?,
         "firmware_override" => config.firmware = Some(path(entry)?),
-        "bios" => expect(entry, &["seabios"])?,
+        "bios" => {
+            expect(entry, &["seabios", "ovmf"])?;
+            if config.firmware.is_none() && text(entry)?.eq_ignore_ascii_case("ovmf") {
+                config.firmware = firmware_of("ovmf")?;
+            }
+        }
         "type" => expect(entry, &["hvm"])?,
         "builder" => expect(entry, &["hvm", "generic"])?,
         "acpi" => config.features.acpi = is_on(entry),
@@ -437,6 +442,8 @@ mod tests {
         assert_eq!(disks, expected.map(path));
         assert_eq!([config.kernel, config.initrd], [path(b"/k\xf6"), path(b"/r\xe9")]);
         assert_eq!(config.firmware, path(b"/f\xe9"));
+        assert_eq!(read(b"firmware_override='/f'\nbios='OVMF'\n").unwrap().firmware, path(b"/f"));
+        assert!(read(b"bios='rombios'\n").unwrap_err().contains("seabios or ovmf"));
         // In both, one behind the other, they are no UTF-8 together.
         let config = read(b"kernel='/\xc3\xa9'\nkernel+='\xe9'\n").unwrap();
         assert_eq!(config.kernel, path(b"/\xc3\xa9\xe9"));
