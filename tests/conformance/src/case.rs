@@ -29,6 +29,11 @@ pub enum Disk {
         /// Sectors.
         sectors: u32,
     },
+    /// The second chip of flash memory, with that pattern. The first has the firmware, and ends at 4 GiB.
+    Flash {
+        /// Sectors.
+        sectors: u32,
+    },
 }
 
 impl Disk {
@@ -36,13 +41,15 @@ impl Disk {
     pub const fn slot(self) -> Option<u8> {
         match self {
             Disk::Hard { slot, .. } | Disk::Cd { slot, .. } | Disk::EmptyCd { slot } => Some(slot),
-            Disk::Loose { .. } => None,
+            Disk::Loose { .. } | Disk::Flash { .. } => None,
         }
     }
     /// Bytes.
     pub const fn len(self) -> u64 {
         match self {
-            Disk::Hard { sectors, .. } | Disk::Loose { sectors } => sectors as u64 * 512,
+            Disk::Hard { sectors, .. } | Disk::Loose { sectors } | Disk::Flash { sectors } => {
+                sectors as u64 * 512
+            }
             Disk::Cd { sectors, .. } => sectors as u64 * 2048,
             Disk::EmptyCd { .. } => 0,
         }

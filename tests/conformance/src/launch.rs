@@ -38,11 +38,14 @@ fn field(path: &Path) -> String {
 /// `com2`.
 pub fn words(setup: &Setup, folder: &Path, firmware: &Path, com2: Line<'_>) -> io::Result<Vec<OsString>> {
     let ram = RAM_MIB.to_string();
-    let mut words: Vec<OsString> = ["-machine", "pc", "-m", &ram, "-nodefaults", "-display", "none"]
-        .map(OsString::from)
-        .into_iter()
-        .chain(["-bios".into(), firmware.into()])
-        .collect();
+    let mut words: Vec<OsString> =
+        ["-machine", "pc", "-m", &ram, "-nodefaults", "-display", "none"].map(OsString::from).into();
+    if setup.disks.iter().any(|disk| matches!(disk, Disk::Flash { .. })) {
+        let first = format!("if=pflash,unit=0,format=raw,readonly=on,file={}", field(firmware));
+        words.extend(["-drive".into(), first.into()]);
+    } else {
+        words.extend(["-bios".into(), firmware.into()]);
+    }
     // There is one VGA, in slot 2.
     if !setup.args.contains(&"cirrus-vga") {
         words.extend(["-device", "VGA"].map(OsString::from));
@@ -67,10 +70,11 @@ pub fn words(setup: &Setup, folder: &Path, firmware: &Path, com2: Line<'_>) -> i
 /// The value of `-drive`, whose image is made.
 fn drive(disk: Disk, folder: &Path) -> io::Result<String> {
     let media = match disk {
-        Disk::Hard { .. } | Disk::Loose { .. } => "disk",
+        Disk::Hard { .. } | Disk::Loose { .. } | Disk::Flash { .. } => "disk",
         Disk::Cd { .. } | Disk::EmptyCd { .. } => "cdrom",
     };
     let (name, mut value) = match disk.slot() {
+        None if matches!(disk, Disk::Flash { .. }) => ("flash1".to_owned(), "if=pflash,unit=1".to_owned()),
         Some(slot) => (format!("drive{slot}"), format!("if=ide,index={slot},media={media}")),
         None => ("loose".to_owned(), format!("if=none,id=loose,media={media}")),
     };

@@ -23,6 +23,7 @@ mod ne2000;
 mod ohci;
 mod pc_testdev;
 mod pci_serial;
+mod pflash;
 mod pic;
 mod piix3;
 mod piix4_pm;
@@ -90,6 +91,7 @@ pub const GROUPS: &[Group] = &[
     e1000e::GROUP,
     ne2000::GROUP,
     pc_testdev::GROUP,
+    pflash::GROUP,
     pci_serial::GROUP,
     pvpanic_pci::GROUP,
     i6300esb::GROUP,
