@@ -84,6 +84,7 @@ pub struct Machine {
     order: Option<&'static str>,
     kernel: Option<(PathBuf, PathBuf, String)>,
     firmware: Option<PathBuf>,
+    flash: Vec<(PathBuf, bool)>,
     icount: bool,
     cpu: Option<&'static str>,
     cpu_tier: Option<&'static str>,
@@ -119,6 +120,7 @@ impl Machine {
             order: None,
             kernel: None,
             firmware: None,
+            flash: Vec::new(),
             icount: false,
             cpu: None,
             cpu_tier: None,
@@ -231,6 +233,21 @@ impl Machine {
     pub fn firmware_at(mut self, path: &Path) -> Machine {
         self.firmware = Some(path.to_owned());
         self
+    }
+
+    /// Another chip of flash memory: the first has the firmware, a second its variables.
+    pub fn flash(mut self, path: &Path, writable: bool) -> Machine {
+        self.flash.push((path.to_owned(), writable));
+        self
+    }
+
+    /// OVMF in flash memory, with its variables in the file `vars` of `folder`: new ones, if there is no such file.
+    pub fn ovmf(self, folder: &Path) -> Result<Machine> {
+        let vars = folder.join("vars");
+        if !vars.exists() {
+            std::fs::copy(place::guest("ovmf-vars.fd")?, &vars)?;
+        }
+        Ok(self.flash(&place::guest("ovmf-code.fd")?, false).flash(&vars, true))
     }
 
     /// Guest time is the count of instructions, and the real-time clock starts at a fixed date.
@@ -393,6 +410,11 @@ impl Machine {
         if let Some(firmware) = &self.firmware {
             command.arg("--firmware").arg(firmware);
         }
+        for (path, writable) in &self.flash {
+            let path = path.display().to_string().replace(',', ",,");
+            let readonly = if *writable { "" } else { ",readonly" };
+            command.arg("--disk").arg(format!("{path},format=raw,bus=pflash{readonly}"));
+        }
         if self.icount {
             command.args(["--clock", "icount", "--rtc", "1700000000"]);
         }
@@ -468,6 +490,11 @@ impl Machine {
         }
         if let Some(firmware) = &self.firmware {
             command.arg("-bios").arg(firmware);
+        }
+        for (path, writable) in &self.flash {
+            let path = path.display().to_string().replace(',', ",,");
+            let readonly = if *writable { "off" } else { "on" };
+            command.arg("-drive").arg(format!("if=pflash,format=raw,file={path},readonly={readonly}"));
         }
         Ok(())
     }

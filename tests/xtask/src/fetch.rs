@@ -26,6 +26,8 @@ pub enum Group {
     Pae,
     /// memtest86+, GRUB rescue CD, grub-invaders, U-Boot
     Small,
+    /// OVMF, which is UEFI for the PC, and what writes its boot disk
+    Uefi,
     /// Debian's installer, i386 and amd64 (240 MB)
     Installer,
     /// Open vSwitch with DPDK, and passt
@@ -44,13 +46,14 @@ pub enum Group {
 
 impl Group {
     /// Every group that guests and tests need.
-    pub const ALL: [Group; 10] = [
+    pub const ALL: [Group; 11] = [
         Group::Firmware,
         Group::Iso,
         Group::Cloud,
         Group::Disk,
         Group::Pae,
         Group::Small,
+        Group::Uefi,
         Group::Installer,
         Group::Switches,
         Group::BackEnds,
@@ -76,6 +79,7 @@ impl Group {
             Group::Small => {
                 (&["memtest86+", "grub-rescue-pc", "grub-invaders", "u-boot-qemu", "pci.ids"], &[])
             }
+            Group::Uefi => (&["ovmf"], &["mtools"]),
             Group::Installer => {
                 (&["debian-installer-12-netboot-i386", "debian-installer-12-netboot-amd64"], &[])
             }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::fetch::{Group, fetch};
 use crate::iso::{self, Cd};
 use crate::place::{Place, only};
-use crate::ui::Step;
+use crate::ui::{self, Step};
 use crate::{disk, initrd, modules};
 
 const CONSOLE: &str = "console=tty0 console=ttyS0,115200";
@@ -21,6 +22,7 @@ pub fn guests(place: &Place) -> Result<()> {
     generic(place)?;
     pae(place)?;
     small(place)?;
+    uefi(place)?;
     installers(place)
 }
 
@@ -99,7 +101,7 @@ fn generic(place: &Place) -> Result<()> {
         disk::make(place, &content, target)
     })?;
     make(place, "disk.qcow2", &groups, |target| {
-        crate::ui::run(
+        ui::run(
             place
                 .tool("qemu-img")?
                 .args(["convert", "-f", "raw", "-O", "qcow2"])
@@ -160,6 +162,50 @@ fn small(place: &Place) -> Result<()> {
         };
         iso::make(place, &cd, target)
     })
+}
+
+/// OVMF for two chips of flash memory and for a ROM, a kernel that looks at its variables, and a disk that it boots from.
+fn uefi(place: &Place) -> Result<()> {
+    let root = place.root();
+    for (name, from) in [
+        ("ovmf-code.fd", "usr/share/OVMF/OVMF_CODE_4M.fd"),
+        ("ovmf-vars.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),
+        ("ovmf.fd", "usr/share/ovmf/OVMF.fd"),
+    ] {
+        make(place, name, &[Group::Uefi], |target| copy(&root.join(from), target))?;
+    }
+    let groups = [Group::Cloud, Group::Uefi];
+    let guests = place.guests();
+    let (kernel, ramdisk) = (guests.join("uefi.vmlinuz"), guests.join("uefi.initrd"));
+    make(place, "uefi.vmlinuz", &groups, |target| copy(&guests.join("cloud.vmlinuz"), target))?;
+    make(place, "uefi.initrd", &groups, |target| {
+        let version = version(&root, "-cloud-amd64", |_| true)?;
+        let modules = modules::in_order(&root.join("lib/modules").join(version), &modules::UEFI)?;
+        Ok(fs::write(target, initrd::make(&fs::read(root.join("bin/busybox"))?, &modules)?)?)
+    })?;
+    make(place, "uefi.img", &groups, |target| boot_disk(place, &kernel, &ramdisk, target))
+}
+
+/// A FAT file system with a kernel, its initial RAM disk, and the script that the UEFI shell runs.
+fn boot_disk(place: &Place, kernel: &Path, ramdisk: &Path, target: &Path) -> Result<()> {
+    let script = target.with_extension("nsh");
+    let line = "vmlinuz.efi initrd=\\initrd console=ttyS0,115200 ailurus=shell quiet";
+    fs::write(&script, format!("fs0:\r\n{line}\r\n"))?;
+    let tool = |name: &str| -> Result<Command> {
+        let mut command = place.tool(name)?;
+        // The machine may have an mtools.conf of its own.
+        command.env("MTOOLSRC", "/dev/null").arg("-i").arg(target);
+        Ok(command)
+    };
+    // 48 MiB.
+    let format = ["-C", "-T", "98304", "-h", "16", "-s", "63", "-v", "UEFI", "::"];
+    ui::run(tool("mformat")?.args(format))?;
+    let copied: [(&Path, &str); 3] =
+        [(kernel, "::vmlinuz.efi"), (ramdisk, "::initrd"), (script.as_path(), "::startup.nsh")];
+    for (from, to) in copied {
+        ui::run(tool("mcopy")?.arg(from).arg(to))?;
+    }
+    Ok(fs::remove_file(&script)?)
 }
 
 /// Debian's installer as kernels with their initial RAM disks, text and graphical.

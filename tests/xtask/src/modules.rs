@@ -73,6 +73,9 @@ pub const VIRTIO: [&str; 14] = [
     "virtiofs",
 ];
 
+/// UEFI's variables as files.
+pub const UEFI: [&str; 1] = ["efivarfs"];
+
 /// USB by UHCI, OHCI, EHCI and xHCI, and keyboards, pointers, disks and serial lines on it, for the generic kernel: the cloud
 /// kernel has none.
 pub const USB: [&str; 11] = [
