@@ -98,6 +98,8 @@ pub struct Flash {
     dirty: BTreeSet<usize>,
     /// One of them on its way into it.
     writing: Option<(InFlight, usize)>,
+    /// Those that the host did not take. They are tried again with what is programmed next.
+    failed: BTreeSet<usize>,
     /// Something was written since the last flush.
     unflushed: bool,
     flushing: Option<InFlight>,
@@ -122,6 +124,7 @@ impl Flash {
             mapped: true,
             dirty: BTreeSet::new(),
             writing: None,
+            failed: BTreeSet::new(),
             unflushed: false,
             flushing: None,
             waiting: Vec::new(),
@@ -168,6 +171,7 @@ impl Flash {
         } else if self.block.write_slice(data, MemoryRegionAddress(offset)).is_ok() {
             let last = offset as usize + data.len().saturating_sub(1);
             self.dirty.extend(offset as usize / BLOCK..=last / BLOCK);
+            self.dirty.append(&mut self.failed);
             self.write_on();
         }
         self.command.status |= status::READY;
@@ -178,25 +182,30 @@ impl Flash {
         if self.writing.is_some() {
             return;
         }
-        if let Some(&number) = self.dirty.first() {
+        while let Some(number) = self.dirty.pop_first() {
             let mut bytes = vec![0; BLOCK];
             let offset = (number * BLOCK) as u64;
             self.contents(offset, &mut bytes);
             let payload = Payload::Buffer(bytes);
             match self.requests.submit(&self.image, BlockOp::Write, offset, payload) {
                 Some(flight) => {
-                    self.dirty.remove(&number);
                     self.writing = Some((flight, number));
                     return;
                 }
-                // It is tried again with whatever is programmed next.
-                None => self.command.status |= status::PROGRAM_ERROR,
+                None => self.fail(number),
             }
-        } else if self.unflushed && self.flushing.is_none() {
+        }
+        if self.unflushed && self.flushing.is_none() {
             self.unflushed = false;
             self.flushing = self.requests.submit(&self.image, BlockOp::Flush, 0, Payload::None);
         }
         self.answer();
+    }
+
+    /// The host did not take a block. It is in no log: the guest can have it happen as often as it likes.
+    fn fail(&mut self, number: usize) {
+        self.failed.insert(number);
+        self.command.status |= status::PROGRAM_ERROR;
     }
 
     /// Ends the accesses that wait.
@@ -216,26 +225,17 @@ impl Flash {
 
     fn completed(&mut self, answer: &Completion) {
         if self.flushing.as_ref().is_some_and(|flight| flight.is(answer)) {
+            // An error has been told to whoever watches.
             self.flushing = None;
-            if let Err(error) = answer.result {
-                tracing::warn!("{}: its image could not be flushed: {error}", self.name);
-            }
             self.write_on();
             return;
         }
         let Some((_, number)) = self.writing.take_if(|(flight, _)| flight.is(answer)) else { return };
         match answer.result {
-            Ok(()) => {
-                self.unflushed = true;
-                self.write_on();
-            }
-            Err(error) => {
-                tracing::warn!("{}: its image could not be written: {error}", self.name);
-                self.dirty.insert(number);
-                self.command.status |= status::PROGRAM_ERROR;
-                self.answer();
-            }
+            Ok(()) => self.unflushed = true,
+            Err(_) => self.fail(number),
         }
+        self.write_on();
     }
 
     fn completions(&mut self) {
@@ -415,6 +415,7 @@ impl Device for Flash {
 
     fn resume(&mut self) {
         // What a saved state has that the image has not.
+        self.dirty.append(&mut self.failed);
         self.write_on();
     }
 
@@ -431,6 +432,6 @@ impl Device for Flash {
         node.hex("command", self.command.code);
         node.value("cycle", self.command.cycle);
         node.hex("status", self.command.status);
-        node.value("not written", self.dirty.len() + usize::from(self.writing.is_some()));
+        node.value("not written", self.dirty.len() + self.failed.len() + usize::from(self.writing.is_some()));
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn save(device: &Flash) -> Result<Saved, StateError> {
         mapped: _,
         dirty: _,
         writing: _,
+        failed: _,
         unflushed: _,
         flushing: _,
         waiting: _,

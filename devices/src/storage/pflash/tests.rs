@@ -258,6 +258,31 @@ fn the_guest_waits_for_a_slow_image_and_a_flush_follows() {
 }
 
 #[test]
+fn a_block_that_cannot_be_written_holds_up_no_other() {
+    let mut rig = Rig::new();
+    let image = Arc::new(Slow { held: Mutex::default() });
+    let (options, wiring) = options(&rig, image.clone(), &contents());
+    let cell = rig.attach(Flash::new(options), &wiring);
+    for at in [0x1000, 0x2000] {
+        put(&mut rig, at, command::PROGRAM);
+        put(&mut rig, at, 0);
+    }
+    assert_eq!(image.answer(Err(BlockError::Io)), (BlockOp::Write, 0x1000));
+    assert_eq!(image.answer(Ok(())), (BlockOp::Write, 0x2000));
+    assert_eq!(image.answer(Ok(())), (BlockOp::Flush, 0));
+    assert_eq!(get(&mut rig, 0), status::READY | status::PROGRAM_ERROR);
+    assert!(cell.lock().quiesce(), "it is not tried for ever");
+    // It is tried again before a guest that was saved goes on, and with the next program.
+    cell.lock().resume();
+    assert_eq!(image.answer(Err(BlockError::NoSpace)), (BlockOp::Write, 0x1000));
+    put(&mut rig, 0x3000, command::PROGRAM);
+    put(&mut rig, 0x3000, 0);
+    assert_eq!(image.answer(Ok(())), (BlockOp::Write, 0x1000));
+    assert_eq!(image.answer(Ok(())), (BlockOp::Write, 0x3000));
+    assert_eq!(image.answer(Ok(())), (BlockOp::Flush, 0));
+}
+
+#[test]
 fn a_saved_chip_brings_its_contents() {
     let mut rig = Rig::new();
     let chip = attach(&mut rig, false);
