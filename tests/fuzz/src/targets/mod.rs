@@ -4,6 +4,7 @@ mod blkback;
 mod devices;
 mod ehci;
 mod files;
+mod flash;
 mod flight;
 mod ftdi;
 mod guest;
@@ -69,6 +70,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "link", run: link::run, seeds: link::seeds },
     Target { name: "pam", run: pam::run, seeds: pam::seeds },
     Target { name: "flight", run: flight::run, seeds: flight::seeds },
+    Target { name: "flash", run: flash::run, seeds: flash::seeds },
     Target { name: "scsi", run: scsi::run, seeds: scsi::seeds },
     Target { name: "uhci", run: uhci::run, seeds: uhci::seeds },
     Target { name: "usb-hub", run: hub::run, seeds: hub::seeds },
