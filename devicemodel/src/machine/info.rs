@@ -261,10 +261,12 @@ impl Machine {
             let found = self.named_devices().into_iter().find(|(_, name)| *name == Some(name_of(&spec)));
             let path = found.map_or_else(String::new, |(device, _)| device.path);
             // A drive on another's bus is what it is called, or where it is.
-            return match () {
-                () if spec.is_child() => spec.id.unwrap_or(path),
-                () if spec.is_flash() => path,
-                () => format!("{path}/virtio-backend"),
+            return if spec.is_child() {
+                spec.id.unwrap_or(path)
+            } else if spec.is_flash() {
+                path
+            } else {
+                format!("{path}/virtio-backend")
             };
         }
         let path = || {

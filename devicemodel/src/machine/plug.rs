@@ -410,14 +410,14 @@ impl Maker<'_> {
 /// The name on the bus of a device whose model there can be several of.
 pub(super) fn name_of(spec: &DeviceSpec) -> String {
     match (&spec.id, spec.devfn()) {
+        _ if spec.is_flash() => match spec.properties.get(pflash::NAME.name) {
+            Some(Value::Text(name)) => name.clone(),
+            _ => spec.model.clone(),
+        },
         (Some(id), _) => format!("peripheral/{id}"),
         (None, None) if spec.is_child() => {
             format!("{}@{}:{}", spec.model, spec.bus.as_deref().unwrap_or_default(), spec.place_text())
         }
-        (None, None) if spec.is_flash() => match spec.properties.get(pflash::NAME.name) {
-            Some(Value::Text(name)) => name.clone(),
-            _ => spec.model.clone(),
-        },
         (None, None) if spec.is_drive() => format!("{}@{}", spec.model, spec.drive_place().unwrap_or(0)),
         (None, Some(devfn)) => format!("{}@{:02x}.{}", spec.model, devfn >> 3, devfn & 7),
         (None, None) => {

@@ -247,6 +247,14 @@ fn flash_memory_is_where_the_firmware_begins() {
     let homes: Vec<u64> = regions.filter(|home| *home > top - (8 << 20)).collect();
     assert_eq!(homes, [top - (64 << 10), top - (72 << 10)]);
     drop(machine);
+    // As a device, with an id.
+    let mut config = GuestConfig { memory_mib: 2, disks: vec![chip("a", 4096)], ..GuestConfig::default() };
+    config.disks[0].id = Some("d".into());
+    config.devices = vec![drive("cfi.pflash01", "x", "d")];
+    config.check().unwrap();
+    let machine = built_of(usual, config).unwrap();
+    assert_eq!(machine.blocks()[0].qdev, "/machine/peripheral/x");
+    drop(machine);
     assert!(refused(vec![chip("a", 1000)], usual).contains("no multiple of 4096"));
     assert!(refused(vec![chip("a", 16 << 20)], usual).contains("up to 8 MiB"));
     let both = refused(vec![chip("a", 6 << 20), chip("b", 4 << 20)], usual);
