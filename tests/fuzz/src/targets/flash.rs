@@ -75,7 +75,13 @@ pub fn run(bytes: &[u8]) -> u64 {
             rig.reset();
             until("a reset does not end", || chip.lock().drained());
         }
-        Between::Save => rig.save_load(),
+        Between::Save => {
+            // At any instant: what the host answers meanwhile is in the status afterwards.
+            let saved = chip.lock().save().expect("it saves at any instant");
+            rig.reset();
+            chip.lock().load(&saved).expect("it loads what it saved");
+            rig.bus().remap_all();
+        }
         Between::Host(0) => host.store.set_broken(true),
         Between::Host(1) => host.store.set_broken(false),
         // Saved, and on with another life: what the host did not take before comes with it.
