@@ -250,7 +250,12 @@ fn possible(info: &MediumInfo, flash: bool) -> bool {
         && *size < 1 << 50
         && physical_block.is_power_of_two()
         && match flash {
-            true => *size <= pflash::MOST && first_sector.len() as u64 == *size,
+            // Its contents are mapped, whole erase blocks of them.
+            true => {
+                (1..=pflash::MOST).contains(size)
+                    && size.is_multiple_of(pflash::spec::BLOCK as u64)
+                    && first_sector.len() as u64 == *size
+            }
             false => first_sector.len() <= 512,
         }
 }
